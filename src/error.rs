@@ -1,0 +1,222 @@
+//! The one error type of the crate. Every message carries the numbers needed to mend the call.
+
+use std::time::Duration;
+
+/// What can go wrong. Nothing here is a panic: bad shapes, options and buffers, and whatever the device
+/// reports, come back as one of these.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No adapter of the wanted kind was found.
+    #[error("no adapter {wanted}; found {}\n{}", list(.found), ADAPTER_HELP)]
+    NoAdapter {
+        /// What was asked for, as words: "of any kind", "named 'nvidia'", ...
+        wanted: String,
+        /// The adapters that are there, by name.
+        found: Vec<String>,
+    },
+    /// The adapter refused to open a device.
+    #[error("adapter '{adapter}' opened no device: {message}")]
+    RequestDevice {
+        /// The adapter's name.
+        adapter: String,
+        /// What wgpu said.
+        message: String,
+    },
+    /// The device's limits are below those of WebGPU's defaults, which every operation fits into.
+    #[error("this device allows {available} {limit}; {needed} are needed (WebGPU's default)")]
+    DeviceLimit {
+        /// Which limit.
+        limit: &'static str,
+        /// What is needed.
+        needed: u64,
+        /// What the device allows.
+        available: u64,
+    },
+
+    /// A softmax over no classes has no meaning.
+    #[error("shape of {rows} rows × 0 cols: a row needs at least one class")]
+    NoCols {
+        /// Rows of the shape.
+        rows: usize,
+    },
+    /// The row stride is smaller than the row.
+    #[error("row_stride {row_stride} is smaller than the {needed} values of a row")]
+    RowStride {
+        /// The stride given, in values.
+        row_stride: usize,
+        /// The least stride possible, in values.
+        needed: usize,
+    },
+    /// The shape's length does not fit into this machine's `usize`.
+    #[error("shape of {rows} rows × {cols} cols with row_stride {row_stride} overflows the address space")]
+    ShapeOverflow {
+        /// Rows of the shape.
+        rows: usize,
+        /// Classes of the shape.
+        cols: usize,
+        /// Values from one row's start to the next's.
+        row_stride: usize,
+    },
+    /// The operation does not support a class axis that is not last.
+    #[error("class axis with {inner} values between classes: only inner = 1 (class axis last) is supported")]
+    Layout {
+        /// Values from one class to the next.
+        inner: usize,
+    },
+    /// A slice has another length than the shape says.
+    #[error("{what} holds {found} values; the shape needs {needed}")]
+    Length {
+        /// Which argument.
+        what: &'static str,
+        /// Values found.
+        found: usize,
+        /// Values needed.
+        needed: usize,
+    },
+    /// One row is larger than the largest binding of the device.
+    #[error("one row of {cols} cols is {bytes} bytes; this device binds at most {limit}")]
+    RowTooLarge {
+        /// Classes of a row.
+        cols: usize,
+        /// Bytes of a row.
+        bytes: u64,
+        /// Bytes of the largest binding.
+        limit: u64,
+    },
+    /// The rows' own scratch does not fit into one binding: bind fewer rows at a time.
+    #[error("{rows} rows bound at once; this device allows {limit}: bind a part and encode several times")]
+    TooManyRows {
+        /// Rows asked for.
+        rows: usize,
+        /// Rows possible.
+        limit: usize,
+    },
+    /// A bound operation was asked to encode more rows than it was bound for.
+    #[error("asked to encode {rows} rows of an operation bound for {bound}")]
+    RowsExceedBound {
+        /// Rows asked for.
+        rows: usize,
+        /// Rows bound.
+        bound: usize,
+    },
+
+    /// A target names no class and is not `ignore_index`.
+    #[error("targets[{row}] = {target} is outside 0..{cols} and is not ignore_index")]
+    TargetOutOfRange {
+        /// The first row with such a target.
+        row: usize,
+        /// Its target.
+        target: i64,
+        /// Classes.
+        cols: usize,
+    },
+    /// An option has a value outside its range.
+    #[error("option {option} = {value}: must be {needed}")]
+    InvalidOption {
+        /// The option's name.
+        option: &'static str,
+        /// The value given.
+        value: f64,
+        /// What is allowed, in words.
+        needed: &'static str,
+    },
+
+    /// A bound buffer (or the part of it that is bound) is too small.
+    #[error("buffer `{what}`: {found} bytes bound, {needed} needed")]
+    BufferTooSmall {
+        /// Which buffer.
+        what: &'static str,
+        /// Bytes bound.
+        found: u64,
+        /// Bytes needed.
+        needed: u64,
+    },
+    /// A bound buffer begins where this device cannot bind.
+    #[error("buffer `{what}`: offset {offset} is no multiple of {alignment}")]
+    BufferOffset {
+        /// Which buffer.
+        what: &'static str,
+        /// The offset in bytes.
+        offset: u64,
+        /// The alignment of this device in bytes.
+        alignment: u64,
+    },
+    /// A bound buffer was created without the usage that this binding needs.
+    #[error("buffer `{what}` was created without {needed}")]
+    BufferUsage {
+        /// Which buffer.
+        what: &'static str,
+        /// The usage missing.
+        needed: &'static str,
+    },
+    /// Two bindings, at least one of them written, are of one buffer; wgpu allows that not even for disjoint ranges.
+    #[error("`{first}` and `{second}` are the same buffer: one of them is written, so they must be two")]
+    BufferAlias {
+        /// One of the two.
+        first: &'static str,
+        /// The other.
+        second: &'static str,
+    },
+    /// Nothing was asked for: every output is `None`.
+    #[error("no output bound: give at least one of {options}")]
+    NoOutput {
+        /// The fields of which one is needed.
+        options: &'static str,
+    },
+
+    /// The device ran out of memory.
+    #[error("out of memory: {what}: {message}")]
+    OutOfMemory {
+        /// What was being made.
+        what: String,
+        /// What wgpu said.
+        message: String,
+    },
+    /// wgpu refused a call, most often because a buffer or the device given belongs to another device.
+    #[error("wgpu refused {what}: {message}")]
+    Validation {
+        /// What was being made.
+        what: String,
+        /// What wgpu said.
+        message: String,
+    },
+    /// The device was lost, or the driver failed.
+    #[error("the device failed: {what}: {message}")]
+    Device {
+        /// What was being done.
+        what: String,
+        /// What wgpu said.
+        message: String,
+    },
+    /// The device had not finished in the time allowed.
+    #[error("the device had not finished after {:.3} s", .after.as_secs_f64())]
+    Timeout {
+        /// The time allowed.
+        after: Duration,
+    },
+
+    /// A file could not be read or written, or is not what was expected of it.
+    #[error("{path}: {message}")]
+    File {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        message: String,
+    },
+}
+
+/// `Result` with this crate's [`enum@Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() { "none at all".to_owned() } else { names.join(", ") }
+}
+
+/// How to get an adapter, told where none was found.
+const ADAPTER_HELP: &str = "\
+A software adapter is enough:
+  Debian, Ubuntu  apt-get install mesa-vulkan-drivers libvulkan1
+  Fedora          dnf install mesa-vulkan-drivers vulkan-loader
+  macOS           Metal is part of the system; in a virtual machine, pass its GPU through
+  Windows         the driver of your GPU, or WARP, which is part of Windows 10 and later";

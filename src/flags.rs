@@ -1,0 +1,29 @@
+//! What was out of the ordinary in a row or a batch.
+
+bitflags::bitflags! {
+    /// What was out of the ordinary in a row, or in any row of a batch. A NaN never disappears: it is here too.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+    pub struct Flags: u32 {
+        /// A logit is NaN: the row is NaN.
+        const NAN_LOGIT = 1 << 0;
+        /// A logit is +∞ (and none is NaN): the row is NaN.
+        const INFINITE_LOGIT = 1 << 1;
+        /// Every logit of the row is −∞: by [`MaskedRow`](crate::MaskedRow).
+        const MASKED_ROW = 1 << 2;
+        /// The target names no class and is not ignored: the loss is NaN, the gradient zero.
+        const TARGET_OUT_OF_RANGE = 1 << 3;
+        /// The loss is +∞: the target's logit is −∞, or the loss exceeds f32.
+        const INFINITE_LOSS = 1 << 4;
+        /// The loss is NaN.
+        const NAN_LOSS = 1 << 5;
+        /// No row counts (of a batch, never of a row).
+        const NO_ROW_COUNTS = 1 << 6;
+    }
+}
+
+impl Flags {
+    /// The flags' names in words, for reports: `nan_logit`, `infinite_logit`, …
+    pub fn names(&self) -> impl Iterator<Item = String> + use<> {
+        self.iter_names().map(|(name, _)| name.to_ascii_lowercase()).collect::<Vec<_>>().into_iter()
+    }
+}
