@@ -158,6 +158,9 @@ pub enum Error {
         /// The other.
         second: &'static str,
     },
+    /// The operation was built for another device than the one given.
+    #[error("the operation was built for another device than the one given")]
+    OtherDevice,
     /// Nothing was asked for: every output is `None`.
     #[error("no output bound: give at least one of {options}")]
     NoOutput {

@@ -74,7 +74,8 @@ mod tests {
 
     #[test]
     fn denominators_are_finite_and_above_zero() {
-        let with = |value| CrossEntropyOptions { reduction: Reduction::MeanOver(value), ..Default::default() };
+        let with =
+            |value| CrossEntropyOptions { reduction: Reduction::MeanOver(value), ..Default::default() };
         for bad in [0.0, -1.0, f32::INFINITY, f32::NAN] {
             assert!(matches!(with(bad).check(), Err(Error::InvalidOption { .. })), "{bad}");
         }

@@ -35,12 +35,7 @@ impl Shape {
     /// A dense array of (outer, cols, inner), class axis in the middle, as PyTorch's N, C, d1, d2, …: it has
     /// `outer * inner` rows. No operation takes `inner > 1` yet; they answer [`Error::Layout`].
     pub const fn nchw(outer: usize, cols: usize, inner: usize) -> Self {
-        Self {
-            rows: outer.saturating_mul(inner),
-            cols,
-            row_stride: cols.saturating_mul(inner),
-            inner,
-        }
+        Self { rows: outer.saturating_mul(inner), cols, row_stride: cols.saturating_mul(inner), inner }
     }
 
     /// The same rows, `row_stride` values apart.
@@ -131,7 +126,10 @@ mod tests {
     fn refusals() {
         assert_eq!(Shape::new(3, 0).check(), Err(Error::NoCols { rows: 3 }));
         assert_eq!(Shape::new(0, 0).check(), Err(Error::NoCols { rows: 0 }));
-        assert_eq!(Shape::new(3, 7).row_stride(6).check(), Err(Error::RowStride { row_stride: 6, needed: 7 }));
+        assert_eq!(
+            Shape::new(3, 7).row_stride(6).check(),
+            Err(Error::RowStride { row_stride: 6, needed: 7 })
+        );
         assert_eq!(Shape::nchw(2, 3, 4).check(), Err(Error::Layout { inner: 4 }));
         assert!(matches!(Shape::new(usize::MAX / 4, 9).check(), Err(Error::ShapeOverflow { .. })));
         assert!(matches!(Shape::nchw(usize::MAX, usize::MAX, 1).check(), Err(Error::ShapeOverflow { .. })));

@@ -1,0 +1,49 @@
+# `make` alone lists the targets.
+.DEFAULT_GOAL := help
+# Every target runs cargo, which locks its folder: side by side they would only wait and mix their output.
+.NOTPARALLEL:
+.PHONY: help demo test bench check fmt clippy doc examples wasm deny
+
+# rustup's folder, for shells that have not read its profile.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile | expand -t 18
+
+demo: ## find or install a GPU driver, then show what xent does
+	bash scripts/with-adapter cargo run --release --locked --features cli -- demo
+
+test: ## run every test, on every adapter there is (see scripts/test)
+	bash scripts/test
+
+bench: ## run the benchmarks
+	bash scripts/with-adapter cargo bench --locked
+
+check: fmt clippy doc examples wasm test ## all that CI checks: format, lints, docs, examples, wasm, tests
+
+fmt: ## check the formatting
+	cargo fmt --all --check
+
+clippy: ## lint everything, and the library as its users get it by default
+	cargo clippy --locked --all-targets --all-features -- -D warnings
+	cargo clippy --locked --lib -- -D warnings
+
+doc: ## build the documentation, without warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --lib --no-deps --all-features
+
+examples: ## build the examples
+	cargo build --locked --features cli --examples
+
+wasm: ## check that the library compiles for browsers, where that target is installed
+	@if [ -d "$$(rustc --print sysroot)/lib/rustlib/wasm32-unknown-unknown" ]; then \
+	  set -x; cargo check --locked --lib --target wasm32-unknown-unknown; \
+	else \
+	  echo 'xent: the target wasm32-unknown-unknown is not installed: not checked'; \
+	fi
+
+deny: ## check licences and advisories of the dependencies, where cargo-deny is installed
+	@if command -v cargo-deny >/dev/null; then \
+	  set -x; cargo deny check; \
+	else \
+	  echo 'xent: cargo-deny is not installed: nothing checked'; \
+	fi

@@ -1,0 +1,17 @@
+// The lowest column that holds the row's maximum; the first NaN where there is one. To be built with TRACK_ARGMAX.
+
+@group(0) @binding(4) var<storage, read_write> best: array<u32>;
+
+@compute @workgroup_size(LANES)
+fn argmax(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let row = linear_workgroup(workgroup, grid);
+    if row >= params.rows { return; }
+    let stats = row_stats(row_span(row), lane);
+    if lane == 0u {
+        best[params.first_row + row] = stats.position;
+    }
+}

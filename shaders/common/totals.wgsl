@@ -1,0 +1,44 @@
+// Sums over rows as a monoid, folded in one fixed order whatever the adapter: blocks of 1,024 rows, in each block
+// 256 invocations of every 256th row, then a tree; the blocks likewise. The same batch gives the same bits.
+//
+// Only finite losses are added; what is NaN or infinite is carried by the flags, which no adapter's addition drops.
+
+const BLOCK_ROWS: u32 = 1024u;
+const REDUCE_LANES: u32 = 256u;
+
+struct Totals {
+    sum: f32,           // Σ loss of the rows where it is finite
+    weight: f32,        // Σ weight of the rows that count
+    counted: u32,       // rows that count
+    flags: u32,         // of all rows
+    first_bad_row: u32, // the lowest row with a target out of range
+}
+
+fn no_rows() -> Totals {
+    return Totals(0.0, 0.0, 0u, 0u, NO_CLASS);
+}
+
+fn add(a: Totals, b: Totals) -> Totals {
+    return Totals(
+        a.sum + b.sum,
+        a.weight + b.weight,
+        a.counted + b.counted,
+        a.flags | b.flags,
+        min(a.first_bad_row, b.first_bad_row),
+    );
+}
+
+var<workgroup> lane_totals: array<Totals, REDUCE_LANES>;
+
+// The sum of what every invocation brings, valid in all of them. To be called in uniform control flow, once.
+fn workgroup_totals(own: Totals, lane: u32) -> Totals {
+    lane_totals[lane] = own;
+    workgroupBarrier();
+    for (var half = REDUCE_LANES / 2u; half > 0u; half /= 2u) {
+        if lane < half {
+            lane_totals[lane] = add(lane_totals[lane], lane_totals[lane + half]);
+        }
+        workgroupBarrier();
+    }
+    return lane_totals[0];
+}

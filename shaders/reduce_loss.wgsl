@@ -1,0 +1,36 @@
+// From row results to block totals, and out to the caller's own buffers, one value a row.
+
+override WRITE_ROW_LOSSES: bool = false;
+override WRITE_LSE: bool = false;
+override WRITE_ARGMAX: bool = false;
+
+@group(0) @binding(4) var<storage, read> row_results: array<vec4<u32>>;
+@group(0) @binding(5) var<storage, read_write> block_totals: array<Totals>;
+@group(0) @binding(6) var<storage, read_write> row_losses: array<u32>;
+@group(0) @binding(7) var<storage, read_write> lse: array<u32>;
+@group(0) @binding(8) var<storage, read_write> argmax: array<u32>;
+
+@compute @workgroup_size(REDUCE_LANES)
+fn reduce_loss(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let block = linear_workgroup(workgroup, grid);
+    let block_start = block * BLOCK_ROWS;
+    if block_start >= params.rows { return; }
+    var own = no_rows();
+    let block_end = min(block_start + BLOCK_ROWS, params.rows);
+    for (var row = block_start + lane; row < block_end; row += REDUCE_LANES) {
+        let result = row_results[row];
+        if WRITE_ROW_LOSSES { row_losses[row] = result.x; }
+        if WRITE_LSE { lse[row] = result.y; }
+        if WRITE_ARGMAX { argmax[row] = result.z; }
+        let is_finite = (result.x & MAGNITUDE) < INFINITY;
+        own = add(own, Totals(select(0.0, bitcast<f32>(result.x), is_finite), 0.0, 0u, result.w, NO_CLASS));
+    }
+    let total = workgroup_totals(own, lane);
+    if lane == 0u {
+        block_totals[block] = total;
+    }
+}

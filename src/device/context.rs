@@ -1,0 +1,182 @@
+//! A device and its queue, for callers who have none of their own.
+
+use std::time::Duration;
+
+use crate::device::{AdapterKind, Profile};
+use crate::error::{Error, Result};
+
+/// A device and its queue. Host-slice methods take one; make it with [`Context::new_blocking`], or from a device and
+/// queue of your own with [`Context::from_device`].
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The device.
+    pub device: wgpu::Device,
+    /// The device's queue.
+    pub queue: wgpu::Queue,
+    /// How long a blocking method waits for the device at a time, before it gives up with [`Error::Timeout`].
+    /// Default: as long as it takes.
+    pub timeout: Option<Duration>,
+}
+
+/// Which adapter to take. Among those that fit, hardware comes before software.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AdapterChoice {
+    /// A part of the adapter's name, upper or lower case. Default: any name.
+    pub name: Option<String>,
+    /// The backends to look at. Default: all.
+    pub backends: Option<wgpu::Backends>,
+    /// Hardware only (`Some(true)`), software only (`Some(false)`), or either. Default: either.
+    pub hardware: Option<bool>,
+}
+
+/// An adapter, as [`AdapterChoice::list`] finds it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct AdapterInfo {
+    /// What a device of this adapter would be and allow.
+    pub profile: Profile,
+    /// Whether [`Context::open`] with this choice would take it.
+    pub chosen: bool,
+}
+
+impl Context {
+    /// The best adapter there is: hardware before software.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`], [`Error::RequestDevice`].
+    pub async fn new() -> Result<Self> {
+        Self::open(&AdapterChoice::default()).await
+    }
+
+    /// [`Context::new`], blocking.
+    ///
+    /// # Errors
+    /// As [`Context::new`].
+    pub fn new_blocking() -> Result<Self> {
+        pollster::block_on(Self::new())
+    }
+
+    /// The best adapter that fits a choice. Says through `log` which it took.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`], which lists those that are there; [`Error::RequestDevice`].
+    pub async fn open(choice: &AdapterChoice) -> Result<Self> {
+        let adapters = choice.adapters().await;
+        let Some(adapter) = adapters.fitting(choice).next() else {
+            return Err(Error::NoAdapter { wanted: choice.wanted(), found: adapters.names() });
+        };
+        let info = adapter.get_info();
+        let (device, queue) = adapter
+            .request_device(&wgpu::DeviceDescriptor {
+                label: Some("xent::device"),
+                required_limits: adapter.limits(),
+                ..Default::default()
+            })
+            .await
+            .map_err(|error| Error::RequestDevice {
+                adapter: info.name.clone(),
+                message: error.to_string(),
+            })?;
+        log::info!("took adapter {}", Profile::new(&info, &device.limits()));
+        Ok(Self::from_device(device, queue))
+    }
+
+    /// [`Context::open`], blocking.
+    ///
+    /// # Errors
+    /// As [`Context::open`].
+    pub fn open_blocking(choice: &AdapterChoice) -> Result<Self> {
+        pollster::block_on(Self::open(choice))
+    }
+
+    /// A context around a device and queue of your own.
+    pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Self {
+        Self { device, queue, timeout: None }
+    }
+
+    /// The same, with a limit to how long blocking methods wait for the device at a time.
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        Self { timeout: Some(timeout), ..self }
+    }
+
+    /// What this device is and allows.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLimit`].
+    pub fn profile(&self) -> Result<Profile> {
+        Profile::of(&self.device)
+    }
+}
+
+impl AdapterChoice {
+    /// An adapter by a part of its name.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: Some(name.into()), ..Self::default() }
+    }
+
+    /// Every adapter of the backends looked at, best first, and which one [`Context::open`] would take.
+    pub async fn list(&self) -> Vec<AdapterInfo> {
+        let adapters = self.adapters().await;
+        let chosen = adapters.fitting(self).next().map(wgpu::Adapter::get_info);
+        let profiles = adapters.0.iter().map(|adapter| (adapter.get_info(), adapter.limits()));
+        profiles
+            .map(|(info, limits)| AdapterInfo {
+                profile: Profile::new(&info, &limits),
+                chosen: chosen.as_ref() == Some(&info),
+            })
+            .collect()
+    }
+
+    async fn adapters(&self) -> Adapters {
+        let backends = self.backends.unwrap_or(wgpu::Backends::all());
+        let enumerate = async |backends| {
+            let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+                backends,
+                ..wgpu::InstanceDescriptor::new_without_display_handle()
+            });
+            instance.enumerate_adapters(backends).await
+        };
+        // An instance that so much as loads GL prints complaints where there is no display: so it comes second.
+        let mut found = enumerate(backends & wgpu::Backends::PRIMARY).await;
+        if !found.iter().any(|adapter| self.fits(adapter)) {
+            found.extend(enumerate(backends & wgpu::Backends::SECONDARY).await);
+        }
+        found.sort_by_key(|adapter| AdapterKind::of(&adapter.get_info()));
+        Adapters(found)
+    }
+
+    fn fits(&self, adapter: &wgpu::Adapter) -> bool {
+        let info = adapter.get_info();
+        let is_hardware = AdapterKind::of(&info) != AdapterKind::Software;
+        let has_name = |name: &String| info.name.to_lowercase().contains(&name.to_lowercase());
+        self.name.as_ref().is_none_or(has_name) && self.hardware.is_none_or(|wanted| wanted == is_hardware)
+    }
+
+    fn wanted(&self) -> String {
+        let mut words = match self.hardware {
+            None => "of any kind".to_owned(),
+            Some(true) => "of hardware".to_owned(),
+            Some(false) => "of software".to_owned(),
+        };
+        if let Some(name) = &self.name {
+            words += &format!(" named '{name}'");
+        }
+        if let Some(backends) = self.backends {
+            words += &format!(" on {backends:?}");
+        }
+        words
+    }
+}
+
+/// Adapters, best first.
+struct Adapters(Vec<wgpu::Adapter>);
+
+impl Adapters {
+    fn fitting<'a>(&'a self, choice: &'a AdapterChoice) -> impl Iterator<Item = &'a wgpu::Adapter> {
+        self.0.iter().filter(|adapter| choice.fits(adapter))
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.0.iter().map(|adapter| adapter.get_info().name).collect()
+    }
+}

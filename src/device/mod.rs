@@ -1,0 +1,11 @@
+//! All that is wgpu and nothing that is loss: adapters, limits, error scopes, bytes to and from the device.
+
+mod context;
+mod profile;
+mod scope;
+mod transfer;
+
+pub use context::{AdapterChoice, AdapterInfo, Context};
+pub use profile::{AdapterKind, Profile};
+pub(crate) use scope::scoped;
+pub(crate) use transfer::{TRANSFER_CHUNK, Transfer, Wait};

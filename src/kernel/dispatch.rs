@@ -1,0 +1,176 @@
+//! Pipelines, made on first use and kept, and dispatches ready to be recorded.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::device::scoped;
+use crate::error::Result;
+use crate::kernel::Params;
+use crate::kernel::module::{Access, Pass};
+
+/// A part of a buffer, kept: what a caller's `wgpu::BufferBinding` says, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Binding {
+    pub buffer: wgpu::Buffer,
+    pub offset: u64,
+    pub size: u64,
+}
+
+impl Binding {
+    pub fn whole(buffer: &wgpu::Buffer) -> Self {
+        Self { buffer: buffer.clone(), offset: 0, size: buffer.size() }
+    }
+
+    fn resource(&self) -> wgpu::BindingResource<'_> {
+        wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+            buffer: &self.buffer,
+            offset: self.offset,
+            size: wgpu::BufferSize::new(self.size),
+        })
+    }
+}
+
+/// The pipelines of one operation on one device.
+#[derive(Debug)]
+pub(crate) struct Kernels {
+    pub device: wgpu::Device,
+    element: &'static str,
+    made: Mutex<HashMap<Key, Arc<Kernel>>>,
+}
+
+/// What a pipeline is made from: the pass and its override constants.
+type Key = (&'static str, Vec<(&'static str, u32)>);
+
+#[derive(Debug)]
+struct Kernel {
+    pipeline: wgpu::ComputePipeline,
+    layout: wgpu::BindGroupLayout,
+}
+
+/// One dispatch with all it needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Dispatch {
+    kernel: Arc<Kernel>,
+    bind_group: wgpu::BindGroup,
+    grid: [u32; 2],
+}
+
+impl Dispatch {
+    pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+        pass.set_pipeline(&self.kernel.pipeline);
+        pass.set_bind_group(0, &self.bind_group, &[]);
+        pass.dispatch_workgroups(self.grid[0], self.grid[1], 1);
+    }
+}
+
+impl Kernels {
+    pub fn new(device: &wgpu::Device, element: &'static str) -> Self {
+        Self { device: device.clone(), element, made: Mutex::default() }
+    }
+
+    /// A dispatch of a pass: its override constants, its numbers, its bindings in the order of the pass's table.
+    pub fn dispatch(
+        &self,
+        pass: &'static Pass,
+        constants: &[(&'static str, u32)],
+        params: &Params,
+        bindings: &[&Binding],
+        grid: [u32; 2],
+    ) -> Result<Dispatch> {
+        debug_assert_eq!(bindings.len(), pass.bindings.len(), "{}", pass.name);
+        debug_assert!(constants.iter().all(|(name, _)| pass.overrides.contains(name)), "{}", pass.name);
+        let kernel = self.kernel(pass, constants)?;
+        let label = pass.label();
+        let bind_group =
+            scoped(&self.device, &label, || {
+                let uniform = self.uniform(params, &label);
+                let mut entries =
+                    vec![wgpu::BindGroupEntry { binding: 0, resource: uniform.as_entire_binding() }];
+                entries.extend(pass.bindings.iter().zip(bindings).map(|(&(binding, _), bound)| {
+                    wgpu::BindGroupEntry { binding, resource: bound.resource() }
+                }));
+                self.device.create_bind_group(&wgpu::BindGroupDescriptor {
+                    label: Some(&label),
+                    layout: &kernel.layout,
+                    entries: &entries,
+                })
+            })?;
+        Ok(Dispatch { kernel, bind_group, grid })
+    }
+
+    /// The numbers of a dispatch, written as the buffer is made: two shapes recorded in one encoder stay apart.
+    fn uniform(&self, params: &Params, label: &str) -> wgpu::Buffer {
+        let bytes = bytemuck::bytes_of(params);
+        let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(label),
+            size: bytes.len() as u64,
+            usage: wgpu::BufferUsages::UNIFORM,
+            mapped_at_creation: true,
+        });
+        // A buffer that could not be made cannot be mapped either; the error scope has the reason.
+        if let Ok(mut view) = buffer.slice(..).get_mapped_range_mut() {
+            view.copy_from_slice(bytes);
+        }
+        buffer.unmap();
+        buffer
+    }
+
+    fn kernel(&self, pass: &'static Pass, constants: &[(&'static str, u32)]) -> Result<Arc<Kernel>> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (pass.name, constants.to_vec());
+        if let Some(kernel) = made.get(&key) {
+            return Ok(kernel.clone());
+        }
+        let kernel = Arc::new(self.make(pass, constants)?);
+        made.insert(key, kernel.clone());
+        Ok(kernel)
+    }
+
+    fn make(&self, pass: &'static Pass, constants: &[(&'static str, u32)]) -> Result<Kernel> {
+        let label = pass.label();
+        let label = label.as_str();
+        let constants: Vec<(&str, f64)> =
+            constants.iter().map(|&(name, value)| (name, f64::from(value))).collect();
+        scoped(&self.device, label, || {
+            let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
+                label: Some(label),
+                source: wgpu::ShaderSource::Wgsl(pass.source(self.element).into()),
+            });
+            let uniform = layout_entry(0, wgpu::BufferBindingType::Uniform);
+            let storage = pass.bindings.iter().map(|&(binding, access)| {
+                layout_entry(binding, wgpu::BufferBindingType::Storage { read_only: access == Access::Read })
+            });
+            let layout = self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+                label: Some(label),
+                entries: &std::iter::once(uniform).chain(storage).collect::<Vec<_>>(),
+            });
+            let pipeline_layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+                label: Some(label),
+                bind_group_layouts: &[Some(&layout)],
+                ..Default::default()
+            });
+            let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label: Some(label),
+                layout: Some(&pipeline_layout),
+                module: &module,
+                entry_point: Some(pass.name),
+                compilation_options: wgpu::PipelineCompilationOptions {
+                    constants: &constants,
+                    // Every word of workgroup memory is written before it is read.
+                    zero_initialize_workgroup_memory: false,
+                },
+                cache: None,
+            });
+            Kernel { pipeline, layout }
+        })
+    }
+}
+
+fn layout_entry(binding: u32, ty: wgpu::BufferBindingType) -> wgpu::BindGroupLayoutEntry {
+    wgpu::BindGroupLayoutEntry {
+        binding,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
+        count: None,
+    }
+}

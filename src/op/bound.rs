@@ -1,0 +1,66 @@
+//! The second moment: an operation tied to one shape and one set of buffers.
+
+use std::fmt;
+
+use crate::error::{Error, Result};
+use crate::kernel::Dispatch;
+
+type Recipe = Box<dyn Fn(usize) -> Result<Vec<Dispatch>> + Send + Sync>;
+
+/// An operation bound to one shape and one set of buffers: all checks are done, scratch and bind groups are made.
+/// Encode it into compute passes of your own as often as you like.
+pub struct Bound {
+    rows: usize,
+    dispatches: Vec<Dispatch>,
+    recipe: Recipe,
+}
+
+impl Bound {
+    pub(crate) fn new(
+        rows: usize,
+        recipe: impl Fn(usize) -> Result<Vec<Dispatch>> + Send + Sync + 'static,
+    ) -> Result<Self> {
+        Ok(Self { rows, dispatches: recipe(rows)?, recipe: Box::new(recipe) })
+    }
+
+    /// The rows it is bound for.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Records the dispatches into a compute pass. Submits nothing, writes nothing from the host, cannot fail.
+    ///
+    /// The pass must be of the device that the operation was built for: wgpu reports another when the pass ends.
+    pub fn encode(&self, pass: &mut wgpu::ComputePass<'_>) {
+        for dispatch in &self.dispatches {
+            dispatch.record(pass);
+        }
+    }
+
+    /// The same for the first `rows` rows only: for the last batch of an epoch. Makes a few small objects anew.
+    ///
+    /// # Errors
+    /// [`Error::RowsExceedBound`], or what the device says.
+    pub fn encode_rows(&self, pass: &mut wgpu::ComputePass<'_>, rows: usize) -> Result<()> {
+        if rows == self.rows {
+            self.encode(pass);
+            return Ok(());
+        }
+        if rows > self.rows {
+            return Err(Error::RowsExceedBound { rows, bound: self.rows });
+        }
+        for dispatch in (self.recipe)(rows)? {
+            dispatch.record(pass);
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bound")
+            .field("rows", &self.rows)
+            .field("dispatches", &self.dispatches.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,98 @@
+//! The dispatches that give a record a row, and the gradient if asked for: what the bound and the host path share.
+
+use crate::device::Profile;
+use crate::element::Element;
+use crate::error::{Error, Result};
+use crate::kernel::passes;
+use crate::kernel::{Binding, Dispatch, Params, Plan, ROW_SCRATCH_BYTES, row_scratch_limit};
+use crate::op::engine::Engine;
+use crate::options::{CrossEntropyOptions, MaskedRow, Reduction};
+use crate::shape::Shape;
+
+/// Rows of one block of totals: `BLOCK_ROWS` in `shaders/common/totals.wgsl`.
+pub(super) const BLOCK_ROWS: usize = 1024;
+/// Bytes of one `Totals` there.
+const TOTALS_BYTES: u64 = 20;
+
+/// Scratch for a number of rows: every word is written before it is read, by the dispatches themselves.
+#[derive(Clone, Debug)]
+pub(super) struct Scratch {
+    /// {class index, weight, flags}, 16 bytes a row.
+    pub inputs: Binding,
+    /// [`RowResult`](super::RowResult), 16 bytes a row.
+    pub results: Binding,
+    /// Totals of each block of rows: first of the inputs, then of the results.
+    pub blocks: Binding,
+    /// Totals of all rows.
+    pub totals: Binding,
+}
+
+impl Scratch {
+    pub fn new<E: Element>(engine: &Engine<E>, rows: usize) -> Result<Self> {
+        check_rows(&engine.profile, rows)?;
+        let bytes = rows as u64 * ROW_SCRATCH_BYTES;
+        Ok(Self {
+            inputs: engine.scratch("xent::scratch::row_inputs", bytes)?,
+            results: engine.scratch("xent::scratch::row_results", bytes)?,
+            blocks: engine
+                .scratch("xent::scratch::blocks", rows.div_ceil(BLOCK_ROWS) as u64 * TOTALS_BYTES)?,
+            totals: engine.scratch("xent::scratch::totals", TOTALS_BYTES)?,
+        })
+    }
+}
+
+fn check_rows(profile: &Profile, rows: usize) -> Result<()> {
+    let limit = row_scratch_limit(profile);
+    if rows <= limit { Ok(()) } else { Err(Error::TooManyRows { rows, limit }) }
+}
+
+/// The numbers that all passes of a call have in common.
+pub(super) fn params(shape: Shape, options: &CrossEntropyOptions) -> Params {
+    Params {
+        rows: shape.rows as u32,
+        cols: shape.cols as u32,
+        row_stride: shape.row_stride as u32,
+        ignore_index: options.ignore_index,
+        denominator: match options.reduction {
+            Reduction::Mean => 0.0,
+            Reduction::Sum => 1.0,
+            Reduction::MeanOver(denominator) => denominator,
+        },
+        ..Params::default()
+    }
+}
+
+/// The override constants of the pass over the logits.
+pub(super) fn constants(options: &CrossEntropyOptions, track_argmax: bool) -> [(&'static str, u32); 2] {
+    [
+        (passes::MASKED_ROW_ZERO, u32::from(options.masked_row == MaskedRow::Zero)),
+        (passes::TRACK_ARGMAX, u32::from(track_argmax)),
+    ]
+}
+
+/// Targets → row inputs → totals: before the first logit is read.
+pub(super) fn input_dispatches<E: Element>(
+    engine: &Engine<E>,
+    plan: &Plan,
+    params: &Params,
+    targets: &Binding,
+    scratch: &Scratch,
+) -> Result<[Dispatch; 2]> {
+    let blocks = plan.grid((params.rows as usize).div_ceil(BLOCK_ROWS));
+    Ok([
+        engine.row_dispatch(
+            &passes::ROW_INPUTS,
+            &[],
+            params,
+            &[targets, &scratch.inputs, &scratch.blocks],
+            blocks,
+        )?,
+        engine.row_dispatch(
+            &passes::MERGE_TOTALS,
+            &[],
+            params,
+            &[&scratch.blocks, &scratch.totals],
+            [1, 1],
+        )?,
+    ])
+}

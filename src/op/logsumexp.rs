@@ -1,0 +1,67 @@
+//! The logarithm of the sum of exponentials.
+
+use crate::device::{Context, Wait};
+use crate::element::Element;
+use crate::error::Result;
+use crate::kernel::{Tuning, passes};
+use crate::op::Bound;
+use crate::op::row_values::{PassOf, RowValues};
+use crate::shape::Shape;
+
+/// `lse = m + ln Σ exp(x − m)` with `m = max x`, one value a row, in nats. One read of the logits.
+///
+/// As `torch.logsumexp`: a NaN logit gives NaN, a +∞ logit +∞, a row of nothing but −∞ gives −∞.
+#[derive(Clone, Debug)]
+pub struct LogSumExp<E: Element> {
+    rows: RowValues<E>,
+}
+
+/// The buffers of a bound [`LogSumExp`].
+#[derive(Clone, Debug)]
+pub struct LogSumExpBuffers<'a> {
+    /// Logits (rows, cols). Any offset that is a multiple of the element's size.
+    pub logits: wgpu::BufferBinding<'a>,
+    /// Where the values go: f32 (rows,).
+    pub lse: wgpu::BufferBinding<'a>,
+}
+
+impl<E: Element> LogSumExp<E> {
+    /// Builds the operation for a device. Pipelines are made on first use.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLimit`](crate::Error::DeviceLimit).
+    pub fn new(device: &wgpu::Device) -> Result<Self> {
+        let pass = PassOf { pass: &passes::LOGSUMEXP, constants: &[] };
+        Ok(Self { rows: RowValues::new(device, pass)? })
+    }
+
+    /// The same with another tuning than the plan would choose.
+    pub fn with_tuning(mut self, tuning: Tuning) -> Self {
+        self.rows.engine.tuning = Some(tuning);
+        self
+    }
+
+    /// One value (rows,) for each row of logits (rows, cols). Blocks.
+    ///
+    /// # Errors
+    /// As [`Softmax::softmax`](crate::Softmax::softmax).
+    pub fn logsumexp(&self, gpu: &Context, logits: &[E], shape: Shape) -> Result<Vec<f32>> {
+        pollster::block_on(self.rows.all(gpu, logits, shape, Wait::blocking(gpu)))
+    }
+
+    /// [`logsumexp`](Self::logsumexp), async: see [`Softmax::softmax_async`](crate::Softmax::softmax_async).
+    ///
+    /// # Errors
+    /// As [`logsumexp`](Self::logsumexp).
+    pub async fn logsumexp_async(&self, gpu: &Context, logits: &[E], shape: Shape) -> Result<Vec<f32>> {
+        self.rows.all(gpu, logits, shape, Wait::Elsewhere).await
+    }
+
+    /// Ties the operation to one shape and one set of buffers.
+    ///
+    /// # Errors
+    /// As [`Softmax::bind`](crate::Softmax::bind).
+    pub fn bind(&self, device: &wgpu::Device, shape: Shape, to: &LogSumExpBuffers<'_>) -> Result<Bound> {
+        self.rows.bind(device, shape, &to.logits, ("lse", &to.lse))
+    }
+}

@@ -1,0 +1,23 @@
+//! What users call, one operation a file. Three moments are three types: build an operation once for a device and its
+//! options, bind it to one shape and one set of buffers, encode it as often as wanted. The methods over host slices
+//! are a thin layer over those three.
+
+mod argmax;
+mod bound;
+mod buffers;
+mod cross_entropy;
+mod engine;
+mod logsumexp;
+mod row_values;
+mod softmax;
+mod stream;
+mod verify;
+
+pub use argmax::{Argmax, ArgmaxBuffers};
+pub use bound::Bound;
+pub use cross_entropy::{
+    CrossEntropy, CrossEntropyBuffers, CrossEntropyStream, Loss, LossRecord, NO_CLASS, RowResult,
+};
+pub use logsumexp::{LogSumExp, LogSumExpBuffers};
+pub use softmax::{Softmax, SoftmaxBuffers, SoftmaxStream};
+pub use verify::{Verification, gradient_bound, loss_bound, prob_bound};

@@ -1,0 +1,111 @@
+//! Operations that give one value a row, without targets: what `LogSumExp` and `Argmax` share.
+
+use crate::device::{Context, Wait};
+use crate::element::Element;
+use crate::error::{Error, Result};
+use crate::kernel::passes::Pass;
+use crate::kernel::{Params, row_scratch_limit};
+use crate::op::Bound;
+use crate::op::buffers::{self, Need};
+use crate::op::engine::{Engine, LogitsCall, ResidentCall};
+use crate::op::stream::{Stream, windows};
+use crate::shape::Shape;
+
+/// A pass that reads each row once and writes one 32-bit value.
+#[derive(Clone, Debug)]
+pub(crate) struct RowValues<E> {
+    pub engine: Engine<E>,
+    pub pass: PassOf,
+}
+
+/// The pass and its constants.
+#[derive(Clone, Copy)]
+pub(crate) struct PassOf {
+    pub pass: &'static Pass,
+    pub constants: &'static [(&'static str, u32)],
+}
+
+impl std::fmt::Debug for PassOf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.pass.name)
+    }
+}
+
+/// Bytes of a value.
+const VALUE_BYTES: u64 = 4;
+
+impl<E: Element> RowValues<E> {
+    pub fn new(device: &wgpu::Device, pass: PassOf) -> Result<Self> {
+        Ok(Self { engine: Engine::new(device)?, pass })
+    }
+
+    /// One value for each row of a host batch.
+    pub async fn all<V: bytemuck::Pod>(
+        &self,
+        gpu: &Context,
+        logits: &[E],
+        shape: Shape,
+        wait: Wait,
+    ) -> Result<Vec<V>> {
+        shape.check_slice("logits", logits)?;
+        let mut stream = Stream::new(&self.engine, gpu, shape, false)?;
+        let window_rows = stream.plan.window_rows();
+        let values_buffer = self.engine.scratch("xent::window::values", window_rows as u64 * VALUE_BYTES)?;
+        let mut all = vec![V::zeroed(); shape.rows];
+        for (rows, values) in windows(shape, window_rows) {
+            let taken = stream.take(&logits[values], rows.len(), wait).await?;
+            let dispatch = self.engine.logits_dispatch(LogitsCall {
+                pass: self.pass.pass,
+                tuning: stream.plan.tuning,
+                constants: self.pass.constants,
+                params: &params(shape),
+                window: &taken.window,
+                logits: stream.logits(&taken),
+                output: None,
+                rest: &[&values_buffer],
+            })?;
+            stream.run(self.pass.pass.name, &[dispatch])?;
+            let bytes = bytemuck::cast_slice_mut(&mut all[rows]);
+            stream.transfer.download(&values_buffer.buffer, 0, bytes, wait).await?;
+        }
+        Ok(all)
+    }
+
+    pub fn bind(
+        &self,
+        device: &wgpu::Device,
+        shape: Shape,
+        logits: &wgpu::BufferBinding<'_>,
+        (name, values): (&'static str, &wgpu::BufferBinding<'_>),
+    ) -> Result<Bound> {
+        self.engine.check_device(device)?;
+        let plan = self.engine.resident_plan(shape)?;
+        let limit = row_scratch_limit(&self.engine.profile);
+        if shape.rows > limit {
+            return Err(Error::TooManyRows { rows: shape.rows, limit });
+        }
+        let need = Need { bytes: plan.window_bytes(shape.rows), alignment: size_of::<E>() as u64 };
+        let logits = buffers::read("logits", logits, need)?;
+        let alignment = self.engine.profile.offset_alignment;
+        let values =
+            buffers::write(name, values, Need { bytes: shape.rows as u64 * VALUE_BYTES, alignment })?;
+        buffers::check_aliases([&logits, &values])?;
+
+        let op = self.clone();
+        Bound::new(shape.rows, move |rows| {
+            let call = ResidentCall {
+                pass: op.pass.pass,
+                constants: op.pass.constants,
+                params: &params(shape),
+                logits: &logits.binding,
+                output: None,
+                rest: &[&values.binding],
+            };
+            op.engine.resident_dispatches(&plan, rows, call)
+        })
+    }
+}
+
+fn params(shape: Shape) -> Params {
+    Params { cols: shape.cols as u32, row_stride: shape.row_stride as u32, ..Params::default() }
+}

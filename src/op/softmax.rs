@@ -1,0 +1,234 @@
+//! Softmax and log-softmax.
+
+use crate::device::{Context, Wait};
+use crate::element::Element;
+use crate::error::{Error, Result};
+use crate::kernel::passes::{self, Pass};
+use crate::kernel::{Params, Tuning};
+use crate::op::buffers::{self, Need};
+use crate::op::engine::{Engine, LogitsCall, ResidentCall};
+use crate::op::stream::{Stream, windows};
+use crate::op::verify::Verification;
+use crate::op::{Bound, prob_bound};
+use crate::options::{MaskedRow, SoftmaxOptions};
+use crate::reference;
+use crate::shape::Shape;
+
+/// Softmax and log-softmax of rows of logits, stable: the row's maximum is taken off before the exponential.
+///
+/// `softmax_j = exp(x_j − m) / Σ exp(x − m)` and `log_softmax_j = (x_j − m) − ln Σ exp(x − m)` with `m = max x`.
+/// Two reads of the logits (the second from cache where a row fits there) and one write.
+///
+/// ```no_run
+/// use xent::{Context, Shape, Softmax};
+///
+/// let gpu = Context::new_blocking()?;
+/// let softmax = Softmax::<f32>::new(&gpu.device, &Default::default())?;
+/// let probs = softmax.softmax(&gpu, &[2.0, 1.0, 0.5, -1.0], Shape::new(1, 4))?;
+/// # Ok::<(), xent::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Softmax<E: Element> {
+    engine: Engine<E>,
+    options: SoftmaxOptions,
+}
+
+/// The buffers of a bound [`Softmax`]: at least one output. Outputs are laid out as the logits are, `row_stride`
+/// included; padding is not written.
+#[derive(Clone, Debug)]
+pub struct SoftmaxBuffers<'a> {
+    /// Logits (rows, cols). Any offset that is a multiple of the element's size.
+    pub logits: wgpu::BufferBinding<'a>,
+    /// Where probabilities go (rows, cols).
+    pub probs: Option<wgpu::BufferBinding<'a>>,
+    /// Where log-probabilities go (rows, cols), in nats.
+    pub log_probs: Option<wgpu::BufferBinding<'a>>,
+}
+
+impl<E: Element> Softmax<E> {
+    /// Builds the operation for a device. Pipelines are made on first use.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLimit`].
+    pub fn new(device: &wgpu::Device, options: &SoftmaxOptions) -> Result<Self> {
+        Ok(Self { engine: Engine::new(device)?, options: *options })
+    }
+
+    /// The same with another tuning than the plan would choose.
+    pub fn with_tuning(mut self, tuning: Tuning) -> Self {
+        self.engine.tuning = Some(tuning);
+        self
+    }
+
+    /// Probabilities (rows, cols) of logits (rows, cols), laid out alike; padding columns are 0. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Length`] and what [`Shape::check`] refuses; [`Error::RowTooLarge`]; whatever the device reports.
+    pub fn softmax(&self, gpu: &Context, logits: &[E], shape: Shape) -> Result<Vec<E>> {
+        pollster::block_on(self.all(gpu, logits, shape, false, Wait::blocking(gpu)))
+    }
+
+    /// [`softmax`](Self::softmax), async: natively somebody else must poll the device (a thread in
+    /// [`wgpu::Device::poll`]); in a browser, the browser does.
+    ///
+    /// # Errors
+    /// As [`softmax`](Self::softmax).
+    pub async fn softmax_async(&self, gpu: &Context, logits: &[E], shape: Shape) -> Result<Vec<E>> {
+        self.all(gpu, logits, shape, false, Wait::Elsewhere).await
+    }
+
+    /// Log-probabilities (rows, cols) in nats of logits (rows, cols), laid out alike; padding columns are 0. Blocks.
+    ///
+    /// # Errors
+    /// As [`softmax`](Self::softmax).
+    pub fn log_softmax(&self, gpu: &Context, logits: &[E], shape: Shape) -> Result<Vec<E>> {
+        pollster::block_on(self.all(gpu, logits, shape, true, Wait::blocking(gpu)))
+    }
+
+    /// [`log_softmax`](Self::log_softmax), async, as [`softmax_async`](Self::softmax_async).
+    ///
+    /// # Errors
+    /// As [`softmax`](Self::softmax).
+    pub async fn log_softmax_async(&self, gpu: &Context, logits: &[E], shape: Shape) -> Result<Vec<E>> {
+        self.all(gpu, logits, shape, true, Wait::Elsewhere).await
+    }
+
+    /// Checks `rows` rows of this very batch, evenly spread, against the f64 [`reference`](mod@crate::reference).
+    ///
+    /// # Errors
+    /// As [`softmax`](Self::softmax).
+    pub fn verify(&self, gpu: &Context, logits: &[E], shape: Shape, rows: usize) -> Result<Verification> {
+        let probs = self.softmax(gpu, logits, shape)?;
+        let mut verification = Verification::new();
+        for row in Verification::sample(shape.rows, rows) {
+            let expected = reference::softmax_row(shape.row(logits, row), &self.options);
+            for (&p, expected) in shape.row(&probs, row).iter().zip(expected) {
+                verification.compare(row, p.to_f64(), expected, prob_bound(expected));
+            }
+        }
+        Ok(verification)
+    }
+
+    /// Takes a batch window by window, for batches that do not fit into memory: see [`SoftmaxStream`].
+    /// `log` asks for log-probabilities.
+    ///
+    /// # Errors
+    /// What [`Shape::check`] refuses, [`Error::RowTooLarge`], [`Error::OtherDevice`], [`Error::OutOfMemory`].
+    pub fn stream(&self, gpu: &Context, shape: Shape, log: bool) -> Result<SoftmaxStream<E>> {
+        let stream = Stream::new(&self.engine, gpu, shape, true)?;
+        Ok(SoftmaxStream { op: self.clone(), gpu: gpu.clone(), stream, shape, log })
+    }
+
+    /// Ties the operation to one shape and one set of buffers.
+    ///
+    /// # Errors
+    /// What [`Shape::check`] refuses; [`Error::NoOutput`], [`Error::BufferTooSmall`], [`Error::BufferOffset`],
+    /// [`Error::BufferUsage`], [`Error::BufferAlias`]; [`Error::RowTooLarge`], [`Error::TooManyRows`];
+    /// [`Error::OtherDevice`]; whatever the device reports.
+    pub fn bind(&self, device: &wgpu::Device, shape: Shape, to: &SoftmaxBuffers<'_>) -> Result<Bound> {
+        self.engine.check_device(device)?;
+        let plan = self.engine.resident_plan(shape)?;
+        let need = || Need { bytes: plan.window_bytes(shape.rows), alignment: size_of::<E>() as u64 };
+        let logits = buffers::read("logits", &to.logits, need())?;
+        let probs = buffers::write_if("probs", to.probs.as_ref(), need())?;
+        let log_probs = buffers::write_if("log_probs", to.log_probs.as_ref(), need())?;
+        if probs.is_none() && log_probs.is_none() {
+            return Err(Error::NoOutput { options: "probs, log_probs" });
+        }
+        buffers::check_aliases(std::iter::once(&logits).chain(&probs).chain(&log_probs))?;
+
+        let op = self.clone();
+        Bound::new(shape.rows, move |rows| {
+            let mut dispatches = Vec::new();
+            for (output, log) in [(&probs, false), (&log_probs, true)] {
+                let Some(output) = output else { continue };
+                dispatches.extend(op.engine.resident_dispatches(
+                    &plan,
+                    rows,
+                    ResidentCall {
+                        pass: op.pass(log),
+                        constants: &op.constants(),
+                        params: &op.params(shape),
+                        logits: &logits.binding,
+                        output: Some(&output.binding),
+                        rest: &[],
+                    },
+                )?);
+            }
+            Ok(dispatches)
+        })
+    }
+
+    fn pass(&self, log: bool) -> &'static Pass {
+        if log { &passes::LOG_SOFTMAX } else { &passes::SOFTMAX }
+    }
+
+    fn constants(&self) -> [(&'static str, u32); 1] {
+        [(passes::MASKED_ROW_ZERO, u32::from(self.options.masked_row == MaskedRow::Zero))]
+    }
+
+    fn params(&self, shape: Shape) -> Params {
+        Params { cols: shape.cols as u32, row_stride: shape.row_stride as u32, ..Params::default() }
+    }
+
+    async fn all(&self, gpu: &Context, logits: &[E], shape: Shape, log: bool, wait: Wait) -> Result<Vec<E>> {
+        shape.check_slice("logits", logits)?;
+        let mut output = vec![E::default(); shape.len()];
+        let mut stream = self.stream(gpu, shape, log)?;
+        for (rows, values) in windows(shape, stream.window_rows()) {
+            stream.push_with(&logits[values.clone()], rows.len(), &mut output[values], wait).await?;
+        }
+        Ok(output)
+    }
+}
+
+/// A batch that passes through the device window by window, in buffers made once: less than half a gigabyte however
+/// many rows come (unless one row alone needs more).
+pub struct SoftmaxStream<E: Element> {
+    op: Softmax<E>,
+    gpu: Context,
+    stream: Stream<E>,
+    shape: Shape,
+    log: bool,
+}
+
+impl<E: Element> SoftmaxStream<E> {
+    /// The most rows of one [`push`](Self::push).
+    pub fn window_rows(&self) -> usize {
+        self.stream.plan.window_rows()
+    }
+
+    /// Device memory that the stream takes, staging included, in bytes.
+    pub fn buffer_bytes(&self) -> u64 {
+        self.stream.plan.buffer_bytes(true)
+    }
+
+    /// The next `rows` rows: logits in, probabilities (or log-probabilities) out, both (rows, cols) laid out by the
+    /// stream's shape. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Length`]; [`Error::RowsExceedBound`] beyond a window or the stream's shape; whatever the device reports.
+    pub fn push(&mut self, logits: &[E], rows: usize, output: &mut [E]) -> Result<()> {
+        let wait = Wait::blocking(&self.gpu);
+        pollster::block_on(self.push_with(logits, rows, output, wait))
+    }
+
+    async fn push_with(&mut self, logits: &[E], rows: usize, output: &mut [E], wait: Wait) -> Result<()> {
+        let taken = self.stream.take(logits, rows, wait).await?;
+        if rows == 0 {
+            return Ok(());
+        }
+        let dispatch = self.op.engine.logits_dispatch(LogitsCall {
+            pass: self.op.pass(self.log),
+            tuning: self.stream.plan.tuning,
+            constants: &self.op.constants(),
+            params: &self.op.params(self.shape),
+            window: &taken.window,
+            logits: self.stream.logits(&taken),
+            output: self.stream.output(&taken),
+            rest: &[],
+        })?;
+        self.stream.run("xent::softmax", &[dispatch])?;
+        self.stream.read_output(&taken, output, wait).await
+    }
+}

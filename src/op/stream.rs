@@ -1,0 +1,121 @@
+//! A host batch on its way through the device, window by window, in buffers that are made once.
+
+use crate::device::{Context, Transfer, Wait};
+use crate::element::Element;
+use crate::error::{Error, Result};
+use crate::kernel::{Binding, Dispatch, Place, Plan, Window};
+use crate::op::engine::{Engine, Placed};
+use crate::shape::Shape;
+
+/// The buffers of one window and the way to and from them.
+pub(crate) struct Stream<E> {
+    pub transfer: Transfer,
+    pub plan: Plan,
+    shape: Shape,
+    logits: Binding,
+    output: Option<Binding>,
+    next_row: usize,
+    element: std::marker::PhantomData<E>,
+}
+
+impl<E: Element> Stream<E> {
+    pub fn new(engine: &Engine<E>, gpu: &Context, shape: Shape, with_output: bool) -> Result<Self> {
+        let plan = engine.streamed_plan(gpu, shape)?;
+        let bytes = plan.streamed_bytes();
+        let output = if with_output { Some(engine.scratch("xent::window::output", bytes)?) } else { None };
+        Ok(Self {
+            transfer: Transfer::new(gpu, bytes)?,
+            logits: engine.scratch("xent::window::logits", bytes)?,
+            output,
+            plan,
+            shape,
+            next_row: 0,
+            element: std::marker::PhantomData,
+        })
+    }
+
+    /// Takes the next rows: uploads their logits, and says where they lie.
+    pub async fn take(&mut self, logits: &[E], rows: usize, wait: Wait) -> Result<Taken> {
+        self.shape.with_rows(rows).check_slice("logits", logits)?;
+        if rows > self.plan.window_rows() || self.next_row + rows > self.shape.rows {
+            let bound = self.plan.window_rows().min(self.shape.rows - self.next_row);
+            return Err(Error::RowsExceedBound { rows, bound });
+        }
+        let window = Window { first_row: self.next_row, rows, grid: self.plan.grid(rows) };
+        let base = self.plan.streamed_base(&window);
+        let bytes = self.plan.window_bytes(rows);
+        let values = &logits[..self.shape.with_rows(rows).len()];
+        let offset = u64::from(base) * Engine::<E>::ELEMENT_BYTES;
+        self.transfer.upload(bytemuck::cast_slice(values), &self.logits.buffer, offset, wait).await?;
+        self.next_row += rows;
+        // In the window's own buffers, its rows are the first.
+        Ok(Taken { window: Window { first_row: 0, ..window }, base, offset, bytes })
+    }
+
+    /// Where a window's logits lie.
+    pub fn logits(&self, taken: &Taken) -> Placed<'_> {
+        taken.placed(&self.logits)
+    }
+
+    /// Where its output goes.
+    pub fn output(&self, taken: &Taken) -> Option<Placed<'_>> {
+        self.output.as_ref().map(|output| taken.placed(output))
+    }
+
+    /// Runs a window's dispatches.
+    pub fn run(&self, label: &str, dispatches: &[Dispatch]) -> Result<()> {
+        self.transfer.submit(label, |encoder| {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                label: Some(label),
+                timestamp_writes: None,
+            });
+            for dispatch in dispatches {
+                dispatch.record(&mut pass);
+            }
+        })
+    }
+
+    /// Reads a window's output back, laid out as its logits are; padding between rows is zero.
+    pub async fn read_output(&self, taken: &Taken, into: &mut [E], wait: Wait) -> Result<()> {
+        let Some(output) = &self.output else { return Ok(()) };
+        let shape = self.shape.with_rows(taken.window.rows);
+        shape.check_slice("output", into)?;
+        let len = shape.len();
+        let bytes = bytemuck::cast_slice_mut(&mut into[..len]);
+        self.transfer.download(&output.buffer, taken.offset, bytes, wait).await?;
+        if shape.row_stride > shape.cols {
+            for row in into.chunks_mut(shape.row_stride) {
+                let cols = shape.cols.min(row.len());
+                row[cols..].fill(E::default());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A window whose logits are on the device.
+pub(crate) struct Taken {
+    pub window: Window,
+    base: u32,
+    offset: u64,
+    bytes: u64,
+}
+
+impl Taken {
+    fn placed<'a>(&self, binding: &'a Binding) -> Placed<'a> {
+        Placed { binding, place: Place { offset: 0, size: self.offset + self.bytes, base: self.base } }
+    }
+}
+
+/// The rows of a host batch, as windows of its slices.
+pub(crate) fn windows(
+    shape: Shape,
+    step: usize,
+) -> impl Iterator<Item = (std::ops::Range<usize>, std::ops::Range<usize>)> {
+    (0..shape.rows).step_by(step.max(1)).map(move |first| {
+        let rows = first..shape.rows.min(first + step);
+        let start = shape.row_start(first);
+        let values = start..start + shape.with_rows(rows.len()).len();
+        (rows, values)
+    })
+}

@@ -1,0 +1,167 @@
+//! Verification as a feature: rows of the caller's own batch, compared with the f64 reference.
+
+/// The result of comparing device results with the f64 reference.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Verification {
+    /// Rows compared.
+    pub rows_checked: usize,
+    /// The row with the largest error relative to what is allowed, if any row was compared.
+    pub worst_row: Option<usize>,
+    /// That row's absolute error; infinite where one side is NaN or infinite and the other is not.
+    pub worst_abs: f64,
+    /// That row's relative error.
+    pub worst_rel: f64,
+    /// Whether every value was within its bound.
+    pub passed: bool,
+    /// The worst error as a multiple of what is allowed.
+    worst: f64,
+    last_row: Option<usize>,
+}
+
+/// What a row's loss, its lse or a log-probability may be off.
+pub fn loss_bound(expected: f64) -> f64 {
+    5e-6 + 1e-6 * expected.abs()
+}
+
+/// What a probability may be off. No absolute part that a zero could hide under: of 128k classes most have less
+/// than 1e-6.
+pub fn prob_bound(expected: f64) -> f64 {
+    2e-5 * expected + 1e-37
+}
+
+/// What a gradient may be off, at a class with probability `p` and target mass `t`; `scale` is the row's
+/// weight / denominator.
+pub fn gradient_bound(scale: f64, p: f64, t: f64) -> f64 {
+    scale * (1e-6 * t + 2e-5 * p) + 1e-37
+}
+
+impl Default for Verification {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Verification {
+    /// Nothing compared yet, which passes.
+    pub fn new() -> Self {
+        Self {
+            rows_checked: 0,
+            worst_row: None,
+            worst_abs: 0.0,
+            worst_rel: 0.0,
+            passed: true,
+            worst: -1.0,
+            last_row: None,
+        }
+    }
+
+    /// `count` of `rows` rows, evenly spread, first and last among them.
+    pub fn sample(rows: usize, count: usize) -> impl Iterator<Item = usize> {
+        let count = count.min(rows);
+        (0..count).map(move |i| {
+            if count < 2 { 0 } else { (i as u128 * (rows - 1) as u128 / (count - 1) as u128) as usize }
+        })
+    }
+
+    /// Compares one value of a row. NaN equals NaN only, an infinity itself only, or a finite reference that f32
+    /// cannot hold; finite values may differ by `bound`.
+    pub fn compare(&mut self, row: usize, actual: f64, expected: f64, bound: f64) {
+        if self.last_row != Some(row) {
+            self.last_row = Some(row);
+            self.rows_checked += 1;
+        }
+        let same = actual == expected
+            || (actual.is_nan() && expected.is_nan())
+            || (actual.is_infinite() && actual == f64::from(expected as f32));
+        let (abs, rel, of_bound) = if same {
+            (0.0, 0.0, 0.0)
+        } else if actual.is_finite() && expected.is_finite() {
+            let abs = (actual - expected).abs();
+            (abs, abs / expected.abs(), abs / bound)
+        } else {
+            (f64::INFINITY, f64::INFINITY, f64::INFINITY)
+        };
+        // A bound of 0 and an error make ∞; a NaN bound must not pass either.
+        let within = of_bound <= 1.0;
+        self.passed &= within;
+        let of_bound = if of_bound.is_nan() { f64::INFINITY } else { of_bound };
+        if of_bound > self.worst {
+            self.worst = of_bound;
+            self.worst_row = Some(row);
+            self.worst_abs = abs;
+            self.worst_rel = rel;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passes(actual: f64, expected: f64, bound: f64) -> bool {
+        let mut verification = Verification::new();
+        verification.compare(3, actual, expected, bound);
+        assert_eq!(verification.rows_checked, 1);
+        assert_eq!(verification.worst_row, Some(3));
+        verification.passed
+    }
+
+    #[test]
+    fn a_comparator_that_cannot_fail_is_none() {
+        let (inf, nan) = (f64::INFINITY, f64::NAN);
+        for (name, actual, expected, ok) in [
+            ("equal", 1.0, 1.0, true),
+            ("within", 1.0 + 9e-7, 1.0, true),
+            ("beyond", 1.0 + 2e-6, 1.0, false),
+            ("a zero for a small value", 0.0, 1.0, false),
+            ("nan for a value", nan, 1.0, false),
+            ("a value for nan", 1.0, nan, false),
+            ("nan for nan", nan, nan, true),
+            ("inf for inf", inf, inf, true),
+            ("-inf for inf", -inf, inf, false),
+            ("inf for a value", inf, 1.0, false),
+            ("a value for inf", 3e38, inf, false),
+            ("inf for nan", inf, nan, false),
+            ("nan for inf", nan, inf, false),
+            ("inf for a value that f32 cannot hold", inf, 6.8e38, true),
+            ("-inf for a value that f32 cannot hold", -inf, 6.8e38, false),
+            ("sign", -1.0, 1.0, false),
+        ] {
+            assert_eq!(passes(actual, expected, 1e-6), ok, "{name}");
+        }
+        assert!(!passes(1.0, 1.5, 0.0), "no bound");
+        assert!(!passes(1.0, 1.5, nan), "a NaN bound");
+        assert!(passes(0.0, 0.0, 0.0), "exact zero");
+    }
+
+    #[test]
+    fn bounds_leave_no_room_for_a_zero() {
+        assert!(!passes(0.0, 1e-9, prob_bound(1e-9)));
+        assert!(!passes(0.0, 1e-9, gradient_bound(1.0, 1e-9, 0.0)));
+        assert!(!passes(0.0, -0.9, gradient_bound(1.0, 0.1, 1.0)));
+        assert!(!passes(0.0, 1e-3, loss_bound(1e-3)));
+    }
+
+    #[test]
+    fn the_worst_row_is_kept_and_rows_are_counted_once() {
+        let mut verification = Verification::new();
+        for (row, actual) in [(0, 1.0), (0, 1.0), (5, 1.2), (7, 1.1)] {
+            verification.compare(row, actual, 1.0, 0.5);
+        }
+        assert_eq!((verification.rows_checked, verification.worst_row), (3, Some(5)));
+        assert!(verification.passed && (verification.worst_abs - 0.2).abs() < 1e-12);
+        verification.compare(9, f64::NAN, 1.0, 0.5);
+        assert_eq!((verification.passed, verification.worst_row), (false, Some(9)));
+    }
+
+    #[test]
+    fn samples_are_spread_over_the_batch() {
+        let sample = |rows, count| Verification::sample(rows, count).collect::<Vec<_>>();
+        assert_eq!(sample(10, 4), [0, 3, 6, 9]);
+        assert_eq!(sample(3, 64), [0, 1, 2]);
+        assert_eq!(sample(10, 1), [0]);
+        assert_eq!(sample(0, 4), [] as [usize; 0]);
+        assert_eq!(sample(10, 0), [] as [usize; 0]);
+    }
+}

@@ -1,0 +1,68 @@
+//! The operations on the CPU: in f64, naive, written from their definitions.
+//!
+//! This is what the kernels are checked against, and what to read when a formula is in doubt. Nothing here
+//! comes from the kernels' fast forms: a row is swept as often as the definition says, and a gradient is the
+//! derivative of the loss as written. Each logit is widened to f64, which loses nothing for any [`Element`];
+//! from there on all is f64, summed in order. A result beyond f32 (a loss of 6.8e38) is therefore finite here
+//! and +∞ on the GPU.
+//!
+//! Each operation comes twice:
+//! - for one row (cols,), as [`softmax_row`] or [`cross_entropy::row_loss`]: refuses nothing and never
+//!   panics. For callers who check a sample of rows, or spread rows over threads.
+//! - for a batch (rows, cols), laid out as a [`Shape`] says, as [`softmax()`] or [`cross_entropy::loss`]:
+//!   checks its arguments, then is a plain loop over the rows.
+//!
+//! ```
+//! use xent::{Shape, SoftmaxOptions, reference};
+//!
+//! let probs = reference::softmax(&[3.0f32, 1.0, 0.2], Shape::new(1, 3), &SoftmaxOptions::default())?;
+//! for (p, expected) in probs.iter().zip([0.8360, 0.1131, 0.0508]) {
+//!     assert!((p - expected).abs() < 5e-5);
+//! }
+//! # Ok::<(), xent::Error>(())
+//! ```
+
+use crate::element::Element;
+use crate::shape::Shape;
+
+mod argmax;
+pub mod cross_entropy;
+#[cfg(test)]
+mod cross_entropy_properties;
+mod logsumexp;
+mod row_stats;
+mod softmax;
+
+pub use argmax::{argmax, argmax_row};
+pub use logsumexp::{logsumexp, logsumexp_row};
+pub use softmax::{log_softmax, log_softmax_row, softmax, softmax_row};
+
+/// What `of_row` gives for each row (cols,), laid out like the logits, zeros in the padding between rows.
+fn map_rows<E: Element>(logits: &[E], shape: Shape, of_row: impl Fn(usize, &[E]) -> Vec<f64>) -> Vec<f64> {
+    let mut values = vec![0.0; shape.len()];
+    for row in 0..shape.rows {
+        let of_this_row = of_row(row, shape.row(logits, row));
+        values[shape.row_start(row)..][..shape.cols].copy_from_slice(&of_this_row);
+    }
+    values
+}
+
+#[cfg(test)]
+mod testing {
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+
+    /// The grid that [`grid_logits`] lie on: such a logit plus or minus a few of these is exact in f32.
+    pub const GRID: f32 = 1.0 / 1024.0;
+
+    /// Logits in ±8, each a multiple of [`GRID`].
+    pub fn grid_logits(seed: u64, len: usize) -> Vec<f32> {
+        let mut rng = StdRng::seed_from_u64(seed);
+        (0..len).map(|_| rng.random_range(-8192..=8192) as f32 * GRID).collect()
+    }
+
+    /// Equal, NaN for NaN and infinity for infinity.
+    pub fn same(a: &[f64], b: &[f64]) -> bool {
+        a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a == b || (a.is_nan() && b.is_nan()))
+    }
+}
