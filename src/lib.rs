@@ -1,18 +1,18 @@
-//! crate docs to come
+//! Softmax and cross-entropy on the GPU, through [wgpu].
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 mod device;
 mod element;
 mod error;
+pub mod eval;
 mod flags;
 mod kernel;
 mod op;
 mod options;
+pub mod reference;
 mod shape;
 mod targets;
-
-pub mod reference;
 
 pub use device::{AdapterChoice, AdapterInfo, AdapterKind, Context, Profile};
 pub use element::Element;
