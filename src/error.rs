@@ -74,14 +74,14 @@ pub enum Error {
         /// Values needed.
         needed: usize,
     },
-    /// One row is larger than the largest binding of the device.
-    #[error("one row of {cols} cols is {bytes} bytes; this device binds at most {limit}")]
+    /// One row is larger than the largest binding of the device, or than one of its workgroups can sweep.
+    #[error("one row of {cols} cols is {bytes} bytes; this device takes at most {limit}")]
     RowTooLarge {
         /// Classes of a row.
         cols: usize,
         /// Bytes of a row.
         bytes: u64,
-        /// Bytes of the largest binding.
+        /// Bytes of the largest row possible.
         limit: u64,
     },
     /// The rows' own scratch does not fit into one binding: bind fewer rows at a time.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::device::scoped;
 use crate::error::Result;
 use crate::kernel::Params;
-use crate::kernel::module::{Access, Pass};
+use crate::kernel::passes::{Access, Pass};
 
 /// A part of a buffer, kept: what a caller's `wgpu::BufferBinding` says, checked.
 #[derive(Clone, Debug, PartialEq)]

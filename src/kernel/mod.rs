@@ -1,12 +1,15 @@
 //! All that is WGSL: modules, pipelines, dispatches, and the plan that shapes them.
 
 mod dispatch;
-pub(crate) mod module;
 mod params;
+pub(crate) mod passes;
+#[cfg(test)]
+mod passes_tests;
 mod plan;
+#[cfg(test)]
+mod plan_tests;
 
 pub(crate) use dispatch::{Binding, Dispatch, Kernels};
-pub(crate) use module as passes;
 pub(crate) use params::Params;
 pub use plan::Tuning;
 pub(crate) use plan::{Place, Plan, ROW_SCRATCH_BYTES, Window, row_scratch_limit};

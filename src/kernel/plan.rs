@@ -18,11 +18,12 @@ pub struct Tuning {
 pub(crate) const MAX_ITERATIONS: u64 = 60_000;
 
 /// Bytes of workgroup memory that one invocation's stats take.
-const LANE_BYTES: u32 = 12;
+pub(super) const LANE_BYTES: u32 = 12;
 
-/// Values that one invocation loads in a step of the first sweep, and in one of the second.
-const STEP_VALUES: u64 = 16;
+/// Values of one load, loads of one step of the first sweep, steps of one chunk: as in `shaders/common/row_stats.wgsl`.
 const QUAD_VALUES: u64 = 4;
+pub(super) const STEP_QUADS: u64 = 4;
+pub(super) const CHUNK_STEPS: u64 = 64;
 
 /// Device bytes that hold a window of a host batch's logits, and at most so many rows: enough to make the work of a
 /// submission far greater than its cost, little enough to stay well under half a gigabyte in all.
@@ -77,7 +78,7 @@ impl Plan {
         tuning: Option<Tuning>,
     ) -> Result<Self> {
         // A row may begin in the middle of an alignment unit; its binding then begins before it.
-        let limit = profile.max_binding_bytes - profile.offset_alignment;
+        let limit = profile.max_binding_bytes.saturating_sub(profile.offset_alignment);
         Self::within(profile, shape, element_bytes, tuning, limit, row_scratch_limit(profile))
     }
 
@@ -88,7 +89,7 @@ impl Plan {
         element_bytes: u64,
         tuning: Option<Tuning>,
     ) -> Result<Self> {
-        let largest = profile.max_binding_bytes - profile.offset_alignment;
+        let largest = profile.max_binding_bytes.saturating_sub(profile.offset_alignment);
         let row = shape.cols as u64 * element_bytes;
         let limit = HOST_WINDOW_BYTES.max(row).min(largest);
         Self::within(
@@ -111,8 +112,9 @@ impl Plan {
     ) -> Result<Self> {
         shape.check()?;
         let (row, stride) = (shape.cols as u64 * element_bytes, shape.row_stride as u64 * element_bytes);
-        if row > limit {
-            return Err(Error::RowTooLarge { cols: shape.cols, bytes: row, limit });
+        let longest = Tuning { lanes: Tuning::most_lanes(profile) }.longest_row() * element_bytes;
+        if row > limit.min(longest) {
+            return Err(Error::RowTooLarge { cols: shape.cols, bytes: row, limit: limit.min(longest) });
         }
         let tuning = match tuning {
             Some(tuning) => tuning.check(profile)?,
@@ -196,13 +198,14 @@ fn grid(workgroups: usize, max_workgroups: u32) -> [u32; 2] {
     [workgroups.min(max) as u32, workgroups.div_ceil(max).max(1) as u32]
 }
 
-/// Loop iterations of one invocation, at most, in the pass with the most: two sweeps over a row of `cols`, the
-/// second value by value outside the aligned quads.
-fn iterations(cols: u64, tuning: Tuning) -> u64 {
+/// Loop iterations of one invocation, at most, in the pass with the most: both sweeps over a row of `cols`.
+pub(super) fn iterations(cols: u64, tuning: Tuning) -> u64 {
     let lanes = u64::from(tuning.lanes);
     let edges = 6u64.div_ceil(lanes);
-    let steps = cols / (STEP_VALUES * lanes);
-    let first = edges + steps + (steps / 64 + 1) + 4 + 4 + u64::from(tuning.lanes.ilog2());
+    let steps = cols / (QUAD_VALUES * STEP_QUADS * lanes);
+    let chunks = steps.div_ceil(CHUNK_STEPS);
+    let (rest, argmax, tree) = (STEP_QUADS, STEP_QUADS, u64::from(tuning.lanes.ilog2()) + 1);
+    let first = edges + steps + chunks + rest + argmax + tree;
     let second = edges + cols.div_ceil(QUAD_VALUES * lanes);
     first + second
 }
@@ -217,7 +220,7 @@ impl Tuning {
         let preferred = if profile.is_software() {
             8
         } else {
-            (shape.cols as u64 / STEP_VALUES).next_power_of_two().clamp(32, 256) as u32
+            (shape.cols as u64 / (QUAD_VALUES * STEP_QUADS)).next_power_of_two().clamp(32, 256) as u32
         };
         let mut tuning = Self { lanes: preferred.min(Self::most_lanes(profile)) };
         while iterations(shape.cols as u64, tuning) > MAX_ITERATIONS
@@ -226,6 +229,16 @@ impl Tuning {
             tuning.lanes *= 2;
         }
         tuning
+    }
+
+    /// The longest row whose sweeps stay within the iterations of an invocation, in values.
+    fn longest_row(self) -> u64 {
+        let (mut fits, mut exceeds) = (1, MAX_ITERATIONS * QUAD_VALUES * u64::from(self.lanes));
+        while exceeds - fits > 1 {
+            let cols = fits.midpoint(exceeds);
+            if iterations(cols, self) <= MAX_ITERATIONS { fits = cols } else { exceeds = cols }
+        }
+        fits
     }
 
     /// The largest power of two that the device's workgroups hold.

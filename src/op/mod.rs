@@ -15,6 +15,8 @@ mod verify;
 
 pub use argmax::{Argmax, ArgmaxBuffers};
 pub use bound::Bound;
+#[cfg(test)]
+pub(crate) use cross_entropy::{BLOCK_ROWS, TOTALS_BYTES};
 pub use cross_entropy::{
     CrossEntropy, CrossEntropyBuffers, CrossEntropyStream, Loss, LossRecord, NO_CLASS, RowResult,
 };

@@ -16,7 +16,7 @@ pub struct RowResult {
     pub lse: f32,
     /// The most probable class, as [`Argmax`](crate::Argmax) gives it, where the call asked for it.
     pub argmax: u32,
-    flags: u32,
+    pub(crate) flags: u32,
 }
 
 impl RowResult {

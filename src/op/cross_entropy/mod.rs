@@ -19,6 +19,8 @@ use crate::targets::Targets;
 
 pub use bind::CrossEntropyBuffers;
 pub use loss::{Loss, LossRecord, NO_CLASS, RowResult};
+#[cfg(test)]
+pub(crate) use rows::{BLOCK_ROWS, TOTALS_BYTES};
 pub use stream::CrossEntropyStream;
 
 /// Cross-entropy of logits against targets, as PyTorch's `F.cross_entropy`: softmax, logarithm and mean in one read of

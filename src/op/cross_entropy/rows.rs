@@ -10,9 +10,9 @@ use crate::options::{CrossEntropyOptions, MaskedRow, Reduction};
 use crate::shape::Shape;
 
 /// Rows of one block of totals: `BLOCK_ROWS` in `shaders/common/totals.wgsl`.
-pub(super) const BLOCK_ROWS: usize = 1024;
+pub(crate) const BLOCK_ROWS: usize = 1024;
 /// Bytes of one `Totals` there.
-const TOTALS_BYTES: u64 = 20;
+pub(crate) const TOTALS_BYTES: u64 = 20;
 
 /// Scratch for a number of rows: every word is written before it is read, by the dispatches themselves.
 #[derive(Clone, Debug)]
