@@ -16,10 +16,14 @@ is_native() { case $(uname -s) in Darwin | MINGW* | MSYS* | CYGWIN*) ;; *) retur
 
 # The driver files (Vulkan calls them ICDs) with a name that matches one of the patterns, as a colon list.
 icds() {
-  local IFS=: dir pattern file found=
-  local share=/vulkan/icd.d
-  local dirs=${XENT_ICD_DIRS:-${XDG_DATA_HOME:-${HOME:-}/.local/share}$share:/usr/share$share:/etc$share:/usr/local/share$share:/usr/local/etc$share:/run/opengl-driver/share$share:/usr/local/nvidia/share$share}
-  for dir in $dirs; do
+  local IFS=: dir pattern file found="" dirs=${XENT_ICD_DIRS:-}
+  if [ -z "$dirs" ]; then
+    for dir in "${XDG_DATA_HOME:-${HOME:-}/.local/share}" /usr/share /etc /usr/local/share /usr/local/etc \
+      /run/opengl-driver/share /usr/local/nvidia/share; do
+      dirs=$dirs:$dir/vulkan/icd.d
+    done
+  fi
+  for dir in ${dirs#:}; do
     for pattern; do
       # shellcheck disable=SC2231 # the pattern is there to be expanded
       for file in "$dir"/$pattern; do
