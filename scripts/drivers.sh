@@ -7,6 +7,9 @@
 # What is downloaded and not installed is kept here; git ignores it.
 DRIVERS=$PWD/.drivers
 
+# Mesa asks the display which GPU it is on, and complains on stderr where there is none.
+if [ -z "${DISPLAY:-}${WAYLAND_DISPLAY:-}" ]; then export NODEVICE_SELECT=1; fi
+
 say() { printf 'xent: %s\n' "$*"; }
 
 # macOS has Metal and Windows has DX12: there is nothing to look for or install.

@@ -1,4 +1,80 @@
-//! Softmax and cross-entropy on the GPU, through [wgpu].
+//! Softmax and cross-entropy on any GPU that [wgpu] reaches, software adapters included: stable, right in every edge
+//! case, one read of the logits for a loss.
+//!
+//! ```no_run
+//! use xent::{Context, CrossEntropy, Shape, Targets};
+//!
+//! let gpu = Context::new_blocking()?;
+//! let cross_entropy = CrossEntropy::<f32>::new(&gpu.device, &Default::default())?;
+//!
+//! // 2 rows (samples or tokens) × 3 cols (classes or vocabulary).
+//! let logits = [2.0, 1.0, 0.5, 0.1, 3.0, 0.2];
+//! let targets = Targets::Classes(&[0, 1]);
+//! let shape = Shape::new(2, 3);
+//!
+//! let loss = cross_entropy.loss(&gpu, &logits, targets, shape)?;
+//! let (loss, dlogits) = cross_entropy.loss_and_dlogits(&gpu, &logits, targets, shape)?;
+//! let check = cross_entropy.verify(&gpu, &logits, targets, shape, 64)?;
+//! # Ok::<(), xent::Error>(())
+//! ```
+//!
+//! # Three ways in
+//!
+//! * **Host slices**: the methods above. They cut batches of any size into windows, and block; each has an `_async`
+//!   twin.
+//! * **Streams**: [`CrossEntropy::stream`] and [`Softmax::stream`] take a batch window by window, and [`eval`] drives
+//!   them from slices, generators and files: batches larger than memory.
+//! * **Your own device, buffers and compute pass**: *build* an operation once for a device and its options, *bind* it
+//!   once to a shape and to buffers, *encode* it as often as you like. Nothing is submitted for you, and nothing is
+//!   read back.
+//!
+//! # Operations
+//!
+//! | operation | gives | reads of the logits |
+//! | --- | --- | --- |
+//! | [`CrossEntropy`] | loss, row losses, lse, argmax | 1 |
+//! | [`CrossEntropy`] with `dlogits` | the same and the gradient | 2 |
+//! | [`Softmax`] | probabilities, log-probabilities | 2 |
+//! | [`LogSumExp`] | ln Σ exp(logits) | 1 |
+//! | [`Argmax`] | the most probable class | 1 |
+//!
+//! Each has a twin in [`mod@reference`]: in f64, naive, to be read and to be checked against.
+//!
+//! # What comes out at the edges
+//!
+//! As PyTorch's `F.cross_entropy`, unless said otherwise.
+//!
+//! | case | result |
+//! | --- | --- |
+//! | a logit is −∞ (masked) | probability 0, log-probability −∞, gradient 0 there; the rest finite |
+//! | the target's logit is −∞ | loss +∞, gradient p − y |
+//! | every logit of a row is −∞ | NaN, or zeros by [`MaskedRow::Zero`]; in the flags |
+//! | a logit is NaN or +∞ | the row is NaN; in the [`Flags`]. A NaN never disappears |
+//! | a row is ignored | loss 0, gradient 0, not counted; its logits are not read |
+//! | no row counts | mean NaN, sum 0, gradient 0 |
+//! | a target is out of range | host slices: [`Error::TargetOutOfRange`]; buffers: NaN loss, no gradient, in the flags |
+//! | rows shifted by 1e4 … 1e8, logits of ±3.4e38 | the right finite answer, or +∞ where f32 ends |
+//!
+//! Results are the same bits for the same call on the same adapter and driver, whatever windows it was cut into.
+//!
+//! # Pitfalls
+//!
+//! Cross-entropy takes *logits*. Probabilities are logits too, of another distribution, and no error tells:
+//!
+//! ```
+//! use xent::{Shape, SoftmaxOptions, Targets, reference};
+//!
+//! let (logits, shape, targets) = ([4.0f32, 1.0, 0.2], Shape::new(1, 3), Targets::Classes(&[0]));
+//! let right = reference::cross_entropy::loss(&logits, targets, shape, &Default::default())?;
+//!
+//! let probs = reference::softmax(&logits, shape, &SoftmaxOptions::default())?;
+//! let probs: Vec<f32> = probs.iter().map(|&p| p as f32).collect();
+//! let wrong = reference::cross_entropy::loss(&probs, targets, shape, &Default::default())?;
+//!
+//! assert!((right - 0.0697).abs() < 1e-4);
+//! assert!((wrong - 0.5955).abs() < 1e-4); // looks like a loss, and is none
+//! # Ok::<(), xent::Error>(())
+//! ```
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 

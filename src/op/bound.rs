@@ -5,22 +5,28 @@ use std::fmt;
 use crate::error::{Error, Result};
 use crate::kernel::Dispatch;
 
-type Recipe = Box<dyn Fn(usize) -> Result<Vec<Dispatch>> + Send + Sync>;
+/// Makes the dispatches for a number of rows. In a browser, wgpu's objects stay on their thread.
+pub(crate) trait Recipe: wgpu::WasmNotSendSync {
+    fn dispatches(&self, rows: usize) -> Result<Vec<Dispatch>>;
+}
+
+impl<F: Fn(usize) -> Result<Vec<Dispatch>> + wgpu::WasmNotSendSync> Recipe for F {
+    fn dispatches(&self, rows: usize) -> Result<Vec<Dispatch>> {
+        self(rows)
+    }
+}
 
 /// An operation bound to one shape and one set of buffers: all checks are done, scratch and bind groups are made.
 /// Encode it into compute passes of your own as often as you like.
 pub struct Bound {
     rows: usize,
     dispatches: Vec<Dispatch>,
-    recipe: Recipe,
+    recipe: Box<dyn Recipe>,
 }
 
 impl Bound {
-    pub(crate) fn new(
-        rows: usize,
-        recipe: impl Fn(usize) -> Result<Vec<Dispatch>> + Send + Sync + 'static,
-    ) -> Result<Self> {
-        Ok(Self { rows, dispatches: recipe(rows)?, recipe: Box::new(recipe) })
+    pub(crate) fn new(rows: usize, recipe: impl Recipe + 'static) -> Result<Self> {
+        Ok(Self { rows, dispatches: recipe.dispatches(rows)?, recipe: Box::new(recipe) })
     }
 
     /// The rows it is bound for.
@@ -49,7 +55,7 @@ impl Bound {
         if rows > self.rows {
             return Err(Error::RowsExceedBound { rows, bound: self.rows });
         }
-        for dispatch in (self.recipe)(rows)? {
+        for dispatch in self.recipe.dispatches(rows)? {
             dispatch.record(pass);
         }
         Ok(())

@@ -3,7 +3,7 @@
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::kernel::{Binding, Dispatch, Params, passes};
-use crate::op::Bound;
+use crate::op::bound::{Bound, Recipe};
 use crate::op::buffers::{self, Need};
 use crate::op::cross_entropy::rows::{self, BLOCK_ROWS, Scratch};
 use crate::op::cross_entropy::{CrossEntropy, LossRecord};
@@ -92,7 +92,7 @@ impl<E: Element> CrossEntropy<E> {
             argmax: row_output(argmax)?,
             scratch,
         };
-        Bound::new(shape.rows, move |rows| passes.dispatches(rows))
+        Bound::new(shape.rows, passes)
     }
 }
 
@@ -111,7 +111,7 @@ struct Passes<E: Element> {
     scratch: Scratch,
 }
 
-impl<E: Element> Passes<E> {
+impl<E: Element> Recipe for Passes<E> {
     /// Row inputs, row losses (and gradient), reduction.
     fn dispatches(&self, rows: usize) -> Result<Vec<Dispatch>> {
         let Self { op, plan, scratch, .. } = self;
@@ -136,7 +136,9 @@ impl<E: Element> Passes<E> {
         dispatches.extend(self.reduction(&params)?);
         Ok(dispatches)
     }
+}
 
+impl<E: Element> Passes<E> {
     fn reduction(&self, params: &Params) -> Result<Vec<Dispatch>> {
         let Self { op, plan, scratch, row_losses, lse, argmax, .. } = self;
         if self.loss.is_none() && !row_losses.written && !lse.written && !argmax.written {
