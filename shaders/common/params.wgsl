@@ -31,6 +31,9 @@ const IGNORED: u32 = 0x80000000u; // between passes only
 
 const NO_CLASS: u32 = 0xffffffffu;
 
+// Entry points take their three built-ins one by one: in a struct, Tint holds the workgroup's id for as non-uniform as
+// the invocation's, and then refuses every barrier behind a branch on it.
+//
 // A dispatch of more workgroups than one dimension allows is two-dimensional; behind its last row it overshoots.
 fn linear_workgroup(workgroup: vec3<u32>, grid: vec3<u32>) -> u32 {
     return workgroup.y * grid.x + workgroup.x;
