@@ -68,13 +68,14 @@ impl Kernels {
         Self { device: device.clone(), element, made: Mutex::default() }
     }
 
-    /// A dispatch of a pass: its override constants, its numbers, its bindings in the order of the pass's table.
+    /// A dispatch of a pass: its override constants, its numbers, its bindings in the order of the pass's table. What is
+    /// off, or empty, is bound all the same: WebGPU demands it.
     pub fn dispatch(
         &self,
         pass: &'static Pass,
         constants: &[(&'static str, u32)],
         params: &Params,
-        bindings: &[&Binding],
+        bindings: &[Option<&Binding>],
         grid: [u32; 2],
     ) -> Result<Dispatch> {
         debug_assert_eq!(bindings.len(), pass.bindings.len(), "{}", pass.name);
@@ -84,10 +85,18 @@ impl Kernels {
         let bind_group =
             scoped(&self.device, &label, || {
                 let uniform = self.uniform(params, &label);
+                // Each placeholder is a buffer of its own: two views of one must not both be written.
+                let bindings = bindings.iter().map(|&bound| match bound {
+                    Some(bound) if bound.size > 0 => bound.clone(),
+                    _ => self.placeholder(),
+                });
+                let bindings: Vec<Binding> = bindings.collect();
+                let storage = pass.bindings.iter().zip(&bindings);
                 let mut entries =
                     vec![wgpu::BindGroupEntry { binding: 0, resource: uniform.as_entire_binding() }];
-                entries.extend(pass.bindings.iter().zip(bindings).map(|(&(binding, _), bound)| {
-                    wgpu::BindGroupEntry { binding, resource: bound.resource() }
+                entries.extend(storage.map(|(&(binding, _), bound)| wgpu::BindGroupEntry {
+                    binding,
+                    resource: bound.resource(),
                 }));
                 self.device.create_bind_group(&wgpu::BindGroupDescriptor {
                     label: Some(&label),
@@ -96,6 +105,15 @@ impl Kernels {
                 })
             })?;
         Ok(Dispatch { kernel, bind_group, grid })
+    }
+
+    fn placeholder(&self) -> Binding {
+        Binding::whole(&self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("xent::placeholder"),
+            size: 32,
+            usage: wgpu::BufferUsages::STORAGE,
+            mapped_at_creation: false,
+        }))
     }
 
     /// The numbers of a dispatch, written as the buffer is made: two shapes recorded in one encoder stay apart.

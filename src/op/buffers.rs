@@ -45,8 +45,7 @@ fn check(name: &'static str, bound: &wgpu::BufferBinding<'_>, need: Need, writes
     if found < need.bytes {
         return Err(Error::BufferTooSmall { what: name, found, needed: need.bytes });
     }
-    // The needed bytes only, and never an empty binding: an empty batch is never dispatched.
-    let binding = Binding { buffer: buffer.clone(), offset, size: need.bytes.max(4) };
+    let binding = Binding { buffer: buffer.clone(), offset, size: need.bytes };
     Ok(Checked { name, writes, binding })
 }
 

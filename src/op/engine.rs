@@ -49,7 +49,7 @@ impl<E: Element> Engine<E> {
         Plan::streamed(&self.profile, shape, Self::ELEMENT_BYTES, self.tuning)
     }
 
-    /// A buffer of our own; never empty, since an empty binding is refused.
+    /// A buffer of our own.
     pub fn scratch(&self, label: &str, bytes: u64) -> Result<Binding> {
         use wgpu::BufferUsages as Usage;
         let size = bytes.max(32).next_multiple_of(16);
@@ -70,7 +70,7 @@ impl<E: Element> Engine<E> {
         pass: &'static Pass,
         constants: &[(&'static str, u32)],
         params: &Params,
-        bindings: &[&Binding],
+        bindings: &[Option<&Binding>],
         grid: [u32; 2],
     ) -> Result<Dispatch> {
         self.kernels.dispatch(pass, constants, params, bindings, grid)
@@ -80,18 +80,14 @@ impl<E: Element> Engine<E> {
     pub fn logits_dispatch(&self, call: LogitsCall<'_>) -> Result<Dispatch> {
         let LogitsCall { pass, tuning, constants, params, window, logits, output, rest } = call;
         let values = logits.part();
-        // A view of whole quads: where the logits are fewer, none is ever loaded, and anything will do.
-        let placeholder;
-        let quads = if values.size >= 16 {
-            &values
-        } else {
-            placeholder = self.scratch("xent::placeholder", 16)?;
-            &placeholder
-        };
+        // A view of whole quads: where the logits are fewer than one, none is ever loaded.
+        let quads = Some(&values).filter(|values| values.size >= 16);
         let output_part = output.map(|output| output.part());
-        let mut bindings = vec![&values, quads];
-        bindings.extend(&output_part);
-        bindings.extend(rest);
+        let mut bindings = vec![Some(&values), quads];
+        if output_part.is_some() {
+            bindings.push(output_part.as_ref());
+        }
+        bindings.extend(rest.iter().copied().map(Some));
         let params = Params {
             rows: window.rows as u32,
             first_row: window.first_row as u32,

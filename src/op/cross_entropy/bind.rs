@@ -2,7 +2,7 @@
 
 use crate::element::Element;
 use crate::error::{Error, Result};
-use crate::kernel::{Binding, Dispatch, Params, passes};
+use crate::kernel::{Binding, Dispatch, Params, Plan, passes};
 use crate::op::bound::{Bound, Recipe};
 use crate::op::buffers::{self, Need};
 use crate::op::cross_entropy::rows::{self, BLOCK_ROWS, Scratch};
@@ -38,12 +38,6 @@ impl<'a> CrossEntropyBuffers<'a> {
     }
 }
 
-/// The passes over rows: an output of one value a row, or a placeholder, and whether it is written.
-struct RowOutput {
-    binding: Binding,
-    written: bool,
-}
-
 impl<E: Element> CrossEntropy<E> {
     /// Ties the operation to one shape and one set of buffers.
     ///
@@ -73,23 +67,18 @@ impl<E: Element> CrossEntropy<E> {
         buffers::check_aliases([&logits, &targets].into_iter().chain(outputs.into_iter().flatten()))?;
 
         let scratch = Scratch::new(engine, shape.rows)?;
-        let row_output = |output: Option<buffers::Checked>| -> Result<RowOutput> {
-            match output {
-                Some(output) => Ok(RowOutput { binding: output.binding, written: true }),
-                None => Ok(RowOutput { binding: engine.scratch("xent::placeholder", 4)?, written: false }),
-            }
-        };
+        let binding = |buffer: Option<buffers::Checked>| buffer.map(|buffer| buffer.binding);
         let passes = Passes {
             op: self.clone(),
             plan,
             shape,
             logits: logits.binding,
             targets: targets.binding,
-            loss: loss.map(|loss| loss.binding),
-            dlogits: dlogits.map(|dlogits| dlogits.binding),
-            row_losses: row_output(row_losses)?,
-            lse: row_output(lse)?,
-            argmax: row_output(argmax)?,
+            loss: binding(loss),
+            dlogits: binding(dlogits),
+            row_losses: binding(row_losses),
+            lse: binding(lse),
+            argmax: binding(argmax),
             scratch,
         };
         Bound::new(shape.rows, passes)
@@ -99,15 +88,15 @@ impl<E: Element> CrossEntropy<E> {
 /// All that the dispatches of a bound cross-entropy need.
 struct Passes<E: Element> {
     op: CrossEntropy<E>,
-    plan: crate::kernel::Plan,
+    plan: Plan,
     shape: Shape,
     logits: Binding,
     targets: Binding,
     loss: Option<Binding>,
     dlogits: Option<Binding>,
-    row_losses: RowOutput,
-    lse: RowOutput,
-    argmax: RowOutput,
+    row_losses: Option<Binding>,
+    lse: Option<Binding>,
+    argmax: Option<Binding>,
     scratch: Scratch,
 }
 
@@ -126,7 +115,7 @@ impl<E: Element> Recipe for Passes<E> {
         };
         let call = ResidentCall {
             pass,
-            constants: &rows::constants(&op.options, self.argmax.written),
+            constants: &rows::constants(&op.options, self.argmax.is_some()),
             params: &params,
             logits: &self.logits,
             output: self.dlogits.as_ref(),
@@ -141,18 +130,24 @@ impl<E: Element> Recipe for Passes<E> {
 impl<E: Element> Passes<E> {
     fn reduction(&self, params: &Params) -> Result<Vec<Dispatch>> {
         let Self { op, plan, scratch, row_losses, lse, argmax, .. } = self;
-        if self.loss.is_none() && !row_losses.written && !lse.written && !argmax.written {
+        if self.loss.is_none() && row_losses.is_none() && lse.is_none() && argmax.is_none() {
             return Ok(Vec::new());
         }
         let mut dispatches = vec![op.engine.row_dispatch(
             &passes::REDUCE_LOSS,
             &[
-                (passes::WRITE_ROW_LOSSES, u32::from(row_losses.written)),
-                (passes::WRITE_LSE, u32::from(lse.written)),
-                (passes::WRITE_ARGMAX, u32::from(argmax.written)),
+                (passes::WRITE_ROW_LOSSES, u32::from(row_losses.is_some())),
+                (passes::WRITE_LSE, u32::from(lse.is_some())),
+                (passes::WRITE_ARGMAX, u32::from(argmax.is_some())),
             ],
             params,
-            &[&scratch.results, &scratch.blocks, &row_losses.binding, &lse.binding, &argmax.binding],
+            &[
+                Some(&scratch.results),
+                Some(&scratch.blocks),
+                row_losses.as_ref(),
+                lse.as_ref(),
+                argmax.as_ref(),
+            ],
             plan.grid((params.rows as usize).div_ceil(BLOCK_ROWS)),
         )?];
         if let Some(loss) = &self.loss {
@@ -160,7 +155,7 @@ impl<E: Element> Passes<E> {
                 &passes::FINISH_LOSS,
                 &[],
                 params,
-                &[&scratch.blocks, &scratch.totals, loss],
+                &[Some(&scratch.blocks), Some(&scratch.totals), Some(loss)],
                 [1, 1],
             )?);
         }

@@ -84,14 +84,14 @@ pub(super) fn input_dispatches<E: Element>(
             &passes::ROW_INPUTS,
             &[],
             params,
-            &[targets, &scratch.inputs, &scratch.blocks],
+            &[Some(targets), Some(&scratch.inputs), Some(&scratch.blocks)],
             blocks,
         )?,
         engine.row_dispatch(
             &passes::MERGE_TOTALS,
             &[],
             params,
-            &[&scratch.blocks, &scratch.totals],
+            &[Some(&scratch.blocks), Some(&scratch.totals)],
             [1, 1],
         )?,
     ])
