@@ -1,1 +1,35 @@
 //! Batches larger than a buffer, or than memory: where they come from, and what is said of them.
+//!
+//! A [`Source`] gives the logits window by window; [`evaluate`] takes them through the device and says all of them in
+//! one [`Report`]. Targets are one number a row and are held whole.
+//!
+//! ```no_run
+//! use xent::eval::{SliceSource, evaluate};
+//! use xent::{Context, CrossEntropy, Shape};
+//!
+//! let gpu = Context::new_blocking()?;
+//! let op = CrossEntropy::<f32>::new(&gpu.device, &Default::default())?;
+//! let logits = [2.0, 1.0, 0.5, 0.1, 3.0, 0.2];
+//! let mut source = SliceSource::new(&logits, Shape::new(2, 3))?;
+//! let report = evaluate(&gpu, &op, &mut source, &[0, 1], &Default::default(), |_| Ok(()))?;
+//! assert_eq!(report.accuracy(), Some(1.0));
+//! # Ok::<(), xent::Error>(())
+//! ```
+
+#[cfg(feature = "cli")]
+mod cpu;
+mod evaluate;
+#[cfg(feature = "npy")]
+pub mod npy;
+mod report;
+mod source;
+#[cfg(feature = "cli")]
+mod synthetic;
+
+#[cfg(feature = "cli")]
+pub use cpu::evaluate_on_cpu;
+pub use evaluate::{EvaluateOptions, Evaluated, evaluate};
+pub use report::Report;
+pub use source::{SliceSource, Source};
+#[cfg(feature = "cli")]
+pub use synthetic::SyntheticLogits;

@@ -1,3 +1,69 @@
 //! The command-line tool.
 
-fn main() {}
+mod adapters;
+mod args;
+mod computer;
+mod demo;
+mod eval;
+mod output;
+mod progress;
+mod report;
+mod softmax;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use xent::Error;
+
+use args::{Cli, Command};
+
+/// How a run ended that met no error.
+enum Outcome {
+    Done,
+    /// Results were compared with the reference and are not within their bounds.
+    NotVerified,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if std::env::var_os("RUST_LOG").is_some() {
+        env_logger::init();
+    }
+    let outcome = match cli.command {
+        Command::Eval(args) => eval::run(&args),
+        Command::Softmax(args) => softmax::run(&args),
+        Command::Adapters(args) => adapters::run(&args),
+        Command::Demo(args) => demo::run(&args),
+    };
+    ExitCode::from(match outcome {
+        Ok(Outcome::Done) => 0,
+        Ok(Outcome::NotVerified) => 1,
+        Err(error) => {
+            output::complain(message(&error));
+            status(&error)
+        }
+    })
+}
+
+fn status(error: &Error) -> u8 {
+    match error {
+        Error::RequestDevice { .. }
+        | Error::DeviceLimit { .. }
+        | Error::RowTooLarge { .. }
+        | Error::TooManyRows { .. }
+        | Error::OutOfMemory { .. }
+        | Error::Validation { .. }
+        | Error::Device { .. }
+        | Error::Timeout { .. } => 3,
+        _ => 2,
+    }
+}
+
+fn message(error: &Error) -> String {
+    let message = error.to_string();
+    match error {
+        // Its other lines say how to get any adapter; here one was named, and there may be others.
+        Error::NoAdapter { .. } => message.lines().next().unwrap_or_default().to_owned(),
+        _ => message,
+    }
+}

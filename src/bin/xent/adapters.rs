@@ -1,0 +1,95 @@
+//! `xent adapters`: what could compute here.
+
+use serde_json::json;
+use xent::{AdapterInfo, Error, Result};
+
+use crate::args::AdaptersArgs;
+use crate::computer::choice;
+use crate::{Outcome, output};
+
+pub fn run(args: &AdaptersArgs) -> Result<Outcome> {
+    let choice = choice(&args.adapter);
+    let adapters = pollster::block_on(choice.list());
+    if args.json {
+        let adapters: Vec<_> = adapters.iter().map(json).collect();
+        output::print(&format!("{:#}\n", json!(adapters)))?;
+    } else {
+        output::print(&adapters.iter().map(text).collect::<Vec<_>>().join("\n"))?;
+    }
+    if adapters.iter().any(|adapter| adapter.chosen) {
+        return Ok(Outcome::Done);
+    }
+    let found = adapters.into_iter().map(|adapter| adapter.profile.name).collect();
+    let wanted = args.adapter.name().map_or("of any kind".to_owned(), |name| format!("named '{name}'"));
+    let error = Error::NoAdapter { wanted, found };
+    if args.adapter.name().is_some() {
+        return Err(error);
+    }
+    output::complain(format!("{error}\nUntil then eval, softmax and demo compute on the CPU."));
+    Ok(Outcome::Done)
+}
+
+fn text(adapter: &AdapterInfo) -> String {
+    let AdapterInfo { profile, chosen, .. } = adapter;
+    let mut text = format!("{}{}\n", profile.name, if *chosen { "  <- taken" } else { "" });
+    let subgroups = match profile.subgroup_sizes {
+        (least, most) if least == most => format!("{least}"),
+        (least, most) => format!("{least} to {most}"),
+    };
+    for (name, value) in [
+        ("kind", profile.kind.to_string()),
+        ("backend", profile.backend.to_string()),
+        ("driver", profile.driver.clone()),
+        (
+            "binding",
+            format!(
+                "{} at most, at multiples of {} bytes",
+                binary(profile.max_binding_bytes),
+                profile.offset_alignment
+            ),
+        ),
+        ("buffer", format!("{} at most", binary(profile.max_buffer_bytes))),
+        (
+            "workgroup",
+            format!(
+                "{} invocations and {} at most, subgroups of {subgroups}",
+                profile.max_invocations,
+                binary(u64::from(profile.workgroup_memory))
+            ),
+        ),
+    ] {
+        text += &format!("  {name:<11}{value}\n");
+    }
+    text
+}
+
+fn json(adapter: &AdapterInfo) -> serde_json::Value {
+    let AdapterInfo { profile, chosen, .. } = adapter;
+    json!({
+        "name": profile.name,
+        "kind": profile.kind.to_string(),
+        "backend": profile.backend.to_string(),
+        "driver": profile.driver,
+        "max_binding_bytes": profile.max_binding_bytes,
+        "max_buffer_bytes": profile.max_buffer_bytes,
+        "offset_alignment": profile.offset_alignment,
+        "max_invocations": profile.max_invocations,
+        "workgroup_memory": profile.workgroup_memory,
+        "subgroup_sizes": [profile.subgroup_sizes.0, profile.subgroup_sizes.1],
+        "taken": chosen,
+    })
+}
+
+/// 128 MiB; limits are often a power of two, or one byte less than that.
+fn binary(bytes: u64) -> String {
+    let (unit, name) = [(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")]
+        .into_iter()
+        .find(|&(unit, _)| bytes >= unit - 4)
+        .unwrap_or((1, "bytes"));
+    let scaled = bytes as f64 / unit as f64;
+    if (scaled - scaled.round()).abs() < 1e-3 {
+        format!("{scaled:.0} {name}")
+    } else {
+        format!("{scaled:.1} {name}")
+    }
+}

@@ -1,0 +1,53 @@
+//! `xent demo`: the loss of a language model's batch that is larger than memory need be.
+
+use xent::eval::{EvaluateOptions, SyntheticLogits};
+use xent::{Result, Shape};
+
+use crate::args::DemoArgs;
+use crate::computer::Computer;
+use crate::output;
+use crate::progress::Progress;
+use crate::report::{si, thousands};
+use crate::{Outcome, report};
+
+/// Rows compared with the reference.
+const VERIFY_ROWS: usize = 64;
+
+pub fn run(args: &DemoArgs) -> Result<Outcome> {
+    let shape = Shape::new(args.rows, args.cols);
+    let mut logits = SyntheticLogits::new(shape, args.seed)?;
+    let targets = logits.targets().to_vec();
+    let computer = Computer::open(&args.adapter)?;
+    let bytes = shape.len() as f64 * size_of::<f32>() as f64;
+    if !args.json {
+        output::print(&format!(
+            "The loss of {} tokens over a vocabulary of {}: {} of logits, made as they are needed.\n\n",
+            thousands(shape.rows),
+            thousands(shape.cols),
+            si(bytes, "B"),
+        ))?;
+    }
+    let mut progress = Progress::new(shape.rows);
+    let options = EvaluateOptions { verify_rows: VERIFY_ROWS, ..Default::default() };
+    let op = Default::default();
+    let report = computer.evaluate(&op, &mut logits, &targets, &options, |window| {
+        progress.reach(window.rows.end);
+        Ok(())
+    })?;
+    drop(progress);
+
+    let (making, computing) = (report.reading.as_secs_f64(), report.computing.as_secs_f64());
+    let more = [
+        ("  making", format!("{making:.3} s: {}", si(shape.len() as f64 / making, " logits/s"))),
+        (
+            "  computing",
+            format!(
+                "{computing:.3} s: {}, {}{}",
+                si(shape.len() as f64 / computing, " logits/s"),
+                si(bytes / computing, "B/s"),
+                if matches!(computer, Computer::Gpu { .. }) { ", transfers included" } else { "" },
+            ),
+        ),
+    ];
+    report::print(&report, op.reduction, computer.name(), args.json, &more)
+}

@@ -1,0 +1,226 @@
+//! The header of a `.npy` file.
+
+use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
+
+/// What NumPy itself takes from a file that it does not trust.
+const MAX_HEADER_BYTES: usize = 10_000;
+/// The header is a dictionary (1) with the shape as a tuple (2); a structured type nests two deeper.
+const MAX_NESTING: usize = 4;
+/// Magic, version and the longer form of the header's length.
+pub(super) const PREFIX_BYTES: usize = 12;
+
+/// What a header says, as far as it can be read: numbers in C order, little-endian or of one byte.
+#[derive(Debug, PartialEq)]
+pub(super) struct Header {
+    /// Float, Int, Uint, or something else.
+    pub kind: TypeChar,
+    /// Bytes of a value.
+    pub size: usize,
+    /// The type as the file writes it: `'<f4'`.
+    pub descr: String,
+    /// The length of each axis; its product fits into a `usize`, in bytes too.
+    pub shape: Vec<usize>,
+}
+
+/// How long the header is, from the file's first [`PREFIX_BYTES`] (or all that there are): all before the data, the
+/// prefix included.
+pub(super) fn header_bytes(prefix: &[u8]) -> Result<usize, String> {
+    if prefix.len() < 10 || !prefix.starts_with(b"\x93NUMPY") {
+        return Err(
+            "not a .npy file: it does not begin with \\x93NUMPY, version and header length".to_owned()
+        );
+    }
+    let (start, len) = match (prefix[6], prefix[7]) {
+        (1, 0) => (10, u64::from(u16::from_le_bytes([prefix[8], prefix[9]]))),
+        (2 | 3, 0) if prefix.len() < PREFIX_BYTES => return Err("truncated in its header".to_owned()),
+        (2 | 3, 0) => (12, u64::from(u32::from_le_bytes([prefix[8], prefix[9], prefix[10], prefix[11]]))),
+        (major, minor) => {
+            return Err(format!("version {major}.{minor} of the .npy format; 1.0, 2.0 and 3.0 are read"));
+        }
+    };
+    if len > MAX_HEADER_BYTES as u64 {
+        return Err(format!("a header of {len} bytes; at most {MAX_HEADER_BYTES} are read"));
+    }
+    Ok(start + len as usize)
+}
+
+/// Reads a whole header, prefix included.
+pub(super) fn parse(header: &[u8]) -> Result<Header, String> {
+    let not_understood = |why: &dyn std::fmt::Display| format!("header not understood: {why}");
+    let text = match header[6] {
+        1 => &header[10..],
+        _ => &header[12..],
+    };
+    check_text(text).map_err(|why| not_understood(&why))?;
+    let parsed = NpyHeader::from_reader(header).map_err(|why| not_understood(&one_line(&why)))?;
+    let dtype = parsed.dtype();
+    let descr = dtype.descr();
+    let DType::Plain(number) = dtype else {
+        return Err(format!("structured type {}: plain numbers are needed", one_line(&descr)));
+    };
+    if number.endianness() == Endianness::Big {
+        return Err(format!("big-endian type {descr}: only little-endian numbers are read"));
+    }
+    if parsed.order() == Order::Fortran {
+        return Err("in Fortran order: only C order is read (numpy.ascontiguousarray)".to_owned());
+    }
+    let size = number.num_bytes().ok_or_else(|| format!("type {descr}: plain numbers are needed"))?;
+    let shape: Option<Vec<usize>> = parsed.shape().iter().map(|&len| usize::try_from(len).ok()).collect();
+    let shape = shape.filter(|shape| {
+        let bytes = shape.iter().try_fold(size.max(8), |bytes, &len| bytes.checked_mul(len.max(1)));
+        bytes.is_some()
+    });
+    let Some(shape) = shape else {
+        return Err(format!("shape {} is larger than memory can be", shape_text(parsed.shape())));
+    };
+    Ok(Header { kind: number.type_char(), size, descr, shape })
+}
+
+/// A shape as Python writes it.
+pub(super) fn shape_text<T: ToString>(shape: &[T]) -> String {
+    match shape {
+        [only] => format!("({},)", only.to_string()),
+        _ => format!("({})", shape.iter().map(T::to_string).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// npyz recurses on every bracket, and multiplies the lengths of the axes unchecked. So what reaches it is bounded
+/// here first: nesting, the product of all numbers, and no character with which a string could hide a bracket.
+fn check_text(text: &[u8]) -> Result<(), String> {
+    let is_hidden = |part: &[u8]| part == b"'''";
+    if text.windows(3).any(is_hidden) {
+        return Err("it holds a string in triple quotes".to_owned());
+    }
+    let (mut nesting, mut in_string) = (0usize, false);
+    let (mut number, mut product) = (0u64, 1u64);
+    for &byte in text.iter().chain(b" ") {
+        match byte {
+            b'0'..=b'9' if !in_string => {
+                let appended = number.checked_mul(10).and_then(|n| n.checked_add(u64::from(byte - b'0')));
+                number = appended.ok_or("it holds a number above 2^64")?;
+                continue;
+            }
+            b'"' | b'\\' => return Err(format!("it holds {:?}", char::from(byte))),
+            b'\'' => in_string = !in_string,
+            _ if in_string => {}
+            b'{' | b'(' | b'[' => nesting += 1,
+            b'}' | b')' | b']' => nesting = nesting.saturating_sub(1),
+            b',' | b':' | b' ' | b'\n' | b'-' => {}
+            // True and False.
+            b'T' | b'r' | b'u' | b'e' | b'F' | b'a' | b'l' | b's' => {}
+            _ => return Err(format!("it holds {:?} outside of a string", char::from(byte))),
+        }
+        if nesting > MAX_NESTING {
+            return Err(format!("its brackets are nested more than {MAX_NESTING} deep"));
+        }
+        product = product.checked_mul(number.max(1)).ok_or("its shape overflows 2^64 values")?;
+        number = 0;
+    }
+    Ok(())
+}
+
+/// A parser's message may be a drawing, and a field's name anything that a terminal obeys.
+fn one_line(message: &impl ToString) -> String {
+    let message = message.to_string().replace(|c: char| c.is_control() && !c.is_whitespace(), "?");
+    let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(120) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(text: &str) -> Vec<u8> {
+        let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+        bytes.extend((text.len() as u16).to_le_bytes());
+        bytes.extend(text.as_bytes());
+        bytes
+    }
+
+    #[test]
+    fn numpys_own_header_is_read() {
+        let bytes = header("{'descr': '<f4', 'fortran_order': False, 'shape': (3, 5), }      \n");
+        assert_eq!(header_bytes(&bytes[..12]), Ok(bytes.len()));
+        let expected =
+            Header { kind: TypeChar::Float, size: 4, descr: "'<f4'".to_owned(), shape: vec![3, 5] };
+        assert_eq!(parse(&bytes), Ok(expected));
+    }
+
+    #[test]
+    fn no_header_is_a_panic() {
+        let with_shape =
+            |shape: &str| format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}\n");
+        for (name, text, says) in [
+            ("empty", String::new(), "expected"),
+            ("product overflows u64", with_shape("(4294967296, 4294967296, 2)"), "overflows 2^64"),
+            ("product overflows before a zero", with_shape("(4294967296, 4294967296, 0)"), "overflows 2^64"),
+            ("number above u64", with_shape("(99999999999999999999,)"), "a number above 2^64"),
+            ("bytes overflow", with_shape("(4611686018427387904, 2)"), "larger than memory"),
+            ("hexadecimal", with_shape("(0xffffffff, 0xffffffff)"), "holds 'x' outside"),
+            ("underscores", with_shape("(1_000,)"), "holds '_' outside"),
+            ("negative", with_shape("(-3, 5)"), "negative"),
+            ("an exponent", with_shape("(1e9,)"), "integer"),
+            ("a number as the shape", with_shape("5"), "list or tuple"),
+            ("deep", with_shape(&"(".repeat(5000)), "nested more than 4 deep"),
+            ("deep lists", with_shape(&"[".repeat(5000)), "nested more than 4 deep"),
+            ("brackets behind a triple quote", format!("'''a'1'''{}", "(".repeat(5000)), "triple quotes"),
+            ("brackets behind another quote", format!("'''\"{}", "(".repeat(5000)), "triple quotes"),
+            ("double quotes", "{\"descr\": 1}".to_owned(), "holds '\"'"),
+            ("an escape", r"{'a\'((': 1}".to_owned(), r"holds '\\'"),
+            ("closing first", format!("{}{}", ")".repeat(50), "(".repeat(50)), "nested more than 4 deep"),
+            ("no shape", "{'descr': '<f4', 'fortran_order': False}".to_owned(), "'shape'"),
+            (
+                "unknown type",
+                "{'descr': '<x4', 'fortran_order': False, 'shape': (1,)}".to_owned(),
+                "type string",
+            ),
+            (
+                "objects",
+                "{'descr': '|O', 'fortran_order': False, 'shape': (1,)}".to_owned(),
+                "plain numbers are needed",
+            ),
+            (
+                "a name that colours the terminal",
+                "{'descr': [('\x1b[31m', '<f4')], 'fortran_order': False, 'shape': (1,)}".to_owned(),
+                "structured type [('?[31m', '<f4'), ]: plain",
+            ),
+            (
+                "many fields",
+                format!(
+                    "{{'descr': [{}], 'fortran_order': False, 'shape': (1,)}}",
+                    "('a', '<f4'),".repeat(500)
+                ),
+                "…: plain numbers",
+            ),
+            (
+                "structured",
+                "{'descr': [('a', '<f4', (99, 99))], 'fortran_order': False, 'shape': (1,)}".to_owned(),
+                "structured type",
+            ),
+        ] {
+            let error = parse(&header(&text)).unwrap_err();
+            assert!(error.contains(says), "{name}: {error}");
+            assert!(error.len() < 250 && !error.contains(char::is_control), "{name}: {error}");
+        }
+    }
+
+    #[test]
+    fn lengths_are_bounded_before_anything_is_read() {
+        for (name, prefix, says) in [
+            ("empty", &b""[..], "not a .npy file"),
+            ("magic alone", b"\x93NUMPY", "not a .npy file"),
+            ("text", b"hello, world", "not a .npy file"),
+            ("zip", b"PK\x03\x04________", "not a .npy file"),
+            ("version 4", b"\x93NUMPY\x04\x00\x10\x00\x00\x00", "version 4.0"),
+            ("version 2 cut short", b"\x93NUMPY\x02\x00\x10\x00", "truncated"),
+            ("4 GiB", b"\x93NUMPY\x02\x00\xff\xff\xff\xff", "a header of 4294967295 bytes"),
+            ("64 KiB", b"\x93NUMPY\x01\x00\xff\xff\x00\x00", "a header of 65535 bytes"),
+        ] {
+            let error = header_bytes(prefix).unwrap_err();
+            assert!(error.contains(says), "{name}: {error}");
+        }
+    }
+}

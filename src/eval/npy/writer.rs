@@ -1,0 +1,96 @@
+//! Values into a `.npy` file, which is there whole or not at all.
+
+use std::fs;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use npyz::{AutoSerialize, WriteOptions, WriterBuilder};
+use tempfile::NamedTempFile;
+
+use super::file_error;
+use crate::error::{Error, Result};
+
+/// A `.npy` file of f32 in the making. It is written beside its place and takes it in [`finish`](Self::finish): until
+/// then, and whenever anything fails, a file that is already there stays as it is.
+#[derive(Debug)]
+pub struct NpyWriter {
+    file: BufWriter<NamedTempFile>,
+    path: PathBuf,
+    missing: usize,
+}
+
+impl NpyWriter {
+    /// Begins a file of this shape, (rows,) or (rows, cols).
+    ///
+    /// # Errors
+    /// [`Error::File`] where nothing can be written there: no such folder, no permission, no regular file.
+    pub fn create(path: impl AsRef<Path>, shape: &[usize]) -> Result<Self> {
+        // Behind a link lies the file that is meant.
+        let given = path.as_ref();
+        let path = fs::canonicalize(given).unwrap_or_else(|_| given.to_owned());
+        if let Ok(there) = fs::metadata(&path) {
+            if !there.is_file() {
+                return Err(file_error(given, "cannot be written: it is there and is no regular file"));
+            }
+            if there.permissions().readonly() {
+                return Err(file_error(given, "cannot be written: it is there and is read-only"));
+            }
+        }
+        let folder = match path.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
+        };
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".xent-").suffix(".npy");
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let file = builder
+            .tempfile_in(folder)
+            .map_err(|error| file_error(given, format!("cannot be written: {}", source_of(&error))))?;
+        let lengths: Vec<u64> = shape.iter().map(|&len| len as u64).collect();
+        let missing = shape.iter().try_fold(1usize, |product, &len| product.checked_mul(len));
+        let missing = missing.ok_or_else(|| file_error(given, "its shape overflows the address space"))?;
+        let file = WriteOptions::<f32>::new()
+            .dtype(f32::default_dtype())
+            .shape(&lengths)
+            .writer(BufWriter::new(file))
+            .write_header_only()
+            .map_err(|error| file_error(given, error))?;
+        Ok(Self { file, path: given.to_owned(), missing })
+    }
+
+    /// Writes the next values.
+    ///
+    /// # Errors
+    /// [`Error::Length`] for more values than the shape has; [`Error::File`].
+    pub fn write(&mut self, values: &[f32]) -> Result<()> {
+        let Some(missing) = self.missing.checked_sub(values.len()) else {
+            return Err(Error::Length { what: "values", found: values.len(), needed: self.missing });
+        };
+        self.missing = missing;
+        let bytes = bytemuck::cast_slice(values);
+        self.file.write_all(bytes).map_err(|error| file_error(&self.path, error))
+    }
+
+    /// Puts the file, whole now, in its place.
+    ///
+    /// # Errors
+    /// [`Error::Length`] where values are missing; [`Error::File`].
+    pub fn finish(self) -> Result<()> {
+        if self.missing > 0 {
+            return Err(Error::Length { what: "values", found: 0, needed: self.missing });
+        }
+        let place = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
+        let file = self.file.into_inner().map_err(|error| file_error(&self.path, error.error()))?;
+        file.persist(place).map_err(|error| file_error(&self.path, error.error))?;
+        Ok(())
+    }
+}
+
+/// `tempfile` adds the temporary's own path, which says nothing to the user.
+fn source_of(error: &std::io::Error) -> String {
+    match error.get_ref().and_then(std::error::Error::source) {
+        Some(source) => source.to_string(),
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,134 @@
+//! Output files: there whole or not at all.
+
+use crate::support::{Folder, npy};
+
+fn folder() -> Folder {
+    let folder = Folder::new();
+    folder.logits(&[0.0; 12], 3).targets(&[0, 1, 2, 0]);
+    folder
+}
+
+#[test]
+fn outputs_that_cannot_be() {
+    let folder = folder();
+    std::fs::create_dir(folder.path("folder")).unwrap();
+    folder.write("locked.npy", "locked");
+    let mut locked = std::fs::metadata(folder.path("locked.npy")).unwrap().permissions();
+    locked.set_readonly(true);
+    std::fs::set_permissions(folder.path("locked.npy"), locked).unwrap();
+    let eval = "eval logits.npy --targets targets.npy";
+    for (name, args, line) in [
+        (
+            "the logits",
+            format!("{eval} --rows-out logits.npy"),
+            "logits.npy: cannot be written: it is also the logits",
+        ),
+        (
+            "the logits by another name",
+            format!("{eval} --grad-out folder/../logits.npy"),
+            "folder/../logits.npy: cannot be written: it is also the logits",
+        ),
+        (
+            "the targets",
+            format!("{eval} --grad-out ./targets.npy"),
+            "./targets.npy: cannot be written: it is also the targets",
+        ),
+        (
+            "both outputs",
+            format!("{eval} --rows-out new.npy --grad-out ./new.npy"),
+            "./new.npy: cannot be written: it is also another output",
+        ),
+        (
+            "softmax onto itself",
+            "softmax logits.npy -o logits.npy".into(),
+            "logits.npy: cannot be written: it is also the logits",
+        ),
+        (
+            "no such folder",
+            format!("{eval} --rows-out none/rows.npy"),
+            "none/rows.npy: cannot be written: No such file",
+        ),
+        (
+            "softmax to no folder",
+            "softmax logits.npy -o none/out.npy".into(),
+            "none/out.npy: cannot be written: No such file",
+        ),
+        (
+            "a folder",
+            format!("{eval} --rows-out folder"),
+            "folder: cannot be written: it is there and is no regular file",
+        ),
+        (
+            "read-only",
+            format!("{eval} --rows-out locked.npy"),
+            "locked.npy: cannot be written: it is there and is read-only",
+        ),
+        (
+            "a good one beside a bad one",
+            format!("{eval} --rows-out good.npy --grad-out none/grad.npy"),
+            "none/grad.npy: cannot be written: No such file",
+        ),
+    ] {
+        let (before, logits) = (folder.names(), folder.read("logits.npy"));
+        let run = folder.run(&args);
+        assert_eq!((run.status, run.stdout.as_str()), (Some(2), ""), "{name}: {run:?}");
+        assert_eq!(run.stderr.lines().count(), 1, "{name}: {run:?}");
+        assert!(run.stderr.starts_with(&format!("xent: {line}")), "{name}: {}", run.stderr);
+        assert_eq!((folder.names(), folder.read("logits.npy")), (before, logits), "{name}");
+    }
+    assert_eq!(folder.read("locked.npy"), b"locked");
+}
+
+#[test]
+fn a_run_that_fails_late_leaves_the_output_whole() {
+    // The last value of many does not fit into f32: all before it is read, and the output begun.
+    let mut values = vec![0.0f64; 300 * 1000];
+    values[299_999] = 1e300;
+    let folder = folder();
+    folder.write("wide.npy", npy("<f8", "(300, 1000)", bytemuck::cast_slice(&values)));
+    folder.write("out.npy", "whole");
+    let before = folder.names();
+    let run = folder.run("softmax wide.npy -o out.npy");
+    assert_eq!(run.status, Some(2), "{run:?}");
+    assert_eq!(
+        run.complaints(),
+        [
+            "xent: wide.npy: f64 logits, narrowed to f32",
+            "xent: wide.npy: logits[299, 999] = 1e300 is beyond f32's range"
+        ]
+    );
+    assert_eq!((folder.names(), folder.read("out.npy")), (before, b"whole".to_vec()));
+}
+
+#[test]
+fn an_output_replaces_the_file_that_was_there() {
+    let folder = folder();
+    folder.write("rows.npy", "old").eval("--rows-out rows.npy");
+    assert_eq!(folder.values("rows.npy").1, [3f32.ln(); 4]);
+    assert_eq!(folder.names(), ["logits.npy", "rows.npy", "targets.npy"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn outputs_have_the_usual_permissions_and_follow_links() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = folder();
+    folder.write("usual", "");
+    folder.write("linked.npy", "old");
+    std::os::unix::fs::symlink("linked.npy", folder.path("link.npy")).unwrap();
+    folder.eval("--rows-out rows.npy --grad-out link.npy");
+    let mode = |name: &str| std::fs::metadata(folder.path(name)).unwrap().permissions().mode();
+    assert_eq!(mode("rows.npy"), mode("usual"));
+    assert!(folder.path("link.npy").is_symlink());
+    assert_eq!(folder.values("linked.npy").0, "(4, 3)");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_device_is_not_replaced() {
+    let folder = folder();
+    let run = folder.run("softmax logits.npy -o /dev/null");
+    assert_eq!(run.status, Some(2), "{run:?}");
+    assert!(!std::fs::metadata("/dev/null").unwrap().is_file());
+}

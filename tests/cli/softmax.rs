@@ -1,0 +1,58 @@
+//! `xent softmax`.
+
+use xent::{Shape, Softmax};
+
+use crate::support::{Folder, gpu, logits, npy};
+
+#[test]
+fn a_row_worked_by_hand() {
+    let folder = Folder::new();
+    folder.logits(&[0.0, 2f32.ln(), 5f32.ln(), 7.0, 7.0, f32::NEG_INFINITY], 3);
+    for (args, expected) in [
+        ("-o out.npy", [0.125, 0.25, 0.625, 0.5, 0.5, 0.0].map(f64::from)),
+        ("-o out.npy --log", [0.125f64, 0.25, 0.625, 0.5, 0.5, 0.0].map(f64::ln)),
+        ("--output out.npy", [0.125, 0.25, 0.625, 0.5, 0.5, 0.0].map(f64::from)),
+    ] {
+        let run = folder.run(&format!("softmax logits.npy {args}"));
+        assert_eq!((run.status, run.stdout.as_str()), (Some(0), ""), "{run:?}");
+        let (shape, values) = folder.values("out.npy");
+        assert_eq!(shape, "(2, 3)");
+        for (value, expected) in values.iter().zip(expected) {
+            let value = f64::from(*value);
+            assert!(value == expected || (value - expected).abs() < 2e-6, "{args}: {value} {expected}");
+        }
+    }
+    assert_eq!(folder.names(), ["logits.npy", "out.npy"]);
+}
+
+#[test]
+fn outputs_are_the_librarys_bit_for_bit() {
+    // Two windows of 64 MiB.
+    let shape = Shape::new(400, 50_257);
+    let logits = logits(shape.len());
+    let folder = Folder::new();
+    folder.logits(&logits, shape.cols);
+    let gpu = gpu();
+    let op = Softmax::<f32>::new(&gpu.device, &Default::default()).unwrap();
+    let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+    for (args, expected) in [
+        ("", op.softmax(&gpu, &logits, shape).unwrap()),
+        ("--log", op.log_softmax(&gpu, &logits, shape).unwrap()),
+    ] {
+        assert_eq!(folder.run(&format!("softmax logits.npy -o out.npy {args}")).status, Some(0));
+        let (out_shape, values) = folder.values("out.npy");
+        assert_eq!((out_shape.as_str(), bits(&values) == bits(&expected)), ("(400, 50257)", true), "{args}");
+    }
+}
+
+#[test]
+fn no_rows_and_f64() {
+    let folder = Folder::new();
+    folder.write("logits.npy", npy("<f4", "(0, 5)", &[]));
+    assert_eq!(folder.run("softmax logits.npy -o out.npy").status, Some(0));
+    assert_eq!(folder.values("out.npy"), ("(0, 5)".to_owned(), vec![]));
+    folder.write("logits.npy", npy("<f8", "(1, 2)", bytemuck::bytes_of(&[3.0f64, 3.0])));
+    let run = folder.run("softmax logits.npy -o out.npy");
+    assert_eq!(run.complaints(), ["xent: logits.npy: f64 logits, narrowed to f32"]);
+    assert_eq!(folder.values("out.npy"), ("(1, 2)".to_owned(), vec![0.5, 0.5]));
+}

@@ -1,0 +1,136 @@
+//! Files to run the tool on, and what it answered.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+use xent::{AdapterChoice, Context};
+
+/// A folder of its own, in which the tool runs.
+pub struct Folder(TempDir);
+
+/// What a run of the tool left.
+#[derive(Debug)]
+pub struct Run {
+    pub status: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Folder {
+    pub fn new() -> Self {
+        Self(TempDir::new().unwrap())
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> &Self {
+        std::fs::write(self.path(name), bytes).unwrap();
+        self
+    }
+
+    pub fn read(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.path(name)).unwrap()
+    }
+
+    /// Logits (rows, cols) as `logits.npy`, f32.
+    pub fn logits(&self, logits: &[f32], cols: usize) -> &Self {
+        let shape = format!("({}, {cols})", logits.len() / cols);
+        self.write("logits.npy", npy("<f4", &shape, bytemuck::cast_slice(logits)))
+    }
+
+    /// Targets (rows,) as `targets.npy`, i64.
+    pub fn targets(&self, targets: &[i64]) -> &Self {
+        let shape = format!("({},)", targets.len());
+        self.write("targets.npy", npy("<i8", &shape, bytemuck::cast_slice(targets)))
+    }
+
+    /// The names of all files, sorted.
+    pub fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.0.path()).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// The tool, run in this folder with these arguments, separated by spaces.
+    pub fn run(&self, args: &str) -> Run {
+        run(self.command(args))
+    }
+
+    pub fn command(&self, args: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xent"));
+        command.args(args.split_whitespace()).current_dir(self.0.path()).env_remove("RUST_LOG");
+        command
+    }
+
+    /// `xent eval logits.npy --targets targets.npy --json` with more arguments.
+    pub fn eval(&self, args: &str) -> serde_json::Value {
+        let run = self.run(&format!("eval logits.npy --targets targets.npy --json {args}"));
+        assert_eq!(run.status, Some(0), "{args}: {run:?}");
+        serde_json::from_str(&run.stdout).unwrap()
+    }
+
+    /// The f32 values of a `.npy` file, and the shape that its header has.
+    pub fn values(&self, name: &str) -> (String, Vec<f32>) {
+        let bytes = self.read(name);
+        assert!(bytes.starts_with(b"\x93NUMPY\x01\x00"), "{name}");
+        let start = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+        let header = String::from_utf8(bytes[10..start].to_vec()).unwrap();
+        assert!(header.contains("'descr': '<f4'") && header.contains("'fortran_order': False"), "{header}");
+        let shape = header.split("'shape': ").nth(1).unwrap().split(')').next().unwrap();
+        let values =
+            bytes[start..].chunks_exact(4).map(|value| f32::from_le_bytes(value.try_into().unwrap()));
+        (format!("{})", shape.trim_end_matches([' ', ','])), values.collect())
+    }
+}
+
+pub fn run(mut command: Command) -> Run {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    Run {
+        status: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+impl Run {
+    /// What the tool itself said on stderr; drivers may talk there too.
+    pub fn complaints(&self) -> Vec<&str> {
+        self.stderr.lines().filter(|line| line.starts_with("xent: ")).collect()
+    }
+}
+
+/// A `.npy` file, version 1.0, as NumPy writes it.
+pub fn npy(descr: &str, shape: &str, data: &[u8]) -> Vec<u8> {
+    npy_of(&format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}"), data)
+}
+
+/// The same with any header.
+pub fn npy_of(header: &str, data: &[u8]) -> Vec<u8> {
+    let padded = (10 + header.len() + 1).next_multiple_of(64) - 10;
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((padded as u16).to_le_bytes());
+    bytes.extend(format!("{header:<width$}\n", width = padded - 1).into_bytes());
+    bytes.extend(data);
+    bytes
+}
+
+/// The adapter that the tool takes too.
+pub fn gpu() -> Context {
+    let name = std::env::var("XENT_ADAPTER").ok().filter(|name| !name.is_empty());
+    Context::open_blocking(&AdapterChoice { name, ..Default::default() }).unwrap()
+}
+
+/// Logits that differ, and are the same in every run.
+pub fn logits(len: usize) -> Vec<f32> {
+    let mut state = 1u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 24) as f32
+    };
+    (0..len).map(|_| 16.0 * next() - 8.0).collect()
+}
