@@ -15,6 +15,17 @@ pub enum Reduction {
     MeanOver(f32),
 }
 
+impl Reduction {
+    /// What the sum of row losses, and with it every gradient, is divided by, for rows of this weight in all.
+    pub(crate) fn denominator(self, weight: f64) -> f64 {
+        match self {
+            Self::Mean => weight,
+            Self::Sum => 1.0,
+            Self::MeanOver(denominator) => f64::from(denominator),
+        }
+    }
+}
+
 /// What a row gives in which every logit is −∞, so that no class is possible.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum MaskedRow {

@@ -8,7 +8,7 @@ use crate::eval::report::Report;
 use crate::eval::source::Source;
 use crate::flags::Flags;
 use crate::op::{NO_CLASS, RowResult};
-use crate::options::{CrossEntropyOptions, Reduction};
+use crate::options::CrossEntropyOptions;
 use crate::reference;
 use crate::shape::Shape;
 
@@ -28,11 +28,7 @@ pub fn evaluate_on_cpu(
     op.check()?;
     let shape = source.shape();
     let open = |counted: usize| {
-        let denominator = match op.reduction {
-            Reduction::Mean => counted.max(1) as f64,
-            Reduction::Sum => 1.0,
-            Reduction::MeanOver(denominator) => f64::from(denominator),
-        };
+        let denominator = op.reduction.denominator(counted.max(1) as f64);
         Ok(Cpu { op: *op, shape, upstream: 1.0 / denominator, results: Vec::new() })
     };
     run(open, op, source, targets, options, each)
@@ -77,7 +73,7 @@ impl Evaluator<f32> for Cpu {
 /// As the kernel `row_losses` gives it.
 fn row_result(row: &[f32], target: i32, op: &CrossEntropyOptions) -> RowResult {
     if target == op.ignore_index {
-        return from_parts(0.0, 0.0, NO_CLASS, Flags::empty());
+        return RowResult { argmax: NO_CLASS, ..RowResult::default() };
     }
     let loss = reference::cross_entropy::row_loss(row, target, op) as f32;
     let lse = reference::logsumexp_row(row) as f32;
@@ -88,10 +84,5 @@ fn row_result(row: &[f32], target: i32, op: &CrossEntropyOptions) -> RowResult {
     flags.set(Flags::MASKED_ROW, row.iter().all(|&logit| logit == f32::NEG_INFINITY));
     flags.set(Flags::INFINITE_LOSS, loss == f32::INFINITY);
     flags.set(Flags::NAN_LOSS, loss.is_nan());
-    from_parts(loss, lse, reference::argmax_row(row), flags)
-}
-
-/// A result's words are those that a kernel writes.
-fn from_parts(loss: f32, lse: f32, argmax: u32, flags: Flags) -> RowResult {
-    bytemuck::cast([loss.to_bits(), lse.to_bits(), argmax, flags.bits()])
+    RowResult { loss, lse, argmax: reference::argmax_row(row), flags: flags.bits() }
 }

@@ -96,11 +96,7 @@ impl Loss {
     /// The reduced loss, once all rows are in.
     pub(crate) fn reduced(mut self, reduction: Reduction) -> Self {
         self.flags.set(Flags::NO_ROW_COUNTS, self.counted == 0);
-        self.value = match reduction {
-            Reduction::Mean => self.sum / self.weight,
-            Reduction::Sum => self.sum,
-            Reduction::MeanOver(denominator) => self.sum / f64::from(denominator),
-        };
+        self.value = self.sum / reduction.denominator(self.weight);
         self
     }
 }

@@ -12,7 +12,7 @@ use crate::kernel::Tuning;
 use crate::op::engine::Engine;
 use crate::op::stream::windows;
 use crate::op::verify::{Verification, gradient_bound, loss_bound};
-use crate::options::{CrossEntropyOptions, Reduction};
+use crate::options::CrossEntropyOptions;
 use crate::reference;
 use crate::shape::Shape;
 use crate::targets::Targets;
@@ -254,12 +254,8 @@ impl<E: Element> CrossEntropy<E> {
         shape: Shape,
         counted: usize,
     ) -> Result<CrossEntropyStream<E>> {
-        let denominator = match self.options.reduction {
-            // No row counts: no gradient is divided by it.
-            Reduction::Mean => counted.max(1) as f32,
-            Reduction::Sum => 1.0,
-            Reduction::MeanOver(denominator) => denominator,
-        };
+        // Where no row counts, none is divided by it.
+        let denominator = self.options.reduction.denominator(counted.max(1) as f64) as f32;
         CrossEntropyStream::new(self, gpu, shape, Some(denominator))
     }
 

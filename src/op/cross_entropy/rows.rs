@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::kernel::passes;
 use crate::kernel::{Binding, Dispatch, Params, Plan, ROW_SCRATCH_BYTES, row_scratch_limit};
 use crate::op::engine::Engine;
-use crate::options::{CrossEntropyOptions, MaskedRow, Reduction};
+use crate::options::{CrossEntropyOptions, MaskedRow};
 use crate::shape::Shape;
 
 /// Rows of one block of totals: `BLOCK_ROWS` in `shaders/common/totals.wgsl`.
@@ -53,11 +53,8 @@ pub(super) fn params(shape: Shape, options: &CrossEntropyOptions) -> Params {
         cols: shape.cols as u32,
         row_stride: shape.row_stride as u32,
         ignore_index: options.ignore_index,
-        denominator: match options.reduction {
-            Reduction::Mean => 0.0,
-            Reduction::Sum => 1.0,
-            Reduction::MeanOver(denominator) => denominator,
-        },
+        // A mean's is the batch's own weight, which a pass before finds: 0 stands for it.
+        denominator: options.reduction.denominator(0.0) as f32,
         ..Params::default()
     }
 }
