@@ -94,12 +94,15 @@ fn with_step(stats: RowStats, a: vec4<u32>, b: vec4<u32>, c: vec4<u32>, d: vec4<
     return RowStats(key, rescaled(stats, maximum) + sum, select(stats.position, col, key > stats.key));
 }
 
-// One invocation's part of the row.
+fn with_value(stats: RowStats, span: RowSpan, col: u32) -> RowStats {
+    return combine(stats, stats_of_value(load_logit(span.start + col), col));
+}
+
+// One invocation's part of the row, columns in rising order: the first of equal maxima stays.
 fn sweep_stats(span: RowSpan, lane: u32) -> RowStats {
     var stats = identity();
-    for (var i = lane; i < span.head + span.tail; i += LANES) {
-        let col = edge_col(span, i);
-        stats = combine(stats, stats_of_value(load_logit(span.start + col), col));
+    for (var col = lane; col < span.head; col += LANES) {
+        stats = with_value(stats, span, col);
     }
     let full_steps = span.quads / (STEP_QUADS * LANES);
     var step = 0u;
@@ -119,6 +122,9 @@ fn sweep_stats(span: RowSpan, lane: u32) -> RowStats {
     }
     for (var q = full_steps * STEP_QUADS * LANES + lane; q < span.quads; q += LANES) {
         stats = with_quad(stats, load_quad(span.first_quad + q), span.head + 4u * q);
+    }
+    for (var col = span.head + 4u * span.quads + lane; col < params.cols; col += LANES) {
+        stats = with_value(stats, span, col);
     }
     if TRACK_ARGMAX {
         stats.position = first_of_step(stats, span);

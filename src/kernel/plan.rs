@@ -201,7 +201,7 @@ fn grid(workgroups: usize, max_workgroups: u32) -> [u32; 2] {
 /// Loop iterations of one invocation, at most, in the pass with the most: both sweeps over a row of `cols`.
 pub(super) fn iterations(cols: u64, tuning: Tuning) -> u64 {
     let lanes = u64::from(tuning.lanes);
-    let edges = 6u64.div_ceil(lanes);
+    let edges = 2 * 3u64.div_ceil(lanes);
     let steps = cols / (QUAD_VALUES * STEP_QUADS * lanes);
     let chunks = steps.div_ceil(CHUNK_STEPS);
     let (rest, argmax, tree) = (STEP_QUADS, STEP_QUADS, u64::from(tuning.lanes.ilog2()) + 1);

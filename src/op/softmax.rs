@@ -214,6 +214,7 @@ impl<E: Element> SoftmaxStream<E> {
     }
 
     async fn push_with(&mut self, logits: &[E], rows: usize, output: &mut [E], wait: Wait) -> Result<()> {
+        self.stream.check_output(if self.log { "log_probs" } else { "probs" }, output, rows)?;
         let taken = self.stream.take(logits, rows, wait).await?;
         if rows == 0 {
             return Ok(());

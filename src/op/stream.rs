@@ -34,6 +34,11 @@ impl<E: Element> Stream<E> {
         })
     }
 
+    /// Refuses an output of another length than these rows', before any of them is taken.
+    pub fn check_output(&self, what: &'static str, output: &[E], rows: usize) -> Result<()> {
+        self.shape.with_rows(rows).check_slice(what, output)
+    }
+
     /// Takes the next rows: uploads their logits, and says where they lie.
     pub async fn take(&mut self, logits: &[E], rows: usize, wait: Wait) -> Result<Taken> {
         self.shape.with_rows(rows).check_slice("logits", logits)?;
@@ -75,11 +80,10 @@ impl<E: Element> Stream<E> {
         })
     }
 
-    /// Reads a window's output back, laid out as its logits are; padding between rows is zero.
+    /// Reads a window's output back into a checked slice, laid out as its logits are; padding between rows is zero.
     pub async fn read_output(&self, taken: &Taken, into: &mut [E], wait: Wait) -> Result<()> {
         let Some(output) = &self.output else { return Ok(()) };
         let shape = self.shape.with_rows(taken.window.rows);
-        shape.check_slice("output", into)?;
         let len = shape.len();
         let bytes = bytemuck::cast_slice_mut(&mut into[..len]);
         self.transfer.download(&output.buffer, taken.offset, bytes, wait).await?;

@@ -107,6 +107,9 @@ impl<E: Element> CrossEntropyStream<E> {
         }
         let classes = targets.classes();
         let shape = self.shape.with_rows(classes.len());
+        if let Some(dlogits) = &dlogits {
+            self.stream.check_output("dlogits", dlogits, shape.rows)?;
+        }
         let counted = targets.check(&shape, self.op.options.ignore_index).map_err(|error| match error {
             Error::TargetOutOfRange { row, target, cols } => {
                 Error::TargetOutOfRange { row: row + self.loss.rows, target, cols }
