@@ -1,46 +1,17 @@
-// One read of a row: its maximum and the sum of exponentials relative to it, as a monoid (identity, combine) that
-// invocations fold block by block and the workgroup folds as a tree.
-//
-// The maximum is kept as an order key: an i32 that sorts as the floats do, −0 equal to +0, every NaN on top. One
-// integer max then finds the maximum, a +∞, a NaN and a row of nothing but −∞, exactly, on adapters whose float max
-// drops NaN and whose comparisons flush denormals.
+// What one read of a row tells: its maximum and the sum of exponentials relative to it, as a monoid (identity, combine)
+// that invocations fold step by step and the workgroup folds as a tree.
 //
 // exp(x − max) never overflows, and it is computed as exp2 with the factor applied behind the subtraction: scaling
 // x itself would lose everything when logits share an offset of 1e6.
 
-override TRACK_ARGMAX: bool = false;
 override MASKED_ROW_ZERO: bool = false; // a row of nothing but −∞ gives zeros; else NaN
 
-const STEP_QUADS: u32 = 4u;    // quads an invocation loads before it uses the first: one rescale of the sum a step
-const CHUNK_STEPS: u32 = 64u;  // steps summed apart, so that rounding grows with the root of the row and not with it
-
 const LOG2_E: f32 = 1.4426950408889634;
-const KEY_NONE: i32 = -2147483648;
-const KEY_NEG_INFINITY: i32 = -2139095040;
-const KEY_LOWEST: i32 = -2139095039; // −3.40282347e38
-const KEY_INFINITY: i32 = 2139095040;
-const KEY_NAN: i32 = 2147483647;
 
 struct RowStats {
     key: i32,      // order key of the maximum
     sum_exp: f32,  // Σ exp(x − row_max)
     position: u32, // where the maximum is, if TRACK_ARGMAX: a column, or the first column of a step that has it
-}
-
-fn order_keys(bits: vec4<u32>) -> vec4<i32> {
-    let signed = bitcast<vec4<i32>>(bits);
-    let keys = select(signed, vec4(KEY_NONE) - signed, signed < vec4(0));
-    return select(keys, vec4(KEY_NAN), (bits & vec4(MAGNITUDE)) > vec4(INFINITY));
-}
-
-fn order_key(bits: u32) -> i32 {
-    return order_keys(vec4(bits)).x;
-}
-
-// The float a key stands for, at least the lowest finite one: x − row_max is then never ∞ − ∞.
-fn row_max(key: i32) -> f32 {
-    let floor = max(key, KEY_LOWEST);
-    return bitcast<f32>(select(floor, KEY_NONE - floor, floor < 0));
 }
 
 // exp(x − maximum) for x ≤ maximum. Below 2^−150 every f32 is 0; the bound keeps −∞ out of exp2.
@@ -68,85 +39,6 @@ fn combine(a: RowStats, b: RowStats) -> RowStats {
     let higher = select(b.position, a.position, a.key > b.key);
     let position = select(higher, min(a.position, b.position), a.key == b.key);
     return RowStats(key, rescaled(a, maximum) + rescaled(b, maximum), position);
-}
-
-fn stats_of_value(bits: u32, col: u32) -> RowStats {
-    let key = order_key(bits);
-    return RowStats(key, scaled_exp(bitcast<f32>(bits), row_max(key)), col);
-}
-
-fn with_quad(stats: RowStats, quad: vec4<u32>, col: u32) -> RowStats {
-    let keys = order_keys(quad);
-    let key = max(stats.key, max(max(keys.x, keys.y), max(keys.z, keys.w)));
-    let maximum = row_max(key);
-    let exps = scaled_exps(bitcast<vec4<f32>>(quad), maximum);
-    let sum = (exps.x + exps.y) + (exps.z + exps.w);
-    return RowStats(key, rescaled(stats, maximum) + sum, select(stats.position, col, key > stats.key));
-}
-
-fn with_step(stats: RowStats, a: vec4<u32>, b: vec4<u32>, c: vec4<u32>, d: vec4<u32>, col: u32) -> RowStats {
-    let keys = max(max(order_keys(a), order_keys(b)), max(order_keys(c), order_keys(d)));
-    let key = max(stats.key, max(max(keys.x, keys.y), max(keys.z, keys.w)));
-    let maximum = row_max(key);
-    let exps = (scaled_exps(bitcast<vec4<f32>>(a), maximum) + scaled_exps(bitcast<vec4<f32>>(b), maximum))
-        + (scaled_exps(bitcast<vec4<f32>>(c), maximum) + scaled_exps(bitcast<vec4<f32>>(d), maximum));
-    let sum = (exps.x + exps.y) + (exps.z + exps.w);
-    return RowStats(key, rescaled(stats, maximum) + sum, select(stats.position, col, key > stats.key));
-}
-
-fn with_value(stats: RowStats, span: RowSpan, col: u32) -> RowStats {
-    return combine(stats, stats_of_value(load_logit(span.start + col), col));
-}
-
-// One invocation's part of the row, columns in rising order: the first of equal maxima stays.
-fn sweep_stats(span: RowSpan, lane: u32) -> RowStats {
-    var stats = identity();
-    for (var col = lane; col < span.head; col += LANES) {
-        stats = with_value(stats, span, col);
-    }
-    let full_steps = span.quads / (STEP_QUADS * LANES);
-    var step = 0u;
-    while step < full_steps {
-        let chunk_end = min(step + CHUNK_STEPS, full_steps);
-        var chunk = identity();
-        for (; step < chunk_end; step++) {
-            let q = step * STEP_QUADS * LANES + lane;
-            let at = span.first_quad + q;
-            let a = load_quad(at);
-            let b = load_quad(at + LANES);
-            let c = load_quad(at + 2u * LANES);
-            let d = load_quad(at + 3u * LANES);
-            chunk = with_step(chunk, a, b, c, d, span.head + 4u * q);
-        }
-        stats = combine(stats, chunk);
-    }
-    for (var q = full_steps * STEP_QUADS * LANES + lane; q < span.quads; q += LANES) {
-        stats = with_quad(stats, load_quad(span.first_quad + q), span.head + 4u * q);
-    }
-    for (var col = span.head + 4u * span.quads + lane; col < params.cols; col += LANES) {
-        stats = with_value(stats, span, col);
-    }
-    if TRACK_ARGMAX {
-        stats.position = first_of_step(stats, span);
-    }
-    return stats;
-}
-
-// The lowest column with the maximum in the step that `position` names; a column of head or tail names itself.
-fn first_of_step(stats: RowStats, span: RowSpan) -> u32 {
-    if stats.position < span.head || stats.position >= span.head + 4u * span.quads {
-        return stats.position;
-    }
-    var first = NO_CLASS;
-    var q = (stats.position - span.head) / 4u;
-    for (var i = 0u; i < STEP_QUADS && q < span.quads; i++) {
-        let col = span.head + 4u * q;
-        let hits = order_keys(load_quad(span.first_quad + q)) == vec4(stats.key);
-        let cols = select(vec4(NO_CLASS), vec4(col, col + 1u, col + 2u, col + 3u), hits);
-        first = min(first, min(min(cols.x, cols.y), min(cols.z, cols.w)));
-        q += LANES;
-    }
-    return first;
 }
 
 var<workgroup> lane_stats: array<RowStats, LANES>;

@@ -46,7 +46,9 @@ macro_rules! over_logits {
                 "common/params.wgsl",
                 "element/f32.wgsl",
                 "common/row_span.wgsl",
+                "common/order_key.wgsl",
                 "common/row_stats.wgsl",
+                "common/sweep_stats.wgsl",
                 $($file),+
             )
         }

@@ -20,7 +20,7 @@ pub(crate) const MAX_ITERATIONS: u64 = 60_000;
 /// Bytes of workgroup memory that one invocation's stats take.
 pub(super) const LANE_BYTES: u32 = 12;
 
-/// Values of one load, loads of one step of the first sweep, steps of one chunk: as in `shaders/common/row_stats.wgsl`.
+/// Values of one load, loads of one step of the first sweep, steps of one chunk: as in `shaders/common/sweep_stats.wgsl`.
 const QUAD_VALUES: u64 = 4;
 pub(super) const STEP_QUADS: u64 = 4;
 pub(super) const CHUNK_STEPS: u64 = 64;

@@ -12,7 +12,7 @@ use crate::kernel::Tuning;
 use crate::op::engine::Engine;
 use crate::op::stream::windows;
 use crate::op::verify::{Verification, gradient_bound, loss_bound};
-use crate::options::CrossEntropyOptions;
+use crate::options::{CrossEntropyOptions, SoftmaxOptions};
 use crate::reference;
 use crate::shape::Shape;
 use crate::targets::Targets;
@@ -219,7 +219,7 @@ impl<E: Element> CrossEntropy<E> {
         let (_, dlogits) = self.loss_and_dlogits(gpu, logits, targets, shape)?;
         let denominator = reference::cross_entropy::denominator(targets, shape, &self.options)?;
         let scale = 1.0 / denominator;
-        let softmax = crate::SoftmaxOptions { masked_row: self.options.masked_row };
+        let softmax = SoftmaxOptions { masked_row: self.options.masked_row };
         let mut verification = Verification::new();
         for row in Verification::sample(shape.rows, rows) {
             let (values, target) = (shape.row(logits, row), targets.classes()[row]);
