@@ -1,0 +1,172 @@
+//! The shared device, devices with limits of their own, and buffers with guards around them.
+
+use std::io::Write;
+use std::sync::OnceLock;
+
+use wgpu::BufferUsages as Usage;
+use xent::{AdapterChoice, Context, Tuning, wgpu};
+
+/// What outputs hold before a test runs: a NaN that no kernel writes.
+pub const SENTINEL: u32 = 0x7fde_ad01;
+
+/// Words of the guard behind a region; the one before it is as long as the region's offset.
+const GUARD_WORDS: usize = 64;
+
+fn choice() -> AdapterChoice {
+    let name = std::env::var("XENT_ADAPTER").ok().filter(|name| !name.is_empty());
+    AdapterChoice { name, ..Default::default() }
+}
+
+/// The device that the tests share.
+pub fn gpu() -> &'static Context {
+    static GPU: OnceLock<Context> = OnceLock::new();
+    GPU.get_or_init(|| {
+        let gpu = Context::open_blocking(&choice())
+            .unwrap_or_else(|error| panic!("GPU tests need an adapter (XENT_ADAPTER chooses): {error}"));
+        let profile = gpu.profile().expect("a profile");
+        // Not `eprintln!`, which the test harness captures.
+        writeln!(std::io::stderr(), "GPU tests on {profile}").expect("stderr");
+        gpu
+    })
+}
+
+/// The shared device's adapter, from an instance of the tests' own.
+pub fn adapter() -> &'static wgpu::Adapter {
+    static ADAPTER: OnceLock<wgpu::Adapter> = OnceLock::new();
+    ADAPTER.get_or_init(|| {
+        let info = gpu().device.adapter_info();
+        let backends = wgpu::Backends::from(info.backend);
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+            backends,
+            ..wgpu::InstanceDescriptor::new_without_display_handle()
+        });
+        let found = pollster::block_on(instance.enumerate_adapters(backends));
+        found
+            .into_iter()
+            .find(|adapter| adapter.get_info().name == info.name)
+            .expect("the same adapter again")
+    })
+}
+
+/// A device of the same adapter with other limits: small ones make many windows of a small batch.
+pub fn device_with(limit: impl FnOnce(&mut wgpu::Limits)) -> Context {
+    let mut limits = adapter().limits();
+    limit(&mut limits);
+    let request = adapter().request_device(&wgpu::DeviceDescriptor {
+        label: Some("test::device"),
+        required_limits: limits,
+        ..Default::default()
+    });
+    let (device, queue) = pollster::block_on(request).expect("a device with lower limits");
+    Context::from_device(device, queue)
+}
+
+/// The plan's own choice, then every number of lanes up to 256, WebGPU's default limit.
+pub fn tunings() -> impl Iterator<Item = Option<Tuning>> {
+    std::iter::once(None).chain((0..=8).map(|log| Some(Tuning { lanes: 1 << log })))
+}
+
+/// Where outputs may begin, with room for a guard before them.
+pub fn aligned_offset(gpu: &Context) -> u64 {
+    u64::from(gpu.device.limits().min_storage_buffer_offset_alignment).max(256)
+}
+
+/// A part of a buffer; what lies around it is filled with [`SENTINEL`].
+pub struct Region {
+    pub buffer: wgpu::Buffer,
+    pub offset: u64,
+    pub words: usize,
+}
+
+impl Region {
+    /// A region that holds `words`, `offset` bytes into its buffer.
+    pub fn new(gpu: &Context, offset: u64, words: &[u32]) -> Self {
+        let before = offset as usize / 4;
+        let mut all = vec![SENTINEL; before + words.len() + GUARD_WORDS];
+        all[before..][..words.len()].copy_from_slice(words);
+        let usage = Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST;
+        Self { buffer: buffer_of(gpu, usage, &all), offset, words: words.len() }
+    }
+
+    /// A region for f32 values.
+    pub fn of_f32(gpu: &Context, offset: u64, values: &[f32]) -> Self {
+        Self::new(gpu, offset, bytemuck::cast_slice(values))
+    }
+
+    /// A region for i32 values, where any binding may begin.
+    pub fn of_i32(gpu: &Context, values: &[i32]) -> Self {
+        Self::new(gpu, aligned_offset(gpu), bytemuck::cast_slice(values))
+    }
+
+    /// An output that nobody has written yet, where any binding may begin.
+    pub fn unwritten(gpu: &Context, words: usize) -> Self {
+        Self::unwritten_at(gpu, aligned_offset(gpu), words)
+    }
+
+    /// An output that nobody has written yet.
+    pub fn unwritten_at(gpu: &Context, offset: u64, words: usize) -> Self {
+        Self::new(gpu, offset, &vec![SENTINEL; words])
+    }
+
+    /// The region, with its size.
+    pub fn binding(&self) -> wgpu::BufferBinding<'_> {
+        wgpu::BufferBinding {
+            buffer: &self.buffer,
+            offset: self.offset,
+            size: wgpu::BufferSize::new(self.words as u64 * 4),
+        }
+    }
+
+    /// What the region holds; the guards must be as they were.
+    pub fn read(&self, gpu: &Context) -> Vec<u32> {
+        let all = read_buffer(gpu, &self.buffer);
+        let (before, rest) = all.split_at(self.offset as usize / 4);
+        let (words, behind) = rest.split_at(self.words);
+        for (what, guard) in [("before", before), ("behind", behind)] {
+            let written = guard.iter().position(|&word| word != SENTINEL);
+            assert_eq!(written, None, "a word {what} the region at {} B was written", self.offset);
+        }
+        words.to_vec()
+    }
+}
+
+/// A buffer that holds `words`.
+pub fn buffer_of(gpu: &Context, usage: Usage, words: &[u32]) -> wgpu::Buffer {
+    let buffer = gpu.device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("test::buffer"),
+        size: words.len() as u64 * 4,
+        usage,
+        mapped_at_creation: true,
+    });
+    buffer
+        .slice(..)
+        .get_mapped_range_mut()
+        .expect("mapped at creation")
+        .copy_from_slice(bytemuck::cast_slice(words));
+    buffer.unmap();
+    buffer
+}
+
+/// All that a buffer holds.
+pub fn read_buffer(gpu: &Context, buffer: &wgpu::Buffer) -> Vec<u32> {
+    let staging = gpu.device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("test::readback"),
+        size: buffer.size(),
+        usage: Usage::MAP_READ | Usage::COPY_DST,
+        mapped_at_creation: false,
+    });
+    let mut encoder = gpu.device.create_command_encoder(&Default::default());
+    encoder.copy_buffer_to_buffer(buffer, 0, &staging, 0, buffer.size());
+    gpu.queue.submit([encoder.finish()]);
+    staging.map_async(wgpu::MapMode::Read, .., |mapped| mapped.expect("a mapped buffer"));
+    gpu.device.poll(wgpu::PollType::wait_indefinitely()).expect("a device that works");
+    let view = staging.slice(..).get_mapped_range().expect("a mapped buffer");
+    bytemuck::cast_slice(&view).to_vec()
+}
+
+/// Records into one compute pass and submits it.
+pub fn in_pass(gpu: &Context, record: impl FnOnce(&mut wgpu::ComputePass<'_>)) {
+    let mut encoder = gpu.device.create_command_encoder(&Default::default());
+    record(&mut encoder.begin_compute_pass(&Default::default()));
+    gpu.queue.submit([encoder.finish()]);
+}

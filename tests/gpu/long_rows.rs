@@ -1,0 +1,78 @@
+//! Rows so long that an invocation's loops come near what lavapipe allows, 65,535 iterations, behind which it gives a
+//! wrong answer without a word.
+
+use xent::{Error, Targets, Tuning};
+
+use crate::batch::{noise, ops};
+use crate::compare::check;
+use crate::expected::Expected;
+use crate::harness::gpu;
+use crate::outputs::{run_bound, run_host};
+
+/// The tunings that the plan takes give the right answer, and those with too few lanes are refused.
+fn check_long(cols: usize, fewest: u32, tried: &[u32]) {
+    let mut batch = noise("long", cols as u64, 2, cols);
+    // What stands last counts: a sweep that stops early misses it.
+    batch.targets = vec![cols as i32 - 1, cols as i32 / 2];
+    batch.logits[cols - 1] = 14.0;
+    batch.logits[2 * cols - 2] = 15.0;
+    let expected = Expected::of(&batch, &ops().options);
+    check(&batch, &expected, &run_host(gpu(), ops(), &batch), ops());
+    for &lanes in tried {
+        let ops = ops().tuned(Some(Tuning { lanes }));
+        if lanes >= fewest {
+            check(&batch, &expected, &run_bound(gpu(), &ops, &batch, (260, 256)), &ops);
+            continue;
+        }
+        let refused = |error: Option<Error>| {
+            let option = matches!(&error, Some(Error::InvalidOption { option: "tuning.lanes", value, .. })
+                if *value == f64::from(lanes));
+            assert!(option, "{lanes} lanes for {cols} cols: {error:?}");
+        };
+        let targets = Targets::Classes(&batch.targets);
+        refused(ops.loss.loss(gpu(), &batch.logits, targets, batch.shape).err());
+        refused(ops.softmax.softmax(gpu(), &batch.logits, batch.shape).err());
+        refused(ops.logsumexp.logsumexp(gpu(), &batch.logits, batch.shape).err());
+        refused(ops.argmax.argmax(gpu(), &batch.logits, batch.shape).err());
+    }
+}
+
+#[test]
+fn close_below_the_limit() {
+    // 60,000 iterations: 16 values each in the first sweep, 4 in the second.
+    check_long(189_000, 1, &[1, 2, 256]);
+}
+
+#[test]
+fn a_million_classes() {
+    check_long(1_000_000, 8, &[1, 2, 4, 8, 16, 64, 256]);
+}
+
+#[test]
+fn three_million_and_three_classes() {
+    check_long(3_000_003, 16, &[8, 16, 32, 128]);
+}
+
+/// As many lanes as a workgroup of this device holds; not one more, nor a number that is no power of two.
+#[test]
+fn lanes() {
+    let profile = gpu().profile().unwrap();
+    let most = profile.max_invocations.min(profile.workgroup_memory / 12);
+    let batch = noise("lanes", 1, 11, 5003);
+    let expected = Expected::of(&batch, &ops().options);
+    for log in 0..=20 {
+        let lanes = 1 << log;
+        let ops = ops().tuned(Some(Tuning { lanes }));
+        if lanes <= most {
+            check(&batch, &expected, &run_bound(gpu(), &ops, &batch, (256, 256)), &ops);
+        }
+        for refused in [0, lanes + 1, 3 * lanes].into_iter().chain((lanes > most).then_some(lanes)) {
+            if refused.is_power_of_two() && refused <= most {
+                continue;
+            }
+            let ops = ops.tuned(Some(Tuning { lanes: refused }));
+            let error = ops.softmax.softmax(gpu(), &batch.logits, batch.shape).err();
+            assert!(matches!(error, Some(Error::InvalidOption { .. })), "{refused} lanes: {error:?}");
+        }
+    }
+}

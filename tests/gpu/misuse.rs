@@ -1,0 +1,208 @@
+//! What the device itself refuses: it comes back as an error, and the caller's own handler and scopes see nothing.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use wgpu::BufferUsages as Usage;
+use xent::{Context, CrossEntropyBuffers, Error, LogSumExpBuffers, Shape, SoftmaxBuffers, Targets, wgpu};
+
+use crate::batch::{Ops, noise, ops};
+use crate::compare::check_both;
+use crate::harness::{Region, buffer_of, device_with, gpu, in_pass};
+
+/// Counts the errors that reach a device's own handler.
+fn count_errors(gpu: &Context) -> Arc<AtomicUsize> {
+    let seen = Arc::new(AtomicUsize::new(0));
+    let counter = seen.clone();
+    gpu.device.on_uncaptured_error(Arc::new(move |error| {
+        eprintln!("uncaptured: {error}");
+        counter.fetch_add(1, Ordering::SeqCst);
+    }));
+    seen
+}
+
+fn bind_foreign(ops: &Ops, gpu: &Context, foreign: &Region, own: &Region) -> [Option<Error>; 3] {
+    let shape = Shape::new(1, 4);
+    let to_softmax =
+        SoftmaxBuffers { logits: foreign.binding(), probs: Some(own.binding()), log_probs: None };
+    let to_lse = LogSumExpBuffers { logits: own.binding(), lse: foreign.binding() };
+    let to_loss = CrossEntropyBuffers {
+        dlogits: Some(foreign.binding()),
+        ..CrossEntropyBuffers::new(own.binding(), own.binding())
+    };
+    [
+        ops.softmax.bind(&gpu.device, shape, &to_softmax).err(),
+        ops.logsumexp.bind(&gpu.device, shape, &to_lse).err(),
+        ops.loss.bind(&gpu.device, shape, &to_loss).err(),
+    ]
+}
+
+/// Buffers of another device of the same instance. (Those of another instance make wgpu itself panic.)
+#[test]
+fn foreign_buffers() {
+    let (gpu, other) = (device_with(|_| {}), device_with(|_| {}));
+    let ops = Ops::new(&gpu, Default::default());
+    let (foreign, own) = (Region::unwritten(&other, 4), Region::unwritten(&gpu, 4));
+    for error in bind_foreign(&ops, &gpu, &foreign, &own) {
+        assert!(matches!(error, Some(Error::Validation { .. })), "{error:?}");
+    }
+    check_both(&gpu, &ops, &noise("after foreign buffers", 1, 3, 5));
+}
+
+#[test]
+fn the_callers_handler_and_scopes_see_nothing() {
+    let (gpu, other) = (device_with(|_| {}), device_with(|_| {}));
+    let seen = count_errors(&gpu);
+    let ops = Ops::new(&gpu, Default::default());
+    let (foreign, own) = (Region::unwritten(&other, 4), Region::unwritten(&gpu, 4));
+    let scopes = [wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Internal]
+        .map(|filter| gpu.device.push_error_scope(filter));
+
+    assert!(bind_foreign(&ops, &gpu, &foreign, &own).iter().all(Option::is_some));
+    assert!(ops.softmax.softmax(&gpu, &[0.0; 4], Shape::new(1, 5)).is_err());
+    assert!(ops.loss.loss(&gpu, &[0.0; 4], Targets::Classes(&[9]), Shape::new(1, 4)).is_err());
+    check_both(&gpu, &ops, &noise("scopes", 2, 9, 7));
+    for scope in scopes.into_iter().rev() {
+        let error = pollster::block_on(scope.pop());
+        assert!(error.is_none(), "the caller's scope: {error:?}");
+    }
+    assert_eq!(seen.load(Ordering::SeqCst), 0, "before the caller's own error");
+
+    // The caller's own errors go where they went before: into a scope, or to the handler.
+    let own_error = || {
+        drop(gpu.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("test::invalid"),
+            size: 4,
+            usage: Usage::MAP_READ | Usage::STORAGE | Usage::MAP_WRITE,
+            mapped_at_creation: false,
+        }));
+    };
+    let scope = gpu.device.push_error_scope(wgpu::ErrorFilter::Validation);
+    own_error();
+    let own = pollster::block_on(scope.pop());
+    assert!(own.is_some() && seen.load(Ordering::SeqCst) == 0, "into the scope: {own:?}");
+    own_error();
+    assert_eq!(seen.load(Ordering::SeqCst), 1, "to the handler");
+}
+
+/// Scratch of 1 GiB and more: SwiftShader has no such buffer, others may.
+#[test]
+fn out_of_memory() {
+    let gpu = device_with(|_| {});
+    let seen = count_errors(&gpu);
+    let ops = Ops::new(&gpu, Default::default());
+    let profile = gpu.profile().unwrap();
+    let rows = (profile.max_binding_bytes / 16) as usize;
+    let values = gpu.device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("test::values"),
+        size: rows as u64 * 4,
+        usage: Usage::STORAGE,
+        mapped_at_creation: false,
+    });
+    let loss = Region::unwritten(&gpu, 8);
+    let whole = wgpu::BufferBinding { buffer: &values, offset: 0, size: None };
+    let to =
+        CrossEntropyBuffers { loss: Some(loss.binding()), ..CrossEntropyBuffers::new(whole.clone(), whole) };
+    match ops.loss.bind(&gpu.device, Shape::new(rows, 1), &to) {
+        Err(Error::OutOfMemory { what, message }) => eprintln!("out of memory, as hoped: {what}: {message}"),
+        Err(other) => panic!("{other}"),
+        Ok(_) => {
+            let is_swiftshader = profile.name.contains("SwiftShader");
+            assert!(!is_swiftshader, "SwiftShader has no buffer of 1 GiB");
+            eprintln!("not shown on {profile}: it has memory for {rows} rows");
+        }
+    }
+    check_both(&gpu, &ops, &noise("after out of memory", 3, 3, 5));
+    assert_eq!(seen.load(Ordering::SeqCst), 0, "uncaptured errors");
+}
+
+/// A device that is busy for longer than the call may wait.
+#[test]
+fn a_timeout() {
+    let gpu = device_with(|_| {});
+    let ops = Ops::new(&gpu, Default::default());
+    let batch = noise("timeout", 4, 64, 50_257);
+    let logits = Region::of_f32(&gpu, 0, &batch.logits);
+    let lse = Region::unwritten(&gpu, 64);
+    let to = LogSumExpBuffers { logits: logits.binding(), lse: lse.binding() };
+    let bound = ops.logsumexp.bind(&gpu.device, batch.shape, &to).unwrap();
+    let hasty = gpu.clone().with_timeout(Duration::from_nanos(1));
+    let timeout = Some(Error::Timeout { after: Duration::from_nanos(1) });
+    in_pass(&gpu, |pass| (0..50).for_each(|_| bound.encode(pass)));
+    let few = noise("few", 4, 3, 5);
+    assert_eq!(ops.softmax.softmax(&hasty, &few.logits, few.shape).err(), timeout);
+    assert_eq!(ops.argmax.argmax(&hasty, &few.logits, few.shape).err(), timeout);
+    assert_eq!(ops.loss.loss_and_dlogits(&hasty, &few.logits, few.classes(), few.shape).err(), timeout);
+    check_both(&gpu, &ops, &noise("after a timeout", 5, 3, 5));
+    let patient = gpu.with_timeout(Duration::from_secs(100));
+    check_both(&patient, &ops, &noise("in time", 6, 3, 5));
+}
+
+#[test]
+fn a_destroyed_device() {
+    let gpu = device_with(|_| {});
+    let seen = count_errors(&gpu);
+    let ops = Ops::new(&gpu, Default::default());
+    check_both(&gpu, &ops, &noise("before", 7, 3, 5));
+    gpu.device.destroy();
+    let error = ops.softmax.softmax(&gpu, &[0.0; 6], Shape::new(2, 3)).err();
+    assert!(error.is_some());
+    let error = ops.loss.loss(&gpu, &[0.0; 6], Targets::Classes(&[0, 1]), Shape::new(2, 3)).err();
+    assert!(error.is_some());
+    assert_eq!(seen.load(Ordering::SeqCst), 0, "uncaptured errors");
+}
+
+/// Whatever shape and bindings are given, `bind` answers and does not panic; what it takes, the device runs.
+#[test]
+fn anything_may_be_bound() {
+    let gpu = device_with(|limits| limits.max_storage_buffer_binding_size = 4 << 10);
+    let seen = count_errors(&gpu);
+    let ops = Ops::new(&gpu, Default::default());
+    let seed = 8;
+    let mut rng = StdRng::seed_from_u64(seed);
+    let usages = [Usage::STORAGE, Usage::STORAGE | Usage::COPY_SRC, Usage::COPY_SRC];
+    let words = [1, 2, 8, 64, 500, 3000];
+    let buffers: Vec<wgpu::Buffer> = (0..12)
+        .map(|i| buffer_of(&gpu, usages[if i < 10 { i % 2 } else { 2 }], &vec![0; words[i % 6]]))
+        .collect();
+    let mut taken = 0;
+    for i in 0..1500 {
+        let cols = [0, 1, 2, 3, 4, 5, 8, 100, 990, 1100][rng.random_range(0..10)];
+        let shape = Shape {
+            rows: [0, 1, 2, 3, 5, 40, 300][rng.random_range(0..7)],
+            cols,
+            row_stride: (cols + rng.random_range(0..4usize))
+                .saturating_sub(usize::from(rng.random_range(0..9) == 0)),
+            inner: if rng.random_range(0..20) == 0 { 2 } else { 1 },
+        };
+        let mut binding = || wgpu::BufferBinding {
+            buffer: &buffers[rng.random_range(0..buffers.len())],
+            offset: [0, 0, 0, 4, 8, 256, 256, 2, 1024, 100_000][rng.random_range(0..10)],
+            size: wgpu::BufferSize::new([0, 0, 0, 4, 32, 33, 1200, 1 << 40][rng.random_range(0..8)]),
+        };
+        let to = CrossEntropyBuffers {
+            loss: Some(binding()),
+            dlogits: (i % 2 == 0).then(&mut binding),
+            lse: (i % 3 == 0).then(&mut binding),
+            ..CrossEntropyBuffers::new(binding(), binding())
+        };
+        let to_lse = LogSumExpBuffers { logits: binding(), lse: binding() };
+        let context = format!("seed {seed}, call {i}: {shape:?}, {to:?}, {to_lse:?}");
+        let bound = catch_unwind(AssertUnwindSafe(|| {
+            [ops.loss.bind(&gpu.device, shape, &to), ops.logsumexp.bind(&gpu.device, shape, &to_lse)]
+        }));
+        let Ok(bound) = bound else { panic!("a panic: {context}") };
+        for bound in bound.iter().flatten() {
+            in_pass(&gpu, |pass| bound.encode(pass));
+            taken += 1;
+        }
+        assert_eq!(seen.load(Ordering::SeqCst), 0, "an uncaptured error: {context}");
+    }
+    assert!(taken > 50, "only {taken} were taken: the test tests nothing");
+    gpu.device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
+    check_both(&gpu, &ops, &noise("after all that", 9, 3, 5));
+}

@@ -1,0 +1,164 @@
+//! Batches larger than a binding: devices with small limits cut small batches into many windows, and change no bit.
+
+use xent::{Context, CrossEntropyBuffers, Error, Shape, Targets};
+
+use crate::batch::{Batch, Ops, noise, ops};
+use crate::compare::check;
+use crate::expected::Expected;
+use crate::harness::{Region, device_with, gpu, in_pass};
+use crate::outputs::{Outputs, run_bound, run_host};
+
+/// Devices whose windows are of very different sizes.
+fn devices() -> Vec<(&'static str, Context)> {
+    let with_binding = |bytes: u64| device_with(|limits| limits.max_storage_buffer_binding_size = bytes as _);
+    vec![
+        ("bindings of 1 MiB", with_binding(1 << 20)),
+        ("bindings of 64 KiB", with_binding(64 << 10)),
+        ("bindings of 16,388 B", with_binding(16_388)),
+        ("buffers of 96 KiB", device_with(|limits| limits.max_buffer_size = 96 << 10)),
+        (
+            "7 workgroups in a dimension",
+            device_with(|limits| limits.max_compute_workgroups_per_dimension = 7),
+        ),
+    ]
+}
+
+/// Row losses alone, which take a pass of their own.
+fn bound_row_losses(gpu: &Context, ops: &Ops, batch: &Batch) -> Vec<u32> {
+    let logits = Region::of_f32(gpu, 256, &batch.logits);
+    let (targets, losses) = (Region::of_i32(gpu, &batch.targets), Region::unwritten(gpu, batch.shape.rows));
+    let to = CrossEntropyBuffers {
+        row_losses: Some(losses.binding()),
+        ..CrossEntropyBuffers::new(logits.binding(), targets.binding())
+    };
+    let bound = ops.loss.bind(&gpu.device, batch.shape, &to).unwrap();
+    in_pass(gpu, |pass| bound.encode(pass));
+    losses.read(gpu)
+}
+
+fn assert_same_bits(name: &str, batch: &Batch, a: &Outputs, b: &Outputs) {
+    assert!(a.loss == b.loss || a.loss.is_some_and(|loss| loss.value.is_nan()), "{name}: {:?}", a.loss);
+    assert_eq!(format!("{:?}", a.host_loss), format!("{:?}", b.host_loss), "{name}: f64 loss");
+    let names = ["row_losses", "lse", "argmax", "dlogits", "probs", "log_probs", "lse alone", "argmax alone"];
+    for (what, (a, b)) in names.iter().zip(a.bits().iter().zip(b.bits())) {
+        let (Some(a), Some(b)) = (a, b) else { continue };
+        if let Some(at) = (0..a.len()).find(|&at| a[at] != b[at]) {
+            panic!(
+                "{name}, {}, {:?}: {what}[{at}] {:#010x}, {:#010x}",
+                batch.name, batch.shape, a[at], b[at]
+            );
+        }
+    }
+}
+
+#[test]
+fn windows_change_no_bit() {
+    // Rows of which a window holds hundreds, some, three, two, one; most are of odd lengths.
+    let batches = [
+        noise("windows", 1, 900, 7),
+        noise("windows", 2, 500, 129).with_stride(131),
+        noise("windows", 3, 200, 257),
+        noise("windows", 4, 101, 1000),
+        noise("windows", 5, 90, 1363),
+        noise("windows", 6, 70, 2001).with_stride(2003),
+        noise("windows", 7, 30, 3999),
+    ];
+    let whole = batches.each_ref().map(|batch| {
+        let expected = Expected::of(batch, &ops().options);
+        let outputs = (run_bound(gpu(), ops(), batch, (256, 256)), run_host(gpu(), ops(), batch));
+        check(batch, &expected, &outputs.0, ops());
+        check(batch, &expected, &outputs.1, ops());
+        outputs
+    });
+    for (name, gpu) in devices() {
+        let ops = Ops::new(&gpu, Default::default());
+        for (batch, (bound, host)) in batches.iter().zip(&whole) {
+            let expected = Expected::of(batch, &ops.options);
+            assert_same_bits(name, batch, host, &run_host(&gpu, &ops, batch));
+            // A buffer of such a device may not hold the batch.
+            if (batch.shape.len() * 4 + 4096) as u64 <= gpu.device.limits().max_buffer_size {
+                assert_same_bits(name, batch, bound, &run_bound(&gpu, &ops, batch, (256, 256)));
+                let alone = bound_row_losses(&gpu, &ops, batch);
+                assert_eq!(Some(alone), bound.row_losses, "{name}, {}: row losses alone", batch.name);
+                let misplaced = run_bound(&gpu, &ops, batch, (268, 4));
+                check(batch, &expected, &misplaced, &ops);
+            }
+        }
+    }
+}
+
+#[test]
+fn repeats_change_no_bit() {
+    let batch = noise("repeats", 8, 700, 333);
+    let bound = run_bound(gpu(), ops(), &batch, (256, 256));
+    let host = run_host(gpu(), ops(), &batch);
+    for _ in 0..3 {
+        assert_same_bits("again", &batch, &bound, &run_bound(gpu(), ops(), &batch, (256, 256)));
+        assert_same_bits("again", &batch, &host, &run_host(gpu(), ops(), &batch));
+        // Another op: pipelines made anew.
+        let anew = Ops::new(gpu(), Default::default());
+        assert_same_bits("anew", &batch, &bound, &run_bound(gpu(), &anew, &batch, (256, 256)));
+    }
+    // The two paths differ in how they sum, and in nothing else.
+    let host = Outputs { loss: bound.loss, host_loss: None, ..host };
+    assert_same_bits("paths", &batch, &bound, &host);
+}
+
+/// A vocabulary that lavapipe's 128 MiB bindings hold 261 rows of.
+#[test]
+fn a_batch_above_128_mib() {
+    let (rows, cols) = (280, 128_256);
+    let few = noise("four rows", 9, 4, cols);
+    let logits = few.logits.repeat(rows / 4);
+    let targets = [5i32, 128_255, 64_000, 0].repeat(rows / 4);
+    let batch = Batch { targets: targets[..4].to_vec(), ..few };
+    let expected = Expected::of(&batch, &ops().options);
+    let four = run_bound(gpu(), ops(), &batch, (256, 256));
+    check(&batch, &expected, &four, ops());
+
+    let shape = Shape::new(rows, cols);
+    let values = Region::of_f32(gpu(), 256, &logits);
+    let (classes, row_losses) = (Region::of_i32(gpu(), &targets), Region::unwritten(gpu(), rows));
+    let to = CrossEntropyBuffers {
+        row_losses: Some(row_losses.binding()),
+        ..CrossEntropyBuffers::new(values.binding(), classes.binding())
+    };
+    let bound = ops().loss.bind(&gpu().device, shape, &to).unwrap();
+    in_pass(gpu(), |pass| bound.encode(pass));
+    let repeated = four.row_losses.unwrap().repeat(rows / 4);
+    assert_eq!(row_losses.read(gpu()), repeated, "bound");
+    let host = ops().loss.row_losses(gpu(), &logits, Targets::Classes(&targets), shape).unwrap();
+    assert_eq!(bytemuck::cast_slice::<f32, u32>(&host), repeated, "host");
+}
+
+/// The longest row that fits, and one value more.
+#[test]
+fn a_row_larger_than_a_binding() {
+    let gpu = device_with(|limits| limits.max_storage_buffer_binding_size = 16 << 10);
+    let ops = Ops::new(&gpu, Default::default());
+    let profile = gpu.profile().unwrap();
+    let limit = profile.max_binding_bytes - profile.offset_alignment;
+    let cols = limit as usize / 4;
+    let batch = noise("largest row", 10, 5, cols);
+    let expected = Expected::of(&batch, &ops.options);
+    check(&batch, &expected, &run_bound(&gpu, &ops, &batch, (260, 4)), &ops);
+    check(&batch, &expected, &run_host(&gpu, &ops, &batch), &ops);
+
+    let shape = Shape::new(2, cols + 1);
+    let too_large = Error::RowTooLarge { cols: cols + 1, bytes: limit + 4, limit };
+    let logits = vec![0.0f32; shape.len()];
+    let targets = Targets::Classes(&[0, 0]);
+    assert_eq!(ops.softmax.softmax(&gpu, &logits, shape), Err(too_large.clone()));
+    assert_eq!(ops.logsumexp.logsumexp(&gpu, &logits, shape), Err(too_large.clone()));
+    assert_eq!(ops.argmax.argmax(&gpu, &logits, shape), Err(too_large.clone()));
+    assert_eq!(ops.loss.loss(&gpu, &logits, targets, shape), Err(too_large.clone()));
+    assert_eq!(ops.loss.stream(&gpu, shape).map(drop), Err(too_large.clone()));
+    let (logits, targets) = (Region::of_f32(&gpu, 0, &logits), Region::of_i32(&gpu, &[0, 0]));
+    let loss = Region::unwritten(&gpu, 8);
+    let to = CrossEntropyBuffers {
+        loss: Some(loss.binding()),
+        ..CrossEntropyBuffers::new(logits.binding(), targets.binding())
+    };
+    assert_eq!(ops.loss.bind(&gpu.device, shape, &to).map(drop), Err(too_large));
+    check(&batch, &expected, &run_bound(&gpu, &ops, &batch, (260, 4)), &ops);
+}
