@@ -1,4 +1,4 @@
-//! Softmax and cross-entropy on any GPU that [wgpu] reaches, software adapters included: stable, right in every edge
+//! Softmax and cross-entropy on any GPU that [wgpu](https://wgpu.rs) reaches, software adapters included: stable, right in every edge
 //! case, one read of the logits for a loss.
 //!
 //! ```no_run
@@ -20,8 +20,8 @@
 //!
 //! # Three ways in
 //!
-//! * **Host slices**: the methods above. They cut batches of any size into windows, and block; each has an `_async`
-//!   twin.
+//! * **Host slices**: the methods above. They cut batches of any size into windows, and block; their `_async` twins
+//!   do not.
 //! * **Streams**: [`CrossEntropy::stream`] and [`Softmax::stream`] take a batch window by window, and [`eval`] drives
 //!   them from slices, generators and files: batches larger than memory.
 //! * **Your own device, buffers and compute pass**: *build* an operation once for a device and its options, *bind* it
@@ -64,7 +64,8 @@
 //! ```
 //! use xent::{Shape, SoftmaxOptions, Targets, reference};
 //!
-//! let (logits, shape, targets) = ([4.0f32, 1.0, 0.2], Shape::new(1, 3), Targets::Classes(&[0]));
+//! let (logits, targets) = ([4.0f32, 1.0, 0.2], Targets::Classes(&[0]));
+//! let shape = Shape::new(1, 3);
 //! let right = reference::cross_entropy::loss(&logits, targets, shape, &Default::default())?;
 //!
 //! let probs = reference::softmax(&logits, shape, &SoftmaxOptions::default())?;

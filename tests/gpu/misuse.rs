@@ -10,9 +10,9 @@ use rand::{RngExt, SeedableRng};
 use wgpu::BufferUsages as Usage;
 use xent::{Context, CrossEntropyBuffers, Error, LogSumExpBuffers, Shape, SoftmaxBuffers, Targets, wgpu};
 
-use crate::batch::{Ops, noise, ops};
+use crate::batch::{Ops, noise};
 use crate::compare::check_both;
-use crate::harness::{Region, buffer_of, device_with, gpu, in_pass};
+use crate::harness::{Region, buffer_of, device_with, in_pass};
 
 /// Counts the errors that reach a device's own handler.
 fn count_errors(gpu: &Context) -> Arc<AtomicUsize> {
