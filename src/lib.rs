@@ -1,5 +1,5 @@
-//! Softmax and cross-entropy on any GPU that [wgpu](https://wgpu.rs) reaches, software adapters included: stable, right in every edge
-//! case, one read of the logits for a loss.
+//! Softmax and cross-entropy on any GPU that [wgpu](https://wgpu.rs) reaches, software adapters included: stable, right
+//! in every edge case, one read of the logits for a loss.
 //!
 //! ```no_run
 //! use xent::{Context, CrossEntropy, Shape, Targets};

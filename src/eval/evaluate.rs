@@ -8,9 +8,8 @@ use crate::element::Element;
 use crate::error::Result;
 use crate::eval::report::Report;
 use crate::eval::source::Source;
-use crate::op::{CrossEntropy, CrossEntropyStream, Loss, RowResult, Verification, loss_bound};
+use crate::op::{CrossEntropy, CrossEntropyStream, Loss, RowResult, Verification};
 use crate::options::CrossEntropyOptions;
-use crate::reference;
 use crate::targets::Targets;
 
 /// What [`evaluate`] does besides the loss.
@@ -117,10 +116,8 @@ pub(super) fn run<E: Element, V: Evaluator<E>>(
             |(target, result): &(&i32, &RowResult)| counts(target) && result.argmax == **target as u32;
         correct += targets.iter().zip(results).filter(is_correct).count();
         while let Some(row) = verified.next_if(|row| rows.contains(row)) {
-            let in_window = row - first;
-            let expected =
-                reference::cross_entropy::row_loss(shape.row(logits, in_window), targets[in_window], op);
-            verification.compare(row, f64::from(results[in_window].loss), expected, loss_bound(expected));
+            let at = row - first;
+            verification.compare_loss(row, shape.row(logits, at), targets[at], results[at].loss, op);
         }
         each(&Evaluated { rows, results, dlogits: dlogits.as_deref() })?;
     }

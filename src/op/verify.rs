@@ -1,5 +1,9 @@
 //! Verification as a feature: rows of the caller's own batch, compared with the f64 reference.
 
+use crate::element::Element;
+use crate::options::CrossEntropyOptions;
+use crate::reference;
+
 /// The result of comparing device results with the f64 reference.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
@@ -62,6 +66,19 @@ impl Verification {
         (0..count).map(move |i| {
             if count < 2 { 0 } else { (i as u128 * (rows - 1) as u128 / (count - 1) as u128) as usize }
         })
+    }
+
+    /// Compares one row's loss with the reference's, for its logits (cols,) and target.
+    pub(crate) fn compare_loss<E: Element>(
+        &mut self,
+        row: usize,
+        logits: &[E],
+        target: i32,
+        loss: f32,
+        options: &CrossEntropyOptions,
+    ) {
+        let expected = reference::cross_entropy::row_loss(logits, target, options);
+        self.compare(row, f64::from(loss), expected, loss_bound(expected));
     }
 
     /// Compares one value of a row. NaN equals NaN only, an infinity itself only, or a finite reference that f32

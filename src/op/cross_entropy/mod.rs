@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::kernel::Tuning;
 use crate::op::engine::Engine;
 use crate::op::stream::windows;
-use crate::op::verify::{Verification, gradient_bound, loss_bound};
+use crate::op::verify::{Verification, gradient_bound};
 use crate::options::{CrossEntropyOptions, SoftmaxOptions};
 use crate::reference;
 use crate::shape::Shape;
@@ -178,29 +178,10 @@ impl<E: Element> CrossEntropy<E> {
         let results = self.row_results(gpu, logits, targets, shape)?;
         let mut verification = Verification::new();
         for row in Verification::sample(shape.rows, rows) {
-            self.verify_row(
-                &mut verification,
-                row,
-                shape.row(logits, row),
-                targets.classes()[row],
-                &results[row],
-            );
+            let (values, target) = (shape.row(logits, row), targets.classes()[row]);
+            verification.compare_loss(row, values, target, results[row].loss, &self.options);
         }
         Ok(verification)
-    }
-
-    /// Compares one row's loss with the f64 [`reference`](mod@crate::reference): `logits` (cols,), its target, and
-    /// what the device made of them.
-    pub fn verify_row(
-        &self,
-        verification: &mut Verification,
-        row: usize,
-        logits: &[E],
-        target: i32,
-        result: &RowResult,
-    ) {
-        let expected = reference::cross_entropy::row_loss(logits, target, &self.options);
-        verification.compare(row, f64::from(result.loss), expected, loss_bound(expected));
     }
 
     /// Checks the gradients of `rows` rows of this very batch, evenly spread, against the f64
