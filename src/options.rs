@@ -11,7 +11,7 @@ pub enum Reduction {
     /// Σ loss.
     Sum,
     /// Σ loss / the given denominator: for gradient accumulation and data parallel training, where the rows of
-    /// one call are a part of the batch. Finite and above zero.
+    /// one call are a part of the batch. A normal number above zero.
     MeanOver(f32),
 }
 
@@ -69,10 +69,11 @@ impl CrossEntropyOptions {
     /// [`Error::InvalidOption`], naming the option and the value.
     pub fn check(&self) -> Result<()> {
         match self.reduction {
-            Reduction::MeanOver(value) if !(value.is_finite() && value > 0.0) => Err(Error::InvalidOption {
+            // A denormal one may be zero on the device, where zero stands for the batch's own weight.
+            Reduction::MeanOver(value) if !(value.is_normal() && value > 0.0) => Err(Error::InvalidOption {
                 option: "reduction: MeanOver",
                 value: f64::from(value),
-                needed: "finite and above zero",
+                needed: "a normal number above zero",
             }),
             _ => Ok(()),
         }
@@ -84,10 +85,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn denominators_are_finite_and_above_zero() {
+    fn denominators_are_normal_and_above_zero() {
         let with =
             |value| CrossEntropyOptions { reduction: Reduction::MeanOver(value), ..Default::default() };
-        for bad in [0.0, -1.0, f32::INFINITY, f32::NAN] {
+        for bad in [0.0, -1.0, f32::INFINITY, f32::NAN, f32::MIN_POSITIVE / 2.0] {
             assert!(matches!(with(bad).check(), Err(Error::InvalidOption { .. })), "{bad}");
         }
         assert_eq!(with(3.5).check(), Ok(()));

@@ -129,12 +129,7 @@ impl Plan {
         }
         let fitting = usize::try_from(1 + (limit - row) / stride).unwrap_or(usize::MAX);
         let grid_rows = usize::try_from(u64::from(profile.max_workgroups).pow(2)).unwrap_or(usize::MAX);
-        // Whole quads of rows: then a row's place among the aligned quads of its buffer, and with it the order of its
-        // sum, is the same in every window.
-        let window_rows = match fitting.min(max_rows).min(grid_rows) {
-            rows @ 0..4 => rows,
-            rows => rows & !3,
-        };
+        let window_rows = fitting.min(max_rows).min(grid_rows);
         Ok(Self { tuning, shape, element_bytes, window_rows, max_workgroups: profile.max_workgroups })
     }
 
