@@ -108,10 +108,10 @@ impl<E: Element> Recipe for Passes<E> {
         let mut dispatches =
             rows::input_dispatches(&op.engine, plan, &params, &self.targets, scratch)?.to_vec();
 
-        let both = [&scratch.inputs, &scratch.results, &scratch.totals];
+        let Scratch { inputs, results, totals, .. } = scratch;
         let (pass, rest) = match self.dlogits {
-            Some(_) => (&passes::DLOGITS, &both[..]),
-            None => (&passes::ROW_LOSSES, &both[..2]),
+            Some(_) => (&passes::DLOGITS, &[inputs, results, totals][..]),
+            None => (&passes::ROW_LOSSES, &[inputs, results][..]),
         };
         let call = ResidentCall {
             pass,

@@ -125,11 +125,10 @@ impl<E: Element> CrossEntropyStream<E> {
             let [inputs, merge] =
                 rows::input_dispatches(engine, &self.stream.plan, &params, &self.targets, &self.scratch)?;
             let Scratch { inputs: row_inputs, results, totals, .. } = &self.scratch;
-            let both = [row_inputs, results, totals];
             let (pass, output, rest) = if dlogits.is_some() {
-                (&passes::DLOGITS, self.stream.output(&taken), &both[..])
+                (&passes::DLOGITS, self.stream.output(&taken), &[row_inputs, results, totals][..])
             } else {
-                (&passes::ROW_LOSSES, None, &both[..2])
+                (&passes::ROW_LOSSES, None, &[row_inputs, results][..])
             };
             let rows = engine.logits_dispatch(LogitsCall {
                 pass,
