@@ -76,6 +76,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     readback.map_async(wgpu::MapMode::Read, .., |mapped| mapped.expect("the readback buffer maps"));
     device.poll(wgpu::PollType::wait_indefinitely())?;
     let loss: LossRecord = *bytemuck::from_bytes(&readback.get_mapped_range(..)?);
-    println!("mean loss {:.4} over {} rows, flags {:?}", loss.value, loss.counted, loss.flags());
+    let flags: Vec<String> = loss.flags().names().collect();
+    println!("mean loss {:.4} over {} rows, flags: {flags:?}", loss.value, loss.counted);
     Ok(())
 }

@@ -1,8 +1,9 @@
 //! A language model's loss over 16,384 tokens of a vocabulary of 50,000: 3.3 GB of logits, of which no more than a
-//! window is ever in memory.
+//! window is ever in memory. `xent demo` is the same with more options.
 //!
 //! `cargo run --release --features cli --example llm_vocab`
 
+use indicatif::ProgressBar;
 use xent::eval::{EvaluateOptions, SyntheticLogits, evaluate};
 use xent::{Context, CrossEntropy, Shape};
 
@@ -11,24 +12,31 @@ fn main() -> xent::Result<()> {
     let op = CrossEntropy::<f32>::new(&gpu.device, &Default::default())?;
 
     // 32 sequences of 512 tokens. A source of your own is two methods: its shape, and the logits of a range of rows.
-    let mut logits = SyntheticLogits::new(Shape::new(32 * 512, 50_000), 0)?;
+    let shape = Shape::new(32 * 512, 50_000);
+    let mut logits = SyntheticLogits::new(shape, 0)?;
     let targets = logits.targets().to_vec();
 
+    let bar = ProgressBar::new(shape.rows as u64);
     let options = EvaluateOptions { verify_rows: 64, ..Default::default() };
     let report = evaluate(&gpu, &op, &mut logits, &targets, &options, |window| {
-        eprint!("\r{} rows", window.rows.end);
+        bar.set_position(window.rows.end as u64);
         Ok(())
     })?;
+    bar.finish_and_clear();
 
-    println!("\nloss {:.4} nats, perplexity {:.2}", report.loss.value, report.perplexity());
+    println!("loss {:.4} nats, perplexity {:.2}", report.loss.value, report.perplexity());
     println!("accuracy {:.1} %", 100.0 * report.accuracy().unwrap_or(f64::NAN));
-    if let Some(check) = report.verification {
-        println!("{} rows against f64: worst off by {:.1e}", check.rows_checked, check.worst_abs);
-    }
+    let seconds = report.computing.as_secs_f64();
+    let per_second = shape.len() as f64 / seconds;
     println!(
-        "{:.1} s computing, {:.1} s making logits",
-        report.computing.as_secs_f64(),
-        report.reading.as_secs_f64()
+        "{seconds:.2} s on the device, transfers included: {:.0} M logits/s, {:.2} GB/s",
+        per_second / 1e6,
+        per_second * size_of::<f32>() as f64 / 1e9
     );
+    println!("{:.2} s making the logits", report.reading.as_secs_f64());
+    if let Some(check) = report.verification {
+        let verdict = if check.passed { "within bounds" } else { "NOT within bounds" };
+        println!("{} rows against f64: {verdict}, worst off by {:.1e}", check.rows_checked, check.worst_abs);
+    }
     Ok(())
 }

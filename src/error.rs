@@ -1,10 +1,13 @@
 //! The one error type of the crate. Every message carries the numbers needed to mend the call.
 
+use std::fmt;
 use std::time::Duration;
 
 /// What can go wrong. Nothing here is a panic: bad shapes, options and buffers, and whatever the device
 /// reports, come back as one of these.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+///
+/// `Debug` says the same as `Display`: a `main` that returns a `Result` prints that.
+#[derive(Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// No adapter of the wanted kind was found.
@@ -12,7 +15,7 @@ pub enum Error {
     NoAdapter {
         /// What was asked for, as words: "of any kind", "named 'nvidia'", ...
         wanted: String,
-        /// The adapters that are there, by name.
+        /// The adapters that are there, by name and backend.
         found: Vec<String>,
     },
     /// The adapter refused to open a device.
@@ -158,7 +161,8 @@ pub enum Error {
         /// The other.
         second: &'static str,
     },
-    /// The operation was built for another device than the one given.
+    /// The operation was built for another device than the one given. (Of two devices of one adapter and of two
+    /// `wgpu::Instance`s this cannot be told.)
     #[error("the operation was built for another device than the one given")]
     OtherDevice,
     /// Nothing was asked for: every output is `None`.
@@ -176,7 +180,8 @@ pub enum Error {
         /// What wgpu said.
         message: String,
     },
-    /// wgpu refused a call, most often because a buffer or the device given belongs to another device.
+    /// wgpu refused a call, most often because a buffer given belongs to another device, or because the device was
+    /// destroyed.
     #[error("wgpu refused {what}: {message}")]
     Validation {
         /// What was being made.
@@ -199,6 +204,13 @@ pub enum Error {
         after: Duration,
     },
 
+    /// An earlier push into this stream failed, timed out or was dropped half-way: what it holds is unknown.
+    #[error("the stream ended with an earlier push that failed or was dropped: make a new one")]
+    StreamEnded,
+    /// The caller's own callback stopped the run.
+    #[error("stopped")]
+    Stopped,
+
     /// A file could not be read or written, or is not what was expected of it.
     #[error("{path}: {message}")]
     File {
@@ -207,6 +219,12 @@ pub enum Error {
         /// What is wrong with it.
         message: String,
     },
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// `Result` with this crate's [`enum@Error`].

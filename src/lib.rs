@@ -21,7 +21,7 @@
 //! # Three ways in
 //!
 //! * **Host slices**: the methods above. They cut batches of any size into windows, and block; their `_async` twins
-//!   do not.
+//!   do not, but natively somebody else must then poll the device.
 //! * **Streams**: [`CrossEntropy::stream`] and [`Softmax::stream`] take a batch window by window, and [`eval`] drives
 //!   them from slices, generators and files: batches larger than memory.
 //! * **Your own device, buffers and compute pass**: *build* an operation once for a device and its options, *bind* it

@@ -67,7 +67,7 @@ impl Shape {
 
     /// Where row `row` begins, in values.
     pub const fn row_start(&self, row: usize) -> usize {
-        row * self.row_stride
+        row.saturating_mul(self.row_stride)
     }
 
     /// One row of a slice laid out in this shape.
@@ -90,8 +90,8 @@ impl Shape {
         if row_stride < cols {
             return Err(Error::RowStride { row_stride, needed: cols });
         }
-        // Eight bytes a value is the widest element that a host slice can hold here.
-        match rows.checked_mul(row_stride).and_then(|values| values.checked_mul(8)) {
+        // Eight bytes a value is the widest element there is. Zero rows must not hide a stride that no row could have.
+        match rows.max(1).checked_mul(row_stride).and_then(|values| values.checked_mul(8)) {
             Some(_) => Ok(()),
             None => Err(Error::ShapeOverflow { rows, cols, row_stride }),
         }
@@ -133,6 +133,8 @@ mod tests {
         assert_eq!(Shape::nchw(2, 3, 4).check(), Err(Error::Layout { inner: 4 }));
         assert!(matches!(Shape::new(usize::MAX / 4, 9).check(), Err(Error::ShapeOverflow { .. })));
         assert!(matches!(Shape::nchw(usize::MAX, usize::MAX, 1).check(), Err(Error::ShapeOverflow { .. })));
+        assert!(matches!(Shape::new(0, 1 << 62).check(), Err(Error::ShapeOverflow { .. })));
+        assert!(matches!(Shape::new(0, 3).row_stride(1 << 62).check(), Err(Error::ShapeOverflow { .. })));
         assert!(Shape::new(usize::MAX / 8, 1).check().is_ok());
     }
 

@@ -7,6 +7,10 @@ use crate::error::{Error, Result};
 
 /// A device and its queue. Host-slice methods take one; make it with [`Context::new_blocking`], or from a device and
 /// queue of your own with [`Context::from_device`].
+///
+/// An operation works with the device that it was built for. Each context opened here has a [`wgpu::Instance`] of its
+/// own, and wgpu numbers devices and buffers anew in each: those of two contexts must not be mixed. Where that shows it
+/// is an [`Error::OtherDevice`]; wgpu panics, or takes one for the other, where it does not.
 #[derive(Clone, Debug)]
 pub struct Context {
     /// The device.
@@ -61,7 +65,7 @@ impl Context {
     /// # Errors
     /// [`Error::NoAdapter`], which lists those that are there; [`Error::RequestDevice`].
     pub async fn open(choice: &AdapterChoice) -> Result<Self> {
-        let adapters = choice.adapters().await;
+        let adapters = choice.adapters(false).await;
         let Some(adapter) = adapters.fitting(choice).next() else {
             return Err(Error::NoAdapter { wanted: choice.wanted(), found: adapters.names() });
         };
@@ -89,7 +93,7 @@ impl Context {
         pollster::block_on(Self::open(choice))
     }
 
-    /// A context around a device and queue of your own.
+    /// A context around a device of your own and its queue. (With another device's queue, wgpu panics.)
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         Self { device, queue, timeout: None }
     }
@@ -116,7 +120,7 @@ impl AdapterChoice {
 
     /// Every adapter of the backends looked at, best first, and which one [`Context::open`] would take.
     pub async fn list(&self) -> Vec<AdapterInfo> {
-        let adapters = self.adapters().await;
+        let adapters = self.adapters(true).await;
         let chosen = adapters.fitting(self).next().map(wgpu::Adapter::get_info);
         let profiles = adapters.0.iter().map(|adapter| (adapter.get_info(), adapter.limits()));
         profiles
@@ -127,7 +131,8 @@ impl AdapterChoice {
             .collect()
     }
 
-    async fn adapters(&self) -> Adapters {
+    /// The adapters of the primary backends, and of the others (GL) if `all` are asked for or none of those fits.
+    async fn adapters(&self, all: bool) -> Adapters {
         let backends = self.backends.unwrap_or(wgpu::Backends::all());
         let enumerate = async |backends| {
             let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
@@ -138,10 +143,14 @@ impl AdapterChoice {
         };
         // An instance that so much as loads GL prints complaints where there is no display: so it comes second.
         let mut found = enumerate(backends & wgpu::Backends::PRIMARY).await;
-        if !found.iter().any(|adapter| self.fits(adapter)) {
+        if all || !found.iter().any(|adapter| self.fits(adapter)) {
             found.extend(enumerate(backends & wgpu::Backends::SECONDARY).await);
         }
-        found.sort_by_key(|adapter| AdapterKind::of(&adapter.get_info()));
+        // GL is the last resort, whatever is behind it.
+        found.sort_by_key(|adapter| {
+            let info = adapter.get_info();
+            (info.backend == wgpu::Backend::Gl, AdapterKind::of(&info))
+        });
         Adapters(found)
     }
 
@@ -153,18 +162,13 @@ impl AdapterChoice {
     }
 
     fn wanted(&self) -> String {
-        let mut words = match self.hardware {
-            None => "of any kind".to_owned(),
-            Some(true) => "of hardware".to_owned(),
-            Some(false) => "of software".to_owned(),
-        };
-        if let Some(name) = &self.name {
-            words += &format!(" named '{name}'");
-        }
-        if let Some(backends) = self.backends {
-            words += &format!(" on {backends:?}");
-        }
-        words
+        let mut words = Vec::new();
+        words.extend(
+            self.hardware.map(|hardware| if hardware { "of hardware" } else { "of software" }.to_owned()),
+        );
+        words.extend(self.name.as_ref().map(|name| format!("named '{name}'")));
+        words.extend(self.backends.map(|backends| format!("on {backends:?}")));
+        if words.is_empty() { "of any kind".to_owned() } else { words.join(" ") }
     }
 }
 
@@ -177,6 +181,7 @@ impl Adapters {
     }
 
     fn names(&self) -> Vec<String> {
-        self.0.iter().map(|adapter| adapter.get_info().name).collect()
+        let name = |info: wgpu::AdapterInfo| format!("{} on {}", info.name, info.backend);
+        self.0.iter().map(|adapter| name(adapter.get_info())).collect()
     }
 }

@@ -13,7 +13,7 @@ use crate::reference;
 use crate::shape::Shape;
 
 /// [`evaluate`](super::evaluate()) on the f64 [`reference`](mod@crate::reference), spread over the cores: for machines
-/// on which no adapter is found. What it gives a row is rounded to f32, as a device gives it.
+/// on which no adapter is found. What it gives a row is rounded to f32, as a device gives it. With the feature `cli`.
 ///
 /// # Errors
 /// As [`evaluate`](super::evaluate()), as far as they are not about a device;

@@ -106,6 +106,7 @@ pub(super) fn run<E: Element, V: Evaluator<E>>(
     for first in (0..shape.rows).step_by(window_rows) {
         let rows = first..shape.rows.min(first + window_rows);
         let logits = timed(&mut reading, || source.read_rows(rows.clone()))?;
+        shape.with_rows(rows.len()).check_slice("a window of the source", logits)?;
         let targets = &targets[rows.clone()];
         let mut dlogits = options.dlogits.then(|| &mut dlogits[..shape.with_rows(rows.len()).len()]);
         let results = timed(&mut computing, || evaluator.push(logits, targets, dlogits.as_deref_mut()))?;
@@ -200,6 +201,28 @@ mod tests {
     fn targets_are_refused_before_the_first_window() {
         let error = report(1.0, &[0, 0, 0, 0, 2], 0).unwrap_err();
         assert_eq!(error, Error::TargetOutOfRange { row: 4, target: 2, cols: 2 });
+    }
+
+    /// Says it has more than it gives.
+    struct Short;
+
+    impl Source<f32> for Short {
+        fn shape(&self) -> Shape {
+            Shape::new(2, 2)
+        }
+
+        fn read_rows(&mut self, _: Range<usize>) -> Result<&[f32]> {
+            Ok(&[0.0; 3])
+        }
+    }
+
+    #[test]
+    fn a_source_that_gives_too_little_is_an_error() {
+        let open = |_| Ok(Constant(1.0, Vec::new()));
+        let result = run(open, &Default::default(), &mut Short, &[0, 0], &Default::default(), |_| Ok(()));
+        assert_eq!(result, Err(Error::Length { what: "a window of the source", found: 3, needed: 4 }));
+        let mut slice = SliceSource::new(&[0.0; 4], Shape::new(2, 2)).unwrap();
+        assert_eq!(slice.read_rows(1..5), Err(Error::RowsExceedBound { rows: 5, bound: 2 }));
     }
 
     #[test]

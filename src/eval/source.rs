@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::element::Element;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::shape::Shape;
 
 /// Logits (rows, cols) that come window by window.
@@ -43,6 +43,9 @@ impl<E: Element> Source<E> for SliceSource<'_, E> {
     }
 
     fn read_rows(&mut self, rows: Range<usize>) -> Result<&[E]> {
+        if rows.end > self.shape.rows {
+            return Err(Error::RowsExceedBound { rows: rows.end, bound: self.shape.rows });
+        }
         let len = self.shape.with_rows(rows.len()).len();
         Ok(&self.logits[self.shape.row_start(rows.start)..][..len])
     }

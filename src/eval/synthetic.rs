@@ -16,7 +16,7 @@ use crate::shape::Shape;
 /// target of a row is drawn by the row's own probabilities. At 50,000 classes the perplexity is near 20, and two in
 /// five targets are the most probable class.
 ///
-/// Each row has its own seed, so neither windows nor threads change a bit.
+/// Each row has its own seed, so neither windows nor threads change a bit. With the feature `cli`.
 #[derive(Clone, Debug)]
 pub struct SyntheticLogits {
     shape: Shape,

@@ -89,6 +89,7 @@ impl Plan {
         element_bytes: u64,
         tuning: Option<Tuning>,
     ) -> Result<Self> {
+        shape.check()?;
         let largest = profile.max_binding_bytes.saturating_sub(profile.offset_alignment);
         let row = shape.cols as u64 * element_bytes;
         let limit = HOST_WINDOW_BYTES.max(row).min(largest);

@@ -35,9 +35,11 @@ impl<E: Element> Engine<E> {
         &self.kernels.device
     }
 
-    /// Refuses another device than the one this operation was built for.
+    /// Refuses another device than the one this operation was built for. wgpu tells devices apart only within one
+    /// Instance; of two Instances, those of different adapters are told apart here.
     pub fn check_device(&self, device: &wgpu::Device) -> Result<()> {
-        if device == self.device() { Ok(()) } else { Err(Error::OtherDevice) }
+        let is_same = device == self.device() && device.adapter_info() == self.device().adapter_info();
+        if is_same { Ok(()) } else { Err(Error::OtherDevice) }
     }
 
     pub fn resident_plan(&self, shape: Shape) -> Result<Plan> {

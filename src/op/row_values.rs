@@ -67,6 +67,7 @@ impl<E: Element> RowValues<E> {
             stream.run(self.pass.pass.name, &[dispatch])?;
             let bytes = bytemuck::cast_slice_mut(&mut all[rows]);
             stream.transfer.download(&values_buffer.buffer, 0, bytes, wait).await?;
+            stream.finish();
         }
         Ok(all)
     }

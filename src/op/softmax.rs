@@ -207,7 +207,8 @@ impl<E: Element> SoftmaxStream<E> {
     /// stream's shape. Blocks.
     ///
     /// # Errors
-    /// [`Error::Length`]; [`Error::RowsExceedBound`] beyond a window or the stream's shape; whatever the device reports.
+    /// [`Error::Length`]; [`Error::RowsExceedBound`] beyond a window or the stream's shape; whatever the device reports,
+    /// and then [`Error::StreamEnded`].
     pub fn push(&mut self, logits: &[E], rows: usize, output: &mut [E]) -> Result<()> {
         let wait = Wait::blocking(&self.gpu);
         pollster::block_on(self.push_with(logits, rows, output, wait))
@@ -217,6 +218,7 @@ impl<E: Element> SoftmaxStream<E> {
         self.stream.check_output(if self.log { "log_probs" } else { "probs" }, output, rows)?;
         let taken = self.stream.take(logits, rows, wait).await?;
         if rows == 0 {
+            self.stream.finish();
             return Ok(());
         }
         let dispatch = self.op.engine.logits_dispatch(LogitsCall {
@@ -230,6 +232,8 @@ impl<E: Element> SoftmaxStream<E> {
             rest: &[],
         })?;
         self.stream.run("xent::softmax", &[dispatch])?;
-        self.stream.read_output(&taken, output, wait).await
+        self.stream.read_output(&taken, output, wait).await?;
+        self.stream.finish();
+        Ok(())
     }
 }

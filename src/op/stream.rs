@@ -15,6 +15,8 @@ pub(crate) struct Stream<E> {
     logits: Binding,
     output: Option<Binding>,
     next_row: usize,
+    /// A window is on its way; after a push that did not come to its end it stays so.
+    under_way: bool,
     element: std::marker::PhantomData<E>,
 }
 
@@ -30,6 +32,7 @@ impl<E: Element> Stream<E> {
             plan,
             shape,
             next_row: 0,
+            under_way: false,
             element: std::marker::PhantomData,
         })
     }
@@ -46,6 +49,9 @@ impl<E: Element> Stream<E> {
             let bound = self.plan.window_rows().min(self.shape.rows - self.next_row);
             return Err(Error::RowsExceedBound { rows, bound });
         }
+        if std::mem::replace(&mut self.under_way, true) {
+            return Err(Error::StreamEnded);
+        }
         let window = Window { first_row: self.next_row, rows, grid: self.plan.grid(rows) };
         let base = self.plan.streamed_base(&window);
         let bytes = self.plan.window_bytes(rows);
@@ -55,6 +61,11 @@ impl<E: Element> Stream<E> {
         self.next_row += rows;
         // In the window's own buffers, its rows are the first.
         Ok(Taken { window: Window { first_row: 0, ..window }, base, offset, bytes })
+    }
+
+    /// A window has been through, and the next may come.
+    pub fn finish(&mut self) {
+        self.under_way = false;
     }
 
     /// Where a window's logits lie.

@@ -1,5 +1,8 @@
 //! Output files: there whole or not at all.
 
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
 use crate::support::{Folder, npy};
 
 fn folder() -> Folder {
@@ -17,6 +20,7 @@ fn outputs_that_cannot_be() {
     locked.set_readonly(true);
     std::fs::set_permissions(folder.path("locked.npy"), locked).unwrap();
     let eval = "eval logits.npy --targets targets.npy";
+    let too_long = format!("{}: cannot be written: File name too long", "g".repeat(300));
     for (name, args, line) in [
         (
             "the logits",
@@ -62,6 +66,11 @@ fn outputs_that_cannot_be() {
             "read-only",
             format!("{eval} --rows-out locked.npy"),
             "locked.npy: cannot be written: it is there and is read-only",
+        ),
+        (
+            "a name too long for a second output",
+            format!("{eval} --rows-out good.npy --grad-out {}", "g".repeat(300)),
+            &too_long,
         ),
         (
             "a good one beside a bad one",
@@ -122,6 +131,53 @@ fn outputs_have_the_usual_permissions_and_follow_links() {
     assert_eq!(mode("rows.npy"), mode("usual"));
     assert!(folder.path("link.npy").is_symlink());
     assert_eq!(folder.values("linked.npy").0, "(4, 3)");
+}
+
+#[cfg(unix)]
+#[test]
+fn links_that_lead_nowhere_are_no_outputs() {
+    let folder = folder();
+    for (link, to) in [("dangling.npy", "rows.npy"), ("loop.npy", "loop.npy")] {
+        std::os::unix::fs::symlink(to, folder.path(link)).unwrap();
+        let before = folder.names();
+        let eval = "eval logits.npy --targets targets.npy --rows-out rows.npy --grad-out";
+        let run = folder.run(&format!("{eval} {link}"));
+        assert_eq!(run.status, Some(2), "{link}: {run:?}");
+        assert!(run.stderr.starts_with(&format!("xent: {link}: cannot be written: ")), "{link}: {run:?}");
+        assert_eq!(folder.names(), before, "{link}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_report_that_nobody_got_leaves_no_file() {
+    let folder = folder();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = folder.command("eval logits.npy --targets targets.npy --rows-out rows.npy");
+    let output = command.stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert_eq!(folder.names(), ["logits.npy", "targets.npy"]);
+}
+
+/// Ctrl-C while an output grows: the run stops at its next window, and what it has written goes.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_run_leaves_no_file() {
+    let folder = Folder::new();
+    let (rows, cols) = (6_000, 50_000);
+    folder.write("wide.npy", npy("<f4", &format!("({rows}, {cols})"), &[]));
+    let file = std::fs::OpenOptions::new().append(true).open(folder.path("wide.npy")).unwrap();
+    // Zeros that take no room on the disk.
+    file.set_len(file.metadata().unwrap().len() + rows * cols * 4).unwrap();
+    let mut command = folder.command("softmax wide.npy -o out.npy");
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while folder.names().len() < 2 && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(folder.names(), ["wide.npy"]);
 }
 
 #[cfg(unix)]

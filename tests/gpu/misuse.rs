@@ -137,6 +137,10 @@ fn a_timeout() {
     assert_eq!(ops.softmax.softmax(&hasty, &few.logits, few.shape).err(), timeout);
     assert_eq!(ops.argmax.argmax(&hasty, &few.logits, few.shape).err(), timeout);
     assert_eq!(ops.loss.loss_and_dlogits(&hasty, &few.logits, few.classes(), few.shape).err(), timeout);
+    let mut stream = ops.loss.stream(&hasty, batch.shape).unwrap();
+    in_pass(&gpu, |pass| (0..50).for_each(|_| bound.encode(pass)));
+    assert_eq!(stream.push(&batch.logits, batch.classes()).err(), timeout);
+    assert_eq!(stream.push(&batch.logits, batch.classes()).err(), Some(Error::StreamEnded));
     check_both(&gpu, &ops, &noise("after a timeout", 5, 3, 5));
     let patient = gpu.with_timeout(Duration::from_secs(100));
     check_both(&patient, &ops, &noise("in time", 6, 3, 5));

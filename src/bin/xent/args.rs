@@ -10,6 +10,7 @@ Exit status:
   1  results are not within their bounds of the f64 reference (eval --verify, demo)
   2  the command line, a file or an adapter's name is wrong; no output file is left or changed
   3  the device failed, or is too small
+  130  stopped by Ctrl-C; no output file is left or changed
 
 RUST_LOG=info tells on stderr which adapter was taken, RUST_LOG=debug more.";
 

@@ -30,10 +30,8 @@ pub fn run(args: &DemoArgs) -> Result<Outcome> {
     let mut progress = Progress::new(shape.rows);
     let options = EvaluateOptions { verify_rows: VERIFY_ROWS, ..Default::default() };
     let op = Default::default();
-    let report = computer.evaluate(&op, &mut logits, &targets, &options, |window| {
-        progress.reach(window.rows.end);
-        Ok(())
-    })?;
+    let report =
+        computer.evaluate(&op, &mut logits, &targets, &options, |window| progress.reach(window.rows.end))?;
     drop(progress);
 
     let (making, computing) = (report.reading.as_secs_f64(), report.computing.as_secs_f64());

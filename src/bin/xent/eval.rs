@@ -42,18 +42,18 @@ pub fn run(args: &EvalArgs) -> Result<Outcome> {
         if let (Some(out), Some(dlogits)) = (&mut grad_out, window.dlogits) {
             out.write(dlogits)?;
         }
-        progress.reach(window.rows.end);
-        Ok(())
+        progress.reach(window.rows.end)
     })?;
     drop(progress);
 
-    // Results that are not what they should be replace nothing.
-    if report.verification.is_none_or(|verification| verification.passed) {
-        for out in [rows_out, grad_out].into_iter().flatten() {
-            out.finish()?;
-        }
+    let mut outputs: Vec<_> = [rows_out, grad_out].into_iter().flatten().collect();
+    outputs.iter_mut().try_for_each(NpyWriter::flush)?;
+    let outcome = report::print(&report, op.reduction, computer.name(), args.json, &[])?;
+    // Whatever may fail has been done. Results that are not what they should be replace nothing.
+    if matches!(outcome, Outcome::Done) {
+        outputs.into_iter().try_for_each(NpyWriter::finish)?;
     }
-    report::print(&report, op.reduction, computer.name(), args.json, &[])
+    Ok(outcome)
 }
 
 /// Opens logits, and says so where they are not taken as they are.

@@ -29,6 +29,7 @@ fn main() -> ExitCode {
     if std::env::var_os("RUST_LOG").is_some() {
         env_logger::init();
     }
+    progress::stop_on_signals();
     let outcome = match cli.command {
         Command::Eval(args) => eval::run(&args),
         Command::Softmax(args) => softmax::run(&args),
@@ -55,6 +56,7 @@ fn status(error: &Error) -> u8 {
         | Error::Validation { .. }
         | Error::Device { .. }
         | Error::Timeout { .. } => 3,
+        Error::Stopped => progress::STOPPED_STATUS,
         _ => 2,
     }
 }

@@ -1,9 +1,26 @@
 //! A progress bar, where somebody sees it and the work is long.
 
 use std::io::{IsTerminal, stderr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use xent::{Error, Result};
+
+/// As a shell tells of a process that Ctrl-C has ended.
+pub const STOPPED_STATUS: u8 = 130;
+
+static STOPPED: AtomicBool = AtomicBool::new(false);
+
+/// From here on, Ctrl-C (and a polite kill) stops the run at its next window; a second one ends the process.
+pub fn stop_on_signals() {
+    // Where no handler can be set, signals end the process as before.
+    let _ = ctrlc::set_handler(|| {
+        if STOPPED.swap(true, Ordering::Relaxed) {
+            std::process::exit(i32::from(STOPPED_STATUS));
+        }
+    });
+}
 
 /// Work that is done sooner shows no bar.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -23,11 +40,18 @@ impl Progress {
     }
 
     /// So many rows are done.
-    pub fn reach(&mut self, rows: usize) {
+    ///
+    /// # Errors
+    /// `Error::Stopped` where somebody has pressed Ctrl-C: the run ends as after any error, and leaves no file behind.
+    pub fn reach(&mut self, rows: usize) -> Result<()> {
+        if STOPPED.load(Ordering::Relaxed) {
+            return Err(Error::Stopped);
+        }
         if self.bar.is_hidden() && self.start.elapsed() > PATIENCE && stderr().is_terminal() {
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
         }
         self.bar.set_position(rows as u64);
+        Ok(())
     }
 }
 

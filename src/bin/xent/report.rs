@@ -20,9 +20,14 @@ pub fn print(
     } else {
         let mut lines = lines(report, reduction, adapter);
         lines.extend(more.iter().cloned());
-        output::print(&lines.iter().map(|(name, value)| format!("{name:<12}{value}\n")).collect::<String>())?;
+        print_lines(&lines)?;
     }
     Ok(outcome(report.verification))
+}
+
+/// Prints names and values, aligned.
+pub fn print_lines(lines: &[(&str, String)]) -> xent::Result<()> {
+    output::print(&lines.iter().map(|(name, value)| format!("{name:<12}{value}\n")).collect::<String>())
 }
 
 fn outcome(verification: Option<Verification>) -> Outcome {
@@ -42,12 +47,14 @@ fn lines(report: &Report, reduction: Reduction, adapter: &str) -> Vec<(&'static 
         _ => "mean",
     };
     let mut lines = vec![
-        ("loss", format!("{:.6} nats ({of})", loss.value)),
-        ("bits", format!("{:.6} a row", report.bits())),
-        ("perplexity", format!("{:.4}", report.perplexity())),
+        ("loss", format!("{} nats ({of})", decimals(loss.value, 6))),
+        ("bits", format!("{} a row", decimals(report.bits(), 6))),
+        ("perplexity", decimals(report.perplexity(), 4)),
         (
             "accuracy",
-            report.accuracy().map_or("of no row".to_owned(), |share| format!("{:.2} %", 100.0 * share)),
+            report
+                .accuracy()
+                .map_or("none: no row counts".to_owned(), |share| format!("{:.2} %", 100.0 * share)),
         ),
         (
             "rows",
@@ -116,6 +123,15 @@ fn json(report: &Report, adapter: &str) -> Value {
     object
 }
 
+/// With so many decimals, or as a power of ten where it would be all digits.
+fn decimals(value: f64, decimals: usize) -> String {
+    if value.is_finite() && value.abs() >= 1e12 {
+        format!("{value:.decimals$e}")
+    } else {
+        format!("{value:.decimals$}")
+    }
+}
+
 /// 1234567 as 1,234,567.
 pub fn thousands(number: usize) -> String {
     let digits = number.to_string();
@@ -155,6 +171,8 @@ mod tests {
         assert_eq!(grouped, ["0", "12", "999", "1,000", "16,384", "1,234,567"]);
         let short = [0.0, 7.0, 999.0, 1234.0, 81.2e6, 2.64e9].map(|value| si(value, "B"));
         assert_eq!(short, ["0.00 B", "7.00 B", "999 B", "1.23 kB", "81.2 MB", "2.64 GB"]);
+        let values = [1.25, 500f64.exp(), f64::INFINITY, f64::NAN].map(|value| decimals(value, 4));
+        assert_eq!(values, ["1.2500", "1.4036e217", "inf", "NaN"]);
         assert_eq!([457.0, 81.2e6].map(|value| si(value, " rows")), ["457 rows", "81.2 M rows"]);
     }
 

@@ -1,16 +1,19 @@
 //! `xent softmax`: probabilities of logits in a file.
 
+use std::time::Instant;
+
 use rayon::prelude::*;
 use xent::eval::Source;
 use xent::eval::npy::NpyWriter;
 use xent::{Result, Shape, Softmax, SoftmaxOptions, reference};
 
-use crate::Outcome;
 use crate::args::SoftmaxArgs;
 use crate::computer::Computer;
 use crate::eval::open_logits;
 use crate::output::check_distinct;
 use crate::progress::Progress;
+use crate::report::{si, thousands};
+use crate::{Outcome, report};
 
 /// Bytes of logits that the CPU takes at a time.
 const CPU_WINDOW_BYTES: usize = 16 << 20;
@@ -20,7 +23,9 @@ pub fn run(args: &SoftmaxArgs) -> Result<Outcome> {
     let mut logits = open_logits(&args.logits)?;
     let shape = logits.shape();
     let mut out = NpyWriter::create(&args.output, &[shape.rows, shape.cols])?;
-    let (window_rows, mut softmax) = open(&Computer::open(&args.adapter)?, shape, args.log)?;
+    let computer = Computer::open(&args.adapter)?;
+    let start = Instant::now();
+    let (window_rows, mut softmax) = open(&computer, shape, args.log)?;
 
     let mut values = vec![0.0; window_rows.min(shape.rows) * shape.cols];
     let mut progress = Progress::new(shape.rows);
@@ -29,9 +34,17 @@ pub fn run(args: &SoftmaxArgs) -> Result<Outcome> {
         let values = &mut values[..rows.len() * shape.cols];
         softmax(logits.read_rows(rows.clone())?, rows.len(), values)?;
         out.write(values)?;
-        progress.reach(rows.end);
+        progress.reach(rows.end)?;
     }
     drop(progress);
+    out.flush()?;
+    let seconds = start.elapsed().as_secs_f64();
+    report::print_lines(&[
+        ("rows", thousands(shape.rows)),
+        ("classes", thousands(shape.cols)),
+        ("adapter", computer.name().to_owned()),
+        ("time", format!("{seconds:.3} s: {}", si(shape.len() as f64 / seconds, " logits/s"))),
+    ])?;
     out.finish()?;
     Ok(Outcome::Done)
 }

@@ -1,4 +1,4 @@
-//! NumPy's `.npy` files: logits and targets from them, row losses and gradients into them.
+//! NumPy's `.npy` files: logits and targets from them, row losses and gradients into them. With the feature `npy`.
 //!
 //! A file is read window by window at its place, never whole and never mapped: a mapped file that shrinks kills the
 //! process. What is wrong with a file is an [`Error::File`] that says so with numbers.

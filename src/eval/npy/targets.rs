@@ -30,7 +30,10 @@ pub fn read_targets(path: impl AsRef<Path>, shape: Shape, ignore_index: i32) -> 
         return Err(file.error(format!("shape {found}: {} rows of logits need ({0},)", shape.rows)));
     }
     let (size, is_u32) = (header.size, (header.kind, header.size) == (TypeChar::Uint, 4));
-    let mut targets = Vec::with_capacity(shape.rows);
+    let mut targets = Vec::new();
+    if targets.try_reserve_exact(shape.rows).is_err() {
+        return Err(file.error(format!("{} targets do not fit into memory", shape.rows)));
+    }
     let mut bytes = Vec::new();
     for start in (0..shape.rows).step_by(CHUNK_VALUES) {
         bytes.resize(CHUNK_VALUES.min(shape.rows - start) * size, 0);

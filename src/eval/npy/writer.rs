@@ -1,7 +1,7 @@
 //! Values into a `.npy` file, which is there whole or not at all.
 
 use std::fs;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use npyz::{AutoSerialize, WriteOptions, WriterBuilder};
@@ -15,7 +15,10 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub struct NpyWriter {
     file: BufWriter<NamedTempFile>,
+    /// The path that was given, for messages.
     path: PathBuf,
+    /// Where it leads.
+    place: PathBuf,
     missing: usize,
 }
 
@@ -23,20 +26,26 @@ impl NpyWriter {
     /// Begins a file of this shape, (rows,) or (rows, cols).
     ///
     /// # Errors
-    /// [`Error::File`] where nothing can be written there: no such folder, no permission, no regular file.
+    /// [`Error::File`] where nothing can be written there: no such folder, no permission, no regular file, a link that
+    /// leads nowhere.
     pub fn create(path: impl AsRef<Path>, shape: &[usize]) -> Result<Self> {
-        // Behind a link lies the file that is meant.
         let given = path.as_ref();
-        let path = fs::canonicalize(given).unwrap_or_else(|_| given.to_owned());
-        if let Ok(there) = fs::metadata(&path) {
+        let refused = |why: &dyn std::fmt::Display| file_error(given, format!("cannot be written: {why}"));
+        let place = match fs::symlink_metadata(given) {
+            // Behind a link lies the file that is meant.
+            Ok(_) => fs::canonicalize(given).map_err(|error| refused(&error))?,
+            Err(error) if error.kind() == ErrorKind::NotFound => given.to_owned(),
+            Err(error) => return Err(refused(&error)),
+        };
+        if let Ok(there) = fs::metadata(&place) {
             if !there.is_file() {
-                return Err(file_error(given, "cannot be written: it is there and is no regular file"));
+                return Err(refused(&"it is there and is no regular file"));
             }
             if there.permissions().readonly() {
-                return Err(file_error(given, "cannot be written: it is there and is read-only"));
+                return Err(refused(&"it is there and is read-only"));
             }
         }
-        let folder = match path.parent() {
+        let folder = match place.parent() {
             Some(folder) if folder != Path::new("") => folder,
             _ => Path::new("."),
         };
@@ -44,9 +53,7 @@ impl NpyWriter {
         builder.prefix(".xent-").suffix(".npy");
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let file = builder
-            .tempfile_in(folder)
-            .map_err(|error| file_error(given, format!("cannot be written: {}", source_of(&error))))?;
+        let file = builder.tempfile_in(folder).map_err(|error| refused(&without_path(&error)))?;
         let lengths: Vec<u64> = shape.iter().map(|&len| len as u64).collect();
         let missing = shape.iter().try_fold(1usize, |product, &len| product.checked_mul(len));
         let missing = missing.ok_or_else(|| file_error(given, "its shape overflows the address space"))?;
@@ -55,8 +62,8 @@ impl NpyWriter {
             .shape(&lengths)
             .writer(BufWriter::new(file))
             .write_header_only()
-            .map_err(|error| file_error(given, error))?;
-        Ok(Self { file, path: given.to_owned(), missing })
+            .map_err(|error| refused(&without_path(&error)))?;
+        Ok(Self { file, path: given.to_owned(), place, missing })
     }
 
     /// Writes the next values.
@@ -69,28 +76,39 @@ impl NpyWriter {
         };
         self.missing = missing;
         let bytes = bytemuck::cast_slice(values);
-        self.file.write_all(bytes).map_err(|error| file_error(&self.path, error))
+        self.file.write_all(bytes).map_err(|error| file_error(&self.path, without_path(&error)))
+    }
+
+    /// Brings all that was written to the disk, so that [`finish`](Self::finish) has only a name to change: of several
+    /// files, flush each before the first is finished.
+    ///
+    /// # Errors
+    /// [`Error::Length`] where values are missing; [`Error::File`].
+    pub fn flush(&mut self) -> Result<()> {
+        if self.missing > 0 {
+            return Err(Error::Length { what: "values", found: 0, needed: self.missing });
+        }
+        self.file.flush().map_err(|error| file_error(&self.path, without_path(&error)))
     }
 
     /// Puts the file, whole now, in its place.
     ///
     /// # Errors
-    /// [`Error::Length`] where values are missing; [`Error::File`].
-    pub fn finish(self) -> Result<()> {
-        if self.missing > 0 {
-            return Err(Error::Length { what: "values", found: 0, needed: self.missing });
-        }
-        let place = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
-        let file = self.file.into_inner().map_err(|error| file_error(&self.path, error.error()))?;
-        file.persist(place).map_err(|error| file_error(&self.path, error.error))?;
+    /// As [`flush`](Self::flush).
+    pub fn finish(mut self) -> Result<()> {
+        self.flush()?;
+        let Self { file, path, place, .. } = self;
+        let file = file.into_inner().map_err(|error| file_error(&path, without_path(error.error())))?;
+        file.persist(place).map_err(|error| file_error(&path, without_path(&error.error)))?;
         Ok(())
     }
 }
 
 /// `tempfile` adds the temporary's own path, which says nothing to the user.
-fn source_of(error: &std::io::Error) -> String {
-    match error.get_ref().and_then(std::error::Error::source) {
-        Some(source) => source.to_string(),
-        None => error.to_string(),
+fn without_path(error: &std::io::Error) -> String {
+    let message = error.to_string();
+    match message.split_once(" at path ") {
+        Some((reason, _)) => reason.to_owned(),
+        None => message,
     }
 }

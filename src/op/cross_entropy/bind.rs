@@ -23,9 +23,11 @@ pub struct CrossEntropyBuffers<'a> {
     pub loss: Option<wgpu::BufferBinding<'a>>,
     /// Where row losses go: f32 (rows,), in nats, not reduced.
     pub row_losses: Option<wgpu::BufferBinding<'a>>,
-    /// Where ln Σ exp(logits) goes: f32 (rows,), in nats; 0 for ignored rows.
+    /// Where ln Σ exp(logits) goes: f32 (rows,), in nats; 0 for ignored rows, NaN where the target is out of
+    /// range.
     pub lse: Option<wgpu::BufferBinding<'a>>,
-    /// Where the most probable class goes: u32 (rows,); [`NO_CLASS`](crate::NO_CLASS) for ignored rows.
+    /// Where the most probable class goes: u32 (rows,); [`NO_CLASS`](crate::NO_CLASS) for ignored rows and
+    /// where the target is out of range.
     pub argmax: Option<wgpu::BufferBinding<'a>>,
     /// Where the gradient of the reduced loss goes: (rows, cols) laid out as the logits are; padding is not written.
     pub dlogits: Option<wgpu::BufferBinding<'a>>,

@@ -6,7 +6,8 @@ use crate::options::Reduction;
 /// In the place of a class index where there is none.
 pub const NO_CLASS: u32 = u32::MAX;
 
-/// All that one read of a row's logits tells. An ignored row has loss 0, lse 0 and [`NO_CLASS`]: it is not read.
+/// All that one read of a row's logits tells. An ignored row has loss 0, lse 0 and [`NO_CLASS`],
+/// one with a target out of range NaN, NaN and [`NO_CLASS`]: their logits are not read.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct RowResult {

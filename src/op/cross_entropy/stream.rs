@@ -69,7 +69,7 @@ impl<E: Element> CrossEntropyStream<E> {
     ///
     /// # Errors
     /// [`Error::Length`]; [`Error::TargetOutOfRange`], the row counted from the stream's first; [`Error::RowsExceedBound`]
-    /// beyond a window or the stream's shape; whatever the device reports.
+    /// beyond a window or the stream's shape; whatever the device reports, and then [`Error::StreamEnded`].
     pub fn push(&mut self, logits: &[E], targets: Targets<'_>) -> Result<&[RowResult]> {
         let wait = Wait::blocking(&self.gpu);
         pollster::block_on(self.push_with(logits, targets, None, wait))
@@ -147,6 +147,7 @@ impl<E: Element> CrossEntropyStream<E> {
                 self.stream.read_output(&taken, dlogits, wait).await?;
             }
         }
+        self.stream.finish();
         self.loss.add(&self.results, counted);
         Ok(&self.results)
     }
