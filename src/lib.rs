@@ -101,3 +101,8 @@ pub use options::{CrossEntropyOptions, MaskedRow, Reduction, SoftmaxOptions};
 pub use shape::Shape;
 pub use targets::Targets;
 pub use wgpu;
+
+/// The README's samples compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
