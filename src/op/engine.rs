@@ -13,7 +13,7 @@ use crate::shape::Shape;
 /// The part of an operation that does not depend on which operation it is.
 #[derive(Clone, Debug)]
 pub(crate) struct Engine<E> {
-    kernels: Arc<Kernels>,
+    pub kernels: Arc<Kernels>,
     pub profile: Arc<Profile>,
     pub tuning: Option<Tuning>,
     element: PhantomData<E>,
@@ -64,18 +64,6 @@ impl<E: Element> Engine<E> {
             })
         })?;
         Ok(Binding::whole(&buffer))
-    }
-
-    /// A pass that reads no logit.
-    pub fn row_dispatch(
-        &self,
-        pass: &'static Pass,
-        constants: &[(&'static str, u32)],
-        params: &Params,
-        bindings: &[Option<&Binding>],
-        grid: [u32; 2],
-    ) -> Result<Dispatch> {
-        self.kernels.dispatch(pass, constants, params, bindings, grid)
     }
 
     /// A pass over the logits of one window. `logits` and `output` are bound where `place` says; `rest` follows them.

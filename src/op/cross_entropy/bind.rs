@@ -135,7 +135,7 @@ impl<E: Element> Passes<E> {
         if self.loss.is_none() && row_losses.is_none() && lse.is_none() && argmax.is_none() {
             return Ok(Vec::new());
         }
-        let mut dispatches = vec![op.engine.row_dispatch(
+        let mut dispatches = vec![op.engine.kernels.dispatch(
             &passes::REDUCE_LOSS,
             &[
                 (passes::WRITE_ROW_LOSSES, u32::from(row_losses.is_some())),
@@ -153,7 +153,7 @@ impl<E: Element> Passes<E> {
             plan.grid((params.rows as usize).div_ceil(BLOCK_ROWS)),
         )?];
         if let Some(loss) = &self.loss {
-            dispatches.push(op.engine.row_dispatch(
+            dispatches.push(op.engine.kernels.dispatch(
                 &passes::FINISH_LOSS,
                 &[],
                 params,

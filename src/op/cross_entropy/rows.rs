@@ -77,14 +77,14 @@ pub(super) fn input_dispatches<E: Element>(
 ) -> Result<[Dispatch; 2]> {
     let blocks = plan.grid((params.rows as usize).div_ceil(BLOCK_ROWS));
     Ok([
-        engine.row_dispatch(
+        engine.kernels.dispatch(
             &passes::ROW_INPUTS,
             &[],
             params,
             &[Some(targets), Some(&scratch.inputs), Some(&scratch.blocks)],
             blocks,
         )?,
-        engine.row_dispatch(
+        engine.kernels.dispatch(
             &passes::MERGE_TOTALS,
             &[],
             params,
