@@ -3,47 +3,53 @@
 //
 // exp(x − max) never overflows, and it is computed as exp2 with the factor applied behind the subtraction: scaling
 // x itself would lose everything when logits share an offset of 1e6.
+//
+// While the maximum is not known yet, the sum is relative to a base that follows it in leaps of more than SLACK. In a row
+// that rises gently a sum that followed at once would be rescaled at every step, and the errors of an adapter's exp2
+// would add up; behind a leap, what was summed before weighs less than half.
 
 override MASKED_ROW_ZERO: bool = false; // a row of nothing but −∞ gives zeros; else NaN
 
 const LOG2_E: f32 = 1.4426950408889634;
+const SLACK: f32 = 1.0;
 
 struct RowStats {
     key: i32,      // order key of the maximum
-    sum_exp: f32,  // Σ exp(x − row_max)
+    base: f32,     // at least the maximum − SLACK
+    sum_exp: f32,  // Σ exp(x − base)
     position: u32, // where the maximum is, if TRACK_ARGMAX: a column, or the first column of a step that has it
 }
 
-// exp(x − maximum) for x ≤ maximum. Below 2^−150 every f32 is 0; the bound keeps −∞ out of exp2.
-fn scaled_exps(x: vec4<f32>, maximum: f32) -> vec4<f32> {
-    return exp2(max((x - vec4(maximum)) * LOG2_E, vec4(-150.0)));
+// exp(x − base). Below 2^−150 every f32 is 0; the bound keeps −∞ out of exp2.
+fn scaled_exps(x: vec4<f32>, base: f32) -> vec4<f32> {
+    return exp2(max((x - vec4(base)) * LOG2_E, vec4(-150.0)));
 }
 
-fn scaled_exp(x: f32, maximum: f32) -> f32 {
-    return exp2(max((x - maximum) * LOG2_E, -150.0));
+fn scaled_exp(x: f32, base: f32) -> f32 {
+    return exp2(max((x - base) * LOG2_E, -150.0));
 }
 
 fn identity() -> RowStats {
-    return RowStats(KEY_NONE, 0.0, NO_CLASS);
+    return RowStats(KEY_NONE, row_max(KEY_NONE), 0.0, NO_CLASS);
 }
 
-// A sum relative to another maximum. An adapter's exp2(0) need not be 1, and a sum is rescaled often.
-fn rescaled(stats: RowStats, maximum: f32) -> f32 {
-    let own = row_max(stats.key);
-    return stats.sum_exp * select(scaled_exp(own, maximum), 1.0, own == maximum);
+// The sum relative to another base. An adapter's exp2(0) need not be 1.
+fn rescaled(stats: RowStats, base: f32) -> f32 {
+    return stats.sum_exp * select(scaled_exp(stats.base, base), 1.0, stats.base == base);
 }
 
 fn combine(a: RowStats, b: RowStats) -> RowStats {
     let key = max(a.key, b.key);
-    let maximum = row_max(key);
+    let base = max(a.base, b.base);
     let higher = select(b.position, a.position, a.key > b.key);
     let position = select(higher, min(a.position, b.position), a.key == b.key);
-    return RowStats(key, rescaled(a, maximum) + rescaled(b, maximum), position);
+    return RowStats(key, base, rescaled(a, base) + rescaled(b, base), position);
 }
 
 var<workgroup> lane_stats: array<RowStats, LANES>;
 
-// The whole row's stats, for every invocation. To be called in uniform control flow, once.
+// The whole row's stats, for every invocation, the sum relative to the row's maximum. To be called in uniform control
+// flow, once.
 fn row_stats(span: RowSpan, lane: u32) -> RowStats {
     lane_stats[lane] = sweep_stats(span, lane);
     workgroupBarrier();
@@ -53,7 +59,9 @@ fn row_stats(span: RowSpan, lane: u32) -> RowStats {
         }
         workgroupBarrier();
     }
-    return lane_stats[0];
+    let stats = lane_stats[0];
+    let maximum = row_max(stats.key);
+    return RowStats(stats.key, maximum, rescaled(stats, maximum), stats.position);
 }
 
 // What a row's maximum says about it.

@@ -2,31 +2,37 @@
 
 override TRACK_ARGMAX: bool = false;
 
-const STEP_QUADS: u32 = 4u;   // quads an invocation loads before it uses the first: one rescale of the sum a step
+const STEP_QUADS: u32 = 4u;   // quads an invocation loads before it uses the first: one rescale at most a step
 const CHUNK_STEPS: u32 = 64u; // steps summed apart, so that rounding grows with the root of the row and not with it
 
 fn stats_of_value(bits: u32, col: u32) -> RowStats {
     let key = order_key(bits);
-    return RowStats(key, scaled_exp(bitcast<f32>(bits), row_max(key)), col);
+    return RowStats(key, row_max(key), select(1.0, 0.0, bits == NEG_INFINITY), col);
+}
+
+// The stats, ready to take values from column `col` on of which the largest has this key.
+fn ready_for(stats: RowStats, keys: vec4<i32>, col: u32) -> RowStats {
+    let largest = max(max(keys.x, keys.y), max(keys.z, keys.w));
+    let key = max(stats.key, largest);
+    let maximum = row_max(key);
+    let base = select(stats.base, maximum, maximum > stats.base + SLACK);
+    return RowStats(key, base, rescaled(stats, base), select(stats.position, col, largest > stats.key));
 }
 
 fn with_quad(stats: RowStats, quad: vec4<u32>, col: u32) -> RowStats {
-    let keys = order_keys(quad);
-    let key = max(stats.key, max(max(keys.x, keys.y), max(keys.z, keys.w)));
-    let maximum = row_max(key);
-    let exps = scaled_exps(bitcast<vec4<f32>>(quad), maximum);
-    let sum = (exps.x + exps.y) + (exps.z + exps.w);
-    return RowStats(key, rescaled(stats, maximum) + sum, select(stats.position, col, key > stats.key));
+    var next = ready_for(stats, order_keys(quad), col);
+    let exps = scaled_exps(bitcast<vec4<f32>>(quad), next.base);
+    next.sum_exp += (exps.x + exps.y) + (exps.z + exps.w);
+    return next;
 }
 
 fn with_step(stats: RowStats, a: vec4<u32>, b: vec4<u32>, c: vec4<u32>, d: vec4<u32>, col: u32) -> RowStats {
     let keys = max(max(order_keys(a), order_keys(b)), max(order_keys(c), order_keys(d)));
-    let key = max(stats.key, max(max(keys.x, keys.y), max(keys.z, keys.w)));
-    let maximum = row_max(key);
-    let exps = (scaled_exps(bitcast<vec4<f32>>(a), maximum) + scaled_exps(bitcast<vec4<f32>>(b), maximum))
-        + (scaled_exps(bitcast<vec4<f32>>(c), maximum) + scaled_exps(bitcast<vec4<f32>>(d), maximum));
-    let sum = (exps.x + exps.y) + (exps.z + exps.w);
-    return RowStats(key, rescaled(stats, maximum) + sum, select(stats.position, col, key > stats.key));
+    var next = ready_for(stats, keys, col);
+    let exps = (scaled_exps(bitcast<vec4<f32>>(a), next.base) + scaled_exps(bitcast<vec4<f32>>(b), next.base))
+        + (scaled_exps(bitcast<vec4<f32>>(c), next.base) + scaled_exps(bitcast<vec4<f32>>(d), next.base));
+    next.sum_exp += (exps.x + exps.y) + (exps.z + exps.w);
+    return next;
 }
 
 fn with_value(stats: RowStats, span: RowSpan, col: u32) -> RowStats {

@@ -18,7 +18,7 @@ pub struct Tuning {
 pub(crate) const MAX_ITERATIONS: u64 = 60_000;
 
 /// Bytes of workgroup memory that one invocation's stats take.
-pub(super) const LANE_BYTES: u32 = 12;
+pub(super) const LANE_BYTES: u32 = 16;
 
 /// Values of one load, loads of one step of the first sweep, steps of one chunk: as in `shaders/common/sweep_stats.wgsl`.
 const QUAD_VALUES: u64 = 4;
