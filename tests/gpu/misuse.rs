@@ -124,6 +124,10 @@ fn out_of_memory() {
 #[test]
 fn a_timeout() {
     let gpu = device_with(|_| {});
+    if gpu.profile().unwrap().backend == xent::wgpu::Backend::Gl {
+        eprintln!("GL waits for each submission: no timeout to be shown");
+        return;
+    }
     let ops = Ops::new(&gpu, Default::default());
     let batch = noise("timeout", 4, 64, 50_257);
     let logits = Region::of_f32(&gpu, 0, &batch.logits);
