@@ -46,9 +46,8 @@ fn dlogits(
     }
     let flags = stats_flags(stats);
     if flags != 0u {
-        fill_output(row, lane, select(NAN, 0u, flags == MASKED_ROW && MASKED_ROW_ZERO));
+        fill_output(row, lane, special_bits(flags, 0u));
         return;
     }
-    let denominator = select(params.denominator, totals.weight, params.denominator == 0.0);
-    sweep_output(span, row, lane, row_record(stats, input, denominator));
+    sweep_output(span, row, lane, row_record(stats, input, denominator_of(totals)));
 }

@@ -8,7 +8,7 @@
 fn finish_loss(@builtin(local_invocation_index) lane: u32) {
     let total = workgroup_totals(sweep_blocks(lane), lane);
     if lane != 0u { return; }
-    let denominator = select(params.denominator, totals.weight, params.denominator == 0.0);
+    let denominator = denominator_of(totals);
     var flags = total.flags | totals.flags;
     if totals.counted == 0u {
         flags |= NO_ROW_COUNTS;

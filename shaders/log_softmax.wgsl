@@ -23,7 +23,7 @@ fn log_softmax(
     let stats = row_stats(span, lane);
     let flags = stats_flags(stats);
     if flags != 0u {
-        fill_output(row, lane, select(NAN, NEG_INFINITY, flags == MASKED_ROW && MASKED_ROW_ZERO));
+        fill_output(row, lane, special_bits(flags, NEG_INFINITY));
         return;
     }
     sweep_output(span, row, lane, Record(row_max(stats.key), ln_sum_exp(stats)));

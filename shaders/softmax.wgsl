@@ -22,7 +22,7 @@ fn softmax(
     let stats = row_stats(span, lane);
     let flags = stats_flags(stats);
     if flags != 0u {
-        fill_output(row, lane, select(NAN, 0u, flags == MASKED_ROW && MASKED_ROW_ZERO));
+        fill_output(row, lane, special_bits(flags, 0u));
         return;
     }
     sweep_output(span, row, lane, Record(row_max(stats.key), 1.0 / stats.sum_exp));

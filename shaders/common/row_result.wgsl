@@ -38,5 +38,5 @@ fn loss_bits(stats: RowStats, span: RowSpan, input: RowInput) -> u32 {
     if flags == 0u {
         return target_loss_bits(stats, span, input);
     }
-    return select(NAN, 0u, flags == MASKED_ROW && MASKED_ROW_ZERO);
+    return special_bits(flags, 0u);
 }

@@ -72,6 +72,11 @@ fn stats_flags(stats: RowStats) -> u32 {
     return 0u;
 }
 
+// What every value of a row with flags is: NaN, or what stands for zero where nothing but −∞ may give zeros.
+fn special_bits(flags: u32, zero: u32) -> u32 {
+    return select(NAN, zero, flags == MASKED_ROW && MASKED_ROW_ZERO);
+}
+
 // ln Σ exp(x − row_max). A sum of exactly 1 (one class, or one far above the rest) gives exactly 0.
 fn ln_sum_exp(stats: RowStats) -> f32 {
     return select(log(stats.sum_exp), 0.0, stats.sum_exp == 1.0);

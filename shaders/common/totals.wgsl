@@ -28,6 +28,11 @@ fn add(a: Totals, b: Totals) -> Totals {
     );
 }
 
+// What the reduced loss, and with it every gradient, is divided by.
+fn denominator_of(totals: Totals) -> f32 {
+    return select(params.denominator, totals.weight, params.denominator == 0.0);
+}
+
 var<workgroup> lane_totals: array<Totals, REDUCE_LANES>;
 
 // The sum of what every invocation brings, valid in all of them. To be called in uniform control flow, once.

@@ -12,4 +12,4 @@ mod plan_tests;
 pub(crate) use dispatch::{Binding, Dispatch, Kernels};
 pub(crate) use params::Params;
 pub use plan::Tuning;
-pub(crate) use plan::{Place, Plan, ROW_SCRATCH_BYTES, Window, row_scratch_limit};
+pub(crate) use plan::{Place, Plan, ROW_SCRATCH_BYTES, Window, check_row_scratch};

@@ -1,5 +1,7 @@
 //! The per-call numbers of every pass, as `Params` in `shaders/common/params.wgsl`.
 
+use crate::shape::Shape;
+
 /// The uniform of a dispatch. Values are counted in elements of the logits' type.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
@@ -12,4 +14,16 @@ pub(crate) struct Params {
     pub output_base: u32,
     pub ignore_index: i32,
     pub denominator: f32,
+}
+
+impl Params {
+    /// The numbers of a checked shape.
+    pub fn of(shape: Shape) -> Self {
+        Self {
+            rows: shape.rows as u32,
+            cols: shape.cols as u32,
+            row_stride: shape.row_stride as u32,
+            ..Self::default()
+        }
+    }
 }

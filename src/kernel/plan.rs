@@ -34,10 +34,16 @@ const HOST_WINDOW_ROWS: usize = 1 << 20;
 pub(crate) const ROW_SCRATCH_BYTES: u64 = 16;
 
 /// The rows whose scratch fits into one binding.
-pub(crate) fn row_scratch_limit(profile: &Profile) -> usize {
+fn row_scratch_limit(profile: &Profile) -> usize {
     usize::try_from(profile.max_binding_bytes / ROW_SCRATCH_BYTES)
         .unwrap_or(usize::MAX)
         .min(u32::MAX as usize / 2)
+}
+
+/// Refuses more rows than have their scratch in one binding.
+pub(crate) fn check_row_scratch(profile: &Profile, rows: usize) -> Result<()> {
+    let limit = row_scratch_limit(profile);
+    if rows <= limit { Ok(()) } else { Err(Error::TooManyRows { rows, limit }) }
 }
 
 /// How a batch is cut.
@@ -77,9 +83,7 @@ impl Plan {
         element_bytes: u64,
         tuning: Option<Tuning>,
     ) -> Result<Self> {
-        // A row may begin in the middle of an alignment unit; its binding then begins before it.
-        let limit = profile.max_binding_bytes.saturating_sub(profile.offset_alignment);
-        Self::within(profile, shape, element_bytes, tuning, limit, row_scratch_limit(profile))
+        Self::within(profile, shape, element_bytes, tuning, (u64::MAX, usize::MAX))
     }
 
     /// For a host batch, which streams through buffers of one window's size.
@@ -89,30 +93,22 @@ impl Plan {
         element_bytes: u64,
         tuning: Option<Tuning>,
     ) -> Result<Self> {
-        shape.check()?;
-        let largest = profile.max_binding_bytes.saturating_sub(profile.offset_alignment);
-        let row = shape.cols as u64 * element_bytes;
-        let limit = HOST_WINDOW_BYTES.max(row).min(largest);
-        Self::within(
-            profile,
-            shape,
-            element_bytes,
-            tuning,
-            limit,
-            row_scratch_limit(profile).min(HOST_WINDOW_ROWS),
-        )
+        Self::within(profile, shape, element_bytes, tuning, (HOST_WINDOW_BYTES, HOST_WINDOW_ROWS))
     }
 
+    /// Windows of at most so many bytes (but one row at least) and rows.
     fn within(
         profile: &Profile,
         shape: Shape,
         element_bytes: u64,
         tuning: Option<Tuning>,
-        limit: u64,
-        max_rows: usize,
+        (max_bytes, max_rows): (u64, usize),
     ) -> Result<Self> {
         shape.check()?;
         let (row, stride) = (shape.cols as u64 * element_bytes, shape.row_stride as u64 * element_bytes);
+        // A row may begin in the middle of an alignment unit; its binding then begins before it.
+        let largest = profile.max_binding_bytes.saturating_sub(profile.offset_alignment);
+        let limit = max_bytes.max(row).min(largest);
         let longest = Tuning { lanes: Tuning::most_lanes(profile) }.longest_row() * element_bytes;
         if row > limit.min(longest) {
             return Err(Error::RowTooLarge { cols: shape.cols, bytes: row, limit: limit.min(longest) });
@@ -130,7 +126,7 @@ impl Plan {
         }
         let fitting = usize::try_from(1 + (limit - row) / stride).unwrap_or(usize::MAX);
         let grid_rows = usize::try_from(u64::from(profile.max_workgroups).pow(2)).unwrap_or(usize::MAX);
-        let window_rows = fitting.min(max_rows).min(grid_rows);
+        let window_rows = fitting.min(max_rows).min(row_scratch_limit(profile)).min(grid_rows);
         Ok(Self { tuning, shape, element_bytes, window_rows, max_workgroups: profile.max_workgroups })
     }
 

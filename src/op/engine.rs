@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::device::{Context, Profile, scoped};
 use crate::element::Element;
 use crate::error::{Error, Result};
-use crate::kernel::passes::Pass;
+use crate::kernel::passes::{self, Pass};
 use crate::kernel::{Binding, Dispatch, Kernels, Params, Place, Plan, Tuning, Window};
 use crate::shape::Shape;
 
@@ -66,9 +66,15 @@ impl<E: Element> Engine<E> {
         Ok(Binding::whole(&buffer))
     }
 
-    /// A pass over the logits of one window. `logits` and `output` are bound where `place` says; `rest` follows them.
-    pub fn logits_dispatch(&self, call: LogitsCall<'_>) -> Result<Dispatch> {
-        let LogitsCall { pass, tuning, constants, params, window, logits, output, rest } = call;
+    /// A pass over the logits of one window, which lie, as the output does, where they are `Placed`.
+    pub fn logits_dispatch(
+        &self,
+        tuning: Tuning,
+        window: &Window,
+        call: &LogitsCall<'_>,
+        logits: Placed<'_>,
+        output: Option<Placed<'_>>,
+    ) -> Result<Dispatch> {
         let values = logits.part();
         // A view of whole quads: where the logits are fewer than one, none is ever loaded.
         let quads = Some(&values).filter(|values| values.size >= 16);
@@ -77,17 +83,17 @@ impl<E: Element> Engine<E> {
         if output_part.is_some() {
             bindings.push(output_part.as_ref());
         }
-        bindings.extend(rest.iter().copied().map(Some));
+        bindings.extend(call.rest.iter().copied().map(Some));
         let params = Params {
             rows: window.rows as u32,
             first_row: window.first_row as u32,
             logits_base: logits.place.base,
             output_base: output.map_or(0, |output| output.place.base),
-            ..*params
+            ..*call.params
         };
-        let mut all = vec![(crate::kernel::passes::LANES, tuning.lanes)];
-        all.extend(constants);
-        self.kernels.dispatch(pass, &all, &params, &bindings, window.grid)
+        let mut constants = vec![(passes::LANES, tuning.lanes)];
+        constants.extend(call.constants);
+        self.kernels.dispatch(call.pass, &constants, &params, &bindings, window.grid)
     }
 
     /// A pass over all the windows of a batch that lies in buffers.
@@ -95,47 +101,27 @@ impl<E: Element> Engine<E> {
         &self,
         plan: &Plan,
         rows: usize,
-        call: ResidentCall<'_>,
+        call: &LogitsCall<'_>,
+        logits: &Binding,
+        output: Option<&Binding>,
     ) -> Result<Vec<Dispatch>> {
         let alignment = self.profile.offset_alignment;
-        plan.windows(rows)
-            .map(|window| {
-                let placed = |binding: &'_ Binding| plan.place(&window, binding.offset, alignment);
-                self.logits_dispatch(LogitsCall {
-                    pass: call.pass,
-                    tuning: plan.tuning,
-                    constants: call.constants,
-                    params: call.params,
-                    window: &window,
-                    logits: Placed { binding: call.logits, place: placed(call.logits) },
-                    output: call.output.map(|binding| Placed { binding, place: placed(binding) }),
-                    rest: call.rest,
-                })
-            })
-            .collect()
+        let dispatch = |window| {
+            let logits = Placed { binding: logits, place: plan.place(&window, logits.offset, alignment) };
+            let output = output
+                .map(|binding| Placed { binding, place: plan.place(&window, binding.offset, alignment) });
+            self.logits_dispatch(plan.tuning, &window, call, logits, output)
+        };
+        plan.windows(rows).map(dispatch).collect()
     }
 }
 
-/// A pass over the windows of a batch that lies in buffers.
-pub(crate) struct ResidentCall<'a> {
-    pub pass: &'static Pass,
-    pub constants: &'a [(&'static str, u32)],
-    pub params: &'a Params,
-    pub logits: &'a Binding,
-    pub output: Option<&'a Binding>,
-    pub rest: &'a [&'a Binding],
-}
-
-/// A pass over the logits of one window.
+/// A pass over logits, as far as it is the same for every window.
 pub(crate) struct LogitsCall<'a> {
     pub pass: &'static Pass,
-    pub tuning: Tuning,
     pub constants: &'a [(&'static str, u32)],
-    /// What is the same for every window.
     pub params: &'a Params,
-    pub window: &'a Window,
-    pub logits: Placed<'a>,
-    pub output: Option<Placed<'a>>,
+    /// The bindings behind logits and output, in the order of the pass's table.
     pub rest: &'a [&'a Binding],
 }
 

@@ -2,12 +2,12 @@
 
 use crate::device::{Context, Wait};
 use crate::element::Element;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kernel::passes::Pass;
-use crate::kernel::{Params, row_scratch_limit};
+use crate::kernel::{Params, check_row_scratch};
 use crate::op::Bound;
 use crate::op::buffers::{self, Need};
-use crate::op::engine::{Engine, LogitsCall, ResidentCall};
+use crate::op::engine::{Engine, LogitsCall};
 use crate::op::stream::{Stream, windows};
 use crate::shape::Shape;
 
@@ -54,16 +54,13 @@ impl<E: Element> RowValues<E> {
         let mut all = vec![V::zeroed(); shape.rows];
         for (rows, values) in windows(shape, window_rows) {
             let taken = stream.take(&logits[values], rows.len(), wait).await?;
-            let dispatch = self.engine.logits_dispatch(LogitsCall {
+            let call = LogitsCall {
                 pass: self.pass.pass,
-                tuning: stream.plan.tuning,
                 constants: self.pass.constants,
-                params: &params(shape),
-                window: &taken.window,
-                logits: stream.logits(&taken),
-                output: None,
+                params: &Params::of(shape),
                 rest: &[&values_buffer],
-            })?;
+            };
+            let dispatch = stream.dispatch(&self.engine, &taken, &call, false)?;
             stream.run(self.pass.pass.name, &[dispatch])?;
             let bytes = bytemuck::cast_slice_mut(&mut all[rows]);
             stream.transfer.download(&values_buffer.buffer, 0, bytes, wait).await?;
@@ -81,10 +78,7 @@ impl<E: Element> RowValues<E> {
     ) -> Result<Bound> {
         self.engine.check_device(device)?;
         let plan = self.engine.resident_plan(shape)?;
-        let limit = row_scratch_limit(&self.engine.profile);
-        if shape.rows > limit {
-            return Err(Error::TooManyRows { rows: shape.rows, limit });
-        }
+        check_row_scratch(&self.engine.profile, shape.rows)?;
         let need = Need { bytes: plan.window_bytes(shape.rows), alignment: size_of::<E>() as u64 };
         let logits = buffers::read("logits", logits, need)?;
         let alignment = self.engine.profile.offset_alignment;
@@ -94,19 +88,13 @@ impl<E: Element> RowValues<E> {
 
         let op = self.clone();
         Bound::new(shape.rows, move |rows| {
-            let call = ResidentCall {
+            let call = LogitsCall {
                 pass: op.pass.pass,
                 constants: op.pass.constants,
-                params: &params(shape),
-                logits: &logits.binding,
-                output: None,
+                params: &Params::of(shape),
                 rest: &[&values.binding],
             };
-            op.engine.resident_dispatches(&plan, rows, call)
+            op.engine.resident_dispatches(&plan, rows, &call, &logits.binding, None)
         })
     }
-}
-
-fn params(shape: Shape) -> Params {
-    Params { cols: shape.cols as u32, row_stride: shape.row_stride as u32, ..Params::default() }
 }

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::kernel::passes::{self, Pass};
 use crate::kernel::{Params, Tuning};
 use crate::op::buffers::{self, Need};
-use crate::op::engine::{Engine, LogitsCall, ResidentCall};
+use crate::op::engine::{Engine, LogitsCall};
 use crate::op::stream::{Stream, windows};
 use crate::op::verify::Verification;
 use crate::op::{Bound, prob_bound};
@@ -142,17 +142,19 @@ impl<E: Element> Softmax<E> {
             let mut dispatches = Vec::new();
             for (output, log) in [(&probs, false), (&log_probs, true)] {
                 let Some(output) = output else { continue };
+                let call = LogitsCall {
+                    pass: op.pass(log),
+                    constants: &op.constants(),
+                    params: &Params::of(shape),
+                    rest: &[],
+                };
+                let output = Some(&output.binding);
                 dispatches.extend(op.engine.resident_dispatches(
                     &plan,
                     rows,
-                    ResidentCall {
-                        pass: op.pass(log),
-                        constants: &op.constants(),
-                        params: &op.params(shape),
-                        logits: &logits.binding,
-                        output: Some(&output.binding),
-                        rest: &[],
-                    },
+                    &call,
+                    &logits.binding,
+                    output,
                 )?);
             }
             Ok(dispatches)
@@ -165,10 +167,6 @@ impl<E: Element> Softmax<E> {
 
     fn constants(&self) -> [(&'static str, u32); 1] {
         [(passes::MASKED_ROW_ZERO, u32::from(self.options.masked_row == MaskedRow::Zero))]
-    }
-
-    fn params(&self, shape: Shape) -> Params {
-        Params { cols: shape.cols as u32, row_stride: shape.row_stride as u32, ..Params::default() }
     }
 
     async fn all(&self, gpu: &Context, logits: &[E], shape: Shape, log: bool, wait: Wait) -> Result<Vec<E>> {
@@ -221,16 +219,13 @@ impl<E: Element> SoftmaxStream<E> {
             self.stream.finish();
             return Ok(());
         }
-        let dispatch = self.op.engine.logits_dispatch(LogitsCall {
+        let call = LogitsCall {
             pass: self.op.pass(self.log),
-            tuning: self.stream.plan.tuning,
             constants: &self.op.constants(),
-            params: &self.op.params(self.shape),
-            window: &taken.window,
-            logits: self.stream.logits(&taken),
-            output: self.stream.output(&taken),
+            params: &Params::of(self.shape),
             rest: &[],
-        })?;
+        };
+        let dispatch = self.stream.dispatch(&self.op.engine, &taken, &call, true)?;
         self.stream.run("xent::softmax", &[dispatch])?;
         self.stream.read_output(&taken, output, wait).await?;
         self.stream.finish();

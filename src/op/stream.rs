@@ -4,7 +4,7 @@ use crate::device::{Context, Transfer, Wait};
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::kernel::{Binding, Dispatch, Place, Plan, Window};
-use crate::op::engine::{Engine, Placed};
+use crate::op::engine::{Engine, LogitsCall, Placed};
 use crate::shape::Shape;
 
 /// The buffers of one window and the way to and from them.
@@ -68,14 +68,17 @@ impl<E: Element> Stream<E> {
         self.under_way = false;
     }
 
-    /// Where a window's logits lie.
-    pub fn logits(&self, taken: &Taken) -> Placed<'_> {
-        taken.placed(&self.logits)
-    }
-
-    /// Where its output goes.
-    pub fn output(&self, taken: &Taken) -> Option<Placed<'_>> {
-        self.output.as_ref().map(|output| taken.placed(output))
+    /// A pass over a window's logits.
+    pub fn dispatch(
+        &self,
+        engine: &Engine<E>,
+        taken: &Taken,
+        call: &LogitsCall<'_>,
+        with_output: bool,
+    ) -> Result<Dispatch> {
+        let output = self.output.as_ref().filter(|_| with_output).map(|output| taken.placed(output));
+        let logits = taken.placed(&self.logits);
+        engine.logits_dispatch(self.plan.tuning, &taken.window, call, logits, output)
     }
 
     /// Runs a window's dispatches.
@@ -110,7 +113,7 @@ impl<E: Element> Stream<E> {
 
 /// A window whose logits are on the device.
 pub(crate) struct Taken {
-    pub window: Window,
+    window: Window,
     base: u32,
     offset: u64,
     bytes: u64,

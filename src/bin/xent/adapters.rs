@@ -1,7 +1,7 @@
 //! `xent adapters`: what could compute here.
 
 use serde_json::json;
-use xent::{AdapterInfo, Error, Result};
+use xent::{AdapterInfo, Context, Error, Result};
 
 use crate::args::AdaptersArgs;
 use crate::computer::choice;
@@ -19,14 +19,13 @@ pub fn run(args: &AdaptersArgs) -> Result<Outcome> {
     if adapters.iter().any(|adapter| adapter.chosen) {
         return Ok(Outcome::Done);
     }
-    let found = adapters.into_iter().map(|adapter| adapter.profile.name).collect();
-    let wanted = args.adapter.name().map_or("of any kind".to_owned(), |name| format!("named '{name}'"));
-    let error = Error::NoAdapter { wanted, found };
-    if args.adapter.name().is_some() {
-        return Err(error);
+    match Context::open_blocking(&choice) {
+        Err(error @ Error::NoAdapter { .. }) if args.adapter.name().is_none() => {
+            output::complain(format!("{error}\nUntil then eval, softmax and demo compute on the CPU."));
+            Ok(Outcome::Done)
+        }
+        opened => opened.map(|_| Outcome::Done),
     }
-    output::complain(format!("{error}\nUntil then eval, softmax and demo compute on the CPU."));
-    Ok(Outcome::Done)
 }
 
 fn text(adapter: &AdapterInfo) -> String {

@@ -7,7 +7,7 @@ use crate::op::bound::{Bound, Recipe};
 use crate::op::buffers::{self, Need};
 use crate::op::cross_entropy::rows::{self, BLOCK_ROWS, Scratch};
 use crate::op::cross_entropy::{CrossEntropy, LossRecord};
-use crate::op::engine::ResidentCall;
+use crate::op::engine::LogitsCall;
 use crate::shape::Shape;
 
 /// The buffers of a bound [`CrossEntropy`]: at least one output.
@@ -115,15 +115,10 @@ impl<E: Element> Recipe for Passes<E> {
             Some(_) => (&passes::DLOGITS, &[inputs, results, totals][..]),
             None => (&passes::ROW_LOSSES, &[inputs, results][..]),
         };
-        let call = ResidentCall {
-            pass,
-            constants: &rows::constants(&op.options, self.argmax.is_some()),
-            params: &params,
-            logits: &self.logits,
-            output: self.dlogits.as_ref(),
-            rest,
-        };
-        dispatches.extend(op.engine.resident_dispatches(plan, rows, call)?);
+        let constants = &rows::constants(&op.options, self.argmax.is_some());
+        let call = LogitsCall { pass, constants, params: &params, rest };
+        let dlogits = self.dlogits.as_ref();
+        dispatches.extend(op.engine.resident_dispatches(plan, rows, &call, &self.logits, dlogits)?);
         dispatches.extend(self.reduction(&params)?);
         Ok(dispatches)
     }

@@ -1,10 +1,9 @@
 //! The dispatches that give a record a row, and the gradient if asked for: what the bound and the host path share.
 
-use crate::device::Profile;
 use crate::element::Element;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kernel::passes;
-use crate::kernel::{Binding, Dispatch, Params, Plan, ROW_SCRATCH_BYTES, row_scratch_limit};
+use crate::kernel::{Binding, Dispatch, Params, Plan, ROW_SCRATCH_BYTES, check_row_scratch};
 use crate::op::engine::Engine;
 use crate::options::{CrossEntropyOptions, MaskedRow};
 use crate::shape::Shape;
@@ -29,7 +28,7 @@ pub(super) struct Scratch {
 
 impl Scratch {
     pub fn new<E: Element>(engine: &Engine<E>, rows: usize) -> Result<Self> {
-        check_rows(&engine.profile, rows)?;
+        check_row_scratch(&engine.profile, rows)?;
         let bytes = rows as u64 * ROW_SCRATCH_BYTES;
         Ok(Self {
             inputs: engine.scratch("xent::scratch::row_inputs", bytes)?,
@@ -41,21 +40,13 @@ impl Scratch {
     }
 }
 
-fn check_rows(profile: &Profile, rows: usize) -> Result<()> {
-    let limit = row_scratch_limit(profile);
-    if rows <= limit { Ok(()) } else { Err(Error::TooManyRows { rows, limit }) }
-}
-
 /// The numbers that all passes of a call have in common.
 pub(super) fn params(shape: Shape, options: &CrossEntropyOptions) -> Params {
     Params {
-        rows: shape.rows as u32,
-        cols: shape.cols as u32,
-        row_stride: shape.row_stride as u32,
         ignore_index: options.ignore_index,
         // A mean's is the batch's own weight, which a pass before finds: 0 stands for it.
         denominator: options.reduction.denominator(0.0) as f32,
-        ..Params::default()
+        ..Params::of(shape)
     }
 }
 

@@ -125,21 +125,13 @@ impl<E: Element> CrossEntropyStream<E> {
             let [inputs, merge] =
                 rows::input_dispatches(engine, &self.stream.plan, &params, &self.targets, &self.scratch)?;
             let Scratch { inputs: row_inputs, results, totals, .. } = &self.scratch;
-            let (pass, output, rest) = if dlogits.is_some() {
-                (&passes::DLOGITS, self.stream.output(&taken), &[row_inputs, results, totals][..])
-            } else {
-                (&passes::ROW_LOSSES, None, &[row_inputs, results][..])
+            let (pass, rest) = match dlogits {
+                Some(_) => (&passes::DLOGITS, &[row_inputs, results, totals][..]),
+                None => (&passes::ROW_LOSSES, &[row_inputs, results][..]),
             };
-            let rows = engine.logits_dispatch(LogitsCall {
-                pass,
-                tuning: self.stream.plan.tuning,
-                constants: &rows::constants(&self.op.options, true),
-                params: &params,
-                window: &taken.window,
-                logits: self.stream.logits(&taken),
-                output,
-                rest,
-            })?;
+            let constants = &rows::constants(&self.op.options, true);
+            let call = LogitsCall { pass, constants, params: &params, rest };
+            let rows = self.stream.dispatch(engine, &taken, &call, dlogits.is_some())?;
             self.stream.run("xent::cross_entropy", &[inputs, merge, rows])?;
             let bytes = bytemuck::cast_slice_mut(&mut self.results);
             self.stream.transfer.download(&results.buffer, 0, bytes, wait).await?;
