@@ -9,7 +9,8 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rand_distr::{Distribution, StandardNormal};
 use xent::wgpu::{self, BufferUsages as Usage};
 use xent::{
-    Bound, Context, CrossEntropy, CrossEntropyBuffers, LossRecord, Shape, Softmax, SoftmaxBuffers, Targets,
+    Bound, Context, CrossEntropy, CrossEntropyBuffers, Dlogits, LossRecord, Shape, Softmax, SoftmaxBuffers,
+    Targets,
 };
 
 const SHAPES: [(usize, usize); 4] = [(256, 50_304), (256, 50_257), (64, 128_256), (4_096, 1_000)];
@@ -62,7 +63,7 @@ impl Batch {
         let whole = wgpu::Buffer::as_entire_buffer_binding;
         let mut buffers = CrossEntropyBuffers::new(whole(&self.logits), whole(&self.targets));
         buffers.loss = Some(whole(&self.loss));
-        buffers.dlogits = with_dlogits.then(|| whole(&self.output));
+        buffers.dlogits = with_dlogits.then(|| Dlogits::To(whole(&self.output)));
         op.bind(&self.gpu.device, self.shape, &buffers).unwrap()
     }
 

@@ -2,7 +2,7 @@
 //! nothing read back but the loss.
 
 use xent::wgpu::{self, BufferUsages as Usage};
-use xent::{CrossEntropy, CrossEntropyBuffers, LossRecord, Shape, Softmax, SoftmaxBuffers};
+use xent::{CrossEntropy, CrossEntropyBuffers, Dlogits, LossRecord, Shape, Softmax, SoftmaxBuffers};
 
 const ROWS: usize = 64;
 const COLS: usize = 1000;
@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         shape,
         &CrossEntropyBuffers {
             loss: Some(loss_buffer.as_entire_buffer_binding()),
-            dlogits: Some(dlogits_buffer.as_entire_buffer_binding()),
+            dlogits: Some(Dlogits::To(dlogits_buffer.as_entire_buffer_binding())),
             ..CrossEntropyBuffers::new(
                 logits_buffer.as_entire_buffer_binding(),
                 targets_buffer.as_entire_buffer_binding(),

@@ -5,7 +5,7 @@
 
 use indicatif::ProgressBar;
 use xent::eval::{EvaluateOptions, SyntheticLogits, evaluate};
-use xent::{Context, CrossEntropy, Shape};
+use xent::{Context, CrossEntropy, Shape, Targets};
 
 fn main() -> xent::Result<()> {
     let gpu = Context::new_blocking()?;
@@ -18,7 +18,7 @@ fn main() -> xent::Result<()> {
 
     let bar = ProgressBar::new(shape.rows as u64);
     let options = EvaluateOptions { verify_rows: 64, ..Default::default() };
-    let report = evaluate(&gpu, &op, &mut logits, &targets, &options, |window| {
+    let report = evaluate(&gpu, &op, &mut logits, Targets::Classes(&targets), &options, |window| {
         bar.set_position(window.rows.end as u64);
         Ok(())
     })?;

@@ -1,53 +1,100 @@
 // Loss and gradient: the row's record comes from the first sweep, the gradient from the second, out of cache.
 //
-//     dx_k = α·exp(x_k − row_max) − h·[k = y],   h = u, α = u / Σ exp(x − row_max),   u = weight / denominator
+//     dx_k = slope_k · ( α·e_k − w_k·(β + η·q_k) − h·[k = y] ),     e_k = exp((s_k − max) / T)
 //
-// which is u·(p − y): prediction minus target.
-
-@group(0) @binding(6) var<storage, read> totals: Totals;
+// for every loss: prediction minus target, each scaled. With u = upstream · row weight / denominator (v: of the z-loss),
+// S = Σ of all the target's weights, L = lse, z = Σ e:
+//
+//     α = (u·S + 2·v·λ·L) / (T·z),   β = u·ε / (C·T),   η = u·(1 − ε) / T,   h = u·(gathered mass) / T
+//
+// slope is the cap's; τ stands for h (class targets) or η (soft ones).
 
 struct Record {
     row_max: f32,
     alpha: f32,
-    h: f32,
+    beta: f32,
+    tau: f32,
     input: RowInput,
+    fill: bool, // with these bits, instead of a gradient
+    bits: u32,
 }
 
-fn row_record(stats: RowStats, input: RowInput, denominator: f32) -> Record {
-    let u = input.weight / denominator;
-    return Record(row_max(stats.key), u / stats.sum_exp, u, input);
+fn row_record(stats: RowStats, span: RowSpan, input: RowInput, part: TargetPart) -> Record {
+    var record = Record(stats.base, 0.0, 0.0, 0.0, input, true, 0u);
+    let flags = row_flags(stats, part);
+    let denominator = batch_denominator();
+    if is_skipped(input) || denominator == 0.0 {
+        return record;
+    }
+    record.bits = special_bits(flags, 0u);
+    if (flags & INVALID_WEIGHT) != 0u {
+        record.bits = 0u;
+    }
+    if flags != 0u {
+        return record;
+    }
+    let upstream = bitcast<f32>(input.upstream);
+    let u = upstream / denominator;
+    let v = upstream / batch_row_denominator();
+    if !is_finite(input.upstream) || !is_finite(bitcast<u32>(u)) || !is_finite(bitcast<u32>(v)) {
+        return record;
+    }
+    var scale = u * (part.mass + swept_share() * stats.mass);
+    if params.z_loss != 0.0 {
+        scale += 2.0 * v * params.z_loss * (stats.base * params.inverse_temperature + ln_sum_exp(stats));
+    }
+    record.fill = false;
+    record.alpha = select(scale * params.inverse_temperature / stats.sum_exp, 0.0, LOG_PROBS);
+    record.beta = u * (params.smoothing / f32(params.cols)) * params.inverse_temperature;
+    record.tau = u * target_pull(part) * params.inverse_temperature;
+    return record;
 }
 
-fn output_bits(bits: u32, col: u32, record: Record) -> u32 {
-    let e = select(scaled_exp(bitcast<f32>(bits), record.row_max), 0.0, bits == NEG_INFINITY);
-    return bitcast<u32>(record.alpha * e - target_gradient(col, record.input, record.h));
+// The gradient at a score; `pulled` is the target's part.
+fn gradient_bits(bits: u32, pulled: f32, record: Record) -> u32 {
+    let s = capped_one(bitcast<f32>(bits));
+    let e = select(scaled_exp(s, record.row_max), 0.0, bits == NEG_INFINITY);
+    return bitcast<u32>(cap_slope(s) * (record.alpha * e - pulled));
 }
 
-@compute @workgroup_size(LANES)
+fn output_bits(bits: u32, span: RowSpan, col: u32, record: Record) -> u32 {
+    return gradient_bits(bits, target_gradient(record, span, col), record);
+}
+
+@compute @workgroup_size(INVOCATIONS)
 fn dlogits(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
+    @builtin(local_invocation_index) invocation: u32,
 ) {
-    let row = linear_workgroup(workgroup, grid);
-    if row >= params.rows { return; }
-    let input = unpack_row_input(row_inputs[params.first_row + row]);
-    if is_skipped(input) {
-        fill_output(row, lane, 0u);
-        if lane == 0u {
-            store_row_result(params.first_row + row, skipped_row_result(input));
+    let at = seat(linear_workgroup(workgroup, grid), invocation);
+    let input = load_row_input(at);
+    let reads = !is_skipped(input);
+    let span = row_span(at.row);
+    let swept = row_stats(span, at, reads);
+    let stats = completed(swept, span, reads);
+    var part = TargetPart(0.0, 0.0, false, 0u);
+    if reads {
+        part = target_part(stats, swept.sum_exp, span, input);
+    }
+    if at.taken && at.lane == 0u {
+        if reads {
+            store_read_row(at, stats, input, part);
+        } else {
+            store_skipped_row(at, input);
         }
-        return;
     }
-    let span = row_span(row);
-    let stats = row_stats(span, lane);
-    if lane == 0u {
-        store_row_result(params.first_row + row, row_result(stats, span, input));
+    let record = row_record(stats, span, input, part);
+    let writes = at.taken && !record.fill;
+    save_entries(span, at, input, writes);
+    if IN_PLACE { // every lane has read its target's logit
+        workgroupBarrier();
+        storageBarrier();
     }
-    let flags = stats_flags(stats);
-    if flags != 0u {
-        fill_output(row, lane, special_bits(flags, 0u));
-        return;
+    if writes {
+        sweep_output(span, at.lane, record);
+    } else if at.taken {
+        fill_output(at.row, at.lane, record.bits);
     }
-    sweep_output(span, row, lane, row_record(stats, input, denominator_of(totals)));
+    rewrite_entries(span, at, record, writes);
 }

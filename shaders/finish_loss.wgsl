@@ -1,37 +1,43 @@
-// The batch's loss: the blocks' sums, and the denominator that the gradient used.
+// The batch's loss: the blocks' sums, and the denominators that the gradient used.
 
-@group(0) @binding(4) var<storage, read> block_totals: array<Totals>;
-@group(0) @binding(5) var<storage, read> totals: Totals;
+override EMPTY_ZERO: bool = false; // the mean of nothing is 0; else NaN
+
+@group(0) @binding(4) var<storage, read> row_inputs: array<vec4<u32>>;
+@group(0) @binding(5) var<storage, read> block_totals: array<Totals>;
 @group(0) @binding(6) var<storage, read_write> loss: array<u32>; // as the Rust side's LossRecord
 
 @compute @workgroup_size(REDUCE_LANES)
 fn finish_loss(@builtin(local_invocation_index) lane: u32) {
     let total = workgroup_totals(sweep_blocks(lane), lane);
     if lane != 0u { return; }
-    let denominator = denominator_of(totals);
-    var flags = total.flags | totals.flags;
-    if totals.counted == 0u {
+    let head = row_inputs[0];
+    let denominator = batch_denominator();
+    let counted = head.z;
+    var flags = total.flags | head.w;
+    if counted == 0u {
         flags |= NO_ROW_COUNTS;
     }
-    var sum = bitcast<u32>(total.sum);
-    var value = bitcast<u32>(total.sum / denominator);
+    var z_loss = bitcast<u32>(total.z_loss / batch_row_denominator());
+    var sum = bitcast<u32>(total.sum + total.z_loss);
+    var value = bitcast<u32>(total.sum / denominator + bitcast<f32>(z_loss));
     if (flags & INFINITE_LOSS) != 0u {
         sum = INFINITY;
         value = INFINITY;
+    }
+    if denominator == 0.0 {
+        value = select(NAN, 0u, EMPTY_ZERO);
+        z_loss = value;
     }
     if (flags & NAN_LOSS) != 0u {
         sum = NAN;
         value = NAN;
     }
-    if denominator == 0.0 {
-        value = NAN;
-    }
     loss[0] = value;
     loss[1] = sum;
-    loss[2] = bitcast<u32>(totals.weight);
-    loss[3] = totals.counted;
+    loss[2] = head.x;
+    loss[3] = counted;
     loss[4] = flags;
-    loss[5] = totals.first_bad_row;
-    loss[6] = 0u;
-    loss[7] = 0u;
+    loss[5] = row_inputs[1].x;
+    loss[6] = z_loss;
+    loss[7] = head.y;
 }

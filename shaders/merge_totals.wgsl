@@ -1,12 +1,13 @@
-// The blocks' totals into one, by one workgroup.
+// The blocks' totals into one, by one workgroup: the head of the row inputs.
 
 @group(0) @binding(4) var<storage, read> block_totals: array<Totals>;
-@group(0) @binding(5) var<storage, read_write> totals: Totals;
+@group(0) @binding(5) var<storage, read_write> inputs: array<vec4<u32>>;
 
 @compute @workgroup_size(REDUCE_LANES)
 fn merge_totals(@builtin(local_invocation_index) lane: u32) {
     let total = workgroup_totals(sweep_blocks(lane), lane);
     if lane == 0u {
-        totals = total;
+        inputs[0] = vec4(bitcast<u32>(total.weight), bitcast<u32>(total.row_weight), total.counted, total.flags);
+        inputs[1] = vec4(total.first_bad_row, 0u, 0u, 0u);
     }
 }

@@ -4,11 +4,16 @@ override WRITE_ROW_LOSSES: bool = false;
 override WRITE_LSE: bool = false;
 override WRITE_ARGMAX: bool = false;
 
-@group(0) @binding(4) var<storage, read> row_results: array<vec4<u32>>;
-@group(0) @binding(5) var<storage, read_write> block_totals: array<Totals>;
-@group(0) @binding(6) var<storage, read_write> row_losses: array<u32>;
-@group(0) @binding(7) var<storage, read_write> lse: array<u32>;
-@group(0) @binding(8) var<storage, read_write> argmax: array<u32>;
+@group(0) @binding(4) var<storage, read> row_results: array<vec4<u32>>; // {loss, lse, argmax, flags}
+@group(0) @binding(5) var<storage, read> row_inputs: array<vec4<u32>>;
+@group(0) @binding(6) var<storage, read_write> block_totals: array<Totals>;
+@group(0) @binding(7) var<storage, read_write> row_losses: array<u32>;
+@group(0) @binding(8) var<storage, read_write> lse: array<u32>;
+@group(0) @binding(9) var<storage, read_write> argmax: array<u32>;
+
+fn finite_or_zero(value: f32) -> f32 {
+    return select(0.0, value, is_finite(bitcast<u32>(value)));
+}
 
 @compute @workgroup_size(REDUCE_LANES)
 fn reduce_loss(
@@ -23,11 +28,12 @@ fn reduce_loss(
     let block_end = min(block_start + BLOCK_ROWS, params.rows);
     for (var row = block_start + lane; row < block_end; row += REDUCE_LANES) {
         let result = row_results[row];
-        if WRITE_ROW_LOSSES { row_losses[row] = result.x; }
+        let z_loss = z_loss_of(unpack_row_input(row_inputs[INPUT_HEAD + row]), result.y);
+        if WRITE_ROW_LOSSES { row_losses[row] = with_z_loss(result.x, z_loss); }
         if WRITE_LSE { lse[row] = result.y; }
         if WRITE_ARGMAX { argmax[row] = result.z; }
-        let is_finite = (result.x & MAGNITUDE) < INFINITY;
-        own = add(own, Totals(select(0.0, bitcast<f32>(result.x), is_finite), 0.0, 0u, result.w, NO_CLASS));
+        let loss = finite_or_zero(bitcast<f32>(result.x));
+        own = add(own, Totals(loss, finite_or_zero(z_loss), 0.0, 0.0, 0u, result.w, NO_CLASS, 0u));
     }
     let total = workgroup_totals(own, lane);
     if lane == 0u {

@@ -1,8 +1,97 @@
-// From targets to one record a row, and the totals that a mean's gradient needs before its first value. Reads no logit.
+// From targets, weights, masks and upstream gradients to one record a row, and the totals that a mean's gradient needs
+// before its first value. Reads no logit.
 
-@group(0) @binding(4) var<storage, read> classes: array<u32>; // i32 bits, (rows,)
+override SPARSE: bool = false;         // targets are classes with probabilities: the record says whose
+override CLASS_WEIGHTS: bool = false;  // of class targets: they enter a mean's denominator
+override ROW_WEIGHTS: bool = false;
+override ROW_MASK: bool = false;
+override UPSTREAM: bool = false;       // one value for the reduced loss
+override ROW_UPSTREAM: bool = false;   // one value for each row's loss
+override SEQUENCES: bool = false;      // rows are positions of sequences
+
+@group(0) @binding(4) var<storage, read> classes: array<u32>; // i32 bits, (rows,) or (rows, entries)
 @group(0) @binding(5) var<storage, read_write> inputs: array<vec4<u32>>;
 @group(0) @binding(6) var<storage, read_write> block_totals: array<Totals>;
+@group(0) @binding(7) var<storage, read> row_weights: array<u32>;   // f32 bits, (rows,)
+@group(0) @binding(8) var<storage, read> class_weights: array<u32>; // f32 bits, (cols,)
+@group(0) @binding(9) var<storage, read> row_mask: array<u32>;      // 0 leaves a row out, (rows,)
+@group(0) @binding(10) var<storage, read> upstream: array<u32>;     // f32 bits, (1,)
+@group(0) @binding(11) var<storage, read> row_upstream: array<u32>; // f32 bits, (rows,)
+
+fn is_zero(bits: u32) -> bool {
+    return (bits & MAGNITUDE) == 0u;
+}
+
+// The row whose target this row has; NO_CLASS if it is left out.
+fn target_row(row: u32) -> u32 {
+    if !SEQUENCES { return row; }
+    let position = row % params.sequence_length;
+    if position < params.score_from || position >= params.score_to { return NO_CLASS; }
+    // Neither sum can overflow: shift is at most the sequence's length.
+    if position + params.shift >= params.sequence_length || row + params.shift >= params.rows { return NO_CLASS; }
+    return row + params.shift;
+}
+
+// What the gradient of the row's loss is multiplied by, as bits.
+fn row_gradient(row: u32, weight: f32) -> u32 {
+    var gradient = params.upstream;
+    var is_number = is_finite(bitcast<u32>(gradient));
+    if UPSTREAM {
+        gradient *= bitcast<f32>(upstream[0]);
+        is_number = is_number && is_finite(upstream[0]);
+    }
+    if ROW_UPSTREAM {
+        gradient *= bitcast<f32>(row_upstream[row]);
+        is_number = is_number && is_finite(row_upstream[row]);
+    }
+    return select(NAN, bitcast<u32>(gradient * weight), is_number);
+}
+
+fn ignored() -> RowInput {
+    return RowInput(NO_CLASS, 0.0, 0u, IGNORED);
+}
+
+fn input_of(row: u32) -> RowInput {
+    let whose = target_row(row);
+    if whose == NO_CLASS { return ignored(); }
+    if ROW_MASK && row_mask[row] == 0u { return ignored(); }
+    var weight = 0x3f800000u; // 1
+    if ROW_WEIGHTS {
+        weight = row_weights[row];
+        if is_zero(weight) { return ignored(); }
+    }
+    var flags = 0u;
+    var class_index = whose;
+    var left_out = params.entries > 0u;
+    for (var i = 0u; i < params.entries; i++) {
+        let index = classes[whose * params.entries + i];
+        if index == params.ignore_index { continue; }
+        left_out = false;
+        if index >= params.cols {
+            flags |= TARGET_OUT_OF_RANGE;
+        } else if CLASS_WEIGHTS && !SPARSE && !is_weight(class_weights[index]) {
+            flags |= INVALID_WEIGHT;
+        }
+        if !SPARSE { class_index = index; }
+    }
+    if left_out { return ignored(); }
+    if !is_weight(weight) { flags |= INVALID_WEIGHT; }
+    if flags != 0u { return RowInput(class_index, 0.0, 0u, flags); }
+    return RowInput(class_index, bitcast<f32>(weight), row_gradient(row, bitcast<f32>(weight)), 0u);
+}
+
+fn totals_of(row: u32, input: RowInput) -> Totals {
+    if input.flags == IGNORED { return no_rows(); }
+    if input.flags != 0u {
+        let bad_row = select(NO_CLASS, row, (input.flags & TARGET_OUT_OF_RANGE) != 0u);
+        return Totals(0.0, 0.0, 0.0, 0.0, 0u, input.flags, bad_row, 0u);
+    }
+    var weight = input.weight;
+    if CLASS_WEIGHTS && !SPARSE && params.entries > 0u {
+        weight *= bitcast<f32>(class_weights[input.class_index]);
+    }
+    return Totals(0.0, 0.0, weight, input.weight, 1u, 0u, NO_CLASS, 0u);
+}
 
 @compute @workgroup_size(REDUCE_LANES)
 fn row_inputs(
@@ -16,18 +105,9 @@ fn row_inputs(
     var own = no_rows();
     let block_end = min(block_start + BLOCK_ROWS, params.rows);
     for (var row = block_start + lane; row < block_end; row += REDUCE_LANES) {
-        let class_index = classes[row];
-        var input = RowInput(class_index, 1.0, 0u);
-        var totals = Totals(0.0, 1.0, 1u, 0u, NO_CLASS);
-        if class_index == params.ignore_index {
-            input = RowInput(class_index, 0.0, IGNORED);
-            totals = no_rows();
-        } else if class_index >= params.cols {
-            input = RowInput(class_index, 0.0, TARGET_OUT_OF_RANGE);
-            totals = Totals(0.0, 0.0, 0u, TARGET_OUT_OF_RANGE, row);
-        }
-        inputs[row] = pack_row_input(input);
-        own = add(own, totals);
+        let input = input_of(row);
+        inputs[INPUT_HEAD + row] = pack_row_input(input);
+        own = add(own, totals_of(row, input));
     }
     let total = workgroup_totals(own, lane);
     if lane == 0u {

@@ -1,23 +1,21 @@
 // The loss alone: one read of the logits, one record a row.
 
-@compute @workgroup_size(LANES)
+@compute @workgroup_size(INVOCATIONS)
 fn row_losses(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
+    @builtin(local_invocation_index) invocation: u32,
 ) {
-    let row = linear_workgroup(workgroup, grid);
-    if row >= params.rows { return; }
-    let input = unpack_row_input(row_inputs[params.first_row + row]);
-    if is_skipped(input) {
-        if lane == 0u {
-            store_row_result(params.first_row + row, skipped_row_result(input));
-        }
-        return;
-    }
-    let span = row_span(row);
-    let stats = row_stats(span, lane);
-    if lane == 0u {
-        store_row_result(params.first_row + row, row_result(stats, span, input));
+    let at = seat(linear_workgroup(workgroup, grid), invocation);
+    let input = load_row_input(at);
+    let reads = !is_skipped(input);
+    let span = row_span(at.row);
+    let swept = row_stats(span, at, reads);
+    if !at.taken || at.lane != 0u { return; }
+    if reads {
+        let stats = completed(swept, span, reads);
+        store_read_row(at, stats, input, target_part(stats, swept.sum_exp, span, input));
+    } else {
+        store_skipped_row(at, input);
     }
 }

@@ -61,9 +61,39 @@ pub enum Error {
         /// Values from one row's start to the next's.
         row_stride: usize,
     },
-    /// The operation does not support a class axis that is not last.
-    #[error("class axis with {inner} values between classes: only inner = 1 (class axis last) is supported")]
+    /// Rows that lie side by side (class axis not last) come in whole groups.
+    #[error("{rows} rows are no whole number of groups of {inner}, which lie side by side")]
     Layout {
+        /// Rows of the shape.
+        rows: usize,
+        /// Values from one class to the next.
+        inner: usize,
+    },
+    /// The array has no such axis.
+    #[error("class axis {axis} of an array of {axes} axes")]
+    ClassAxis {
+        /// The axis asked for.
+        axis: isize,
+        /// Axes of the array.
+        axes: usize,
+    },
+    /// 16-bit rows that are written begin in the middle of a word: two rows would share it.
+    #[error(
+        "`{what}`: 16-bit rows {row_stride} values apart share words; write them {needed} apart, or as f32"
+    )]
+    OddStride {
+        /// Which buffer.
+        what: &'static str,
+        /// The row stride, in values.
+        row_stride: usize,
+        /// The next row stride that can be written, in values.
+        needed: usize,
+    },
+    /// 16-bit values of rows that lie side by side share words: no row can write its own.
+    #[error("`{what}`: 16-bit values of {inner} rows side by side share words; write them as f32")]
+    PackedLayout {
+        /// Which buffer.
+        what: &'static str,
         /// Values from one class to the next.
         inner: usize,
     },
@@ -85,6 +115,18 @@ pub enum Error {
         /// Bytes of a row.
         bytes: u64,
         /// Bytes of the largest row possible.
+        limit: u64,
+    },
+    /// Rows that lie side by side come in one binding, and theirs is larger than the largest of the device.
+    #[error("{inner} rows of {cols} cols side by side are {bytes} bytes; this device takes at most {limit}")]
+    GroupTooLarge {
+        /// Classes of a row.
+        cols: usize,
+        /// Rows side by side.
+        inner: usize,
+        /// Bytes of them all.
+        bytes: u64,
+        /// Bytes of the largest group possible.
         limit: u64,
     },
     /// The rows' own scratch does not fit into one binding: bind fewer rows at a time.
@@ -114,15 +156,34 @@ pub enum Error {
         /// Classes.
         cols: usize,
     },
-    /// An option has a value outside its range.
-    #[error("option {option} = {value}: must be {needed}")]
+    /// A target's probability is NaN or infinite.
+    #[error("targets[{row}, {at}] = {value} is not a finite number")]
+    InvalidTarget {
+        /// The first row with such a target.
+        row: usize,
+        /// Which class of the row, or which of its sparse entries.
+        at: usize,
+        /// The value given.
+        value: f32,
+    },
+    /// An option, or a weight, has a value outside its range, or goes not together with another.
+    #[error("option {option}{} = {value}: must be {needed}", .at.map(|at| format!("[{at}]")).unwrap_or_default())]
     InvalidOption {
         /// The option's name.
         option: &'static str,
+        /// Where in the slice, for an option that is one.
+        at: Option<usize>,
         /// The value given.
         value: f64,
         /// What is allowed, in words.
         needed: &'static str,
+    },
+
+    /// No row counts, and [`EmptyBatch::Error`](crate::EmptyBatch::Error) was asked for.
+    #[error("none of {rows} rows counts: all are ignored, masked or of weight 0")]
+    NoRowCounts {
+        /// Rows of the batch.
+        rows: usize,
     },
 
     /// A bound buffer (or the part of it that is bound) is too small.
@@ -219,6 +280,13 @@ pub enum Error {
         /// What is wrong with it.
         message: String,
     },
+}
+
+impl Error {
+    /// An option whose one value is outside its range.
+    pub(crate) fn option(option: &'static str, value: impl Into<f64>, needed: &'static str) -> Self {
+        Self::InvalidOption { option, at: None, value: value.into(), needed }
+    }
 }
 
 impl fmt::Debug for Error {

@@ -10,7 +10,7 @@ bitflags::bitflags! {
         const INFINITE_LOGIT = 1 << 1;
         /// Every logit of the row is −∞: by [`MaskedRow`](crate::MaskedRow).
         const MASKED_ROW = 1 << 2;
-        /// The target names no class and is not ignored: the loss is NaN, the gradient zero.
+        /// A target names no class and is not ignored: the loss is NaN, the gradient zero.
         const TARGET_OUT_OF_RANGE = 1 << 3;
         /// The loss is +∞: the target's logit is −∞, or the loss exceeds f32.
         const INFINITE_LOSS = 1 << 4;
@@ -18,6 +18,11 @@ bitflags::bitflags! {
         const NAN_LOSS = 1 << 5;
         /// No row counts (of a batch, never of a row).
         const NO_ROW_COUNTS = 1 << 6;
+        /// A weight of the row, or of a class that it uses, is negative, NaN or infinite: the loss is NaN, the gradient
+        /// zero.
+        const INVALID_WEIGHT = 1 << 7;
+        /// A target's probability is NaN or infinite: the row is NaN.
+        const INVALID_TARGET = 1 << 8;
     }
 }
 

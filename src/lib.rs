@@ -33,12 +33,46 @@
 //! | operation | gives | reads of the logits |
 //! | --- | --- | --- |
 //! | [`CrossEntropy`] | loss, row losses, lse, argmax | 1 |
-//! | [`CrossEntropy`] with `dlogits` | the same and the gradient | 2 |
+//! | [`CrossEntropy`] with [`Dlogits`] | the same and the gradient, in place if asked for | 2 |
+//! | [`CrossEntropy`] of [`Input::LogProbs`] | negative log-likelihood, and its gradient | 1, 2 |
+//! | [`KlDivergence`] | divergence from a teacher's logits, and its gradient | 1, 2 of each |
+//! | [`SigmoidBce`] | multi-label loss, and its gradient | 1 |
 //! | [`Softmax`] | probabilities, log-probabilities | 2 |
+//! | [`SoftmaxBackward`] | the gradient behind them | 2 |
+//! | [`MaskedSoftmax`] | attention's softmax: scaled, masked, causal | 2 |
 //! | [`LogSumExp`] | ln Σ exp(logits) | 1 |
 //! | [`Argmax`] | the most probable class | 1 |
 //!
 //! Each has a twin in [`mod@reference`]: in f64, naive, to be read and to be checked against.
+//!
+//! # What a loss can be
+//!
+//! | | |
+//! | --- | --- |
+//! | [`Targets`] | class indices (i32, u32), a probability for each class, a few classes a row with probabilities |
+//! | [`CrossEntropyOptions`] | label smoothing, temperature, softcap, z-loss, focal loss, ignored rows, mean or sum, what a batch of nothing gives, [`Sequences`] for next-token targets and prompts |
+//! | [`CrossEntropyInputs`] | class weights, row weights, a mask, upstream gradients |
+//! | [`Element`] | logits in f32, f16 or bf16, all arithmetic in f32 |
+//! | [`Shape`] | the class axis anywhere in an array of any number of axes, rows any distance apart |
+//!
+//! All go together, but for what has no meaning; that is an [`Error::InvalidOption`].
+//!
+//! ```no_run
+//! use xent::{Context, CrossEntropy, CrossEntropyInputs, CrossEntropyOptions, Shape, Targets};
+//!
+//! let gpu = Context::new_blocking()?;
+//! let options = CrossEntropyOptions { label_smoothing: 0.1, z_loss: 1e-4, ..Default::default() };
+//! let cross_entropy = CrossEntropy::<f32>::new(&gpu.device, &options)?;
+//!
+//! // One image of 3 classes and 2 × 2 pixels, as PyTorch lays it out; class 0 weighs half.
+//! let logits = [2.0, 0.1, 0.5, 1.0, 1.0, 3.0, 0.5, 1.5, 0.5, 0.2, 4.0, 1.2];
+//! let inputs = CrossEntropyInputs::new(Targets::Classes(&[0, 1, 2, -100])).class_weights(&[0.5, 1.0, 1.0]);
+//! let (loss, dlogits) = cross_entropy.loss_and_dlogits(&gpu, &logits, inputs, Shape::nd(&[1, 3, 2, 2], 1)?)?;
+//!
+//! // Another temperature makes no pipeline anew.
+//! let warmer = cross_entropy.with_options(&CrossEntropyOptions { temperature: 2.0, ..options })?;
+//! # Ok::<(), xent::Error>(())
+//! ```
 //!
 //! # What comes out at the edges
 //!
@@ -47,12 +81,14 @@
 //! | case | result |
 //! | --- | --- |
 //! | a logit is −∞ (masked) | probability 0, log-probability −∞, gradient 0 there; the rest finite |
-//! | the target's logit is −∞ | loss +∞, gradient p − y |
+//! | a logit of −∞ has target mass (its class, smoothing, a soft target) | loss +∞, gradient p·Σt − t, finite |
 //! | every logit of a row is −∞ | NaN, or zeros by [`MaskedRow::Zero`]; in the flags |
 //! | a logit is NaN or +∞ | the row is NaN; in the [`Flags`]. A NaN never disappears |
-//! | a row is ignored | loss 0, gradient 0, not counted; its logits are not read |
-//! | no row counts | mean NaN, sum 0, gradient 0 |
+//! | a row is ignored, masked or of weight 0 | loss 0, gradient 0, not counted; its logits are not read |
+//! | a factor is 0: a weight, a target's probability, ε, 1 − ε | its term is 0, also where the rest of it is ∞ |
+//! | no row counts, or the weights sum to 0 | mean by [`EmptyBatch`]: NaN, 0 or an error; sum 0, gradient 0 |
 //! | a target is out of range | host slices: [`Error::TargetOutOfRange`]; buffers: NaN loss, no gradient, in the flags |
+//! | a weight is negative or not finite | host slices: [`Error::InvalidOption`]; buffers: NaN loss, in the flags |
 //! | rows shifted by 1e4 … 1e8, logits of ±3.4e38 | the right finite answer, or +∞ where f32 ends |
 //!
 //! Results are the same bits for the same call on the same adapter and driver, whatever windows it was cut into.
@@ -76,6 +112,12 @@
 //! assert!((wrong - 0.5955).abs() < 1e-4); // looks like a loss, and is none
 //! # Ok::<(), xent::Error>(())
 //! ```
+//!
+//! Others that teachers warn of: the logarithm of a softmax ([`Softmax::log_softmax`] stays finite where the probability
+//! is 0 already); a mean over ignored rows (they do not count here); one-hot targets in a class-weighted mean (as in
+//! PyTorch, class weights enter the denominator of class targets only, so the two means differ); a sum of row losses
+//! under a mean's gradient (give [`Reduction::Sum`] and `row_upstream` instead); log-probabilities passed as logits
+//! (harmless: their softmax is what they say; [`Input::LogProbs`] takes them as given).
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -84,6 +126,7 @@ mod element;
 mod error;
 pub mod eval;
 mod flags;
+mod inputs;
 mod kernel;
 mod op;
 mod options;
@@ -95,11 +138,13 @@ pub use device::{AdapterChoice, AdapterInfo, AdapterKind, Context, Profile};
 pub use element::Element;
 pub use error::{Error, Result};
 pub use flags::Flags;
+pub use half;
+pub use inputs::{BatchWeight, CrossEntropyInputs};
 pub use kernel::Tuning;
 pub use op::*;
-pub use options::{CrossEntropyOptions, MaskedRow, Reduction, SoftmaxOptions};
+pub use options::{CrossEntropyOptions, EmptyBatch, Input, MaskedRow, Reduction, Sequences, SoftmaxOptions};
 pub use shape::Shape;
-pub use targets::Targets;
+pub use targets::{MAX_SPARSE_ENTRIES, RowTarget, TargetKind, Targets};
 pub use wgpu;
 
 /// The README's samples compile.

@@ -5,10 +5,10 @@ use crate::error::{Error, Result};
 /// How row losses become one loss.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Reduction {
-    /// Σ loss / Σ weight over the rows that count. NaN where no row counts, as in PyTorch.
+    /// Σ loss / Σ weight over the rows that count. NaN where no row counts, as in PyTorch: see [`EmptyBatch`].
     #[default]
     Mean,
-    /// Σ loss.
+    /// Σ loss. With an upstream gradient for each row, the way to differentiate row losses.
     Sum,
     /// Σ loss / the given denominator: for gradient accumulation and data parallel training, where the rows of
     /// one call are a part of the batch. A normal number above zero.
@@ -24,6 +24,16 @@ impl Reduction {
             Self::MeanOver(denominator) => f64::from(denominator),
         }
     }
+
+    pub(crate) fn check(self) -> Result<()> {
+        match self {
+            // A denormal one may be zero on the device, where zero stands for the batch's own weight.
+            Self::MeanOver(value) if !(value.is_normal() && value > 0.0) => {
+                Err(Error::option("reduction: MeanOver", value, "a normal number above zero"))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What a row gives in which every logit is −∞, so that no class is possible.
@@ -37,46 +47,202 @@ pub enum MaskedRow {
     Zero,
 }
 
+/// What the mean is of a batch in which no row counts: all are ignored or masked, their weights sum to 0, or there is
+/// none. Its sum is 0 and its gradient zero throughout, whatever the mean.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum EmptyBatch {
+    /// NaN, as PyTorch gives.
+    #[default]
+    Nan,
+    /// 0.
+    Zero,
+    /// Host methods give [`Error::NoRowCounts`]; in buffers NaN and
+    /// [`Flags::NO_ROW_COUNTS`](crate::Flags::NO_ROW_COUNTS), which are there anyway.
+    Error,
+}
+
+/// What the values are whose loss is taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Input {
+    /// Logits: any numbers, of which softmax makes probabilities.
+    #[default]
+    Logits,
+    /// Log-probabilities, as log-softmax gives them: the loss is the negative log-likelihood, as PyTorch's `nll_loss`.
+    /// They are taken as given, and not normalised. Temperature, softcap, z-loss and focal loss are for logits.
+    LogProbs,
+}
+
 /// Options of [`Softmax`](crate::Softmax).
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SoftmaxOptions {
     /// Rows in which every logit is −∞. Default: [`MaskedRow::Nan`].
     pub masked_row: MaskedRow,
+    /// T: the softmax is of logits / T; above 1 flatter, below 1 sharper. A normal number above zero. Default: 1.
+    pub temperature: f32,
+    /// κ: logits are capped to κ·tanh(x / κ) first, before the temperature, as Gemma 2 does. A normal number above
+    /// zero. Default: none.
+    pub softcap: Option<f32>,
 }
 
-/// Options of [`CrossEntropy`](crate::CrossEntropy).
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct CrossEntropyOptions {
-    /// A row with this target is left out: loss and gradient exactly zero, not counted in the mean, its logits not
-    /// read. Compared as i32. Default: −100, as in PyTorch.
-    pub ignore_index: i32,
-    /// How row losses become one loss, of which `dlogits` is the gradient. Default: [`Reduction::Mean`].
-    pub reduction: Reduction,
-    /// Rows in which every logit is −∞. Default: [`MaskedRow::Nan`].
-    pub masked_row: MaskedRow,
-}
-
-impl Default for CrossEntropyOptions {
+impl Default for SoftmaxOptions {
     fn default() -> Self {
-        Self { ignore_index: -100, reduction: Reduction::Mean, masked_row: MaskedRow::Nan }
+        Self { masked_row: MaskedRow::Nan, temperature: 1.0, softcap: None }
     }
 }
 
-impl CrossEntropyOptions {
+impl SoftmaxOptions {
     /// Refuses values outside their range.
     ///
     /// # Errors
     /// [`Error::InvalidOption`], naming the option and the value.
     pub fn check(&self) -> Result<()> {
-        match self.reduction {
-            // A denormal one may be zero on the device, where zero stands for the batch's own weight.
-            Reduction::MeanOver(value) if !(value.is_normal() && value > 0.0) => Err(Error::InvalidOption {
-                option: "reduction: MeanOver",
-                value: f64::from(value),
-                needed: "a normal number above zero",
-            }),
-            _ => Ok(()),
+        check_temperature(self.temperature)?;
+        check_softcap(self.softcap)
+    }
+}
+
+/// Options of [`CrossEntropy`](crate::CrossEntropy). Weights and targets are data: see
+/// [`CrossEntropyInputs`](crate::CrossEntropyInputs).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CrossEntropyOptions {
+    /// A row with this target is left out: loss and gradient exactly zero, not counted in the mean, its logits not
+    /// read. Compared as i32, bit for bit. Of sparse targets, entries with this index are left out, and with them rows
+    /// that have no other. Default: −100, as in PyTorch.
+    pub ignore_index: i32,
+    /// How row losses become one loss, of which `dlogits` is the gradient. Default: [`Reduction::Mean`].
+    pub reduction: Reduction,
+    /// Rows in which every logit is −∞. Default: [`MaskedRow::Nan`].
+    pub masked_row: MaskedRow,
+    /// The mean of a batch in which no row counts. Default: [`EmptyBatch::Nan`].
+    pub empty_batch: EmptyBatch,
+    /// Logits, or log-probabilities. Default: [`Input::Logits`].
+    pub input: Input,
+    /// ε in 0..=1: the target is 1 − ε of what it was, and ε spread evenly over all classes, as in PyTorch (with class
+    /// weights: ε/C · Σ w_j ℓ_j). Default: 0.
+    pub label_smoothing: f32,
+    /// T: the loss is of logits / T. A normal number above zero. Default: 1.
+    pub temperature: f32,
+    /// κ: logits are capped to κ·tanh(x / κ) first, before the temperature, as Gemma 2 does. A normal number above
+    /// zero. Default: none.
+    pub softcap: Option<f32>,
+    /// λ: adds λ·lse² to each row's loss (times the row's weight, not the class's), lse being ln Σ exp of the capped
+    /// logits / T, which keeps it near 0 (PaLM, Liger-Kernel). At least 0. Default: 0.
+    pub z_loss: f32,
+    /// γ of the focal loss (Lin et al. 2017): the target's own term is multiplied by (1 − p_y)^γ, which fades rows that
+    /// are easy already. At least 0; for class targets. Default: 0.
+    pub focal_gamma: f32,
+    /// Rows as positions of sequences, with targets ahead of their logits. Default: none.
+    pub sequences: Option<Sequences>,
+}
+
+/// Rows as positions of sequences: row t is position t mod `length`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Sequences {
+    /// Rows of a sequence, at least 1.
+    pub length: usize,
+    /// Row t is scored against the target of row t + shift of the same sequence: 1 for next-token targets. The last
+    /// `shift` rows of each sequence have none and are left out. For class and sparse targets. Default: 0.
+    pub shift: usize,
+    /// Positions before this one are left out: a prompt. Default: 0.
+    pub from: usize,
+    /// Positions from this one on are left out. Default: all are scored.
+    pub to: usize,
+}
+
+impl Sequences {
+    /// Sequences of so many rows, scored throughout against the targets in their own place.
+    pub const fn new(length: usize) -> Self {
+        Self { length, shift: 0, from: 0, to: usize::MAX }
+    }
+
+    /// Next-token targets: `logits[t]` against `targets[t + shift]`.
+    pub const fn shifted(length: usize, shift: usize) -> Self {
+        Self { shift, ..Self::new(length) }
+    }
+
+    /// The row whose target this row has, or none if it is left out.
+    pub fn target_row(&self, row: usize) -> Option<usize> {
+        let position = row % self.length.max(1);
+        let is_scored = (self.from..self.to).contains(&position)
+            && position.checked_add(self.shift).is_some_and(|target| target < self.length);
+        is_scored.then(|| row + self.shift)
+    }
+}
+
+impl Default for CrossEntropyOptions {
+    fn default() -> Self {
+        Self {
+            ignore_index: -100,
+            reduction: Reduction::Mean,
+            masked_row: MaskedRow::Nan,
+            empty_batch: EmptyBatch::Nan,
+            input: Input::Logits,
+            label_smoothing: 0.0,
+            temperature: 1.0,
+            softcap: None,
+            z_loss: 0.0,
+            focal_gamma: 0.0,
+            sequences: None,
         }
+    }
+}
+
+impl CrossEntropyOptions {
+    /// Refuses values outside their range, and log-probabilities with what is for logits.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`], naming the option and the value.
+    pub fn check(&self) -> Result<()> {
+        self.reduction.check()?;
+        if !(0.0..=1.0).contains(&self.label_smoothing) {
+            return Err(Error::option("label_smoothing", self.label_smoothing, "in 0..=1"));
+        }
+        check_temperature(self.temperature)?;
+        check_softcap(self.softcap)?;
+        let not_negative = [("z_loss", self.z_loss), ("focal_gamma", self.focal_gamma)];
+        for (option, value) in not_negative {
+            if !(value >= 0.0 && value.is_finite()) {
+                return Err(Error::option(option, value, "finite and at least 0"));
+            }
+        }
+        if self.sequences.is_some_and(|sequences| sequences.length == 0) {
+            return Err(Error::option("sequences: length", 0, "at least 1"));
+        }
+        if self.input == Input::LogProbs {
+            for (option, value, neutral) in [
+                ("temperature", self.temperature, 1.0),
+                ("softcap", self.softcap.unwrap_or(0.0), 0.0),
+                ("z_loss", self.z_loss, 0.0),
+                ("focal_gamma", self.focal_gamma, 0.0),
+            ] {
+                if value != neutral {
+                    return Err(Error::option(
+                        option,
+                        value,
+                        "left alone where the input is log-probabilities",
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// T and 1/T are both of use to the kernels.
+pub(crate) fn check_temperature(value: f32) -> Result<()> {
+    if value > 0.0 && value.is_normal() && (1.0 / value).is_normal() {
+        Ok(())
+    } else {
+        Err(Error::option("temperature", value, "a normal number above zero, as its reciprocal"))
+    }
+}
+
+pub(crate) fn check_softcap(value: Option<f32>) -> Result<()> {
+    match value {
+        Some(value) if !(value > 0.0 && value.is_normal() && (1.0 / value).is_normal()) => {
+            Err(Error::option("softcap", value, "a normal number above zero, as its reciprocal"))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -84,13 +250,105 @@ impl CrossEntropyOptions {
 mod tests {
     use super::*;
 
+    type Options = CrossEntropyOptions;
+    const PLAIN: Options = Options {
+        ignore_index: -100,
+        reduction: Reduction::Mean,
+        masked_row: MaskedRow::Nan,
+        empty_batch: EmptyBatch::Nan,
+        input: Input::Logits,
+        label_smoothing: 0.0,
+        temperature: 1.0,
+        softcap: None,
+        z_loss: 0.0,
+        focal_gamma: 0.0,
+        sequences: None,
+    };
+    const INF: f32 = f32::INFINITY;
+    const DENORMAL: f32 = f32::MIN_POSITIVE / 2.0;
+
     #[test]
-    fn denominators_are_normal_and_above_zero() {
-        let with =
-            |value| CrossEntropyOptions { reduction: Reduction::MeanOver(value), ..Default::default() };
-        for bad in [0.0, -1.0, f32::INFINITY, f32::NAN, f32::MIN_POSITIVE / 2.0] {
-            assert!(matches!(with(bad).check(), Err(Error::InvalidOption { .. })), "{bad}");
+    fn the_default_is_plain() {
+        assert_eq!(Options::default(), PLAIN);
+        assert_eq!(PLAIN.check(), Ok(()));
+    }
+
+    #[test]
+    fn values_outside_their_range_are_named() {
+        type Set = fn(f32) -> Options;
+        let cases: [(&str, Set, &[f32], &[f32]); 6] = [
+            (
+                "reduction: MeanOver",
+                |value| Options { reduction: Reduction::MeanOver(value), ..PLAIN },
+                &[0.0, -1.0, INF, f32::NAN, DENORMAL],
+                &[3.5, f32::MIN_POSITIVE],
+            ),
+            (
+                "label_smoothing",
+                |label_smoothing| Options { label_smoothing, ..PLAIN },
+                &[-0.1, 1.1, f32::NAN, INF],
+                &[0.0, -0.0, 0.5, 1.0],
+            ),
+            (
+                "temperature",
+                |temperature| Options { temperature, ..PLAIN },
+                &[0.0, -1.0, f32::NAN, INF, DENORMAL, 3e38],
+                &[0.01, 1.0, 1e6],
+            ),
+            (
+                "softcap",
+                |softcap| Options { softcap: Some(softcap), ..PLAIN },
+                &[0.0, -30.0, f32::NAN, INF, DENORMAL],
+                &[30.0],
+            ),
+            ("z_loss", |z_loss| Options { z_loss, ..PLAIN }, &[-1e-4, f32::NAN, INF], &[0.0, 1e-4]),
+            (
+                "focal_gamma",
+                |focal_gamma| Options { focal_gamma, ..PLAIN },
+                &[-1.0, f32::NAN, INF],
+                &[0.0, 0.5, 2.0],
+            ),
+        ];
+        for (name, set, bad, good) in cases {
+            for &value in bad {
+                match set(value).check() {
+                    Err(Error::InvalidOption { option, value: found, .. }) => {
+                        assert_eq!(option, name);
+                        assert!(found == f64::from(value) || value.is_nan(), "{name}: {found}");
+                    }
+                    other => panic!("{name} = {value}: {other:?}"),
+                }
+            }
+            for &value in good {
+                assert_eq!(set(value).check(), Ok(()), "{name} = {value}");
+            }
         }
-        assert_eq!(with(3.5).check(), Ok(()));
+    }
+
+    #[test]
+    fn log_probabilities_take_no_option_of_logits() {
+        let nll = Options { input: Input::LogProbs, ..PLAIN };
+        assert_eq!(Options { label_smoothing: 0.1, ..nll }.check(), Ok(()));
+        for options in [
+            Options { temperature: 2.0, ..nll },
+            Options { softcap: Some(30.0), ..nll },
+            Options { z_loss: 1e-4, ..nll },
+            Options { focal_gamma: 2.0, ..nll },
+        ] {
+            assert!(matches!(options.check(), Err(Error::InvalidOption { .. })), "{options:?}");
+        }
+    }
+
+    #[test]
+    fn sequences_say_whose_target_a_row_has() {
+        let of = |sequences: Sequences| (0..8).map(|row| sequences.target_row(row)).collect::<Vec<_>>();
+        let plain: Vec<_> = (0..8).map(Some).collect();
+        assert_eq!(of(Sequences::new(4)), plain);
+        let next = [Some(1), Some(2), Some(3), None, Some(5), Some(6), Some(7), None];
+        assert_eq!(of(Sequences::shifted(4, 1)), next);
+        assert_eq!(of(Sequences::shifted(4, 4)), [None; 8]);
+        assert_eq!(of(Sequences::shifted(4, usize::MAX)), [None; 8]);
+        let response = Sequences { from: 1, to: 3, ..Sequences::new(4) };
+        assert_eq!(of(response), [None, Some(1), Some(2), None, None, Some(5), Some(6), None]);
     }
 }

@@ -12,17 +12,22 @@ use crate::error::{Error, Result};
 /// // A vocabulary of 50,257 padded to 50,304 values a row: the padding takes no part.
 /// let padded = Shape::new(4, 50_257).row_stride(50_304);
 /// assert_eq!(padded.len(), 3 * 50_304 + 50_257);
+/// // Segmentation: N = 2 images, C = 21 classes, 8 × 9 pixels. Each pixel is a row.
+/// let pixels = Shape::nd(&[2, 21, 8, 9], 1)?;
+/// assert_eq!((pixels.rows, pixels.cols, pixels.inner), (2 * 8 * 9, 21, 8 * 9));
+/// # Ok::<(), xent::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Shape {
-    /// Rows: samples or tokens. Zero is allowed.
+    /// Rows: samples or tokens. Zero is allowed; always a multiple of `inner`.
     pub rows: usize,
     /// Classes of each row. Zero is an [`Error::NoCols`].
     pub cols: usize,
     /// Values from the start of one row (of one group of `inner` rows) to the start of the next; at least
     /// `cols * inner`.
     pub row_stride: usize,
-    /// Values from one class to the next: 1 when the class axis is last, else the product of the axes behind it.
+    /// Values from one class to the next: 1 when the class axis is last, else the product of the axes behind it. So many
+    /// rows lie side by side in one group.
     pub inner: usize,
 }
 
@@ -33,9 +38,29 @@ impl Shape {
     }
 
     /// A dense array of (outer, cols, inner), class axis in the middle, as PyTorch's N, C, d1, d2, …: it has
-    /// `outer * inner` rows. No operation takes `inner > 1` yet; they answer [`Error::Layout`].
+    /// `outer * inner` rows, in the order of the array without its class axis.
     pub const fn nchw(outer: usize, cols: usize, inner: usize) -> Self {
         Self { rows: outer.saturating_mul(inner), cols, row_stride: cols.saturating_mul(inner), inner }
+    }
+
+    /// A dense array of any number of axes, classes along `class_axis`; −1 is the last axis, as in NumPy.
+    ///
+    /// # Errors
+    /// [`Error::ClassAxis`] where there is no such axis; what [`check`](Self::check) refuses.
+    pub fn nd(dims: &[usize], class_axis: isize) -> Result<Self> {
+        let refused = || Error::ClassAxis { axis: class_axis, axes: dims.len() };
+        let axis = if class_axis < 0 {
+            dims.len().checked_add_signed(class_axis).ok_or_else(refused)?
+        } else {
+            class_axis.unsigned_abs()
+        };
+        let &cols = dims.get(axis).ok_or_else(refused)?;
+        let product = |dims: &[usize]| dims.iter().fold(1usize, |product, &dim| product.saturating_mul(dim));
+        let (outer, inner) = (product(&dims[..axis]), product(&dims[axis + 1..]));
+        // An empty axis behind the classes leaves no row, and nothing to lay out.
+        let shape = if inner == 0 { Self::new(0, cols) } else { Self::nchw(outer, cols, inner) };
+        shape.check()?;
+        Ok(shape)
     }
 
     /// The same rows, `row_stride` values apart.
@@ -48,14 +73,18 @@ impl Shape {
         Self { rows, ..self }
     }
 
+    /// Groups of `inner` rows.
+    pub(crate) const fn groups(&self) -> usize {
+        self.rows / if self.inner == 0 { 1 } else { self.inner }
+    }
+
     /// Values from the first to behind the last, padding between rows included (behind the last row: none).
     /// Saturates where the shape overflows, which [`check`](Self::check) refuses.
     pub const fn len(&self) -> usize {
         if self.rows == 0 {
             return 0;
         }
-        let groups = self.rows / if self.inner == 0 { 1 } else { self.inner };
-        (groups.saturating_sub(1))
+        (self.groups().saturating_sub(1))
             .saturating_mul(self.row_stride)
             .saturating_add(self.cols.saturating_mul(self.inner))
     }
@@ -67,12 +96,23 @@ impl Shape {
 
     /// Where row `row` begins, in values.
     pub const fn row_start(&self, row: usize) -> usize {
-        row.saturating_mul(self.row_stride)
+        let inner = if self.inner == 0 { 1 } else { self.inner };
+        (row / inner).saturating_mul(self.row_stride).saturating_add(row % inner)
     }
 
-    /// One row of a slice laid out in this shape.
-    pub(crate) fn row<'a, T>(&self, values: &'a [T], row: usize) -> &'a [T] {
-        &values[self.row_start(row)..][..self.cols]
+    /// The values of one row of a slice laid out in this shape, class by class.
+    pub fn row<'a, T>(
+        &self,
+        values: &'a [T],
+        row: usize,
+    ) -> impl ExactSizeIterator<Item = &'a T> + use<'a, T> {
+        let inner = self.inner.max(1);
+        values[self.row_start(row)..].iter().step_by(inner).take(self.cols)
+    }
+
+    /// The values of one row, gathered.
+    pub(crate) fn row_vec<T: Copy>(&self, values: &[T], row: usize) -> Vec<T> {
+        self.row(values, row).copied().collect()
     }
 
     /// Refuses what no operation can compute.
@@ -84,16 +124,18 @@ impl Shape {
         if cols == 0 {
             return Err(Error::NoCols { rows });
         }
-        if inner != 1 {
-            return Err(Error::Layout { inner });
+        if inner == 0 || !rows.is_multiple_of(inner) {
+            return Err(Error::Layout { rows, inner });
         }
-        if row_stride < cols {
-            return Err(Error::RowStride { row_stride, needed: cols });
+        let overflow = Error::ShapeOverflow { rows, cols, row_stride };
+        let needed = cols.checked_mul(inner).ok_or_else(|| overflow.clone())?;
+        if row_stride < needed {
+            return Err(Error::RowStride { row_stride, needed });
         }
         // Eight bytes a value is the widest element there is. Zero rows must not hide a stride that no row could have.
-        match rows.max(1).checked_mul(row_stride).and_then(|values| values.checked_mul(8)) {
+        match (rows / inner).max(1).checked_mul(row_stride).and_then(|values| values.checked_mul(8)) {
             Some(_) => Ok(()),
-            None => Err(Error::ShapeOverflow { rows, cols, row_stride }),
+            None => Err(overflow),
         }
     }
 
@@ -101,7 +143,7 @@ impl Shape {
     pub(crate) fn check_slice<T>(&self, what: &'static str, values: &[T]) -> Result<()> {
         self.check()?;
         let (found, needed) = (values.len(), self.len());
-        if found == needed || found == self.rows * self.row_stride {
+        if found == needed || found == self.groups() * self.row_stride {
             Ok(())
         } else {
             Err(Error::Length { what, found, needed })
@@ -130,12 +172,36 @@ mod tests {
             Shape::new(3, 7).row_stride(6).check(),
             Err(Error::RowStride { row_stride: 6, needed: 7 })
         );
-        assert_eq!(Shape::nchw(2, 3, 4).check(), Err(Error::Layout { inner: 4 }));
+        assert_eq!(Shape::nchw(2, 3, 4).with_rows(6).check(), Err(Error::Layout { rows: 6, inner: 4 }));
+        assert_eq!(Shape { inner: 0, ..Shape::new(2, 3) }.check(), Err(Error::Layout { rows: 2, inner: 0 }));
+        assert_eq!(
+            Shape::nchw(2, 3, 4).row_stride(11).check(),
+            Err(Error::RowStride { row_stride: 11, needed: 12 })
+        );
+        assert_eq!(Shape::nd(&[2, 3], 2), Err(Error::ClassAxis { axis: 2, axes: 2 }));
+        assert_eq!(Shape::nd(&[2, 3], -3), Err(Error::ClassAxis { axis: -3, axes: 2 }));
+        assert_eq!(Shape::nd(&[2, 0], 1), Err(Error::NoCols { rows: 2 }));
         assert!(matches!(Shape::new(usize::MAX / 4, 9).check(), Err(Error::ShapeOverflow { .. })));
         assert!(matches!(Shape::nchw(usize::MAX, usize::MAX, 1).check(), Err(Error::ShapeOverflow { .. })));
         assert!(matches!(Shape::new(0, 1 << 62).check(), Err(Error::ShapeOverflow { .. })));
         assert!(matches!(Shape::new(0, 3).row_stride(1 << 62).check(), Err(Error::ShapeOverflow { .. })));
         assert!(Shape::new(usize::MAX / 8, 1).check().is_ok());
+    }
+
+    #[test]
+    fn the_class_axis_may_be_anywhere() {
+        assert_eq!(Shape::nd(&[7], 0), Ok(Shape::new(1, 7)));
+        assert_eq!(Shape::nd(&[5, 6, 7], -1), Ok(Shape::new(30, 7)));
+        assert_eq!(Shape::nd(&[5, 6, 7], 0), Ok(Shape::nchw(1, 5, 42)));
+        assert_eq!(Shape::nd(&[5, 6, 0], 1), Ok(Shape::new(0, 6)));
+        assert_eq!(Shape::nd(&[0, 6, 7], 1), Ok(Shape::nchw(0, 6, 7)));
+        let (shape, values): (_, Vec<usize>) = (Shape::nchw(2, 3, 4), (0..24).collect());
+        assert_eq!(shape.row_vec(&values, 0), [0, 4, 8]);
+        assert_eq!(shape.row_vec(&values, 3), [3, 7, 11]);
+        assert_eq!(shape.row_vec(&values, 5), [13, 17, 21]);
+        let padded = Shape::nchw(2, 2, 3).row_stride(8);
+        assert_eq!((padded.len(), padded.row_vec(&values, 4)), (14, vec![9, 12]));
+        assert_eq!(padded.check(), Ok(()));
     }
 
     #[test]

@@ -1,39 +1,264 @@
 //! The targets of a loss.
 
+use std::borrow::Cow;
+
 use crate::error::{Error, Result};
 use crate::shape::Shape;
 
-/// The targets of a batch, one for each row.
+/// The most entries a row of sparse targets may have.
+pub const MAX_SPARSE_ENTRIES: usize = 512;
+
+/// The targets of a batch.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Targets<'a> {
     /// Class indices (rows,), each in 0..cols or `ignore_index`.
     Classes(&'a [i32]),
+    /// Class indices (rows,), each in 0..cols or, bit for bit, `ignore_index`.
+    ClassesU32(&'a [u32]),
+    /// A probability for each class, laid out by the logits' shape. They are taken as they are: a row need not sum to 1.
+    Soft(&'a [f32]),
+    /// `entries` classes of each row with their probabilities, (rows, entries) both; all other classes have none, as
+    /// in distillation from a teacher's top-k. A class that comes twice has the sum; a row need not sum to 1. An index is
+    /// in 0..cols, or `ignore_index` where there is no entry.
+    Sparse {
+        /// Class indices (rows, entries).
+        indices: &'a [i32],
+        /// Their probabilities (rows, entries).
+        probs: &'a [f32],
+        /// Entries of each row, in 1..=[`MAX_SPARSE_ENTRIES`].
+        entries: usize,
+    },
+}
+
+/// What a batch's targets are, without them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TargetKind {
+    /// A class index a row.
+    Classes,
+    /// A probability for each class.
+    Soft,
+    /// A few classes of each row with their probabilities.
+    Sparse {
+        /// Entries of each row.
+        entries: usize,
+    },
+}
+
+impl TargetKind {
+    /// Targets of a row that are told by their class: 0 where each class has one.
+    pub(crate) fn entries(self) -> usize {
+        match self {
+            Self::Classes => 1,
+            Self::Soft => 0,
+            Self::Sparse { entries } => entries,
+        }
+    }
+}
+
+/// The target of one row.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum RowTarget<'a> {
+    /// A class index.
+    Class(i32),
+    /// A probability for each class (cols,).
+    Soft(Cow<'a, [f32]>),
+    /// Classes and their probabilities (entries,).
+    Sparse {
+        /// Class indices.
+        indices: &'a [i32],
+        /// Their probabilities.
+        probs: &'a [f32],
+    },
 }
 
 impl<'a> Targets<'a> {
-    /// The class indices.
-    pub(crate) fn classes(&self) -> &'a [i32] {
-        let Targets::Classes(classes) = *self;
-        classes
+    /// The class indices as i32, if that is what they are: a u32 by its bits.
+    pub(crate) fn classes(&self) -> Option<&'a [i32]> {
+        match *self {
+            Targets::Classes(classes) => Some(classes),
+            Targets::ClassesU32(classes) => Some(bytemuck::cast_slice(classes)),
+            _ => None,
+        }
     }
 
-    /// Refuses a wrong number of targets and targets out of range, before any work; gives the rows that count.
-    pub(crate) fn check(&self, shape: &Shape, ignore_index: i32) -> Result<usize> {
-        let classes = self.classes();
-        if classes.len() != shape.rows {
-            return Err(Error::Length { what: "targets", found: classes.len(), needed: shape.rows });
+    /// What they are.
+    pub fn kind(&self) -> TargetKind {
+        match *self {
+            Targets::Classes(_) | Targets::ClassesU32(_) => TargetKind::Classes,
+            Targets::Soft(_) => TargetKind::Soft,
+            Targets::Sparse { entries, .. } => TargetKind::Sparse { entries },
         }
-        let mut counted = 0;
-        for (row, &target) in classes.iter().enumerate() {
-            if target == ignore_index {
-                continue;
+    }
+
+    /// The target of one row.
+    pub fn row(&self, shape: Shape, row: usize) -> RowTarget<'a> {
+        match *self {
+            Targets::Classes(classes) => RowTarget::Class(classes[row]),
+            Targets::ClassesU32(classes) => RowTarget::Class(classes[row] as i32),
+            Targets::Soft(probs) if shape.inner == 1 => {
+                RowTarget::Soft(Cow::Borrowed(&probs[shape.row_start(row)..][..shape.cols]))
             }
-            if usize::try_from(target).map_or(true, |class| class >= shape.cols) {
-                return Err(Error::TargetOutOfRange { row, target: i64::from(target), cols: shape.cols });
+            Targets::Soft(probs) => RowTarget::Soft(Cow::Owned(shape.row_vec(probs, row))),
+            Targets::Sparse { indices, probs, entries } => {
+                let entries = row * entries..(row + 1) * entries;
+                RowTarget::Sparse { indices: &indices[entries.clone()], probs: &probs[entries] }
             }
-            counted += 1;
         }
-        Ok(counted)
+    }
+
+    /// The targets of some rows (with the logits' rows side by side: of whole groups of them).
+    pub(crate) fn part(&self, shape: Shape, rows: std::ops::Range<usize>) -> Self {
+        match *self {
+            Targets::Classes(classes) => Targets::Classes(&classes[rows]),
+            Targets::ClassesU32(classes) => Targets::ClassesU32(&classes[rows]),
+            Targets::Soft(probs) => {
+                let len = shape.with_rows(rows.len()).len();
+                Targets::Soft(&probs[shape.row_start(rows.start)..][..len])
+            }
+            Targets::Sparse { indices, probs, entries } => {
+                let values = rows.start * entries..rows.end * entries;
+                Targets::Sparse { indices: &indices[values.clone()], probs: &probs[values], entries }
+            }
+        }
+    }
+
+    /// Refuses slices of another length than the shape says.
+    pub(crate) fn check_lengths(&self, shape: Shape) -> Result<()> {
+        let length = |what, found, needed| {
+            if found == needed { Ok(()) } else { Err(Error::Length { what, found, needed }) }
+        };
+        match *self {
+            Targets::Classes(classes) => length("targets", classes.len(), shape.rows),
+            Targets::ClassesU32(classes) => length("targets", classes.len(), shape.rows),
+            Targets::Soft(probs) => shape.check_slice("targets", probs),
+            Targets::Sparse { indices, probs, entries } => {
+                check_entries(entries)?;
+                let needed = shape.rows.saturating_mul(entries);
+                length("targets: indices", indices.len(), needed)?;
+                length("targets: probs", probs.len(), needed)
+            }
+        }
+    }
+}
+
+pub(crate) fn check_entries(entries: usize) -> Result<()> {
+    if (1..=MAX_SPARSE_ENTRIES).contains(&entries) {
+        Ok(())
+    } else {
+        Err(Error::option("sparse targets: entries", entries as f64, "in 1..=512"))
+    }
+}
+
+impl RowTarget<'_> {
+    /// Whether it says to leave the row out.
+    pub(crate) fn is_ignored(&self, ignore_index: i32) -> bool {
+        match self {
+            Self::Class(class) => *class == ignore_index,
+            Self::Soft(_) => false,
+            Self::Sparse { indices, .. } => indices.iter().all(|&index| index == ignore_index),
+        }
+    }
+
+    /// Refuses indices out of range and probabilities that are no number. For a row that is not left out; `row` is for
+    /// the message.
+    pub(crate) fn check(&self, row: usize, cols: usize, ignore_index: i32) -> Result<()> {
+        let in_range = |index: i32| usize::try_from(index).is_ok_and(|class| class < cols);
+        let out_of_range = |index: i32| Error::TargetOutOfRange { row, target: i64::from(index), cols };
+        let finite = |probs: &[f32]| match probs.iter().position(|prob| !prob.is_finite()) {
+            Some(at) => Err(Error::InvalidTarget { row, at, value: probs[at] }),
+            None => Ok(()),
+        };
+        match self {
+            Self::Class(class) => {
+                if in_range(*class) {
+                    Ok(())
+                } else {
+                    Err(out_of_range(*class))
+                }
+            }
+            Self::Soft(probs) => finite(probs),
+            Self::Sparse { indices, probs } => {
+                let entries = indices.iter().zip(*probs).enumerate();
+                for (at, (&index, &prob)) in entries.filter(|&(_, (&index, _))| index != ignore_index) {
+                    if !in_range(index) {
+                        return Err(out_of_range(index));
+                    }
+                    if !prob.is_finite() {
+                        return Err(Error::InvalidTarget { row, at, value: prob });
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The class with the largest probability; the lowest of several.
+    pub(crate) fn top_class(&self, ignore_index: i32) -> Option<u32> {
+        let first_largest = |probs: &mut dyn Iterator<Item = (u32, f32)>| {
+            probs.fold(None, |best: Option<(u32, f32)>, (class, prob)| match best {
+                Some((_, largest)) if prob <= largest || prob.is_nan() => best,
+                _ => Some((class, prob)),
+            })
+        };
+        match self {
+            Self::Class(class) => u32::try_from(*class).ok(),
+            Self::Soft(probs) => first_largest(&mut (0..).zip(probs.iter().copied())).map(|best| best.0),
+            Self::Sparse { indices, probs } => {
+                let mut sums = std::collections::BTreeMap::new();
+                for (&index, &prob) in indices.iter().zip(*probs).filter(|&(&index, _)| index != ignore_index)
+                {
+                    *sums.entry(index as u32).or_insert(0.0) += prob;
+                }
+                first_largest(&mut sums.into_iter()).map(|best| best.0)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INF: f32 = f32::INFINITY;
+
+    #[test]
+    fn rows_and_parts() {
+        let shape = Shape::nchw(2, 2, 3);
+        let values: Vec<f32> = (0..12).map(|i| i as f32).collect();
+        let soft = Targets::Soft(&values);
+        assert_eq!(soft.row(shape, 4), RowTarget::Soft(vec![7.0, 10.0].into()));
+        assert_eq!(soft.part(shape, 3..6).row(shape.with_rows(3), 1), soft.row(shape, 4));
+        let sparse = Targets::Sparse { indices: &[0, 1, 1, 0], probs: &[0.1, 0.2, 0.3, 0.4], entries: 2 };
+        assert_eq!(sparse.row(shape, 1), RowTarget::Sparse { indices: &[1, 0], probs: &[0.3, 0.4] });
+        assert_eq!(Targets::ClassesU32(&[4_294_967_196]).row(shape, 0), RowTarget::Class(-100));
+    }
+
+    #[test]
+    fn refusals() {
+        let sparse = |indices, probs| RowTarget::Sparse { indices, probs };
+        assert_eq!(sparse(&[0, -100], &[1.0, 2.0]).check(7, 2, -100), Ok(()));
+        let out_of_range = |target| Err(Error::TargetOutOfRange { row: 7, target, cols: 2 });
+        assert_eq!(sparse(&[0, 2], &[1.0, 2.0]).check(7, 2, -100), out_of_range(2));
+        assert_eq!(RowTarget::Class(-1).check(7, 2, -100), out_of_range(-1));
+        let soft = RowTarget::Soft(vec![0.5, INF].into());
+        assert_eq!(soft.check(7, 2, -100), Err(Error::InvalidTarget { row: 7, at: 1, value: INF }));
+        assert!(sparse(&[-100, -100], &[1.0, 2.0]).is_ignored(-100));
+        assert!(!sparse(&[-100, 0], &[1.0, 2.0]).is_ignored(-100));
+        for entries in [0, 513] {
+            let targets = Targets::Sparse { indices: &[], probs: &[], entries };
+            assert!(matches!(targets.check_lengths(Shape::new(0, 2)), Err(Error::InvalidOption { .. })));
+        }
+    }
+
+    #[test]
+    fn top_classes() {
+        let sparse = |indices, probs| RowTarget::Sparse { indices, probs };
+        assert_eq!(RowTarget::Soft(vec![0.2, 0.4, 0.4].into()).top_class(-100), Some(1));
+        assert_eq!(sparse(&[5, 2, 5], &[0.2, 0.3, 0.2]).top_class(-100), Some(5));
+        assert_eq!(sparse(&[5, 2, -100], &[0.2, 0.3, 0.9]).top_class(-100), Some(2));
+        assert_eq!(sparse(&[-100], &[0.2]).top_class(-100), None);
+        assert_eq!(RowTarget::Class(3).top_class(-100), Some(3));
     }
 }

@@ -1,14 +1,37 @@
-// What every pass stands on: the per-call numbers, and which row a workgroup works on.
+// What every pass stands on: the per-call numbers, and the words in which rows are spoken of.
 
 struct Params {
     rows: u32,         // rows of this dispatch
     cols: u32,         // classes of a row
-    row_stride: u32,   // values from one row to the next
+    row_stride: u32,   // values from one row (one group of rows side by side) to the next
+    inner: u32,        // values from one class to the next; rows side by side
     first_row: u32,    // where the rows of this dispatch begin in the buffers that hold one record a row
     logits_base: u32,  // where they begin in the bound logits, in values
     output_base: u32,  // where they begin in the bound output, in values
-    ignore_index: u32, // the bits of the i32
-    denominator: f32,  // of the reduced loss; 0 for the batch's own weight
+    second_base: u32,  // where they begin in a second array laid out like the logits: soft targets, a teacher, a mask
+
+    second_stride: u32,           // its values from one row to the next
+    entries: u32,                 // targets of a row: 1, or those of a sparse row, or 0 where each class has one
+    ignore_index: u32,            // the bits of the i32
+    exp_scale: f32,               // log2(e) / temperature
+    inverse_temperature: f32,
+    denominator: f32,             // of the loss; 0 for the batch's own weight
+    row_denominator: f32,         // of the z-loss; 0 for the batch's own row weight
+    upstream: f32,                // gradient of what comes behind by the reduced loss
+
+    softcap: f32,
+    inverse_softcap: f32,
+    smoothing: f32,
+    z_loss: f32,
+    focal_gamma: f32,
+    sequence_length: u32,         // rows of a sequence
+    shift: u32,                   // rows from a row to the one whose target it has
+    score_from: u32,              // positions in the sequence that are scored
+
+    score_to: u32,
+    score_scale: f32,             // of a masked softmax
+    mask_rows: u32,               // rows after which its mask begins anew
+    unused: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -19,6 +42,19 @@ const INFINITY: u32 = 0x7f800000u;
 const NEG_INFINITY: u32 = 0xff800000u;
 const MAGNITUDE: u32 = 0x7fffffffu;
 
+fn is_finite(bits: u32) -> bool {
+    return (bits & MAGNITUDE) < INFINITY;
+}
+
+fn is_nan(bits: u32) -> bool {
+    return (bits & MAGNITUDE) > INFINITY;
+}
+
+// A weight is finite and at least 0.
+fn is_weight(bits: u32) -> bool {
+    return bits < INFINITY || bits == 0x80000000u;
+}
+
 // Row flags; the Rust side's `Flags` has the same bits.
 const NAN_LOGIT: u32 = 1u;
 const INFINITE_LOGIT: u32 = 2u;
@@ -27,6 +63,8 @@ const TARGET_OUT_OF_RANGE: u32 = 8u;
 const INFINITE_LOSS: u32 = 16u;
 const NAN_LOSS: u32 = 32u;
 const NO_ROW_COUNTS: u32 = 64u;
+const INVALID_WEIGHT: u32 = 128u;
+const INVALID_TARGET: u32 = 256u;
 const IGNORED: u32 = 0x80000000u; // between passes only
 
 const NO_CLASS: u32 = 0xffffffffu;

@@ -1,42 +1,116 @@
-// What a loss says of a row, from its stats: {loss, lse, argmax, flags}, as bits.
+// What a loss says of a row, from its stats and its target: {loss, lse, argmax, flags}, as bits. The loss is the row's
+// weight times the target's part; the z-loss follows from weight and lse.
+//
+// With ℓ_j = −ln p_j = ln z + (m − s_j) / T, every target's part is
+//
+//     gathered + share · Σ ω_j ℓ_j,     Σ ω_j ℓ_j = mass · ln z + 2·distance / T
+//
+// and the target prelude supplies what is gathered and the share of what was swept.
+
+override LOG_PROBS: bool = false; // the input is log-probabilities: ℓ_j = −x_j
 
 @group(0) @binding(4) var<storage, read> row_inputs: array<vec4<u32>>;
 @group(0) @binding(5) var<storage, read_write> row_results: array<vec4<u32>>;
 
-struct RowResult {
-    loss: u32,
-    lse: u32,
-    argmax: u32,
+// What is gathered of a row's target.
+struct TargetPart {
+    loss: f32,
+    mass: f32,      // Σ of its weights: what p is multiplied by in the gradient
+    infinite: bool, // a class with mass is impossible
     flags: u32,
 }
 
-fn store_row_result(row: u32, result: RowResult) {
-    row_results[row] = vec4(result.loss, result.lse, result.argmax, result.flags);
-}
-
-fn skipped_row_result(input: RowInput) -> RowResult {
-    if (input.flags & TARGET_OUT_OF_RANGE) != 0u {
-        return RowResult(NAN, NAN, NO_CLASS, TARGET_OUT_OF_RANGE | NAN_LOSS);
+fn load_row_input(seat: Seat) -> RowInput {
+    if !seat.taken {
+        return RowInput(NO_CLASS, 0.0, 0u, IGNORED);
     }
-    return RowResult(0u, 0u, NO_CLASS, 0u);
+    return unpack_row_input(row_inputs[INPUT_HEAD + params.first_row + seat.row]);
 }
 
-fn row_result(stats: RowStats, span: RowSpan, input: RowInput) -> RowResult {
-    let loss = loss_bits(stats, span, input);
-    var flags = stats_flags(stats);
+// ln z, by which ℓ_j = ln z + (m − s_j) / T.
+fn ln_z(stats: RowStats) -> f32 {
+    if LOG_PROBS {
+        return -stats.base;
+    }
+    return ln_sum_exp(stats);
+}
+
+// A weight times −ln p of a score. Never lse − s, which loses everything when logits share an offset of 1e6, never the
+// logarithm of p, which is infinite once p underflows. Halves do not overflow, and a small weight comes first.
+fn surprise(stats: RowStats, bits: u32, weight: f32) -> f32 {
+    let s = bitcast<f32>(bits);
+    if LOG_PROBS {
+        return -s * weight;
+    }
+    let below = 0.5 * stats.base - 0.5 * capped_one(s);
+    return weight * ln_z(stats) + below * (2.0 * params.inverse_temperature * weight);
+}
+
+// A share of Σ ω_j ℓ_j, of what was swept.
+fn swept_loss(stats: RowStats, share: f32) -> f32 {
+    let mass = share * stats.mass;
+    let away = stats.distance * (2.0 * params.inverse_temperature * share);
+    return select(mass * ln_z(stats), 0.0, mass == 0.0) + away;
+}
+
+fn store_row_result(seat: Seat, loss: u32, lse: u32, position: u32, flags: u32) {
+    var all = flags;
     if loss == INFINITY {
-        flags |= INFINITE_LOSS;
+        all |= INFINITE_LOSS;
     }
-    if (loss & MAGNITUDE) > INFINITY {
-        flags |= NAN_LOSS;
+    if is_nan(loss) {
+        all |= NAN_LOSS;
     }
-    return RowResult(loss, logsumexp_bits(stats), stats.position, flags);
+    row_results[params.first_row + seat.row] = vec4(loss, lse, position, all);
 }
 
-fn loss_bits(stats: RowStats, span: RowSpan, input: RowInput) -> u32 {
-    let flags = stats_flags(stats);
-    if flags == 0u {
-        return target_loss_bits(stats, span, input);
+// A row that is not read: nothing if it is left out, NaN if its target or its weight is none.
+fn store_skipped_row(seat: Seat, input: RowInput) {
+    if input.flags == IGNORED {
+        store_row_result(seat, 0u, 0u, NO_CLASS, 0u);
+    } else {
+        store_row_result(seat, NAN, NAN, NO_CLASS, input.flags);
     }
-    return special_bits(flags, 0u);
+}
+
+// The sum of exponentials with the target's own, which was left out of it.
+fn completed(stats: RowStats, span: RowSpan, reads: bool) -> RowStats {
+    var all = stats;
+    if EXCLUDE_TARGET && reads {
+        let bits = score(span, excluded_col(span));
+        all.sum_exp += select(scaled_exp(capped_one(bitcast<f32>(bits)), stats.base), 0.0, bits == NEG_INFINITY);
+    }
+    return all;
+}
+
+// What is out of the ordinary in a row.
+fn row_flags(stats: RowStats, part: TargetPart) -> u32 {
+    var flags = stats_flags(stats) | part.flags;
+    if TARGET_SUMS {
+        flags |= select(0u, INVALID_TARGET, (stats.marks & TARGET_NOT_FINITE) != 0u);
+        flags |= select(0u, INVALID_WEIGHT, (stats.marks & BAD_WEIGHT) != 0u);
+    }
+    return flags;
+}
+
+fn store_read_row(seat: Seat, stats: RowStats, input: RowInput, part: TargetPart) {
+    let flags = row_flags(stats, part);
+    let lse = logsumexp_bits(stats);
+    if flags != 0u {
+        store_row_result(seat, special_bits(flags, 0u), lse, stats.position, flags);
+        return;
+    }
+    let share = swept_share();
+    let swept_infinite = share > 0.0 && (stats.marks & MASS_AT_NEG_INFINITY) != 0u;
+    var loss = part.loss;
+    if TARGET_SUMS && share > 0.0 {
+        loss += swept_loss(stats, share);
+    }
+    var bits = bitcast<u32>(input.weight * loss);
+    if part.infinite || swept_infinite {
+        bits = INFINITY;
+    }
+    // Only the flag tells of a z-loss beyond f32; the sum of the two is made where rows are reduced.
+    let whole = with_z_loss(bits, z_loss_of(input, lse));
+    store_row_result(seat, bits, lse, stats.position, select(0u, INFINITE_LOSS, whole == INFINITY));
 }

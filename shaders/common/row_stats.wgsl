@@ -1,36 +1,53 @@
-// What one read of a row tells: its maximum and the sum of exponentials relative to it, as a monoid (identity, combine)
-// that invocations fold step by step and the workgroup folds as a tree.
+// What one read of a row tells: its maximum, the sum of exponentials relative to it, and sums over its target, as a
+// monoid (identity, combine) that invocations fold step by step and the lanes of a row fold as a tree.
 //
-// exp(x − max) never overflows, and it is computed as exp2 with the factor applied behind the subtraction: scaling
-// x itself would lose everything when logits share an offset of 1e6.
+// exp((s − max) / T) never overflows, and it is computed as exp2 with the factor applied behind the subtraction: scaling
+// s itself would lose everything when logits share an offset of 1e6.
 //
-// While the maximum is not known yet, the sum is relative to a base that follows it in leaps of more than SLACK. In a row
+// While the maximum is not known yet, sums are relative to a base that follows it in leaps of more than SLACK. In a row
 // that rises gently a sum that followed at once would be rescaled at every step, and the errors of an adapter's exp2
 // would add up; behind a leap, what was summed before weighs less than half.
 
 override MASKED_ROW_ZERO: bool = false; // a row of nothing but −∞ gives zeros; else NaN
+override TARGET_SUMS: bool = false;     // sum over the target's weights ω too: smoothing, soft targets
+override EXCLUDE_TARGET: bool = false;  // leave the target's class out of the sum of exponentials, for focal loss
 
 const LOG2_E: f32 = 1.4426950408889634;
-const SLACK: f32 = 1.0;
+const SLACK: f32 = LOG2_E; // in units of exp2's argument: a factor of e
+
+// Marks of a row whose target's weights make it special.
+const MASS_AT_NEG_INFINITY: u32 = 1u;
+const TARGET_NOT_FINITE: u32 = 2u;
+const BAD_WEIGHT: u32 = 4u;
+
+// What a target's weight is, as bits, where the class's weight is negative, NaN or infinite.
+const BAD_WEIGHT_BITS: u32 = 0xffc00000u;
 
 struct RowStats {
-    key: i32,      // order key of the maximum
+    key: i32,      // order key of the maximum of the scores before the cap
     base: f32,     // at least the maximum − SLACK
-    sum_exp: f32,  // Σ exp(x − base)
+    sum_exp: f32,  // Σ exp((s − base) / T)
     position: u32, // where the maximum is, if TRACK_ARGMAX: a column, or the first column of a step that has it
+    mass: f32,     // Σ ω
+    distance: f32, // Σ ω·(base − s) / 2 over scores above −∞; halves do not overflow where base and s are ±3.4e38
+    marks: u32,
 }
 
-// exp(x − base). Below 2^−150 every f32 is 0; the bound keeps −∞ out of exp2.
-fn scaled_exps(x: vec4<f32>, base: f32) -> vec4<f32> {
-    return exp2(max((x - vec4(base)) * LOG2_E, vec4(-150.0)));
+// exp((s − base) / T). Below 2^−150 every f32 is 0; the bound keeps −∞ out of exp2.
+fn scaled_exps(s: vec4<f32>, base: f32) -> vec4<f32> {
+    return exp2(max((s - vec4(base)) * params.exp_scale, vec4(-150.0)));
 }
 
-fn scaled_exp(x: f32, base: f32) -> f32 {
-    return exp2(max((x - base) * LOG2_E, -150.0));
+fn scaled_exp(s: f32, base: f32) -> f32 {
+    return exp2(max((s - base) * params.exp_scale, -150.0));
+}
+
+fn maximum_of(key: i32) -> f32 {
+    return capped_one(row_max(key));
 }
 
 fn identity() -> RowStats {
-    return RowStats(KEY_NONE, row_max(KEY_NONE), 0.0, NO_CLASS);
+    return RowStats(KEY_NONE, row_max(KEY_NONE), 0.0, NO_CLASS, 0.0, 0.0, 0u);
 }
 
 // The sum relative to another base. An adapter's exp2(0) need not be 1.
@@ -38,30 +55,53 @@ fn rescaled(stats: RowStats, base: f32) -> f32 {
     return stats.sum_exp * select(scaled_exp(stats.base, base), 1.0, stats.base == base);
 }
 
+// The distance from another base. No mass is no distance, however far the base.
+fn moved(stats: RowStats, base: f32) -> f32 {
+    return stats.distance + select(stats.mass * (0.5 * base - 0.5 * stats.base), 0.0, stats.mass == 0.0);
+}
+
 fn combine(a: RowStats, b: RowStats) -> RowStats {
     let key = max(a.key, b.key);
     let base = max(a.base, b.base);
     let higher = select(b.position, a.position, a.key > b.key);
     let position = select(higher, min(a.position, b.position), a.key == b.key);
-    return RowStats(key, base, rescaled(a, base) + rescaled(b, base), position);
+    var both = RowStats(key, base, rescaled(a, base) + rescaled(b, base), position, 0.0, 0.0, 0u);
+    if TARGET_SUMS {
+        both.mass = a.mass + b.mass;
+        both.distance = moved(a, base) + moved(b, base);
+        both.marks = a.marks | b.marks;
+    }
+    return both;
 }
 
-var<workgroup> lane_stats: array<RowStats, LANES>;
+var<workgroup> lane_stats: array<RowStats, INVOCATIONS>;
 
-// The whole row's stats, for every invocation, the sum relative to the row's maximum. To be called in uniform control
-// flow, once.
-fn row_stats(span: RowSpan, lane: u32) -> RowStats {
-    lane_stats[lane] = sweep_stats(span, lane);
-    workgroupBarrier();
-    for (var half = LANES / 2u; half > 0u; half /= 2u) {
-        if lane < half {
-            lane_stats[lane] = combine(lane_stats[lane], lane_stats[lane + half]);
-        }
-        workgroupBarrier();
+// The whole row's stats, for each of its lanes, sums relative to the row's maximum. To be called in uniform control
+// flow, once; the row is read only if asked for.
+fn row_stats(span: RowSpan, seat: Seat, reads: bool) -> RowStats {
+    var stats = identity();
+    if reads {
+        stats = sweep_stats(span, seat.lane);
     }
-    let stats = lane_stats[0];
-    let maximum = row_max(stats.key);
-    return RowStats(stats.key, maximum, rescaled(stats, maximum), stats.position);
+    if LANES > 1u {
+        let at = seat.first + seat.lane;
+        lane_stats[at] = stats;
+        workgroupBarrier();
+        for (var half = LANES / 2u; half > 0u; half /= 2u) {
+            if seat.lane < half {
+                lane_stats[at] = combine(lane_stats[at], lane_stats[at + half]);
+            }
+            workgroupBarrier();
+        }
+        stats = lane_stats[seat.first];
+    }
+    let maximum = maximum_of(stats.key);
+    stats.sum_exp = rescaled(stats, maximum);
+    if TARGET_SUMS {
+        stats.distance = moved(stats, maximum);
+    }
+    stats.base = maximum;
+    return stats;
 }
 
 // What a row's maximum says about it.
@@ -77,17 +117,17 @@ fn special_bits(flags: u32, zero: u32) -> u32 {
     return select(NAN, zero, flags == MASKED_ROW && MASKED_ROW_ZERO);
 }
 
-// ln Σ exp(x − row_max). A sum of exactly 1 (one class, or one far above the rest) gives exactly 0.
+// ln Σ exp((s − max) / T). A sum of exactly 1 (one class, or one far above the rest) gives exactly 0.
 fn ln_sum_exp(stats: RowStats) -> f32 {
     return select(log(stats.sum_exp), 0.0, stats.sum_exp == 1.0);
 }
 
-// lse = row_max + ln Σ exp(x − row_max), as bits; as torch.logsumexp where a logit is special.
+// lse = max / T + ln Σ exp((s − max) / T), as bits; as torch.logsumexp where a logit is special.
 fn logsumexp_bits(stats: RowStats) -> u32 {
     switch stats_flags(stats) {
         case NAN_LOGIT: { return NAN; }
         case INFINITE_LOGIT: { return INFINITY; }
         case MASKED_ROW: { return NEG_INFINITY; }
-        default: { return bitcast<u32>(row_max(stats.key) + ln_sum_exp(stats)); }
+        default: { return bitcast<u32>(stats.base * params.inverse_temperature + ln_sum_exp(stats)); }
     }
 }

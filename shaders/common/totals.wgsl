@@ -7,30 +7,31 @@ const BLOCK_ROWS: u32 = 1024u;
 const REDUCE_LANES: u32 = 256u;
 
 struct Totals {
-    sum: f32,           // Σ loss of the rows where it is finite
+    sum: f32,           // Σ loss of the rows where it is finite, without z-loss
+    z_loss: f32,        // Σ z-loss of the rows where it is finite
     weight: f32,        // Σ weight of the rows that count
+    row_weight: f32,    // Σ row weight of the rows that count
     counted: u32,       // rows that count
     flags: u32,         // of all rows
     first_bad_row: u32, // the lowest row with a target out of range
+    unused: u32,
 }
 
 fn no_rows() -> Totals {
-    return Totals(0.0, 0.0, 0u, 0u, NO_CLASS);
+    return Totals(0.0, 0.0, 0.0, 0.0, 0u, 0u, NO_CLASS, 0u);
 }
 
 fn add(a: Totals, b: Totals) -> Totals {
     return Totals(
         a.sum + b.sum,
+        a.z_loss + b.z_loss,
         a.weight + b.weight,
+        a.row_weight + b.row_weight,
         a.counted + b.counted,
         a.flags | b.flags,
         min(a.first_bad_row, b.first_bad_row),
+        0u,
     );
-}
-
-// What the reduced loss, and with it every gradient, is divided by.
-fn denominator_of(totals: Totals) -> f32 {
-    return select(params.denominator, totals.weight, params.denominator == 0.0);
 }
 
 var<workgroup> lane_totals: array<Totals, REDUCE_LANES>;

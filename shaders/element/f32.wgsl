@@ -1,17 +1,16 @@
-// f32 logits: how values are loaded and stored. Bits in, bits out.
+// f32 logits: a word is a value.
 
-@group(0) @binding(1) var<storage, read> logits: array<u32>;
-@group(0) @binding(2) var<storage, read> logit_quads: array<vec4<u32>>; // the same buffer, four values a load
-@group(0) @binding(3) var<storage, read_write> output: array<u32>;
+const LOGITS_PER_WORD: u32 = 1u;
+alias Quad = vec4<u32>; // the words of four values
 
-fn load_logit(index: u32) -> u32 {
-    return logits[index];
+fn widened(word: u32, at: u32) -> u32 {
+    return word;
 }
 
-fn load_quad(quad: u32) -> vec4<u32> {
-    return logit_quads[quad];
+fn widened_quad(words: Quad) -> vec4<u32> {
+    return words;
 }
 
-fn store_output(index: u32, bits: u32) {
-    output[index] = bits;
+fn narrowed(bits: u32) -> u32 {
+    return bits;
 }

@@ -1,14 +1,64 @@
-// Class-index targets: one class of the row has all the target's mass.
+// Class-index targets: one class of the row has the target's mass, what smoothing spreads aside.
+//
+//     loss = (1 − ε)·w_y·F·ℓ_y + ε/C · Σ w_j ℓ_j,     F = (1 − p_y)^γ
 
-// loss = ln Σ exp(x − row_max) + (row_max − x_y). Never lse − x_y, which loses everything when logits share an offset
-// of 1e6, never −ln p_y, which is infinite once p_y underflows.
-fn target_loss_bits(stats: RowStats, span: RowSpan, input: RowInput) -> u32 {
-    let bits = load_logit(span.start + input.class_index);
-    let loss = ln_sum_exp(stats) + (row_max(stats.key) - bitcast<f32>(bits));
-    return select(bitcast<u32>(loss), INFINITY, bits == NEG_INFINITY);
+override FOCAL: bool = false;
+
+// What is summed over the row, for smoothing: the classes' weights.
+fn target_weights(span: RowSpan, col: u32) -> vec4<u32> {
+    return swept_class_weights(col);
 }
 
-// The gradient's own part at a target: h where k = y.
-fn target_gradient(col: u32, input: RowInput, h: f32) -> f32 {
-    return select(0.0, h, col == input.class_index);
+fn target_weight(span: RowSpan, col: u32) -> u32 {
+    return swept_class_weight(col);
+}
+
+fn swept_share() -> f32 {
+    return params.smoothing / f32(params.cols);
+}
+
+// Focal loss needs 1 − p_y where p_y is almost 1: the sum of the other classes' exponentials is made without it.
+fn excluded_col(span: RowSpan) -> u32 {
+    return unpack_row_input(row_inputs[INPUT_HEAD + params.first_row + span.row]).class_index;
+}
+
+// ln(1 + x) for x in 0..=1, to the last digits of x: below 1/4 as 2·artanh(x / (2 + x)).
+fn ln_1_plus(x: f32) -> f32 {
+    let t = x / (2.0 + x);
+    let square = t * t;
+    let series = 2.0 * t * (1.0 + square * (1.0 / 3.0 + square * (0.2 + square * (1.0 / 7.0 + square / 9.0))));
+    return select(log(1.0 + x), series, x < 0.25);
+}
+
+fn target_part(stats: RowStats, others: f32, span: RowSpan, input: RowInput) -> TargetPart {
+    let weight = (1.0 - params.smoothing) * class_weight(input.class_index);
+    let bits = score(span, input.class_index);
+    if weight == 0.0 {
+        return TargetPart(0.0, 0.0, false, 0u);
+    }
+    if bits == NEG_INFINITY {
+        return TargetPart(0.0, weight, true, 0u);
+    }
+    if !FOCAL {
+        return TargetPart(surprise(stats, bits, weight), weight, false, 0u);
+    }
+    // F·ℓ_y, whose gradient is φ·(p − y) with φ = F·(1 + γ·p_y·ℓ_y / (1 − p_y)). `others` is Σ exp without the class's own.
+    if others == 0.0 {
+        return TargetPart(0.0, 0.0, false, 0u);
+    }
+    let exp_own = scaled_exp(capped_one(bitcast<f32>(bits)), stats.base);
+    // Of the two logarithms the one that is near 0 is taken from the small ratio.
+    var minus_ln_p = surprise(stats, bits, 1.0);
+    var ln_rest = log(others / stats.sum_exp);
+    if others < exp_own {
+        minus_ln_p = ln_1_plus(others / exp_own);
+    } else {
+        ln_rest = -ln_1_plus(exp_own / others);
+    }
+    let factor = exp2(max(params.focal_gamma * ln_rest * LOG2_E, -150.0));
+    var slope = factor;
+    if exp_own > 0.0 { // else ℓ_y may be infinite, and φ is F
+        slope += factor * params.focal_gamma * (exp_own * (minus_ln_p / others));
+    }
+    return TargetPart(weight * factor * minus_ln_p, weight * slope, false, 0u);
 }

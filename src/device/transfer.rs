@@ -55,7 +55,7 @@ impl Transfer {
         })
     }
 
-    /// Copies bytes (a multiple of 4) into a buffer at an offset (a multiple of 4).
+    /// Copies bytes into a buffer at an offset (a multiple of 4). The last word is filled up with zeros.
     pub(crate) async fn upload(
         &self,
         bytes: &[u8],
@@ -63,6 +63,17 @@ impl Transfer {
         offset: u64,
         wait: Wait,
     ) -> Result<()> {
+        let (words, rest) = bytes.split_at(bytes.len() / 4 * 4);
+        self.upload_words(words, to, offset, wait).await?;
+        if rest.is_empty() {
+            return Ok(());
+        }
+        let mut last = [0; 4];
+        last[..rest.len()].copy_from_slice(rest);
+        self.upload_words(&last, to, offset + words.len() as u64, wait).await
+    }
+
+    async fn upload_words(&self, bytes: &[u8], to: &wgpu::Buffer, offset: u64, wait: Wait) -> Result<()> {
         let mut at = offset;
         for part in bytes.chunks(self.chunk as usize) {
             let len = part.len() as u64;
@@ -79,8 +90,25 @@ impl Transfer {
         Ok(())
     }
 
-    /// Copies a buffer's bytes from an offset (both multiples of 4) into a host slice.
+    /// Copies a buffer's bytes from an offset (a multiple of 4) into a host slice.
     pub(crate) async fn download(
+        &self,
+        from: &wgpu::Buffer,
+        offset: u64,
+        bytes: &mut [u8],
+        wait: Wait,
+    ) -> Result<()> {
+        let (words, rest) = bytes.split_at_mut(bytes.len() / 4 * 4);
+        self.download_words(from, offset, words, wait).await?;
+        if !rest.is_empty() {
+            let mut last = [0; 4];
+            self.download_words(from, offset + words.len() as u64, &mut last, wait).await?;
+            rest.copy_from_slice(&last[..rest.len()]);
+        }
+        Ok(())
+    }
+
+    async fn download_words(
         &self,
         from: &wgpu::Buffer,
         offset: u64,

@@ -1,17 +1,19 @@
 //! Batches larger than a buffer, or than memory: where they come from, and what is said of them.
 //!
 //! A [`Source`] gives the logits window by window; [`evaluate`] takes them through the device and says all of them in
-//! one [`Report`]. Targets are one number a row and are held whole.
+//! one [`Report`]. Targets are a few numbers a row and are held whole; soft targets, as many as there are logits, may
+//! come from a source of their own: see [`EvaluateInputs`].
 //!
 //! ```no_run
 //! use xent::eval::{SliceSource, evaluate};
-//! use xent::{Context, CrossEntropy, Shape};
+//! use xent::{Context, CrossEntropy, Shape, Targets};
 //!
 //! let gpu = Context::new_blocking()?;
 //! let op = CrossEntropy::<f32>::new(&gpu.device, &Default::default())?;
 //! let logits = [2.0, 1.0, 0.5, 0.1, 3.0, 0.2];
 //! let mut source = SliceSource::new(&logits, Shape::new(2, 3))?;
-//! let report = evaluate(&gpu, &op, &mut source, &[0, 1], &Default::default(), |_| Ok(()))?;
+//! let targets = Targets::Classes(&[0, 1]);
+//! let report = evaluate(&gpu, &op, &mut source, targets, &Default::default(), |_| Ok(()))?;
 //! assert_eq!(report.accuracy(), Some(1.0));
 //! # Ok::<(), xent::Error>(())
 //! ```
@@ -19,6 +21,7 @@
 #[cfg(feature = "cli")]
 mod cpu;
 mod evaluate;
+mod inputs;
 #[cfg(feature = "npy")]
 pub mod npy;
 mod report;
@@ -29,6 +32,7 @@ mod synthetic;
 #[cfg(feature = "cli")]
 pub use cpu::evaluate_on_cpu;
 pub use evaluate::{EvaluateOptions, Evaluated, evaluate};
+pub use inputs::EvaluateInputs;
 pub use report::Report;
 pub use source::{SliceSource, Source};
 #[cfg(feature = "cli")]

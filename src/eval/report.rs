@@ -10,9 +10,10 @@ use crate::op::{Loss, Verification};
 pub struct Report {
     /// The loss: reduced and summed, the rows that count, the flags.
     pub loss: Loss,
+    pub(super) mean: f64,
     /// Classes of each row.
     pub cols: usize,
-    /// Rows that count whose most probable class is their target.
+    /// Rows that count whose most probable class is their target (of soft and sparse ones: their largest).
     pub correct: usize,
     /// Rows compared with the reference, if any were to be.
     pub verification: Option<Verification>,
@@ -25,9 +26,10 @@ pub struct Report {
 }
 
 impl Report {
-    /// Σ loss / rows that count, in nats, whatever the reduction. NaN where none counts.
+    /// The mean loss in nats, as [`Reduction::Mean`](crate::Reduction::Mean) gives it, whatever the reduction: by weight
+    /// where there are weights, z-loss included. NaN where no row counts.
     pub fn mean(&self) -> f64 {
-        self.loss.sum / self.loss.counted as f64
+        self.mean
     }
 
     /// [`mean`](Self::mean) in bits.
@@ -35,7 +37,8 @@ impl Report {
         self.mean() / std::f64::consts::LN_2
     }
 
-    /// e to the [`mean`](Self::mean): the number of equally likely classes that is as hard to guess from.
+    /// e to the [`mean`](Self::mean): the number of equally likely classes that is as hard to guess from. That it is only
+    /// of a plain loss: smoothing, z-loss, focal loss, class weights and soft targets make it another number.
     pub fn perplexity(&self) -> f64 {
         self.mean().exp()
     }

@@ -6,17 +6,30 @@ use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::shape::Shape;
 
-/// Logits (rows, cols) that come window by window.
+/// Logits (rows, cols) that come window by window; or soft targets, which lie like them.
 pub trait Source<E: Element> {
     /// The shape of all of them.
     fn shape(&self) -> Shape;
 
-    /// The logits (rows, cols) of a range of rows, laid out by [`shape`](Self::shape); they stay until the next call.
-    /// Ranges are asked for in order, each row once.
+    /// The values (rows, cols) of a range of rows, laid out by [`shape`](Self::shape); they stay until the next call.
+    /// Ranges are asked for in order, each row once; where rows lie side by side, in whole groups.
     ///
     /// # Errors
     /// Whatever keeps them from coming, most often an [`Error::File`](crate::Error::File).
     fn read_rows(&mut self, rows: Range<usize>) -> Result<&[E]>;
+}
+
+/// Where the values of a range of rows lie among those of a checked shape.
+pub(super) fn values_of(shape: Shape, rows: Range<usize>) -> Result<Range<usize>> {
+    if rows.end > shape.rows {
+        return Err(Error::RowsExceedBound { rows: rows.end, bound: shape.rows });
+    }
+    let inner = shape.inner;
+    if let Some(&rows) = [rows.start, rows.len()].iter().find(|rows| !rows.is_multiple_of(inner)) {
+        return Err(Error::Layout { rows, inner });
+    }
+    let start = shape.row_start(rows.start);
+    Ok(start..start + shape.with_rows(rows.len()).len())
 }
 
 /// Logits that are in memory: windows are parts of the slice, nothing is copied.
@@ -43,10 +56,28 @@ impl<E: Element> Source<E> for SliceSource<'_, E> {
     }
 
     fn read_rows(&mut self, rows: Range<usize>) -> Result<&[E]> {
-        if rows.end > self.shape.rows {
-            return Err(Error::RowsExceedBound { rows: rows.end, bound: self.shape.rows });
+        Ok(&self.logits[values_of(self.shape, rows)?])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_are_parts_of_the_slice() {
+        let values: Vec<f32> = (0..14).map(|value| value as f32).collect();
+        let padded = Shape::nchw(2, 2, 3).row_stride(8);
+        let mut source = SliceSource::new(&values, padded).unwrap();
+        assert_eq!(source.read_rows(0..3), Ok(&values[0..6]));
+        assert_eq!(source.read_rows(3..6), Ok(&values[8..14]));
+        assert_eq!(source.read_rows(3..3), Ok(&values[..0]));
+        for (rows, refused) in [
+            (3..9, Error::RowsExceedBound { rows: 9, bound: 6 }),
+            (1..4, Error::Layout { rows: 1, inner: 3 }),
+            (3..5, Error::Layout { rows: 2, inner: 3 }),
+        ] {
+            assert_eq!(source.read_rows(rows), Err(refused));
         }
-        let len = self.shape.with_rows(rows.len()).len();
-        Ok(&self.logits[self.shape.row_start(rows.start)..][..len])
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::device::scoped;
 use crate::error::Result;
 use crate::kernel::Params;
-use crate::kernel::passes::{Access, Pass};
+use crate::kernel::passes::{Access, Pass, Variant};
 
 /// A part of a buffer, kept: what a caller's `wgpu::BufferBinding` says, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,12 +34,11 @@ impl Binding {
 #[derive(Debug)]
 pub(crate) struct Kernels {
     pub device: wgpu::Device,
-    element: &'static str,
     made: Mutex<HashMap<Key, Arc<Kernel>>>,
 }
 
-/// What a pipeline is made from: the pass and its override constants.
-type Key = (&'static str, Vec<(&'static str, u32)>);
+/// What a pipeline is made from: the pass, its variant and its override constants.
+type Key = (&'static str, Variant, Vec<(&'static str, u32)>);
 
 #[derive(Debug)]
 struct Kernel {
@@ -64,37 +63,36 @@ impl Dispatch {
 }
 
 impl Kernels {
-    pub fn new(device: &wgpu::Device, element: &'static str) -> Self {
-        Self { device: device.clone(), element, made: Mutex::default() }
+    pub fn new(device: &wgpu::Device) -> Self {
+        Self { device: device.clone(), made: Mutex::default() }
     }
 
-    /// A dispatch of a pass: its override constants, its numbers, its bindings in the order of the pass's table. What is
-    /// off, or empty, is bound all the same: WebGPU demands it.
+    /// A dispatch of a pass. Of the constants those are taken that the pass has; bindings are told by their numbers. What
+    /// is off, or empty, is bound all the same: WebGPU demands it.
     pub fn dispatch(
         &self,
         pass: &'static Pass,
+        variant: Variant,
         constants: &[(&'static str, u32)],
         params: &Params,
-        bindings: &[Option<&Binding>],
+        bindings: &[(u32, Option<&Binding>)],
         grid: [u32; 2],
     ) -> Result<Dispatch> {
-        debug_assert_eq!(bindings.len(), pass.bindings.len(), "{}", pass.name);
-        debug_assert!(constants.iter().all(|(name, _)| pass.overrides.contains(name)), "{}", pass.name);
-        let kernel = self.kernel(pass, constants)?;
+        let kernel = self.kernel(pass, variant, constants)?;
         let label = pass.label();
         let bind_group =
             scoped(&self.device, &label, || {
                 let uniform = self.uniform(params, &label);
                 // Each placeholder is a buffer of its own: two views of one must not both be written.
-                let bindings = bindings.iter().map(|&bound| match bound {
-                    Some(bound) if bound.size > 0 => bound.clone(),
-                    _ => self.placeholder(),
+                let storage = pass.bindings(variant).into_iter().map(|(number, _)| {
+                    let bound = bindings.iter().find_map(|&(at, bound)| bound.filter(|_| at == number));
+                    let bound = bound.filter(|bound| bound.size > 0);
+                    (number, bound.cloned().unwrap_or_else(|| self.placeholder()))
                 });
-                let bindings: Vec<Binding> = bindings.collect();
-                let storage = pass.bindings.iter().zip(&bindings);
+                let storage: Vec<(u32, Binding)> = storage.collect();
                 let mut entries =
                     vec![wgpu::BindGroupEntry { binding: 0, resource: uniform.as_entire_binding() }];
-                entries.extend(storage.map(|(&(binding, _), bound)| wgpu::BindGroupEntry {
+                entries.extend(storage.iter().map(|&(binding, ref bound)| wgpu::BindGroupEntry {
                     binding,
                     resource: bound.resource(),
                 }));
@@ -133,18 +131,35 @@ impl Kernels {
         buffer
     }
 
-    fn kernel(&self, pass: &'static Pass, constants: &[(&'static str, u32)]) -> Result<Arc<Kernel>> {
+    fn kernel(
+        &self,
+        pass: &'static Pass,
+        variant: Variant,
+        constants: &[(&'static str, u32)],
+    ) -> Result<Arc<Kernel>> {
+        let known = pass.overrides(variant);
+        let constants: Vec<_> = constants.iter().filter(|(name, _)| known.contains(name)).copied().collect();
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (pass.name, constants.to_vec());
+        let key = (pass.name, variant, constants);
         if let Some(kernel) = made.get(&key) {
             return Ok(kernel.clone());
         }
-        let kernel = Arc::new(self.make(pass, constants)?);
+        let kernel = Arc::new(self.make(pass, variant, &key.2)?);
         made.insert(key, kernel.clone());
         Ok(kernel)
     }
 
-    fn make(&self, pass: &'static Pass, constants: &[(&'static str, u32)]) -> Result<Kernel> {
+    /// Pipelines made so far.
+    pub fn made(&self) -> usize {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    fn make(
+        &self,
+        pass: &'static Pass,
+        variant: Variant,
+        constants: &[(&'static str, u32)],
+    ) -> Result<Kernel> {
         let label = pass.label();
         let label = label.as_str();
         let constants: Vec<(&str, f64)> =
@@ -152,10 +167,10 @@ impl Kernels {
         scoped(&self.device, label, || {
             let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
                 label: Some(label),
-                source: wgpu::ShaderSource::Wgsl(pass.source(self.element).into()),
+                source: wgpu::ShaderSource::Wgsl(pass.source(variant).into()),
             });
             let uniform = layout_entry(0, wgpu::BufferBindingType::Uniform);
-            let storage = pass.bindings.iter().map(|&(binding, access)| {
+            let storage = pass.bindings(variant).into_iter().map(|(binding, access)| {
                 layout_entry(binding, wgpu::BufferBindingType::Storage { read_only: access == Access::Read })
             });
             let layout = self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {

@@ -12,4 +12,4 @@ mod plan_tests;
 pub(crate) use dispatch::{Binding, Dispatch, Kernels};
 pub(crate) use params::Params;
 pub use plan::Tuning;
-pub(crate) use plan::{Place, Plan, ROW_SCRATCH_BYTES, Window, check_row_scratch};
+pub(crate) use plan::{INPUT_HEAD, Place, Plan, ROW_SCRATCH_BYTES, Window, Work, check_row_scratch};

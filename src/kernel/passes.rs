@@ -1,4 +1,6 @@
-//! The passes: which files of `shaders/` make a module, and what each binding is. One table, no GPU needed to check it.
+//! The passes: which files of `shaders/` make a module. Each file is here once, with the bindings and the override
+//! constants that it declares; a pass is a list of files, some of which depend on the element type, on where the output
+//! goes, or on the kind of target. No GPU is needed to check it.
 
 /// How a storage buffer is bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -8,20 +10,122 @@ pub(crate) enum Access {
 }
 use Access::{Read, Write};
 
+/// One file of `shaders/`.
+struct File {
+    text: &'static str,
+    bindings: &'static [(u32, Access)],
+    overrides: &'static [&'static str],
+}
+
+macro_rules! file {
+    ($path:literal, [$($binding:expr),*], [$($constant:expr),*]) => {
+        File {
+            text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $path)),
+            bindings: &[$($binding),*],
+            overrides: &[$($constant),*],
+        }
+    };
+    ($path:literal) => { file!($path, [], []) };
+}
+
+/// What a module is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Variant {
+    /// The logits' type, by its name.
+    pub element: &'static str,
+    pub output: Output,
+    pub target: Target,
+}
+
+impl Variant {
+    /// Of passes over rows, which read no logit.
+    pub const ROWS: Self = Self { element: "f32", output: Output::Element, target: Target::None };
+}
+
+/// Where the output goes that has a value for each logit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Output {
+    /// A buffer of the logits' type.
+    Element,
+    /// A buffer of f32.
+    F32,
+    /// Over the logits.
+    InPlace,
+}
+
+/// What a row's target is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Target {
+    None,
+    Class,
+    Soft,
+    Sparse,
+}
+
+/// A part of a module: one file, or the one that the variant asks for.
+#[derive(Clone, Copy)]
+enum Part {
+    Of(&'static File),
+    Element,
+    Logits,
+    Output,
+    Target,
+    Gradient,
+}
+use Part::Of;
+
 /// A pass: its name is that of its file, its entry point, its label and its CPU twin.
 pub(crate) struct Pass {
     pub name: &'static str,
-    /// The module's source for each element type, by the type's name; for passes that read no logit, the same source.
-    sources: fn(element: &str) -> &'static str,
-    /// The storage bindings beside the `Params` at binding 0.
-    pub bindings: &'static [(u32, Access)],
-    /// The override constants that the module has.
-    pub overrides: &'static [&'static str],
+    parts: &'static [&'static [Part]],
 }
 
 impl Pass {
-    pub fn source(&self, element: &str) -> &'static str {
-        (self.sources)(element)
+    fn files(&self, variant: Variant) -> impl Iterator<Item = &'static File> {
+        self.parts.iter().copied().flatten().map(move |part| match part {
+            Of(file) => file,
+            Part::Element => match variant.element {
+                "f16" => &ELEMENT_F16,
+                "bf16" => &ELEMENT_BF16,
+                _ => &ELEMENT_F32,
+            },
+            Part::Logits => match variant.output {
+                Output::InPlace => &LOGITS_IN_PLACE,
+                _ => &LOGITS_READ,
+            },
+            Part::Output => match variant.output {
+                Output::Element => &OUTPUT_ELEMENT,
+                Output::F32 => &OUTPUT_F32,
+                // It comes with the logits.
+                Output::InPlace => &NOTHING,
+            },
+            Part::Target => match variant.target {
+                Target::None => &TARGET_NONE,
+                Target::Class => &TARGET_CLASS,
+                Target::Soft => &TARGET_SOFT,
+                Target::Sparse => &TARGET_SPARSE,
+            },
+            Part::Gradient => match variant.target {
+                Target::Soft => &GRADIENT_SOFT,
+                Target::Sparse => &GRADIENT_SPARSE,
+                _ => &GRADIENT_CLASS,
+            },
+        })
+    }
+
+    /// The module's source: its files, one behind the other.
+    pub fn source(&self, variant: Variant) -> String {
+        self.files(variant).map(|file| file.text).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The storage bindings beside the `Params` at binding 0.
+    pub fn bindings(&self, variant: Variant) -> Vec<(u32, Access)> {
+        self.files(variant).flat_map(|file| file.bindings).copied().collect()
+    }
+
+    /// The override constants that the module has.
+    pub fn overrides(&self, variant: Variant) -> Vec<&'static str> {
+        self.files(variant).flat_map(|file| file.overrides).copied().collect()
     }
 
     /// The pass's label on every object made for it.
@@ -30,146 +134,180 @@ impl Pass {
     }
 }
 
-/// Puts files of `shaders/` one behind the other.
-macro_rules! compose {
-    ($($file:literal),+ $(,)?) => {
-        concat!($(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $file)), "\n"),+)
-    };
+/// Override constants: their names in the shaders.
+pub(crate) mod constant {
+    pub const LANES: &str = "LANES";
+    pub const ROWS: &str = "ROWS";
+    pub const INVOCATIONS: &str = "INVOCATIONS";
+    pub const STRIDED: &str = "STRIDED";
+    pub const SOFTCAP: &str = "SOFTCAP";
+    pub const MASKED_ROW_ZERO: &str = "MASKED_ROW_ZERO";
+    pub const TARGET_SUMS: &str = "TARGET_SUMS";
+    pub const EXCLUDE_TARGET: &str = "EXCLUDE_TARGET";
+    pub const TRACK_ARGMAX: &str = "TRACK_ARGMAX";
+    pub const LOG_PROBS: &str = "LOG_PROBS";
+    pub const FOCAL: &str = "FOCAL";
+    pub const CLASS_WEIGHTS: &str = "CLASS_WEIGHTS";
+    pub const SPARSE: &str = "SPARSE";
+    pub const ROW_WEIGHTS: &str = "ROW_WEIGHTS";
+    pub const ROW_MASK: &str = "ROW_MASK";
+    pub const UPSTREAM: &str = "UPSTREAM";
+    pub const ROW_UPSTREAM: &str = "ROW_UPSTREAM";
+    pub const SEQUENCES: &str = "SEQUENCES";
+    pub const WRITE_ROW_LOSSES: &str = "WRITE_ROW_LOSSES";
+    pub const WRITE_LSE: &str = "WRITE_LSE";
+    pub const WRITE_ARGMAX: &str = "WRITE_ARGMAX";
+    pub const EMPTY_ZERO: &str = "EMPTY_ZERO";
 }
+use constant::*;
 
-/// A module over logits: the prelude of the element type (f32 is the only one so far), then how rows are read, then
-/// the files named.
-macro_rules! over_logits {
-    ($($file:literal),+ $(,)?) => {
-        |_element| {
-            compose!(
-                "common/params.wgsl",
-                "element/f32.wgsl",
-                "common/row_span.wgsl",
-                "common/order_key.wgsl",
-                "common/row_stats.wgsl",
-                "common/sweep_stats.wgsl",
-                $($file),+
-            )
-        }
-    };
+/// Bindings: their numbers in the shaders.
+pub(crate) mod binding {
+    /// The logits, and the same buffer four values at a time.
+    pub const LOGITS: u32 = 1;
+    pub const LOGIT_QUADS: u32 = 2;
+    /// Where passes with a value for each logit write it.
+    pub const OUTPUT: u32 = 3;
+    /// Of passes over logits with targets.
+    pub const ROW_INPUTS: u32 = 4;
+    pub const ROW_RESULTS: u32 = 5;
+    pub const CLASS_WEIGHTS: u32 = 6;
+    pub const TARGETS: u32 = 7;
+    pub const TARGET_PROBS: u32 = 8;
 }
+use binding::{LOGIT_QUADS, LOGITS, OUTPUT, ROW_RESULTS, TARGET_PROBS, TARGETS};
 
-/// A module over rows, which reads no logit.
-macro_rules! over_rows {
-    ($($file:literal),+ $(,)?) => {
-        |_| compose!("common/params.wgsl", "common/totals.wgsl", $($file),+)
-    };
-}
+static NOTHING: File = File { text: "", bindings: &[], overrides: &[] };
+static PARAMS: File = file!("common/params.wgsl");
+static SEAT: File = file!("common/seat.wgsl", [], [LANES, ROWS, INVOCATIONS, STRIDED]);
+static ROW_SPAN: File = file!("common/row_span.wgsl");
+static ORDER_KEY: File = file!("common/order_key.wgsl");
+static ROW_STATS: File = file!("common/row_stats.wgsl", [], [MASKED_ROW_ZERO, TARGET_SUMS, EXCLUDE_TARGET]);
+static SWEEP_STATS: File = file!("common/sweep_stats.wgsl", [], [TRACK_ARGMAX]);
+static SWEEP_OUTPUT: File = file!("common/sweep_output.wgsl");
+static ROW_INPUT: File = file!("common/row_input.wgsl");
+static ROW_RESULT: File =
+    file!("common/row_result.wgsl", [(binding::ROW_INPUTS, Read), (ROW_RESULTS, Write)], [LOG_PROBS]);
+static BATCH_WEIGHT: File = file!("common/batch_weight.wgsl");
+static CLASS_WEIGHT: File =
+    file!("common/class_weights.wgsl", [(binding::CLASS_WEIGHTS, Read)], [CLASS_WEIGHTS]);
+static TOTALS: File = file!("common/totals.wgsl");
+static SWEEP_BLOCKS: File = file!("common/sweep_blocks.wgsl");
 
-pub(crate) const LANES: &str = "LANES";
-pub(crate) const MASKED_ROW_ZERO: &str = "MASKED_ROW_ZERO";
-pub(crate) const TRACK_ARGMAX: &str = "TRACK_ARGMAX";
-pub(crate) const WRITE_ROW_LOSSES: &str = "WRITE_ROW_LOSSES";
-pub(crate) const WRITE_LSE: &str = "WRITE_LSE";
-pub(crate) const WRITE_ARGMAX: &str = "WRITE_ARGMAX";
+static ELEMENT_F32: File = file!("element/f32.wgsl");
+static ELEMENT_F16: File = file!("element/f16.wgsl");
+static ELEMENT_BF16: File = file!("element/bf16.wgsl");
+static LOGITS_READ: File = file!("logits/read.wgsl", [(LOGITS, Read), (LOGIT_QUADS, Read)], []);
+static LOGITS_IN_PLACE: File = file!("logits/in_place.wgsl", [(LOGITS, Write)], []);
+static OUTPUT_ELEMENT: File = file!("output/element.wgsl", [(OUTPUT, Write)], []);
+static OUTPUT_F32: File = file!("output/f32.wgsl", [(OUTPUT, Write)], []);
+static SCORE_LOGITS: File = file!("score/logits.wgsl", [], [SOFTCAP]);
+static TARGET_NONE: File = file!("target/none.wgsl");
+static TARGET_CLASS: File = file!("target/class.wgsl", [], [FOCAL]);
+static TARGET_SOFT: File = file!("target/soft.wgsl", [(TARGETS, Read)], []);
+static TARGET_SPARSE: File = file!("target/sparse.wgsl", [(TARGETS, Read), (TARGET_PROBS, Read)], []);
+static GRADIENT_CLASS: File = file!("gradient/class.wgsl");
+static GRADIENT_SOFT: File = file!("gradient/soft.wgsl");
+static GRADIENT_SPARSE: File = file!("gradient/sparse.wgsl");
 
-const ROW_OVERRIDES: &[&str] = &[LANES, MASKED_ROW_ZERO, TRACK_ARGMAX];
+/// A row's stats, in one read of its logits.
+const STATS: &[Part] = &[
+    Of(&PARAMS),
+    Of(&SEAT),
+    Part::Element,
+    Part::Logits,
+    Of(&ROW_SPAN),
+    Of(&SCORE_LOGITS),
+    Of(&ORDER_KEY),
+    Of(&ROW_STATS),
+    Of(&SWEEP_STATS),
+    Part::Target,
+];
+/// A value for each logit, in a second read.
+const SWEEP: &[Part] = &[Part::Output, Of(&SWEEP_OUTPUT)];
+/// A row's loss.
+const LOSS: &[Part] = &[Of(&CLASS_WEIGHT), Of(&ROW_INPUT), Of(&ROW_RESULT)];
+/// Sums over rows.
+const ROWS_ONLY: &[Part] = &[Of(&PARAMS), Of(&TOTALS)];
 
-/// The two views of the logits that every module over logits has.
-pub(crate) const LOGITS: u32 = 1;
-pub(crate) const LOGIT_QUADS: u32 = 2;
-/// Where passes with a value for each logit write it.
-pub(crate) const OUTPUT: u32 = 3;
+pub(crate) static SOFTMAX: Pass =
+    Pass { name: "softmax", parts: &[STATS, SWEEP, &[Of(&file!("softmax.wgsl"))]] };
 
-pub(crate) static SOFTMAX: Pass = Pass {
-    name: "softmax",
-    sources: over_logits!("common/sweep_output.wgsl", "softmax.wgsl"),
-    bindings: &[(LOGITS, Read), (LOGIT_QUADS, Read), (OUTPUT, Write)],
-    overrides: ROW_OVERRIDES,
-};
+pub(crate) static LOG_SOFTMAX: Pass =
+    Pass { name: "log_softmax", parts: &[STATS, SWEEP, &[Of(&file!("log_softmax.wgsl"))]] };
 
-pub(crate) static LOG_SOFTMAX: Pass = Pass {
-    name: "log_softmax",
-    sources: over_logits!("common/sweep_output.wgsl", "log_softmax.wgsl"),
-    bindings: &[(LOGITS, Read), (LOGIT_QUADS, Read), (OUTPUT, Write)],
-    overrides: ROW_OVERRIDES,
-};
+pub(crate) static LOGSUMEXP: Pass =
+    Pass { name: "logsumexp", parts: &[STATS, &[Of(&file!("logsumexp.wgsl", [(4, Write)], []))]] };
 
-pub(crate) static LOGSUMEXP: Pass = Pass {
-    name: "logsumexp",
-    sources: over_logits!("logsumexp.wgsl"),
-    bindings: &[(LOGITS, Read), (LOGIT_QUADS, Read), (4, Write)],
-    overrides: ROW_OVERRIDES,
-};
-
-pub(crate) static ARGMAX: Pass = Pass {
-    name: "argmax",
-    sources: over_logits!("argmax.wgsl"),
-    bindings: &[(LOGITS, Read), (LOGIT_QUADS, Read), (4, Write)],
-    overrides: ROW_OVERRIDES,
-};
+pub(crate) static ARGMAX: Pass =
+    Pass { name: "argmax", parts: &[STATS, &[Of(&file!("argmax.wgsl", [(4, Write)], []))]] };
 
 pub(crate) static ROW_INPUTS: Pass = Pass {
     name: "row_inputs",
-    sources: over_rows!("common/row_input.wgsl", "row_inputs.wgsl"),
-    bindings: &[(4, Read), (5, Write), (6, Write)],
-    overrides: &[],
+    parts: &[
+        ROWS_ONLY,
+        &[
+            Of(&ROW_INPUT),
+            Of(&file!(
+                "row_inputs.wgsl",
+                [(4, Read), (5, Write), (6, Write), (7, Read), (8, Read), (9, Read), (10, Read), (11, Read)],
+                [SPARSE, CLASS_WEIGHTS, ROW_WEIGHTS, ROW_MASK, UPSTREAM, ROW_UPSTREAM, SEQUENCES]
+            )),
+        ],
+    ],
 };
 
 pub(crate) static MERGE_TOTALS: Pass = Pass {
     name: "merge_totals",
-    sources: over_rows!("common/sweep_blocks.wgsl", "merge_totals.wgsl"),
-    bindings: &[(4, Read), (5, Write)],
-    overrides: &[],
+    parts: &[ROWS_ONLY, &[Of(&SWEEP_BLOCKS), Of(&file!("merge_totals.wgsl", [(4, Read), (5, Write)], []))]],
 };
 
-pub(crate) static ROW_LOSSES: Pass = Pass {
-    name: "row_losses",
-    sources: over_logits!(
-        "common/row_input.wgsl",
-        "target/class.wgsl",
-        "common/row_result.wgsl",
-        "row_losses.wgsl"
-    ),
-    bindings: &[(LOGITS, Read), (LOGIT_QUADS, Read), (4, Read), (5, Write)],
-    overrides: ROW_OVERRIDES,
-};
+pub(crate) static ROW_LOSSES: Pass =
+    Pass { name: "row_losses", parts: &[STATS, LOSS, &[Of(&file!("row_losses.wgsl"))]] };
 
 pub(crate) static DLOGITS: Pass = Pass {
     name: "dlogits",
-    sources: over_logits!(
-        "common/row_input.wgsl",
-        "target/class.wgsl",
-        "common/row_result.wgsl",
-        "common/totals.wgsl",
-        "common/sweep_output.wgsl",
-        "dlogits.wgsl"
-    ),
-    bindings: &[(LOGITS, Read), (LOGIT_QUADS, Read), (OUTPUT, Write), (4, Read), (5, Write), (6, Read)],
-    overrides: ROW_OVERRIDES,
+    parts: &[STATS, LOSS, &[Of(&BATCH_WEIGHT), Part::Gradient], SWEEP, &[Of(&file!("dlogits.wgsl"))]],
 };
 
 pub(crate) static REDUCE_LOSS: Pass = Pass {
     name: "reduce_loss",
-    sources: over_rows!("reduce_loss.wgsl"),
-    bindings: &[(4, Read), (5, Write), (6, Write), (7, Write), (8, Write)],
-    overrides: &[WRITE_ROW_LOSSES, WRITE_LSE, WRITE_ARGMAX],
+    parts: &[
+        ROWS_ONLY,
+        &[
+            Of(&ROW_INPUT),
+            Of(&file!(
+                "reduce_loss.wgsl",
+                [(4, Read), (5, Read), (6, Write), (7, Write), (8, Write), (9, Write)],
+                [WRITE_ROW_LOSSES, WRITE_LSE, WRITE_ARGMAX]
+            )),
+        ],
+    ],
 };
 
 pub(crate) static FINISH_LOSS: Pass = Pass {
     name: "finish_loss",
-    sources: over_rows!("common/sweep_blocks.wgsl", "finish_loss.wgsl"),
-    bindings: &[(4, Read), (5, Read), (6, Write)],
-    overrides: &[],
+    parts: &[
+        ROWS_ONLY,
+        &[
+            Of(&SWEEP_BLOCKS),
+            Of(&BATCH_WEIGHT),
+            Of(&file!("finish_loss.wgsl", [(4, Read), (5, Read), (6, Write)], [EMPTY_ZERO])),
+        ],
+    ],
 };
 
-/// Every pass there is.
+/// Every pass there is, and the kinds of target that it takes.
 #[cfg(test)]
-pub(crate) static ALL: [&Pass; 10] = [
-    &SOFTMAX,
-    &LOG_SOFTMAX,
-    &LOGSUMEXP,
-    &ARGMAX,
-    &ROW_INPUTS,
-    &MERGE_TOTALS,
-    &ROW_LOSSES,
-    &DLOGITS,
-    &REDUCE_LOSS,
-    &FINISH_LOSS,
+pub(crate) static ALL: [(&Pass, &[Target]); 10] = [
+    (&SOFTMAX, &[Target::None]),
+    (&LOG_SOFTMAX, &[Target::None]),
+    (&LOGSUMEXP, &[Target::None]),
+    (&ARGMAX, &[Target::None]),
+    (&ROW_INPUTS, &[Target::None]),
+    (&MERGE_TOTALS, &[Target::None]),
+    (&ROW_LOSSES, &[Target::Class, Target::Soft, Target::Sparse]),
+    (&DLOGITS, &[Target::Class, Target::Soft, Target::Sparse]),
+    (&REDUCE_LOSS, &[Target::None]),
+    (&FINISH_LOSS, &[Target::None]),
 ];

@@ -32,7 +32,7 @@ impl<E: Element> Argmax<E> {
     /// # Errors
     /// [`Error::DeviceLimit`](crate::Error::DeviceLimit).
     pub fn new(device: &wgpu::Device) -> Result<Self> {
-        let pass = PassOf { pass: &passes::ARGMAX, constants: &[(passes::TRACK_ARGMAX, 1)] };
+        let pass = PassOf { pass: &passes::ARGMAX, constants: &[(passes::constant::TRACK_ARGMAX, 1)] };
         Ok(Self { rows: RowValues::new(device, pass)? })
     }
 

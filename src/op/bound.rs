@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::error::{Error, Result};
 use crate::kernel::Dispatch;
+use crate::shape::Shape;
 
 /// Makes the dispatches for a number of rows. In a browser, wgpu's objects stay on their thread.
 pub(crate) trait Recipe: wgpu::WasmNotSendSync {
@@ -19,19 +20,19 @@ impl<F: Fn(usize) -> Result<Vec<Dispatch>> + wgpu::WasmNotSendSync> Recipe for F
 /// An operation bound to one shape and one set of buffers: all checks are done, scratch and bind groups are made.
 /// Encode it into compute passes of your own as often as you like.
 pub struct Bound {
-    rows: usize,
+    shape: Shape,
     dispatches: Vec<Dispatch>,
     recipe: Box<dyn Recipe>,
 }
 
 impl Bound {
-    pub(crate) fn new(rows: usize, recipe: impl Recipe + 'static) -> Result<Self> {
-        Ok(Self { rows, dispatches: recipe.dispatches(rows)?, recipe: Box::new(recipe) })
+    pub(crate) fn new(shape: Shape, recipe: impl Recipe + 'static) -> Result<Self> {
+        Ok(Self { shape, dispatches: recipe.dispatches(shape.rows)?, recipe: Box::new(recipe) })
     }
 
     /// The rows it is bound for.
     pub fn rows(&self) -> usize {
-        self.rows
+        self.shape.rows
     }
 
     /// Records the dispatches into a compute pass. Submits nothing, writes nothing from the host, cannot fail.
@@ -46,15 +47,17 @@ impl Bound {
     /// The same for the first `rows` rows only: for the last batch of an epoch. Makes a few small objects anew.
     ///
     /// # Errors
-    /// [`Error::RowsExceedBound`], or what the device says.
+    /// [`Error::RowsExceedBound`]; [`Error::Layout`] for a part of rows that lie side by side; what the device says.
     pub fn encode_rows(&self, pass: &mut wgpu::ComputePass<'_>, rows: usize) -> Result<()> {
-        if rows == self.rows {
+        let bound = self.shape.rows;
+        if rows == bound {
             self.encode(pass);
             return Ok(());
         }
-        if rows > self.rows {
-            return Err(Error::RowsExceedBound { rows, bound: self.rows });
+        if rows > bound {
+            return Err(Error::RowsExceedBound { rows, bound });
         }
+        self.shape.with_rows(rows).check()?;
         for dispatch in self.recipe.dispatches(rows)? {
             dispatch.record(pass);
         }
@@ -65,7 +68,7 @@ impl Bound {
 impl fmt::Debug for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Bound")
-            .field("rows", &self.rows)
+            .field("rows", &self.shape.rows)
             .field("dispatches", &self.dispatches.len())
             .finish_non_exhaustive()
     }

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::kernel::Binding;
+use crate::shape::Shape;
 
 /// One buffer of a call: its name in messages, and whether the operation writes it.
 pub(crate) struct Checked {
@@ -47,6 +48,21 @@ fn check(name: &'static str, bound: &wgpu::BufferBinding<'_>, need: Need, writes
     }
     let binding = Binding { buffer: buffer.clone(), offset, size: need.bytes };
     Ok(Checked { name, writes, binding })
+}
+
+/// Refuses to write values that share their words with another row's.
+pub(crate) fn check_words(what: &'static str, shape: Shape, value_bytes: u64) -> Result<()> {
+    let Shape { rows, row_stride, inner, .. } = shape;
+    if value_bytes == 4 {
+        return Ok(());
+    }
+    if inner > 1 {
+        return Err(Error::PackedLayout { what, inner });
+    }
+    if rows > 1 && !row_stride.is_multiple_of(2) {
+        return Err(Error::OddStride { what, row_stride, needed: row_stride + 1 });
+    }
+    Ok(())
 }
 
 /// Refuses one buffer bound twice where one of the two is written.

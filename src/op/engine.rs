@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::device::{Context, Profile, scoped};
 use crate::element::Element;
 use crate::error::{Error, Result};
-use crate::kernel::passes::{self, Pass};
-use crate::kernel::{Binding, Dispatch, Kernels, Params, Place, Plan, Tuning, Window};
+use crate::kernel::passes::{Output, Pass, Target, Variant, binding, constant};
+use crate::kernel::{Binding, Dispatch, Kernels, Params, Place, Plan, Tuning, Window, Work};
 use crate::shape::Shape;
 
 /// The part of an operation that does not depend on which operation it is.
@@ -23,7 +23,7 @@ impl<E: Element> Engine<E> {
     pub fn new(device: &wgpu::Device) -> Result<Self> {
         Ok(Self {
             profile: Arc::new(Profile::of(device)?),
-            kernels: Arc::new(Kernels::new(device, E::NAME)),
+            kernels: Arc::new(Kernels::new(device)),
             tuning: None,
             element: PhantomData,
         })
@@ -42,13 +42,24 @@ impl<E: Element> Engine<E> {
         if is_same { Ok(()) } else { Err(Error::OtherDevice) }
     }
 
-    pub fn resident_plan(&self, shape: Shape) -> Result<Plan> {
-        Plan::resident(&self.profile, shape, Self::ELEMENT_BYTES, self.tuning)
+    /// The work of sweeping a shape, with nothing beside the logits that is wider than they are.
+    pub fn work(&self, shape: Shape) -> Work {
+        let bytes = Self::ELEMENT_BYTES;
+        Work { shape, element_bytes: bytes, widest_bytes: bytes, entries: 0, tuning: self.tuning }
     }
 
-    pub fn streamed_plan(&self, gpu: &Context, shape: Shape) -> Result<Plan> {
+    /// A module over logits of this type.
+    pub fn variant(&self, output: Output, target: Target) -> Variant {
+        Variant { element: E::NAME, output, target }
+    }
+
+    pub fn resident_plan(&self, work: Work) -> Result<Plan> {
+        Plan::resident(&self.profile, work)
+    }
+
+    pub fn streamed_plan(&self, gpu: &Context, work: Work) -> Result<Plan> {
         self.check_device(&gpu.device)?;
-        Plan::streamed(&self.profile, shape, Self::ELEMENT_BYTES, self.tuning)
+        Plan::streamed(&self.profile, work)
     }
 
     /// A buffer of our own.
@@ -66,34 +77,45 @@ impl<E: Element> Engine<E> {
         Ok(Binding::whole(&buffer))
     }
 
-    /// A pass over the logits of one window, which lie, as the output does, where they are `Placed`.
+    /// A pass over the logits of one window. `arrays` are what lies like them: the logits first.
     pub fn logits_dispatch(
         &self,
-        tuning: Tuning,
+        plan: &Plan,
         window: &Window,
         call: &LogitsCall<'_>,
-        logits: Placed<'_>,
-        output: Option<Placed<'_>>,
+        arrays: &[Placed<'_>],
     ) -> Result<Dispatch> {
-        let values = logits.part();
-        // A view of whole quads: where the logits are fewer than one, none is ever loaded.
-        let quads = Some(&values).filter(|values| values.size >= 16);
-        let output_part = output.map(|output| output.part());
-        let mut bindings = vec![Some(&values), quads];
-        if output_part.is_some() {
-            bindings.push(output_part.as_ref());
+        let mut params =
+            Params { rows: window.rows as u32, first_row: window.first_row as u32, ..*call.params };
+        let parts: Vec<(u32, Binding)> =
+            arrays.iter().map(|placed| (placed.array.number, placed.part())).collect();
+        let mut bindings: Vec<(u32, Option<&Binding>)> = Vec::new();
+        for (placed, (number, part)) in arrays.iter().zip(&parts) {
+            bindings.push((*number, Some(part)));
+            match *number {
+                binding::LOGITS => {
+                    params.logits_base = placed.place.base;
+                    // A view of whole quads: where the logits are fewer than one, none is ever loaded.
+                    let has_quads = part.size >= 4 * Self::ELEMENT_BYTES;
+                    bindings.push((binding::LOGIT_QUADS, Some(part).filter(|_| has_quads)));
+                    if call.variant.output == Output::InPlace {
+                        params.output_base = placed.place.base;
+                    }
+                }
+                binding::OUTPUT => params.output_base = placed.place.base,
+                _ => params.second_base = placed.place.base,
+            }
         }
-        bindings.extend(call.rest.iter().copied().map(Some));
-        let params = Params {
-            rows: window.rows as u32,
-            first_row: window.first_row as u32,
-            logits_base: logits.place.base,
-            output_base: output.map_or(0, |output| output.place.base),
-            ..*call.params
-        };
-        let mut constants = vec![(passes::LANES, tuning.lanes)];
+        bindings.extend(call.rest.iter().map(|&(number, bound)| (number, Some(bound))));
+        let seats = plan.seats;
+        let mut constants = vec![
+            (constant::LANES, seats.lanes),
+            (constant::ROWS, seats.rows),
+            (constant::INVOCATIONS, seats.lanes * seats.rows),
+            (constant::STRIDED, u32::from(params.inner > 1)),
+        ];
         constants.extend(call.constants);
-        self.kernels.dispatch(call.pass, &constants, &params, &bindings, window.grid)
+        self.kernels.dispatch(call.pass, call.variant, &constants, &params, &bindings, window.grid)
     }
 
     /// A pass over all the windows of a batch that lies in buffers.
@@ -102,15 +124,15 @@ impl<E: Element> Engine<E> {
         plan: &Plan,
         rows: usize,
         call: &LogitsCall<'_>,
-        logits: &Binding,
-        output: Option<&Binding>,
+        arrays: &[Array<'_>],
     ) -> Result<Vec<Dispatch>> {
         let alignment = self.profile.offset_alignment;
         let dispatch = |window| {
-            let logits = Placed { binding: logits, place: plan.place(&window, logits.offset, alignment) };
-            let output = output
-                .map(|binding| Placed { binding, place: plan.place(&window, binding.offset, alignment) });
-            self.logits_dispatch(plan.tuning, &window, call, logits, output)
+            let placed = arrays.iter().map(|&array| Placed {
+                array,
+                place: plan.place(&window, array.value_bytes, array.binding.offset, alignment),
+            });
+            self.logits_dispatch(plan, &window, call, &placed.collect::<Vec<_>>())
         };
         plan.windows(rows).map(dispatch).collect()
     }
@@ -119,21 +141,35 @@ impl<E: Element> Engine<E> {
 /// A pass over logits, as far as it is the same for every window.
 pub(crate) struct LogitsCall<'a> {
     pub pass: &'static Pass,
+    pub variant: Variant,
     pub constants: &'a [(&'static str, u32)],
     pub params: &'a Params,
-    /// The bindings behind logits and output, in the order of the pass's table.
-    pub rest: &'a [&'a Binding],
+    /// The bindings that do not lie like the logits, by their numbers.
+    pub rest: &'a [(u32, &'a Binding)],
 }
 
-/// A window's place in a buffer.
+/// Values that lie like the logits: the logits themselves, an output, soft targets.
+#[derive(Clone, Copy)]
+pub(crate) struct Array<'a> {
+    /// The binding's number.
+    pub number: u32,
+    pub binding: &'a Binding,
+    pub value_bytes: u64,
+}
+
+/// A window's place in an array.
 #[derive(Clone, Copy)]
 pub(crate) struct Placed<'a> {
-    pub binding: &'a Binding,
+    pub array: Array<'a>,
     pub place: Place,
 }
 
 impl Placed<'_> {
     fn part(&self) -> Binding {
-        Binding { buffer: self.binding.buffer.clone(), offset: self.place.offset, size: self.place.size }
+        Binding {
+            buffer: self.array.binding.buffer.clone(),
+            offset: self.place.offset,
+            size: self.place.size,
+        }
     }
 }

@@ -15,10 +15,12 @@ mod verify;
 
 pub use argmax::{Argmax, ArgmaxBuffers};
 pub use bound::Bound;
+pub(crate) use cross_entropy::LossSum;
 #[cfg(test)]
 pub(crate) use cross_entropy::{BLOCK_ROWS, TOTALS_BYTES};
 pub use cross_entropy::{
-    CrossEntropy, CrossEntropyBuffers, CrossEntropyStream, Loss, LossRecord, NO_CLASS, RowResult,
+    CrossEntropy, CrossEntropyBuffers, CrossEntropyStream, Dlogits, Loss, LossRecord, NO_CLASS, RowResult,
+    TargetBuffers,
 };
 pub use logsumexp::{LogSumExp, LogSumExpBuffers};
 pub use softmax::{Softmax, SoftmaxBuffers, SoftmaxStream};

@@ -3,12 +3,12 @@
 use crate::device::{Context, Wait};
 use crate::element::Element;
 use crate::error::Result;
-use crate::kernel::passes::Pass;
-use crate::kernel::{Params, check_row_scratch};
+use crate::kernel::passes::{Output, Pass, Target, binding};
+use crate::kernel::{Binding, Params, check_row_scratch};
 use crate::op::Bound;
 use crate::op::buffers::{self, Need};
-use crate::op::engine::{Engine, LogitsCall};
-use crate::op::stream::{Stream, windows};
+use crate::op::engine::{Array, Engine, LogitsCall};
+use crate::op::stream::{Extras, Stream, windows};
 use crate::shape::Shape;
 
 /// A pass that reads each row once and writes one 32-bit value.
@@ -33,6 +33,8 @@ impl std::fmt::Debug for PassOf {
 
 /// Bytes of a value.
 const VALUE_BYTES: u64 = 4;
+/// The binding of the values in both passes.
+const VALUES: u32 = 4;
 
 impl<E: Element> RowValues<E> {
     pub fn new(device: &wgpu::Device, pass: PassOf) -> Result<Self> {
@@ -48,18 +50,15 @@ impl<E: Element> RowValues<E> {
         wait: Wait,
     ) -> Result<Vec<V>> {
         shape.check_slice("logits", logits)?;
-        let mut stream = Stream::new(&self.engine, gpu, shape, false)?;
-        let window_rows = stream.plan.window_rows();
+        let mut stream = Stream::new(&self.engine, gpu, shape, Extras::default())?;
+        let window_rows = stream.window_rows();
         let values_buffer = self.engine.scratch("xent::window::values", window_rows as u64 * VALUE_BYTES)?;
         let mut all = vec![V::zeroed(); shape.rows];
         for (rows, values) in windows(shape, window_rows) {
             let taken = stream.take(&logits[values], rows.len(), wait).await?;
-            let call = LogitsCall {
-                pass: self.pass.pass,
-                constants: self.pass.constants,
-                params: &Params::of(shape),
-                rest: &[&values_buffer],
-            };
+            let params = Params::of(stream.device_shape());
+            let rest = [(VALUES, &values_buffer)];
+            let call = self.call(&params, &rest);
             let dispatch = stream.dispatch(&self.engine, &taken, &call, false)?;
             stream.run(self.pass.pass.name, &[dispatch])?;
             let bytes = bytemuck::cast_slice_mut(&mut all[rows]);
@@ -77,9 +76,9 @@ impl<E: Element> RowValues<E> {
         (name, values): (&'static str, &wgpu::BufferBinding<'_>),
     ) -> Result<Bound> {
         self.engine.check_device(device)?;
-        let plan = self.engine.resident_plan(shape)?;
+        let plan = self.engine.resident_plan(self.engine.work(shape))?;
         check_row_scratch(&self.engine.profile, shape.rows)?;
-        let need = Need { bytes: plan.window_bytes(shape.rows), alignment: size_of::<E>() as u64 };
+        let need = Need { bytes: plan.logits_bytes(shape.rows), alignment: size_of::<E>() as u64 };
         let logits = buffers::read("logits", logits, need)?;
         let alignment = self.engine.profile.offset_alignment;
         let values =
@@ -87,14 +86,17 @@ impl<E: Element> RowValues<E> {
         buffers::check_aliases([&logits, &values])?;
 
         let op = self.clone();
-        Bound::new(shape.rows, move |rows| {
-            let call = LogitsCall {
-                pass: op.pass.pass,
-                constants: op.pass.constants,
-                params: &Params::of(shape),
-                rest: &[&values.binding],
-            };
-            op.engine.resident_dispatches(&plan, rows, &call, &logits.binding, None)
+        Bound::new(shape, move |rows| {
+            let params = Params::of(shape);
+            let rest = [(VALUES, &values.binding)];
+            let value_bytes = Engine::<E>::ELEMENT_BYTES;
+            let arrays = [Array { number: binding::LOGITS, binding: &logits.binding, value_bytes }];
+            op.engine.resident_dispatches(&plan, rows, &op.call(&params, &rest), &arrays)
         })
+    }
+
+    fn call<'a>(&self, params: &'a Params, rest: &'a [(u32, &'a Binding)]) -> LogitsCall<'a> {
+        let variant = self.engine.variant(Output::Element, Target::None);
+        LogitsCall { pass: self.pass.pass, variant, constants: self.pass.constants, params, rest }
     }
 }

@@ -3,13 +3,13 @@
 use crate::device::{Context, Wait};
 use crate::element::Element;
 use crate::error::{Error, Result};
-use crate::kernel::passes::{self, Pass};
+use crate::kernel::passes::{self, Output, Pass, Target, binding, constant};
 use crate::kernel::{Params, Tuning};
 use crate::op::buffers::{self, Need};
-use crate::op::engine::{Engine, LogitsCall};
-use crate::op::stream::{Stream, windows};
+use crate::op::engine::{Array, Engine, LogitsCall};
+use crate::op::stream::{Extras, Stream, windows};
 use crate::op::verify::Verification;
-use crate::op::{Bound, prob_bound};
+use crate::op::{Bound, loss_bound, prob_bound};
 use crate::options::{MaskedRow, SoftmaxOptions};
 use crate::reference;
 use crate::shape::Shape;
@@ -49,8 +49,9 @@ impl<E: Element> Softmax<E> {
     /// Builds the operation for a device. Pipelines are made on first use.
     ///
     /// # Errors
-    /// [`Error::DeviceLimit`].
+    /// [`Error::InvalidOption`], [`Error::DeviceLimit`].
     pub fn new(device: &wgpu::Device, options: &SoftmaxOptions) -> Result<Self> {
+        options.check()?;
         Ok(Self { engine: Engine::new(device)?, options: *options })
     }
 
@@ -58,6 +59,15 @@ impl<E: Element> Softmax<E> {
     pub fn with_tuning(mut self, tuning: Tuning) -> Self {
         self.engine.tuning = Some(tuning);
         self
+    }
+
+    /// The same, on the same pipelines, with other options: another temperature makes nothing anew.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`].
+    pub fn with_options(&self, options: &SoftmaxOptions) -> Result<Self> {
+        options.check()?;
+        Ok(Self { engine: self.engine.clone(), options: *options })
     }
 
     /// Probabilities (rows, cols) of logits (rows, cols), laid out alike; padding columns are 0. Blocks.
@@ -93,20 +103,26 @@ impl<E: Element> Softmax<E> {
         self.all(gpu, logits, shape, true, Wait::Elsewhere).await
     }
 
-    /// Checks `rows` rows of this very batch, evenly spread, against the f64 [`reference`](mod@crate::reference).
+    /// Checks the probabilities of `rows` rows of this very batch, evenly spread, against the f64 [`reference`](mod@crate::reference).
     ///
     /// # Errors
     /// As [`softmax`](Self::softmax).
     pub fn verify(&self, gpu: &Context, logits: &[E], shape: Shape, rows: usize) -> Result<Verification> {
         let probs = self.softmax(gpu, logits, shape)?;
-        let mut verification = Verification::new();
-        for row in Verification::sample(shape.rows, rows) {
-            let expected = reference::softmax_row(shape.row(logits, row), &self.options);
-            for (&p, expected) in shape.row(&probs, row).iter().zip(expected) {
-                verification.compare(row, p.to_f64(), expected, prob_bound(expected));
-            }
-        }
-        Ok(verification)
+        Ok(compare_rows(logits, &probs, shape, rows, |row| {
+            reference::softmax_row(row, &self.options).into_iter().map(|p| (p, prob_bound(p))).collect()
+        }))
+    }
+
+    /// The same for log-probabilities.
+    ///
+    /// # Errors
+    /// As [`softmax`](Self::softmax).
+    pub fn verify_log(&self, gpu: &Context, logits: &[E], shape: Shape, rows: usize) -> Result<Verification> {
+        let log_probs = self.log_softmax(gpu, logits, shape)?;
+        Ok(compare_rows(logits, &log_probs, shape, rows, |row| {
+            reference::log_softmax_row(row, &self.options).into_iter().map(|p| (p, loss_bound(p))).collect()
+        }))
     }
 
     /// Takes a batch window by window, for batches that do not fit into memory: see [`SoftmaxStream`].
@@ -115,58 +131,75 @@ impl<E: Element> Softmax<E> {
     /// # Errors
     /// What [`Shape::check`] refuses, [`Error::RowTooLarge`], [`Error::OtherDevice`], [`Error::OutOfMemory`].
     pub fn stream(&self, gpu: &Context, shape: Shape, log: bool) -> Result<SoftmaxStream<E>> {
-        let stream = Stream::new(&self.engine, gpu, shape, true)?;
-        Ok(SoftmaxStream { op: self.clone(), gpu: gpu.clone(), stream, shape, log })
+        // 16-bit values of rows side by side share words: they are written as f32, and rounded on their way back.
+        let output = if shape.inner > 1 { Output::F32 } else { Output::Element };
+        let extras = Extras { output: Some(output), ..Default::default() };
+        let stream = Stream::new(&self.engine, gpu, shape, extras)?;
+        Ok(SoftmaxStream { op: self.clone(), gpu: gpu.clone(), stream, log, output })
     }
 
     /// Ties the operation to one shape and one set of buffers.
     ///
     /// # Errors
     /// What [`Shape::check`] refuses; [`Error::NoOutput`], [`Error::BufferTooSmall`], [`Error::BufferOffset`],
-    /// [`Error::BufferUsage`], [`Error::BufferAlias`]; [`Error::RowTooLarge`], [`Error::TooManyRows`];
-    /// [`Error::OtherDevice`]; whatever the device reports.
+    /// [`Error::BufferUsage`], [`Error::BufferAlias`]; of 16-bit logits [`Error::OddStride`], [`Error::PackedLayout`];
+    /// [`Error::RowTooLarge`], [`Error::TooManyRows`]; [`Error::OtherDevice`]; whatever the device reports.
     pub fn bind(&self, device: &wgpu::Device, shape: Shape, to: &SoftmaxBuffers<'_>) -> Result<Bound> {
         self.engine.check_device(device)?;
-        let plan = self.engine.resident_plan(shape)?;
-        let need = || Need { bytes: plan.window_bytes(shape.rows), alignment: size_of::<E>() as u64 };
-        let logits = buffers::read("logits", &to.logits, need())?;
-        let probs = buffers::write_if("probs", to.probs.as_ref(), need())?;
-        let log_probs = buffers::write_if("log_probs", to.log_probs.as_ref(), need())?;
+        let plan = self.engine.resident_plan(self.engine.work(shape))?;
+        let value_bytes = Engine::<E>::ELEMENT_BYTES;
+        let bytes = plan.logits_bytes(shape.rows);
+        let output = || Need { bytes, alignment: 4 };
+        let logits = buffers::read("logits", &to.logits, Need { bytes, alignment: value_bytes })?;
+        let probs = buffers::write_if("probs", to.probs.as_ref(), output())?;
+        let log_probs = buffers::write_if("log_probs", to.log_probs.as_ref(), output())?;
         if probs.is_none() && log_probs.is_none() {
             return Err(Error::NoOutput { options: "probs, log_probs" });
+        }
+        for (what, output) in [("probs", &probs), ("log_probs", &log_probs)] {
+            if output.is_some() {
+                buffers::check_words(what, shape, value_bytes)?;
+            }
         }
         buffers::check_aliases(std::iter::once(&logits).chain(&probs).chain(&log_probs))?;
 
         let op = self.clone();
-        Bound::new(shape.rows, move |rows| {
+        Bound::new(shape, move |rows| {
             let mut dispatches = Vec::new();
             for (output, log) in [(&probs, false), (&log_probs, true)] {
                 let Some(output) = output else { continue };
-                let call = LogitsCall {
-                    pass: op.pass(log),
-                    constants: &op.constants(),
-                    params: &Params::of(shape),
-                    rest: &[],
-                };
-                let output = Some(&output.binding);
-                dispatches.extend(op.engine.resident_dispatches(
-                    &plan,
-                    rows,
-                    &call,
-                    &logits.binding,
-                    output,
-                )?);
+                let arrays = [
+                    Array { number: binding::LOGITS, binding: &logits.binding, value_bytes },
+                    Array { number: binding::OUTPUT, binding: &output.binding, value_bytes },
+                ];
+                let (params, constants) = (op.params(shape), op.constants());
+                let call = op.call(log, Output::Element, &params, &constants);
+                dispatches.extend(op.engine.resident_dispatches(&plan, rows, &call, &arrays)?);
             }
             Ok(dispatches)
         })
     }
 
-    fn pass(&self, log: bool) -> &'static Pass {
-        if log { &passes::LOG_SOFTMAX } else { &passes::SOFTMAX }
+    fn call<'a>(
+        &self,
+        log: bool,
+        output: Output,
+        params: &'a Params,
+        constants: &'a [(&'static str, u32)],
+    ) -> LogitsCall<'a> {
+        let pass: &'static Pass = if log { &passes::LOG_SOFTMAX } else { &passes::SOFTMAX };
+        LogitsCall { pass, variant: self.engine.variant(output, Target::None), constants, params, rest: &[] }
     }
 
-    fn constants(&self) -> [(&'static str, u32); 1] {
-        [(passes::MASKED_ROW_ZERO, u32::from(self.options.masked_row == MaskedRow::Zero))]
+    fn params(&self, shape: Shape) -> Params {
+        Params::of(shape).with_temperature(self.options.temperature).with_softcap(self.options.softcap)
+    }
+
+    fn constants(&self) -> [(&'static str, u32); 2] {
+        [
+            (constant::MASKED_ROW_ZERO, u32::from(self.options.masked_row == MaskedRow::Zero)),
+            (constant::SOFTCAP, u32::from(self.options.softcap.is_some())),
+        ]
     }
 
     async fn all(&self, gpu: &Context, logits: &[E], shape: Shape, log: bool, wait: Wait) -> Result<Vec<E>> {
@@ -186,19 +219,19 @@ pub struct SoftmaxStream<E: Element> {
     op: Softmax<E>,
     gpu: Context,
     stream: Stream<E>,
-    shape: Shape,
     log: bool,
+    output: Output,
 }
 
 impl<E: Element> SoftmaxStream<E> {
     /// The most rows of one [`push`](Self::push).
     pub fn window_rows(&self) -> usize {
-        self.stream.plan.window_rows()
+        self.stream.window_rows()
     }
 
     /// Device memory that the stream takes, staging included, in bytes.
     pub fn buffer_bytes(&self) -> u64 {
-        self.stream.plan.buffer_bytes(true)
+        self.stream.buffer_bytes()
     }
 
     /// The next `rows` rows: logits in, probabilities (or log-probabilities) out, both (rows, cols) laid out by the
@@ -219,16 +252,30 @@ impl<E: Element> SoftmaxStream<E> {
             self.stream.finish();
             return Ok(());
         }
-        let call = LogitsCall {
-            pass: self.op.pass(self.log),
-            constants: &self.op.constants(),
-            params: &Params::of(self.shape),
-            rest: &[],
-        };
+        let (params, constants) = (self.op.params(self.stream.device_shape()), self.op.constants());
+        let call = self.op.call(self.log, self.output, &params, &constants);
         let dispatch = self.stream.dispatch(&self.op.engine, &taken, &call, true)?;
         self.stream.run("xent::softmax", &[dispatch])?;
         self.stream.read_output(&taken, output, wait).await?;
         self.stream.finish();
         Ok(())
     }
+}
+
+/// Compares rows of a result with what the reference gives for them, and by how much that may be missed.
+fn compare_rows<E: Element>(
+    logits: &[E],
+    values: &[E],
+    shape: Shape,
+    rows: usize,
+    expected: impl Fn(&[E]) -> Vec<(f64, f64)>,
+) -> Verification {
+    let mut verification = Verification::new();
+    for row in Verification::sample(shape.rows, rows) {
+        let expected = expected(&shape.row_vec(logits, row));
+        for (&value, (expected, bound)) in shape.row(values, row).zip(expected) {
+            verification.compare(row, value.to_f64(), expected, bound + E::rounding(expected));
+        }
+    }
+    verification
 }

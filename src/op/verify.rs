@@ -1,8 +1,8 @@
 //! Verification as a feature: rows of the caller's own batch, compared with the f64 reference.
 
-use crate::element::Element;
+use crate::inputs::RowWeights;
 use crate::options::CrossEntropyOptions;
-use crate::reference;
+use crate::reference::cross_entropy::RowScale;
 
 /// The result of comparing device results with the f64 reference.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,10 +34,30 @@ pub fn prob_bound(expected: f64) -> f64 {
     2e-5 * expected + 1e-37
 }
 
-/// What a gradient may be off, at a class with probability `p` and target mass `t`; `scale` is the row's
-/// weight / denominator.
-pub fn gradient_bound(scale: f64, p: f64, t: f64) -> f64 {
-    scale * (1e-6 * t + 2e-5 * p) + 1e-37
+/// What a row's gradient may be off at a class, as a function of its probability and of its share t of the target's mass
+/// (see [`row_shares`](crate::reference::cross_entropy::row_shares), which gives `shares`); `scale` is what the row's loss
+/// and its z-loss are multiplied by, `lse` the row's ln Σ exp as the loss takes it
+/// ([`RowLoss::lse`](crate::reference::cross_entropy::RowLoss::lse)).
+///
+/// With S = Σ t the gradient is `p·S − t`, scaled; each of the two has its own relative error.
+pub fn gradient_bound(
+    options: &CrossEntropyOptions,
+    scale: RowScale,
+    shares: &[f64],
+    lse: f64,
+) -> impl Fn(f64, f64) -> f64 + use<> {
+    let slope = 1.0 / f64::from(options.temperature);
+    let (loss, z_loss) = (scale.loss.abs() * slope, scale.z_loss.abs() * slope);
+    let mass = shares.iter().fold(0.0, |sum: f64, share| sum + share.abs());
+    // γ powers of 1 − p_y, each with its own error.
+    let focus = 1.0 + f64::from(options.focal_gamma);
+    let lse = if lse.is_finite() { lse.abs() } else { 0.0 };
+    let z_mass = 2.0 * z_loss * f64::from(options.z_loss) * lse;
+    let capped = if options.softcap.is_some() { 1e-6 * (loss * mass + z_mass) } else { 0.0 };
+    move |p, share| {
+        let p = if p.is_finite() { p } else { 0.0 };
+        focus * loss * (1e-6 * share.abs() + 2e-5 * mass * p) + 2e-5 * z_mass * p + capped + 1e-37
+    }
 }
 
 impl Default for Verification {
@@ -68,17 +88,12 @@ impl Verification {
         })
     }
 
-    /// Compares one row's loss with the reference's, for its logits (cols,) and target.
-    pub(crate) fn compare_loss<E: Element>(
-        &mut self,
-        row: usize,
-        logits: &[E],
-        target: i32,
-        loss: f32,
-        options: &CrossEntropyOptions,
-    ) {
-        let expected = reference::cross_entropy::row_loss(logits, target, options);
-        self.compare(row, f64::from(loss), expected, loss_bound(expected));
+    /// Compares one row's loss with the reference's before the row's weight. Weights above 1 enlarge the error that is
+    /// allowed, as they enlarge the error.
+    pub(crate) fn compare_loss(&mut self, row: usize, loss: f32, unweighted: f64, weights: RowWeights) {
+        let expected = weights.own * unweighted;
+        let bound = loss_bound(expected) * (weights.own * weights.heaviest_class).max(1.0);
+        self.compare(row, f64::from(loss), expected, bound);
     }
 
     /// Compares one value of a row. NaN equals NaN only, an infinity itself only, or a finite reference that f32
@@ -155,8 +170,9 @@ mod tests {
     #[test]
     fn bounds_leave_no_room_for_a_zero() {
         assert!(!passes(0.0, 1e-9, prob_bound(1e-9)));
-        assert!(!passes(0.0, 1e-9, gradient_bound(1.0, 1e-9, 0.0)));
-        assert!(!passes(0.0, -0.9, gradient_bound(1.0, 0.1, 1.0)));
+        let bound = gradient_bound(&Default::default(), RowScale::ONE, &[1.0, 0.0], 0.0);
+        assert!(!passes(0.0, 1e-9, bound(1e-9, 0.0)));
+        assert!(!passes(0.0, -0.9, bound(0.1, 1.0)));
         assert!(!passes(0.0, 1e-3, loss_bound(1e-3)));
     }
 

@@ -12,7 +12,7 @@ use crate::shape::Shape;
 /// than `shape`.
 pub fn argmax<E: Element>(logits: &[E], shape: Shape) -> Result<Vec<u32>> {
     shape.check_slice("logits", logits)?;
-    Ok((0..shape.rows).map(|row| argmax_row(shape.row(logits, row))).collect())
+    Ok((0..shape.rows).map(|row| argmax_row(&shape.row_vec(logits, row))).collect())
 }
 
 /// [`argmax`](fn@argmax) of one row (cols,).
@@ -66,6 +66,9 @@ mod tests {
     fn batches() {
         let shape = Shape::new(2, 2).row_stride(3);
         assert_eq!(argmax(&[0.0, 1.0, 9.0, 5.0, 2.0], shape), Ok(vec![1, 0]), "padding is not read");
+        let side_by_side = Shape::nchw(2, 2, 3).row_stride(7);
+        let logits = [0.0, 2.0, 1.0, 1.0, 0.0, 1.0, NAN, 9.0, -INF, 5.0, 8.0, 0.0, NAN];
+        assert_eq!(argmax(&logits, side_by_side), Ok(vec![1, 0, 0, 0, 1, 1]));
         assert_eq!(argmax::<f32>(&[], Shape::new(0, 3)), Ok(vec![]));
         let short = Err(Error::Length { what: "logits", found: 4, needed: 5 });
         assert_eq!(argmax(&[0.0f32; 4], shape), short);

@@ -1,6 +1,6 @@
 //! The logarithm of the sum of exponentials.
 
-use super::row_stats::row_stats;
+use super::distribution::Distribution;
 use crate::element::Element;
 use crate::error::Result;
 use crate::shape::Shape;
@@ -17,7 +17,7 @@ use crate::shape::Shape;
 /// than `shape`.
 pub fn logsumexp<E: Element>(logits: &[E], shape: Shape) -> Result<Vec<f64>> {
     shape.check_slice("logits", logits)?;
-    Ok((0..shape.rows).map(|row| logsumexp_row(shape.row(logits, row))).collect())
+    Ok((0..shape.rows).map(|row| logsumexp_row(&shape.row_vec(logits, row))).collect())
 }
 
 /// [`logsumexp`](fn@logsumexp) of one row (cols,), in nats.
@@ -25,14 +25,7 @@ pub fn logsumexp<E: Element>(logits: &[E], shape: Shape) -> Result<Vec<f64>> {
 /// As `torch.logsumexp`, the limit where there is one: −∞ where every logit is −∞, +∞ where one is +∞; NaN
 /// where one is NaN.
 pub fn logsumexp_row<E: Element>(row: &[E]) -> f64 {
-    if row.iter().any(|x| x.to_f64().is_nan()) {
-        return f64::NAN;
-    }
-    let stats = row_stats(row);
-    if stats.row_max.is_infinite() {
-        return stats.row_max;
-    }
-    stats.row_max + stats.sum_exp.ln()
+    Distribution::new(row, 1.0, None).lse()
 }
 
 #[cfg(test)]
@@ -86,6 +79,11 @@ mod tests {
         let shape = Shape::new(2, 2).row_stride(3);
         assert_eq!(logsumexp(&[0.0, 0.0, NAN, 5.0, -INF], shape), Ok(vec![2f64.ln(), 5.0]));
         assert_eq!(logsumexp::<f32>(&[], Shape::new(0, 3)), Ok(vec![]));
+        let side_by_side = Shape::nchw(1, 2, 3).row_stride(7);
+        assert_eq!(
+            logsumexp(&[0.0, 7.0, -INF, 0.0, -INF, -INF], side_by_side),
+            Ok(vec![2f64.ln(), 7.0, f64::NEG_INFINITY])
+        );
         let short = Err(Error::Length { what: "logits", found: 4, needed: 5 });
         assert_eq!(logsumexp(&[0.0f32; 4], shape), short);
     }

@@ -1,16 +1,16 @@
 //! The operations on the CPU: in f64, naive, written from their definitions.
 //!
-//! This is what the kernels are checked against, and what to read when a formula is in doubt. Nothing here
-//! comes from the kernels' fast forms: a row is swept as often as the definition says, and a gradient is the
-//! derivative of the loss as written. Each logit is widened to f64, which loses nothing for any [`Element`];
-//! from there on all is f64, summed in order. A result beyond f32 (a loss of 6.8e38) is therefore finite here
-//! and +∞ on the GPU.
+//! This is what the kernels are checked against, and what to read when a formula is in doubt. Nothing here comes from
+//! the kernels' fast forms: a row is swept as often as the definition says, and a gradient is the derivative of the loss
+//! as written, term by term. Each logit is widened to f64, which loses nothing for any [`Element`](crate::Element); from
+//! there on all is f64, summed in order. A result beyond f32 (a loss of 6.8e38) is therefore finite here and +∞ on the
+//! GPU.
 //!
 //! Each operation comes twice:
-//! - for one row (cols,), as [`softmax_row`] or [`cross_entropy::row_loss`]: refuses nothing and never
-//!   panics. For callers who check a sample of rows, or spread rows over threads.
-//! - for a batch (rows, cols), laid out as a [`Shape`] says, as [`softmax()`] or [`cross_entropy::loss`]:
-//!   checks its arguments, then is a plain loop over the rows.
+//! - for one row (cols,), as [`softmax_row`] or [`cross_entropy::row_loss`]: refuses nothing and never panics. For
+//!   callers who check a sample of rows, or spread rows over threads.
+//! - for a batch (rows, cols), laid out as a [`Shape`] says, class axis anywhere, as [`softmax()`] or
+//!   [`cross_entropy::loss`]: checks its arguments, then is a plain loop over the rows.
 //!
 //! ```
 //! use xent::{Shape, SoftmaxOptions, reference};
@@ -22,27 +22,29 @@
 //! # Ok::<(), xent::Error>(())
 //! ```
 
-use crate::element::Element;
 use crate::shape::Shape;
 
 mod argmax;
 pub mod cross_entropy;
-#[cfg(test)]
-mod cross_entropy_properties;
+mod distribution;
 mod logsumexp;
-mod row_stats;
 mod softmax;
 
 pub use argmax::{argmax, argmax_row};
 pub use logsumexp::{logsumexp, logsumexp_row};
-pub use softmax::{log_softmax, log_softmax_row, softmax, softmax_row};
+pub use softmax::{
+    log_softmax, log_softmax_backward, log_softmax_backward_row, log_softmax_row, softmax, softmax_backward,
+    softmax_backward_row, softmax_row,
+};
 
-/// What `of_row` gives for each row (cols,), laid out like the logits, zeros in the padding between rows.
-fn map_rows<E: Element>(logits: &[E], shape: Shape, of_row: impl Fn(usize, &[E]) -> Vec<f64>) -> Vec<f64> {
+/// What `of_row` gives for each row (cols,), laid out by the shape, zeros in the padding between rows.
+fn map_rows(shape: Shape, of_row: impl Fn(usize) -> Vec<f64>) -> Vec<f64> {
     let mut values = vec![0.0; shape.len()];
     for row in 0..shape.rows {
-        let of_this_row = of_row(row, shape.row(logits, row));
-        values[shape.row_start(row)..][..shape.cols].copy_from_slice(&of_this_row);
+        let places = values[shape.row_start(row)..].iter_mut().step_by(shape.inner);
+        for (place, value) in places.zip(of_row(row)) {
+            *place = value;
+        }
     }
     values
 }

@@ -1,62 +1,156 @@
-//! Softmax and its logarithm.
+//! Softmax and its logarithm, forwards and backwards.
 
+use super::distribution::{Distribution, RowKind};
 use super::map_rows;
-use super::row_stats::{is_masked, row_stats};
 use crate::element::Element;
 use crate::error::Result;
-use crate::options::{MaskedRow, SoftmaxOptions};
+use crate::options::{MaskedRow, SoftmaxOptions, check_temperature};
 use crate::shape::Shape;
 
 /// Probabilities of (rows, cols) logits, laid out like the logits (zeros in the padding between rows):
-/// `softmax_k = exp(x_k − m) / Σ_j exp(x_j − m)`, with m = max x.
+/// `softmax_k = exp((s_k − m) / T) / Σ_j exp((s_j − m) / T)`, with m = max s; s_k is the logit x_k, or `κ·tanh(x_k / κ)`
+/// under a softcap κ (Gemma 2, arXiv:2408.00118).
 ///
-/// The common factor exp(−m) cancels, so this is `exp(x_k) / Σ exp(x_j)` without its overflow; see Blanchard,
-/// Higham and Higham, *Accurately computing the log-sum-exp and softmax functions*,
+/// The common factor exp(−m / T) cancels, so this is `exp(s_k / T) / Σ exp(s_j / T)` without its overflow; see
+/// Blanchard, Higham and Higham, *Accurately computing the log-sum-exp and softmax functions*,
 /// doi:10.1093/imanum/draa038. Edge cases: see [`softmax_row`].
 ///
 /// # Errors
-/// Those of [`Shape::check`], and [`Error::Length`](crate::Error::Length) where `logits` has another length
-/// than `shape`.
+/// Those of [`Shape::check`] and [`SoftmaxOptions::check`], and [`Error::Length`](crate::Error::Length) where `logits`
+/// has another length than `shape`.
 pub fn softmax<E: Element>(logits: &[E], shape: Shape, options: &SoftmaxOptions) -> Result<Vec<f64>> {
     shape.check_slice("logits", logits)?;
-    Ok(map_rows(logits, shape, |_, row| softmax_row(row, options)))
+    options.check()?;
+    Ok(map_rows(shape, |row| softmax_row(&shape.row_vec(logits, row), options)))
 }
 
-/// Log-probabilities of (rows, cols) logits in nats, laid out like the logits (zeros in the padding between
-/// rows): `log_softmax_k = (x_k − m) − ln Σ_j exp(x_j − m)`, with m = max x.
+/// Log-probabilities of (rows, cols) logits in nats, laid out like the logits (zeros in the padding between rows):
+/// `log_softmax_k = (s_k − m) / T − ln Σ_j exp((s_j − m) / T)`, m and s as in [`softmax()`].
 ///
 /// Finite also where the probability underflows, unlike the logarithm of [`softmax()`]. The order matters:
-/// `x_k − (m + ln z)` would round ln z away where m is large. Edge cases: see [`log_softmax_row`].
+/// `s_k / T − (m / T + ln z)` would round ln z away where m is large. Edge cases: see [`log_softmax_row`].
 ///
 /// # Errors
 /// Those of [`softmax()`].
 pub fn log_softmax<E: Element>(logits: &[E], shape: Shape, options: &SoftmaxOptions) -> Result<Vec<f64>> {
     shape.check_slice("logits", logits)?;
-    Ok(map_rows(logits, shape, |_, row| log_softmax_row(row, options)))
+    options.check()?;
+    Ok(map_rows(shape, |row| log_softmax_row(&shape.row_vec(logits, row), options)))
 }
 
 /// [`softmax()`] of one row (cols,).
 ///
-/// A logit of −∞ has probability 0. A NaN or +∞ makes the whole row NaN; so do logits that are −∞ throughout,
-/// which [`MaskedRow::Zero`] makes 0.
+/// A logit of −∞ has probability 0. A NaN or +∞ makes the whole row NaN; so do logits that are −∞ throughout, which
+/// [`MaskedRow::Zero`] makes 0. A softcap changes none of this.
 pub fn softmax_row<E: Element>(row: &[E], options: &SoftmaxOptions) -> Vec<f64> {
-    if options.masked_row == MaskedRow::Zero && is_masked(row) {
+    let distribution = Distribution::new(row, options.temperature, options.softcap);
+    if distribution.kind() == RowKind::Masked && options.masked_row == MaskedRow::Zero {
         return vec![0.0; row.len()];
     }
-    let stats = row_stats(row);
-    row.iter().map(|x| (x.to_f64() - stats.row_max).exp() / stats.sum_exp).collect()
+    (0..row.len()).map(|class| distribution.prob(class)).collect()
 }
 
 /// [`log_softmax`] of one row (cols,), in nats.
 ///
-/// A logit of −∞ has log-probability −∞. A NaN or +∞ makes the whole row NaN; so do logits that are −∞
-/// throughout, which [`MaskedRow::Zero`] makes −∞.
+/// A logit of −∞ has log-probability −∞. A NaN or +∞ makes the whole row NaN; so do logits that are −∞ throughout, which
+/// [`MaskedRow::Zero`] makes −∞. A softcap changes none of this.
 pub fn log_softmax_row<E: Element>(row: &[E], options: &SoftmaxOptions) -> Vec<f64> {
-    if options.masked_row == MaskedRow::Zero && is_masked(row) {
+    let distribution = Distribution::new(row, options.temperature, options.softcap);
+    if distribution.kind() == RowKind::Masked && options.masked_row == MaskedRow::Zero {
         return vec![f64::NEG_INFINITY; row.len()];
     }
-    let stats = row_stats(row);
-    row.iter().map(|x| (x.to_f64() - stats.row_max) - stats.sum_exp.ln()).collect()
+    (0..row.len()).map(|class| distribution.log_prob(class)).collect()
+}
+
+/// The gradient with respect to the logits of whatever comes behind a softmax, from its gradient `dprobs` with respect
+/// to the probabilities; all three laid out by `shape` (zeros in the padding between rows):
+/// `dx_k = p_k · (dp_k − Σ_j p_j·dp_j) / T`, because `∂p_j/∂x_k = p_j · ([j = k] − p_k) / T`.
+///
+/// `probs` are what [`softmax()`] gave with this temperature. Under a softcap this is the gradient with respect to the
+/// capped logits: it is for the caller to multiply it by the cap's slope, 1 − tanh²(x_k / κ). Edge cases: see
+/// [`softmax_backward_row`].
+///
+/// # Errors
+/// Those of [`Shape::check`]; [`Error::Length`](crate::Error::Length) where `probs` or `dprobs` have another length than
+/// `shape`; [`Error::InvalidOption`](crate::Error::InvalidOption) for a temperature out of range.
+pub fn softmax_backward<P: Copy + Into<f64>, D: Copy + Into<f64>>(
+    probs: &[P],
+    dprobs: &[D],
+    shape: Shape,
+    temperature: f32,
+) -> Result<Vec<f64>> {
+    shape.check_slice("probs", probs)?;
+    shape.check_slice("dprobs", dprobs)?;
+    check_temperature(temperature)?;
+    Ok(map_rows(shape, |row| {
+        let dlogits = softmax_backward_row(&shape.row_vec(probs, row), &shape.row_vec(dprobs, row));
+        over(dlogits, temperature)
+    }))
+}
+
+/// The gradient with respect to the logits of whatever comes behind a log-softmax, from its gradient `dlog_probs` with
+/// respect to the log-probabilities; all three laid out by `shape` (zeros in the padding between rows):
+/// `dx_k = (d_k − p_k · Σ_j d_j) / T` with `p_k = exp(log_prob_k)`, because `∂ln p_j/∂x_k = ([j = k] − p_k) / T`.
+///
+/// `log_probs` are what [`log_softmax`] gave with this temperature. Under a softcap this is the gradient with respect to
+/// the capped logits, as in [`softmax_backward`]. Edge cases: see [`log_softmax_backward_row`].
+///
+/// # Errors
+/// Those of [`softmax_backward`], with `log_probs` and `dlog_probs`.
+pub fn log_softmax_backward<P: Copy + Into<f64>, D: Copy + Into<f64>>(
+    log_probs: &[P],
+    dlog_probs: &[D],
+    shape: Shape,
+    temperature: f32,
+) -> Result<Vec<f64>> {
+    shape.check_slice("log_probs", log_probs)?;
+    shape.check_slice("dlog_probs", dlog_probs)?;
+    check_temperature(temperature)?;
+    Ok(map_rows(shape, |row| {
+        let dlogits =
+            log_softmax_backward_row(&shape.row_vec(log_probs, row), &shape.row_vec(dlog_probs, row));
+        over(dlogits, temperature)
+    }))
+}
+
+/// [`softmax_backward`] of one row (cols,), at temperature 1.
+///
+/// | the row | gradient |
+/// | --- | --- |
+/// | NaN probabilities, or a `dprobs` that is NaN | NaN throughout |
+/// | a `dprobs` that is infinite | nowhere finite |
+/// | a probability of 0 (a logit of −∞) | 0 there |
+/// | nothing but zeros ([`MaskedRow::Zero`]) | 0 throughout |
+pub fn softmax_backward_row<P: Copy + Into<f64>, D: Copy + Into<f64>>(probs: &[P], dprobs: &[D]) -> Vec<f64> {
+    let pairs = || probs.iter().zip(dprobs).map(|(&p, &dp)| (p.into(), dp.into()));
+    let mean: f64 = pairs().map(|(p, dp): (f64, f64)| p * dp).sum();
+    pairs().map(|(p, dp)| p * (dp - mean)).collect()
+}
+
+/// [`log_softmax_backward`] of one row (cols,), at temperature 1.
+///
+/// | the row | gradient |
+/// | --- | --- |
+/// | NaN log-probabilities, or a `dlog_probs` that is NaN | NaN throughout |
+/// | a `dlog_probs` that is infinite | nowhere finite |
+/// | a log-probability of −∞ | that of `dlog_probs` there: the probability is 0 |
+/// | nothing but −∞ ([`MaskedRow::Zero`]) | 0 throughout |
+pub fn log_softmax_backward_row<P: Copy + Into<f64>, D: Copy + Into<f64>>(
+    log_probs: &[P],
+    dlog_probs: &[D],
+) -> Vec<f64> {
+    if log_probs.iter().all(|&log_p| log_p.into() == f64::NEG_INFINITY) {
+        return vec![0.0; log_probs.len()];
+    }
+    let sum: f64 = dlog_probs.iter().map(|&d| d.into()).sum();
+    let pairs = log_probs.iter().zip(dlog_probs);
+    pairs.map(|(&log_p, &d)| d.into() - log_p.into().exp() * sum).collect()
+}
+
+/// By the chain rule: the logits are divided by the temperature first.
+fn over(mut dlogits: Vec<f64>, temperature: f32) -> Vec<f64> {
+    dlogits.iter_mut().for_each(|dx| *dx /= f64::from(temperature));
+    dlogits
 }
 
 #[cfg(test)]
@@ -65,12 +159,13 @@ mod tests {
 
     use super::*;
     use crate::error::Error;
-    use crate::reference::testing::{grid_logits, same};
+    use crate::reference::testing::{GRID, grid_logits, same};
 
     const INF: f32 = f32::INFINITY;
     const NAN: f32 = f32::NAN;
-    const DEFAULT: SoftmaxOptions = SoftmaxOptions { masked_row: MaskedRow::Nan };
-    const ZERO: SoftmaxOptions = SoftmaxOptions { masked_row: MaskedRow::Zero };
+    const DEFAULT: SoftmaxOptions =
+        SoftmaxOptions { masked_row: MaskedRow::Nan, temperature: 1.0, softcap: None };
+    const ZERO: SoftmaxOptions = SoftmaxOptions { masked_row: MaskedRow::Zero, ..DEFAULT };
 
     #[test]
     fn worked_answers() {
@@ -107,7 +202,7 @@ mod tests {
         for difference in [-40.0f32, -3.0, -0.5, 0.0, 0.25, 2.0, 40.0] {
             let sigmoid = 1.0 / (1.0 + (-f64::from(difference)).exp());
             let probs = softmax_row(&[difference + 1.5, 1.5], &DEFAULT);
-            assert_relative_eq!(probs[0], sigmoid, max_relative = 1e-15);
+            assert_relative_eq!(probs[0], sigmoid, max_relative = 1e-15, epsilon = 0.0);
         }
     }
 
@@ -118,7 +213,7 @@ mod tests {
             let probs = softmax_row(&row, &DEFAULT);
             assert_abs_diff_eq!(probs.iter().sum::<f64>(), 1.0, epsilon = 1e-14);
             for (p, log_p) in probs.iter().zip(log_softmax_row(&row, &DEFAULT)) {
-                assert_relative_eq!(*p, log_p.exp(), max_relative = 1e-13);
+                assert_relative_eq!(*p, log_p.exp(), max_relative = 1e-13, epsilon = 0.0);
             }
         }
     }
@@ -165,9 +260,16 @@ mod tests {
             ("no class", &[], DEFAULT, &[], &[]),
         ];
         for (name, row, options, probs, log_probs) in cases {
-            let (p, log_p) = (softmax_row(row, options), log_softmax_row(row, options));
-            assert!(same(&p, probs), "{name}: probs {p:?}, expected {probs:?}");
-            assert!(same(&log_p, log_probs), "{name}: log_probs {log_p:?}, expected {log_probs:?}");
+            let check = |options: &SoftmaxOptions| {
+                let (p, log_p) = (softmax_row(row, options), log_softmax_row(row, options));
+                assert!(same(&p, probs), "{name}: probs {p:?}, expected {probs:?}");
+                assert!(same(&log_p, log_probs), "{name}: log_probs {log_p:?}, expected {log_probs:?}");
+            };
+            check(options);
+            // Specials are told by the raw logits.
+            if row.iter().any(|x| x.is_infinite() || x.is_nan()) {
+                check(&SoftmaxOptions { softcap: Some(2.0), temperature: 3.0, ..*options });
+            }
         }
     }
 
@@ -191,5 +293,146 @@ mod tests {
         assert_eq!(softmax(&[0.0f32; 5], Shape::new(2, 3), &DEFAULT), short);
         assert_eq!(log_softmax(&[0.0f32; 5], Shape::new(2, 3), &DEFAULT), short);
         assert_eq!(softmax(&[0.0f32; 0], Shape::new(2, 0), &DEFAULT), Err(Error::NoCols { rows: 2 }));
+    }
+
+    #[test]
+    fn temperature_and_softcap() {
+        // By mpmath with 40 digits.
+        let cases: [(f32, Option<f32>, [f64; 3]); 4] = [
+            (2.0, None, [0.6170100906975968, 0.22698532736297286, 0.15600458193943034]),
+            (0.5, None, [0.9780884609612482, 0.017914315052204, 0.003997223986547706]),
+            (1.0, Some(2.0), [0.6164931122440028, 0.25416532914484424, 0.12934155861115298]),
+            (2.0, Some(2.0), [0.47616126071163495, 0.30573706977354165, 0.21810166951482338]),
+        ];
+        for (temperature, softcap, expected) in cases {
+            let options = SoftmaxOptions { temperature, softcap, ..DEFAULT };
+            let probs = softmax_row(&[3.0f32, 1.0, 0.25], &options);
+            assert_relative_eq!(probs[..], expected[..], max_relative = 1e-15);
+            let log_probs = log_softmax_row(&[3.0f32, 1.0, 0.25], &options);
+            assert_relative_eq!(log_probs[..], expected.map(f64::ln)[..], max_relative = 1e-14);
+        }
+    }
+
+    #[test]
+    fn the_class_axis_may_be_anywhere() {
+        let (last, middle) = (Shape::new(6, 4), Shape::nchw(2, 4, 3).row_stride(13));
+        let values = grid_logits(3, 24);
+        let mut logits = vec![NAN; middle.len()];
+        for (row, class) in (0..6).flat_map(|row| (0..4).map(move |class| (row, class))) {
+            logits[middle.row_start(row) + 3 * class] = values[row * 4 + class];
+        }
+        let of_last =
+            [softmax(&values, last, &DEFAULT), log_softmax(&values, last, &DEFAULT)].map(Result::unwrap);
+        let found = [softmax(&logits, middle, &DEFAULT), log_softmax(&logits, middle, &DEFAULT)];
+        for (found, expected) in found.map(Result::unwrap).iter().zip(&of_last) {
+            for row in 0..6 {
+                assert_eq!(middle.row_vec(found, row), last.row_vec(expected, row), "row {row}");
+            }
+            assert_eq!((found.len(), found[12]), (25, 0.0), "padding");
+        }
+        let backward = softmax_backward(&logits, &logits, middle, 2.0).unwrap();
+        let log_backward = log_softmax_backward(&logits, &logits, middle, 2.0).unwrap();
+        for row in 0..6 {
+            let of_row = last.row_vec(&values, row);
+            let halved = |row: Vec<f64>| row.iter().map(|dx| dx / 2.0).collect::<Vec<_>>();
+            assert_eq!(middle.row_vec(&backward, row), halved(softmax_backward_row(&of_row, &of_row)));
+            assert_eq!(
+                middle.row_vec(&log_backward, row),
+                halved(log_softmax_backward_row(&of_row, &of_row))
+            );
+        }
+        assert_eq!((backward[12], log_backward[12]), (0.0, 0.0), "padding");
+    }
+
+    /// The gradient of Σ dy_k · y_k against finite differences of that, y being probabilities or their logarithms.
+    #[test]
+    fn backward_is_the_derivative() {
+        for (seed, cols) in [1, 2, 3, 17].into_iter().enumerate() {
+            let (row, dy) = (grid_logits(seed as u64, cols), grid_logits(100 + seed as u64, cols));
+            for temperature in [0.7, 1.0, 3.0] {
+                let options = SoftmaxOptions { temperature, ..DEFAULT };
+                let shape = Shape::new(1, cols);
+                type Forward = fn(&[f32], &SoftmaxOptions) -> Vec<f64>;
+                type Backward = fn(&[f64], &[f32], Shape, f32) -> Result<Vec<f64>>;
+                let both: [(Forward, Backward); 2] =
+                    [(softmax_row, softmax_backward), (log_softmax_row, log_softmax_backward)];
+                for (which, (forward, backward)) in both.into_iter().enumerate() {
+                    let gradient = backward(&forward(&row, &options), &dy, shape, temperature).unwrap();
+                    for at in 0..cols {
+                        let moved = |steps: f32| -> f64 {
+                            let mut row = row.clone();
+                            row[at] += steps * 8.0 * GRID;
+                            forward(&row, &options).iter().zip(&dy).map(|(y, &dy)| y * f64::from(dy)).sum()
+                        };
+                        let difference = |steps| moved(steps) - moved(-steps);
+                        let sum = 45.0 * difference(1.0) - 9.0 * difference(2.0) + difference(3.0);
+                        let expected = sum / (60.0 * 8.0 * f64::from(GRID));
+                        let error = (gradient[at] - expected).abs();
+                        let case = format!("{cols} cols, T = {temperature}, {which}, logit {at}");
+                        assert!(
+                            error <= 3e-11,
+                            "{case}: {}, expected {expected}, off by {error:e}",
+                            gradient[at]
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn backward_by_hand_and_at_the_edges() {
+        const N: f64 = f64::NAN;
+        const NEG: f64 = f64::NEG_INFINITY;
+        // Σ p·dp = 1: p·(dp − 1).
+        assert_eq!(softmax_backward_row(&[0.5, 0.25, 0.25], &[1.0, 2.0, 0.0f32]), [0.0, 0.25, -0.25]);
+        assert_eq!(softmax_backward_row(&[half::f16::ONE], &[half::bf16::ONE]), [0.0]);
+        // Σ d = 4: d − 4·p.
+        let log_probs = [0.5f64, 0.5, 0.0].map(f64::ln);
+        assert_eq!(log_softmax_backward_row(&log_probs, &[3.0f32, 0.5, 0.5]), [1.0, -1.5, 0.5]);
+        type Case<'a> = (&'a str, &'a [f64], &'a [f64], &'a [f64]);
+        let cases: &[Case] = &[
+            ("a NaN row", &[N; 2], &[1.0, 2.0], &[N; 2]),
+            ("a NaN gradient", &[0.5, 0.5], &[N, 1.0], &[N; 2]),
+            ("an infinite gradient", &[0.5, 0.5], &[f64::INFINITY, 1.0], &[N, NEG]),
+            ("a row of zeros", &[0.0; 2], &[3.0, 1.0], &[0.0; 2]),
+            ("a class of 0", &[0.0, 1.0], &[3.0, 1.0], &[0.0, 0.0]),
+            ("no class", &[], &[], &[]),
+        ];
+        for (name, probs, dprobs, expected) in cases {
+            let found = softmax_backward_row(probs, dprobs);
+            assert!(same(&found, expected), "{name}: {found:?}, expected {expected:?}");
+        }
+        let log_cases: &[Case] = &[
+            ("a NaN row", &[N; 2], &[1.0, 2.0], &[N; 2]),
+            ("a NaN gradient", &[0.0, NEG], &[1.0, N], &[N; 2]),
+            ("a row of −∞", &[NEG; 2], &[3.0, 1.0], &[0.0; 2]),
+            ("a class of −∞", &[NEG, 0.0], &[3.0, 1.0], &[3.0, -3.0]),
+            ("no class", &[], &[], &[]),
+        ];
+        for (name, log_probs, dlog_probs, expected) in log_cases {
+            let found = log_softmax_backward_row(log_probs, dlog_probs);
+            assert!(same(&found, expected), "{name}: {found:?}, expected {expected:?}");
+        }
+    }
+
+    #[test]
+    fn refusals() {
+        let shape = Shape::new(2, 3);
+        let cold = SoftmaxOptions { temperature: 0.0, ..DEFAULT };
+        let flat = SoftmaxOptions { softcap: Some(-1.0), ..DEFAULT };
+        for options in [cold, flat] {
+            let refused = Err(options.check().unwrap_err());
+            assert_eq!(softmax(&[0.0f32; 6], shape, &options), refused);
+            assert_eq!(log_softmax(&[0.0f32; 6], shape, &options), refused);
+        }
+        let length = |what| Err(Error::Length { what, found: 5, needed: 6 });
+        assert_eq!(softmax_backward(&[0.0; 5], &[0.0; 6], shape, 1.0), length("probs"));
+        assert_eq!(softmax_backward(&[0.0; 6], &[0.0; 5], shape, 1.0), length("dprobs"));
+        assert_eq!(log_softmax_backward(&[0.0; 5], &[0.0; 6], shape, 1.0), length("log_probs"));
+        assert_eq!(log_softmax_backward(&[0.0; 6], &[0.0; 5], shape, 1.0), length("dlog_probs"));
+        let cold = Err(cold.check().unwrap_err());
+        assert_eq!(softmax_backward(&[0.0; 6], &[0.0; 6], shape, 0.0), cold);
+        assert_eq!(log_softmax_backward(&[0.0; 6], &[0.0; 6], shape, 0.0), cold);
     }
 }

@@ -42,7 +42,8 @@ fn json_has_these_keys_in_this_order() {
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
     assert_eq!(
         keys(&report),
-        "loss sum perplexity accuracy rows cols counted ignored flags adapter seconds logits_per_second verification"
+        "loss sum z_loss perplexity accuracy rows cols counted ignored weight row_weight flags adapter seconds \
+         logits_per_second verification"
     );
     assert_eq!(keys(&report["verification"]), "rows_checked worst_row worst_abs worst_rel passed");
 }
@@ -106,14 +107,14 @@ fn what_is_not_finite_is_null_and_named() {
         ("impossible target", impossible, [0, 0], "loss sum perplexity", "infinite_loss"),
         ("perplexity alone", far, [0, -100], "perplexity", ""),
         ("a NaN in an ignored row", nan, [-100, 0], "", ""),
-        ("no row counts", fine, [-100, -100], "loss perplexity accuracy", "no_row_counts"),
+        ("no row counts", fine, [-100, -100], "loss z_loss perplexity accuracy", "no_row_counts"),
     ] {
         let folder = Folder::new();
         folder.logits(&[row, fine].concat(), 3).targets(&targets);
         let report = folder.eval("");
         let expected: Vec<_> = flags.split_whitespace().chain(null.split_whitespace()).collect();
         assert_eq!(report["flags"], json!(expected), "{name}: {report:#}");
-        for key in ["loss", "sum", "perplexity", "accuracy"] {
+        for key in ["loss", "sum", "z_loss", "perplexity", "accuracy", "weight", "row_weight"] {
             assert_eq!(
                 report[key].is_null(),
                 null.split(' ').any(|null| null == key),

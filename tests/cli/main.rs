@@ -4,10 +4,16 @@
 mod adapters;
 mod demo;
 mod eval;
+mod expected;
 mod files;
+mod layouts;
+mod losses;
 mod no_adapter;
 mod outputs;
+mod rows;
+mod side_files;
 mod softmax;
 mod support;
+mod target_kinds;
 mod targets;
 mod usage;

@@ -4,6 +4,10 @@
 
 use serde_json::{Value, json};
 
+use xent::half::f16;
+use xent::{CrossEntropyInputs, CrossEntropyOptions, Element, Sequences, Shape, Targets};
+
+use crate::expected::Batch;
 use crate::support::{Folder, Run, logits, run};
 
 /// Without Vulkan's and EGL's drivers, nothing is found.
@@ -54,6 +58,82 @@ fn eval_gives_the_same_answers() {
             assert_eq!(differs, None, "{name}: {of_cpu}");
         }
     }
+}
+
+#[test]
+fn every_option_is_there_too() {
+    let dims = [2, 13, 6];
+    let half: Vec<f16> = logits(156).into_iter().map(f16::from_f32).collect();
+    let classes: Vec<i32> = (0..12).map(|row| if row == 5 { -100 } else { row }).collect();
+    let class_weights: Vec<f32> = (0..13).map(|class| (class % 4) as f32).collect();
+    let mask: Vec<bool> = (0..12).map(|row| row != 2).collect();
+    let folder = Folder::new();
+    folder.array("logits.npy", &dims, &half).array("targets.npy", &[2, 6], &classes);
+    folder.array("class.npy", &[13], &class_weights);
+    folder.array("mask.npy", &[12], &mask.iter().map(|&scored| scored.into()).collect::<Vec<u8>>());
+    let classes = CrossEntropyInputs::new(Targets::Classes(&classes));
+    let options = CrossEntropyOptions {
+        label_smoothing: 0.1,
+        temperature: 2.0,
+        softcap: Some(9.0),
+        z_loss: 1e-2,
+        sequences: Some(Sequences::shifted(12, 1)),
+        ..Default::default()
+    };
+    let batch = Batch {
+        logits: &half[..],
+        inputs: classes.class_weights(&class_weights).row_mask(&mask),
+        shape: Shape::nchw(2, 13, 6),
+        options,
+        dims: (&dims, &[2, 6]),
+    };
+    let args = "--targets targets.npy --class-axis 1 --class-weights class.npy --row-mask mask.npy --shift 1 \
+        --label-smoothing 0.1 --temperature 2 --softcap 9 --z-loss 1e-2";
+    batch.check_on(&folder, args, |args| without_adapters(&folder, args));
+
+    let soft: Vec<f32> = (0..156).map(|at| (at % 5) as f32 / 8.0).collect();
+    folder.array("soft.npy", &dims, &soft);
+    let batch = Batch {
+        inputs: Targets::Soft(&soft).into(),
+        options: CrossEntropyOptions { sequences: None, ..options },
+        ..batch
+    };
+    let args = "--soft-targets soft.npy --class-axis 1 --label-smoothing 0.1 --temperature 2 --softcap 9 --z-loss 1e-2";
+    batch.check_on(&folder, args, |args| without_adapters(&folder, args));
+
+    let at = 13 * 6 + 6 + 2;
+    let mut bad = soft.clone();
+    bad[at] = f32::NAN;
+    folder.array("soft.npy", &dims, &bad);
+    let run = without_adapters(&folder, "eval logits.npy --soft-targets soft.npy --class-axis 1");
+    let line = "xent: soft.npy: targets[8, 1] = NaN is not a finite number";
+    assert_eq!((run.status, run.complaints()), (Some(2), vec![NOTICE, line]));
+
+    let run = without_adapters(&folder, "softmax logits.npy -o out.npy --class-axis 1 --temperature 2");
+    assert_eq!(run.status, Some(0), "{run:?}");
+    let options = xent::SoftmaxOptions { temperature: 2.0, ..Default::default() };
+    let expected = xent::reference::softmax(&half, Shape::nchw(2, 13, 6), &options).unwrap();
+    let (_, probs) = folder.values("out.npy");
+    assert!(probs.iter().zip(expected).all(|(a, b)| (a.to_f64() - b).abs() < 1e-6));
+}
+
+#[test]
+fn soft_targets_pass_in_windows() {
+    // Windows of 16 MiB of logits: two.
+    let dims = [3, 2_000_000];
+    let folder = Folder::new();
+    let logits: Vec<f32> = logits(3 * 1000).repeat(2000);
+    let mut soft = vec![0.0f32; logits.len()];
+    (soft[7], soft[2_000_008], soft[5_999_999]) = (1.0, 1.0, 1.0);
+    folder.array("logits.npy", &dims, &logits).array("soft.npy", &dims, &soft);
+    let run = without_adapters(&folder, "eval logits.npy --soft-targets soft.npy --json --rows-out rows.npy");
+    assert_eq!(run.status, Some(0), "{run:?}");
+    let (_, rows) = folder.values("rows.npy");
+    let classes = Targets::Classes(&[7, 8, 1_999_999]);
+    let shape = Shape::new(dims[0], dims[1]);
+    let options = Default::default();
+    let expected = xent::reference::cross_entropy::row_losses(&logits, classes, shape, &options).unwrap();
+    assert!(rows.iter().zip(expected).all(|(&a, b)| (f64::from(a) - b).abs() < 1e-5), "{rows:?}");
 }
 
 #[test]

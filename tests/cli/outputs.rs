@@ -43,6 +43,26 @@ fn outputs_that_cannot_be() {
             "./new.npy: cannot be written: it is also another output",
         ),
         (
+            "a mask",
+            format!("{eval} --row-mask targets.npy --lse-out targets.npy"),
+            "targets.npy: cannot be written: it is also the targets",
+        ),
+        (
+            "weights",
+            format!("{eval} --row-weights w.npy --argmax-out w.npy"),
+            "w.npy: cannot be written: it is also the row weights",
+        ),
+        (
+            "soft targets",
+            "eval logits.npy --soft-targets s.npy --lse-out s.npy".into(),
+            "s.npy: cannot be written: it is also the soft targets",
+        ),
+        (
+            "lse and argmax",
+            format!("{eval} --lse-out new.npy --argmax-out new.npy"),
+            "new.npy: cannot be written: it is also another output",
+        ),
+        (
             "softmax onto itself",
             "softmax logits.npy -o logits.npy".into(),
             "logits.npy: cannot be written: it is also the logits",
@@ -107,6 +127,20 @@ fn a_run_that_fails_late_leaves_the_output_whole() {
         ]
     );
     assert_eq!((folder.names(), folder.read("out.npy")), (before, b"whole".to_vec()));
+}
+
+#[test]
+fn soft_targets_that_fail_late_leave_no_output() {
+    let folder = folder();
+    folder.array("soft.npy", &[4, 3], &[[0.5f32; 3], [0.5; 3], [0.5, f32::NAN, 0.5], [0.5; 3]].concat());
+    let run = folder.run("eval logits.npy --soft-targets soft.npy --rows-out rows.npy --grad-out grad.npy");
+    let line = "xent: soft.npy: targets[2, 1] = NaN is not a finite number";
+    assert_eq!((run.status, run.complaints()), (Some(2), vec![line]), "{run:?}");
+    assert_eq!(folder.names(), ["logits.npy", "soft.npy", "targets.npy"]);
+    // In a row that is left out it is not looked at.
+    folder.array("mask.npy", &[4], &[1u8, 1, 0, 1]);
+    let run = folder.run("eval logits.npy --soft-targets soft.npy --row-mask mask.npy");
+    assert_eq!(run.status, Some(0), "{run:?}");
 }
 
 #[test]

@@ -3,8 +3,23 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use bytemuck::Pod;
 use tempfile::TempDir;
+use xent::half::f16;
 use xent::{AdapterChoice, Context};
+
+/// A type that the tests write into a `.npy` file and read from it.
+pub trait Value: Pod {
+    const DESCR: &'static str;
+}
+
+macro_rules! values {
+    ($($type:ty: $descr:literal),*) => {
+        $(impl Value for $type { const DESCR: &'static str = $descr; })*
+    };
+}
+
+values!(f16: "<f2", f32: "<f4", f64: "<f8", u8: "|u1", i32: "<i4", u32: "<u4", i64: "<i8");
 
 /// A folder of its own, in which the tool runs.
 pub struct Folder(TempDir);
@@ -35,16 +50,20 @@ impl Folder {
         std::fs::read(self.path(name)).unwrap()
     }
 
+    /// An array of these axes.
+    pub fn array<T: Value>(&self, name: &str, dims: &[usize], values: &[T]) -> &Self {
+        assert_eq!(dims.iter().product::<usize>(), values.len(), "{name}");
+        self.write(name, npy(T::DESCR, &shape_text(dims), bytemuck::cast_slice(values)))
+    }
+
     /// Logits (rows, cols) as `logits.npy`, f32.
     pub fn logits(&self, logits: &[f32], cols: usize) -> &Self {
-        let shape = format!("({}, {cols})", logits.len() / cols);
-        self.write("logits.npy", npy("<f4", &shape, bytemuck::cast_slice(logits)))
+        self.array("logits.npy", &[logits.len() / cols, cols], logits)
     }
 
     /// Targets (rows,) as `targets.npy`, i64.
     pub fn targets(&self, targets: &[i64]) -> &Self {
-        let shape = format!("({},)", targets.len());
-        self.write("targets.npy", npy("<i8", &shape, bytemuck::cast_slice(targets)))
+        self.array("targets.npy", &[targets.len()], targets)
     }
 
     /// The names of all files, sorted.
@@ -76,15 +95,33 @@ impl Folder {
 
     /// The f32 values of a `.npy` file, and the shape that its header has.
     pub fn values(&self, name: &str) -> (String, Vec<f32>) {
+        self.values_of(name)
+    }
+
+    /// The same of another type.
+    pub fn values_of<T: Value>(&self, name: &str) -> (String, Vec<T>) {
         let bytes = self.read(name);
         assert!(bytes.starts_with(b"\x93NUMPY\x01\x00"), "{name}");
         let start = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
         let header = String::from_utf8(bytes[10..start].to_vec()).unwrap();
-        assert!(header.contains("'descr': '<f4'") && header.contains("'fortran_order': False"), "{header}");
+        let descr = format!("'descr': '{}'", T::DESCR);
+        assert!(header.contains(&descr) && header.contains("'fortran_order': False"), "{name}: {header}");
         let shape = header.split("'shape': ").nth(1).unwrap().split(')').next().unwrap();
-        let values =
-            bytes[start..].chunks_exact(4).map(|value| f32::from_le_bytes(value.try_into().unwrap()));
+        let values = bytes[start..].chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned);
         (format!("{})", shape.trim_end_matches([' ', ','])), values.collect())
+    }
+}
+
+/// A shape as [`Folder::values`] gives it: `(5)`, `(2, 5)`.
+pub fn shape_of(dims: &[usize]) -> String {
+    format!("({})", dims.iter().map(usize::to_string).collect::<Vec<_>>().join(", "))
+}
+
+/// A shape as Python writes it: `(5,)`, `(2, 5)`.
+fn shape_text(dims: &[usize]) -> String {
+    match dims {
+        [only] => format!("({only},)"),
+        _ => shape_of(dims),
     }
 }
 

@@ -25,6 +25,30 @@ fn what_is_not_understood_has_status_2() {
             "eval logits.npy --targets targets.npy --ignore-index 4294967196",
             "4294967196 is not in -2147483648..=2147483647",
         ),
+        (
+            "two kinds of targets",
+            "eval logits.npy --targets targets.npy --soft-targets soft.npy",
+            "'--targets <TARGETS.npy>' cannot be used with '--soft-targets <FILE.npy>'",
+        ),
+        (
+            "soft and sparse targets",
+            "eval logits.npy --soft-targets soft.npy --sparse-targets i.npy --sparse-probs p.npy",
+            "cannot be used with",
+        ),
+        ("indices alone", "eval logits.npy --sparse-targets i.npy", "--sparse-probs <PROBS.npy>"),
+        ("probabilities alone", "eval logits.npy --sparse-probs p.npy", "--sparse-targets <INDICES.npy>"),
+        (
+            "probabilities of classes",
+            "eval logits.npy --targets targets.npy --sparse-probs p.npy",
+            "cannot be used with",
+        ),
+        (
+            "soft targets ahead",
+            "eval logits.npy --soft-targets soft.npy --shift 1",
+            "'--soft-targets <FILE.npy>' cannot be used with '--shift <N>'",
+        ),
+        ("unknown input", "eval logits.npy --targets targets.npy --input probs", "logits, log-probs"),
+        ("unknown type", "softmax logits.npy -o out.npy --out-dtype f64", "f32, f16"),
         ("a negative count", "eval logits.npy --targets targets.npy --verify=-1", "--verify"),
         ("no classes in the demo", "demo --rows 1 --cols 0", "a row needs at least one class"),
         ("too large a demo", "demo --rows 99999999999 --cols 9999999999", "overflows the address space"),
@@ -33,6 +57,43 @@ fn what_is_not_understood_has_status_2() {
         assert_eq!((run.status, run.stdout.as_str()), (Some(2), ""), "{name}: {run:?}");
         assert!(run.stderr.contains(says), "{name}: {}", run.stderr);
     }
+}
+
+#[test]
+fn options_outside_their_range_are_named() {
+    let folder = Folder::new();
+    folder.logits(&[0.0; 2], 2).targets(&[0]).array("soft.npy", &[1, 2], &[0.5f32; 2]);
+    let scale = "must be a normal number above zero, as its reciprocal";
+    let left_alone = "must be left alone where the input is log-probabilities";
+    let not_negative = "must be finite and at least 0";
+    let classes_only = "focal_gamma = 2: must be 0 unless targets are class indices".to_owned();
+    let (targets, soft) = ("--targets targets.npy", "--soft-targets soft.npy");
+    for (kind, args, says) in [
+        (targets, "--label-smoothing 1.5", "label_smoothing = 1.5: must be in 0..=1".into()),
+        (targets, "--label-smoothing -0.5", "label_smoothing = -0.5: must be in 0..=1".into()),
+        (targets, "--temperature 0", format!("temperature = 0: {scale}")),
+        (targets, "--temperature -1", format!("temperature = -1: {scale}")),
+        (targets, "--temperature nan", format!("temperature = NaN: {scale}")),
+        (targets, "--softcap 0", format!("softcap = 0: {scale}")),
+        (targets, "--z-loss -1", format!("z_loss = -1: {not_negative}")),
+        (targets, "--focal-gamma inf", format!("focal_gamma = inf: {not_negative}")),
+        (targets, "--input log-probs --temperature 2", format!("temperature = 2: {left_alone}")),
+        (targets, "--input log-probs --softcap 2", format!("softcap = 2: {left_alone}")),
+        (targets, "--input log-probs --z-loss 2", format!("z_loss = 2: {left_alone}")),
+        (targets, "--input log-probs --focal-gamma 2", format!("focal_gamma = 2: {left_alone}")),
+        (soft, "--focal-gamma 2", classes_only.clone()),
+        ("--sparse-targets i.npy --sparse-probs soft.npy", "--focal-gamma 2", classes_only),
+    ] {
+        folder.array("i.npy", &[1, 2], &[0i32, 1]);
+        let run = folder.run(&format!("eval logits.npy {kind} {args} --grad-out grad.npy"));
+        assert_eq!((run.status, run.stdout.as_str()), (Some(2), ""), "{args}: {run:?}");
+        assert_eq!(run.complaints(), [format!("xent: option {says}")], "{args}");
+    }
+    for args in ["--temperature 0", "--softcap -1"] {
+        let run = folder.run(&format!("softmax logits.npy -o out.npy {args}"));
+        assert!(run.status == Some(2) && run.complaints()[0].ends_with(scale), "{args}: {run:?}");
+    }
+    assert_eq!(folder.names(), ["i.npy", "logits.npy", "soft.npy", "targets.npy"]);
 }
 
 #[test]
@@ -49,6 +110,10 @@ fn help_and_version() {
         let help = folder.run(&format!("{command} --help"));
         assert!(help.status == Some(0) && help.stdout.contains(word), "{command}: {help:?}");
         assert!(help.stdout.lines().all(|line| line.chars().count() <= 100), "{command}: {}", help.stdout);
+    }
+    let eval = folder.run("eval --help").stdout;
+    for heading in ["Targets (one kind):", "Loss:", "Rows:", "Output:", "Examples:", "Options:"] {
+        assert!(eval.lines().any(|line| line == heading), "{heading}: {eval}");
     }
     assert!(!folder.run("demo --help").stdout.contains("--rows"), "hidden");
     let version = folder.run("--version");

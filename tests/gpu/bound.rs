@@ -1,6 +1,8 @@
 //! Bound operations: what they leave in the caller's buffers, however often and for however many rows they are encoded.
 
-use xent::{ArgmaxBuffers, CrossEntropyBuffers, Error, LogSumExpBuffers, LossRecord, SoftmaxBuffers, wgpu};
+use xent::{
+    ArgmaxBuffers, CrossEntropyBuffers, Dlogits, Error, LogSumExpBuffers, LossRecord, SoftmaxBuffers, wgpu,
+};
 
 use crate::batch::{Batch, Ops, noise, ops};
 use crate::compare::check;
@@ -26,7 +28,7 @@ fn each_output_alone() {
         ("row_losses", |to, binding| to.row_losses = Some(binding), row_losses),
         ("lse", |to, binding| to.lse = Some(binding), lse),
         ("argmax", |to, binding| to.argmax = Some(binding), argmax),
-        ("dlogits", |to, binding| to.dlogits = Some(binding), dlogits),
+        ("dlogits", |to, binding| to.dlogits = Some(Dlogits::To(binding)), dlogits),
     ];
     let logits = Region::of_f32(gpu(), 256, &batch.logits);
     let targets = Region::of_i32(gpu(), &batch.targets);
@@ -81,7 +83,7 @@ impl BoundLoss {
         let to = CrossEntropyBuffers {
             loss: Some(self.loss.binding()),
             row_losses: Some(self.row_losses.binding()),
-            dlogits: Some(self.dlogits.binding()),
+            dlogits: Some(Dlogits::To(self.dlogits.binding())),
             ..CrossEntropyBuffers::new(self.logits.binding(), self.targets.binding())
         };
         ops.loss.bind(&gpu().device, self.batch.shape, &to).unwrap()

@@ -2,7 +2,7 @@
 
 use wgpu::BufferUsages as Usage;
 use xent::{
-    ArgmaxBuffers, CrossEntropyBuffers, Error, LogSumExpBuffers, Result, Shape, SoftmaxBuffers, wgpu,
+    ArgmaxBuffers, CrossEntropyBuffers, Dlogits, Error, LogSumExpBuffers, Result, Shape, SoftmaxBuffers, wgpu,
 };
 
 use crate::batch::ops;
@@ -36,7 +36,7 @@ impl Binds {
             row_losses: Some(bound(3)),
             lse: Some(bound(4)),
             argmax: Some(bound(5)),
-            dlogits: Some(bound(6)),
+            dlogits: Some(Dlogits::To(bound(6))),
             ..CrossEntropyBuffers::new(bound(0), bound(1))
         };
         ops().loss.bind(&gpu().device, Shape::new(2, 4), &to).map(drop)

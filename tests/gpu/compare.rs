@@ -1,23 +1,24 @@
 //! The comparison of the device with the reference: `xent::Verification`, told with all that one needs to see why.
 
-use xent::{Context, LossRecord, NO_CLASS, Reduction, Verification, gradient_bound, loss_bound, prob_bound};
+use xent::{Context, Element, LossRecord, NO_CLASS, Verification, loss_bound, prob_bound};
 
 use crate::batch::{Batch, Ops};
-use crate::expected::Expected;
+use crate::expected::{Expected, Row};
 use crate::harness::SENTINEL;
-use crate::outputs::{Outputs, run_bound, run_host};
+use crate::outputs::{Gradient, Outputs, rounding, run_bound, run_host, run_host_loss, run_loss};
 
 /// Collects what is wrong, each with all that is needed to see why.
-struct Checker<'a> {
-    batch: &'a Batch,
+struct Checker<'a, E: Element> {
+    batch: &'a Batch<E>,
     context: String,
     failures: Vec<String>,
     failed: usize,
 }
 
-impl<'a> Checker<'a> {
-    fn new(batch: &'a Batch, ops: &Ops, path: &str) -> Self {
-        let context = format!("{}, {:?}, {path}, {:?}", batch.name, batch.shape, ops.tuning);
+impl<'a, E: Element> Checker<'a, E> {
+    fn new(batch: &'a Batch<E>, ops: &Ops<E>, path: &str) -> Self {
+        let context =
+            format!("{}, {:?}, {path}, {:?}, {:?}", batch.name, batch.shape, ops.tuning, ops.options);
         Self { batch, context, failures: Vec::new(), failed: 0 }
     }
 
@@ -34,11 +35,11 @@ impl<'a> Checker<'a> {
         verification.compare(row, f64::from(value), expected, bound);
         if !verification.passed || actual == SENTINEL {
             let logits = self.batch.row(row);
-            let (label, logit, target) =
-                (self.batch.label(row), logits.get(col).copied(), self.batch.targets[row]);
+            let (label, logit) = (self.batch.label(row), logits.get(col).map(|x| x.to_f64()));
+            let target = self.batch.targets.get(row).copied();
             self.fail(|| {
                 format!(
-                    "{what}: row {row} ({label}; target {target}) col {col} (logit {logit:?}): {value:e} = \
+                    "{what}: row {row} ({label}; target {target:?}) col {col} (logit {logit:?}): {value:e} = \
                      {actual:#010x}, expected {expected:e} ± {bound:e}"
                 )
             });
@@ -72,15 +73,16 @@ impl<'a> Checker<'a> {
         let shape = self.batch.shape;
         assert_eq!(actual.len(), shape.len(), "{}: {what}", self.context);
         for row in 0..shape.rows {
-            let from = shape.row_start(row);
-            for col in 0..shape.cols {
+            for (col, &word) in shape.row(actual, row).enumerate() {
                 let (expected, bound) = of(row, col);
-                self.compare(what, row, col, actual[from + col], expected, bound);
+                self.compare(what, row, col, word, expected, bound);
             }
-            let to = actual.len().min(from + shape.row_stride);
-            for (col, &word) in actual[from..to].iter().enumerate().skip(shape.cols) {
+        }
+        let group = shape.cols * shape.inner;
+        for (at, rows) in actual.chunks(shape.row_stride).enumerate() {
+            for (col, &word) in rows.iter().enumerate().skip(group) {
                 if word != padding {
-                    self.fail(|| format!("{what}: padding of row {row}, col {col}: {word:#010x}"));
+                    self.fail(|| format!("{what}: padding behind group {at}, place {col}: {word:#010x}"));
                 }
             }
         }
@@ -93,41 +95,35 @@ impl<'a> Checker<'a> {
 }
 
 /// Compares everything there is with the reference.
-pub fn check(batch: &Batch, expected: &Expected, outputs: &Outputs, ops: &Ops) {
+pub fn check<E: Element>(batch: &Batch<E>, expected: &Expected, outputs: &Outputs, ops: &Ops<E>) {
     let mut checker = Checker::new(batch, ops, outputs.path);
-    let (cols, scale, padding) = (batch.shape.cols, expected.scale, outputs.padding);
+    let (cols, padding) = (batch.shape.cols, outputs.padding);
     let at = |row: usize, col: usize| row * cols + col;
+    let [of_gradient, of_probs] = outputs.rounded;
 
     checker.values("softmax", &outputs.probs, padding, |row, col| {
         let p = expected.probs[at(row, col)];
-        (p, prob_bound(p))
+        (p, prob_bound(p) + rounding(of_probs, p))
     });
     checker.values("log_softmax", &outputs.log_probs, padding, |row, col| {
         let log_p = expected.log_probs[at(row, col)];
-        (log_p, loss_bound(log_p))
+        (log_p, loss_bound(log_p) + rounding(of_probs, log_p))
     });
     checker.values("dlogits", &outputs.dlogits, padding, |row, col| {
-        let mass = f64::from(i64::from(batch.targets[row]) == col as i64);
-        let bound = gradient_bound(scale, expected.probs[at(row, col)], mass);
-        // Exactly zero where the row does not count, whatever its logits are.
-        let bound = if expected.counts[row] { bound } else { 0.0 };
-        (expected.dlogits[at(row, col)], bound)
+        let (value, bound) = (expected.dlogits[at(row, col)], expected.dlogits_bounds[at(row, col)]);
+        // Where nothing is allowed it is exactly zero, whose rounding is none.
+        (value, if bound == 0.0 { 0.0 } else { bound + rounding(of_gradient, value) })
     });
     for row in 0..batch.shape.rows {
+        let counts = expected.rows[row] == Row::Counts;
         if let Some(losses) = &outputs.row_losses {
-            let (loss, counts) = (expected.losses[row], expected.counts[row]);
-            let bound = if counts { loss_bound(loss) } else { 0.0 };
+            let (loss, bound) = (expected.losses[row], expected.loss_bounds[row]);
             checker.compare("row_losses", row, usize::MAX, losses[row], loss, bound);
         }
-        let is_ignored = batch.targets[row] == expected.options.ignore_index;
-        let lse_of_loss = match expected.counts[row] {
-            true => expected.lse[row],
-            false if is_ignored => 0.0,
-            false => f64::NAN,
-        };
-        for (what, lse, expected) in
-            [("lse", &outputs.lse, expected.lse[row]), ("row lse", &outputs.row_lse, lse_of_loss)]
-        {
+        for (what, lse, expected) in [
+            ("lse", &outputs.lse, expected.lse[row]),
+            ("row lse", &outputs.row_lse, expected.lse_of_loss(row)),
+        ] {
             let Some(lse) = lse else { continue };
             checker.compare(what, row, usize::MAX, lse[row], expected, loss_bound(expected));
         }
@@ -135,7 +131,7 @@ pub fn check(batch: &Batch, expected: &Expected, outputs: &Outputs, ops: &Ops) {
             checker.equal("argmax", row, argmax[row], expected.argmax[row]);
         }
         if let Some(argmax) = &outputs.row_argmax {
-            let class = if expected.counts[row] { expected.argmax[row] } else { NO_CLASS };
+            let class = if counts { expected.argmax[row] } else { NO_CLASS };
             checker.equal("row argmax", row, argmax[row], class);
         }
         if let Some(flags) = &outputs.row_flags {
@@ -143,12 +139,17 @@ pub fn check(batch: &Batch, expected: &Expected, outputs: &Outputs, ops: &Ops) {
         }
     }
     if let Some(loss) = &outputs.host_loss {
+        let weight = expected.weight;
         checker.equal("loss.rows", 0, loss.rows, batch.shape.rows);
-        checker.equal("loss.counted", 0, loss.counted, expected.counted);
+        checker.equal("loss.counted", 0, loss.counted, weight.counted);
         checker.equal("loss.flags", 0, loss.flags, expected.flags());
         checker.value("loss.sum", loss.sum, expected.sum(), expected.sum_bound());
-        checker.value("loss.value", loss.value, expected.value(), expected.sum_bound() * expected.scale);
-        checker.value("loss.weight", loss.weight, expected.counted as f64, 0.0);
+        checker.value("loss.value", loss.value, expected.value(), expected.value_bound());
+        checker.value("loss.weight", loss.weight, weight.weight, 1e-15 * weight.weight);
+        checker.value("loss.row_weight", loss.row_weight, weight.row_weight, 1e-15 * weight.row_weight);
+        if expected.value().is_finite() {
+            checker.value("loss.z_loss", loss.z_loss, expected.z_loss(), expected.value_bound());
+        }
     }
     if let Some(record) = &outputs.loss {
         check_record(&mut checker, expected, record);
@@ -156,22 +157,38 @@ pub fn check(batch: &Batch, expected: &Expected, outputs: &Outputs, ops: &Ops) {
     checker.finish();
 }
 
-fn check_record(checker: &mut Checker<'_>, expected: &Expected, record: &LossRecord) {
-    let value = match expected.options.reduction {
-        Reduction::Mean if expected.counted == 0 => f64::NAN,
-        _ => expected.value(),
-    };
-    checker.value("record.value", f64::from(record.value), value, expected.sum_bound() * expected.scale);
-    checker.value("record.sum", f64::from(record.sum), expected.sum(), expected.sum_bound());
-    checker.value("record.weight", f64::from(record.weight), expected.counted as f64, 0.0);
-    checker.equal("record.counted", 0, record.counted as usize, expected.counted);
+fn check_record<E: Element>(checker: &mut Checker<'_, E>, expected: &Expected, record: &LossRecord) {
+    let weight = expected.weight;
+    // Counts are exact, sums of other weights are rounded.
+    let weight_bound = |weight: f64| if weight.fract() == 0.0 { 0.0 } else { 1e-6 * weight };
+    let value = |value: f32| f64::from(value);
+    checker.value("record.value", value(record.value), expected.value(), expected.value_bound());
+    checker.value("record.sum", value(record.sum), expected.sum(), expected.sum_bound());
+    checker.value("record.weight", value(record.weight), weight.weight, weight_bound(weight.weight));
+    checker.value(
+        "record.row_weight",
+        value(record.row_weight),
+        weight.row_weight,
+        weight_bound(weight.row_weight),
+    );
+    if expected.value().is_finite() {
+        checker.value("record.z_loss", value(record.z_loss), expected.z_loss(), expected.value_bound());
+    }
+    checker.equal("record.counted", 0, record.counted as usize, weight.counted);
     checker.equal("record.flags", 0, record.flags(), expected.flags());
     checker.equal("record.first_bad_row", 0, record.first_bad_row(), expected.first_bad_row);
 }
 
-/// Runs a batch both ways and compares. For batches that the host path takes: no target out of range.
-pub fn check_both(gpu: &Context, ops: &Ops, batch: &Batch) {
+/// Runs a batch both ways and compares. For batches that the host path takes: nothing invalid.
+pub fn check_both<E: Element>(gpu: &Context, ops: &Ops<E>, batch: &Batch<E>) {
     let expected = Expected::of(batch, &ops.options);
     check(batch, &expected, &run_host(gpu, ops, batch), ops);
     check(batch, &expected, &run_bound(gpu, ops, batch, (256, 256)), ops);
+}
+
+/// The same for the loss alone.
+pub fn check_loss<E: Element>(gpu: &Context, ops: &Ops<E>, batch: &Batch<E>, gradient: Gradient) {
+    let expected = Expected::of(batch, &ops.options);
+    check(batch, &expected, &run_host_loss(gpu, ops, batch), ops);
+    check(batch, &expected, &run_loss(gpu, ops, batch, (256, 256), gradient), ops);
 }

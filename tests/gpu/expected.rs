@@ -1,66 +1,157 @@
 //! What the f64 reference and the contract say of a batch.
 
 use xent::reference::{self, cross_entropy};
-use xent::{CrossEntropyOptions, Flags, Reduction, SoftmaxOptions, loss_bound};
+use xent::{
+    BatchWeight, CrossEntropyOptions, Element, EmptyBatch, Flags, Input, MaskedRow, Reduction,
+    gradient_bound, loss_bound,
+};
 
-use crate::batch::Batch;
+use crate::batch::{Batch, softmax_options};
+
+/// Whether a row's logits are read for its loss.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Row {
+    Counts,
+    /// Ignored, masked, of weight 0, or without a target: all its outputs are zero.
+    LeftOut,
+    /// Its target or its weight is none, which these flags say: NaN loss, zero gradient.
+    Bad(Flags),
+}
 
 /// What the reference says, values of padding left out.
 pub struct Expected {
     pub probs: Vec<f64>,
     pub log_probs: Vec<f64>,
     pub dlogits: Vec<f64>,
+    /// What each of these may be off, rounding to 16 bits not counted.
+    pub dlogits_bounds: Vec<f64>,
+    /// Times the rows' weights, z-loss included.
     pub losses: Vec<f64>,
+    pub loss_bounds: Vec<f64>,
+    /// What is z-loss in them.
+    z_losses: Vec<f64>,
+    /// Of the logits.
     pub lse: Vec<f64>,
+    /// Of the logits as the loss takes them.
+    row_lse: Vec<f64>,
     pub argmax: Vec<u32>,
     pub flags: Vec<Flags>,
-    /// Whether the row's logits are read for its loss.
-    pub counts: Vec<bool>,
-    pub counted: usize,
-    pub scale: f64,
+    pub rows: Vec<Row>,
+    pub weight: BatchWeight,
     pub options: CrossEntropyOptions,
     pub first_bad_row: Option<usize>,
 }
 
 impl Expected {
-    pub fn of(batch: &Batch, options: &CrossEntropyOptions) -> Self {
-        let (shape, targets) = (batch.shape, &batch.targets);
-        let in_range = |target: i32| (0..shape.cols as i64).contains(&i64::from(target));
-        let is_ignored = |target: i32| target == options.ignore_index;
-        let counts: Vec<bool> = targets.iter().map(|&t| !is_ignored(t) && in_range(t)).collect();
-        let counted = counts.iter().filter(|&&counts| counts).count();
-        let scale = 1.0
-            / match options.reduction {
-                Reduction::Mean => counted as f64,
-                Reduction::Sum => 1.0,
-                Reduction::MeanOver(denominator) => f64::from(denominator),
-            };
-        let softmax_options = SoftmaxOptions { masked_row: options.masked_row };
+    pub fn of<E: Element>(batch: &Batch<E>, options: &CrossEntropyOptions) -> Self {
+        let (shape, inputs) = (batch.shape, batch.inputs());
+        let rows: Vec<Row> = (0..shape.rows).map(|row| row_of(batch, options, row)).collect();
+        let softmax = softmax_options(options);
+        let is_bad = |row: &Row| matches!(row, Row::Bad(flags) if flags.contains(Flags::TARGET_OUT_OF_RANGE));
         let mut expected = Self {
             probs: Vec::new(),
             log_probs: Vec::new(),
             dlogits: Vec::new(),
+            dlogits_bounds: Vec::new(),
             losses: Vec::new(),
+            loss_bounds: Vec::new(),
+            z_losses: Vec::new(),
             lse: Vec::new(),
+            row_lse: Vec::new(),
             argmax: Vec::new(),
             flags: Vec::new(),
-            first_bad_row: targets.iter().position(|&t| !is_ignored(t) && !in_range(t)),
-            counts,
-            counted,
-            scale,
+            weight: weight_of(batch, options, &rows),
+            first_bad_row: rows.iter().position(is_bad),
+            rows,
             options: *options,
         };
         for row in 0..shape.rows {
-            let (logits, target) = (batch.row(row), targets[row]);
-            expected.probs.extend(reference::softmax_row(logits, &softmax_options));
-            expected.log_probs.extend(reference::log_softmax_row(logits, &softmax_options));
-            expected.dlogits.extend(cross_entropy::row_dlogits(logits, target, scale, options));
-            expected.losses.push(cross_entropy::row_loss(logits, target, options));
-            expected.lse.push(reference::logsumexp_row(logits));
-            expected.argmax.push(reference::argmax_row(logits));
-            expected.flags.push(flags_of(logits, expected.losses[row], target, options, shape.cols));
+            let logits = batch.row(row);
+            let probs = reference::softmax_row(&logits, &softmax);
+            let lse = reference::logsumexp_row(&logits);
+            expected.log_probs.extend(reference::log_softmax_row(&logits, &softmax));
+            expected.lse.push(lse);
+            expected.argmax.push(reference::argmax_row(&logits));
+            match expected.rows[row] {
+                Row::LeftOut => expected.push_unread(shape.cols, 0.0, Flags::empty()),
+                Row::Bad(flags) => expected.push_unread(shape.cols, f64::NAN, flags | Flags::NAN_LOSS),
+                Row::Counts => {
+                    let loss = cross_entropy::row_loss_at(&batch.logits, inputs, shape, options, row);
+                    let weight = batch.given.row_weights.as_ref().map_or(1.0, |w| f64::from(w[row]));
+                    expected.losses.push(weight * loss.total());
+                    expected.z_losses.push(weight * loss.z_loss);
+                    expected.row_lse.push(loss.lse);
+                    expected.push_gradient(batch, row, &probs, loss.lse);
+                    let shares = shares_of(batch, options, row);
+                    expected.loss_bounds.push(weight * loss_error(options, &shares, &loss, shape.cols));
+                    expected.flags.push(flags_of(
+                        &logits,
+                        expected.losses[row],
+                        &shares,
+                        batch,
+                        row,
+                        options,
+                    ));
+                }
+            }
+            expected.probs.extend(probs);
         }
         expected
+    }
+
+    /// A row whose logits are not read.
+    fn push_unread(&mut self, cols: usize, value: f64, flags: Flags) {
+        self.losses.push(value);
+        self.z_losses.push(0.0);
+        self.row_lse.push(value);
+        self.loss_bounds.push(0.0);
+        self.dlogits.extend(std::iter::repeat_n(0.0, cols));
+        // Exactly zero, whatever the logits are.
+        self.dlogits_bounds.extend(std::iter::repeat_n(0.0, cols));
+        self.flags.push(flags);
+    }
+
+    fn push_gradient<E: Element>(&mut self, batch: &Batch<E>, row: usize, probs: &[f64], lse: f64) {
+        let (options, shape) = (&self.options, batch.shape);
+        if self.is_empty_mean() {
+            self.dlogits.extend(vec![0.0; shape.cols]);
+            self.dlogits_bounds.extend(vec![0.0; shape.cols]);
+            return;
+        }
+        let (inputs, weight) = (batch.inputs(), &self.weight);
+        let scale = cross_entropy::row_scale(inputs, shape, options, weight, row);
+        let dlogits = cross_entropy::row_dlogits_at(&batch.logits, inputs, shape, options, weight, row);
+        let shares = shares_of(batch, options, row);
+        let bound = gradient_bound(options, scale, &shares, lse);
+        // Exactly zero where the reference is so throughout, but for an underflow.
+        let is_zero = dlogits.iter().all(|&value| value == 0.0) && shares.iter().any(|share| share.is_nan());
+        self.dlogits_bounds.extend((0..shape.cols).map(|class| {
+            // An exponential below 1.2e-38 may be flushed: 2e-5 of this is that.
+            const FLUSHED: f64 = 6e-34;
+            let prob = if options.input == Input::LogProbs { 0.0 } else { probs[class] + FLUSHED };
+            if is_zero { 0.0 } else { bound(prob, shares[class]) }
+        }));
+        // What f32 cannot hold makes NaN throughout, where the row is not zero anyway.
+        let is_number = |value: f64| (value as f32).is_finite();
+        let is_masked = lse == f64::NEG_INFINITY && options.masked_row == MaskedRow::Zero;
+        if is_zero || is_masked || (is_number(scale.loss) && is_number(scale.z_loss)) {
+            self.dlogits.extend(dlogits);
+        } else {
+            self.dlogits.extend(vec![f64::NAN; shape.cols]);
+        }
+    }
+
+    /// Whether a mean is asked for, of nothing.
+    pub fn is_empty_mean(&self) -> bool {
+        self.options.reduction == Reduction::Mean && (self.weight.counted == 0 || self.weight.weight == 0.0)
+    }
+
+    fn denominator(&self, mean: f64) -> f64 {
+        match self.options.reduction {
+            Reduction::Mean => mean,
+            Reduction::Sum => 1.0,
+            Reduction::MeanOver(denominator) => f64::from(denominator),
+        }
     }
 
     /// Σ of the rows' losses.
@@ -68,39 +159,171 @@ impl Expected {
         self.losses.iter().fold(0.0, |sum, loss| sum + loss)
     }
 
-    /// The reduced loss.
-    pub fn value(&self) -> f64 {
-        self.sum() * self.scale
+    /// The mean of nothing, by choice. A NaN row of class weight 0 stays NaN.
+    fn empty(&self) -> f64 {
+        let is_zero = self.options.empty_batch == EmptyBatch::Zero && !self.sum().is_nan();
+        if is_zero { 0.0 } else { f64::NAN }
     }
 
-    pub fn flags(&self) -> Flags {
-        let of_rows = self.flags.iter().fold(Flags::empty(), |all, &flags| all | flags);
-        if self.counted == 0 { of_rows | Flags::NO_ROW_COUNTS } else { of_rows }
+    /// The reduced loss.
+    pub fn value(&self) -> f64 {
+        if self.is_empty_mean() {
+            return self.empty();
+        }
+        let z_loss: f64 = self.z_losses.iter().sum();
+        if !self.sum().is_finite() {
+            return self.sum();
+        }
+        (self.sum() - z_loss) / self.denominator(self.weight.weight) + self.z_loss()
+    }
+
+    /// The z-loss in it.
+    pub fn z_loss(&self) -> f64 {
+        if self.is_empty_mean() {
+            return self.empty();
+        }
+        self.z_losses.iter().sum::<f64>() / self.denominator(self.weight.row_weight)
+    }
+
+    /// What the reduced loss may be off.
+    pub fn value_bound(&self) -> f64 {
+        let least = self.denominator(self.weight.weight).min(self.denominator(self.weight.row_weight));
+        if least > 0.0 { self.sum_bound() / least } else { 0.0 }
     }
 
     /// What Σ loss may be off: the rows' own bounds, and f32 sums of them.
     pub fn sum_bound(&self) -> f64 {
-        self.losses.iter().map(|&loss| loss_bound(loss) + 1e-6 * loss.abs()).sum()
+        let of_row = |(loss, bound): (&f64, &f64)| bound + 1e-6 * loss.abs();
+        self.losses.iter().zip(&self.loss_bounds).map(of_row).sum()
+    }
+
+    pub fn flags(&self) -> Flags {
+        let of_rows = self.flags.iter().fold(Flags::empty(), |all, &flags| all | flags);
+        if self.weight.counted == 0 { of_rows | Flags::NO_ROW_COUNTS } else { of_rows }
+    }
+
+    /// What the loss says of a row's lse.
+    pub fn lse_of_loss(&self, row: usize) -> f64 {
+        self.row_lse[row]
     }
 }
 
-/// The contract's flags of a row.
-fn flags_of(logits: &[f32], loss: f64, target: i32, options: &CrossEntropyOptions, cols: usize) -> Flags {
-    if target == options.ignore_index {
-        return Flags::empty();
+/// The row whose target this row has.
+fn target_row<E: Element>(batch: &Batch<E>, options: &CrossEntropyOptions, row: usize) -> Option<usize> {
+    match options.sequences {
+        Some(sequences) => sequences.target_row(row).filter(|&target| target < batch.shape.rows),
+        None => Some(row),
     }
-    if !(0..cols as i64).contains(&i64::from(target)) {
-        return Flags::TARGET_OUT_OF_RANGE | Flags::NAN_LOSS;
+}
+
+fn is_weight(weight: f32) -> bool {
+    weight >= 0.0 && weight.is_finite()
+}
+
+fn row_of<E: Element>(batch: &Batch<E>, options: &CrossEntropyOptions, row: usize) -> Row {
+    let (given, cols) = (&batch.given, batch.shape.cols);
+    let weight = given.row_weights.as_ref().map_or(1.0, |weights| weights[row]);
+    let Some(target_row) = target_row(batch, options, row) else { return Row::LeftOut };
+    if given.row_mask.as_ref().is_some_and(|mask| !mask[row]) || weight == 0.0 {
+        return Row::LeftOut;
     }
-    let mut flags = if logits.iter().any(|x| x.is_nan()) {
+    let named: &[i32] = match (&given.soft, &given.sparse) {
+        (Some(_), _) => &[],
+        (_, Some(sparse)) => &sparse.indices[target_row * sparse.entries..][..sparse.entries],
+        _ => &batch.targets[target_row..][..1],
+    };
+    let is_ignored = |index: i32| index == options.ignore_index;
+    if !named.is_empty() && named.iter().all(|&index| is_ignored(index)) {
+        return Row::LeftOut;
+    }
+    let mut flags = Flags::empty();
+    let in_range = |index: i32| usize::try_from(index).is_ok_and(|class| class < cols);
+    if named.iter().any(|&index| !is_ignored(index) && !in_range(index)) {
+        flags |= Flags::TARGET_OUT_OF_RANGE;
+    }
+    let class_weight = |index: i32| match &given.class_weights {
+        Some(weights) if in_range(index) => weights[index as usize],
+        _ => 1.0,
+    };
+    let is_class = given.soft.is_none() && given.sparse.is_none();
+    if !is_weight(weight) || (is_class && named.iter().any(|&index| !is_weight(class_weight(index)))) {
+        flags |= Flags::INVALID_WEIGHT;
+    }
+    if flags.is_empty() { Row::Counts } else { Row::Bad(flags) }
+}
+
+/// What the rows that count weigh together, whatever the others hold.
+fn weight_of<E: Element>(batch: &Batch<E>, options: &CrossEntropyOptions, rows: &[Row]) -> BatchWeight {
+    let (given, mut all) = (&batch.given, BatchWeight::default());
+    for (row, _) in rows.iter().enumerate().filter(|(_, kind)| **kind == Row::Counts) {
+        let row_weight = given.row_weights.as_ref().map_or(1.0, |weights| f64::from(weights[row]));
+        let class_weight = match &given.class_weights {
+            Some(weights) if given.soft.is_none() && given.sparse.is_none() => {
+                let target_row = target_row(batch, options, row).expect("a row that counts");
+                f64::from(weights[batch.targets[target_row] as usize])
+            }
+            _ => 1.0,
+        };
+        all.weight += row_weight * class_weight;
+        all.row_weight += row_weight;
+        all.counted += 1;
+    }
+    all
+}
+
+/// What each class's −ln p is multiplied by: zeros where that cannot be said.
+fn shares_of<E: Element>(batch: &Batch<E>, options: &CrossEntropyOptions, row: usize) -> Vec<f64> {
+    let target = target_row(batch, options, row).map(|row| batch.inputs().targets.row(batch.shape, row));
+    let cols = batch.shape.cols;
+    target
+        .and_then(|target| {
+            cross_entropy::row_shares(&target, batch.given.class_weights.as_deref(), cols, options)
+        })
+        .unwrap_or_else(|| vec![f64::NAN; cols])
+}
+
+/// What a row's loss may be off, before its weight: the contract's bound, each unit of target mass having its own, and
+/// the z-loss that of its lse.
+fn loss_error(
+    options: &CrossEntropyOptions,
+    shares: &[f64],
+    loss: &cross_entropy::RowLoss,
+    cols: usize,
+) -> f64 {
+    let mass: f64 = shares.iter().map(|share| share.abs()).filter(|share| share.is_finite()).sum();
+    let of_target = 5e-6 * mass.max(1.0) + 1e-6 * loss.loss.abs();
+    // A sum of both signs is no larger than its parts, its error is.
+    let of_lse = loss_bound(loss.lse.abs() + (cols as f64).ln());
+    let of_z_loss = 2.0 * f64::from(options.z_loss) * loss.lse.abs() * of_lse + 1e-6 * loss.z_loss.abs();
+    of_target + if of_z_loss.is_finite() { of_z_loss } else { 0.0 }
+}
+
+/// The contract's flags of a row that is read.
+fn flags_of<E: Element>(
+    logits: &[E],
+    loss: f64,
+    shares: &[f64],
+    batch: &Batch<E>,
+    row: usize,
+    options: &CrossEntropyOptions,
+) -> Flags {
+    let is = |x: &E, value: f64| x.to_f64() == value;
+    let mut flags = if logits.iter().any(|x| x.to_f64().is_nan()) {
         Flags::NAN_LOGIT
-    } else if logits.contains(&f32::INFINITY) {
+    } else if logits.iter().any(|x| is(x, f64::INFINITY)) {
         Flags::INFINITE_LOGIT
-    } else if logits.iter().all(|&x| x == f32::NEG_INFINITY) {
+    } else if logits.iter().all(|x| is(x, f64::NEG_INFINITY)) {
         Flags::MASKED_ROW
     } else {
         Flags::empty()
     };
+    if shares.iter().any(|share| share.is_nan()) {
+        let target = target_row(batch, options, row).map(|row| batch.inputs().targets.row(batch.shape, row));
+        let without_weights =
+            target.and_then(|target| cross_entropy::row_shares(&target, None, shares.len(), options));
+        let is_target = without_weights.is_none_or(|shares| shares.iter().any(|share| share.is_nan()));
+        flags |= if is_target { Flags::INVALID_TARGET } else { Flags::INVALID_WEIGHT };
+    }
     flags.set(Flags::NAN_LOSS, loss.is_nan());
     flags.set(Flags::INFINITE_LOSS, (loss as f32).is_infinite());
     flags

@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 use wgpu::BufferUsages as Usage;
 use xent::{AdapterChoice, Context, Tuning, wgpu};
 
-/// What outputs hold before a test runs: a NaN that no kernel writes.
-pub const SENTINEL: u32 = 0x7fde_ad01;
+/// What outputs hold before a test runs: a NaN that no kernel writes, of f32 and, by each half, of f16 and bf16.
+pub const SENTINEL: u32 = 0x7fde_7fad;
 
 /// Words of the guard behind a region; the one before it is as long as the region's offset.
 const GUARD_WORDS: usize = 64;
@@ -32,8 +32,8 @@ pub fn gpu() -> &'static Context {
 
 /// The shared device's adapter, from an instance of the tests' own.
 pub fn adapter() -> &'static wgpu::Adapter {
-    static ADAPTER: OnceLock<wgpu::Adapter> = OnceLock::new();
-    ADAPTER.get_or_init(|| {
+    static ADAPTER: OnceLock<(wgpu::Adapter, wgpu::Device)> = OnceLock::new();
+    let (adapter, _) = ADAPTER.get_or_init(|| {
         let info = gpu().device.adapter_info();
         let backends = wgpu::Backends::from(info.backend);
         let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
@@ -41,11 +41,15 @@ pub fn adapter() -> &'static wgpu::Adapter {
             ..wgpu::InstanceDescriptor::new_without_display_handle()
         });
         let found = pollster::block_on(instance.enumerate_adapters(backends));
-        found
+        let adapter = found
             .into_iter()
             .find(|adapter| adapter.get_info().name == info.name)
-            .expect("the same adapter again")
-    })
+            .expect("the same adapter again");
+        // The first device of an instance cannot be told from the first of another: this one takes that place.
+        let first = pollster::block_on(adapter.request_device(&Default::default()));
+        (adapter, first.expect("a device").0)
+    });
+    adapter
 }
 
 /// A device of the same adapter with other limits: small ones make many windows of a small batch.
@@ -75,27 +79,30 @@ pub fn aligned_offset(gpu: &Context) -> u64 {
 pub struct Region {
     pub buffer: wgpu::Buffer,
     pub offset: u64,
-    pub words: usize,
+    /// Its size in bytes.
+    pub bytes: usize,
 }
 
 impl Region {
-    /// A region that holds `words`, `offset` bytes into its buffer.
-    pub fn new(gpu: &Context, offset: u64, words: &[u32]) -> Self {
-        let before = offset as usize / 4;
-        let mut all = vec![SENTINEL; before + words.len() + GUARD_WORDS];
-        all[before..][..words.len()].copy_from_slice(words);
+    /// A region that holds `values`, `offset` bytes into its buffer.
+    pub fn new<T: bytemuck::NoUninit>(gpu: &Context, offset: u64, values: &[T]) -> Self {
+        let values: &[u8] = bytemuck::cast_slice(values);
+        let before = offset as usize;
+        let words = (before + values.len()).div_ceil(4) + GUARD_WORDS;
+        let mut all = vec![SENTINEL; words];
+        bytemuck::cast_slice_mut(&mut all)[before..][..values.len()].copy_from_slice(values);
         let usage = Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST;
-        Self { buffer: buffer_of(gpu, usage, &all), offset, words: words.len() }
+        Self { buffer: buffer_of(gpu, usage, &all), offset, bytes: values.len() }
     }
 
     /// A region for f32 values.
     pub fn of_f32(gpu: &Context, offset: u64, values: &[f32]) -> Self {
-        Self::new(gpu, offset, bytemuck::cast_slice(values))
+        Self::new(gpu, offset, values)
     }
 
     /// A region for i32 values, where any binding may begin.
     pub fn of_i32(gpu: &Context, values: &[i32]) -> Self {
-        Self::new(gpu, aligned_offset(gpu), bytemuck::cast_slice(values))
+        Self::new(gpu, aligned_offset(gpu), values)
     }
 
     /// An output that nobody has written yet, where any binding may begin.
@@ -108,25 +115,32 @@ impl Region {
         Self::new(gpu, offset, &vec![SENTINEL; words])
     }
 
-    /// The region, with its size.
+    /// The region, with its size in whole words.
     pub fn binding(&self) -> wgpu::BufferBinding<'_> {
         wgpu::BufferBinding {
             buffer: &self.buffer,
             offset: self.offset,
-            size: wgpu::BufferSize::new(self.words as u64 * 4),
+            size: wgpu::BufferSize::new(self.bytes.next_multiple_of(4) as u64),
         }
     }
 
-    /// What the region holds; the guards must be as they were.
+    /// What the region holds, word by word; the guards must be as they were.
     pub fn read(&self, gpu: &Context) -> Vec<u32> {
+        self.read_as(gpu)
+    }
+
+    /// What the region holds; the guards must be as they were, to the byte.
+    pub fn read_as<T: bytemuck::Pod>(&self, gpu: &Context) -> Vec<T> {
         let all = read_buffer(gpu, &self.buffer);
-        let (before, rest) = all.split_at(self.offset as usize / 4);
-        let (words, behind) = rest.split_at(self.words);
-        for (what, guard) in [("before", before), ("behind", behind)] {
-            let written = guard.iter().position(|&word| word != SENTINEL);
-            assert_eq!(written, None, "a word {what} the region at {} B was written", self.offset);
+        let sentinels = vec![SENTINEL; all.len()];
+        let (all, sentinels) =
+            (bytemuck::cast_slice::<_, u8>(&all), bytemuck::cast_slice::<_, u8>(&sentinels));
+        let (from, to) = (self.offset as usize, self.offset as usize + self.bytes);
+        for (what, guard) in [("before", 0..from), ("behind", to..all.len())] {
+            let written = guard.clone().find(|&byte| all[byte] != sentinels[byte]);
+            assert_eq!(written, None, "a byte {what} the region at {from}..{to} B was written");
         }
-        words.to_vec()
+        bytemuck::pod_collect_to_vec(&all[from..to])
     }
 }
 

@@ -8,7 +8,10 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use wgpu::BufferUsages as Usage;
-use xent::{Context, CrossEntropyBuffers, Error, LogSumExpBuffers, Shape, SoftmaxBuffers, Targets, wgpu};
+use xent::{
+    Context, CrossEntropyBuffers, Dlogits, Error, LogSumExpBuffers, Shape, SoftmaxBuffers, TargetKind,
+    Targets, wgpu,
+};
 
 use crate::batch::{Ops, noise};
 use crate::compare::check_both;
@@ -31,7 +34,7 @@ fn bind_foreign(ops: &Ops, gpu: &Context, foreign: &Region, own: &Region) -> [Op
         SoftmaxBuffers { logits: foreign.binding(), probs: Some(own.binding()), log_probs: None };
     let to_lse = LogSumExpBuffers { logits: own.binding(), lse: foreign.binding() };
     let to_loss = CrossEntropyBuffers {
-        dlogits: Some(foreign.binding()),
+        dlogits: Some(Dlogits::To(foreign.binding())),
         ..CrossEntropyBuffers::new(own.binding(), own.binding())
     };
     [
@@ -96,7 +99,7 @@ fn out_of_memory() {
     let seen = count_errors(&gpu);
     let ops = Ops::new(&gpu, Default::default());
     let profile = gpu.profile().unwrap();
-    let rows = (profile.max_binding_bytes / 16) as usize;
+    let rows = (profile.max_binding_bytes / 16) as usize - 2;
     let values = gpu.device.create_buffer(&wgpu::BufferDescriptor {
         label: Some("test::values"),
         size: rows as u64 * 4,
@@ -141,10 +144,10 @@ fn a_timeout() {
     assert_eq!(ops.softmax.softmax(&hasty, &few.logits, few.shape).err(), timeout);
     assert_eq!(ops.argmax.argmax(&hasty, &few.logits, few.shape).err(), timeout);
     assert_eq!(ops.loss.loss_and_dlogits(&hasty, &few.logits, few.classes(), few.shape).err(), timeout);
-    let mut stream = ops.loss.stream(&hasty, batch.shape).unwrap();
+    let mut stream = ops.loss.stream(&hasty, batch.shape, TargetKind::Classes).unwrap();
     in_pass(&gpu, |pass| (0..50).for_each(|_| bound.encode(pass)));
-    assert_eq!(stream.push(&batch.logits, batch.classes()).err(), timeout);
-    assert_eq!(stream.push(&batch.logits, batch.classes()).err(), Some(Error::StreamEnded));
+    assert_eq!(stream.push(&batch.logits, 64, batch.classes()).err(), timeout);
+    assert_eq!(stream.push(&batch.logits, 64, batch.classes()).err(), Some(Error::StreamEnded));
     check_both(&gpu, &ops, &noise("after a timeout", 5, 3, 5));
     let patient = gpu.with_timeout(Duration::from_secs(100));
     check_both(&patient, &ops, &noise("in time", 6, 3, 5));
@@ -194,7 +197,11 @@ fn anything_may_be_bound() {
         };
         let to = CrossEntropyBuffers {
             loss: Some(binding()),
-            dlogits: (i % 2 == 0).then(&mut binding),
+            dlogits: match i % 4 {
+                0 => Some(Dlogits::To(binding())),
+                2 => Some(Dlogits::InPlace),
+                _ => None,
+            },
             lse: (i % 3 == 0).then(&mut binding),
             ..CrossEntropyBuffers::new(binding(), binding())
         };

@@ -1,14 +1,15 @@
 //! What the device makes of a batch, by each of its two ways.
 
+use xent::half::{bf16, f16};
 use xent::{
-    ArgmaxBuffers, Context, CrossEntropyBuffers, Flags, LogSumExpBuffers, Loss, LossRecord, RowResult,
-    SoftmaxBuffers,
+    ArgmaxBuffers, Bound, Context, CrossEntropyBuffers, Dlogits, Element, Flags, LogSumExpBuffers, Loss,
+    LossRecord, RowResult, SoftmaxBuffers, TargetBuffers,
 };
 
 use crate::batch::{Batch, Ops};
-use crate::harness::{Region, SENTINEL, in_pass};
+use crate::harness::{Region, SENTINEL, aligned_offset, in_pass};
 
-/// What the device says, as bits; outputs that were not asked for are `None`.
+/// What the device says, as bits; outputs that were not asked for are `None`. Values of 16 bits are widened to f32.
 #[derive(Clone, Default, PartialEq)]
 pub struct Outputs {
     pub path: &'static str,
@@ -18,7 +19,7 @@ pub struct Outputs {
     pub row_losses: Option<Vec<u32>>,
     /// Of the loss: 0 for ignored rows.
     pub row_lse: Option<Vec<u32>>,
-    /// Of the loss: [`NO_CLASS`] for ignored rows.
+    /// Of the loss: [`NO_CLASS`](xent::NO_CLASS) for ignored rows.
     pub row_argmax: Option<Vec<u32>>,
     pub row_flags: Option<Vec<Flags>>,
     pub dlogits: Option<Vec<u32>>,
@@ -28,6 +29,8 @@ pub struct Outputs {
     pub argmax: Option<Vec<u32>>,
     /// What lies between the rows.
     pub padding: u32,
+    /// The types to which the gradient and the probabilities were rounded: "" for none.
+    pub rounded: [&'static str; 2],
 }
 
 impl Outputs {
@@ -38,27 +41,193 @@ impl Outputs {
     }
 }
 
+/// What rounding to a type may add to an error.
+pub fn rounding(name: &str, value: f64) -> f64 {
+    match name {
+        "f16" => f16::rounding(value),
+        "bf16" => bf16::rounding(value),
+        _ => 0.0,
+    }
+}
+
+/// Bits of f32 for values of any type; what nobody has written stays [`SENTINEL`].
+pub fn widened_bits<E: Element>(values: &[E]) -> Vec<u32> {
+    let halves = [SENTINEL as u16, (SENTINEL >> 16) as u16];
+    let of = |value: &E| match bytemuck::bytes_of(value) {
+        &[a, b] if halves.contains(&u16::from_le_bytes([a, b])) => SENTINEL,
+        &[a, b, c, d] => u32::from_le_bytes([a, b, c, d]),
+        _ => (value.to_f64() as f32).to_bits(),
+    };
+    values.iter().map(of).collect()
+}
+
+/// Where the gradient goes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Gradient {
+    /// Nowhere: the loss has a pass of its own.
+    None,
+    To,
+    F32,
+    InPlace,
+}
+
+/// Logits, targets, weights, and all outputs of a loss, on the device.
+pub struct LossRegions {
+    gradient: Gradient,
+    pub logits: Region,
+    pub targets: Region,
+    probs: Option<Region>,
+    class_weights: Option<Region>,
+    row_weights: Option<Region>,
+    row_mask: Option<Region>,
+    pub upstream: Option<Region>,
+    pub row_upstream: Option<Region>,
+    pub loss: Region,
+    pub row_losses: Region,
+    pub row_lse: Region,
+    pub row_argmax: Region,
+    dlogits: Option<Region>,
+    /// Bits of what lies between the rows of the gradient.
+    padding: u32,
+}
+
+impl LossRegions {
+    /// Offsets are of the logits (and soft targets) and of the gradient, in bytes.
+    pub fn new<E: Element>(gpu: &Context, batch: &Batch<E>, offsets: (u64, u64), gradient: Gradient) -> Self {
+        let (shape, given) = (batch.shape, &batch.given);
+        let per_row = || Region::unwritten(gpu, shape.rows);
+        let floats =
+            |values: &Option<Vec<f32>>| values.as_ref().map(|v| Region::of_f32(gpu, aligned_offset(gpu), v));
+        let mask = |mask: &Vec<bool>| {
+            // Whatever is not 0 is scored.
+            let words: Vec<i32> = mask.iter().map(|&scored| if scored { 1 << 31 } else { 0 }).collect();
+            Region::of_i32(gpu, &words)
+        };
+        let (targets, probs) = match (&given.soft, &given.sparse) {
+            (Some(soft), _) => (Region::of_f32(gpu, offsets.0.next_multiple_of(4), soft), None),
+            (_, Some(sparse)) => (Region::of_i32(gpu, &sparse.indices), floats(&Some(sparse.probs.clone()))),
+            _ => (Region::of_i32(gpu, &batch.targets), None),
+        };
+        let unwritten = |bytes: usize| {
+            let halves = vec![SENTINEL; bytes.div_ceil(4)];
+            Region::new(gpu, offsets.1, &bytemuck::cast_slice::<_, u8>(&halves)[..bytes])
+        };
+        Self {
+            gradient,
+            logits: Region::new(gpu, offsets.0, &batch.logits),
+            targets,
+            probs,
+            class_weights: floats(&given.class_weights),
+            row_weights: floats(&given.row_weights),
+            row_mask: given.row_mask.as_ref().map(mask),
+            upstream: floats(&given.upstream.map(|upstream| vec![upstream])),
+            row_upstream: floats(&given.row_upstream),
+            loss: Region::unwritten(gpu, 8),
+            row_losses: per_row(),
+            row_lse: per_row(),
+            row_argmax: per_row(),
+            dlogits: match gradient {
+                Gradient::To => Some(unwritten(shape.len() * size_of::<E>())),
+                Gradient::F32 => Some(unwritten(shape.len() * 4)),
+                Gradient::None | Gradient::InPlace => None,
+            },
+            padding: match gradient {
+                Gradient::InPlace => widened_bits(&[E::from_f32(f32::NAN)])[0],
+                _ => SENTINEL,
+            },
+        }
+    }
+
+    pub fn buffers<E: Element>(&self, batch: &Batch<E>) -> CrossEntropyBuffers<'_> {
+        let targets = match (&batch.given.soft, &batch.given.sparse, &self.probs) {
+            (Some(_), ..) => TargetBuffers::Soft(self.targets.binding()),
+            (_, Some(sparse), Some(probs)) => TargetBuffers::Sparse {
+                indices: self.targets.binding(),
+                probs: probs.binding(),
+                entries: sparse.entries,
+            },
+            _ => TargetBuffers::Classes(self.targets.binding()),
+        };
+        CrossEntropyBuffers {
+            class_weights: self.class_weights.as_ref().map(Region::binding),
+            row_weights: self.row_weights.as_ref().map(Region::binding),
+            row_mask: self.row_mask.as_ref().map(Region::binding),
+            upstream: self.upstream.as_ref().map(Region::binding),
+            row_upstream: self.row_upstream.as_ref().map(Region::binding),
+            loss: Some(self.loss.binding()),
+            row_losses: Some(self.row_losses.binding()),
+            lse: Some(self.row_lse.binding()),
+            argmax: Some(self.row_argmax.binding()),
+            dlogits: match (self.gradient, &self.dlogits) {
+                (Gradient::InPlace, _) => Some(Dlogits::InPlace),
+                (Gradient::F32, Some(region)) => Some(Dlogits::F32(region.binding())),
+                (_, Some(region)) => Some(Dlogits::To(region.binding())),
+                (_, None) => None,
+            },
+            ..CrossEntropyBuffers::with_targets(self.logits.binding(), targets)
+        }
+    }
+
+    pub fn bind<E: Element>(&self, gpu: &Context, ops: &Ops<E>, batch: &Batch<E>) -> Bound {
+        let bound = ops.loss.bind(&gpu.device, batch.shape, &self.buffers(batch));
+        bound.unwrap_or_else(|error| {
+            panic!("{}, {:?}, {:?}, {:?}: {error}", batch.name, batch.shape, ops.tuning, self.gradient)
+        })
+    }
+
+    pub fn read<E: Element>(&self, gpu: &Context) -> Outputs {
+        let dlogits = match (self.gradient, &self.dlogits) {
+            (Gradient::InPlace, _) => Some(widened_bits(&self.logits.read_as::<E>(gpu))),
+            (Gradient::F32, Some(region)) => Some(region.read(gpu)),
+            (_, Some(region)) => Some(widened_bits(&region.read_as::<E>(gpu))),
+            (_, None) => None,
+        };
+        Outputs {
+            path: match self.gradient {
+                Gradient::None => "bound, no gradient",
+                Gradient::To => "bound",
+                Gradient::F32 => "bound, gradient in f32",
+                Gradient::InPlace => "bound, gradient in place",
+            },
+            loss: Some(bytemuck::pod_read_unaligned(bytemuck::cast_slice(&self.loss.read(gpu)))),
+            row_losses: Some(self.row_losses.read(gpu)),
+            row_lse: Some(self.row_lse.read(gpu)),
+            row_argmax: Some(self.row_argmax.read(gpu)),
+            dlogits,
+            padding: self.padding,
+            rounded: [if self.gradient == Gradient::F32 { "" } else { E::NAME }, E::NAME],
+            ..Default::default()
+        }
+    }
+}
+
+/// The loss alone, with everything that it gives.
+pub fn run_loss<E: Element>(
+    gpu: &Context,
+    ops: &Ops<E>,
+    batch: &Batch<E>,
+    offsets: (u64, u64),
+    gradient: Gradient,
+) -> Outputs {
+    let regions = LossRegions::new(gpu, batch, offsets, gradient);
+    let bound = regions.bind(gpu, ops, batch);
+    in_pass(gpu, |pass| bound.encode(pass));
+    regions.read::<E>(gpu)
+}
+
 /// Everything, through bound operations recorded in one pass. Offsets are of the logits and of the values' outputs, in
 /// bytes.
-pub fn run_bound(gpu: &Context, ops: &Ops, batch: &Batch, offsets: (u64, u64)) -> Outputs {
+pub fn run_bound<E: Element>(gpu: &Context, ops: &Ops<E>, batch: &Batch<E>, offsets: (u64, u64)) -> Outputs {
     let (device, shape) = (&gpu.device, batch.shape);
-    let logits = Region::of_f32(gpu, offsets.0, &batch.logits);
-    let targets = Region::of_i32(gpu, &batch.targets);
-    let values = || Region::unwritten_at(gpu, offsets.1, shape.len());
-    let per_row = || Region::unwritten(gpu, shape.rows);
-    let loss = Region::unwritten(gpu, 8);
-    let (row_losses, row_lse, row_argmax, lse, argmax) =
-        (per_row(), per_row(), per_row(), per_row(), per_row());
-    let (dlogits, probs, log_probs) = (values(), values(), values());
-
-    let to = CrossEntropyBuffers {
-        loss: Some(loss.binding()),
-        row_losses: Some(row_losses.binding()),
-        lse: Some(row_lse.binding()),
-        argmax: Some(row_argmax.binding()),
-        dlogits: Some(dlogits.binding()),
-        ..CrossEntropyBuffers::new(logits.binding(), targets.binding())
+    let of_loss = LossRegions::new(gpu, batch, offsets, Gradient::To);
+    let values = || {
+        let halves = vec![SENTINEL; shape.len()];
+        Region::new(gpu, offsets.1, &bytemuck::cast_slice::<_, u8>(&halves)[..shape.len() * size_of::<E>()])
     };
+    let (probs, log_probs) = (values(), values());
+    let (lse, argmax) = (Region::unwritten(gpu, shape.rows), Region::unwritten(gpu, shape.rows));
+
+    let logits = &of_loss.logits;
     let to_softmax = SoftmaxBuffers {
         logits: logits.binding(),
         probs: Some(probs.binding()),
@@ -68,7 +237,7 @@ pub fn run_bound(gpu: &Context, ops: &Ops, batch: &Batch, offsets: (u64, u64)) -
     let to_argmax = ArgmaxBuffers { logits: logits.binding(), argmax: argmax.binding() };
     let context = |error| panic!("{}, {shape:?}, {:?}: {error}", batch.name, ops.tuning);
     let bound = [
-        ops.loss.bind(device, shape, &to).unwrap_or_else(context),
+        of_loss.bind(gpu, ops, batch),
         ops.softmax.bind(device, shape, &to_softmax).unwrap_or_else(context),
         ops.logsumexp.bind(device, shape, &to_lse).unwrap_or_else(context),
         ops.argmax.bind(device, shape, &to_argmax).unwrap_or_else(context),
@@ -76,47 +245,48 @@ pub fn run_bound(gpu: &Context, ops: &Ops, batch: &Batch, offsets: (u64, u64)) -
     in_pass(gpu, |pass| bound.iter().for_each(|bound| bound.encode(pass)));
 
     Outputs {
-        path: "bound",
-        loss: Some(bytemuck::pod_read_unaligned(bytemuck::cast_slice(&loss.read(gpu)))),
-        host_loss: None,
-        row_losses: Some(row_losses.read(gpu)),
-        row_lse: Some(row_lse.read(gpu)),
-        row_argmax: Some(row_argmax.read(gpu)),
-        row_flags: None,
-        dlogits: Some(dlogits.read(gpu)),
-        probs: Some(probs.read(gpu)),
-        log_probs: Some(log_probs.read(gpu)),
+        probs: Some(widened_bits(&probs.read_as::<E>(gpu))),
+        log_probs: Some(widened_bits(&log_probs.read_as::<E>(gpu))),
         lse: Some(lse.read(gpu)),
         argmax: Some(argmax.read(gpu)),
-        padding: SENTINEL,
+        ..of_loss.read::<E>(gpu)
     }
 }
 
-/// Everything, through the methods over host slices. For batches that they take: no target out of range.
-pub fn run_host(gpu: &Context, ops: &Ops, batch: &Batch) -> Outputs {
+/// The loss, through the methods over host slices. For batches that they take: nothing invalid.
+pub fn run_host_loss<E: Element>(gpu: &Context, ops: &Ops<E>, batch: &Batch<E>) -> Outputs {
     let Batch { shape, ref logits, .. } = *batch;
     let context = |error| panic!("{}, {shape:?}, {:?}: {error}", batch.name, ops.tuning);
-    let rows = ops.loss.row_results(gpu, logits, batch.classes(), shape).unwrap_or_else(context);
+    let rows = ops.loss.row_results(gpu, logits, batch.inputs(), shape).unwrap_or_else(context);
     let (loss, dlogits) =
-        ops.loss.loss_and_dlogits(gpu, logits, batch.classes(), shape).expect("loss and dlogits");
-    let alone = ops.loss.loss(gpu, logits, batch.classes(), shape).expect("loss");
+        ops.loss.loss_and_dlogits(gpu, logits, batch.inputs(), shape).expect("loss and dlogits");
+    let alone = ops.loss.loss(gpu, logits, batch.inputs(), shape).expect("loss");
     assert_eq!(format!("{loss:?}"), format!("{alone:?}"), "{}: loss with and without gradient", batch.name);
 
-    let bits = |values: Vec<f32>| Some(values.into_iter().map(f32::to_bits).collect());
     let of_rows = |of: fn(&RowResult) -> u32| Some(rows.iter().map(of).collect());
     Outputs {
         path: "host",
-        loss: None,
         host_loss: Some(loss),
         row_losses: of_rows(|row| row.loss.to_bits()),
         row_lse: of_rows(|row| row.lse.to_bits()),
         row_argmax: of_rows(|row| row.argmax),
         row_flags: Some(rows.iter().map(RowResult::flags).collect()),
-        dlogits: bits(dlogits),
-        probs: bits(ops.softmax.softmax(gpu, logits, shape).expect("softmax")),
-        log_probs: bits(ops.softmax.log_softmax(gpu, logits, shape).expect("log_softmax")),
+        dlogits: Some(widened_bits(&dlogits)),
+        padding: 0,
+        rounded: [E::NAME; 2],
+        ..Default::default()
+    }
+}
+
+/// Everything, through the methods over host slices. For batches that they take: nothing invalid.
+pub fn run_host<E: Element>(gpu: &Context, ops: &Ops<E>, batch: &Batch<E>) -> Outputs {
+    let (logits, shape) = (&batch.logits, batch.shape);
+    let bits = |values: Vec<f32>| Some(values.into_iter().map(f32::to_bits).collect());
+    Outputs {
+        probs: Some(widened_bits(&ops.softmax.softmax(gpu, logits, shape).expect("softmax"))),
+        log_probs: Some(widened_bits(&ops.softmax.log_softmax(gpu, logits, shape).expect("log_softmax"))),
         lse: bits(ops.logsumexp.logsumexp(gpu, logits, shape).expect("logsumexp")),
         argmax: Some(ops.argmax.argmax(gpu, logits, shape).expect("argmax")),
-        padding: 0,
+        ..run_host_loss(gpu, ops, batch)
     }
 }

@@ -1,6 +1,8 @@
 //! From row losses to one loss: reductions, rows that do not count, and numbers of rows that fill blocks and grids.
 
-use xent::{CrossEntropyBuffers, CrossEntropyOptions, Flags, LogSumExpBuffers, Reduction, Tuning, wgpu};
+use xent::{
+    CrossEntropyBuffers, CrossEntropyOptions, Dlogits, Flags, LogSumExpBuffers, Reduction, Tuning, wgpu,
+};
 
 use crate::batch::{Batch, Ops, noise, ops};
 use crate::bound::record_of;
@@ -48,7 +50,7 @@ fn zero_rows_of_empty_buffers() {
     let loss = Region::unwritten(gpu(), 8);
     let to = CrossEntropyBuffers {
         loss: Some(loss.binding()),
-        dlogits: Some(whole(&dlogits)),
+        dlogits: Some(Dlogits::To(whole(&dlogits))),
         row_losses: Some(whole(&row_losses)),
         ..CrossEntropyBuffers::new(whole(&logits), whole(&targets))
     };

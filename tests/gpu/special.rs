@@ -17,7 +17,7 @@ const IGNORED: i32 = -100;
 
 /// What a row's target is.
 #[derive(Clone, Copy)]
-enum Target {
+pub enum Target {
     /// The class with the special value.
     At,
     /// Its neighbour.
@@ -30,7 +30,7 @@ enum Target {
 use Target::{At, Beside, Cols, Is};
 
 /// A row of noise becomes the case's, its special value at a column.
-type Fill = fn(&mut [f32], usize);
+pub type Fill = fn(&mut [f32], usize);
 
 fn bits(bits: u32) -> f32 {
     f32::from_bits(bits)
@@ -45,7 +45,7 @@ fn shift(row: &mut [f32], by: f32) {
 }
 
 /// Cases that the host path takes too.
-const CASES: &[(&str, Target, Fill)] = &[
+pub const CASES: &[(&str, Target, Fill)] = &[
     ("noise", At, |_, _| {}),
     ("one −∞", Beside, |row, at| row[at] = -INF),
     ("the target −∞", At, |row, at| row[at] = -INF),
@@ -156,7 +156,7 @@ const BAD_TARGETS: &[(&str, Target, Fill)] = &[
 ];
 
 /// Every case at first, head, middle, tail and last column.
-fn batch(name: &str, cases: &[(&str, Target, Fill)], cols: usize) -> Batch {
+pub fn batch(name: &str, cases: &[(&str, Target, Fill)], cols: usize) -> Batch {
     let mut places = vec![0, 1, cols / 2, cols.saturating_sub(2), cols - 1];
     places.retain(|&at| at < cols);
     places.dedup();

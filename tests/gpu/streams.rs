@@ -1,6 +1,6 @@
 //! Batches that are pushed window by window.
 
-use xent::{CrossEntropyOptions, Error, Reduction, Shape, Targets};
+use xent::{BatchWeight, CrossEntropyOptions, Error, Reduction, Shape, TargetKind, Targets};
 
 use crate::batch::{Batch, Ops, noise, ops};
 use crate::compare::check;
@@ -19,9 +19,9 @@ fn values_of(shape: Shape, from: usize, rows: usize) -> std::ops::Range<usize> {
 }
 
 /// Pushes a batch in pieces of these sizes, one after another and again from the first.
-fn pushed(ops: &Ops, batch: &Batch, counted: usize, sizes: &[usize]) -> Outputs {
+fn pushed(ops: &Ops, batch: &Batch, weight: BatchWeight, sizes: &[usize]) -> Outputs {
     let shape = batch.shape;
-    let mut stream = ops.loss.stream_with_dlogits(gpu(), shape, counted).unwrap();
+    let mut stream = ops.loss.stream_with_dlogits(gpu(), shape, TargetKind::Classes, weight).unwrap();
     let mut probs_stream = ops.softmax.stream(gpu(), shape, false).unwrap();
     let mut log_probs_stream = ops.softmax.stream(gpu(), shape, true).unwrap();
     let [mut dlogits, mut probs, mut log_probs] = [(); 3].map(|()| vec![0.0f32; shape.len()]);
@@ -33,7 +33,7 @@ fn pushed(ops: &Ops, batch: &Batch, counted: usize, sizes: &[usize]) -> Outputs 
         let logits = &batch.logits[values.clone()];
         let targets = Targets::Classes(&batch.targets[from..from + rows]);
         results.extend_from_slice(
-            stream.push_with_dlogits(logits, targets, &mut dlogits[values.clone()]).unwrap(),
+            stream.push_with_dlogits(logits, rows, targets, &mut dlogits[values.clone()]).unwrap(),
         );
         probs_stream.push(logits, rows, &mut probs[values.clone()]).unwrap();
         log_probs_stream.push(logits, rows, &mut log_probs[values]).unwrap();
@@ -49,6 +49,7 @@ fn pushed(ops: &Ops, batch: &Batch, counted: usize, sizes: &[usize]) -> Outputs 
         dlogits: Some(bits(&dlogits)),
         probs: Some(bits(&probs)),
         log_probs: Some(bits(&log_probs)),
+        rounded: ["f32"; 2],
         ..Default::default()
     }
 }
@@ -64,7 +65,7 @@ fn pushes_of_any_sizes() {
             let expected = Expected::of(batch, &ops.options);
             let whole = run_host(gpu(), &ops, batch);
             for sizes in [&[1000][..], &[4], &[8, 12, 0, 40], &[1], &[3, 5, 1], &[2, 0, 7]] {
-                let parts = pushed(&ops, batch, expected.counted, sizes);
+                let parts = pushed(&ops, batch, expected.weight, sizes);
                 check(batch, &expected, &parts, &ops);
                 let whole = Outputs { path: "stream", lse: None, argmax: None, ..whole.clone() };
                 // A row's place among the quads is that in the whole batch, so no bit may differ.
@@ -78,11 +79,11 @@ fn pushes_of_any_sizes() {
 fn a_stream_without_gradient() {
     let batch = noise("loss only", 4, 40, 33);
     let whole = ops().loss.loss(gpu(), &batch.logits, batch.classes(), batch.shape).unwrap();
-    let mut stream = ops().loss.stream(gpu(), batch.shape).unwrap();
+    let mut stream = ops().loss.stream(gpu(), batch.shape, TargetKind::Classes).unwrap();
     assert!(stream.window_rows() == 40 && stream.loss().rows == 0 && stream.loss().value.is_nan());
     for from in (0..40).step_by(8) {
         let logits = &batch.logits[values_of(batch.shape, from, 8)];
-        stream.push(logits, Targets::Classes(&batch.targets[from..from + 8])).unwrap();
+        stream.push(logits, 8, Targets::Classes(&batch.targets[from..from + 8])).unwrap();
         assert_eq!(stream.loss().rows, from + 8);
     }
     assert_eq!(format!("{:?}", stream.loss()), format!("{whole:?}"));
@@ -91,22 +92,22 @@ fn a_stream_without_gradient() {
 #[test]
 fn refused_pushes() {
     let shape = Shape::new(6, 4);
-    let mut stream = ops().loss.stream(gpu(), shape).unwrap();
-    stream.push(&[0.0; 8], Targets::Classes(&[0, 1])).unwrap();
+    let mut stream = ops().loss.stream(gpu(), shape, TargetKind::Classes).unwrap();
+    stream.push(&[0.0; 8], 2, Targets::Classes(&[0, 1])).unwrap();
     // The row is counted from the stream's first.
-    let error = stream.push(&[0.0; 12], Targets::Classes(&[0, 1, 4])).err();
+    let error = stream.push(&[0.0; 12], 3, Targets::Classes(&[0, 1, 4])).err();
     assert_eq!(error, Some(Error::TargetOutOfRange { row: 4, target: 4, cols: 4 }));
-    let error = stream.push(&[0.0; 11], Targets::Classes(&[0, 1, 2])).err();
+    let error = stream.push(&[0.0; 11], 3, Targets::Classes(&[0, 1, 2])).err();
     assert_eq!(error, Some(Error::Length { what: "logits", found: 11, needed: 12 }));
-    let error = stream.push(&[0.0; 20], Targets::Classes(&[0; 5])).err();
+    let error = stream.push(&[0.0; 20], 5, Targets::Classes(&[0; 5])).err();
     assert_eq!(error, Some(Error::RowsExceedBound { rows: 5, bound: 4 }));
-    let error = stream.push_with_dlogits(&[0.0; 4], Targets::Classes(&[0]), &mut [0.0; 4]).err();
-    assert_eq!(error, Some(Error::NoOutput { options: "stream_with_dlogits" }));
+    let error = stream.push_with_dlogits(&[0.0; 4], 1, Targets::Classes(&[0]), &mut [0.0f32; 4]).err();
+    assert_eq!(error, Some(Error::NoOutput { options: "stream_with_dlogits, stream_with_dlogits_f32" }));
     // None of them took a row.
-    stream.push(&[0.0; 16], Targets::Classes(&[0, 1, 2, -100])).unwrap();
+    stream.push(&[0.0; 16], 4, Targets::Classes(&[0, 1, 2, -100])).unwrap();
     let loss = stream.loss();
     assert!((loss.rows, loss.counted) == (6, 5) && (loss.value - 4f64.ln()).abs() < 1e-6, "{loss:?}");
-    let error = stream.push(&[0.0; 4], Targets::Classes(&[0])).err();
+    let error = stream.push(&[0.0; 4], 1, Targets::Classes(&[0])).err();
     assert_eq!(error, Some(Error::RowsExceedBound { rows: 1, bound: 0 }));
 }
 
@@ -114,11 +115,12 @@ fn refused_pushes() {
 #[test]
 fn refused_outputs_take_no_row() {
     let shape = Shape::new(2, 4);
-    let mut stream = ops().loss.stream_with_dlogits(gpu(), shape, 2).unwrap();
+    let mut stream =
+        ops().loss.stream_with_dlogits(gpu(), shape, TargetKind::Classes, Default::default()).unwrap();
     let targets = Targets::Classes(&[0, 1]);
-    let error = stream.push_with_dlogits(&[0.0; 8], targets, &mut [0.0; 7]).err();
+    let error = stream.push_with_dlogits(&[0.0; 8], 2, targets, &mut [0.0f32; 7]).err();
     assert!(matches!(error, Some(Error::Length { found: 7, needed: 8, .. })), "{error:?}");
-    assert_eq!(stream.push_with_dlogits(&[0.0; 8], targets, &mut [0.0; 8]).err(), None);
+    assert_eq!(stream.push_with_dlogits(&[0.0; 8], 2, targets, &mut [0.0f32; 8]).err(), None);
     assert_eq!(stream.loss().rows, 2);
 
     let mut stream = ops().softmax.stream(gpu(), shape, false).unwrap();
@@ -134,8 +136,9 @@ fn refused_outputs_take_no_row() {
 fn memory_is_bounded() {
     for (rows, cols) in [(1 << 40, 1), (1 << 40, 10), (1 << 30, 50_257), (1 << 24, 250_000), (3, 5), (0, 5)] {
         let shape = Shape::new(rows, cols);
-        let loss = ops().loss.stream(gpu(), shape).unwrap();
-        let gradient = ops().loss.stream_with_dlogits(gpu(), shape, rows).unwrap();
+        let loss = ops().loss.stream(gpu(), shape, TargetKind::Classes).unwrap();
+        let gradient =
+            ops().loss.stream_with_dlogits(gpu(), shape, TargetKind::Classes, Default::default()).unwrap();
         let probs = ops().softmax.stream(gpu(), shape, false).unwrap();
         assert!(loss.buffer_bytes() <= gradient.buffer_bytes());
         for bytes in [gradient.buffer_bytes(), probs.buffer_bytes()] {
@@ -153,13 +156,13 @@ fn a_push_beyond_the_window() {
     let gpu = device_with(|limits| limits.max_storage_buffer_binding_size = 16 << 10);
     let ops = Ops::new(&gpu, Default::default());
     let shape = Shape::new(1000, 100);
-    let mut stream = ops.loss.stream(&gpu, shape).unwrap();
+    let mut stream = ops.loss.stream(&gpu, shape, TargetKind::Classes).unwrap();
     let rows = stream.window_rows();
     assert!((4..1000).contains(&rows), "{rows}");
     let targets = vec![7; rows + 1];
     let logits = vec![1.0; (rows + 1) * 100];
-    let error = stream.push(&logits, Targets::Classes(&targets)).err();
+    let error = stream.push(&logits, rows + 1, Targets::Classes(&targets)).err();
     assert_eq!(error, Some(Error::RowsExceedBound { rows: rows + 1, bound: rows }));
-    stream.push(&logits[100..], Targets::Classes(&targets[1..])).unwrap();
+    stream.push(&logits[100..], rows, Targets::Classes(&targets[1..])).unwrap();
     assert!((stream.loss().value - 100f64.ln()).abs() < 1e-5);
 }

@@ -1,7 +1,7 @@
 //! What computes: a device, or the processor where there is none.
 
-use xent::eval::{EvaluateOptions, Evaluated, Report, Source, evaluate, evaluate_on_cpu};
-use xent::{AdapterChoice, Context, CrossEntropy, CrossEntropyOptions, Error, Result};
+use xent::eval::{EvaluateInputs, EvaluateOptions, Evaluated, Report, Source, evaluate, evaluate_on_cpu};
+use xent::{AdapterChoice, Context, CrossEntropy, CrossEntropyOptions, Element, Error, Result};
 
 use crate::args::AdapterArgs;
 use crate::output::complain;
@@ -41,20 +41,20 @@ impl Computer {
         }
     }
 
-    pub fn evaluate(
+    pub fn evaluate<E: Element>(
         &self,
         op: &CrossEntropyOptions,
-        source: &mut impl Source<f32>,
-        targets: &[i32],
+        source: &mut impl Source<E>,
+        inputs: EvaluateInputs<'_>,
         options: &EvaluateOptions,
-        each: impl FnMut(&Evaluated<'_, f32>) -> Result<()>,
+        each: impl FnMut(&Evaluated<'_>) -> Result<()>,
     ) -> Result<Report> {
         match self {
             Self::Gpu { gpu, .. } => {
                 let op = CrossEntropy::new(&gpu.device, op)?;
-                evaluate(gpu, &op, source, targets, options, each)
+                evaluate(gpu, &op, source, inputs, options, each)
             }
-            Self::Cpu => evaluate_on_cpu(op, source, targets, options, each),
+            Self::Cpu => evaluate_on_cpu(op, source, inputs, options, each),
         }
     }
 }

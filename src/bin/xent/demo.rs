@@ -1,7 +1,7 @@
 //! `xent demo`: the loss of a language model's batch that is larger than memory need be.
 
 use xent::eval::{EvaluateOptions, SyntheticLogits};
-use xent::{Result, Shape};
+use xent::{CrossEntropyOptions, Result, Shape, Targets};
 
 use crate::args::DemoArgs;
 use crate::computer::Computer;
@@ -29,9 +29,10 @@ pub fn run(args: &DemoArgs) -> Result<Outcome> {
     }
     let mut progress = Progress::new(shape.rows);
     let options = EvaluateOptions { verify_rows: VERIFY_ROWS, ..Default::default() };
-    let op = Default::default();
+    let op = CrossEntropyOptions::default();
+    let targets = Targets::Classes(&targets).into();
     let report =
-        computer.evaluate(&op, &mut logits, &targets, &options, |window| progress.reach(window.rows.end))?;
+        computer.evaluate(&op, &mut logits, targets, &options, |window| progress.reach(window.rows.end))?;
     drop(progress);
 
     let (making, computing) = (report.reading.as_secs_f64(), report.computing.as_secs_f64());
@@ -47,5 +48,5 @@ pub fn run(args: &DemoArgs) -> Result<Outcome> {
             ),
         ),
     ];
-    report::print(&report, op.reduction, computer.name(), args.json, &more)
+    report::print(&report, &op, computer.name(), args.json, &more)
 }

@@ -51,6 +51,7 @@ fn status(error: &Error) -> u8 {
         Error::RequestDevice { .. }
         | Error::DeviceLimit { .. }
         | Error::RowTooLarge { .. }
+        | Error::GroupTooLarge { .. }
         | Error::TooManyRows { .. }
         | Error::OutOfMemory { .. }
         | Error::Validation { .. }

@@ -3,7 +3,11 @@
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use xent::{Error, Result};
+use xent::eval::npy::{NpyLogits, NpyWriter};
+use xent::half::f16;
+use xent::{Element, Error, Result};
+
+use crate::args::Dtype;
 
 /// Prints to stdout. A reader that has gone away is no error.
 pub fn print(text: &str) -> Result<()> {
@@ -19,6 +23,50 @@ pub fn print(text: &str) -> Result<()> {
 /// Says something on stderr; where that is closed, nobody listens.
 pub fn complain(message: impl AsRef<str>) {
     let _ = writeln!(std::io::stderr(), "xent: {}", message.as_ref());
+}
+
+/// Opens logits as f32, and says so where they are not taken as they are.
+pub fn open_logits(path: &Path, class_axis: isize) -> Result<NpyLogits<f32>> {
+    let logits = NpyLogits::open(path, class_axis)?;
+    note_narrowing(path, "logits", &logits);
+    Ok(logits)
+}
+
+/// Says where values are not taken as they are.
+pub fn note_narrowing(path: &Path, what: &str, values: &NpyLogits<f32>) {
+    if values.is_narrowed() {
+        complain(format!("{}: f64 {what}, narrowed to f32", path.display()));
+    }
+}
+
+/// Floats of one type into a file of another.
+pub struct FloatWriter {
+    pub file: NpyWriter,
+    dtype: Dtype,
+}
+
+impl FloatWriter {
+    pub fn create(path: &PathBuf, dims: &[usize], dtype: Dtype) -> Result<Self> {
+        let file = match dtype {
+            Dtype::F32 => NpyWriter::create::<f32>(path, dims),
+            Dtype::F16 => NpyWriter::create::<f16>(path, dims),
+        };
+        Ok(Self { file: file?, dtype })
+    }
+
+    /// Writes the next values, rounded to nearest where the file's type is narrower.
+    pub fn write<E: Element>(&mut self, values: &[E]) -> Result<()> {
+        let in_f32 = |value: &E| value.to_f64() as f32;
+        match self.dtype {
+            Dtype::F32 if E::NAME == f32::NAME => self.file.write::<f32>(bytemuck::cast_slice(values)),
+            Dtype::F16 if E::NAME == f16::NAME => self.file.write::<f16>(bytemuck::cast_slice(values)),
+            Dtype::F32 => self.file.write(&values.iter().map(in_f32).collect::<Vec<_>>()),
+            Dtype::F16 => {
+                let rounded = values.iter().map(|value| f16::from_f32(in_f32(value)));
+                self.file.write(&rounded.collect::<Vec<_>>())
+            }
+        }
+    }
 }
 
 /// Refuses an output that is also an input, or another output.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use xent::eval::Report;
-use xent::{Reduction, Verification};
+use xent::{CrossEntropyOptions, Reduction, Verification};
 
 use crate::output::complain;
 use crate::{Outcome, output};
@@ -10,7 +10,7 @@ use crate::{Outcome, output};
 /// Prints a report, and says how the run ended.
 pub fn print(
     report: &Report,
-    reduction: Reduction,
+    op: &CrossEntropyOptions,
     adapter: &str,
     as_json: bool,
     more: &[(&str, String)],
@@ -18,7 +18,7 @@ pub fn print(
     if as_json {
         output::print(&format!("{:#}\n", json(report, adapter)))?;
     } else {
-        let mut lines = lines(report, reduction, adapter);
+        let mut lines = lines(report, op, adapter);
         lines.extend(more.iter().cloned());
         print_lines(&lines)?;
     }
@@ -40,9 +40,9 @@ fn outcome(verification: Option<Verification>) -> Outcome {
     }
 }
 
-fn lines(report: &Report, reduction: Reduction, adapter: &str) -> Vec<(&'static str, String)> {
+fn lines(report: &Report, op: &CrossEntropyOptions, adapter: &str) -> Vec<(&'static str, String)> {
     let loss = &report.loss;
-    let of = match reduction {
+    let of = match op.reduction {
         Reduction::Sum => "sum",
         _ => "mean",
     };
@@ -67,6 +67,15 @@ fn lines(report: &Report, reduction: Reduction, adapter: &str) -> Vec<(&'static 
         ),
         ("classes", thousands(report.cols)),
     ];
+    if op.z_loss > 0.0 {
+        lines.insert(1, ("z-loss", format!("{} nats of it", decimals(loss.z_loss, 6))));
+    }
+    if [loss.weight, loss.row_weight].iter().any(|&weight| weight != loss.counted as f64) {
+        lines.push((
+            "weight",
+            format!("{}: of the rows alone {}", decimals(loss.weight, 6), decimals(loss.row_weight, 6)),
+        ));
+    }
     if !loss.flags.is_empty() {
         lines.push(("flags", loss.flags.names().collect::<Vec<_>>().join(", ")));
     }
@@ -101,12 +110,15 @@ fn json(report: &Report, adapter: &str) -> Value {
     let mut object = json!({
         "loss": finite("loss", loss.value),
         "sum": finite("sum", loss.sum),
+        "z_loss": finite("z_loss", loss.z_loss),
         "perplexity": finite("perplexity", report.perplexity()),
         "accuracy": finite("accuracy", report.accuracy().unwrap_or(f64::NAN)),
         "rows": loss.rows,
         "cols": report.cols,
         "counted": loss.counted,
         "ignored": report.ignored(),
+        "weight": finite("weight", loss.weight),
+        "row_weight": finite("row_weight", loss.row_weight),
         "flags": null,
         "adapter": adapter,
         "seconds": report.elapsed.as_secs_f64(),

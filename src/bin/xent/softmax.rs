@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 use xent::eval::Source;
-use xent::eval::npy::NpyWriter;
-use xent::{Result, Shape, Softmax, SoftmaxOptions, reference};
+use xent::eval::npy::NpyLogits;
+use xent::half::f16;
+use xent::{Element, Result, Shape, Softmax, SoftmaxOptions, reference};
 
-use crate::args::SoftmaxArgs;
+use crate::args::{Dtype, SoftmaxArgs};
 use crate::computer::Computer;
-use crate::eval::open_logits;
-use crate::output::check_distinct;
+use crate::output::{FloatWriter, check_distinct, open_logits};
 use crate::progress::Progress;
 use crate::report::{si, thousands};
 use crate::{Outcome, report};
@@ -20,24 +20,39 @@ const CPU_WINDOW_BYTES: usize = 16 << 20;
 
 pub fn run(args: &SoftmaxArgs) -> Result<Outcome> {
     check_distinct(&[("the logits", &args.logits)], &[&args.output])?;
-    let mut logits = open_logits(&args.logits)?;
+    let logits = open_logits(&args.logits, args.class_axis)?;
+    // The operation's output has its logits' type: f16 that is to become f32 is widened first.
+    if logits.is_f16() && args.out_dtype == Dtype::F16 {
+        run_on(args, NpyLogits::<f16>::open(&args.logits, args.class_axis)?)
+    } else {
+        run_on(args, logits)
+    }
+}
+
+fn run_on<E: Element>(args: &SoftmaxArgs, mut logits: NpyLogits<E>) -> Result<Outcome> {
+    let options = SoftmaxOptions {
+        masked_row: args.score.masked_row.into(),
+        temperature: args.score.temperature,
+        softcap: args.score.softcap,
+    };
+    options.check()?;
     let shape = logits.shape();
-    let mut out = NpyWriter::create(&args.output, &[shape.rows, shape.cols])?;
+    let mut out = FloatWriter::create(&args.output, logits.layout().dims(), args.out_dtype)?;
     let computer = Computer::open(&args.adapter)?;
     let start = Instant::now();
-    let (window_rows, mut softmax) = open(&computer, shape, args.log)?;
+    let (window_rows, mut softmax) = open::<E>(&computer, shape, args.log, options)?;
 
-    let mut values = vec![0.0; window_rows.min(shape.rows) * shape.cols];
+    let mut values = vec![E::default(); shape.with_rows(window_rows.min(shape.rows)).len()];
     let mut progress = Progress::new(shape.rows);
     for first in (0..shape.rows).step_by(window_rows) {
         let rows = first..shape.rows.min(first + window_rows);
-        let values = &mut values[..rows.len() * shape.cols];
+        let values = &mut values[..shape.with_rows(rows.len()).len()];
         softmax(logits.read_rows(rows.clone())?, rows.len(), values)?;
         out.write(values)?;
         progress.reach(rows.end)?;
     }
     drop(progress);
-    out.flush()?;
+    out.file.flush()?;
     let seconds = start.elapsed().as_secs_f64();
     report::print_lines(&[
         ("rows", thousands(shape.rows)),
@@ -45,32 +60,44 @@ pub fn run(args: &SoftmaxArgs) -> Result<Outcome> {
         ("adapter", computer.name().to_owned()),
         ("time", format!("{seconds:.3} s: {}", si(shape.len() as f64 / seconds, " logits/s"))),
     ])?;
-    out.finish()?;
+    out.file.finish()?;
     Ok(Outcome::Done)
 }
 
 /// Takes logits and their number of rows, and fills in as many (log-)probabilities.
-type SoftmaxOfRows = Box<dyn FnMut(&[f32], usize, &mut [f32]) -> Result<()>>;
+type SoftmaxOfRows<E> = Box<dyn FnMut(&[E], usize, &mut [E]) -> Result<()>>;
 
 /// The most rows that it takes at a time, and what takes them.
-fn open(computer: &Computer, shape: Shape, log: bool) -> Result<(usize, SoftmaxOfRows)> {
-    let options = SoftmaxOptions::default();
+fn open<E: Element>(
+    computer: &Computer,
+    shape: Shape,
+    log: bool,
+    options: SoftmaxOptions,
+) -> Result<(usize, SoftmaxOfRows<E>)> {
     match computer {
         Computer::Gpu { gpu, .. } => {
-            let mut stream = Softmax::<f32>::new(&gpu.device, &options)?.stream(gpu, shape, log)?;
+            let mut stream = Softmax::<E>::new(&gpu.device, &options)?.stream(gpu, shape, log)?;
             let window_rows = stream.window_rows().max(1);
-            let push = move |logits: &[f32], rows, into: &mut [f32]| stream.push(logits, rows, into);
+            let push = move |logits: &[E], rows, into: &mut [E]| stream.push(logits, rows, into);
             Ok((window_rows, Box::new(push)))
         }
         Computer::Cpu => {
             let of_row = if log { reference::log_softmax_row } else { reference::softmax_row };
-            let push = move |logits: &[f32], _, into: &mut [f32]| {
-                into.par_chunks_mut(shape.cols).zip(logits.par_chunks(shape.cols)).for_each(|(into, row)| {
-                    into.iter_mut().zip(of_row(row, &options)).for_each(|(into, value)| *into = value as f32);
+            let push = move |logits: &[E], _, into: &mut [E]| {
+                let groups = into.par_chunks_mut(shape.row_stride).zip(logits.par_chunks(shape.row_stride));
+                groups.for_each(|(into, logits)| {
+                    for slot in 0..shape.inner {
+                        let row: Vec<E> = logits[slot..].iter().step_by(shape.inner).copied().collect();
+                        let places = into[slot..].iter_mut().step_by(shape.inner);
+                        places.zip(of_row(&row, &options)).for_each(|(place, value)| {
+                            *place = E::from_f32(value as f32);
+                        });
+                    }
                 });
                 Ok(())
             };
-            Ok(((CPU_WINDOW_BYTES / size_of::<f32>() / shape.cols).max(1), Box::new(push)))
+            let groups = (CPU_WINDOW_BYTES / size_of::<E>() / shape.row_stride).max(1);
+            Ok((groups * shape.inner, Box::new(push)))
         }
     }
 }

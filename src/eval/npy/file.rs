@@ -8,6 +8,9 @@ use super::file_error;
 use super::header::{self, Header, shape_text};
 use crate::error::{Error, Result};
 
+/// Values that are read at a time, where they are made into something else.
+pub(super) const CHUNK_VALUES: usize = 1 << 16;
+
 /// A file whose header has been read and whose length is the one that the header tells.
 #[derive(Debug)]
 pub(super) struct NpyFile {
@@ -53,16 +56,55 @@ impl NpyFile {
         })
     }
 
+    /// Makes something of each value of the array, which is read a chunk at a time. What is wrong with one is told with
+    /// its place: `what[2, 1] = `, and on from there.
+    pub fn read_all<T>(
+        &mut self,
+        what: &str,
+        make: impl Fn(usize, &[u8]) -> Result<T, String>,
+    ) -> Result<Vec<T>> {
+        let (size, len) = (self.header.size, self.header.shape.iter().product());
+        let mut values = Vec::new();
+        if values.try_reserve_exact(len).is_err() {
+            return Err(self.error(format!("{len} {what} do not fit into memory")));
+        }
+        let mut bytes = Vec::new();
+        for start in (0..len).step_by(CHUNK_VALUES) {
+            bytes.resize(CHUNK_VALUES.min(len - start) * size, 0);
+            self.read_at(start, &mut bytes)?;
+            for value in bytes.chunks_exact(size.max(1)) {
+                let at = values.len();
+                let refused = |why| self.error(format!("{what}{} = {why}", self.header.place(at)));
+                values.push(make(at, value).map_err(refused)?);
+            }
+        }
+        Ok(values)
+    }
+
     /// What is wrong with this file.
     pub fn error(&self, message: impl ToString) -> Error {
         file_error(&self.path, message)
     }
 }
 
+/// The bytes of one value; it has so many.
+pub(super) fn array<const N: usize>(value: &[u8]) -> [u8; N] {
+    value.first_chunk().copied().unwrap_or([0; N])
+}
+
 impl Header {
     /// Bytes of all values.
     fn data_bytes(&self) -> u64 {
         self.shape.iter().product::<usize>() as u64 * self.size as u64
+    }
+
+    /// Where in the array the `at`th value is, as Python writes it.
+    pub fn place(&self, mut at: usize) -> String {
+        let mut place = vec![0; self.shape.len()];
+        for (index, &len) in place.iter_mut().zip(&self.shape).rev() {
+            (*index, at) = (at % len.max(1), at / len.max(1));
+        }
+        format!("{place:?}")
     }
 }
 

@@ -1,50 +1,61 @@
-//! Logits from a `.npy` file.
+//! Logits from a `.npy` file, and soft targets, which lie like them.
 
 use std::ops::Range;
 use std::path::Path;
 
+use half::f16;
 use npyz::TypeChar;
 
-use super::file::NpyFile;
+use super::file::{CHUNK_VALUES, NpyFile, array};
 use super::header::shape_text;
-use crate::error::{Error, Result};
-use crate::eval::source::Source;
+use super::layout::NpyLayout;
+use crate::element::Element;
+use crate::error::Result;
+use crate::eval::source::{Source, values_of};
 use crate::shape::Shape;
 
-/// Logits (rows, cols) in a `.npy` file: f32, or f64 that is narrowed to f32.
+/// Logits in a `.npy` file, classes along any axis. `E` is what they are computed in: `f32` for files of f16 (widened),
+/// f32 and f64 (narrowed); [`half::f16`] for files of f16.
 #[derive(Debug)]
-pub struct NpyLogits {
+pub struct NpyLogits<E> {
     file: NpyFile,
-    shape: Shape,
-    window: Vec<f32>,
-    /// Values on their way from f64 to f32.
-    wide: Vec<f64>,
+    /// What they are, for messages.
+    what: &'static str,
+    layout: NpyLayout,
+    window: Vec<E>,
+    /// Values on their way from the file's type.
+    raw: Vec<u8>,
 }
 
-/// Values that are narrowed at a time.
-const WIDE_VALUES: usize = 1 << 16;
-
-impl NpyLogits {
+impl<E: Element> NpyLogits<E> {
     /// Reads the header; of the values nothing yet.
     ///
     /// # Errors
-    /// [`Error::File`] where the file is missing, no `.npy` file, truncated or too long, of another type, byte order or
-    /// number of axes, in Fortran order, or without classes.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let file = NpyFile::open(path.as_ref())?;
+    /// [`Error::File`](crate::Error::File) where the file is missing, no `.npy` file, truncated or too long, of another
+    /// type or byte order, in Fortran order, without such an axis, or without classes.
+    pub fn open(path: impl AsRef<Path>, class_axis: isize) -> Result<Self> {
+        Self::of_file(path.as_ref(), "logits", |dims| NpyLayout::new(dims, class_axis))
+    }
+
+    fn of_file(
+        path: &Path,
+        what: &'static str,
+        layout: impl FnOnce(&[usize]) -> Result<NpyLayout>,
+    ) -> Result<Self> {
+        let file = NpyFile::open(path)?;
         let header = &file.header;
-        if (header.kind, header.size) != (TypeChar::Float, 4)
-            && (header.kind, header.size) != (TypeChar::Float, 8)
-        {
-            return Err(file.error(format!("type {}: logits must be '<f4' or '<f8'", header.descr)));
+        let (sizes, types): (&[usize], _) =
+            if E::NAME == "f16" { (&[2], "'<f2'") } else { (&[2, 4, 8], "'<f2', '<f4' or '<f8'") };
+        if header.kind != TypeChar::Float || !sizes.contains(&header.size) {
+            return Err(file.error(format!("type {}: {what} must be {types}", header.descr)));
         }
-        let &[rows, cols] = &header.shape[..] else {
-            let shape = shape_text(&header.shape);
-            return Err(file.error(format!("shape {shape}: logits must have two axes, (rows, cols)")));
-        };
-        let shape = Shape::new(rows, cols);
-        shape.check().map_err(|error| file.error(error))?;
-        Ok(Self { file, shape, window: Vec::new(), wide: Vec::new() })
+        let layout = layout(&header.shape).map_err(|error| file.error(error))?;
+        Ok(Self { file, what, layout, window: Vec::new(), raw: Vec::new() })
+    }
+
+    /// The axes.
+    pub fn layout(&self) -> &NpyLayout {
+        &self.layout
     }
 
     /// Whether the file holds f64, so that values are rounded to f32 on their way.
@@ -52,40 +63,62 @@ impl NpyLogits {
         self.file.header.size == 8
     }
 
-    fn narrow(&mut self, first_row: usize) -> Result<()> {
-        let cols = self.shape.cols;
-        let Self { file, window, wide, .. } = self;
-        for (chunk, into) in window.chunks_mut(WIDE_VALUES).enumerate() {
-            let start = first_row * cols + chunk * WIDE_VALUES;
-            wide.resize(into.len(), 0.0);
-            file.read_at(start, bytemuck::cast_slice_mut(wide))?;
-            for (at, (into, &value)) in into.iter_mut().zip(wide.iter()).enumerate() {
-                *into = value as f32;
-                if into.is_infinite() && value.is_finite() {
-                    let (row, col) = ((start + at) / cols, (start + at) % cols);
-                    return Err(file.error(format!("logits[{row}, {col}] = {value:e} is beyond f32's range")));
+    /// Whether the file holds f16.
+    pub fn is_f16(&self) -> bool {
+        self.file.header.size == 2
+    }
+
+    /// Fills the window with the values from the `start`th on, of another type in the file.
+    fn convert<const N: usize>(&mut self, start: usize, value_of: impl Fn([u8; N]) -> f64) -> Result<()> {
+        let Self { file, what, window, raw, .. } = self;
+        for (chunk, into) in window.chunks_mut(CHUNK_VALUES).enumerate() {
+            let start = start + chunk * CHUNK_VALUES;
+            raw.resize(into.len() * N, 0);
+            file.read_at(start, raw)?;
+            for (at, (into, bytes)) in into.iter_mut().zip(raw.chunks_exact(N)).enumerate() {
+                let value = value_of(array(bytes));
+                let narrow = value as f32;
+                if narrow.is_infinite() && value.is_finite() {
+                    let place = file.header.place(start + at);
+                    return Err(file.error(format!("{what}{place} = {value:e} is beyond f32's range")));
                 }
+                *into = E::from_f32(narrow);
             }
         }
         Ok(())
     }
 }
 
-impl Source<f32> for NpyLogits {
+/// Soft targets that lie like these logits: f16, f32 or f64, read as f32.
+///
+/// # Errors
+/// As [`NpyLogits::open`]; [`Error::File`](crate::Error::File) for other axes than the logits'.
+pub fn open_soft_targets(path: impl AsRef<Path>, like: &NpyLayout) -> Result<NpyLogits<f32>> {
+    let targets = NpyLogits::of_file(path.as_ref(), "targets", |_| Ok(like.clone()))?;
+    let found = &targets.file.header.shape;
+    if found != like.dims() {
+        let (found, needed) = (shape_text(found), shape_text(like.dims()));
+        return Err(targets
+            .file
+            .error(format!("shape {found}: soft targets need the logits' own, {needed}")));
+    }
+    Ok(targets)
+}
+
+impl<E: Element> Source<E> for NpyLogits<E> {
     fn shape(&self) -> Shape {
-        self.shape
+        self.layout.shape()
     }
 
-    fn read_rows(&mut self, rows: Range<usize>) -> Result<&[f32]> {
-        if rows.end > self.shape.rows {
-            return Err(Error::RowsExceedBound { rows: rows.end, bound: self.shape.rows });
-        }
-        self.window.resize(rows.len() * self.shape.cols, 0.0);
-        if self.is_narrowed() {
-            self.narrow(rows.start)?;
-        } else {
-            let bytes = bytemuck::cast_slice_mut(&mut self.window);
-            self.file.read_at(rows.start * self.shape.cols, bytes)?;
+    fn read_rows(&mut self, rows: Range<usize>) -> Result<&[E]> {
+        let values = values_of(self.shape(), rows)?;
+        self.window.resize(values.len(), E::default());
+        match self.file.header.size {
+            size if size == size_of::<E>() => {
+                self.file.read_at(values.start, bytemuck::cast_slice_mut(&mut self.window))?;
+            }
+            2 => self.convert(values.start, |bytes| f16::from_le_bytes(bytes).to_f64())?,
+            _ => self.convert(values.start, f64::from_le_bytes)?,
         }
         Ok(&self.window)
     }

@@ -4,13 +4,39 @@ use std::fs;
 use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use npyz::{AutoSerialize, WriteOptions, WriterBuilder};
+use half::f16;
+use npyz::{DType, WriteOptions, WriterBuilder};
 use tempfile::NamedTempFile;
 
 use super::file_error;
 use crate::error::{Error, Result};
 
-/// A `.npy` file of f32 in the making. It is written beside its place and takes it in [`finish`](Self::finish): until
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for half::f16 {}
+    impl Sealed for u32 {}
+}
+
+/// A type that [`NpyWriter`] writes: f32, [`half::f16`] or u32.
+pub trait NpyValue: sealed::Sealed + bytemuck::Pod {
+    /// The type as a header writes it.
+    const DESCR: &'static str;
+}
+
+impl NpyValue for f32 {
+    const DESCR: &'static str = "<f4";
+}
+
+impl NpyValue for f16 {
+    const DESCR: &'static str = "<f2";
+}
+
+impl NpyValue for u32 {
+    const DESCR: &'static str = "<u4";
+}
+
+/// A `.npy` file in the making. It is written beside its place and takes it in [`finish`](Self::finish): until
 /// then, and whenever anything fails, a file that is already there stays as it is.
 #[derive(Debug)]
 pub struct NpyWriter {
@@ -19,16 +45,17 @@ pub struct NpyWriter {
     path: PathBuf,
     /// Where it leads.
     place: PathBuf,
+    descr: &'static str,
     missing: usize,
 }
 
 impl NpyWriter {
-    /// Begins a file of this shape, (rows,) or (rows, cols).
+    /// Begins a file of this shape, any number of axes, and type.
     ///
     /// # Errors
     /// [`Error::File`] where nothing can be written there: no such folder, no permission, no regular file, a link that
     /// leads nowhere.
-    pub fn create(path: impl AsRef<Path>, shape: &[usize]) -> Result<Self> {
+    pub fn create<V: NpyValue>(path: impl AsRef<Path>, shape: &[usize]) -> Result<Self> {
         let given = path.as_ref();
         let refused = |why: &dyn std::fmt::Display| file_error(given, format!("cannot be written: {why}"));
         let place = match fs::symlink_metadata(given) {
@@ -57,20 +84,25 @@ impl NpyWriter {
         let lengths: Vec<u64> = shape.iter().map(|&len| len as u64).collect();
         let missing = shape.iter().try_fold(1usize, |product, &len| product.checked_mul(len));
         let missing = missing.ok_or_else(|| file_error(given, "its shape overflows the address space"))?;
-        let file = WriteOptions::<f32>::new()
-            .dtype(f32::default_dtype())
+        let dtype = V::DESCR.parse().map_err(|error| refused(&error))?;
+        let file = WriteOptions::new_header_only()
+            .dtype(DType::Plain(dtype))
             .shape(&lengths)
             .writer(BufWriter::new(file))
             .write_header_only()
             .map_err(|error| refused(&without_path(&error)))?;
-        Ok(Self { file, path: given.to_owned(), place, missing })
+        Ok(Self { file, path: given.to_owned(), place, descr: V::DESCR, missing })
     }
 
     /// Writes the next values.
     ///
     /// # Errors
-    /// [`Error::Length`] for more values than the shape has; [`Error::File`].
-    pub fn write(&mut self, values: &[f32]) -> Result<()> {
+    /// [`Error::Length`] for more values than the shape has; [`Error::File`], also for values of another type.
+    pub fn write<V: NpyValue>(&mut self, values: &[V]) -> Result<()> {
+        if V::DESCR != self.descr {
+            let why = format!("values of type '{}' into a file of '{}'", V::DESCR, self.descr);
+            return Err(file_error(&self.path, why));
+        }
         let Some(missing) = self.missing.checked_sub(values.len()) else {
             return Err(Error::Length { what: "values", found: values.len(), needed: self.missing });
         };

@@ -2,41 +2,117 @@
 
 use crate::element::Element;
 use crate::error::{Error, Result};
-use crate::kernel::{Binding, Dispatch, Params, Plan, passes};
+use crate::inputs::check_combination;
+use crate::kernel::passes::{self, Output, Variant, binding, constant};
+use crate::kernel::{Binding, Dispatch, Params, Plan, Work};
 use crate::op::bound::{Bound, Recipe};
-use crate::op::buffers::{self, Need};
-use crate::op::cross_entropy::rows::{self, BLOCK_ROWS, Scratch};
+use crate::op::buffers::{self, Checked, Need};
+use crate::op::cross_entropy::rows::{self, BLOCK_ROWS, Given, InputBindings, Scratch};
 use crate::op::cross_entropy::{CrossEntropy, LossRecord};
-use crate::op::engine::LogitsCall;
+use crate::op::engine::{Array, Engine, LogitsCall};
 use crate::shape::Shape;
+use crate::targets::{TargetKind, check_entries};
 
-/// The buffers of a bound [`CrossEntropy`]: at least one output.
+/// The buffers of a bound [`CrossEntropy`]: logits, targets, what goes with them, and at least one output.
 ///
-/// A target out of range gives its row a NaN loss and no gradient, and is told by the [`LossRecord`]'s flags.
+/// What is wrong in a buffer is told by the [`LossRecord`]'s flags: a target out of range, or a weight that is negative or
+/// not finite, gives its row a NaN loss and no gradient, and the row does not count; a soft target that is not finite
+/// makes its row NaN.
 #[derive(Clone, Debug)]
 pub struct CrossEntropyBuffers<'a> {
     /// Logits (rows, cols). Any offset that is a multiple of the element's size.
     pub logits: wgpu::BufferBinding<'a>,
-    /// Target classes: i32 (rows,).
-    pub targets: wgpu::BufferBinding<'a>,
+    /// The targets.
+    pub targets: TargetBuffers<'a>,
+    /// A weight for each class: f32 (cols,). See [`CrossEntropyInputs`](crate::CrossEntropyInputs) for this and the
+    /// next four.
+    pub class_weights: Option<wgpu::BufferBinding<'a>>,
+    /// A weight for each row: f32 (rows,).
+    pub row_weights: Option<wgpu::BufferBinding<'a>>,
+    /// Which rows are scored: u32 (rows,), 0 for those left out.
+    pub row_mask: Option<wgpu::BufferBinding<'a>>,
+    /// The gradient of what comes behind with respect to the reduced loss: one f32. Loss scaling changes it at every
+    /// step, without a new binding.
+    pub upstream: Option<wgpu::BufferBinding<'a>>,
+    /// The same for each row's loss: f32 (rows,).
+    pub row_upstream: Option<wgpu::BufferBinding<'a>>,
     /// Where the batch's loss goes: one [`LossRecord`].
     pub loss: Option<wgpu::BufferBinding<'a>>,
-    /// Where row losses go: f32 (rows,), in nats, not reduced.
+    /// Where row losses go: f32 (rows,), in nats, times the rows' weights, z-loss included, not reduced.
     pub row_losses: Option<wgpu::BufferBinding<'a>>,
-    /// Where ln Σ exp(logits) goes: f32 (rows,), in nats; 0 for ignored rows, NaN where the target is out of
-    /// range.
+    /// Where ln Σ exp goes of the logits as the loss takes them (capped, divided by the temperature): f32 (rows,), in
+    /// nats; 0 for rows left out, NaN where target or weight is invalid.
     pub lse: Option<wgpu::BufferBinding<'a>>,
-    /// Where the most probable class goes: u32 (rows,); [`NO_CLASS`](crate::NO_CLASS) for ignored rows and
-    /// where the target is out of range.
+    /// Where the most probable class goes: u32 (rows,); [`NO_CLASS`](crate::NO_CLASS) for rows left out and where target
+    /// or weight is invalid.
     pub argmax: Option<wgpu::BufferBinding<'a>>,
-    /// Where the gradient of the reduced loss goes: (rows, cols) laid out as the logits are; padding is not written.
-    pub dlogits: Option<wgpu::BufferBinding<'a>>,
+    /// Where the gradient of the reduced loss goes.
+    pub dlogits: Option<Dlogits<'a>>,
+}
+
+/// The targets in buffers.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum TargetBuffers<'a> {
+    /// Class indices: i32 or u32 (rows,).
+    Classes(wgpu::BufferBinding<'a>),
+    /// A probability for each class: f32 (rows, cols), laid out as the logits are.
+    Soft(wgpu::BufferBinding<'a>),
+    /// A few classes of each row with their probabilities.
+    Sparse {
+        /// Class indices: i32 or u32 (rows, entries).
+        indices: wgpu::BufferBinding<'a>,
+        /// Their probabilities: f32 (rows, entries).
+        probs: wgpu::BufferBinding<'a>,
+        /// Entries of each row, in 1..=[`MAX_SPARSE_ENTRIES`](crate::MAX_SPARSE_ENTRIES).
+        entries: usize,
+    },
+}
+
+/// Where a gradient (rows, cols) goes. It is laid out as the logits are; padding is not written.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Dlogits<'a> {
+    /// A buffer of the logits' type. 16-bit rows must not share words: an even `row_stride`, the class axis last.
+    To(wgpu::BufferBinding<'a>),
+    /// A buffer of f32, whatever the logits' type.
+    F32(wgpu::BufferBinding<'a>),
+    /// Over the logits, which are lost. For 16-bit logits as [`To`](Self::To).
+    InPlace,
 }
 
 impl<'a> CrossEntropyBuffers<'a> {
-    /// Logits and targets, and no output yet.
-    pub fn new(logits: wgpu::BufferBinding<'a>, targets: wgpu::BufferBinding<'a>) -> Self {
-        Self { logits, targets, loss: None, row_losses: None, lse: None, argmax: None, dlogits: None }
+    /// Logits and target classes (i32 or u32), and no output yet.
+    pub fn new(logits: wgpu::BufferBinding<'a>, classes: wgpu::BufferBinding<'a>) -> Self {
+        Self::with_targets(logits, TargetBuffers::Classes(classes))
+    }
+
+    /// Logits and targets of any kind, and no output yet.
+    pub fn with_targets(logits: wgpu::BufferBinding<'a>, targets: TargetBuffers<'a>) -> Self {
+        Self {
+            logits,
+            targets,
+            class_weights: None,
+            row_weights: None,
+            row_mask: None,
+            upstream: None,
+            row_upstream: None,
+            loss: None,
+            row_losses: None,
+            lse: None,
+            argmax: None,
+            dlogits: None,
+        }
+    }
+}
+
+impl TargetBuffers<'_> {
+    fn kind(&self) -> TargetKind {
+        match self {
+            Self::Classes(_) => TargetKind::Classes,
+            Self::Soft(_) => TargetKind::Soft,
+            Self::Sparse { entries, .. } => TargetKind::Sparse { entries: *entries },
+        }
     }
 }
 
@@ -45,37 +121,105 @@ impl<E: Element> CrossEntropy<E> {
     ///
     /// # Errors
     /// What [`Shape::check`] refuses; [`Error::NoOutput`], [`Error::BufferTooSmall`], [`Error::BufferOffset`],
-    /// [`Error::BufferUsage`], [`Error::BufferAlias`]; [`Error::RowTooLarge`], [`Error::TooManyRows`];
-    /// [`Error::OtherDevice`]; whatever the device reports.
+    /// [`Error::BufferUsage`], [`Error::BufferAlias`]; of 16-bit gradients [`Error::OddStride`],
+    /// [`Error::PackedLayout`]; [`Error::InvalidOption`] for options that the targets do not go with;
+    /// [`Error::RowTooLarge`], [`Error::GroupTooLarge`], [`Error::TooManyRows`]; [`Error::OtherDevice`]; whatever the
+    /// device reports.
     pub fn bind(&self, device: &wgpu::Device, shape: Shape, to: &CrossEntropyBuffers<'_>) -> Result<Bound> {
         let engine = &self.engine;
         engine.check_device(device)?;
-        let plan = engine.resident_plan(shape)?;
+        shape.check()?;
+        let kind = to.targets.kind();
+        check_combination(kind, &self.options)?;
+        let entries = match kind {
+            TargetKind::Sparse { entries } => {
+                check_entries(entries)?;
+                entries
+            }
+            _ => 0,
+        };
+        let value_bytes = Engine::<E>::ELEMENT_BYTES;
+        let is_f32 = kind == TargetKind::Soft || matches!(to.dlogits, Some(Dlogits::F32(_)));
+        let widest_bytes = if is_f32 { 4 } else { value_bytes };
+        let plan = engine.resident_plan(Work { widest_bytes, entries, ..engine.work(shape) })?;
         let alignment = engine.profile.offset_alignment;
-        let values = || Need { bytes: plan.window_bytes(shape.rows), alignment: size_of::<E>() as u64 };
-        let per_row = || Need { bytes: shape.rows as u64 * 4, alignment };
+        let values = |bytes: u64| plan.value_bytes(shape.rows, bytes);
+        let records = |count: usize| Need { bytes: count as u64 * 4, alignment };
+        let per_row = || records(shape.rows);
 
-        let logits = buffers::read("logits", &to.logits, values())?;
-        let targets = buffers::read("targets", &to.targets, per_row())?;
+        let in_place = matches!(to.dlogits, Some(Dlogits::InPlace));
+        let logits_need =
+            Need { bytes: values(value_bytes), alignment: if in_place { 4 } else { value_bytes } };
+        let logits = if in_place {
+            buffers::write("logits", &to.logits, logits_need)?
+        } else {
+            buffers::read("logits", &to.logits, logits_need)?
+        };
+        let (targets, probs) = match &to.targets {
+            TargetBuffers::Classes(classes) => (buffers::read("targets", classes, per_row())?, None),
+            TargetBuffers::Soft(probs) => {
+                (buffers::read("targets", probs, Need { bytes: values(4), alignment: 4 })?, None)
+            }
+            TargetBuffers::Sparse { indices, probs, entries } => {
+                let count = shape.rows.saturating_mul(*entries);
+                let limit = engine.profile.max_binding_bytes;
+                if count as u64 * 4 > limit {
+                    return Err(Error::TooManyRows { rows: shape.rows, limit: limit as usize / 4 / entries });
+                }
+                let indices = buffers::read("targets: indices", indices, records(count))?;
+                (indices, Some(buffers::read("targets: probs", probs, records(count))?))
+            }
+        };
+        let read_if = |name, bound: &Option<wgpu::BufferBinding<'_>>, count: usize| {
+            bound.as_ref().map(|bound| buffers::read(name, bound, records(count))).transpose()
+        };
+        let class_weights = read_if("class_weights", &to.class_weights, shape.cols)?;
+        let row_weights = read_if("row_weights", &to.row_weights, shape.rows)?;
+        let row_mask = read_if("row_mask", &to.row_mask, shape.rows)?;
+        let upstream = read_if("upstream", &to.upstream, 1)?;
+        let row_upstream = read_if("row_upstream", &to.row_upstream, shape.rows)?;
+
         let loss = buffers::write_if("loss", to.loss.as_ref(), Need { bytes: LossRecord::BYTES, alignment })?;
         let row_losses = buffers::write_if("row_losses", to.row_losses.as_ref(), per_row())?;
         let lse = buffers::write_if("lse", to.lse.as_ref(), per_row())?;
         let argmax = buffers::write_if("argmax", to.argmax.as_ref(), per_row())?;
-        let dlogits = buffers::write_if("dlogits", to.dlogits.as_ref(), values())?;
+        let (dlogits, output, output_bytes) = match &to.dlogits {
+            None => (None, None, 0),
+            Some(Dlogits::InPlace) => (None, Some(Output::InPlace), value_bytes),
+            Some(Dlogits::To(bound)) => (Some(bound), Some(Output::Element), value_bytes),
+            Some(Dlogits::F32(bound)) => (Some(bound), Some(Output::F32), 4),
+        };
+        if output.is_some() {
+            buffers::check_words("dlogits", shape, output_bytes)?;
+        }
+        let dlogits_need = Need { bytes: values(output_bytes), alignment: 4 };
+        let dlogits = buffers::write_if("dlogits", dlogits, dlogits_need)?;
+
         let outputs = [&loss, &row_losses, &lse, &argmax, &dlogits];
-        if outputs.iter().all(|output| output.is_none()) {
+        if output.is_none() && outputs.iter().all(|output| output.is_none()) {
             return Err(Error::NoOutput { options: "loss, row_losses, lse, argmax, dlogits" });
         }
-        buffers::check_aliases([&logits, &targets].into_iter().chain(outputs.into_iter().flatten()))?;
+        let given = [&probs, &class_weights, &row_weights, &row_mask, &upstream, &row_upstream];
+        let optional = given.into_iter().chain(outputs).filter_map(Option::as_ref);
+        buffers::check_aliases([&logits, &targets].into_iter().chain(optional))?;
 
         let scratch = Scratch::new(engine, shape.rows)?;
-        let binding = |buffer: Option<buffers::Checked>| buffer.map(|buffer| buffer.binding);
+        let binding = |buffer: Option<Checked>| buffer.map(|buffer| buffer.binding);
         let passes = Passes {
             op: self.clone(),
             plan,
             shape,
+            kind,
+            output,
+            output_bytes,
             logits: logits.binding,
             targets: targets.binding,
+            probs: binding(probs),
+            class_weights: binding(class_weights),
+            row_weights: binding(row_weights),
+            row_mask: binding(row_mask),
+            upstream: binding(upstream),
+            row_upstream: binding(row_upstream),
             loss: binding(loss),
             dlogits: binding(dlogits),
             row_losses: binding(row_losses),
@@ -83,7 +227,7 @@ impl<E: Element> CrossEntropy<E> {
             argmax: binding(argmax),
             scratch,
         };
-        Bound::new(shape.rows, passes)
+        Bound::new(shape, passes)
     }
 }
 
@@ -92,8 +236,17 @@ struct Passes<E: Element> {
     op: CrossEntropy<E>,
     plan: Plan,
     shape: Shape,
+    kind: TargetKind,
+    output: Option<Output>,
+    output_bytes: u64,
     logits: Binding,
     targets: Binding,
+    probs: Option<Binding>,
+    class_weights: Option<Binding>,
+    row_weights: Option<Binding>,
+    row_mask: Option<Binding>,
+    upstream: Option<Binding>,
+    row_upstream: Option<Binding>,
     loss: Option<Binding>,
     dlogits: Option<Binding>,
     row_losses: Option<Binding>,
@@ -105,54 +258,91 @@ struct Passes<E: Element> {
 impl<E: Element> Recipe for Passes<E> {
     /// Row inputs, row losses (and gradient), reduction.
     fn dispatches(&self, rows: usize) -> Result<Vec<Dispatch>> {
-        let Self { op, plan, scratch, .. } = self;
-        let params = rows::params(self.shape.with_rows(rows), &op.options);
-        let mut dispatches =
-            rows::input_dispatches(&op.engine, plan, &params, &self.targets, scratch)?.to_vec();
-
-        let Scratch { inputs, results, totals, .. } = scratch;
-        let (pass, rest) = match self.dlogits {
-            Some(_) => (&passes::DLOGITS, &[inputs, results, totals][..]),
-            None => (&passes::ROW_LOSSES, &[inputs, results][..]),
+        let Self { op, plan, scratch, kind, .. } = self;
+        let params = rows::params(self.shape.with_rows(rows), *kind, &op.options);
+        let given = Given {
+            class_weights: self.class_weights.is_some(),
+            row_weights: self.row_weights.is_some(),
+            row_mask: self.row_mask.is_some(),
+            upstream: self.upstream.is_some(),
+            row_upstream: self.row_upstream.is_some(),
         };
-        let constants = &rows::constants(&op.options, self.argmax.is_some());
-        let call = LogitsCall { pass, constants, params: &params, rest };
-        let dlogits = self.dlogits.as_ref();
-        dispatches.extend(op.engine.resident_dispatches(plan, rows, &call, &self.logits, dlogits)?);
-        dispatches.extend(self.reduction(&params)?);
+        let constants = &rows::constants(&op.options, *kind, given, self.argmax.is_some());
+        let from = InputBindings {
+            classes: (*kind != TargetKind::Soft).then_some(&self.targets),
+            class_weights: self.class_weights.as_ref(),
+            row_weights: self.row_weights.as_ref(),
+            row_mask: self.row_mask.as_ref(),
+            upstream: self.upstream.as_ref(),
+            row_upstream: self.row_upstream.as_ref(),
+        };
+        let mut dispatches =
+            rows::input_dispatches(&op.engine, plan, &params, constants, &from, scratch)?.to_vec();
+
+        let value_bytes = Engine::<E>::ELEMENT_BYTES;
+        let mut arrays = vec![Array { number: binding::LOGITS, binding: &self.logits, value_bytes }];
+        arrays.extend(self.dlogits.as_ref().map(|binding| Array {
+            number: binding::OUTPUT,
+            binding,
+            value_bytes: self.output_bytes,
+        }));
+        let mut rest = vec![(binding::ROW_INPUTS, &scratch.inputs), (binding::ROW_RESULTS, &scratch.results)];
+        rest.extend(self.class_weights.as_ref().map(|weights| (binding::CLASS_WEIGHTS, weights)));
+        match kind {
+            TargetKind::Classes => {}
+            TargetKind::Soft => {
+                arrays.push(Array { number: binding::TARGETS, binding: &self.targets, value_bytes: 4 });
+            }
+            TargetKind::Sparse { .. } => {
+                rest.push((binding::TARGETS, &self.targets));
+                rest.extend(self.probs.as_ref().map(|probs| (binding::TARGET_PROBS, probs)));
+            }
+        }
+        let (pass, output) = match self.output {
+            Some(output) => (&passes::DLOGITS, output),
+            None => (&passes::ROW_LOSSES, Output::Element),
+        };
+        let variant = op.engine.variant(output, rows::target(*kind));
+        let call = LogitsCall { pass, variant, constants, params: &params, rest: &rest };
+        dispatches.extend(op.engine.resident_dispatches(plan, rows, &call, &arrays)?);
+        dispatches.extend(self.reduction(&params, constants)?);
         Ok(dispatches)
     }
 }
 
 impl<E: Element> Passes<E> {
-    fn reduction(&self, params: &Params) -> Result<Vec<Dispatch>> {
+    fn reduction(&self, params: &Params, constants: &[(&'static str, u32)]) -> Result<Vec<Dispatch>> {
         let Self { op, plan, scratch, row_losses, lse, argmax, .. } = self;
         if self.loss.is_none() && row_losses.is_none() && lse.is_none() && argmax.is_none() {
             return Ok(Vec::new());
         }
+        let (inputs, blocks) = (Some(&scratch.inputs), Some(&scratch.blocks));
         let mut dispatches = vec![op.engine.kernels.dispatch(
             &passes::REDUCE_LOSS,
+            Variant::ROWS,
             &[
-                (passes::WRITE_ROW_LOSSES, u32::from(row_losses.is_some())),
-                (passes::WRITE_LSE, u32::from(lse.is_some())),
-                (passes::WRITE_ARGMAX, u32::from(argmax.is_some())),
+                (constant::WRITE_ROW_LOSSES, u32::from(row_losses.is_some())),
+                (constant::WRITE_LSE, u32::from(lse.is_some())),
+                (constant::WRITE_ARGMAX, u32::from(argmax.is_some())),
             ],
             params,
             &[
-                Some(&scratch.results),
-                Some(&scratch.blocks),
-                row_losses.as_ref(),
-                lse.as_ref(),
-                argmax.as_ref(),
+                (4, Some(&scratch.results)),
+                (5, inputs),
+                (6, blocks),
+                (7, row_losses.as_ref()),
+                (8, lse.as_ref()),
+                (9, argmax.as_ref()),
             ],
             plan.grid((params.rows as usize).div_ceil(BLOCK_ROWS)),
         )?];
         if let Some(loss) = &self.loss {
             dispatches.push(op.engine.kernels.dispatch(
                 &passes::FINISH_LOSS,
-                &[],
+                Variant::ROWS,
+                constants,
                 params,
-                &[Some(&scratch.blocks), Some(&scratch.totals), Some(loss)],
+                &[(4, inputs), (5, blocks), (6, Some(loss))],
                 [1, 1],
             )?);
         }

@@ -1,19 +1,24 @@
 //! What comes out of a cross-entropy: a record a row, and the loss of the batch.
 
 use crate::flags::Flags;
-use crate::options::Reduction;
+use crate::inputs::BatchWeight;
+use crate::op::cross_entropy::rows::is_mean;
+use crate::options::{CrossEntropyOptions, EmptyBatch};
 
 /// In the place of a class index where there is none.
 pub const NO_CLASS: u32 = u32::MAX;
 
-/// All that one read of a row's logits tells. An ignored row has loss 0, lse 0 and [`NO_CLASS`],
-/// one with a target out of range NaN, NaN and [`NO_CLASS`]: their logits are not read.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+/// All that one read of a row's logits tells. A row left out has loss 0, lse 0 and [`NO_CLASS`], one with a target out
+/// of range or an invalid weight NaN, NaN and [`NO_CLASS`]: their logits are not read.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct RowResult {
-    /// The row's loss, in nats, not reduced.
+    /// The row's loss, times its weight, z-loss included, in nats, not reduced.
     pub loss: f32,
-    /// ln Σ exp(logits), in nats, as [`LogSumExp`](crate::LogSumExp) gives it.
+    /// The z-loss in it, times the row's weight; 0 where the loss is no number.
+    pub z_loss: f32,
+    /// ln Σ exp(s), in nats, of the logits as the loss takes them: capped, then divided by the temperature. As
+    /// [`LogSumExp`](crate::LogSumExp) gives it where neither is asked for.
     pub lse: f32,
     /// The most probable class, as [`Argmax`](crate::Argmax) gives it, where the call asked for it.
     pub argmax: u32,
@@ -25,23 +30,40 @@ impl RowResult {
     pub fn flags(&self) -> Flags {
         Flags::from_bits_truncate(self.flags)
     }
+
+    /// From the kernel's record, which has the loss without its z-loss.
+    pub(crate) fn of(record: [u32; 4], row_weight: f32, z_factor: f32) -> Self {
+        let [loss, lse, argmax, flags] = record;
+        let (part, lse) = (f32::from_bits(loss), f32::from_bits(lse));
+        let z_loss = if lse.is_finite() && part.is_finite() {
+            (f64::from(row_weight) * f64::from(z_factor) * f64::from(lse).powi(2)) as f32
+        } else {
+            0.0
+        };
+        // A plain loss keeps its bits.
+        let loss = if z_loss == 0.0 { part } else { part + z_loss };
+        Self { loss, z_loss, lse, argmax, flags }
+    }
 }
 
 /// The loss of a batch as a bound [`CrossEntropy`](crate::CrossEntropy) leaves it on the device: 32 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct LossRecord {
-    /// The reduced loss, in nats: what [`Reduction`] asks for.
+    /// The reduced loss, in nats: what [`Reduction`](crate::Reduction) asks for.
     pub value: f32,
-    /// Σ loss of all rows, in nats.
+    /// Σ loss of all rows, z-loss included, in nats.
     pub sum: f32,
-    /// Σ weight of the rows that count: a mean's denominator.
+    /// Σ weight of the rows that count: a mean's denominator, see [`BatchWeight::weight`].
     pub weight: f32,
     /// The rows that count.
     pub counted: u32,
     flags: u32,
     first_bad_row: u32,
-    reserved: [u32; 2],
+    /// The z-loss in `value`: Σ z-loss / `row_weight`, in a mean.
+    pub z_loss: f32,
+    /// Σ row weight of the rows that count: the denominator of a mean's z-loss.
+    pub row_weight: f32,
 }
 
 impl LossRecord {
@@ -63,41 +85,68 @@ impl LossRecord {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Loss {
-    /// The reduced loss, in nats: what [`Reduction`] asks for. NaN where a mean counts no row.
+    /// The reduced loss, in nats: what [`Reduction`](crate::Reduction) asks for. Where a mean counts no row, what
+    /// [`EmptyBatch`] says.
     pub value: f64,
-    /// Σ loss of all rows, in nats.
+    /// Σ loss of all rows, z-loss included, in nats.
     pub sum: f64,
-    /// Σ weight of the rows that count: a mean's denominator.
+    /// The z-loss in `value`.
+    pub z_loss: f64,
+    /// Σ weight of the rows that count: a mean's denominator, see [`BatchWeight::weight`].
     pub weight: f64,
+    /// Σ row weight of the rows that count: the denominator of a mean's z-loss.
+    pub row_weight: f64,
     /// Rows of the batch.
     pub rows: usize,
-    /// The rows that count; the others are ignored.
+    /// The rows that count; the others are left out.
     pub counted: usize,
     /// What was out of the ordinary in any row.
     pub flags: Flags,
 }
 
-impl Loss {
-    /// The loss of no row yet.
-    pub(crate) fn empty() -> Self {
-        Self { value: 0.0, sum: 0.0, weight: 0.0, rows: 0, counted: 0, flags: Flags::empty() }
+/// Losses in the making.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LossSum {
+    rows: usize,
+    loss: f64,
+    z_loss: f64,
+    flags: Flags,
+    weight: BatchWeight,
+}
+
+impl LossSum {
+    /// Rows so far.
+    pub fn rows(&self) -> usize {
+        self.rows
     }
 
     /// Adds rows in their order.
-    pub(crate) fn add(&mut self, results: &[RowResult], counted: usize) {
+    pub fn add(&mut self, results: &[RowResult], weight: BatchWeight) {
         for result in results {
-            self.sum += f64::from(result.loss);
+            self.loss += f64::from(result.loss);
+            self.z_loss += f64::from(result.z_loss);
             self.flags |= result.flags();
         }
         self.rows += results.len();
-        self.counted += counted;
-        self.weight += counted as f64;
+        self.weight.add(weight);
     }
 
     /// The reduced loss, once all rows are in.
-    pub(crate) fn reduced(mut self, reduction: Reduction) -> Self {
-        self.flags.set(Flags::NO_ROW_COUNTS, self.counted == 0);
-        self.value = self.sum / reduction.denominator(self.weight);
-        self
+    pub fn reduced(&self, options: &CrossEntropyOptions) -> Loss {
+        let Self { rows, loss, z_loss, mut flags, weight } = *self;
+        flags.set(Flags::NO_ROW_COUNTS, weight.counted == 0);
+        let denominator = |weight| options.reduction.denominator(weight);
+        let is_empty = is_mean(options.reduction) && weight.is_empty();
+        let (value, reduced_z_loss) = if !is_empty {
+            let z = if z_loss == 0.0 { 0.0 } else { z_loss / denominator(weight.row_weight) };
+            let data = if z_loss == 0.0 || loss.is_infinite() { loss } else { loss - z_loss };
+            (data / denominator(weight.weight) + z, z)
+        } else if options.empty_batch == EmptyBatch::Zero && !flags.contains(Flags::NAN_LOSS) {
+            (0.0, 0.0)
+        } else {
+            (f64::NAN, f64::NAN)
+        };
+        let BatchWeight { weight, row_weight, counted } = weight;
+        Loss { value, sum: loss, z_loss: reduced_z_loss, weight, row_weight, rows, counted, flags }
     }
 }

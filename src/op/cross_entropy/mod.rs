@@ -8,16 +8,19 @@ mod stream;
 use crate::device::{Context, Wait};
 use crate::element::Element;
 use crate::error::Result;
+use crate::inputs::{BatchWeight, CrossEntropyInputs};
 use crate::kernel::Tuning;
+use crate::kernel::passes::Output;
 use crate::op::engine::Engine;
 use crate::op::stream::windows;
 use crate::op::verify::{Verification, gradient_bound};
 use crate::options::{CrossEntropyOptions, SoftmaxOptions};
 use crate::reference;
 use crate::shape::Shape;
-use crate::targets::Targets;
+use crate::targets::TargetKind;
 
-pub use bind::CrossEntropyBuffers;
+pub use bind::{CrossEntropyBuffers, Dlogits, TargetBuffers};
+pub(crate) use loss::LossSum;
 pub use loss::{Loss, LossRecord, NO_CLASS, RowResult};
 #[cfg(test)]
 pub(crate) use rows::{BLOCK_ROWS, TOTALS_BYTES};
@@ -66,42 +69,79 @@ impl<E: Element> CrossEntropy<E> {
         &self.options
     }
 
-    /// The loss of logits (rows, cols) against targets (rows,): one read of the logits. Blocks.
+    /// The same, on the same pipelines, with other options: other values make nothing anew, other switches (an option
+    /// on that was off) their pipelines when first used.
     ///
     /// # Errors
-    /// [`Error::Length`](crate::Error::Length) and what [`Shape::check`] refuses;
-    /// [`Error::TargetOutOfRange`](crate::Error::TargetOutOfRange), before any work;
-    /// [`Error::RowTooLarge`](crate::Error::RowTooLarge); whatever the device reports.
-    pub fn loss(&self, gpu: &Context, logits: &[E], targets: Targets<'_>, shape: Shape) -> Result<Loss> {
-        Ok(pollster::block_on(self.all(gpu, logits, targets, shape, None, Wait::blocking(gpu)))?.0)
+    /// [`Error::InvalidOption`](crate::Error::InvalidOption).
+    pub fn with_options(&self, options: &CrossEntropyOptions) -> Result<Self> {
+        options.check()?;
+        Ok(Self { engine: self.engine.clone(), options: *options })
+    }
+
+    /// Pipelines made so far, by this operation and all its copies.
+    pub fn pipelines(&self) -> usize {
+        self.engine.kernels.made()
+    }
+
+    /// The loss of logits (rows, cols) against targets: one read of the logits. Blocks. `inputs` are
+    /// [`Targets`](crate::Targets), or [`CrossEntropyInputs`] where more is given than those.
+    ///
+    /// # Errors
+    /// What [`CrossEntropyInputs::check`] refuses, before any work; [`Error::Length`](crate::Error::Length);
+    /// [`Error::RowTooLarge`](crate::Error::RowTooLarge), [`Error::GroupTooLarge`](crate::Error::GroupTooLarge);
+    /// [`Error::NoRowCounts`](crate::Error::NoRowCounts) by [`EmptyBatch`](crate::EmptyBatch); whatever the device
+    /// reports.
+    pub fn loss<'a>(
+        &self,
+        gpu: &Context,
+        logits: &[E],
+        inputs: impl Into<CrossEntropyInputs<'a>>,
+        shape: Shape,
+    ) -> Result<Loss> {
+        Ok(pollster::block_on(self.all(gpu, logits, inputs.into(), shape, Wait::blocking(gpu)))?.0)
     }
 
     /// [`loss`](Self::loss), async: see [`Softmax::softmax_async`](crate::Softmax::softmax_async).
     ///
     /// # Errors
     /// As [`loss`](Self::loss).
-    pub async fn loss_async(
+    pub async fn loss_async<'a>(
         &self,
         gpu: &Context,
         logits: &[E],
-        targets: Targets<'_>,
+        inputs: impl Into<CrossEntropyInputs<'a>>,
         shape: Shape,
     ) -> Result<Loss> {
-        Ok(self.all(gpu, logits, targets, shape, None, Wait::Elsewhere).await?.0)
+        Ok(self.all(gpu, logits, inputs.into(), shape, Wait::Elsewhere).await?.0)
     }
 
-    /// The loss, and its gradient (rows, cols) laid out as the logits are; padding columns are 0. Blocks.
+    /// The loss, and its gradient (rows, cols) laid out as the logits are, in their type; padding columns are 0. Blocks.
     ///
     /// # Errors
     /// As [`loss`](Self::loss).
-    pub fn loss_and_dlogits(
+    pub fn loss_and_dlogits<'a>(
         &self,
         gpu: &Context,
         logits: &[E],
-        targets: Targets<'_>,
+        inputs: impl Into<CrossEntropyInputs<'a>>,
         shape: Shape,
     ) -> Result<(Loss, Vec<E>)> {
-        pollster::block_on(self.all_with_dlogits(gpu, logits, targets, shape, Wait::blocking(gpu)))
+        pollster::block_on(self.all_with_dlogits(gpu, logits, inputs.into(), shape, Wait::blocking(gpu)))
+    }
+
+    /// The same with the gradient in f32, whatever the logits' type. Blocks.
+    ///
+    /// # Errors
+    /// As [`loss`](Self::loss).
+    pub fn loss_and_dlogits_f32<'a>(
+        &self,
+        gpu: &Context,
+        logits: &[E],
+        inputs: impl Into<CrossEntropyInputs<'a>>,
+        shape: Shape,
+    ) -> Result<(Loss, Vec<f32>)> {
+        pollster::block_on(self.all_with_dlogits(gpu, logits, inputs.into(), shape, Wait::blocking(gpu)))
     }
 
     /// [`loss_and_dlogits`](Self::loss_and_dlogits), async: see
@@ -109,56 +149,71 @@ impl<E: Element> CrossEntropy<E> {
     ///
     /// # Errors
     /// As [`loss`](Self::loss).
-    pub async fn loss_and_dlogits_async(
+    pub async fn loss_and_dlogits_async<'a>(
         &self,
         gpu: &Context,
         logits: &[E],
-        targets: Targets<'_>,
+        inputs: impl Into<CrossEntropyInputs<'a>>,
         shape: Shape,
     ) -> Result<(Loss, Vec<E>)> {
-        self.all_with_dlogits(gpu, logits, targets, shape, Wait::Elsewhere).await
+        self.all_with_dlogits(gpu, logits, inputs.into(), shape, Wait::Elsewhere).await
+    }
+
+    /// [`loss_and_dlogits_f32`](Self::loss_and_dlogits_f32), async: see
+    /// [`Softmax::softmax_async`](crate::Softmax::softmax_async).
+    ///
+    /// # Errors
+    /// As [`loss`](Self::loss).
+    pub async fn loss_and_dlogits_f32_async<'a>(
+        &self,
+        gpu: &Context,
+        logits: &[E],
+        inputs: impl Into<CrossEntropyInputs<'a>>,
+        shape: Shape,
+    ) -> Result<(Loss, Vec<f32>)> {
+        self.all_with_dlogits(gpu, logits, inputs.into(), shape, Wait::Elsewhere).await
     }
 
     /// All that one read of the logits tells, row by row, not reduced: loss, lse, argmax. Blocks.
     ///
     /// # Errors
     /// As [`loss`](Self::loss).
-    pub fn row_results(
+    pub fn row_results<'a>(
         &self,
         gpu: &Context,
         logits: &[E],
-        targets: Targets<'_>,
+        inputs: impl Into<CrossEntropyInputs<'a>>,
         shape: Shape,
     ) -> Result<Vec<RowResult>> {
-        Ok(pollster::block_on(self.all(gpu, logits, targets, shape, None, Wait::blocking(gpu)))?.1)
+        Ok(pollster::block_on(self.all(gpu, logits, inputs.into(), shape, Wait::blocking(gpu)))?.1)
     }
 
     /// [`row_results`](Self::row_results), async: see [`Softmax::softmax_async`](crate::Softmax::softmax_async).
     ///
     /// # Errors
     /// As [`loss`](Self::loss).
-    pub async fn row_results_async(
+    pub async fn row_results_async<'a>(
         &self,
         gpu: &Context,
         logits: &[E],
-        targets: Targets<'_>,
+        inputs: impl Into<CrossEntropyInputs<'a>>,
         shape: Shape,
     ) -> Result<Vec<RowResult>> {
-        Ok(self.all(gpu, logits, targets, shape, None, Wait::Elsewhere).await?.1)
+        Ok(self.all(gpu, logits, inputs.into(), shape, Wait::Elsewhere).await?.1)
     }
 
-    /// Row losses (rows,), in nats, not reduced. Blocks.
+    /// Row losses (rows,), in nats, times the rows' weights, not reduced. Blocks.
     ///
     /// # Errors
     /// As [`loss`](Self::loss).
-    pub fn row_losses(
+    pub fn row_losses<'a>(
         &self,
         gpu: &Context,
         logits: &[E],
-        targets: Targets<'_>,
+        inputs: impl Into<CrossEntropyInputs<'a>>,
         shape: Shape,
     ) -> Result<Vec<f32>> {
-        let results = self.row_results(gpu, logits, targets, shape)?;
+        let results = self.row_results(gpu, logits, inputs, shape)?;
         Ok(results.iter().map(|result| result.loss).collect())
     }
 
@@ -167,19 +222,21 @@ impl<E: Element> CrossEntropy<E> {
     ///
     /// # Errors
     /// As [`loss`](Self::loss).
-    pub fn verify(
+    pub fn verify<'a>(
         &self,
         gpu: &Context,
         logits: &[E],
-        targets: Targets<'_>,
+        inputs: impl Into<CrossEntropyInputs<'a>>,
         shape: Shape,
         rows: usize,
     ) -> Result<Verification> {
-        let results = self.row_results(gpu, logits, targets, shape)?;
+        let inputs = inputs.into();
+        let results = self.row_results(gpu, logits, inputs, shape)?;
         let mut verification = Verification::new();
         for row in Verification::sample(shape.rows, rows) {
-            let (values, target) = (shape.row(logits, row), targets.classes()[row]);
-            verification.compare_loss(row, values, target, results[row].loss, &self.options);
+            let expected =
+                reference::cross_entropy::row_loss_at(logits, inputs, shape, &self.options, row).total();
+            verification.compare_loss(row, results[row].loss, expected, inputs.weights(row));
         }
         Ok(verification)
     }
@@ -189,26 +246,37 @@ impl<E: Element> CrossEntropy<E> {
     ///
     /// # Errors
     /// As [`loss`](Self::loss).
-    pub fn verify_dlogits(
+    pub fn verify_dlogits<'a>(
         &self,
         gpu: &Context,
         logits: &[E],
-        targets: Targets<'_>,
+        inputs: impl Into<CrossEntropyInputs<'a>>,
         shape: Shape,
         rows: usize,
     ) -> Result<Verification> {
-        let (_, dlogits) = self.loss_and_dlogits(gpu, logits, targets, shape)?;
-        let denominator = reference::cross_entropy::denominator(targets, shape, &self.options)?;
-        let scale = 1.0 / denominator;
-        let softmax = SoftmaxOptions { masked_row: self.options.masked_row };
+        use reference::cross_entropy::{row_dlogits_at, row_loss_at, row_scale, row_shares};
+        let (inputs, options) = (inputs.into(), &self.options);
+        let (_, dlogits) = self.loss_and_dlogits(gpu, logits, inputs, shape)?;
+        let batch = inputs.check(shape, options)?;
+        let softmax = SoftmaxOptions {
+            masked_row: options.masked_row,
+            temperature: options.temperature,
+            softcap: options.softcap,
+        };
         let mut verification = Verification::new();
         for row in Verification::sample(shape.rows, rows) {
-            let (values, target) = (shape.row(logits, row), targets.classes()[row]);
-            let expected = reference::cross_entropy::row_dlogits(values, target, scale, &self.options);
-            let probs = reference::softmax_row(values, &softmax);
-            for (class, &actual) in shape.row(&dlogits, row).iter().enumerate() {
-                let mass = f64::from(class as i64 == i64::from(target));
-                let bound = gradient_bound(scale, probs[class], mass);
+            let expected = row_dlogits_at(logits, inputs, shape, options, &batch, row);
+            let scale = row_scale(inputs, shape, options, &batch, row);
+            let target = inputs.row_target(shape, options, row);
+            let shares = target
+                .and_then(|target| row_shares(&target, inputs.class_weights, shape.cols, options))
+                .unwrap_or_else(|| vec![0.0; shape.cols]);
+            let values = shape.row_vec(logits, row);
+            let probs = reference::softmax_row(&values, &softmax);
+            let lse = row_loss_at(logits, inputs, shape, options, row).lse;
+            let bound = gradient_bound(options, scale, &shares, lse);
+            for (class, &actual) in shape.row(&dlogits, row).enumerate() {
+                let bound = bound(probs[class], shares[class]) + E::rounding(expected[class]);
                 verification.compare(row, actual.to_f64(), expected[class], bound);
             }
         }
@@ -219,13 +287,16 @@ impl<E: Element> CrossEntropy<E> {
     ///
     /// # Errors
     /// What [`Shape::check`] refuses; [`Error::RowTooLarge`](crate::Error::RowTooLarge),
+    /// [`Error::GroupTooLarge`](crate::Error::GroupTooLarge); [`Error::InvalidOption`](crate::Error::InvalidOption) for
+    /// [`sequences`](CrossEntropyOptions::sequences), and for options that the targets do not go with;
     /// [`Error::OtherDevice`](crate::Error::OtherDevice), [`Error::OutOfMemory`](crate::Error::OutOfMemory).
-    pub fn stream(&self, gpu: &Context, shape: Shape) -> Result<CrossEntropyStream<E>> {
-        CrossEntropyStream::new(self, gpu, shape, None)
+    pub fn stream(&self, gpu: &Context, shape: Shape, targets: TargetKind) -> Result<CrossEntropyStream<E>> {
+        CrossEntropyStream::new(self, gpu, shape, targets, None)
     }
 
-    /// The same with the gradient. A mean's gradient needs the batch's whole weight before its first value: `counted`
-    /// is the number of rows that count, in all windows together (other reductions do not need it).
+    /// The same with the gradient, in the logits' type. A mean's gradient needs the batch's whole weight before its first
+    /// value: `weight` is that of all windows together, as [`CrossEntropyInputs::check`] gives it (other reductions do not
+    /// need it).
     ///
     /// # Errors
     /// As [`stream`](Self::stream).
@@ -233,48 +304,86 @@ impl<E: Element> CrossEntropy<E> {
         &self,
         gpu: &Context,
         shape: Shape,
-        counted: usize,
+        targets: TargetKind,
+        weight: BatchWeight,
     ) -> Result<CrossEntropyStream<E>> {
-        // Where no row counts, none is divided by it.
-        let denominator = self.options.reduction.denominator(counted.max(1) as f64) as f32;
-        CrossEntropyStream::new(self, gpu, shape, Some(denominator))
+        // 16-bit values of rows side by side share words: they are written as f32, and rounded on their way back.
+        let output = if shape.inner > 1 { Output::F32 } else { Output::Element };
+        CrossEntropyStream::new(self, gpu, shape, targets, Some((output, weight)))
+    }
+
+    /// The same with the gradient in f32, whatever the logits' type.
+    ///
+    /// # Errors
+    /// As [`stream`](Self::stream).
+    pub fn stream_with_dlogits_f32(
+        &self,
+        gpu: &Context,
+        shape: Shape,
+        targets: TargetKind,
+        weight: BatchWeight,
+    ) -> Result<CrossEntropyStream<E>> {
+        CrossEntropyStream::new(self, gpu, shape, targets, Some((Output::F32, weight)))
     }
 
     async fn all(
         &self,
         gpu: &Context,
         logits: &[E],
-        targets: Targets<'_>,
+        inputs: CrossEntropyInputs<'_>,
         shape: Shape,
-        mut dlogits: Option<&mut [E]>,
         wait: Wait,
     ) -> Result<(Loss, Vec<RowResult>)> {
-        shape.check_slice("logits", logits)?;
-        let counted = targets.check(&shape, self.options.ignore_index)?;
-        let mut stream = match dlogits {
-            Some(_) => self.stream_with_dlogits(gpu, shape, counted)?,
-            None => self.stream(gpu, shape)?,
-        };
-        let mut results = Vec::with_capacity(shape.rows);
-        for (rows, values) in windows(shape, stream.window_rows()) {
-            let part = dlogits.as_deref_mut().map(|all| &mut all[values.clone()]);
-            let targets = Targets::Classes(&targets.classes()[rows]);
-            results.extend_from_slice(stream.push_with(&logits[values], targets, part, wait).await?);
-        }
-        Ok((stream.loss(), results))
+        self.windows::<E>(gpu, logits, inputs, shape, None, wait).await
     }
 
-    async fn all_with_dlogits(
+    async fn all_with_dlogits<D: Element>(
         &self,
         gpu: &Context,
         logits: &[E],
-        targets: Targets<'_>,
+        inputs: CrossEntropyInputs<'_>,
         shape: Shape,
         wait: Wait,
-    ) -> Result<(Loss, Vec<E>)> {
+    ) -> Result<(Loss, Vec<D>)> {
         shape.check_slice("logits", logits)?;
-        let mut dlogits = vec![E::default(); shape.len()];
-        let (loss, _) = self.all(gpu, logits, targets, shape, Some(&mut dlogits), wait).await?;
+        let mut dlogits = vec![D::default(); shape.len()];
+        let (loss, _) = self.windows(gpu, logits, inputs, shape, Some(&mut dlogits), wait).await?;
         Ok((loss, dlogits))
+    }
+
+    async fn windows<D: Element>(
+        &self,
+        gpu: &Context,
+        logits: &[E],
+        inputs: CrossEntropyInputs<'_>,
+        shape: Shape,
+        mut dlogits: Option<&mut [D]>,
+        wait: Wait,
+    ) -> Result<(Loss, Vec<RowResult>)> {
+        shape.check_slice("logits", logits)?;
+        let weight = inputs.check(shape, &self.options)?;
+        weight.check(shape.rows, &self.options)?;
+        let resolved = inputs.resolved(shape, &self.options);
+        let inputs = resolved.inputs();
+        let op = Self { options: CrossEntropyOptions { sequences: None, ..self.options }, ..self.clone() };
+        let kind = inputs.targets.kind();
+        let mut stream = match dlogits {
+            Some(_) if D::NAME == E::NAME => op.stream_with_dlogits(gpu, shape, kind, weight)?,
+            Some(_) => op.stream_with_dlogits_f32(gpu, shape, kind, weight)?,
+            None => op.stream(gpu, shape, kind)?,
+        };
+        let mut results = Vec::with_capacity(shape.rows);
+        let mut weight = Some(weight);
+        for (rows, values) in windows(shape, stream.window_rows()) {
+            let part = dlogits.as_deref_mut().map(|all| &mut all[values.clone()]);
+            let count = rows.len();
+            let inputs = inputs.part(shape, rows);
+            // The whole has been checked: the first window stands for what it weighs.
+            let checked = Some(weight.take().unwrap_or_default());
+            results.extend_from_slice(
+                stream.push_with(&logits[values], count, &inputs, part, checked, wait).await?,
+            );
+        }
+        Ok((stream.loss(), results))
     }
 }

@@ -1,0 +1,13 @@
+// A class target's part in the gradient.
+
+fn target_pull(part: TargetPart) -> f32 {
+    return part.mass;
+}
+
+fn target_gradient(record: Record, span: RowSpan, col: u32) -> f32 {
+    return times_class_weight(record.beta, col) + select(0.0, record.tau, col == record.input.class_index);
+}
+
+fn save_entries(span: RowSpan, seat: Seat, input: RowInput, writes: bool) {}
+
+fn rewrite_entries(span: RowSpan, seat: Seat, record: Record, writes: bool) {}

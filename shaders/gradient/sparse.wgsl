@@ -1,0 +1,62 @@
+// Sparse targets' part in the gradient: the sweep writes every value as if its class had no target, then those that have
+// one are written anew. Their logits are kept from before the sweep, which in place goes over them.
+//
+// What is written is an output word: of 16-bit output two columns, whose other one may have an entry too. Entries of one
+// word all write the same.
+
+const MAX_ENTRIES: u32 = 512u; // the Rust side's MAX_SPARSE_ENTRIES
+
+var<workgroup> saved_scores: array<vec2<u32>, MAX_ENTRIES>;
+
+fn target_pull(part: TargetPart) -> f32 {
+    return 1.0 - params.smoothing;
+}
+
+fn target_gradient(record: Record, span: RowSpan, col: u32) -> f32 {
+    return times_class_weight(record.beta, col);
+}
+
+// The first column of an output word.
+fn word_col(col: u32) -> u32 {
+    return col - col % OUTPUT_PER_WORD;
+}
+
+fn save_entries(span: RowSpan, seat: Seat, input: RowInput, writes: bool) {
+    if writes {
+        let first = first_entry(input);
+        for (var i = seat.lane; i < params.entries; i += LANES) {
+            let class_index = entry_classes[first + i];
+            if class_index == params.ignore_index { continue; }
+            let col = word_col(class_index);
+            saved_scores[i] = vec2(score(span, col), score(span, min(col + 1u, params.cols - 1u)));
+        }
+    }
+    workgroupBarrier();
+}
+
+fn entry_gradient(bits: u32, col: u32, record: Record) -> u32 {
+    let first = first_entry(record.input);
+    var q = 0.0;
+    for (var i = first; i < first + params.entries; i++) {
+        q += select(0.0, bitcast<f32>(entry_probs[i]), entry_classes[i] == col);
+    }
+    return gradient_bits(bits, times_class_weight(record.beta + record.tau * q, col), record);
+}
+
+fn rewrite_entries(span: RowSpan, seat: Seat, record: Record, writes: bool) {
+    storageBarrier();
+    if !writes { return; }
+    let out = output_span(span.row);
+    let first = first_entry(record.input);
+    for (var i = seat.lane; i < params.entries; i += LANES) {
+        let class_index = entry_classes[first + i];
+        if class_index == params.ignore_index { continue; }
+        let col = word_col(class_index);
+        let value = entry_gradient(saved_scores[i].x, col, record);
+        var second = 0u;
+        if OUTPUT_PER_WORD == 2u && col + 1u < params.cols {
+            second = entry_gradient(saved_scores[i].y, col + 1u, record);
+        }
+        store_word(out, col, value, second);
+    }
+}

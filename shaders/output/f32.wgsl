@@ -1,0 +1,13 @@
+// f32 output of logits of any type.
+
+@group(0) @binding(3) var<storage, read_write> output: array<u32>;
+
+const OUTPUT_PER_WORD: u32 = 1u;
+
+fn load_output_word(word: u32) -> u32 {
+    return output[word];
+}
+
+fn store_output_word(word: u32, bits: u32) {
+    output[word] = bits;
+}

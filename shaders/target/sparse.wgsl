@@ -1,0 +1,52 @@
+// Sparse targets: a few classes of each row with their probabilities, all others have none.
+//
+//     loss = (1 − ε) · Σ_i w_i·q_i·ℓ_i + ε/C · Σ w_j ℓ_j
+//
+// A class that comes twice has the sum of both.
+
+@group(0) @binding(7) var<storage, read> entry_classes: array<u32>; // (rows, entries)
+@group(0) @binding(8) var<storage, read> entry_probs: array<u32>;   // f32 bits, (rows, entries)
+
+// What is summed over the row, for smoothing: the classes' weights.
+fn target_weights(span: RowSpan, col: u32) -> vec4<u32> {
+    return swept_class_weights(col);
+}
+
+fn target_weight(span: RowSpan, col: u32) -> u32 {
+    return swept_class_weight(col);
+}
+
+fn swept_share() -> f32 {
+    return params.smoothing / f32(params.cols);
+}
+
+fn excluded_col(span: RowSpan) -> u32 {
+    return NO_CLASS;
+}
+
+// Where the entries of a row begin: its input says whose they are.
+fn first_entry(input: RowInput) -> u32 {
+    return input.class_index * params.entries;
+}
+
+fn target_part(stats: RowStats, others: f32, span: RowSpan, input: RowInput) -> TargetPart {
+    var part = TargetPart(0.0, 0.0, false, 0u);
+    let first = first_entry(input);
+    for (var i = first; i < first + params.entries; i++) {
+        let col = entry_classes[i];
+        if col == params.ignore_index { continue; }
+        let q = entry_probs[i];
+        if !is_finite(q) { part.flags |= INVALID_TARGET; }
+        if !is_weight(class_weight_bits(col)) { part.flags |= INVALID_WEIGHT; }
+        let weight = (1.0 - params.smoothing) * class_weight(col) * bitcast<f32>(q);
+        if weight == 0.0 { continue; }
+        let bits = score(span, col);
+        part.mass += weight;
+        if bits == NEG_INFINITY {
+            part.infinite = true;
+        } else {
+            part.loss += surprise(stats, bits, weight);
+        }
+    }
+    return part;
+}

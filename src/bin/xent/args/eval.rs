@@ -1,0 +1,206 @@
+//! What may stand behind `xent eval`.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, ValueEnum};
+
+use super::{AdapterArgs, Dtype, ScoreArgs};
+
+pub const USAGE: &str = "xent eval <LOGITS.npy> --targets <TARGETS.npy> [OPTIONS]";
+
+pub const HELP: &str = "\
+Examples:
+  xent eval logits.npy --targets targets.npy
+  xent eval logits.npy --targets targets.npy --json --verify 64
+  xent eval logits.npy --targets targets.npy --label-smoothing 0.1 --grad-out grad.npy
+  xent eval logits.npy --targets tokens.npy --shift 1 --score-from 128
+  xent eval student.npy --soft-targets teacher.npy --temperature 2
+  xent eval student.npy --sparse-targets top_ids.npy --sparse-probs top_probs.npy
+  xent eval segmentation.npy --targets pixels.npy --class-axis 1 --class-weights weights.npy
+  xent eval log_probs.npy --targets targets.npy --input log-probs
+
+Files: logits may have any number of axes, one of them the classes'; they are f16, f32, or f64
+narrowed to f32. What has a value for each row has the other axes, in their order, or one axis of
+all rows. Logits and soft targets are read piece by piece, so they may be larger than memory; with
+the classes not last, a piece is at least what lies behind one index of the axes before them.
+
+Targets are integers of any width. One that equals --ignore-index is left out: by its value, and
+for u32 by its bits as i32, so that 4294967196 is -100 there. The target of a row that is not
+scored (--row-mask, --row-weights 0, --score-from and --score-to) may be anything.
+
+Outputs are there whole or not at all. Rows left out have loss 0, lse 0 and the class 4294967295.
+
+JSON keys: loss (reduced), sum, z_loss (the part of it in loss), perplexity (e to the mean, which
+is the loss of --reduction mean; of a plain loss it is one, otherwise just that number), accuracy
+(of the most probable class of soft and sparse targets), rows, cols, counted, ignored, weight (what
+a mean divides by), row_weight (what it divides the z-loss by), flags, adapter, seconds,
+logits_per_second, verification (null, or an object of rows_checked, worst_row, worst_abs,
+worst_rel, passed). A number that is not finite, or undefined because no row counts, is null, and
+its key is among the flags. The other flags: nan_logit, infinite_logit (+inf), masked_row (all
+-inf), infinite_loss, nan_loss, no_row_counts.";
+
+#[derive(Args)]
+pub struct EvalArgs {
+    /// Logits in a .npy file: f16, f32 or f64, any number of axes
+    #[arg(value_name = "LOGITS.npy")]
+    pub logits: PathBuf,
+    /// The axis of the classes; -1 is the last
+    #[arg(long, value_name = "K", default_value_t = -1, allow_negative_numbers = true)]
+    pub class_axis: isize,
+    /// What the values are: log-probs are taken as they are, not normalised (NLL)
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = Input::Logits)]
+    pub input: Input,
+    // Before the groups: what follows one stands under its heading.
+    #[command(flatten)]
+    pub adapter: AdapterArgs,
+    #[command(flatten)]
+    pub targets: TargetArgs,
+    #[command(flatten)]
+    pub loss: LossArgs,
+    #[command(flatten)]
+    pub rows: RowArgs,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Targets (one kind)")]
+#[command(group = ArgGroup::new("kind of targets").required(true))]
+pub struct TargetArgs {
+    /// A class for each row, integers
+    #[arg(long, value_name = "TARGETS.npy", group = "kind of targets")]
+    pub targets: Option<PathBuf>,
+    /// A probability for each class, floats laid out as the logits
+    #[arg(long, value_name = "FILE.npy", group = "kind of targets")]
+    pub soft_targets: Option<PathBuf>,
+    /// A few classes for each row, integers: the rows' axes, and one of the entries
+    #[arg(long, value_name = "INDICES.npy", group = "kind of targets", requires = "sparse_probs")]
+    pub sparse_targets: Option<PathBuf>,
+    /// Their probabilities, floats
+    #[arg(long, value_name = "PROBS.npy", requires = "sparse_targets", conflicts_with_all = ["targets", "soft_targets"])]
+    pub sparse_probs: Option<PathBuf>,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Loss")]
+pub struct LossArgs {
+    /// How row losses become one loss, of which --grad-out is the gradient
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Reduction::Mean)]
+    pub reduction: Reduction,
+    /// A weight for each class, floats; a mean divides by those of the targets
+    #[arg(long, value_name = "FILE.npy")]
+    pub class_weights: Option<PathBuf>,
+    /// Spread X of the target evenly over all classes
+    #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
+    pub label_smoothing: f32,
+    #[command(flatten)]
+    pub score: ScoreArgs,
+    /// Add X times the square of each row's ln(sum of exp)
+    #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
+    pub z_loss: f32,
+    /// Multiply the target's term by (1 - p)^G
+    #[arg(long, value_name = "G", default_value_t = 0.0, allow_negative_numbers = true)]
+    pub focal_gamma: f32,
+    /// The mean where no row counts
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = EmptyBatch::Nan)]
+    pub empty: EmptyBatch,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Rows")]
+pub struct RowArgs {
+    /// Leave out rows with this target
+    #[arg(long, value_name = "N", default_value_t = -100, allow_negative_numbers = true)]
+    pub ignore_index: i32,
+    /// A weight for each row, floats; rows of weight 0 are left out
+    #[arg(long, value_name = "FILE.npy")]
+    pub row_weights: Option<PathBuf>,
+    /// Which rows are scored, booleans or integers: 0 is left out
+    #[arg(long, value_name = "FILE.npy")]
+    pub row_mask: Option<PathBuf>,
+    /// Score position t against the target of t + N of its sequence: 1 for next tokens
+    #[arg(long, value_name = "N", conflicts_with = "soft_targets")]
+    pub shift: Option<usize>,
+    /// Rows of a sequence [default: the axis before the classes, if these are last; else all]
+    #[arg(long, value_name = "L")]
+    pub sequence: Option<usize>,
+    /// Leave out positions of a sequence before P: a prompt
+    #[arg(long, value_name = "P")]
+    pub score_from: Option<usize>,
+    /// Leave out positions from P on
+    #[arg(long, value_name = "P")]
+    pub score_to: Option<usize>,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Output")]
+pub struct OutputArgs {
+    /// Write row losses, in nats, times the rows' weights, f32
+    #[arg(long, value_name = "FILE.npy")]
+    pub rows_out: Option<PathBuf>,
+    /// Write the gradient of the reduced loss, laid out as the logits
+    #[arg(long, value_name = "FILE.npy")]
+    pub grad_out: Option<PathBuf>,
+    /// Write ln(sum of exp) of each row, as the loss takes its logits, f32
+    #[arg(long, value_name = "FILE.npy")]
+    pub lse_out: Option<PathBuf>,
+    /// Write the most probable class of each row, u32
+    #[arg(long, value_name = "FILE.npy")]
+    pub argmax_out: Option<PathBuf>,
+    /// The type of the gradient
+    #[arg(long, value_name = "TYPE", value_enum, default_value_t = Dtype::F32)]
+    pub out_dtype: Dtype,
+    /// Compare the losses of N rows, evenly spread, with an f64 reference
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub verify: usize,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+pub enum Reduction {
+    Mean,
+    Sum,
+}
+
+impl From<Reduction> for xent::Reduction {
+    fn from(reduction: Reduction) -> Self {
+        match reduction {
+            Reduction::Mean => Self::Mean,
+            Reduction::Sum => Self::Sum,
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+pub enum EmptyBatch {
+    Nan,
+    Zero,
+    Error,
+}
+
+impl From<EmptyBatch> for xent::EmptyBatch {
+    fn from(empty: EmptyBatch) -> Self {
+        match empty {
+            EmptyBatch::Nan => Self::Nan,
+            EmptyBatch::Zero => Self::Zero,
+            EmptyBatch::Error => Self::Error,
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+pub enum Input {
+    Logits,
+    LogProbs,
+}
+
+impl From<Input> for xent::Input {
+    fn from(input: Input) -> Self {
+        match input {
+            Input::Logits => Self::Logits,
+            Input::LogProbs => Self::LogProbs,
+        }
+    }
+}

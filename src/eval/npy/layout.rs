@@ -1,0 +1,107 @@
+//! The axes of logits in a file, and of what comes with them.
+
+use super::file::NpyFile;
+use super::header::shape_text;
+use crate::error::Result;
+use crate::shape::Shape;
+
+/// The axes of a dense array of logits, one of which is the classes'. The others are the rows, in their order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NpyLayout {
+    dims: Vec<usize>,
+    axis: usize,
+    shape: Shape,
+}
+
+impl NpyLayout {
+    /// An array of these axes, classes along `class_axis`; −1 is the last, as in NumPy.
+    ///
+    /// # Errors
+    /// As [`Shape::nd`].
+    pub fn new(dims: &[usize], class_axis: isize) -> Result<Self> {
+        let shape = Shape::nd(dims, class_axis)?;
+        let axis =
+            if class_axis < 0 { dims.len() - class_axis.unsigned_abs() } else { class_axis.unsigned_abs() };
+        Ok(Self { dims: dims.to_vec(), axis, shape })
+    }
+
+    /// Rows and classes.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// The axes of the logits, and of what lies like them.
+    pub fn dims(&self) -> &[usize] {
+        &self.dims
+    }
+
+    /// The axes of one value a row: those of the logits without the classes'.
+    pub fn row_dims(&self) -> Vec<usize> {
+        [&self.dims[..self.axis], &self.dims[self.axis + 1..]].concat()
+    }
+
+    /// Rows of a sequence, where nothing is said of it: along the axis before the classes, if those are last, as in
+    /// (batch, position, class); else all rows are one. At least 1.
+    pub fn sequence_length(&self) -> usize {
+        let before = if self.axis + 1 == self.dims.len() { self.dims[..self.axis].last() } else { None };
+        before.copied().unwrap_or(self.shape.rows).max(1)
+    }
+
+    /// Refuses an array that has not one value a row.
+    pub(super) fn check_rows(&self, file: &NpyFile) -> Result<()> {
+        if self.has_rows(&file.header.shape) { Ok(()) } else { Err(self.refuse(file, None)) }
+    }
+
+    /// Refuses an array that has not as many values in each row; says how many.
+    pub(super) fn check_entries(&self, file: &NpyFile, needed: Option<usize>) -> Result<usize> {
+        let letter = || needed.map_or("k".to_owned(), |entries| entries.to_string());
+        match file.header.shape.split_last() {
+            Some((&entries, rows))
+                if self.has_rows(rows) && needed.is_none_or(|needed| entries == needed) =>
+            {
+                Ok(entries)
+            }
+            _ => Err(self.refuse(file, Some(letter()))),
+        }
+    }
+
+    fn has_rows(&self, dims: &[usize]) -> bool {
+        dims == self.row_dims() || dims == [self.shape.rows]
+    }
+
+    fn refuse(&self, file: &NpyFile, entries: Option<String>) -> crate::error::Error {
+        let of = |dims: &[usize]| {
+            let lengths: Vec<String> = dims.iter().map(usize::to_string).chain(entries.clone()).collect();
+            shape_text(&lengths)
+        };
+        let (rows, row_dims) = (self.shape.rows, self.row_dims());
+        let flat = of(&[rows]);
+        let needed = if row_dims == [rows] { flat } else { format!("{} or {flat}", of(&row_dims)) };
+        file.error(format!("shape {}: {rows} rows of logits need {needed}", shape_text(&file.header.shape)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_the_axes_without_the_classes() {
+        for (dims, axis, rows, length) in [
+            (&[7][..], 0, &[][..], 1),
+            (&[5, 7], -1, &[5], 5),
+            (&[5, 7], 0, &[7], 7),
+            (&[2, 5, 7], -1, &[2, 5], 5),
+            (&[2, 5, 7], 2, &[2, 5], 5),
+            (&[2, 5, 7], -2, &[2, 7], 14),
+            (&[0, 7], -1, &[0], 1),
+        ] {
+            let layout = NpyLayout::new(dims, axis).unwrap();
+            assert_eq!((layout.row_dims(), layout.sequence_length()), (rows.to_vec(), length), "{dims:?}");
+            assert_eq!(layout.row_dims().iter().product::<usize>(), layout.shape().rows, "{dims:?}");
+        }
+        for (dims, axis) in [(&[][..], -1), (&[5, 7], 2), (&[5, 7], -3), (&[5, 0], 1)] {
+            assert!(NpyLayout::new(dims, axis).is_err(), "{dims:?} {axis}");
+        }
+    }
+}

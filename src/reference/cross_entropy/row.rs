@@ -1,0 +1,233 @@
+//! The loss of one row, and its gradient.
+
+use super::shares::{Shares, product};
+use crate::element::Element;
+use crate::options::{CrossEntropyOptions, Input, MaskedRow};
+use crate::reference::distribution::{Distribution, RowKind, cap_slope};
+use crate::targets::RowTarget;
+
+/// The loss of one row in nats, in its parts; not multiplied by the row's weight.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct RowLoss {
+    /// The target's part, with class weights, label smoothing and focal loss in it.
+    pub loss: f64,
+    /// `λ·lse²`, of the logits alone.
+    pub z_loss: f64,
+    /// `ln Σ exp(s_j / T)`, s being the capped logits: as [`logsumexp`](crate::reference::logsumexp_row) has it, also for
+    /// rows with special values. 0 for a row that is left out.
+    pub lse: f64,
+}
+
+impl RowLoss {
+    /// Both parts of the loss.
+    pub fn total(&self) -> f64 {
+        self.loss + self.z_loss
+    }
+}
+
+/// What the parts of a row's loss are multiplied by before they are differentiated: all that lies between the row and
+/// what is differentiated in the end.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RowScale {
+    /// Of the target's part: upstream gradient · row weight / the mean's denominator.
+    pub loss: f64,
+    /// Of the z-loss: upstream gradient · row weight / the mean's denominator for that.
+    pub z_loss: f64,
+}
+
+impl RowScale {
+    /// The loss of the row itself.
+    pub const ONE: Self = Self { loss: 1.0, z_loss: 1.0 };
+    /// Of a row that is left out.
+    pub const ZERO: Self = Self { loss: 0.0, z_loss: 0.0 };
+}
+
+/// The loss of one row (cols,) in nats. With `s_j` the logits (capped to `κ·tanh(x_j / κ)` under a softcap), `m = max s`,
+/// `z = Σ exp((s_j − m) / T)` and `ℓ_j = −ln p_j = ln z + (m − s_j) / T`:
+///
+/// | target | `loss` |
+/// | --- | --- |
+/// | class y | `(1 − ε)·w_y·(1 − p_y)^γ·ℓ_y + (ε / C)·Σ_j w_j·ℓ_j` |
+/// | soft or sparse q | `(1 − ε)·Σ_j w_j·q_j·ℓ_j + (ε / C)·Σ_j w_j·ℓ_j` |
+///
+/// and `z_loss = λ·lse²`, `lse = ln Σ exp(s_j / T) = m / T + ln z`. For [`Input::LogProbs`] `ℓ_j = −x_j`, and T, κ, λ and
+/// γ are not looked at.
+///
+/// ℓ is −ln p, expanded: where the probability underflows, its logarithm would be −∞ but ℓ still reads 1000; and
+/// `lse − s_y / T` would round ln z away in logits that share a large offset.
+///
+/// | the row | `loss` |
+/// | --- | --- |
+/// | its target is ignored (of sparse ones: every entry) | all parts 0; its logits are not read |
+/// | target or sparse index outside 0..cols, not ignored | NaN |
+/// | a class weight that it uses is negative, NaN, infinite or missing | NaN |
+/// | a logit, or a target's probability, is NaN or +∞ (of probabilities also −∞ or missing) | NaN, even if its weight is 0 |
+/// | every logit is −∞ | NaN, or by [`MaskedRow::Zero`] 0, as the z-loss |
+/// | a class with a logit of −∞ has a share in the target, by smoothing too | +∞ |
+/// | that share is 0 (by w, q, ε or 1 − ε) | finite: 0 · ∞ counts as 0 |
+pub fn row_loss<E: Element>(
+    row: &[E],
+    target: &RowTarget<'_>,
+    class_weights: Option<&[f32]>,
+    options: &CrossEntropyOptions,
+) -> RowLoss {
+    if target.is_ignored(options.ignore_index) {
+        return RowLoss::default();
+    }
+    let options = &of_this_input(options);
+    let distribution = Distribution::new(row, options.temperature, options.softcap);
+    let lse = distribution.lse();
+    let z_loss = match distribution.kind() {
+        RowKind::Usual => product(options.z_loss.into(), lse * lse),
+        RowKind::Masked if options.masked_row == MaskedRow::Zero => 0.0,
+        _ => product(options.z_loss.into(), f64::NAN),
+    };
+    let loss = match (Shares::new(target, class_weights, row.len(), options), distribution.kind()) {
+        (None, _) => f64::NAN,
+        (Some(shares), _) if shares.are_nan() => f64::NAN,
+        (Some(shares), RowKind::Usual) => target_loss(&distribution, &shares, options),
+        (Some(_), RowKind::Masked) if options.masked_row == MaskedRow::Zero => 0.0,
+        (Some(_), RowKind::Masked | RowKind::Nan) => f64::NAN,
+    };
+    RowLoss { loss, z_loss, lse }
+}
+
+/// The gradient, with respect to the row's logits (cols,), of `scale.loss` · [`loss`](RowLoss::loss) + `scale.z_loss` ·
+/// [`z_loss`](RowLoss::z_loss).
+///
+/// By `a_k = s_k / T`, `∂ℓ_j/∂a_k = p_k − [j = k]`, because ℓ_j is `ln Σ exp(a) − a_j`. So, term by term:
+///
+/// | term | its derivative by a_k |
+/// | --- | --- |
+/// | `Σ_j t_j·ℓ_j` | `(Σ_j t_j)·p_k − t_k` |
+/// | `(1 − p_y)^γ·ℓ_y` | `(1 − p_y)^γ·(p_k − [k = y]) + ℓ_y·γ·(1 − p_y)^(γ−1)·p_y·(p_k − [k = y])` |
+/// | `λ·lse²` | `2·λ·lse·p_k` |
+///
+/// and by x_k that, times 1/T, times the cap's slope `1 − tanh²(x_k / κ)`. For [`Input::LogProbs`] it is `−t_k`.
+///
+/// | the row | gradient |
+/// | --- | --- |
+/// | its target is ignored | 0, whatever `scale` is; its logits are not read |
+/// | target or sparse index outside 0..cols, or an invalid class weight in use | 0 |
+/// | a logit, or a target's probability, is NaN or +∞ | NaN throughout, whatever `scale` is |
+/// | every logit is −∞ | NaN throughout, or 0 by [`MaskedRow::Zero`] |
+/// | a logit is −∞, another finite | 0 there if it has no share in the target; −share · `scale` / T if it has, and a loss of +∞ (under a softcap 0: its slope is) |
+pub fn row_dlogits<E: Element>(
+    row: &[E],
+    target: &RowTarget<'_>,
+    class_weights: Option<&[f32]>,
+    options: &CrossEntropyOptions,
+    scale: RowScale,
+) -> Vec<f64> {
+    let all = |value: f64| vec![value; row.len()];
+    if target.is_ignored(options.ignore_index) {
+        return all(0.0);
+    }
+    let options = &of_this_input(options);
+    let distribution = Distribution::new(row, options.temperature, options.softcap);
+    match (Shares::new(target, class_weights, row.len(), options), distribution.kind()) {
+        (None, _) => all(0.0),
+        (Some(shares), _) if shares.are_nan() => all(f64::NAN),
+        (Some(_), RowKind::Masked) if options.masked_row == MaskedRow::Zero => all(0.0),
+        (Some(_), RowKind::Masked | RowKind::Nan) => all(f64::NAN),
+        (Some(shares), RowKind::Usual) => {
+            let of_target = target_gradient(&distribution, &shares, options);
+            let of_z_loss = z_loss_gradient(&distribution, options);
+            let temperature = f64::from(options.temperature);
+            let of_logit = |class: usize| {
+                let by_a = scale.loss * of_target[class] + scale.z_loss * of_z_loss[class];
+                cap_slope(row[class].to_f64(), options.softcap) * by_a / temperature
+            };
+            (0..row.len()).map(of_logit).collect()
+        }
+    }
+}
+
+/// What each class's ℓ_j is multiplied by in a row's [`loss`](RowLoss::loss) (cols,), focal loss left aside:
+/// `t_j = w_j·((1 − ε)·q_j + ε / C)`, q of a class target being 1 there and 0 elsewhere. This is what the gradient's error
+/// is measured by. None where the target or a weight is out of range.
+pub fn row_shares(
+    target: &RowTarget<'_>,
+    class_weights: Option<&[f32]>,
+    cols: usize,
+    options: &CrossEntropyOptions,
+) -> Option<Vec<f64>> {
+    let shares = Shares::new(target, class_weights, cols, options)?;
+    Some(shares.own.iter().zip(&shares.smoothing).map(|(own, smoothing)| own + smoothing).collect())
+}
+
+/// The options without those that the input has no meaning for.
+fn of_this_input(options: &CrossEntropyOptions) -> CrossEntropyOptions {
+    match options.input {
+        Input::Logits => *options,
+        Input::LogProbs => {
+            CrossEntropyOptions { temperature: 1.0, softcap: None, z_loss: 0.0, focal_gamma: 0.0, ..*options }
+        }
+    }
+}
+
+/// ℓ_j.
+fn nll(distribution: &Distribution, class: usize, input: Input) -> f64 {
+    match input {
+        Input::Logits => distribution.nll(class),
+        Input::LogProbs => -distribution.score(class),
+    }
+}
+
+/// The target's part of the loss of a usual row.
+fn target_loss(distribution: &Distribution, shares: &Shares, options: &CrossEntropyOptions) -> f64 {
+    let nll = |class: usize| nll(distribution, class, options.input);
+    let sum = |shares: &[f64]| -> f64 {
+        shares.iter().enumerate().fold(0.0, |sum, (class, &share)| sum + product(share, nll(class)))
+    };
+    let own = match shares.class {
+        Some(y) => product(shares.own[y], focal_factor(nll(y), options) * nll(y)),
+        None => sum(&shares.own),
+    };
+    own + sum(&shares.smoothing)
+}
+
+/// The derivative of [`target_loss`] by a_k = s_k / T (cols,).
+fn target_gradient(distribution: &Distribution, shares: &Shares, options: &CrossEntropyOptions) -> Vec<f64> {
+    let focal = match shares.class {
+        Some(y) => focal_slope(nll(distribution, y, options.input), options),
+        None => 1.0,
+    };
+    let total = |shares: &[f64]| shares.iter().sum::<f64>();
+    let (own_total, smoothing_total) = (total(&shares.own), total(&shares.smoothing));
+    let of_class = |class: usize| {
+        // ∂ℓ_j/∂a_k = p_k − [j = k]; the log-probabilities themselves are given: ∂ℓ_j/∂a_k = −[j = k].
+        let prob = match options.input {
+            Input::Logits => distribution.prob(class),
+            Input::LogProbs => 0.0,
+        };
+        let own = own_total * prob - shares.own[class];
+        let smoothing = smoothing_total * prob - shares.smoothing[class];
+        focal * own + smoothing
+    };
+    (0..distribution.cols()).map(of_class).collect()
+}
+
+/// `(1 − p_y)^γ`. 1 − p_y is `−expm1(−ℓ_y)`, which keeps its digits where p_y is near 1.
+fn focal_factor(nll: f64, options: &CrossEntropyOptions) -> f64 {
+    (-(-nll).exp_m1()).powf(options.focal_gamma.into())
+}
+
+/// The derivative of `(1 − p)^γ·ℓ` by ℓ: both factors change, and `dp/dℓ = −p`.
+fn focal_slope(nll: f64, options: &CrossEntropyOptions) -> f64 {
+    let gamma = f64::from(options.focal_gamma);
+    let (prob, rest) = ((-nll).exp(), -(-nll).exp_m1());
+    // As ℓ → 0 the second is γ·(1 − p)^γ, which goes to 0 too; as p → 0 it fades by p.
+    let of_factor = if gamma == 0.0 || rest == 0.0 || prob == 0.0 {
+        0.0
+    } else {
+        gamma * rest.powf(gamma - 1.0) * prob * nll
+    };
+    focal_factor(nll, options) + of_factor
+}
+
+/// The derivative of λ·lse² by a_k (cols,).
+fn z_loss_gradient(distribution: &Distribution, options: &CrossEntropyOptions) -> Vec<f64> {
+    let by_lse = product(options.z_loss.into(), 2.0 * distribution.lse());
+    (0..distribution.cols()).map(|class| by_lse * distribution.prob(class)).collect()
+}

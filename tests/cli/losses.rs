@@ -1,0 +1,156 @@
+//! Each option of the loss, against the reference.
+
+use serde_json::{Value, json};
+use xent::{CrossEntropyInputs, CrossEntropyOptions, Input, Reduction, Targets};
+
+use crate::expected::Batch;
+use crate::support::{Folder, logits};
+
+const DIMS: [usize; 2] = [24, 37];
+const PLAIN: CrossEntropyOptions = CrossEntropyOptions {
+    ignore_index: -100,
+    reduction: Reduction::Mean,
+    masked_row: xent::MaskedRow::Nan,
+    empty_batch: xent::EmptyBatch::Nan,
+    input: Input::Logits,
+    label_smoothing: 0.0,
+    temperature: 1.0,
+    softcap: None,
+    z_loss: 0.0,
+    focal_gamma: 0.0,
+    sequences: None,
+};
+
+/// Every fifth row is ignored; one target is the most probable class.
+fn classes(logits: &[f32]) -> Vec<i32> {
+    let best = |row: usize| xent::reference::argmax_row(&logits[row * DIMS[1]..][..DIMS[1]]) as i32;
+    let of_row = |row: usize| match row % 5 {
+        3 => -100,
+        1 => best(row),
+        _ => (row * 7 % DIMS[1]) as i32,
+    };
+    (0..DIMS[0]).map(of_row).collect()
+}
+
+fn folder_of(logits: &[f32], classes: &[i32]) -> Folder {
+    let folder = Folder::new();
+    folder.logits(logits, DIMS[1]).array("targets.npy", &DIMS[..1], classes);
+    folder
+}
+
+#[test]
+fn options_of_the_loss() {
+    let logits = logits(DIMS[0] * DIMS[1]);
+    let classes = classes(&logits);
+    let folder = folder_of(&logits, &classes);
+    for (args, options) in [
+        ("", PLAIN),
+        ("--reduction sum", CrossEntropyOptions { reduction: Reduction::Sum, ..PLAIN }),
+        ("--label-smoothing 0.1", CrossEntropyOptions { label_smoothing: 0.1, ..PLAIN }),
+        ("--label-smoothing 1", CrossEntropyOptions { label_smoothing: 1.0, ..PLAIN }),
+        ("--temperature 2.5", CrossEntropyOptions { temperature: 2.5, ..PLAIN }),
+        ("--softcap 4", CrossEntropyOptions { softcap: Some(4.0), ..PLAIN }),
+        ("--z-loss 1e-2", CrossEntropyOptions { z_loss: 1e-2, ..PLAIN }),
+        ("--focal-gamma 2", CrossEntropyOptions { focal_gamma: 2.0, ..PLAIN }),
+        ("--input log-probs", CrossEntropyOptions { input: Input::LogProbs, ..PLAIN }),
+        (
+            "--input log-probs --label-smoothing 0.2",
+            CrossEntropyOptions { input: Input::LogProbs, label_smoothing: 0.2, ..PLAIN },
+        ),
+        ("--ignore-index 7", CrossEntropyOptions { ignore_index: 7, ..PLAIN }),
+        (
+            "--reduction sum --label-smoothing 0.1 --temperature 0.5 --softcap 6 --z-loss 1e-3 --focal-gamma 1.5",
+            CrossEntropyOptions {
+                reduction: Reduction::Sum,
+                label_smoothing: 0.1,
+                temperature: 0.5,
+                softcap: Some(6.0),
+                z_loss: 1e-3,
+                focal_gamma: 1.5,
+                ..PLAIN
+            },
+        ),
+    ] {
+        let classes: Vec<i32> =
+            classes.iter().map(|&class| if class == -100 { options.ignore_index } else { class }).collect();
+        folder.array("targets.npy", &DIMS[..1], &classes);
+        let batch = Batch::new(&logits, Targets::Classes(&classes), &DIMS).options(options);
+        batch.check(&folder, &format!("--targets targets.npy {args}"));
+    }
+}
+
+#[test]
+fn weights_and_masks() {
+    let logits = logits(DIMS[0] * DIMS[1]);
+    let classes = classes(&logits);
+    let class_weights: Vec<f32> = (0..DIMS[1]).map(|class| (class % 4) as f32).collect();
+    let row_weights: Vec<f32> = (0..DIMS[0]).map(|row| (row % 3) as f32 / 2.0).collect();
+    let row_mask: Vec<bool> = (0..DIMS[0]).map(|row| row % 4 != 1).collect();
+    let folder = folder_of(&logits, &classes);
+    let wide: Vec<f64> = row_weights.iter().map(|&weight| weight.into()).collect();
+    let bytes: Vec<u8> = row_mask.iter().map(|&scored| scored.into()).collect();
+    folder.array("class.npy", &DIMS[1..], &class_weights).array("row.npy", &DIMS[..1], &wide);
+    folder.write("mask.npy", crate::support::npy("|b1", "(24,)", &bytes));
+    let plain = CrossEntropyInputs::new(Targets::Classes(&classes));
+    let all = plain.class_weights(&class_weights).row_weights(&row_weights).row_mask(&row_mask);
+    let smooth = CrossEntropyOptions { label_smoothing: 0.1, z_loss: 1e-2, ..PLAIN };
+    for (args, inputs, options) in [
+        ("--class-weights class.npy", plain.class_weights(&class_weights), PLAIN),
+        ("--row-weights row.npy", plain.row_weights(&row_weights), PLAIN),
+        ("--row-mask mask.npy", plain.row_mask(&row_mask), PLAIN),
+        ("--class-weights class.npy --row-weights row.npy --row-mask mask.npy", all, PLAIN),
+        (
+            "--class-weights class.npy --row-weights row.npy --row-mask mask.npy --label-smoothing 0.1 --z-loss 1e-2",
+            all,
+            smooth,
+        ),
+    ] {
+        let batch = Batch { inputs, ..Batch::new(&logits, plain.targets, &DIMS).options(options) };
+        batch.check(&folder, &format!("--targets targets.npy {args}"));
+    }
+}
+
+#[test]
+fn text_tells_of_weights_and_z_loss() {
+    let folder = Folder::new();
+    folder.logits(&[0.0; 4], 2).targets(&[0, 1]).array("row.npy", &[2], &[0.5f32, 1.0]);
+    let run = folder.run("eval logits.npy --targets targets.npy --row-weights row.npy --z-loss 0.5");
+    assert_eq!(run.status, Some(0), "{run:?}");
+    // ln 2 + 0.5 · (ln 2)².
+    for line in [
+        "loss        0.933374 nats (mean)",
+        "z-loss      0.240227 nats of it",
+        "weight      1.500000",
+        "perplexity  2.5431",
+    ] {
+        assert!(run.stdout.lines().any(|of_run| of_run.starts_with(line)), "{line}: {}", run.stdout);
+    }
+    let plain = folder.run("eval logits.npy --targets targets.npy");
+    assert!(!plain.stdout.contains("weight") && !plain.stdout.contains("z-loss"), "{plain:?}");
+}
+
+#[test]
+fn no_row_counts() {
+    let folder = Folder::new();
+    folder.logits(&[0.0; 4], 2).targets(&[-100, -100]).array("zero.npy", &[2], &[0.0f32; 2]);
+    assert_eq!(folder.eval("--empty nan")["loss"], Value::Null);
+    assert_eq!(folder.eval("--empty zero")["loss"], 0.0);
+    assert_eq!(folder.eval("--empty error --reduction sum")["loss"], 0.0, "a sum has no denominator");
+    for args in ["--targets targets.npy", "--targets targets.npy --row-weights zero.npy"] {
+        let run = folder.run(&format!("eval logits.npy --empty error {args} --rows-out rows.npy"));
+        assert_eq!((run.status, run.stdout.as_str()), (Some(2), ""), "{run:?}");
+        assert_eq!(run.complaints(), ["xent: none of 2 rows counts: all are ignored, masked or of weight 0"]);
+    }
+    assert_eq!(folder.names(), ["logits.npy", "targets.npy", "zero.npy"]);
+}
+
+#[test]
+fn a_row_without_a_class() {
+    let folder = Folder::new();
+    folder.logits(&[[0.0; 3], [f32::NEG_INFINITY; 3]].concat(), 3).targets(&[0, 1]);
+    assert_eq!(folder.eval("")["flags"], json!(["masked_row", "nan_loss", "loss", "sum", "perplexity"]));
+    let report = folder.eval("--masked-row zero --rows-out rows.npy --grad-out grad.npy");
+    assert_eq!((&report["flags"], &report["counted"]), (&json!(["masked_row"]), &json!(2)));
+    assert_eq!(folder.values("rows.npy").1, [3f32.ln(), 0.0]);
+    assert_eq!(folder.values("grad.npy").1[3..], [0.0; 3]);
+}

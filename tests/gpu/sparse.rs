@@ -1,0 +1,147 @@
+//! Sparse targets: as dense ones with the same probabilities, however many entries, repeated or ignored ones among them;
+//! and what of their gradients shares a word.
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use xent::half::{bf16, f16};
+use xent::{
+    CrossEntropyOptions, Element, Error, MAX_SPARSE_ENTRIES, Reduction, Shape, TargetKind, Targets, Tuning,
+};
+
+use crate::batch::{Batch, Ops, Sparse, noise, ops};
+use crate::compare::{check, check_loss};
+use crate::expected::Expected;
+use crate::harness::{gpu, tunings};
+use crate::outputs::{Gradient, run_host_loss, run_loss};
+
+fn options() -> CrossEntropyOptions {
+    CrossEntropyOptions { label_smoothing: 0.05, temperature: 1.5, ..Default::default() }
+}
+
+/// The same probabilities, one for each class.
+fn as_dense(batch: &Batch) -> Batch {
+    let (cols, sparse) = (batch.shape.cols, batch.given.sparse.as_ref().unwrap());
+    let mut soft = vec![0.0f32; batch.shape.rows * cols];
+    for (at, (&index, &prob)) in sparse.indices.iter().zip(&sparse.probs).enumerate() {
+        if index >= 0 {
+            soft[at / sparse.entries * cols + index as usize] += prob;
+        }
+    }
+    let mut dense = batch.clone();
+    dense.given.sparse = None;
+    dense.given.soft = Some(soft);
+    dense
+}
+
+#[test]
+fn as_dense_targets_of_the_same_probabilities() {
+    let op = Ops::new(gpu(), CrossEntropyOptions { reduction: Reduction::Sum, ..options() });
+    for (cols, entries) in [(1, 1), (2, 5), (7, 3), (100, 64), (1000, 20), (33, 200)] {
+        let batch = noise("dense", cols as u64, 10, cols).with_targets(TargetKind::Sparse { entries }, 3);
+        check_loss(gpu(), &op, &batch, Gradient::To);
+        // Dense outputs are right for the sparse batch, rows without any entry left aside.
+        let mut dense = as_dense(&batch);
+        let rows = batch.given.sparse.as_ref().unwrap().indices.chunks(entries);
+        dense.given.row_mask = Some(rows.map(|row| row.iter().any(|&index| index >= 0)).collect());
+        let outputs = run_loss(gpu(), &op, &dense, (256, 256), Gradient::To);
+        check(&batch, &Expected::of(&batch, &op.options), &outputs, &op);
+    }
+}
+
+/// One entry of probability 1 is a class.
+#[test]
+fn one_entry_is_a_class() {
+    let batch = noise("one entry", 1, 30, 50);
+    let mut sparse = batch.clone();
+    let probs = vec![1.0; 30];
+    sparse.given.sparse = Some(Sparse { indices: batch.targets.clone(), probs, entries: 1 });
+    let outputs = run_loss(gpu(), ops(), &sparse, (256, 256), Gradient::To);
+    check(&batch, &Expected::of(&batch, &ops().options), &outputs, ops());
+}
+
+/// The same class in every entry: their sum, in each of the places that write it.
+#[test]
+fn repeated_classes() {
+    let op = Ops::new(gpu(), options());
+    for tuning in tunings() {
+        let op = op.tuned(tuning);
+        for entries in [2, 9, 40] {
+            let mut batch = noise("repeated", 2, 6, 31);
+            let indices =
+                (0..6 * entries).map(|at| if at % 4 == 3 { -100 } else { (at / entries * 5) as i32 });
+            let probs = (0..6 * entries).map(|at| at as f32 * 1e-3).collect();
+            batch.given.sparse = Some(Sparse { indices: indices.collect(), probs, entries });
+            check_loss(gpu(), &op, &batch, Gradient::InPlace);
+        }
+    }
+}
+
+/// As many entries as there may be, in neighbouring columns: two of a word, each written by another lane.
+#[test]
+fn entries_that_share_words() {
+    fn check_type<E: Element>() {
+        let base = Ops::<E>::new(gpu(), options());
+        for (cols, entries) in [(512, 512), (513, 512), (600, 511), (64, 64), (9, 9), (40, 512)] {
+            let mut rng = StdRng::seed_from_u64(cols as u64);
+            let mut batch = noise("words", cols as u64, 3, cols);
+            let indices = (0..3 * entries).map(|at| match at / entries {
+                0 => (at % cols) as i32,
+                1 => ((at * 7 + 1) % cols) as i32,
+                _ => {
+                    if at % 2 == 0 {
+                        -100
+                    } else {
+                        (cols - 1 - at % cols) as i32
+                    }
+                }
+            });
+            let indices = indices.collect();
+            let probs = (0..3 * entries).map(|_| rng.random_range(0.0..1.0) / entries as f32).collect();
+            batch.given.sparse = Some(Sparse { indices, probs, entries });
+            let batch = batch.with_stride(cols.next_multiple_of(2)).cast::<E>();
+            let expected = Expected::of(&batch, &base.options);
+            // Fewer lanes cannot take so many entries within a software adapter's iterations.
+            for lanes in [16, 64] {
+                let op = base.tuned(Some(Tuning { lanes }));
+                let gradient = if lanes == 16 { Gradient::InPlace } else { Gradient::To };
+                check(&batch, &expected, &run_loss(gpu(), &op, &batch, (4, 8), gradient), &op);
+            }
+            check(&batch, &expected, &run_host_loss(gpu(), &base, &batch), &base);
+        }
+    }
+    check_type::<f32>();
+    check_type::<f16>();
+    check_type::<bf16>();
+}
+
+/// Negative probabilities and rows that do not sum to 1 are taken as they are.
+#[test]
+fn any_finite_probability() {
+    for kind in [TargetKind::Soft, TargetKind::Sparse { entries: 4 }] {
+        let mut batch = noise("any", 3, 12, 21).with_targets(kind, 4);
+        let given = &mut batch.given;
+        let probs = given.soft.as_mut().or(given.sparse.as_mut().map(|sparse| &mut sparse.probs)).unwrap();
+        probs.iter_mut().enumerate().filter(|(at, _)| at % 3 == 0).for_each(|(_, prob)| *prob *= -2.0);
+        check_loss(gpu(), ops(), &batch, Gradient::To);
+    }
+}
+
+#[test]
+fn refusals() {
+    let shape = Shape::new(2, 3);
+    let loss = |indices: &[i32], probs: &[f32], entries: usize| {
+        ops().loss.loss(gpu(), &[0.0; 6], Targets::Sparse { indices, probs, entries }, shape).map(drop)
+    };
+    assert_eq!(loss(&[0, 1], &[1.0; 2], 1), Ok(()));
+    for entries in [0, MAX_SPARSE_ENTRIES + 1] {
+        let error = loss(&vec![0; 2 * entries], &vec![0.0; 2 * entries], entries);
+        assert!(matches!(error, Err(Error::InvalidOption { value, .. }) if value == entries as f64));
+    }
+    let length = |what, found| Err(Error::Length { what, found, needed: 4 });
+    assert_eq!(loss(&[0; 3], &[0.0; 4], 2), length("targets: indices", 3));
+    assert_eq!(loss(&[0; 4], &[0.0; 5], 2), length("targets: probs", 5));
+    let outside = Err(Error::TargetOutOfRange { row: 1, target: 3, cols: 3 });
+    assert_eq!(loss(&[0, -100, 1, 3], &[0.5; 4], 2), outside);
+    let error = loss(&[0, 1, -100, 2], &[0.5, 0.5, f32::NAN, f32::INFINITY], 2);
+    assert_eq!(error, Err(Error::InvalidTarget { row: 1, at: 1, value: f32::INFINITY }));
+}
