@@ -7,7 +7,8 @@
 fn merge_totals(@builtin(local_invocation_index) lane: u32) {
     let total = workgroup_totals(sweep_blocks(lane), lane);
     if lane == 0u {
-        inputs[0] = vec4(bitcast<u32>(total.weight), bitcast<u32>(total.row_weight), total.counted, total.flags);
+        let weight = params.weight_factor * total.weight;
+        inputs[0] = vec4(bitcast<u32>(weight), bitcast<u32>(total.row_weight), total.counted, total.flags);
         inputs[1] = vec4(total.first_bad_row, 0u, 0u, 0u);
     }
 }

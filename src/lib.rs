@@ -132,6 +132,7 @@ mod op;
 mod options;
 pub mod reference;
 mod shape;
+mod sigmoid_bce_inputs;
 mod targets;
 
 pub use device::{AdapterChoice, AdapterInfo, AdapterKind, Context, Profile};
@@ -142,8 +143,12 @@ pub use half;
 pub use inputs::{BatchWeight, CrossEntropyInputs};
 pub use kernel::Tuning;
 pub use op::*;
-pub use options::{CrossEntropyOptions, EmptyBatch, Input, MaskedRow, Reduction, Sequences, SoftmaxOptions};
+pub use options::{
+    CrossEntropyOptions, EmptyBatch, Input, MaskedRow, Reduction, Sequences, SigmoidBceOptions,
+    SoftmaxOptions,
+};
 pub use shape::Shape;
+pub use sigmoid_bce_inputs::SigmoidBceInputs;
 pub use targets::{MAX_SPARSE_ENTRIES, RowTarget, TargetKind, Targets};
 pub use wgpu;
 

@@ -31,7 +31,7 @@ struct Params {
     score_to: u32,
     score_scale: f32,             // of a masked softmax
     mask_rows: u32,               // rows after which its mask begins anew
-    unused: u32,
+    weight_factor: f32,           // what a mean divides by, for a row of weight 1: its classes, where each has a loss
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -54,6 +54,9 @@ fn is_nan(bits: u32) -> bool {
 fn is_weight(bits: u32) -> bool {
     return bits < INFINITY || bits == 0x80000000u;
 }
+
+// What stands for a weight that is none, among the weights of a sum.
+const BAD_WEIGHT_BITS: u32 = 0xffc00000u;
 
 // Row flags; the Rust side's `Flags` has the same bits.
 const NAN_LOGIT: u32 = 1u;

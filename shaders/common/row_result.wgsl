@@ -9,22 +9,12 @@
 
 override LOG_PROBS: bool = false; // the input is log-probabilities: ℓ_j = −x_j
 
-@group(0) @binding(4) var<storage, read> row_inputs: array<vec4<u32>>;
-@group(0) @binding(5) var<storage, read_write> row_results: array<vec4<u32>>;
-
 // What is gathered of a row's target.
 struct TargetPart {
     loss: f32,
     mass: f32,      // Σ of its weights: what p is multiplied by in the gradient
     infinite: bool, // a class with mass is impossible
     flags: u32,
-}
-
-fn load_row_input(seat: Seat) -> RowInput {
-    if !seat.taken {
-        return RowInput(NO_CLASS, 0.0, 0u, IGNORED);
-    }
-    return unpack_row_input(row_inputs[INPUT_HEAD + params.first_row + seat.row]);
 }
 
 // ln z, by which ℓ_j = ln z + (m − s_j) / T.
@@ -51,26 +41,6 @@ fn swept_loss(stats: RowStats, share: f32) -> f32 {
     let mass = share * stats.mass;
     let away = stats.distance * (2.0 * params.inverse_temperature * share);
     return select(mass * ln_z(stats), 0.0, mass == 0.0) + away;
-}
-
-fn store_row_result(seat: Seat, loss: u32, lse: u32, position: u32, flags: u32) {
-    var all = flags;
-    if loss == INFINITY {
-        all |= INFINITE_LOSS;
-    }
-    if is_nan(loss) {
-        all |= NAN_LOSS;
-    }
-    row_results[params.first_row + seat.row] = vec4(loss, lse, position, all);
-}
-
-// A row that is not read: nothing if it is left out, NaN if its target or its weight is none.
-fn store_skipped_row(seat: Seat, input: RowInput) {
-    if input.flags == IGNORED {
-        store_row_result(seat, 0u, 0u, NO_CLASS, 0u);
-    } else {
-        store_row_result(seat, NAN, NAN, NO_CLASS, input.flags);
-    }
 }
 
 // The sum of exponentials with the target's own, which was left out of it.

@@ -20,9 +20,6 @@ const MASS_AT_NEG_INFINITY: u32 = 1u;
 const TARGET_NOT_FINITE: u32 = 2u;
 const BAD_WEIGHT: u32 = 4u;
 
-// What a target's weight is, as bits, where the class's weight is negative, NaN or infinite.
-const BAD_WEIGHT_BITS: u32 = 0xffc00000u;
-
 struct RowStats {
     key: i32,      // order key of the maximum of the scores before the cap
     base: f32,     // at least the maximum − SLACK

@@ -22,14 +22,6 @@ fn excluded_col(span: RowSpan) -> u32 {
     return unpack_row_input(row_inputs[INPUT_HEAD + params.first_row + span.row]).class_index;
 }
 
-// ln(1 + x) for x in 0..=1, to the last digits of x: below 1/4 as 2·artanh(x / (2 + x)).
-fn ln_1_plus(x: f32) -> f32 {
-    let t = x / (2.0 + x);
-    let square = t * t;
-    let series = 2.0 * t * (1.0 + square * (1.0 / 3.0 + square * (0.2 + square * (1.0 / 7.0 + square / 9.0))));
-    return select(log(1.0 + x), series, x < 0.25);
-}
-
 fn target_part(stats: RowStats, others: f32, span: RowSpan, input: RowInput) -> TargetPart {
     let weight = (1.0 - params.smoothing) * class_weight(input.class_index);
     let bits = score(span, input.class_index);

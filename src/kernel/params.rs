@@ -36,7 +36,7 @@ pub(crate) struct Params {
     pub score_to: u32,
     pub score_scale: f32,
     pub mask_rows: u32,
-    pub unused: u32,
+    pub weight_factor: f32,
 }
 
 impl Params {
@@ -49,6 +49,7 @@ impl Params {
             inner: shape.inner as u32,
             second_stride: shape.row_stride as u32,
             upstream: 1.0,
+            weight_factor: 1.0,
             ..bytemuck::Zeroable::zeroed()
         }
         .with_temperature(1.0)

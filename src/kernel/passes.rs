@@ -158,6 +158,7 @@ pub(crate) mod constant {
     pub const WRITE_LSE: &str = "WRITE_LSE";
     pub const WRITE_ARGMAX: &str = "WRITE_ARGMAX";
     pub const EMPTY_ZERO: &str = "EMPTY_ZERO";
+    pub const POS_WEIGHT: &str = "POS_WEIGHT";
 }
 use constant::*;
 
@@ -174,6 +175,7 @@ pub(crate) mod binding {
     pub const CLASS_WEIGHTS: u32 = 6;
     pub const TARGETS: u32 = 7;
     pub const TARGET_PROBS: u32 = 8;
+    pub const POS_WEIGHT: u32 = 8;
 }
 use binding::{LOGIT_QUADS, LOGITS, OUTPUT, ROW_RESULTS, TARGET_PROBS, TARGETS};
 
@@ -186,8 +188,9 @@ static ROW_STATS: File = file!("common/row_stats.wgsl", [], [MASKED_ROW_ZERO, TA
 static SWEEP_STATS: File = file!("common/sweep_stats.wgsl", [], [TRACK_ARGMAX]);
 static SWEEP_OUTPUT: File = file!("common/sweep_output.wgsl");
 static ROW_INPUT: File = file!("common/row_input.wgsl");
-static ROW_RESULT: File =
-    file!("common/row_result.wgsl", [(binding::ROW_INPUTS, Read), (ROW_RESULTS, Write)], [LOG_PROBS]);
+static ROW_IO: File = file!("common/row_io.wgsl", [(binding::ROW_INPUTS, Read), (ROW_RESULTS, Write)], []);
+static ROW_RESULT: File = file!("common/row_result.wgsl", [], [LOG_PROBS]);
+static LN_1_PLUS: File = file!("common/ln_1_plus.wgsl");
 static BATCH_WEIGHT: File = file!("common/batch_weight.wgsl");
 static CLASS_WEIGHT: File =
     file!("common/class_weights.wgsl", [(binding::CLASS_WEIGHTS, Read)], [CLASS_WEIGHTS]);
@@ -226,7 +229,7 @@ const STATS: &[Part] = &[
 /// A value for each logit, in a second read.
 const SWEEP: &[Part] = &[Part::Output, Of(&SWEEP_OUTPUT)];
 /// A row's loss.
-const LOSS: &[Part] = &[Of(&CLASS_WEIGHT), Of(&ROW_INPUT), Of(&ROW_RESULT)];
+const LOSS: &[Part] = &[Of(&CLASS_WEIGHT), Of(&ROW_INPUT), Of(&ROW_IO), Of(&ROW_RESULT), Of(&LN_1_PLUS)];
 /// Sums over rows.
 const ROWS_ONLY: &[Part] = &[Of(&PARAMS), Of(&TOTALS)];
 
@@ -297,9 +300,39 @@ pub(crate) static FINISH_LOSS: Pass = Pass {
     ],
 };
 
+static SIGMOID_BCE: File =
+    file!("common/sigmoid_bce.wgsl", [(TARGETS, Read), (binding::POS_WEIGHT, Read)], [POS_WEIGHT]);
+
+/// Every class's loss by itself, of soft targets.
+const CLASS_LOSSES: &[Part] = &[
+    Of(&PARAMS),
+    Of(&SEAT),
+    Part::Element,
+    Part::Logits,
+    Of(&ROW_SPAN),
+    Of(&CLASS_WEIGHT),
+    Of(&ROW_INPUT),
+    Of(&ROW_IO),
+    Of(&LN_1_PLUS),
+    Of(&SIGMOID_BCE),
+];
+
+pub(crate) static SIGMOID_BCE_LOSSES: Pass =
+    Pass { name: "sigmoid_bce_losses", parts: &[CLASS_LOSSES, &[Of(&file!("sigmoid_bce_losses.wgsl"))]] };
+
+pub(crate) static SIGMOID_BCE_DLOGITS: Pass = Pass {
+    name: "sigmoid_bce_dlogits",
+    parts: &[
+        CLASS_LOSSES,
+        &[Of(&BATCH_WEIGHT), Of(&SCORE_LOGITS)],
+        SWEEP,
+        &[Of(&file!("sigmoid_bce_dlogits.wgsl"))],
+    ],
+};
+
 /// Every pass there is, and the kinds of target that it takes.
 #[cfg(test)]
-pub(crate) static ALL: [(&Pass, &[Target]); 10] = [
+pub(crate) static ALL: [(&Pass, &[Target]); 12] = [
     (&SOFTMAX, &[Target::None]),
     (&LOG_SOFTMAX, &[Target::None]),
     (&LOGSUMEXP, &[Target::None]),
@@ -310,4 +343,6 @@ pub(crate) static ALL: [(&Pass, &[Target]); 10] = [
     (&DLOGITS, &[Target::Class, Target::Soft, Target::Sparse]),
     (&REDUCE_LOSS, &[Target::None]),
     (&FINISH_LOSS, &[Target::None]),
+    (&SIGMOID_BCE_LOSSES, &[Target::None]),
+    (&SIGMOID_BCE_DLOGITS, &[Target::None]),
 ];

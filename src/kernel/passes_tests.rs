@@ -180,7 +180,7 @@ fn params_lie_alike_on_both_sides() {
         score_to,
         score_scale,
         mask_rows,
-        unused
+        weight_factor
     ];
     for_every_module(|pass, _, module, _| {
         let (members, span) = find_struct(module, "Params").expect("Params");
@@ -203,8 +203,12 @@ fn sizes_that_the_plan_counts_with_are_the_shaders() {
             assert_eq!(u64::from(span), crate::op::TOTALS_BYTES, "{}", pass.name);
             seen |= 2;
         }
+        if let Some((_, span)) = find_struct(module, "RowSum") {
+            assert!(span <= super::plan::LANE_BYTES, "{}", pass.name);
+            seen |= 4;
+        }
     });
-    assert_eq!(seen, 3, "both were found somewhere");
+    assert_eq!(seen, 7, "each was found somewhere");
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod cross_entropy;
 mod engine;
 mod logsumexp;
 mod row_values;
+mod sigmoid_bce;
 mod softmax;
 mod stream;
 mod verify;
@@ -23,5 +24,6 @@ pub use cross_entropy::{
     TargetBuffers,
 };
 pub use logsumexp::{LogSumExp, LogSumExpBuffers};
+pub use sigmoid_bce::{SigmoidBce, SigmoidBceBuffers};
 pub use softmax::{Softmax, SoftmaxBuffers, SoftmaxStream};
 pub use verify::{Verification, gradient_bound, loss_bound, prob_bound};

@@ -28,6 +28,7 @@ mod argmax;
 pub mod cross_entropy;
 mod distribution;
 mod logsumexp;
+pub mod sigmoid_bce;
 mod softmax;
 
 pub use argmax::{argmax, argmax_row};

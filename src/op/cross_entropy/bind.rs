@@ -3,11 +3,11 @@
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::inputs::check_combination;
-use crate::kernel::passes::{self, Output, Variant, binding, constant};
-use crate::kernel::{Binding, Dispatch, Params, Plan, Work};
+use crate::kernel::passes::{self, Output, binding};
+use crate::kernel::{Binding, Dispatch, Plan, Work};
 use crate::op::bound::{Bound, Recipe};
 use crate::op::buffers::{self, Checked, Need};
-use crate::op::cross_entropy::rows::{self, BLOCK_ROWS, Given, InputBindings, Scratch};
+use crate::op::cross_entropy::rows::{self, Given, InputBindings, RowOutputs, Scratch};
 use crate::op::cross_entropy::{CrossEntropy, LossRecord};
 use crate::op::engine::{Array, Engine, LogitsCall};
 use crate::shape::Shape;
@@ -305,47 +305,13 @@ impl<E: Element> Recipe for Passes<E> {
         let variant = op.engine.variant(output, rows::target(*kind));
         let call = LogitsCall { pass, variant, constants, params: &params, rest: &rest };
         dispatches.extend(op.engine.resident_dispatches(plan, rows, &call, &arrays)?);
-        dispatches.extend(self.reduction(&params, constants)?);
-        Ok(dispatches)
-    }
-}
-
-impl<E: Element> Passes<E> {
-    fn reduction(&self, params: &Params, constants: &[(&'static str, u32)]) -> Result<Vec<Dispatch>> {
-        let Self { op, plan, scratch, row_losses, lse, argmax, .. } = self;
-        if self.loss.is_none() && row_losses.is_none() && lse.is_none() && argmax.is_none() {
-            return Ok(Vec::new());
-        }
-        let (inputs, blocks) = (Some(&scratch.inputs), Some(&scratch.blocks));
-        let mut dispatches = vec![op.engine.kernels.dispatch(
-            &passes::REDUCE_LOSS,
-            Variant::ROWS,
-            &[
-                (constant::WRITE_ROW_LOSSES, u32::from(row_losses.is_some())),
-                (constant::WRITE_LSE, u32::from(lse.is_some())),
-                (constant::WRITE_ARGMAX, u32::from(argmax.is_some())),
-            ],
-            params,
-            &[
-                (4, Some(&scratch.results)),
-                (5, inputs),
-                (6, blocks),
-                (7, row_losses.as_ref()),
-                (8, lse.as_ref()),
-                (9, argmax.as_ref()),
-            ],
-            plan.grid((params.rows as usize).div_ceil(BLOCK_ROWS)),
-        )?];
-        if let Some(loss) = &self.loss {
-            dispatches.push(op.engine.kernels.dispatch(
-                &passes::FINISH_LOSS,
-                Variant::ROWS,
-                constants,
-                params,
-                &[(4, inputs), (5, blocks), (6, Some(loss))],
-                [1, 1],
-            )?);
-        }
+        let to = RowOutputs {
+            row_losses: self.row_losses.as_ref(),
+            lse: self.lse.as_ref(),
+            argmax: self.argmax.as_ref(),
+            loss: self.loss.as_ref(),
+        };
+        dispatches.extend(rows::reduction_dispatches(&op.engine, plan, &params, constants, &to, scratch)?);
         Ok(dispatches)
     }
 }

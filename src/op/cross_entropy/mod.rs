@@ -2,7 +2,7 @@
 
 mod bind;
 mod loss;
-mod rows;
+pub(in crate::op) mod rows;
 mod stream;
 
 use crate::device::{Context, Wait};

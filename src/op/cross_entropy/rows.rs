@@ -16,7 +16,7 @@ pub(crate) const TOTALS_BYTES: u64 = 32;
 
 /// Scratch for a number of rows: every word is written before it is read, by the dispatches themselves.
 #[derive(Clone, Debug)]
-pub(super) struct Scratch {
+pub(in crate::op) struct Scratch {
     /// The batch's weight, then {class index, weight, upstream, flags}, 16 bytes a row.
     pub inputs: Binding,
     /// {loss, lse, argmax, flags}, 16 bytes a row.
@@ -116,7 +116,7 @@ pub(super) fn constants(
 /// What the first pass reads, each (rows,) but the class weights (cols,), the classes of sparse targets (rows, entries) and
 /// the one upstream gradient.
 #[derive(Clone, Copy, Default)]
-pub(super) struct InputBindings<'a> {
+pub(in crate::op) struct InputBindings<'a> {
     pub classes: Option<&'a Binding>,
     pub class_weights: Option<&'a Binding>,
     pub row_weights: Option<&'a Binding>,
@@ -126,7 +126,7 @@ pub(super) struct InputBindings<'a> {
 }
 
 /// Targets → row inputs → totals: before the first logit is read.
-pub(super) fn input_dispatches<E: Element>(
+pub(in crate::op) fn input_dispatches<E: Element>(
     engine: &Engine<E>,
     plan: &Plan,
     params: &Params,
@@ -165,7 +165,55 @@ pub(super) fn input_dispatches<E: Element>(
     ])
 }
 
+/// Where row results go, if anywhere: each value (rows,), and the batch's record.
+#[derive(Clone, Copy, Default)]
+pub(in crate::op) struct RowOutputs<'a> {
+    pub row_losses: Option<&'a Binding>,
+    pub lse: Option<&'a Binding>,
+    pub argmax: Option<&'a Binding>,
+    pub loss: Option<&'a Binding>,
+}
+
+/// Row results → the caller's buffers and the batch's loss: nothing where nobody asks for any of it.
+pub(in crate::op) fn reduction_dispatches<E: Element>(
+    engine: &Engine<E>,
+    plan: &Plan,
+    params: &Params,
+    constants: &[(&'static str, u32)],
+    to: &RowOutputs<'_>,
+    scratch: &Scratch,
+) -> Result<Vec<Dispatch>> {
+    let &RowOutputs { row_losses, lse, argmax, loss } = to;
+    if [row_losses, lse, argmax, loss].iter().all(Option::is_none) {
+        return Ok(Vec::new());
+    }
+    let (inputs, blocks) = (Some(&scratch.inputs), Some(&scratch.blocks));
+    let mut dispatches = vec![engine.kernels.dispatch(
+        &passes::REDUCE_LOSS,
+        passes::Variant::ROWS,
+        &[
+            (constant::WRITE_ROW_LOSSES, u32::from(row_losses.is_some())),
+            (constant::WRITE_LSE, u32::from(lse.is_some())),
+            (constant::WRITE_ARGMAX, u32::from(argmax.is_some())),
+        ],
+        params,
+        &[(4, Some(&scratch.results)), (5, inputs), (6, blocks), (7, row_losses), (8, lse), (9, argmax)],
+        plan.grid((params.rows as usize).div_ceil(BLOCK_ROWS)),
+    )?];
+    if loss.is_some() {
+        dispatches.push(engine.kernels.dispatch(
+            &passes::FINISH_LOSS,
+            passes::Variant::ROWS,
+            constants,
+            params,
+            &[(4, inputs), (5, blocks), (6, loss)],
+            [1, 1],
+        )?);
+    }
+    Ok(dispatches)
+}
+
 /// Whether a reduction divides by what the rows weigh.
-pub(super) fn is_mean(reduction: Reduction) -> bool {
+pub(in crate::op) fn is_mean(reduction: Reduction) -> bool {
     reduction == Reduction::Mean
 }

@@ -1,0 +1,142 @@
+// Binary cross-entropy of every class by itself. With e = exp(−|x|) a class's loss is
+//
+//     w·( ((1 − t) + P·t)·ln(1 + e) + m·|x| ),     m = 1 − t where x ≥ 0, P·t where it is below
+//
+// which is −w·( P·t·ln σ(x) + (1 − t)·ln(1 − σ(x)) ), as −ln σ(x) = ln(1 + e) + max(−x, 0): nothing overflows, and no
+// term is taken off another. Its derivative is likewise
+//
+//     w·( (1 − t)·σ(x) − P·t·σ(−x) )
+//
+// where one of the two sigmoids is 1 / (1 + e) and the other e / (1 + e): a small one keeps its digits.
+
+override POS_WEIGHT: bool = false;
+
+@group(0) @binding(7) var<storage, read> labels: array<u32>;     // t: f32 bits, laid out like the logits
+@group(0) @binding(8) var<storage, read> pos_weight: array<u32>; // P: f32 bits, (cols,)
+
+const ONE: u32 = 0x3f800000u;
+const FAR: u32 = 0x42d00000u; // 104: exp(−104) is below every f32
+const MINUS_LOG2_E: f32 = -1.4426950408889634;
+
+const NAN_ROW: u32 = NAN_LOGIT | INVALID_TARGET | INVALID_WEIGHT;
+
+// One class of a row.
+struct ClassTerm {
+    loss: f32,   // where it is finite
+    slope: f32,  // the loss' derivative by the logit
+    flags: u32,
+}
+
+// Where the row's targets begin.
+fn first_label(row: u32) -> u32 {
+    return row_start(row, params.second_base, params.second_stride);
+}
+
+fn pos_weight_bits(col: u32) -> u32 {
+    if POS_WEIGHT {
+        return pos_weight[col];
+    }
+    return ONE;
+}
+
+// x as bits, the target's bits, the class.
+fn class_term(bits: u32, label: u32, col: u32) -> ClassTerm {
+    let weight = class_weight_bits(col);
+    let positive_weight = pos_weight_bits(col);
+    let magnitude = bits & MAGNITUDE;
+    let below = (bits >> 31u) == 1u;
+    // A factor is 0 by its bits: a product may underflow, a comparison may flush.
+    let no_weight = (weight & MAGNITUDE) == 0u;
+    let no_positive = (label & MAGNITUDE) == 0u || (positive_weight & MAGNITUDE) == 0u;
+    let no_negative = label == ONE;
+    let t = bitcast<f32>(label);
+    let positive = select(bitcast<f32>(positive_weight) * t, 0.0, no_positive);
+    let negative = 1.0 - t;
+
+    // No infinity and no NaN goes into float arithmetic.
+    let e = exp2(bitcast<f32>(min(magnitude, FAR)) * MINUS_LOG2_E);
+    let height = select(bitcast<f32>(magnitude), 0.0, magnitude >= INFINITY);
+    let near = 1.0 / (1.0 + e);
+    let far = e * near;
+    let w = bitcast<f32>(weight);
+    // The weight goes first: it may bring back what would not fit into f32.
+    let loss = w * (negative + positive) * ln_1_plus(e) + w * select(negative, positive, below) * height;
+    let slope = w * negative * select(near, far, below) - w * positive * select(far, near, below);
+
+    var flags = 0u;
+    if magnitude > INFINITY { flags |= NAN_LOGIT; }
+    if !is_finite(label) { flags |= INVALID_TARGET; }
+    if !is_weight(weight) || !is_weight(positive_weight) { flags |= INVALID_WEIGHT; }
+    if magnitude == INFINITY && !no_weight && !select(no_negative, no_positive, below) { flags |= INFINITE_LOSS; }
+    return ClassTerm(select(loss, 0.0, no_weight), select(slope, 0.0, no_weight), flags);
+}
+
+// What an invocation has taken so far. Sums of 16, of 256, of 4,096 values and of the rest are made apart, so that the
+// rounding of a row of equal losses, which all goes one way, does not grow with it.
+struct Taken {
+    sums: vec4<f32>,
+    count: u32,
+    flags: u32,
+}
+
+var<private> taken: Taken;
+
+fn take(term: ClassTerm) {
+    taken.flags |= term.flags;
+    taken.sums.x += term.loss;
+    taken.count += 1u;
+    if taken.count % 16u != 0u { return; }
+    taken.sums.y += taken.sums.x;
+    taken.sums.x = 0.0;
+    if taken.count % 256u != 0u { return; }
+    taken.sums.z += taken.sums.y;
+    taken.sums.y = 0.0;
+    if taken.count % 4096u != 0u { return; }
+    taken.sums.w += taken.sums.z;
+    taken.sums.z = 0.0;
+}
+
+// A row's loss and its flags, as a monoid.
+struct RowSum {
+    loss: f32,
+    flags: u32,
+}
+
+var<workgroup> lane_sums: array<RowSum, INVOCATIONS>;
+
+// The whole row's sum, for each of its lanes, of what they took. To be called in uniform control flow, once.
+fn row_sum(seat: Seat) -> RowSum {
+    let sums = taken.sums;
+    var sum = RowSum((sums.x + sums.y) + (sums.z + sums.w), taken.flags);
+    if LANES > 1u {
+        let at = seat.first + seat.lane;
+        lane_sums[at] = sum;
+        workgroupBarrier();
+        for (var half = LANES / 2u; half > 0u; half /= 2u) {
+            if seat.lane < half {
+                let a = lane_sums[at];
+                let b = lane_sums[at + half];
+                lane_sums[at] = RowSum(a.loss + b.loss, a.flags | b.flags);
+            }
+            workgroupBarrier();
+        }
+        sum = lane_sums[seat.first];
+    }
+    return sum;
+}
+
+fn store_row_sum(seat: Seat, input: RowInput, sum: RowSum) {
+    if (sum.flags & NAN_ROW) != 0u {
+        store_row_result(seat, NAN, 0u, NO_CLASS, sum.flags & NAN_ROW);
+        return;
+    }
+    var bits = bitcast<u32>(input.weight * sum.loss);
+    if (sum.flags & INFINITE_LOSS) != 0u {
+        bits = INFINITY;
+    }
+    // Targets outside 0..=1 may lead below what f32 holds: no sum may leave that out unseen.
+    if bits > INFINITY && !is_finite(bits) {
+        bits = NAN;
+    }
+    store_row_result(seat, bits, 0u, NO_CLASS, 0u);
+}

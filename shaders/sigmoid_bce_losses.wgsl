@@ -1,0 +1,43 @@
+// Multi-label losses: one read of logits and targets, one record a row. Values are taken in the order in which
+// `sigmoid_bce_dlogits` takes them where its output lies as the logits do.
+
+fn take_class(bits: u32, labels_from: u32, col: u32) {
+    take(class_term(bits, labels[labels_from + col_offset(col)], col));
+}
+
+fn sweep_losses(span: RowSpan, lane: u32) {
+    let labels_from = first_label(span.row);
+    for (var i = lane; i < span.head + span.tail; i += LANES) {
+        let col = edge_col(span, i);
+        take_class(raw_logit(span, col), labels_from, col);
+    }
+    for (var q = lane; q < span.quads; q += LANES) {
+        let quad = raw_quad(span, q);
+        let col = quad_col(span, q);
+        take_class(quad.x, labels_from, col);
+        take_class(quad.y, labels_from, col + 1u);
+        take_class(quad.z, labels_from, col + 2u);
+        take_class(quad.w, labels_from, col + 3u);
+    }
+}
+
+@compute @workgroup_size(INVOCATIONS)
+fn sigmoid_bce_losses(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) invocation: u32,
+) {
+    let at = seat(linear_workgroup(workgroup, grid), invocation);
+    let input = load_row_input(at);
+    let reads = !is_skipped(input);
+    if reads {
+        sweep_losses(row_span(at.row), at.lane);
+    }
+    let sum = row_sum(at);
+    if !at.taken || at.lane != 0u { return; }
+    if reads {
+        store_row_sum(at, input, sum);
+    } else {
+        store_skipped_row(at, input);
+    }
+}

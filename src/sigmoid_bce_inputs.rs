@@ -1,0 +1,236 @@
+//! What a multi-label loss takes beside the logits: targets, weights, masks, upstream gradients.
+
+use std::ops::Range;
+
+use crate::error::{Error, Result};
+use crate::inputs::{BatchWeight, check_weights};
+use crate::options::SigmoidBceOptions;
+use crate::shape::Shape;
+
+/// What a [`SigmoidBce`](crate::SigmoidBce) takes beside the logits. Targets alone are enough: wherever these inputs are
+/// asked for, a slice of targets will do.
+///
+/// ```
+/// use xent::SigmoidBceInputs;
+///
+/// let inputs = SigmoidBceInputs::new(&[1.0, 0.0, 1.0, 0.0]).pos_weight(&[3.0, 1.0]);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct SigmoidBceInputs<'a> {
+    /// Targets (rows, cols), laid out by the logits' shape: for each class 1 if it applies, 0 if it does not, or a
+    /// probability between. Any finite number is taken as it is.
+    pub targets: &'a [f32],
+    /// P: what a class weighs where it applies (cols,), finite and at least 0: PyTorch's `pos_weight`. Above 1 it raises
+    /// recall, below 1 precision. Default: 1 each.
+    pub pos_weight: Option<&'a [f32]>,
+    /// w: a weight for each class (cols,), finite and at least 0: PyTorch's `weight` in that shape. Default: 1 each.
+    pub class_weights: Option<&'a [f32]>,
+    /// r: a weight for each row (rows,), finite and at least 0. A row of weight 0 is left out. Default: 1 each.
+    pub row_weights: Option<&'a [f32]>,
+    /// Which rows are scored (rows,); the others are left out. Default: all.
+    pub row_mask: Option<&'a [bool]>,
+    /// The gradient of whatever comes behind with respect to this loss: `dlogits` is multiplied by it. Default: 1.
+    pub upstream: f32,
+    /// The same for each row's loss (rows,). Default: 1 each.
+    pub row_upstream: Option<&'a [f32]>,
+}
+
+impl<'a> From<&'a [f32]> for SigmoidBceInputs<'a> {
+    fn from(targets: &'a [f32]) -> Self {
+        Self::new(targets)
+    }
+}
+
+impl<'a, const N: usize> From<&'a [f32; N]> for SigmoidBceInputs<'a> {
+    fn from(targets: &'a [f32; N]) -> Self {
+        Self::new(targets)
+    }
+}
+
+impl<'a> From<&'a Vec<f32>> for SigmoidBceInputs<'a> {
+    fn from(targets: &'a Vec<f32>) -> Self {
+        Self::new(targets)
+    }
+}
+
+impl<'a> From<&SigmoidBceInputs<'a>> for SigmoidBceInputs<'a> {
+    fn from(inputs: &SigmoidBceInputs<'a>) -> Self {
+        *inputs
+    }
+}
+
+impl<'a> SigmoidBceInputs<'a> {
+    /// Targets, and nothing else.
+    pub const fn new(targets: &'a [f32]) -> Self {
+        Self {
+            targets,
+            pos_weight: None,
+            class_weights: None,
+            row_weights: None,
+            row_mask: None,
+            upstream: 1.0,
+            row_upstream: None,
+        }
+    }
+
+    /// The same with weights (cols,) of the classes that apply.
+    pub const fn pos_weight(self, weights: &'a [f32]) -> Self {
+        Self { pos_weight: Some(weights), ..self }
+    }
+
+    /// The same with class weights (cols,).
+    pub const fn class_weights(self, weights: &'a [f32]) -> Self {
+        Self { class_weights: Some(weights), ..self }
+    }
+
+    /// The same with row weights (rows,).
+    pub const fn row_weights(self, weights: &'a [f32]) -> Self {
+        Self { row_weights: Some(weights), ..self }
+    }
+
+    /// The same with a mask (rows,) of the rows that are scored.
+    pub const fn row_mask(self, mask: &'a [bool]) -> Self {
+        Self { row_mask: Some(mask), ..self }
+    }
+
+    /// The same with an upstream gradient of the reduced loss.
+    pub const fn upstream(self, upstream: f32) -> Self {
+        Self { upstream, ..self }
+    }
+
+    /// The same with an upstream gradient (rows,) for each row's loss.
+    pub const fn row_upstream(self, upstream: &'a [f32]) -> Self {
+        Self { row_upstream: Some(upstream), ..self }
+    }
+
+    /// The weight of a row, 0 if it is masked.
+    pub(crate) fn row_weight(&self, row: usize) -> f32 {
+        if self.row_mask.is_some_and(|mask| !mask[row]) {
+            return 0.0;
+        }
+        self.row_weights.map_or(1.0, |weights| weights[row])
+    }
+
+    /// The gradient by which a row's loss is multiplied, of its own and of the whole.
+    pub(crate) fn row_gradient(&self, row: usize) -> f64 {
+        f64::from(self.upstream) * self.row_upstream.map_or(1.0, |upstream| f64::from(upstream[row]))
+    }
+
+    /// Refuses lengths, targets and weights that are not what they should be, before any work; says what the rows weigh:
+    /// of a mean, Σ row weight · cols. The targets of rows that are left out are not looked at.
+    ///
+    /// # Errors
+    /// What [`Shape::check`] and [`SigmoidBceOptions::check`] refuse; [`Error::Length`]; [`Error::InvalidTarget`] for one
+    /// that is NaN or infinite; [`Error::InvalidOption`] for weights.
+    pub fn check(&self, shape: Shape, options: &SigmoidBceOptions) -> Result<BatchWeight> {
+        shape.check()?;
+        options.check()?;
+        shape.check_slice("targets", self.targets)?;
+        check_weights("pos_weight", self.pos_weight, shape.cols)?;
+        check_weights("class_weights", self.class_weights, shape.cols)?;
+        check_weights("row_weights", self.row_weights, shape.rows)?;
+        for (what, found) in [
+            ("row_mask", self.row_mask.map(<[bool]>::len)),
+            ("row_upstream", self.row_upstream.map(<[f32]>::len)),
+        ] {
+            if let Some(found) = found.filter(|&found| found != shape.rows) {
+                return Err(Error::Length { what, found, needed: shape.rows });
+            }
+        }
+        let mut batch = BatchWeight::default();
+        for row in 0..shape.rows {
+            let row_weight = f64::from(self.row_weight(row));
+            if row_weight == 0.0 {
+                continue;
+            }
+            let mut targets = shape.row(self.targets, row).enumerate();
+            if let Some((at, &value)) = targets.find(|(_, target)| !target.is_finite()) {
+                return Err(Error::InvalidTarget { row, at, value });
+            }
+            batch.add(BatchWeight { weight: row_weight * shape.cols as f64, row_weight, counted: 1 });
+        }
+        Ok(batch)
+    }
+
+    /// The inputs of some rows (with the logits' rows side by side: of whole groups of them).
+    pub(crate) fn part(&self, shape: Shape, rows: Range<usize>) -> Self {
+        let len = shape.with_rows(rows.len()).len();
+        Self {
+            targets: &self.targets[shape.row_start(rows.start)..][..len],
+            row_weights: self.row_weights.map(|weights| &weights[rows.clone()]),
+            row_mask: self.row_mask.map(|mask| &mask[rows.clone()]),
+            row_upstream: self.row_upstream.map(|upstream| &upstream[rows.clone()]),
+            ..*self
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPTIONS: SigmoidBceOptions = SigmoidBceOptions {
+        reduction: crate::options::Reduction::Mean,
+        empty_batch: crate::options::EmptyBatch::Nan,
+    };
+
+    #[test]
+    fn a_mean_counts_the_classes_of_the_rows_that_count() {
+        let shape = Shape::new(4, 3);
+        let targets = [0.5; 12];
+        let inputs = SigmoidBceInputs::new(&targets)
+            .row_weights(&[2.0, 0.0, 0.5, 1.0])
+            .row_mask(&[true, true, true, false])
+            .class_weights(&[5.0, 0.0, 1.0])
+            .pos_weight(&[7.0; 3]);
+        let expected = BatchWeight { weight: 7.5, row_weight: 2.5, counted: 2 };
+        assert_eq!(inputs.check(shape, &OPTIONS), Ok(expected));
+    }
+
+    #[test]
+    fn refusals_say_where() {
+        let shape = Shape::nchw(1, 2, 2);
+        let targets = [0.0, 1.0, 0.0, f32::NAN];
+        let error = SigmoidBceInputs::new(&targets).check(shape, &OPTIONS).expect_err("a NaN");
+        assert!(matches!(error, Error::InvalidTarget { row: 1, at: 1, value } if value.is_nan()), "{error}");
+        let masked = SigmoidBceInputs::new(&targets).row_mask(&[true, false]);
+        assert_eq!(masked.check(shape, &OPTIONS).map(|batch| batch.counted), Ok(1), "not looked at");
+        let short = SigmoidBceInputs::new(&targets[..3]).check(shape, &OPTIONS);
+        assert_eq!(short, Err(Error::Length { what: "targets", found: 3, needed: 4 }));
+        let targets = [0.5; 4];
+        let inputs = SigmoidBceInputs::new(&targets);
+        for (name, inputs, at) in [
+            ("pos_weight", inputs.pos_weight(&[1.0, -1.0]), 1),
+            ("class_weights", inputs.class_weights(&[f32::NAN, 1.0]), 0),
+            ("row_weights", inputs.row_weights(&[1.0, f32::INFINITY]), 1),
+        ] {
+            match inputs.check(shape, &OPTIONS) {
+                Err(Error::InvalidOption { option, at: found, .. }) => {
+                    assert_eq!((option, found), (name, Some(at)));
+                }
+                other => panic!("{name}: {other:?}"),
+            }
+        }
+        for (what, inputs) in [
+            ("pos_weight", inputs.pos_weight(&[1.0])),
+            ("class_weights", inputs.class_weights(&[1.0; 3])),
+            ("row_weights", inputs.row_weights(&[1.0; 3])),
+            ("row_mask", inputs.row_mask(&[true])),
+            ("row_upstream", inputs.row_upstream(&[])),
+        ] {
+            let Err(Error::Length { what: found, needed: 2, .. }) = inputs.check(shape, &OPTIONS) else {
+                panic!("{what}")
+            };
+            assert_eq!(found, what);
+        }
+    }
+
+    #[test]
+    fn parts_are_windows_of_the_whole() {
+        let shape = Shape::nchw(2, 2, 2).row_stride(5);
+        let targets: Vec<f32> = (0..9u8).map(f32::from).collect();
+        let weights = [1.0, 2.0, 3.0, 4.0];
+        let part = SigmoidBceInputs::new(&targets).row_weights(&weights).part(shape, 2..4);
+        assert_eq!((part.targets, part.row_weights), (&targets[5..], Some(&weights[2..])));
+    }
+}
