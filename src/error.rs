@@ -146,6 +146,35 @@ pub enum Error {
         bound: usize,
     },
 
+    /// A mask's rows, or the queries of a causal sequence, are no divisor of the batch's rows.
+    #[error("{what}: {mask_rows} rows, each {repeat} times, do not go into {rows} rows")]
+    MaskRows {
+        /// Which mask.
+        what: &'static str,
+        /// Rows of the batch.
+        rows: usize,
+        /// Rows of the mask.
+        mask_rows: usize,
+        /// Rows of the batch in succession that have one row of the mask.
+        repeat: usize,
+    },
+    /// A mask is larger than the largest binding of the device.
+    #[error("{what} is {bytes} bytes; this device takes at most {limit}")]
+    MaskTooLarge {
+        /// Which mask.
+        what: &'static str,
+        /// Bytes of the mask on the device.
+        bytes: u64,
+        /// Bytes of the largest mask possible.
+        limit: u64,
+    },
+    /// The operation takes the class axis last.
+    #[error("{inner} rows side by side: this operation takes the class axis last")]
+    ClassAxisNotLast {
+        /// Values from one class to the next.
+        inner: usize,
+    },
+
     /// A target names no class and is not `ignore_index`.
     #[error("targets[{row}] = {target} is outside 0..{cols} and is not ignore_index")]
     TargetOutOfRange {

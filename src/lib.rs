@@ -128,6 +128,7 @@ pub mod eval;
 mod flags;
 mod inputs;
 mod kernel;
+mod masks;
 mod op;
 mod options;
 pub mod reference;
@@ -142,10 +143,11 @@ pub use flags::Flags;
 pub use half;
 pub use inputs::{BatchWeight, CrossEntropyInputs};
 pub use kernel::Tuning;
+pub use masks::{MaskRows, Masks};
 pub use op::*;
 pub use options::{
-    CrossEntropyOptions, EmptyBatch, Input, MaskedRow, Reduction, Sequences, SigmoidBceOptions,
-    SoftmaxOptions,
+    Causal, CrossEntropyOptions, EmptyBatch, Input, MaskedRow, MaskedSoftmaxOptions, Reduction, Sequences,
+    SigmoidBceOptions, SoftmaxBackwardOptions, SoftmaxOptions,
 };
 pub use shape::Shape;
 pub use sigmoid_bce_inputs::SigmoidBceInputs;

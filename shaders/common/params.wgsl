@@ -29,9 +29,19 @@ struct Params {
     score_from: u32,              // positions in the sequence that are scored
 
     score_to: u32,
-    score_scale: f32,             // of a masked softmax
-    mask_rows: u32,               // rows after which its mask begins anew
+    score_scale: f32,             // of a masked softmax; of the gradient that comes back through it, doubled
+    mask_first_row: u32,          // what is before the first row of all, in a batch that comes in parts
+    causal_offset: i32,           // the last column that the first row of a sequence attends to
+
+    additive_rows: u32,           // rows of the mask that is added, after which it begins anew
+    additive_repeat: u32,         // rows in succession that have one of its rows
+    boolean_rows: u32,            // likewise of the mask that says where to attend
+    boolean_repeat: u32,
+
     weight_factor: f32,           // what a mean divides by, for a row of weight 1: its classes, where each has a loss
+    unused_0: u32,
+    unused_1: u32,
+    unused_2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -35,8 +35,18 @@ pub(crate) struct Params {
 
     pub score_to: u32,
     pub score_scale: f32,
-    pub mask_rows: u32,
+    pub mask_first_row: u32,
+    pub causal_offset: i32,
+
+    pub additive_rows: u32,
+    pub additive_repeat: u32,
+    pub boolean_rows: u32,
+    pub boolean_repeat: u32,
+
     pub weight_factor: f32,
+    pub unused_0: u32,
+    pub unused_1: u32,
+    pub unused_2: u32,
 }
 
 impl Params {

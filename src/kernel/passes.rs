@@ -159,6 +159,9 @@ pub(crate) mod constant {
     pub const WRITE_ARGMAX: &str = "WRITE_ARGMAX";
     pub const EMPTY_ZERO: &str = "EMPTY_ZERO";
     pub const POS_WEIGHT: &str = "POS_WEIGHT";
+    pub const ADDITIVE_MASK: &str = "ADDITIVE_MASK";
+    pub const BOOLEAN_MASK: &str = "BOOLEAN_MASK";
+    pub const CAUSAL: &str = "CAUSAL";
 }
 use constant::*;
 
@@ -176,6 +179,13 @@ pub(crate) mod binding {
     pub const TARGETS: u32 = 7;
     pub const TARGET_PROBS: u32 = 8;
     pub const POS_WEIGHT: u32 = 8;
+    /// Of a masked softmax.
+    pub const ADDITIVE_MASK: u32 = 4;
+    pub const BOOLEAN_MASK: u32 = 5;
+    /// Of a softmax's backward, whose gradient takes the logits' place: probabilities, and the same buffer four values
+    /// at a time.
+    pub const PROBS: u32 = 4;
+    pub const PROB_QUADS: u32 = 5;
 }
 use binding::{LOGIT_QUADS, LOGITS, OUTPUT, ROW_RESULTS, TARGET_PROBS, TARGETS};
 
@@ -330,9 +340,35 @@ pub(crate) static SIGMOID_BCE_DLOGITS: Pass = Pass {
     ],
 };
 
+static SCORE_MASKED: File = file!(
+    "score/masked.wgsl",
+    [(binding::ADDITIVE_MASK, Read), (binding::BOOLEAN_MASK, Read)],
+    [ADDITIVE_MASK, BOOLEAN_MASK, CAUSAL]
+);
+static ROW_PAIRS: File =
+    file!("common/row_pairs.wgsl", [(binding::PROBS, Read), (binding::PROB_QUADS, Read)], [LOG_PROBS]);
+
+/// A row of logits, or of what takes their place.
+const ROWS_OF_LOGITS: &[Part] = &[Of(&PARAMS), Of(&SEAT), Part::Element, Part::Logits, Of(&ROW_SPAN)];
+/// `STATS` of masked scores.
+const MASKED_STATS: &[Part] =
+    &[Of(&SCORE_MASKED), Of(&ORDER_KEY), Of(&ROW_STATS), Of(&SWEEP_STATS), Of(&TARGET_NONE)];
+
+pub(crate) static MASKED_SOFTMAX: Pass = Pass {
+    name: "masked_softmax",
+    parts: &[ROWS_OF_LOGITS, MASKED_STATS, SWEEP, &[Of(&file!("masked_softmax.wgsl"))]],
+};
+
+pub(crate) static SOFTMAX_BACKWARD: Pass = Pass {
+    name: "softmax_backward",
+    parts: &[ROWS_OF_LOGITS, &[Of(&ROW_PAIRS)], SWEEP, &[Of(&file!("softmax_backward.wgsl"))]],
+};
+
 /// Every pass there is, and the kinds of target that it takes.
 #[cfg(test)]
-pub(crate) static ALL: [(&Pass, &[Target]); 12] = [
+pub(crate) static ALL: [(&Pass, &[Target]); 14] = [
+    (&MASKED_SOFTMAX, &[Target::None]),
+    (&SOFTMAX_BACKWARD, &[Target::None]),
     (&SOFTMAX, &[Target::None]),
     (&LOG_SOFTMAX, &[Target::None]),
     (&LOGSUMEXP, &[Target::None]),

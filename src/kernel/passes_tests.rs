@@ -179,8 +179,16 @@ fn params_lie_alike_on_both_sides() {
         score_from,
         score_to,
         score_scale,
-        mask_rows,
-        weight_factor
+        mask_first_row,
+        causal_offset,
+        additive_rows,
+        additive_repeat,
+        boolean_rows,
+        boolean_repeat,
+        weight_factor,
+        unused_0,
+        unused_1,
+        unused_2
     ];
     for_every_module(|pass, _, module, _| {
         let (members, span) = find_struct(module, "Params").expect("Params");

@@ -103,7 +103,13 @@ impl<E: Element> Engine<E> {
                     }
                 }
                 binding::OUTPUT => params.output_base = placed.place.base,
-                _ => params.second_base = placed.place.base,
+                _ => {
+                    params.second_base = placed.place.base;
+                    if *number == binding::PROBS {
+                        let has_quads = part.size >= 4 * Self::ELEMENT_BYTES;
+                        bindings.push((binding::PROB_QUADS, Some(part).filter(|_| has_quads)));
+                    }
+                }
             }
         }
         bindings.extend(call.rest.iter().map(|&(number, bound)| (number, Some(bound))));

@@ -8,9 +8,11 @@ mod buffers;
 mod cross_entropy;
 mod engine;
 mod logsumexp;
+mod masked_softmax;
 mod row_values;
 mod sigmoid_bce;
 mod softmax;
+mod softmax_backward;
 mod stream;
 mod verify;
 
@@ -24,6 +26,10 @@ pub use cross_entropy::{
     TargetBuffers,
 };
 pub use logsumexp::{LogSumExp, LogSumExpBuffers};
+pub use masked_softmax::{MaskedSoftmax, MaskedSoftmaxBuffers, Probs};
 pub use sigmoid_bce::{SigmoidBce, SigmoidBceBuffers};
 pub use softmax::{Softmax, SoftmaxBuffers, SoftmaxStream};
-pub use verify::{Verification, gradient_bound, loss_bound, prob_bound};
+pub use softmax_backward::{SoftmaxBackward, SoftmaxBackwardBuffers};
+pub use verify::{
+    Verification, gradient_bound, loss_bound, masked_prob_bounds, prob_bound, softmax_backward_bounds,
+};

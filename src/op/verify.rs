@@ -1,7 +1,10 @@
 //! Verification as a feature: rows of the caller's own batch, compared with the f64 reference.
 
+use crate::element::Element;
 use crate::inputs::RowWeights;
-use crate::options::CrossEntropyOptions;
+use crate::masks::Masks;
+use crate::options::{CrossEntropyOptions, MaskedSoftmaxOptions, SoftmaxBackwardOptions};
+use crate::reference;
 use crate::reference::cross_entropy::RowScale;
 
 /// The result of comparing device results with the f64 reference.
@@ -32,6 +35,59 @@ pub fn loss_bound(expected: f64) -> f64 {
 /// than 1e-6.
 pub fn prob_bound(expected: f64) -> f64 {
     2e-5 * expected + 1e-37
+}
+
+/// What the probabilities of row `at` (cols,) of a batch may be off, scaled and masked: [`prob_bound`], and what rounding
+/// the scores to f32 shifts.
+///
+/// A score s = scale·x + mask is off by δ = 6e-8·(|scale·x| + |s|) at most, and with it an exponential by the factor
+/// e^±δ: the probability is between `p·e^−δ / Σ p·e^δ` and `p·e^δ / Σ p·e^−δ`. For small δ that is δ + Σ p·δ, relative.
+pub fn masked_prob_bounds<E: Element>(
+    row: &[E],
+    at: usize,
+    masks: Masks<'_>,
+    options: &MaskedSoftmaxOptions,
+) -> Vec<f64> {
+    let scores = reference::masked_scores_row(row, at, masks, options);
+    let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    // From scores and not from probabilities, which underflow where a shift may yet bring them back.
+    let sum: f64 = scores.iter().map(|s| (s - max).exp()).sum();
+    let shift = |at: usize| 6e-8 * ((f64::from(options.scale) * row[at].to_f64()).abs() + scores[at].abs());
+    let shifted = |at: usize, sign: f64| match scores[at] {
+        f64::NEG_INFINITY => 0.0,
+        s => (s - max + sign * shift(at)).exp() / sum,
+    };
+    let total = |sign| (0..row.len()).map(|at| shifted(at, sign)).sum::<f64>();
+    let (least, most) = (total(-1.0), total(1.0));
+    let bound = |at: usize| {
+        let p = shifted(at, 0.0);
+        if p == 0.0 && scores[at] == f64::NEG_INFINITY {
+            return prob_bound(0.0);
+        }
+        let (low, high) = (shifted(at, -1.0) / most, (shifted(at, 1.0) / least).min(1.0));
+        (high - p).max(p - low) + prob_bound(high)
+    };
+    (0..row.len()).map(bound).collect()
+}
+
+/// What the gradient of one row (cols,) may be off that comes back through a softmax, as
+/// [`SoftmaxBackward`](crate::SoftmaxBackward) gives it, s being the scale:
+/// - of probabilities: `s·(2e-5·p·(|dp| + Σ p·|dp|) + 1e-37) + 1e-37`;
+/// - of log-probabilities: `s·(2e-5·p·Σ |d| + 1e-6·|d| + 1e-37) + 1e-37`.
+pub fn softmax_backward_bounds<P: Copy + Into<f64>, D: Copy + Into<f64>>(
+    probs: &[P],
+    dprobs: &[D],
+    options: &SoftmaxBackwardOptions,
+) -> Vec<f64> {
+    let scale = f64::from(options.scale).abs();
+    let of = |p: P| if options.log { p.into().exp() } else { p.into().abs() };
+    let pairs = || probs.iter().zip(dprobs).map(|(&p, &d)| (of(p), d.into().abs()));
+    let sum: f64 = pairs().map(|(p, d): (f64, f64)| if options.log { d } else { p * d }).sum();
+    let bound = |(p, d): (f64, f64)| {
+        let error = if options.log { 2e-5 * p * sum + 1e-6 * d } else { 2e-5 * p * (d + sum) };
+        scale * (error + 1e-37) + 1e-37
+    };
+    pairs().map(bound).collect()
 }
 
 /// What a row's gradient may be off at a class, as a function of its probability and of its share t of the target's mass

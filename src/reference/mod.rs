@@ -28,11 +28,13 @@ mod argmax;
 pub mod cross_entropy;
 mod distribution;
 mod logsumexp;
+mod masked_softmax;
 pub mod sigmoid_bce;
 mod softmax;
 
 pub use argmax::{argmax, argmax_row};
 pub use logsumexp::{logsumexp, logsumexp_row};
+pub use masked_softmax::{masked_scores_row, masked_softmax, masked_softmax_row};
 pub use softmax::{
     log_softmax, log_softmax_backward, log_softmax_backward_row, log_softmax_row, softmax, softmax_backward,
     softmax_backward_row, softmax_row,

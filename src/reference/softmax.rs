@@ -4,7 +4,7 @@ use super::distribution::{Distribution, RowKind};
 use super::map_rows;
 use crate::element::Element;
 use crate::error::Result;
-use crate::options::{MaskedRow, SoftmaxOptions, check_temperature};
+use crate::options::{MaskedRow, SoftmaxOptions, check_scale};
 use crate::shape::Shape;
 
 /// Probabilities of (rows, cols) logits, laid out like the logits (zeros in the padding between rows):
@@ -64,35 +64,37 @@ pub fn log_softmax_row<E: Element>(row: &[E], options: &SoftmaxOptions) -> Vec<f
 
 /// The gradient with respect to the logits of whatever comes behind a softmax, from its gradient `dprobs` with respect
 /// to the probabilities; all three laid out by `shape` (zeros in the padding between rows):
-/// `dx_k = p_k · (dp_k − Σ_j p_j·dp_j) / T`, because `∂p_j/∂x_k = p_j · ([j = k] − p_k) / T`.
+/// `dx_k = s · p_k · (dp_k − Σ_j p_j·dp_j)`, because `∂p_j/∂x_k = s · p_j · ([j = k] − p_k)`, s being what the logits were
+/// multiplied by: 1/T, or attention's scale.
 ///
-/// `probs` are what [`softmax()`] gave with this temperature. Under a softcap this is the gradient with respect to the
+/// `probs` are what [`softmax()`] or [`masked_softmax`](super::masked_softmax()) gave. Under a softcap this is the gradient with respect to the
 /// capped logits: it is for the caller to multiply it by the cap's slope, 1 − tanh²(x_k / κ). Edge cases: see
 /// [`softmax_backward_row`].
 ///
 /// # Errors
 /// Those of [`Shape::check`]; [`Error::Length`](crate::Error::Length) where `probs` or `dprobs` have another length than
-/// `shape`; [`Error::InvalidOption`](crate::Error::InvalidOption) for a temperature out of range.
+/// `shape`; [`Error::InvalidOption`](crate::Error::InvalidOption) for a scale that is no normal number.
 pub fn softmax_backward<P: Copy + Into<f64>, D: Copy + Into<f64>>(
     probs: &[P],
     dprobs: &[D],
     shape: Shape,
-    temperature: f32,
+    scale: f32,
 ) -> Result<Vec<f64>> {
     shape.check_slice("probs", probs)?;
     shape.check_slice("dprobs", dprobs)?;
-    check_temperature(temperature)?;
+    check_scale(scale)?;
     Ok(map_rows(shape, |row| {
         let dlogits = softmax_backward_row(&shape.row_vec(probs, row), &shape.row_vec(dprobs, row));
-        over(dlogits, temperature)
+        times(dlogits, scale)
     }))
 }
 
 /// The gradient with respect to the logits of whatever comes behind a log-softmax, from its gradient `dlog_probs` with
 /// respect to the log-probabilities; all three laid out by `shape` (zeros in the padding between rows):
-/// `dx_k = (d_k − p_k · Σ_j d_j) / T` with `p_k = exp(log_prob_k)`, because `∂ln p_j/∂x_k = ([j = k] − p_k) / T`.
+/// `dx_k = s · (d_k − p_k · Σ_j d_j)` with `p_k = exp(log_prob_k)`, because `∂ln p_j/∂x_k = s · ([j = k] − p_k)`, s being
+/// what the logits were multiplied by: 1/T.
 ///
-/// `log_probs` are what [`log_softmax`] gave with this temperature. Under a softcap this is the gradient with respect to
+/// `log_probs` are what [`log_softmax`] gave. Under a softcap this is the gradient with respect to
 /// the capped logits, as in [`softmax_backward`]. Edge cases: see [`log_softmax_backward_row`].
 ///
 /// # Errors
@@ -101,44 +103,51 @@ pub fn log_softmax_backward<P: Copy + Into<f64>, D: Copy + Into<f64>>(
     log_probs: &[P],
     dlog_probs: &[D],
     shape: Shape,
-    temperature: f32,
+    scale: f32,
 ) -> Result<Vec<f64>> {
     shape.check_slice("log_probs", log_probs)?;
     shape.check_slice("dlog_probs", dlog_probs)?;
-    check_temperature(temperature)?;
+    check_scale(scale)?;
     Ok(map_rows(shape, |row| {
         let dlogits =
             log_softmax_backward_row(&shape.row_vec(log_probs, row), &shape.row_vec(dlog_probs, row));
-        over(dlogits, temperature)
+        times(dlogits, scale)
     }))
 }
 
-/// [`softmax_backward`] of one row (cols,), at temperature 1.
+/// [`softmax_backward`] of one row (cols,), at scale 1.
 ///
 /// | the row | gradient |
 /// | --- | --- |
-/// | NaN probabilities, or a `dprobs` that is NaN | NaN throughout |
-/// | a `dprobs` that is infinite | nowhere finite |
+/// | a probability or a `dprobs` that is NaN or infinite | NaN throughout |
 /// | a probability of 0 (a logit of −∞) | 0 there |
 /// | nothing but zeros ([`MaskedRow::Zero`]) | 0 throughout |
 pub fn softmax_backward_row<P: Copy + Into<f64>, D: Copy + Into<f64>>(probs: &[P], dprobs: &[D]) -> Vec<f64> {
     let pairs = || probs.iter().zip(dprobs).map(|(&p, &dp)| (p.into(), dp.into()));
+    if pairs().any(|(p, dp): (f64, f64)| !p.is_finite() || !dp.is_finite()) {
+        return vec![f64::NAN; probs.len()];
+    }
     let mean: f64 = pairs().map(|(p, dp): (f64, f64)| p * dp).sum();
     pairs().map(|(p, dp)| p * (dp - mean)).collect()
 }
 
-/// [`log_softmax_backward`] of one row (cols,), at temperature 1.
+/// [`log_softmax_backward`] of one row (cols,), at scale 1.
 ///
 /// | the row | gradient |
 /// | --- | --- |
-/// | NaN log-probabilities, or a `dlog_probs` that is NaN | NaN throughout |
-/// | a `dlog_probs` that is infinite | nowhere finite |
+/// | a log-probability that is NaN or +∞, or a `dlog_probs` that is NaN or infinite | NaN throughout |
 /// | a log-probability of −∞ | that of `dlog_probs` there: the probability is 0 |
 /// | nothing but −∞ ([`MaskedRow::Zero`]) | 0 throughout |
 pub fn log_softmax_backward_row<P: Copy + Into<f64>, D: Copy + Into<f64>>(
     log_probs: &[P],
     dlog_probs: &[D],
 ) -> Vec<f64> {
+    let is_special = |log_p: f64| log_p.is_nan() || log_p == f64::INFINITY;
+    if log_probs.iter().any(|&log_p| is_special(log_p.into()))
+        || dlog_probs.iter().any(|&d| !d.into().is_finite())
+    {
+        return vec![f64::NAN; log_probs.len()];
+    }
     if log_probs.iter().all(|&log_p| log_p.into() == f64::NEG_INFINITY) {
         return vec![0.0; log_probs.len()];
     }
@@ -147,9 +156,9 @@ pub fn log_softmax_backward_row<P: Copy + Into<f64>, D: Copy + Into<f64>>(
     pairs.map(|(&log_p, &d)| d.into() - log_p.into().exp() * sum).collect()
 }
 
-/// By the chain rule: the logits are divided by the temperature first.
-fn over(mut dlogits: Vec<f64>, temperature: f32) -> Vec<f64> {
-    dlogits.iter_mut().for_each(|dx| *dx /= f64::from(temperature));
+/// By the chain rule: the logits are multiplied by the scale first.
+fn times(mut dlogits: Vec<f64>, scale: f32) -> Vec<f64> {
+    dlogits.iter_mut().for_each(|dx| *dx *= f64::from(scale));
     dlogits
 }
 
@@ -330,8 +339,8 @@ mod tests {
             }
             assert_eq!((found.len(), found[12]), (25, 0.0), "padding");
         }
-        let backward = softmax_backward(&logits, &logits, middle, 2.0).unwrap();
-        let log_backward = log_softmax_backward(&logits, &logits, middle, 2.0).unwrap();
+        let backward = softmax_backward(&logits, &logits, middle, 0.5).unwrap();
+        let log_backward = log_softmax_backward(&logits, &logits, middle, 0.5).unwrap();
         for row in 0..6 {
             let of_row = last.row_vec(&values, row);
             let halved = |row: Vec<f64>| row.iter().map(|dx| dx / 2.0).collect::<Vec<_>>();
@@ -349,7 +358,8 @@ mod tests {
     fn backward_is_the_derivative() {
         for (seed, cols) in [1, 2, 3, 17].into_iter().enumerate() {
             let (row, dy) = (grid_logits(seed as u64, cols), grid_logits(100 + seed as u64, cols));
-            for temperature in [0.7, 1.0, 3.0] {
+            // The scale is the reciprocal, exactly.
+            for temperature in [0.5, 1.0, 4.0] {
                 let options = SoftmaxOptions { temperature, ..DEFAULT };
                 let shape = Shape::new(1, cols);
                 type Forward = fn(&[f32], &SoftmaxOptions) -> Vec<f64>;
@@ -357,7 +367,7 @@ mod tests {
                 let both: [(Forward, Backward); 2] =
                     [(softmax_row, softmax_backward), (log_softmax_row, log_softmax_backward)];
                 for (which, (forward, backward)) in both.into_iter().enumerate() {
-                    let gradient = backward(&forward(&row, &options), &dy, shape, temperature).unwrap();
+                    let gradient = backward(&forward(&row, &options), &dy, shape, 1.0 / temperature).unwrap();
                     for at in 0..cols {
                         let moved = |steps: f32| -> f64 {
                             let mut row = row.clone();
@@ -394,7 +404,8 @@ mod tests {
         let cases: &[Case] = &[
             ("a NaN row", &[N; 2], &[1.0, 2.0], &[N; 2]),
             ("a NaN gradient", &[0.5, 0.5], &[N, 1.0], &[N; 2]),
-            ("an infinite gradient", &[0.5, 0.5], &[f64::INFINITY, 1.0], &[N, NEG]),
+            ("an infinite gradient", &[0.5, 0.5], &[f64::INFINITY, 1.0], &[N; 2]),
+            ("a NaN gradient of a row of zeros", &[0.0; 2], &[N, 1.0], &[N; 2]),
             ("a row of zeros", &[0.0; 2], &[3.0, 1.0], &[0.0; 2]),
             ("a class of 0", &[0.0, 1.0], &[3.0, 1.0], &[0.0, 0.0]),
             ("no class", &[], &[], &[]),
@@ -407,6 +418,9 @@ mod tests {
             ("a NaN row", &[N; 2], &[1.0, 2.0], &[N; 2]),
             ("a NaN gradient", &[0.0, NEG], &[1.0, N], &[N; 2]),
             ("a row of −∞", &[NEG; 2], &[3.0, 1.0], &[0.0; 2]),
+            ("a NaN gradient of a row of −∞", &[NEG; 2], &[N, 1.0], &[N; 2]),
+            ("an infinite gradient", &[0.0, NEG], &[1.0, NEG], &[N; 2]),
+            ("a log-probability of +∞", &[0.0, f64::INFINITY], &[1.0, 2.0], &[N; 2]),
             ("a class of −∞", &[NEG, 0.0], &[3.0, 1.0], &[3.0, -3.0]),
             ("no class", &[], &[], &[]),
         ];
@@ -431,8 +445,8 @@ mod tests {
         assert_eq!(softmax_backward(&[0.0; 6], &[0.0; 5], shape, 1.0), length("dprobs"));
         assert_eq!(log_softmax_backward(&[0.0; 5], &[0.0; 6], shape, 1.0), length("log_probs"));
         assert_eq!(log_softmax_backward(&[0.0; 6], &[0.0; 5], shape, 1.0), length("dlog_probs"));
-        let cold = Err(cold.check().unwrap_err());
-        assert_eq!(softmax_backward(&[0.0; 6], &[0.0; 6], shape, 0.0), cold);
-        assert_eq!(log_softmax_backward(&[0.0; 6], &[0.0; 6], shape, 0.0), cold);
+        let zero = Err(check_scale(0.0).unwrap_err());
+        assert_eq!(softmax_backward(&[0.0; 6], &[0.0; 6], shape, 0.0), zero);
+        assert_eq!(log_softmax_backward(&[0.0; 6], &[0.0; 6], shape, 0.0), zero);
     }
 }

@@ -1,0 +1,151 @@
+// What one read of a row of pairs tells, of a gradient and of the probabilities (or log-probabilities) that it is of: a
+// sum, as a monoid that invocations fold chunk by chunk and the lanes of a row fold as a tree. The gradient takes the
+// logits' place; the probabilities are a second array of the same type.
+
+override LOG_PROBS: bool = false; // the second array is log-probabilities
+
+@group(0) @binding(4) var<storage, read> probs: array<u32>;
+@group(0) @binding(5) var<storage, read> prob_quads: array<Quad>; // the same buffer, four values a load
+
+const LOG2_E: f32 = 1.4426950408889634;
+const STEP_QUADS: u32 = 4u;   // quads of each array that an invocation loads before it uses the first
+const CHUNK_STEPS: u32 = 64u; // steps summed apart, so that rounding grows with the root of the row and not with it
+
+// Marks of what a row has.
+const NOT_A_NUMBER: u32 = 1u; // NaN or an infinity, but for a log-probability of −∞
+const POSSIBLE: u32 = 2u;     // a log-probability above −∞
+
+struct PairSum {
+    half: f32, // Σ p·dp / 2, or Σ d / 2 of log-probabilities: halves of what f32 holds do not overflow
+    marks: u32,
+}
+
+// Where a row's second values begin, and whether its quads are the gradient's.
+struct PairSpan {
+    span: RowSpan,
+    start: u32,
+    aligned: bool,
+}
+
+fn pair_span(row: u32) -> PairSpan {
+    let span = row_span(row);
+    let start = row_start(row, params.second_base, params.second_stride);
+    return PairSpan(span, start, !STRIDED && ((start ^ span.start) & 3u) == 0u);
+}
+
+fn load_prob(index: u32) -> u32 {
+    return widened(probs[index / LOGITS_PER_WORD], index % LOGITS_PER_WORD);
+}
+
+fn prob_quad(pairs: PairSpan, q: u32) -> vec4<u32> {
+    let col = quad_col(pairs.span, q);
+    if pairs.aligned {
+        return widened_quad(prob_quads[(pairs.start + col) / 4u]);
+    }
+    return vec4(
+        load_prob(pairs.start + col_offset(col)),
+        load_prob(pairs.start + col_offset(col + 1u)),
+        load_prob(pairs.start + col_offset(col + 2u)),
+        load_prob(pairs.start + col_offset(col + 3u)),
+    );
+}
+
+fn with_term(sum: PairSum, gradients: vec4<u32>, seconds: vec4<u32>, term: vec4<f32>) -> PairSum {
+    var next = sum;
+    next.half += (term.x + term.y) + (term.z + term.w);
+    let infinite = (seconds & vec4(MAGNITUDE)) >= vec4(INFINITY);
+    var special = infinite;
+    if LOG_PROBS {
+        let impossible = seconds == vec4(NEG_INFINITY);
+        special = infinite & !impossible;
+        if !all(impossible) {
+            next.marks |= POSSIBLE;
+        }
+    }
+    if any(special | ((gradients & vec4(MAGNITUDE)) >= vec4(INFINITY))) {
+        next.marks |= NOT_A_NUMBER;
+    }
+    return next;
+}
+
+fn half_terms(gradients: vec4<u32>, seconds: vec4<u32>) -> vec4<f32> {
+    let halves = 0.5 * bitcast<vec4<f32>>(gradients);
+    if LOG_PROBS {
+        return halves;
+    }
+    return bitcast<vec4<f32>>(seconds) * halves;
+}
+
+fn with_pairs(sum: PairSum, gradients: vec4<u32>, seconds: vec4<u32>) -> PairSum {
+    return with_term(sum, gradients, seconds, half_terms(gradients, seconds));
+}
+
+fn combine_pairs(a: PairSum, b: PairSum) -> PairSum {
+    return PairSum(a.half + b.half, a.marks | b.marks);
+}
+
+// One column; beside it zeros, which are impossible where that is a mark.
+fn with_pair(sum: PairSum, pairs: PairSpan, col: u32) -> PairSum {
+    let gradient = vec4(raw_logit(pairs.span, col), 0u, 0u, 0u);
+    let nothing = select(0u, NEG_INFINITY, LOG_PROBS);
+    return with_pairs(sum, gradient, vec4(load_prob(pairs.start + col_offset(col)), vec3(nothing)));
+}
+
+// One lane's part of the row.
+fn sweep_pairs(pairs: PairSpan, lane: u32) -> PairSum {
+    let span = pairs.span;
+    var sum = PairSum(0.0, 0u);
+    for (var col = lane; col < span.head; col += LANES) {
+        sum = with_pair(sum, pairs, col);
+    }
+    let full_steps = span.quads / (STEP_QUADS * LANES);
+    var step = 0u;
+    while step < full_steps {
+        let chunk_end = min(step + CHUNK_STEPS, full_steps);
+        var chunk = PairSum(0.0, 0u);
+        for (; step < chunk_end; step++) {
+            let q = step * STEP_QUADS * LANES + lane;
+            let gradient_a = raw_quad(span, q);
+            let gradient_b = raw_quad(span, q + LANES);
+            let gradient_c = raw_quad(span, q + 2u * LANES);
+            let gradient_d = raw_quad(span, q + 3u * LANES);
+            let a = with_pairs(PairSum(0.0, 0u), gradient_a, prob_quad(pairs, q));
+            let b = with_pairs(PairSum(0.0, 0u), gradient_b, prob_quad(pairs, q + LANES));
+            let c = with_pairs(PairSum(0.0, 0u), gradient_c, prob_quad(pairs, q + 2u * LANES));
+            let d = with_pairs(PairSum(0.0, 0u), gradient_d, prob_quad(pairs, q + 3u * LANES));
+            chunk = combine_pairs(chunk, combine_pairs(combine_pairs(a, b), combine_pairs(c, d)));
+        }
+        sum = combine_pairs(sum, chunk);
+    }
+    for (var q = full_steps * STEP_QUADS * LANES + lane; q < span.quads; q += LANES) {
+        sum = with_pairs(sum, raw_quad(span, q), prob_quad(pairs, q));
+    }
+    for (var col = span.head + 4u * span.quads + lane; col < params.cols; col += LANES) {
+        sum = with_pair(sum, pairs, col);
+    }
+    return sum;
+}
+
+var<workgroup> lane_sums: array<PairSum, INVOCATIONS>;
+
+// The whole row's sum, for each of its lanes. To be called in uniform control flow, once; the row is read only if asked
+// for.
+fn row_pairs(pairs: PairSpan, seat: Seat, reads: bool) -> PairSum {
+    var sum = PairSum(0.0, 0u);
+    if reads {
+        sum = sweep_pairs(pairs, seat.lane);
+    }
+    if LANES > 1u {
+        let at = seat.first + seat.lane;
+        lane_sums[at] = sum;
+        workgroupBarrier();
+        for (var half = LANES / 2u; half > 0u; half /= 2u) {
+            if seat.lane < half {
+                lane_sums[at] = combine_pairs(lane_sums[at], lane_sums[at + half]);
+            }
+            workgroupBarrier();
+        }
+        sum = lane_sums[seat.first];
+    }
+    return sum;
+}

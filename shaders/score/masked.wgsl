@@ -1,0 +1,101 @@
+// The scores of a masked softmax: scale·x + mask, −∞ where a row may not attend to a class. There is no cap.
+
+override ADDITIVE_MASK: bool = false;
+override BOOLEAN_MASK: bool = false;
+override CAUSAL: bool = false; // a row attends to its first columns only, one more with each position
+
+const SOFTCAP: bool = false;
+
+@group(0) @binding(4) var<storage, read> additive_mask: array<u32>; // f32 bits, (additive_rows, cols)
+@group(0) @binding(5) var<storage, read> boolean_mask: array<u32>;  // 0: not attended to, (boolean_rows, cols)
+
+// Of the invocation's one row: where it begins in the masks, and how many columns causality leaves it.
+var<private> additive_start: u32;
+var<private> boolean_start: u32;
+var<private> visible: u32;
+
+// To be called before any score of the row is taken.
+fn begin_row(seat: Seat) {
+    // From the batch's first row on, whatever windows it is cut into.
+    let row = params.mask_first_row + params.first_row + seat.row;
+    if ADDITIVE_MASK {
+        additive_start = (row / params.additive_repeat) % params.additive_rows * params.cols;
+    }
+    if BOOLEAN_MASK {
+        boolean_start = (row / params.boolean_repeat) % params.boolean_rows * params.cols;
+    }
+    if CAUSAL {
+        let columns = row % params.sequence_length + 1u;
+        let offset = bitcast<u32>(params.causal_offset);
+        let before = select(0u, 0u - offset, params.causal_offset < 0);
+        visible = select(columns + offset, max(columns, before) - before, params.causal_offset < 0);
+    }
+}
+
+// What is special is decided on bits: an infinity keeps its sign times the scale's, infinities of both signs make NaN, a
+// NaN stays. What overflows is the infinity that it becomes.
+fn masked(bits: vec4<u32>, mask: vec4<u32>, attended: vec4<bool>) -> vec4<u32> {
+    let sign = bitcast<u32>(params.score_scale) & 0x80000000u;
+    let product = bitcast<vec4<u32>>(bitcast<vec4<f32>>(bits) * params.score_scale);
+    var scores = select(product, bits ^ vec4(sign), (bits & vec4(MAGNITUDE)) >= vec4(INFINITY));
+    if ADDITIVE_MASK {
+        let is_special = (scores & vec4(MAGNITUDE)) >= vec4(INFINITY);
+        let adds_special = (mask & vec4(MAGNITUDE)) >= vec4(INFINITY);
+        let sum = bitcast<vec4<u32>>(bitcast<vec4<f32>>(scores) + bitcast<vec4<f32>>(mask));
+        let clash = is_special & adds_special & (scores != mask);
+        let special = select(select(mask, scores, is_special), vec4(NAN), clash);
+        scores = select(sum, special, is_special | adds_special);
+    }
+    // Chosen, not added: what may not be attended to may be NaN.
+    return select(vec4(NEG_INFINITY), scores, attended);
+}
+
+// Scores as bits, −∞ where a class is impossible.
+fn score(span: RowSpan, col: u32) -> u32 {
+    if CAUSAL && col >= visible {
+        return NEG_INFINITY;
+    }
+    var mask = 0u;
+    if ADDITIVE_MASK {
+        mask = additive_mask[additive_start + col];
+    }
+    var attended = true;
+    if BOOLEAN_MASK {
+        attended = boolean_mask[boolean_start + col] != 0u;
+    }
+    return masked(vec4(raw_logit(span, col)), vec4(mask), vec4(attended)).x;
+}
+
+fn score_quad(span: RowSpan, q: u32) -> vec4<u32> {
+    let col = quad_col(span, q);
+    if CAUSAL && col >= visible { // its logits are not read
+        return vec4(NEG_INFINITY);
+    }
+    var mask = vec4(0u);
+    if ADDITIVE_MASK {
+        let at = additive_start + col;
+        mask = vec4(additive_mask[at], additive_mask[at + 1u], additive_mask[at + 2u], additive_mask[at + 3u]);
+    }
+    var attended = vec4(true);
+    if BOOLEAN_MASK {
+        let at = boolean_start + col;
+        let words = vec4(boolean_mask[at], boolean_mask[at + 1u], boolean_mask[at + 2u], boolean_mask[at + 3u]);
+        attended = words != vec4(0u);
+    }
+    if CAUSAL {
+        attended = attended & (vec4(col, col + 1u, col + 2u, col + 3u) < vec4(visible));
+    }
+    return masked(raw_quad(span, q), mask, attended);
+}
+
+fn capped(x: vec4<f32>) -> vec4<f32> {
+    return x;
+}
+
+fn capped_one(x: f32) -> f32 {
+    return x;
+}
+
+fn cap_slope(value: f32) -> f32 {
+    return 1.0;
+}

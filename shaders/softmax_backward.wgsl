@@ -1,0 +1,55 @@
+// The gradient by a softmax's logits from the one by its probabilities, or by their logarithms:
+//
+//     dx_k = s·p_k·(dp_k − Σ p·dp),     of logarithms  dx_k = s·(d_k − p_k·Σ d)
+//
+// In halves, which do not overflow where gradients are of ±3.4e38 and both signs. The scale comes doubled: an adapter that
+// knew of the doubling would make it meet the halves, and have its overflow back.
+
+struct Record {
+    half_sum: f32,
+    start: u32, // of the row in the second array
+}
+
+// What the output's sweep takes for scores are the gradients.
+fn score(span: RowSpan, col: u32) -> u32 {
+    return raw_logit(span, col);
+}
+
+fn score_quad(span: RowSpan, q: u32) -> vec4<u32> {
+    return raw_quad(span, q);
+}
+
+fn output_bits(bits: u32, span: RowSpan, col: u32, record: Record) -> u32 {
+    let second = load_prob(record.start + col_offset(col));
+    let half_gradient = 0.5 * bitcast<f32>(bits);
+    if LOG_PROBS {
+        // Below 2^−150 every f32 is 0; the bound keeps −∞ out of exp2.
+        let exponential = exp2(max(bitcast<f32>(second) * LOG2_E, -150.0));
+        let p = select(exponential, 0.0, second == NEG_INFINITY);
+        return bitcast<u32>(params.score_scale * (half_gradient - p * record.half_sum));
+    }
+    return bitcast<u32>(params.score_scale * (bitcast<f32>(second) * (half_gradient - record.half_sum)));
+}
+
+@compute @workgroup_size(INVOCATIONS)
+fn softmax_backward(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) invocation: u32,
+) {
+    let at = seat(linear_workgroup(workgroup, grid), invocation);
+    let pairs = pair_span(at.row);
+    let sum = row_pairs(pairs, at, at.taken);
+    if IN_PLACE { // every lane has read its part of the row, some of which another lane is about to write
+        workgroupBarrier();
+        storageBarrier();
+    }
+    if !at.taken { return; }
+    if (sum.marks & NOT_A_NUMBER) != 0u || !is_finite(bitcast<u32>(sum.half)) {
+        fill_output(at.row, at.lane, NAN);
+    } else if LOG_PROBS && (sum.marks & POSSIBLE) == 0u {
+        fill_output(at.row, at.lane, 0u); // a masked row, by MaskedRow::Zero
+    } else {
+        sweep_output(pairs.span, at.lane, Record(sum.half, pairs.start));
+    }
+}

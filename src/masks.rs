@@ -1,0 +1,134 @@
+//! What a masked softmax takes beside the logits: which row may attend to what.
+
+use crate::error::{Error, Result};
+use crate::shape::Shape;
+
+/// How the rows of a mask (mask rows, cols) are spread over the rows of a batch: row r has the mask's row
+/// `(r / repeat) % rows`.
+///
+/// With rows = batch · heads · queries, as attention has them:
+///
+/// ```
+/// use xent::MaskRows;
+///
+/// let (batch, heads, q_len) = (2, 8, 128);
+/// let of_all_heads = MaskRows::each(q_len); // (queries, cols), the same for every head
+/// let of_each_row = MaskRows::each(batch * heads * q_len);
+/// let padding = MaskRows::each(1); // (1, cols), the same for every row
+/// let padding_of_each_sequence = MaskRows::repeated(batch, heads * q_len); // (batch, cols)
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MaskRows {
+    /// Rows of the mask, behind the last of which it begins anew. At least 1.
+    pub rows: usize,
+    /// Rows of the batch in succession that have one row of the mask. At least 1; `rows · repeat` divides the batch's rows.
+    pub repeat: usize,
+}
+
+impl MaskRows {
+    /// A row of the mask for each row of the batch, `rows` of them, then anew.
+    pub const fn each(rows: usize) -> Self {
+        Self { rows, repeat: 1 }
+    }
+
+    /// Each of the mask's `rows` rows for `repeat` rows of the batch in succession.
+    pub const fn repeated(rows: usize, repeat: usize) -> Self {
+        Self { rows, repeat }
+    }
+
+    /// The mask's row for a row of the batch.
+    pub const fn of(&self, row: usize) -> usize {
+        row / self.repeat % self.rows
+    }
+
+    /// Refuses a mask that does not go into a batch's rows.
+    pub(crate) fn check(&self, what: &'static str, rows: usize) -> Result<()> {
+        let &Self { rows: mask_rows, repeat } = self;
+        match mask_rows.checked_mul(repeat) {
+            Some(period) if period > 0 && rows.is_multiple_of(period) => Ok(()),
+            _ => Err(Error::MaskRows { what, rows, mask_rows, repeat }),
+        }
+    }
+}
+
+/// The masks of a [`MaskedSoftmax`](crate::MaskedSoftmax), each optional; a class has to pass them all.
+///
+/// ```
+/// use xent::{MaskRows, Masks};
+///
+/// let bias = [0.0, -1.5, -3.0, 0.0];
+/// let is_word = [true, true, true, false];
+/// let masks = Masks::NONE.additive(&bias, MaskRows::each(1)).boolean(&is_word, MaskRows::each(1));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Masks<'a> {
+    /// Added to the scaled logits: (mask rows, cols), −∞ where a row may not attend to a class.
+    pub additive: Option<(&'a [f32], MaskRows)>,
+    /// Where a row may attend to a class: (mask rows, cols).
+    pub boolean: Option<(&'a [bool], MaskRows)>,
+}
+
+impl<'a> Masks<'a> {
+    /// None at all.
+    pub const NONE: Masks<'static> = Masks { additive: None, boolean: None };
+
+    /// With a mask (mask rows, cols) that is added to the scaled logits.
+    pub const fn additive(self, mask: &'a [f32], rows: MaskRows) -> Self {
+        Self { additive: Some((mask, rows)), ..self }
+    }
+
+    /// With a mask (mask rows, cols) of the classes that may be attended to.
+    pub const fn boolean(self, mask: &'a [bool], rows: MaskRows) -> Self {
+        Self { boolean: Some((mask, rows)), ..self }
+    }
+
+    /// Refuses masks that do not go with a shape.
+    pub(crate) fn check(&self, shape: Shape) -> Result<()> {
+        let of = |what, found: usize, rows: MaskRows| {
+            rows.check(what, shape.rows)?;
+            let needed = rows.rows.saturating_mul(shape.cols);
+            if found == needed { Ok(()) } else { Err(Error::Length { what, found, needed }) }
+        };
+        self.additive.map_or(Ok(()), |(mask, rows)| of("masks: additive", mask.len(), rows))?;
+        self.boolean.map_or(Ok(()), |(mask, rows)| of("masks: boolean", mask.len(), rows))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_a_mask() {
+        let of = |rows: MaskRows| (0..8).map(|row| rows.of(row)).collect::<Vec<_>>();
+        assert_eq!(of(MaskRows::each(8)), [0, 1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(of(MaskRows::each(4)), [0, 1, 2, 3, 0, 1, 2, 3]);
+        assert_eq!(of(MaskRows::each(1)), [0; 8]);
+        assert_eq!(of(MaskRows::repeated(2, 4)), [0, 0, 0, 0, 1, 1, 1, 1]);
+        assert_eq!(of(MaskRows::repeated(2, 2)), [0, 0, 1, 1, 0, 0, 1, 1]);
+    }
+
+    #[test]
+    fn refusals() {
+        let shape = Shape::new(6, 2);
+        let (mask, flags) = ([0.0; 6], [true; 6]);
+        assert_eq!(Masks::NONE.check(shape), Ok(()));
+        assert_eq!(Masks::NONE.additive(&mask, MaskRows::repeated(3, 2)).check(shape), Ok(()));
+        for rows in [
+            MaskRows::each(4),
+            MaskRows::each(0),
+            MaskRows::repeated(3, 0),
+            MaskRows::repeated(3, 4),
+            MaskRows::repeated(usize::MAX, 2),
+        ] {
+            let MaskRows { rows: mask_rows, repeat } = rows;
+            let refused = |what| Err(Error::MaskRows { what, rows: 6, mask_rows, repeat });
+            assert_eq!(Masks::NONE.additive(&mask, rows).check(shape), refused("masks: additive"));
+            assert_eq!(Masks::NONE.boolean(&flags, rows).check(shape), refused("masks: boolean"));
+        }
+        let length = |what| Err(Error::Length { what, found: 6, needed: 4 });
+        let two = MaskRows::each(2);
+        assert_eq!(Masks::NONE.additive(&mask, two).check(shape), length("masks: additive"));
+        assert_eq!(Masks::NONE.boolean(&flags, two).check(shape), length("masks: boolean"));
+    }
+}
