@@ -133,7 +133,6 @@ mod op;
 mod options;
 pub mod reference;
 mod shape;
-mod sigmoid_bce_inputs;
 mod targets;
 
 pub use device::{AdapterChoice, AdapterInfo, AdapterKind, Context, Profile};
@@ -141,16 +140,15 @@ pub use element::Element;
 pub use error::{Error, Result};
 pub use flags::Flags;
 pub use half;
-pub use inputs::{BatchWeight, CrossEntropyInputs};
+pub use inputs::{BatchWeight, CrossEntropyInputs, KlDivergenceInputs, SigmoidBceInputs};
 pub use kernel::Tuning;
 pub use masks::{MaskRows, Masks};
 pub use op::*;
 pub use options::{
-    Causal, CrossEntropyOptions, EmptyBatch, Input, MaskedRow, MaskedSoftmaxOptions, Reduction, Sequences,
-    SigmoidBceOptions, SoftmaxBackwardOptions, SoftmaxOptions,
+    Causal, CrossEntropyOptions, EmptyBatch, Input, KlDivergenceOptions, MaskedRow, MaskedSoftmaxOptions,
+    Reduction, Sequences, SigmoidBceOptions, SoftmaxBackwardOptions, SoftmaxOptions,
 };
 pub use shape::Shape;
-pub use sigmoid_bce_inputs::SigmoidBceInputs;
 pub use targets::{MAX_SPARSE_ENTRIES, RowTarget, TargetKind, Targets};
 pub use wgpu;
 

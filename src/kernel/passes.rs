@@ -162,6 +162,7 @@ pub(crate) mod constant {
     pub const ADDITIVE_MASK: &str = "ADDITIVE_MASK";
     pub const BOOLEAN_MASK: &str = "BOOLEAN_MASK";
     pub const CAUSAL: &str = "CAUSAL";
+    pub const SCALE_BY_T_SQUARED: &str = "SCALE_BY_T_SQUARED";
 }
 use constant::*;
 
@@ -186,6 +187,19 @@ pub(crate) mod binding {
     /// at a time.
     pub const PROBS: u32 = 4;
     pub const PROB_QUADS: u32 = 5;
+    /// Of a divergence: a second batch of logits, and the same buffer four values at a time.
+    pub const TEACHER: u32 = 9;
+    pub const TEACHER_QUADS: u32 = 10;
+
+    /// The second view of what is read four values at a time.
+    pub fn quads_of(number: u32) -> Option<u32> {
+        match number {
+            LOGITS => Some(LOGIT_QUADS),
+            PROBS => Some(PROB_QUADS),
+            TEACHER => Some(TEACHER_QUADS),
+            _ => None,
+        }
+    }
 }
 use binding::{LOGIT_QUADS, LOGITS, OUTPUT, ROW_RESULTS, TARGET_PROBS, TARGETS};
 
@@ -364,10 +378,38 @@ pub(crate) static SOFTMAX_BACKWARD: Pass = Pass {
     parts: &[ROWS_OF_LOGITS, &[Of(&ROW_PAIRS)], SWEEP, &[Of(&file!("softmax_backward.wgsl"))]],
 };
 
+static TEACHER: File =
+    file!("pairs/teacher.wgsl", [(binding::TEACHER, Read), (binding::TEACHER_QUADS, Read)], []);
+static PAIR_STATS: File = file!("pairs/pair_stats.wgsl", [], [MASKED_ROW_ZERO]);
+static SWEEP_PAIRS: File = file!("pairs/sweep_pairs.wgsl");
+static KL_RESULT: File = file!("pairs/kl_result.wgsl", [], [SCALE_BY_T_SQUARED]);
+
+/// A row's stats in two batches, in one read of both, and its KL divergence.
+const PAIRS: &[Part] = &[
+    Of(&SCORE_LOGITS),
+    Of(&ORDER_KEY),
+    Of(&TEACHER),
+    Of(&PAIR_STATS),
+    Of(&SWEEP_PAIRS),
+    Of(&ROW_INPUT),
+    Of(&ROW_IO),
+    Of(&KL_RESULT),
+];
+
+pub(crate) static KL_LOSSES: Pass =
+    Pass { name: "kl_losses", parts: &[ROWS_OF_LOGITS, PAIRS, &[Of(&file!("kl_losses.wgsl"))]] };
+
+pub(crate) static KL_DLOGITS: Pass = Pass {
+    name: "kl_dlogits",
+    parts: &[ROWS_OF_LOGITS, PAIRS, &[Of(&BATCH_WEIGHT)], SWEEP, &[Of(&file!("kl_dlogits.wgsl"))]],
+};
+
 /// Every pass there is, and the kinds of target that it takes.
 #[cfg(test)]
-pub(crate) static ALL: [(&Pass, &[Target]); 14] = [
+pub(crate) static ALL: [(&Pass, &[Target]); 16] = [
     (&MASKED_SOFTMAX, &[Target::None]),
+    (&KL_LOSSES, &[Target::None]),
+    (&KL_DLOGITS, &[Target::None]),
     (&SOFTMAX_BACKWARD, &[Target::None]),
     (&SOFTMAX, &[Target::None]),
     (&LOG_SOFTMAX, &[Target::None]),

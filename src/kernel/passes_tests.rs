@@ -215,8 +215,12 @@ fn sizes_that_the_plan_counts_with_are_the_shaders() {
             assert!(span <= super::plan::LANE_BYTES, "{}", pass.name);
             seen |= 4;
         }
+        if let Some((_, span)) = find_struct(module, "PairStats") {
+            assert_eq!(span, super::plan::PAIR_LANE_BYTES, "{}", pass.name);
+            seen |= 8;
+        }
     });
-    assert_eq!(seen, 7, "each was found somewhere");
+    assert_eq!(seen, 15, "each was found somewhere");
 }
 
 #[test]
@@ -262,8 +266,9 @@ fn constants_are_the_same_on_both_sides() {
 fn workgroup_memory_fits_webgpus_default() {
     // naga leaves arrays sized by an override to be counted by hand.
     let lanes = 256 * super::plan::LANE_BYTES;
+    let pairs = 256 * super::plan::PAIR_LANE_BYTES;
     let totals = 256 * crate::op::TOTALS_BYTES as u32;
-    assert!(lanes + super::plan::SAVED_BYTES <= 16 << 10 && totals <= 16 << 10);
+    assert!(lanes + super::plan::SAVED_BYTES <= 16 << 10 && pairs <= 16 << 10 && totals <= 16 << 10);
 }
 
 /// Browsers compile WGSL with Tint, which refuses what naga accepts (barriers in non-uniform control flow, constant

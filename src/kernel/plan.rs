@@ -21,6 +21,8 @@ pub(crate) const MAX_ITERATIONS: u64 = 60_000;
 /// Bytes of workgroup memory that one invocation's stats take, and what a workgroup takes beside them.
 pub(super) const LANE_BYTES: u32 = 28;
 pub(super) const SAVED_BYTES: u32 = 8 * crate::targets::MAX_SPARSE_ENTRIES as u32;
+/// The same for the stats of a row in two batches, with nothing beside them.
+pub(super) const PAIR_LANE_BYTES: u32 = 32;
 
 /// Values of one load, loads of one step of the first sweep, steps of one chunk: as in `shaders/common/sweep_stats.wgsl`.
 const QUAD_VALUES: u64 = 4;
@@ -294,7 +296,8 @@ impl Tuning {
     /// The largest power of two that the device's workgroups hold.
     fn most_lanes(profile: &Profile) -> u32 {
         let memory = profile.workgroup_memory.saturating_sub(SAVED_BYTES) / LANE_BYTES;
-        1 << profile.max_invocations.min(memory).max(1).ilog2()
+        let pairs = profile.workgroup_memory / PAIR_LANE_BYTES;
+        1 << profile.max_invocations.min(memory).min(pairs).max(1).ilog2()
     }
 
     fn check(self, profile: &Profile) -> Result<Self> {

@@ -92,24 +92,21 @@ impl<E: Element> Engine<E> {
         let mut bindings: Vec<(u32, Option<&Binding>)> = Vec::new();
         for (placed, (number, part)) in arrays.iter().zip(&parts) {
             bindings.push((*number, Some(part)));
+            if let Some(quads) = binding::quads_of(*number) {
+                // A view of whole quads: where the values are fewer than one, none is ever loaded.
+                let has_quads = part.size >= 4 * Self::ELEMENT_BYTES;
+                bindings.push((quads, Some(part).filter(|_| has_quads)));
+            }
+            let base = placed.place.base;
             match *number {
                 binding::LOGITS => {
-                    params.logits_base = placed.place.base;
-                    // A view of whole quads: where the logits are fewer than one, none is ever loaded.
-                    let has_quads = part.size >= 4 * Self::ELEMENT_BYTES;
-                    bindings.push((binding::LOGIT_QUADS, Some(part).filter(|_| has_quads)));
+                    params.logits_base = base;
                     if call.variant.output == Output::InPlace {
-                        params.output_base = placed.place.base;
+                        params.output_base = base;
                     }
                 }
-                binding::OUTPUT => params.output_base = placed.place.base,
-                _ => {
-                    params.second_base = placed.place.base;
-                    if *number == binding::PROBS {
-                        let has_quads = part.size >= 4 * Self::ELEMENT_BYTES;
-                        bindings.push((binding::PROB_QUADS, Some(part).filter(|_| has_quads)));
-                    }
-                }
+                binding::OUTPUT => params.output_base = base,
+                _ => params.second_base = base,
             }
         }
         bindings.extend(call.rest.iter().map(|&(number, bound)| (number, Some(bound))));

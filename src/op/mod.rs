@@ -7,9 +7,11 @@ mod bound;
 mod buffers;
 mod cross_entropy;
 mod engine;
+mod kl_divergence;
 mod logsumexp;
 mod masked_softmax;
 mod row_values;
+mod rows;
 mod sigmoid_bce;
 mod softmax;
 mod softmax_backward;
@@ -19,17 +21,19 @@ mod verify;
 pub use argmax::{Argmax, ArgmaxBuffers};
 pub use bound::Bound;
 pub(crate) use cross_entropy::LossSum;
-#[cfg(test)]
-pub(crate) use cross_entropy::{BLOCK_ROWS, TOTALS_BYTES};
 pub use cross_entropy::{
     CrossEntropy, CrossEntropyBuffers, CrossEntropyStream, Dlogits, Loss, LossRecord, NO_CLASS, RowResult,
     TargetBuffers,
 };
+pub use kl_divergence::{KlDivergence, KlDivergenceBuffers};
 pub use logsumexp::{LogSumExp, LogSumExpBuffers};
 pub use masked_softmax::{MaskedSoftmax, MaskedSoftmaxBuffers, Probs};
+#[cfg(test)]
+pub(crate) use rows::{BLOCK_ROWS, TOTALS_BYTES};
 pub use sigmoid_bce::{SigmoidBce, SigmoidBceBuffers};
 pub use softmax::{Softmax, SoftmaxBuffers, SoftmaxStream};
 pub use softmax_backward::{SoftmaxBackward, SoftmaxBackwardBuffers};
 pub use verify::{
-    Verification, gradient_bound, loss_bound, masked_prob_bounds, prob_bound, softmax_backward_bounds,
+    Verification, gradient_bound, kl_divergence_bound, loss_bound, masked_prob_bounds, prob_bound,
+    softmax_backward_bounds,
 };

@@ -3,9 +3,10 @@
 use crate::element::Element;
 use crate::inputs::RowWeights;
 use crate::masks::Masks;
-use crate::options::{CrossEntropyOptions, MaskedSoftmaxOptions, SoftmaxBackwardOptions};
+use crate::options::{CrossEntropyOptions, MaskedSoftmaxOptions, SoftmaxBackwardOptions, SoftmaxOptions};
 use crate::reference;
 use crate::reference::cross_entropy::RowScale;
+use crate::reference::log_softmax_row;
 
 /// The result of comparing device results with the f64 reference.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -114,6 +115,22 @@ pub fn gradient_bound(
         let p = if p.is_finite() { p } else { 0.0 };
         focus * loss * (1e-6 * share.abs() + 2e-5 * mass * p) + 2e-5 * z_mass * p + capped + 1e-37
     }
+}
+
+/// What the divergence `kl` (before weight and T²) of one row (cols,) of student and teacher logits at a temperature may be
+/// off: as a loss, and what the rounding of an exponential's argument makes of each term, 2.5e-7 of that argument. The
+/// latter is of weight only where the student's logits are 1e8 and more apart.
+pub fn kl_divergence_bound<E: Element>(student: &[E], teacher: &[E], temperature: f32, kl: f64) -> f64 {
+    let options = SoftmaxOptions { temperature, ..Default::default() };
+    let (log_p, log_q) = (log_softmax_row(student, &options), log_softmax_row(teacher, &options));
+    let highest = log_q.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let rounded: f64 = log_p
+        .iter()
+        .zip(&log_q)
+        .map(|(log_p, log_q)| log_q.exp() * (highest - log_q) * (log_q - log_p).abs())
+        .filter(|term| term.is_finite())
+        .sum();
+    loss_bound(kl) + 2.5e-7 * rounded
 }
 
 impl Default for Verification {

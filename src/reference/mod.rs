@@ -27,6 +27,7 @@ use crate::shape::Shape;
 mod argmax;
 pub mod cross_entropy;
 mod distribution;
+pub mod kl_divergence;
 mod logsumexp;
 mod masked_softmax;
 pub mod sigmoid_bce;

@@ -24,9 +24,9 @@ use super::map_rows;
 use crate::element::Element;
 use crate::error::Result;
 use crate::inputs::BatchWeight;
+use crate::inputs::SigmoidBceInputs;
 use crate::options::{EmptyBatch, Reduction, SigmoidBceOptions};
 use crate::shape::Shape;
-use crate::sigmoid_bce_inputs::SigmoidBceInputs;
 
 /// `σ(x) = 1 / (1 + exp(−x))`, in a form that keeps the digits of a small one.
 pub fn sigmoid(x: f64) -> f64 {

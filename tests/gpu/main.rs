@@ -13,6 +13,7 @@ mod expected;
 mod harness;
 mod invalid;
 mod invariants;
+mod kl_divergence;
 mod layouts;
 mod long_rows;
 mod masked_softmax;

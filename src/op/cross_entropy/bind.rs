@@ -7,9 +7,9 @@ use crate::kernel::passes::{self, Output, binding};
 use crate::kernel::{Binding, Dispatch, Plan, Work};
 use crate::op::bound::{Bound, Recipe};
 use crate::op::buffers::{self, Checked, Need};
-use crate::op::cross_entropy::rows::{self, Given, InputBindings, RowOutputs, Scratch};
 use crate::op::cross_entropy::{CrossEntropy, LossRecord};
 use crate::op::engine::{Array, Engine, LogitsCall};
+use crate::op::rows::{self, Given, InputBindings, RowOutputs, Scratch};
 use crate::shape::Shape;
 use crate::targets::{TargetKind, check_entries};
 

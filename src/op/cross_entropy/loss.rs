@@ -2,7 +2,7 @@
 
 use crate::flags::Flags;
 use crate::inputs::BatchWeight;
-use crate::op::cross_entropy::rows::is_mean;
+use crate::op::rows::is_mean;
 use crate::options::{CrossEntropyOptions, EmptyBatch};
 
 /// In the place of a class index where there is none.

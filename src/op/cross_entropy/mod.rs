@@ -2,7 +2,6 @@
 
 mod bind;
 mod loss;
-pub(in crate::op) mod rows;
 mod stream;
 
 use crate::device::{Context, Wait};
@@ -22,8 +21,6 @@ use crate::targets::TargetKind;
 pub use bind::{CrossEntropyBuffers, Dlogits, TargetBuffers};
 pub(crate) use loss::LossSum;
 pub use loss::{Loss, LossRecord, NO_CLASS, RowResult};
-#[cfg(test)]
-pub(crate) use rows::{BLOCK_ROWS, TOTALS_BYTES};
 pub use stream::CrossEntropyStream;
 
 /// Cross-entropy of logits against targets, as PyTorch's `F.cross_entropy`: softmax, logarithm and mean in one read of

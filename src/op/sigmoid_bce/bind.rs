@@ -6,9 +6,9 @@ use crate::kernel::passes::{self, Output, Target, binding};
 use crate::kernel::{Binding, Dispatch, Plan, Work};
 use crate::op::bound::{Bound, Recipe};
 use crate::op::buffers::{self, Checked, Need};
-use crate::op::cross_entropy::rows::{self, InputBindings, RowOutputs, Scratch};
 use crate::op::cross_entropy::{Dlogits, LossRecord};
 use crate::op::engine::{Array, Engine, LogitsCall};
+use crate::op::rows::{self, InputBindings, RowOutputs, Scratch};
 use crate::op::sigmoid_bce::{Given, SigmoidBce};
 use crate::shape::Shape;
 

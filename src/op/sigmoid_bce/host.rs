@@ -3,16 +3,16 @@
 use crate::device::{Context, Wait};
 use crate::element::Element;
 use crate::error::Result;
+use crate::inputs::SigmoidBceInputs;
 use crate::inputs::mask_words;
 use crate::kernel::passes::{self, Output, Target, binding};
 use crate::kernel::{Binding, Params};
-use crate::op::cross_entropy::rows::{self, InputBindings, Scratch, is_mean};
 use crate::op::cross_entropy::{Loss, LossSum, RowResult};
 use crate::op::engine::{Engine, LogitsCall};
+use crate::op::rows::{self, InputBindings, Scratch, is_mean};
 use crate::op::sigmoid_bce::{Given, SigmoidBce};
 use crate::op::stream::{Extras, Second, Stream, windows};
 use crate::shape::Shape;
-use crate::sigmoid_bce_inputs::SigmoidBceInputs;
 
 /// What comes with a window's targets, where it is given: for classes the same in every window.
 struct Buffers {

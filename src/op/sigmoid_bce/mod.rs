@@ -6,6 +6,7 @@ mod host;
 use crate::device::{Context, Wait};
 use crate::element::Element;
 use crate::error::Result;
+use crate::inputs::SigmoidBceInputs;
 use crate::kernel::passes::constant;
 use crate::kernel::{Params, Tuning};
 use crate::op::cross_entropy::Loss;
@@ -14,7 +15,6 @@ use crate::op::verify::{Verification, loss_bound};
 use crate::options::{EmptyBatch, SigmoidBceOptions};
 use crate::reference::sigmoid_bce::{row_dlogits_at, row_loss_at, row_scale, sigmoid};
 use crate::shape::Shape;
-use crate::sigmoid_bce_inputs::SigmoidBceInputs;
 
 pub use bind::SigmoidBceBuffers;
 

@@ -1,9 +1,10 @@
-//! What a loss takes beside the logits: targets, weights, masks, upstream gradients.
+//! What a cross-entropy takes beside the logits.
 
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::options::{CrossEntropyOptions, EmptyBatch, Reduction};
+use crate::inputs::{BatchWeight, RowFactors, check_weights};
+use crate::options::CrossEntropyOptions;
 use crate::shape::Shape;
 use crate::targets::{RowTarget, TargetKind, Targets};
 
@@ -51,38 +52,6 @@ pub(crate) struct RowWeights {
     pub heaviest_class: f64,
 }
 
-/// What the rows of a batch weigh together: a mean's denominators, which every gradient needs before its first value.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct BatchWeight {
-    /// Σ row weight · class weight of the rows that count (class targets), or Σ row weight (others): what a mean
-    /// divides the loss by.
-    pub weight: f64,
-    /// Σ row weight of the rows that count: what a mean divides the z-loss by.
-    pub row_weight: f64,
-    /// The rows that count.
-    pub counted: usize,
-}
-
-impl BatchWeight {
-    /// Adds another part of the batch.
-    pub(crate) fn add(&mut self, other: Self) {
-        self.weight += other.weight;
-        self.row_weight += other.row_weight;
-        self.counted += other.counted;
-    }
-
-    /// Whether there is nothing to take a mean of.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.counted == 0 || self.weight == 0.0
-    }
-
-    /// Refuses a batch without a mean, where that is asked for.
-    pub(crate) fn check(&self, rows: usize, options: &CrossEntropyOptions) -> Result<()> {
-        let refuses = options.empty_batch == EmptyBatch::Error && options.reduction == Reduction::Mean;
-        if refuses && self.is_empty() { Err(Error::NoRowCounts { rows }) } else { Ok(()) }
-    }
-}
-
 impl<'a> CrossEntropyInputs<'a> {
     /// Targets, and nothing else.
     pub const fn new(targets: Targets<'a>) -> Self {
@@ -121,12 +90,15 @@ impl<'a> CrossEntropyInputs<'a> {
         Self { row_upstream: Some(upstream), ..self }
     }
 
+    /// What is given for each row.
+    pub(crate) fn rows(&self) -> RowFactors<'a> {
+        let &Self { row_weights, row_mask, upstream, row_upstream, .. } = self;
+        RowFactors { weights: row_weights, mask: row_mask, upstream, row_upstream }
+    }
+
     /// The weight of a row, 0 if it is masked.
     pub(crate) fn row_weight(&self, row: usize) -> f32 {
-        if self.row_mask.is_some_and(|mask| !mask[row]) {
-            return 0.0;
-        }
-        self.row_weights.map_or(1.0, |weights| weights[row])
+        self.rows().weight(row)
     }
 
     /// What multiplies a row's loss.
@@ -156,7 +128,7 @@ impl<'a> CrossEntropyInputs<'a> {
 
     /// The gradient by which a row's loss is multiplied, of its own and of the whole.
     pub(crate) fn row_gradient(&self, row: usize) -> f64 {
-        f64::from(self.upstream) * self.row_upstream.map_or(1.0, |upstream| f64::from(upstream[row]))
+        self.rows().gradient(row)
     }
 
     /// Refuses lengths, targets and weights that are not what they should be, before any work; says what the rows weigh.
@@ -170,15 +142,7 @@ impl<'a> CrossEntropyInputs<'a> {
         check_combination(self.targets.kind(), options)?;
         self.targets.check_lengths(shape)?;
         check_weights("class_weights", self.class_weights, shape.cols)?;
-        check_weights("row_weights", self.row_weights, shape.rows)?;
-        for (what, found) in [
-            ("row_mask", self.row_mask.map(<[bool]>::len)),
-            ("row_upstream", self.row_upstream.map(<[f32]>::len)),
-        ] {
-            if let Some(found) = found.filter(|&found| found != shape.rows) {
-                return Err(Error::Length { what, found, needed: shape.rows });
-            }
-        }
+        self.rows().check(shape)?;
         let mut batch = BatchWeight::default();
         for row in 0..shape.rows {
             let Some(target) = self.row_target(shape, options, row) else { continue };
@@ -205,11 +169,12 @@ impl<'a> CrossEntropyInputs<'a> {
 
     /// The inputs of some rows (with the logits' rows side by side: of whole groups of them).
     pub(crate) fn part(&self, shape: Shape, rows: Range<usize>) -> Self {
+        let of_rows = self.rows().part(rows.clone());
         Self {
-            targets: self.targets.part(shape, rows.clone()),
-            row_weights: self.row_weights.map(|weights| &weights[rows.clone()]),
-            row_mask: self.row_mask.map(|mask| &mask[rows.clone()]),
-            row_upstream: self.row_upstream.map(|upstream| &upstream[rows.clone()]),
+            targets: self.targets.part(shape, rows),
+            row_weights: of_rows.weights,
+            row_mask: of_rows.mask,
+            row_upstream: of_rows.row_upstream,
             ..*self
         }
     }
@@ -276,26 +241,4 @@ pub(crate) fn check_combination(kind: TargetKind, options: &CrossEntropyOptions)
         return Err(Error::option("sequences: shift", shift as f64, "0 where each class has a target"));
     }
     Ok(())
-}
-
-/// Refuses a weight that is negative, NaN or infinite.
-pub(crate) fn check_weights(option: &'static str, weights: Option<&[f32]>, needed: usize) -> Result<()> {
-    let Some(weights) = weights else { return Ok(()) };
-    if weights.len() != needed {
-        return Err(Error::Length { what: option, found: weights.len(), needed });
-    }
-    match weights.iter().position(|weight| !(*weight >= 0.0 && weight.is_finite())) {
-        Some(at) => Err(Error::InvalidOption {
-            option,
-            at: Some(at),
-            value: f64::from(weights[at]),
-            needed: "finite and at least 0",
-        }),
-        None => Ok(()),
-    }
-}
-
-/// A mask as the kernels take it: a word a row.
-pub(crate) fn mask_words(mask: &[bool]) -> Vec<u32> {
-    mask.iter().map(|&is_scored| u32::from(is_scored)).collect()
 }

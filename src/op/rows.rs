@@ -1,4 +1,5 @@
-//! The dispatches that give a record a row, and the gradient if asked for: what the bound and the host path share.
+//! What losses have in common: targets and weights to a record a row, before the first logit is read, and from the records
+//! of the results to the batch's loss. The bound and the host path share it.
 
 use crate::element::Element;
 use crate::error::Result;
@@ -16,7 +17,7 @@ pub(crate) const TOTALS_BYTES: u64 = 32;
 
 /// Scratch for a number of rows: every word is written before it is read, by the dispatches themselves.
 #[derive(Clone, Debug)]
-pub(in crate::op) struct Scratch {
+pub(super) struct Scratch {
     /// The batch's weight, then {class index, weight, upstream, flags}, 16 bytes a row.
     pub inputs: Binding,
     /// {loss, lse, argmax, flags}, 16 bytes a row.
@@ -116,7 +117,7 @@ pub(super) fn constants(
 /// What the first pass reads, each (rows,) but the class weights (cols,), the classes of sparse targets (rows, entries) and
 /// the one upstream gradient.
 #[derive(Clone, Copy, Default)]
-pub(in crate::op) struct InputBindings<'a> {
+pub(super) struct InputBindings<'a> {
     pub classes: Option<&'a Binding>,
     pub class_weights: Option<&'a Binding>,
     pub row_weights: Option<&'a Binding>,
@@ -126,7 +127,7 @@ pub(in crate::op) struct InputBindings<'a> {
 }
 
 /// Targets → row inputs → totals: before the first logit is read.
-pub(in crate::op) fn input_dispatches<E: Element>(
+pub(super) fn input_dispatches<E: Element>(
     engine: &Engine<E>,
     plan: &Plan,
     params: &Params,
@@ -167,7 +168,7 @@ pub(in crate::op) fn input_dispatches<E: Element>(
 
 /// Where row results go, if anywhere: each value (rows,), and the batch's record.
 #[derive(Clone, Copy, Default)]
-pub(in crate::op) struct RowOutputs<'a> {
+pub(super) struct RowOutputs<'a> {
     pub row_losses: Option<&'a Binding>,
     pub lse: Option<&'a Binding>,
     pub argmax: Option<&'a Binding>,
@@ -175,7 +176,7 @@ pub(in crate::op) struct RowOutputs<'a> {
 }
 
 /// Row results → the caller's buffers and the batch's loss: nothing where nobody asks for any of it.
-pub(in crate::op) fn reduction_dispatches<E: Element>(
+pub(super) fn reduction_dispatches<E: Element>(
     engine: &Engine<E>,
     plan: &Plan,
     params: &Params,
@@ -214,6 +215,6 @@ pub(in crate::op) fn reduction_dispatches<E: Element>(
 }
 
 /// Whether a reduction divides by what the rows weigh.
-pub(in crate::op) fn is_mean(reduction: Reduction) -> bool {
+pub(super) fn is_mean(reduction: Reduction) -> bool {
     reduction == Reduction::Mean
 }

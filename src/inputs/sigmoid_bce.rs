@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::inputs::{BatchWeight, check_weights};
+use crate::inputs::{BatchWeight, RowFactors, check_weights};
 use crate::options::SigmoidBceOptions;
 use crate::shape::Shape;
 
@@ -103,17 +103,20 @@ impl<'a> SigmoidBceInputs<'a> {
         Self { row_upstream: Some(upstream), ..self }
     }
 
+    /// What is given for each row.
+    pub(crate) fn rows(&self) -> RowFactors<'a> {
+        let &Self { row_weights, row_mask, upstream, row_upstream, .. } = self;
+        RowFactors { weights: row_weights, mask: row_mask, upstream, row_upstream }
+    }
+
     /// The weight of a row, 0 if it is masked.
     pub(crate) fn row_weight(&self, row: usize) -> f32 {
-        if self.row_mask.is_some_and(|mask| !mask[row]) {
-            return 0.0;
-        }
-        self.row_weights.map_or(1.0, |weights| weights[row])
+        self.rows().weight(row)
     }
 
     /// The gradient by which a row's loss is multiplied, of its own and of the whole.
     pub(crate) fn row_gradient(&self, row: usize) -> f64 {
-        f64::from(self.upstream) * self.row_upstream.map_or(1.0, |upstream| f64::from(upstream[row]))
+        self.rows().gradient(row)
     }
 
     /// Refuses lengths, targets and weights that are not what they should be, before any work; says what the rows weigh:
@@ -128,15 +131,7 @@ impl<'a> SigmoidBceInputs<'a> {
         shape.check_slice("targets", self.targets)?;
         check_weights("pos_weight", self.pos_weight, shape.cols)?;
         check_weights("class_weights", self.class_weights, shape.cols)?;
-        check_weights("row_weights", self.row_weights, shape.rows)?;
-        for (what, found) in [
-            ("row_mask", self.row_mask.map(<[bool]>::len)),
-            ("row_upstream", self.row_upstream.map(<[f32]>::len)),
-        ] {
-            if let Some(found) = found.filter(|&found| found != shape.rows) {
-                return Err(Error::Length { what, found, needed: shape.rows });
-            }
-        }
+        self.rows().check(shape)?;
         let mut batch = BatchWeight::default();
         for row in 0..shape.rows {
             let row_weight = f64::from(self.row_weight(row));
@@ -154,12 +149,13 @@ impl<'a> SigmoidBceInputs<'a> {
 
     /// The inputs of some rows (with the logits' rows side by side: of whole groups of them).
     pub(crate) fn part(&self, shape: Shape, rows: Range<usize>) -> Self {
-        let len = shape.with_rows(rows.len()).len();
+        let (start, len) = (shape.row_start(rows.start), shape.with_rows(rows.len()).len());
+        let of_rows = self.rows().part(rows);
         Self {
-            targets: &self.targets[shape.row_start(rows.start)..][..len],
-            row_weights: self.row_weights.map(|weights| &weights[rows.clone()]),
-            row_mask: self.row_mask.map(|mask| &mask[rows.clone()]),
-            row_upstream: self.row_upstream.map(|upstream| &upstream[rows.clone()]),
+            targets: &self.targets[start..][..len],
+            row_weights: of_rows.weights,
+            row_mask: of_rows.mask,
+            row_upstream: of_rows.row_upstream,
             ..*self
         }
     }

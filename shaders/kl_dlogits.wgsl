@@ -1,0 +1,70 @@
+// KL(teacher ‖ student) and its gradient by the student's logits, from a second read of both:
+//
+//     dx_j = u/T · (p_j − q_j),     u = upstream · row weight / denominator, times T² if asked for
+
+struct Record {
+    student_base: f32,
+    teacher_base: f32,
+    student_inverse: f32, // 1 / Σ exp
+    teacher_inverse: f32,
+    scale: f32,
+    teacher_start: u32,
+    fill: bool, // with these bits, instead of a gradient
+    bits: u32,
+}
+
+fn row_record(stats: PairStats, row: u32, input: RowInput) -> Record {
+    var record = Record(stats.student.base, stats.teacher.base, 0.0, 0.0, 0.0, teacher_start(row), true, 0u);
+    let denominator = batch_denominator();
+    if is_skipped(input) || denominator == 0.0 {
+        return record;
+    }
+    let flags = pair_flags(stats);
+    record.bits = special_bits(flags);
+    if flags != 0u {
+        return record;
+    }
+    record.scale = bitcast<f32>(input.upstream) / denominator * (params.inverse_temperature * loss_scale());
+    record.student_inverse = 1.0 / stats.student.sum;
+    record.teacher_inverse = 1.0 / stats.teacher.sum;
+    record.fill = !is_finite(input.upstream) || !is_finite(bitcast<u32>(record.scale));
+    return record;
+}
+
+fn probability(bits: u32, base: f32, inverse: f32) -> f32 {
+    let r = root(0.5 * bitcast<f32>(bits) - 0.5 * base);
+    return select(r * r * inverse, 0.0, bits == NEG_INFINITY);
+}
+
+fn output_bits(bits: u32, span: RowSpan, col: u32, record: Record) -> u32 {
+    let p = probability(bits, record.student_base, record.student_inverse);
+    let q = probability(teacher_logit(record.teacher_start, col), record.teacher_base, record.teacher_inverse);
+    return bitcast<u32>(record.scale * (p - q));
+}
+
+@compute @workgroup_size(INVOCATIONS)
+fn kl_dlogits(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) invocation: u32,
+) {
+    let at = seat(linear_workgroup(workgroup, grid), invocation);
+    let input = load_row_input(at);
+    let reads = !is_skipped(input);
+    let span = row_span(at.row);
+    let stats = pair_stats(span, at, reads);
+    if !at.taken { return; }
+    if at.lane == 0u {
+        if reads {
+            store_read_row(at, stats, input);
+        } else {
+            store_skipped_row(at, input);
+        }
+    }
+    let record = row_record(stats, at.row, input);
+    if record.fill {
+        fill_output(at.row, at.lane, record.bits);
+    } else {
+        sweep_output(span, at.lane, record);
+    }
+}

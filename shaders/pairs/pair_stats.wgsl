@@ -1,0 +1,147 @@
+// What one read of a row of two batches tells, student x and teacher b: each one's maximum and sum of exponentials, and
+// between them what KL(q ‖ p) needs, as a monoid (identity, combine). With the bases m (of x) and n (of b),
+//
+//     c_j = ((b_j − n) − (x_j − m)) / T,     KL = Σ q_j (ln q_j − ln p_j) = Σ e_j c_j / Σ e_j + ln (Σ f / Σ e),
+//     e_j = exp((b_j − n) / T),  f_j = exp((x_j − m) / T)
+//
+// Each batch's own base is taken off before the two meet, so that an offset of either cancels exactly, and only one
+// logarithm is taken, of a quotient that is near 1 where p is near q.
+//
+// Bases follow the maxima in leaps, as in common/row_stats.wgsl. Where they move, every c_j moves by the same amount.
+//
+// An exponential is the square of its root: a class that is next to impossible for the teacher (e below 1e-38) may be
+// 3.4e38 below the others for the student, and root · (root · c) does not underflow on the way to their product.
+
+override MASKED_ROW_ZERO: bool = false; // a row of nothing but −∞, in either batch, gives zeros; else NaN
+
+const LOG2_E: f32 = 1.4426950408889634;
+const SLACK: f32 = LOG2_E; // in units of exp2's argument: a factor of e
+
+const LOWEST: f32 = -0x1.fffffep+127f;
+
+// Halves of differences do not overflow where logits are ±3.4e38; so much smaller, 2^31 of them may be added.
+const CROSS_SCALE: f32 = 4.656612873077393e-10; // 2^-31
+
+struct Side {
+    key: i32,  // order key of the maximum
+    base: f32, // at least the maximum − SLACK
+    sum: f32,  // Σ exp((s − base) / T)
+}
+
+struct PairStats {
+    student: Side,
+    teacher: Side,
+    cross: f32,    // Σ e·((b − n) − (x − m)) / 2 · CROSS_SCALE over classes that are possible for both
+    infinite: u32, // 1 if a class is possible for the teacher and not for the student: KL is +∞
+}
+
+// exp((s − base) / 2T) of halved differences. Below 2^−126 the square is 0; the bound keeps −∞ out of exp2.
+fn roots(halves: vec4<f32>) -> vec4<f32> {
+    return exp2(max(halves * params.exp_scale, vec4(-126.0)));
+}
+
+fn root(half: f32) -> f32 {
+    return exp2(max(half * params.exp_scale, -126.0));
+}
+
+// The bound keeps −∞ out, and a compiler that reassociates from adding b − n − x + m in another order: of two batches
+// whose offsets differ that would round away what they differ by.
+fn halves_below(bits: vec4<u32>, base: f32) -> vec4<f32> {
+    return max(0.5 * bitcast<vec4<f32>>(bits) - vec4(0.5 * base), vec4(LOWEST));
+}
+
+// How far a base moves up, halved; bounded as above.
+fn half_move(from_base: f32, to_base: f32) -> f32 {
+    return max(0.5 * to_base - 0.5 * from_base, 0.0);
+}
+
+fn identity() -> PairStats {
+    let none = Side(KEY_NONE, row_max(KEY_NONE), 0.0);
+    return PairStats(none, none, 0.0, 0u);
+}
+
+// The root of what a sum is multiplied by where its base moves. An adapter's exp2(0) need not be 1.
+fn root_of_move(from_base: f32, to_base: f32) -> f32 {
+    return select(root(-half_move(from_base, to_base)), 1.0, from_base == to_base);
+}
+
+// The same stats relative to other bases.
+fn moved(stats: PairStats, student_base: f32, teacher_base: f32) -> PairStats {
+    let f = root_of_move(stats.student.base, student_base);
+    let e = root_of_move(stats.teacher.base, teacher_base);
+    let away = half_move(stats.student.base, student_base) - half_move(stats.teacher.base, teacher_base);
+    // No mass is no distance, however far the bases.
+    let cross = stats.cross + select(stats.teacher.sum * (away * CROSS_SCALE), 0.0, stats.teacher.sum == 0.0);
+    return PairStats(
+        Side(stats.student.key, student_base, f * (f * stats.student.sum)),
+        Side(stats.teacher.key, teacher_base, e * (e * stats.teacher.sum)),
+        e * (e * cross),
+        stats.infinite,
+    );
+}
+
+fn combine(a: PairStats, b: PairStats) -> PairStats {
+    let student_base = max(a.student.base, b.student.base);
+    let teacher_base = max(a.teacher.base, b.teacher.base);
+    let left = moved(a, student_base, teacher_base);
+    let right = moved(b, student_base, teacher_base);
+    return PairStats(
+        Side(max(a.student.key, b.student.key), student_base, left.student.sum + right.student.sum),
+        Side(max(a.teacher.key, b.teacher.key), teacher_base, left.teacher.sum + right.teacher.sum),
+        left.cross + right.cross,
+        a.infinite | b.infinite,
+    );
+}
+
+var<workgroup> lane_pairs: array<PairStats, INVOCATIONS>;
+
+// The whole row's stats, for each of its lanes, relative to the row's maxima. To be called in uniform control flow, once;
+// the rows are read only if asked for.
+fn pair_stats(span: RowSpan, seat: Seat, reads: bool) -> PairStats {
+    var stats = identity();
+    if reads {
+        stats = sweep_pairs(span, seat.lane);
+    }
+    if LANES > 1u {
+        let at = seat.first + seat.lane;
+        lane_pairs[at] = stats;
+        workgroupBarrier();
+        for (var half = LANES / 2u; half > 0u; half /= 2u) {
+            if seat.lane < half {
+                lane_pairs[at] = combine(lane_pairs[at], lane_pairs[at + half]);
+            }
+            workgroupBarrier();
+        }
+        stats = lane_pairs[seat.first];
+    }
+    return moved(stats, row_max(stats.student.key), row_max(stats.teacher.key));
+}
+
+// What the maxima say about the row: the worst of both.
+fn pair_flags(stats: PairStats) -> u32 {
+    let highest = max(stats.student.key, stats.teacher.key);
+    if highest == KEY_NAN { return NAN_LOGIT; }
+    if highest == KEY_INFINITY { return INFINITE_LOGIT; }
+    if min(stats.student.key, stats.teacher.key) == KEY_NEG_INFINITY { return MASKED_ROW; }
+    return 0u;
+}
+
+// What every value of a row with flags is: NaN, or zero where nothing but −∞ may give zeros.
+fn special_bits(flags: u32) -> u32 {
+    return select(NAN, 0u, flags == MASKED_ROW && MASKED_ROW_ZERO);
+}
+
+// ln (a / b). Near 1 by 2·artanh((a − b) / (a + b)): where all logits are small against T, KL is but a small part of
+// what the logarithm is rounded by.
+fn ln_quotient(a: f32, b: f32) -> f32 {
+    let t = (a - b) / (a + b);
+    let square = t * t;
+    let series = 2.0 * t * (1.0 + square * (1.0 / 3.0 + square * (0.2 + square * (1.0 / 7.0 + square / 9.0))));
+    return select(log(a / b), series, abs(t) < 0.125);
+}
+
+// KL(q ‖ p) in nats, of a row without flags.
+fn divergence(stats: PairStats) -> f32 {
+    let mean = stats.cross / stats.teacher.sum;
+    return (mean * params.inverse_temperature) * (2.0 / CROSS_SCALE) + ln_quotient(stats.student.sum, stats.teacher.sum);
+}

@@ -1,0 +1,32 @@
+//! The options of a multi-label loss.
+
+use crate::error::Result;
+use crate::options::{CrossEntropyOptions, EmptyBatch, Reduction};
+
+/// Options of [`SigmoidBce`](crate::SigmoidBce). Weights and targets are data: see
+/// [`SigmoidBceInputs`](crate::SigmoidBceInputs).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct SigmoidBceOptions {
+    /// How row losses, each the sum over its classes, become one loss, of which `dlogits` is the gradient. A mean is over
+    /// all classes of the rows that count, as in PyTorch: it divides by Σ row weight · cols, whatever class weights and
+    /// `pos_weight` are. Default: [`Reduction::Mean`].
+    pub reduction: Reduction,
+    /// The mean of a batch in which no row counts. Default: [`EmptyBatch::Nan`].
+    pub empty_batch: EmptyBatch,
+}
+
+impl SigmoidBceOptions {
+    /// Refuses values outside their range.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`], naming the option and the value.
+    pub fn check(&self) -> Result<()> {
+        self.reduction.check()
+    }
+
+    /// The same of a [`CrossEntropy`](crate::CrossEntropy), for what reduces both alike.
+    pub(crate) fn of_cross_entropy(&self) -> CrossEntropyOptions {
+        let Self { reduction, empty_batch } = *self;
+        CrossEntropyOptions { reduction, empty_batch, ..Default::default() }
+    }
+}

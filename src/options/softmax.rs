@@ -1,0 +1,147 @@
+//! The options of the softmaxes, and of the way back.
+
+use crate::error::{Error, Result};
+use crate::masks::MaskRows;
+use crate::options::{MaskedRow, check_scale, check_softcap, check_temperature};
+use crate::shape::Shape;
+
+/// Options of [`Softmax`](crate::Softmax).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SoftmaxOptions {
+    /// Rows in which every logit is −∞. Default: [`MaskedRow::Nan`].
+    pub masked_row: MaskedRow,
+    /// T: the softmax is of logits / T; above 1 flatter, below 1 sharper. A normal number above zero. Default: 1.
+    pub temperature: f32,
+    /// κ: logits are capped to κ·tanh(x / κ) first, before the temperature, as Gemma 2 does. A normal number above
+    /// zero. Default: none.
+    pub softcap: Option<f32>,
+}
+
+impl Default for SoftmaxOptions {
+    fn default() -> Self {
+        Self { masked_row: MaskedRow::Nan, temperature: 1.0, softcap: None }
+    }
+}
+
+impl SoftmaxOptions {
+    /// Refuses values outside their range.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`], naming the option and the value.
+    pub fn check(&self) -> Result<()> {
+        check_temperature(self.temperature)?;
+        check_softcap(self.softcap)
+    }
+}
+
+/// Options of [`MaskedSoftmax`](crate::MaskedSoftmax). Masks are data: see [`Masks`](crate::Masks).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MaskedSoftmaxOptions {
+    /// What the logits are multiplied by before the masks come in: attention's 1/√d, d being the values of a query
+    /// (Vaswani et al. 2017). A normal number; a negative one is allowed, and turns the order of the classes around (and
+    /// the sign of infinite logits). Default: 1.
+    pub scale: f32,
+    /// Whether a query attends only to keys before its own place. Default: no.
+    pub causal: Option<Causal>,
+    /// Rows that may attend to nothing. Default: [`MaskedRow::Nan`], as in PyTorch's softmax; some attention libraries
+    /// give zeros.
+    pub masked_row: MaskedRow,
+}
+
+impl Default for MaskedSoftmaxOptions {
+    fn default() -> Self {
+        Self { scale: 1.0, causal: None, masked_row: MaskedRow::Nan }
+    }
+}
+
+impl MaskedSoftmaxOptions {
+    /// Refuses values outside their range.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`], naming the option and the value.
+    pub fn check(&self) -> Result<()> {
+        check_scale(self.scale)?;
+        match self.causal {
+            Some(Causal { q_len: 0, .. }) => Err(Error::option("causal: q_len", 0, "at least 1")),
+            _ => Ok(()),
+        }
+    }
+
+    /// [`check`](Self::check), and that the queries go into a shape's rows.
+    pub(crate) fn check_shape(&self, shape: Shape) -> Result<()> {
+        self.check()?;
+        if shape.inner != 1 {
+            return Err(Error::ClassAxisNotLast { inner: shape.inner });
+        }
+        self.causal
+            .map_or(Ok(()), |Causal { q_len, .. }| MaskRows::each(q_len).check("causal: q_len", shape.rows))
+    }
+}
+
+/// Causal attention: row r is the query at position t = r mod `q_len` of its sequence, and attends to key j where
+/// `j ≤ t + offset`. A row that this leaves no key is masked throughout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Causal {
+    /// Queries of a sequence, at least 1; a divisor of the rows.
+    pub q_len: usize,
+    /// The last key that the first query attends to. Default: keys − `q_len`, so that the last query attends to all keys
+    /// (see [`lower_right`](Self::lower_right)).
+    pub offset: Option<i64>,
+}
+
+impl Causal {
+    /// The last query attends to all keys: the triangle ends in the lower right corner, as with a cache of earlier keys.
+    /// PyTorch's `causal_lower_right`, FlashAttention's `causal` since 2.1.
+    pub const fn lower_right(q_len: usize) -> Self {
+        Self { q_len, offset: None }
+    }
+
+    /// The first query attends to the first key only: the triangle begins in the upper left corner. PyTorch's
+    /// `causal_upper_left`, and its `is_causal`.
+    pub const fn upper_left(q_len: usize) -> Self {
+        Self::at(q_len, 0)
+    }
+
+    /// The first query attends to the keys up to and with this one; below 0, it and those behind it attend to none.
+    pub const fn at(q_len: usize, offset: i64) -> Self {
+        Self { q_len, offset: Some(offset) }
+    }
+
+    /// The offset, among so many keys.
+    pub(crate) fn offset_of(&self, cols: usize) -> i64 {
+        self.offset.unwrap_or(cols as i64 - self.q_len as i64)
+    }
+
+    /// Whether a row attends to a class, of so many.
+    pub fn attends(&self, row: usize, col: usize, cols: usize) -> bool {
+        let position = (row % self.q_len.max(1)) as i128;
+        col as i128 <= position + i128::from(self.offset_of(cols))
+    }
+}
+
+/// Options of [`SoftmaxBackward`](crate::SoftmaxBackward).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SoftmaxBackwardOptions {
+    /// Whether it is a log-softmax, given by its log-probabilities, that is differentiated. Default: a softmax, given by
+    /// its probabilities.
+    pub log: bool,
+    /// What the logits were multiplied by: 1/temperature, or the scale of a
+    /// [`MaskedSoftmax`](crate::MaskedSoftmax). A normal number. Default: 1.
+    pub scale: f32,
+}
+
+impl Default for SoftmaxBackwardOptions {
+    fn default() -> Self {
+        Self { log: false, scale: 1.0 }
+    }
+}
+
+impl SoftmaxBackwardOptions {
+    /// Refuses values outside their range.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`], naming the option and the value.
+    pub fn check(&self) -> Result<()> {
+        check_scale(self.scale)
+    }
+}
