@@ -72,7 +72,8 @@ impl<'a> KlDivergenceInputs<'a> {
     /// Refuses lengths and weights that are not what they should be, before any work; says what the rows weigh.
     ///
     /// # Errors
-    /// What [`Shape::check`] refuses; [`Error::Length`]; [`Error::InvalidOption`] for weights.
+    /// What [`Shape::check`] refuses; [`Error::Length`](crate::Error::Length);
+    /// [`Error::InvalidOption`](crate::Error::InvalidOption) for weights.
     pub fn check(&self, shape: Shape) -> Result<BatchWeight> {
         shape.check()?;
         self.rows().check(shape)?;

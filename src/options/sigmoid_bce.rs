@@ -19,7 +19,7 @@ impl SigmoidBceOptions {
     /// Refuses values outside their range.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`], naming the option and the value.
+    /// [`Error::InvalidOption`](crate::Error::InvalidOption), naming the option and the value.
     pub fn check(&self) -> Result<()> {
         self.reduction.check()
     }

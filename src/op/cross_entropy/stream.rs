@@ -58,8 +58,7 @@ impl<E: Element> CrossEntropyStream<E> {
         let second =
             (kind == TargetKind::Soft).then_some(Second { number: binding::TARGETS, value_bytes: 4 });
         let entries = if let TargetKind::Sparse { entries } = kind { entries } else { 0 };
-        let stream =
-            Stream::new(&op.engine, gpu, shape, Extras { output, second, entries, ..Default::default() })?;
+        let stream = Stream::new(&op.engine, gpu, shape, Extras { output, second, entries })?;
         let device_shape = stream.device_shape();
         let mut params = rows::params(device_shape, kind, &op.options);
         match gradient {
