@@ -1,40 +1,50 @@
-// A weight for each class, 1 if there is none.
+// A weight for each class, 1 if there is none. Functions that are inlined for every class have one exit: SwiftShader's
+// compiler takes minutes and gigabytes where each of them has several.
 
 override CLASS_WEIGHTS: bool = false;
 
 @group(0) @binding(6) var<storage, read> class_weights: array<u32>; // f32 bits, (cols,)
 
+const WEIGHT_ONE: u32 = 0x3f800000u;
+
 fn class_weight_bits(col: u32) -> u32 {
+    var bits = WEIGHT_ONE;
     if CLASS_WEIGHTS {
-        return class_weights[col];
+        bits = class_weights[col];
     }
-    return 0x3f800000u; // 1
+    return bits;
 }
 
 fn class_weight(col: u32) -> f32 {
     return bitcast<f32>(class_weight_bits(col));
 }
 
-// A class's weight in a sum over all of them.
+// The weights of four columns, as bits.
+fn class_weight_quad(col: u32) -> vec4<u32> {
+    var bits = vec4(WEIGHT_ONE);
+    if CLASS_WEIGHTS {
+        bits = vec4(class_weights[col], class_weights[col + 1u], class_weights[col + 2u], class_weights[col + 3u]);
+    }
+    return bits;
+}
+
+// What weights are in a sum over classes, where `bits` is the sum's part of each.
+fn swept(bits: vec4<u32>, weights: vec4<u32>) -> vec4<u32> {
+    let are_weights = (weights < vec4(INFINITY)) | (weights == vec4(0x80000000u));
+    return select(vec4(BAD_WEIGHT_BITS), bits, are_weights);
+}
+
+fn swept_class_weights(col: u32) -> vec4<u32> {
+    let weights = class_weight_quad(col);
+    return swept(weights & vec4(MAGNITUDE), weights);
+}
+
 fn swept_class_weight(col: u32) -> u32 {
-    let bits = class_weight_bits(col);
-    return select(BAD_WEIGHT_BITS, bits & MAGNITUDE, is_weight(bits));
+    let weights = vec4(class_weight_bits(col));
+    return swept(weights & vec4(MAGNITUDE), weights).x;
 }
 
 // A factor times the class's weight, which does not matter where the factor is 0: it may be no number.
 fn times_class_weight(factor: f32, col: u32) -> f32 {
-    if factor == 0.0 { return 0.0; }
-    return class_weight(col) * factor;
-}
-
-fn swept_class_weights(col: u32) -> vec4<u32> {
-    if CLASS_WEIGHTS {
-        return vec4(
-            swept_class_weight(col),
-            swept_class_weight(col + 1u),
-            swept_class_weight(col + 2u),
-            swept_class_weight(col + 3u),
-        );
-    }
-    return vec4(0x3f800000u);
+    return select(class_weight(col) * factor, 0.0, factor == 0.0);
 }

@@ -28,7 +28,7 @@ fn quad_sums(stats: PairStats, x: vec4<u32>, b: vec4<u32>) -> QuadSums {
     let f = select(roots(x_below), vec4(0.0), x_masked);
     let e = select(roots(b_below), vec4(0.0), b_masked);
     let apart = select((b_below - x_below) * CROSS_SCALE, vec4(0.0), x_masked | b_masked);
-    return QuadSums(f * f, e * e, e * (e * apart), false);
+    return QuadSums(f * f, e * e, e * (e * apart), any(x_masked & !b_masked));
 }
 
 // A side that is ready to take logits with these keys.

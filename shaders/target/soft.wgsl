@@ -8,22 +8,27 @@ fn soft_target(span: RowSpan, col: u32) -> u32 {
     return soft_targets[row_start(span.row, params.second_base, params.second_stride) + col_offset(col)];
 }
 
-// What is summed over the row: t, not finite where target or weight is none.
-fn target_weight(span: RowSpan, col: u32) -> u32 {
-    let q = soft_target(span, col);
+// t of four classes, from their targets and weights as bits; not finite where either is none.
+fn shares_of(q: vec4<u32>, weights: vec4<u32>) -> vec4<u32> {
     let spread = params.smoothing / f32(params.cols);
-    let t = class_weight(col) * ((1.0 - params.smoothing) * bitcast<f32>(q) + spread);
-    if !is_weight(class_weight_bits(col)) { return BAD_WEIGHT_BITS; }
-    return select(NAN, bitcast<u32>(t), is_finite(q));
+    let t = bitcast<vec4<f32>>(weights) * ((1.0 - params.smoothing) * bitcast<vec4<f32>>(q) + vec4(spread));
+    let are_finite = (q & vec4(MAGNITUDE)) < vec4(INFINITY);
+    return swept(select(vec4(NAN), bitcast<vec4<u32>>(t), are_finite), weights);
 }
 
+// What is summed over the row.
 fn target_weights(span: RowSpan, col: u32) -> vec4<u32> {
-    return vec4(
-        target_weight(span, col),
-        target_weight(span, col + 1u),
-        target_weight(span, col + 2u),
-        target_weight(span, col + 3u),
+    let q = vec4(
+        soft_target(span, col),
+        soft_target(span, col + 1u),
+        soft_target(span, col + 2u),
+        soft_target(span, col + 3u),
     );
+    return shares_of(q, class_weight_quad(col));
+}
+
+fn target_weight(span: RowSpan, col: u32) -> u32 {
+    return shares_of(vec4(soft_target(span, col)), vec4(class_weight_bits(col))).x;
 }
 
 fn swept_share() -> f32 {

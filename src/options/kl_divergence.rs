@@ -67,3 +67,24 @@ impl KlDivergenceOptions {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_squared_temperature_is_a_normal_number() {
+        type Options = KlDivergenceOptions;
+        for (temperature, scale_by_t_squared, ok) in [
+            (1e-20, false, true),
+            (1e-20, true, false),
+            (1e20, true, false),
+            (0.1, true, true),
+            (0.0, true, false),
+        ] {
+            let options = Options { temperature, scale_by_t_squared, ..Options::default() };
+            assert_eq!(options.check().is_ok(), ok, "{options:?}");
+        }
+        assert!(Options { reduction: Reduction::MeanOver(0.0), ..Options::default() }.check().is_err());
+    }
+}
