@@ -6,6 +6,7 @@ mod argmax;
 mod bound;
 mod buffers;
 mod cross_entropy;
+mod dlogits;
 mod engine;
 mod kl_divergence;
 mod logsumexp;
@@ -22,9 +23,10 @@ pub use argmax::{Argmax, ArgmaxBuffers};
 pub use bound::Bound;
 pub(crate) use cross_entropy::LossSum;
 pub use cross_entropy::{
-    CrossEntropy, CrossEntropyBuffers, CrossEntropyStream, Dlogits, Loss, LossRecord, NO_CLASS, RowResult,
+    CrossEntropy, CrossEntropyBuffers, CrossEntropyStream, Loss, LossRecord, NO_CLASS, RowResult,
     TargetBuffers,
 };
+pub use dlogits::Dlogits;
 pub use kl_divergence::{KlDivergence, KlDivergenceBuffers};
 pub use logsumexp::{LogSumExp, LogSumExpBuffers};
 pub use masked_softmax::{MaskedSoftmax, MaskedSoftmaxBuffers, Probs};

@@ -8,6 +8,7 @@ use crate::kernel::{Binding, Dispatch, Plan, Work};
 use crate::op::bound::{Bound, Recipe};
 use crate::op::buffers::{self, Checked, Need};
 use crate::op::cross_entropy::{CrossEntropy, LossRecord};
+use crate::op::dlogits::Dlogits;
 use crate::op::engine::{Array, Engine, LogitsCall};
 use crate::op::rows::{self, Given, InputBindings, RowOutputs, Scratch};
 use crate::shape::Shape;
@@ -67,18 +68,6 @@ pub enum TargetBuffers<'a> {
         /// Entries of each row, in 1..=[`MAX_SPARSE_ENTRIES`](crate::MAX_SPARSE_ENTRIES).
         entries: usize,
     },
-}
-
-/// Where a gradient (rows, cols) goes. It is laid out as the logits are; padding is not written.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Dlogits<'a> {
-    /// A buffer of the logits' type. 16-bit rows must not share words: an even `row_stride`, the class axis last.
-    To(wgpu::BufferBinding<'a>),
-    /// A buffer of f32, whatever the logits' type.
-    F32(wgpu::BufferBinding<'a>),
-    /// Over the logits, which are lost. For 16-bit logits as [`To`](Self::To).
-    InPlace,
 }
 
 impl<'a> CrossEntropyBuffers<'a> {
@@ -183,12 +172,7 @@ impl<E: Element> CrossEntropy<E> {
         let row_losses = buffers::write_if("row_losses", to.row_losses.as_ref(), per_row())?;
         let lse = buffers::write_if("lse", to.lse.as_ref(), per_row())?;
         let argmax = buffers::write_if("argmax", to.argmax.as_ref(), per_row())?;
-        let (dlogits, output, output_bytes) = match &to.dlogits {
-            None => (None, None, 0),
-            Some(Dlogits::InPlace) => (None, Some(Output::InPlace), value_bytes),
-            Some(Dlogits::To(bound)) => (Some(bound), Some(Output::Element), value_bytes),
-            Some(Dlogits::F32(bound)) => (Some(bound), Some(Output::F32), 4),
-        };
+        let (dlogits, output, output_bytes) = Dlogits::parts(to.dlogits.as_ref(), value_bytes);
         if output.is_some() {
             buffers::check_words("dlogits", shape, output_bytes)?;
         }

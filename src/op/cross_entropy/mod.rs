@@ -18,7 +18,7 @@ use crate::reference;
 use crate::shape::Shape;
 use crate::targets::TargetKind;
 
-pub use bind::{CrossEntropyBuffers, Dlogits, TargetBuffers};
+pub use bind::{CrossEntropyBuffers, TargetBuffers};
 pub(crate) use loss::LossSum;
 pub use loss::{Loss, LossRecord, NO_CLASS, RowResult};
 pub use stream::CrossEntropyStream;

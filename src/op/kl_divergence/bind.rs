@@ -6,7 +6,8 @@ use crate::kernel::passes::{self, Output, Target, binding};
 use crate::kernel::{Binding, Dispatch, Plan, Work};
 use crate::op::bound::{Bound, Recipe};
 use crate::op::buffers::{self, Checked, Need};
-use crate::op::cross_entropy::{Dlogits, LossRecord};
+use crate::op::cross_entropy::LossRecord;
+use crate::op::dlogits::Dlogits;
 use crate::op::engine::{Array, Engine, LogitsCall};
 use crate::op::kl_divergence::KlDivergence;
 use crate::op::rows::{self, Given, InputBindings, RowOutputs, Scratch};
@@ -71,12 +72,7 @@ impl<E: Element> KlDivergence<E> {
         engine.check_device(device)?;
         shape.check()?;
         let value_bytes = Engine::<E>::ELEMENT_BYTES;
-        let (dlogits, output, output_bytes) = match &to.dlogits {
-            None => (None, None, 0),
-            Some(Dlogits::InPlace) => (None, Some(Output::InPlace), value_bytes),
-            Some(Dlogits::To(bound)) => (Some(bound), Some(Output::Element), value_bytes),
-            Some(Dlogits::F32(bound)) => (Some(bound), Some(Output::F32), 4),
-        };
+        let (dlogits, output, output_bytes) = Dlogits::parts(to.dlogits.as_ref(), value_bytes);
         let plan = engine
             .resident_plan(Work { widest_bytes: value_bytes.max(output_bytes), ..engine.work(shape) })?;
         let alignment = engine.profile.offset_alignment;

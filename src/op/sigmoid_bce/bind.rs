@@ -6,7 +6,8 @@ use crate::kernel::passes::{self, Output, Target, binding};
 use crate::kernel::{Binding, Dispatch, Plan, Work};
 use crate::op::bound::{Bound, Recipe};
 use crate::op::buffers::{self, Checked, Need};
-use crate::op::cross_entropy::{Dlogits, LossRecord};
+use crate::op::cross_entropy::LossRecord;
+use crate::op::dlogits::Dlogits;
 use crate::op::engine::{Array, Engine, LogitsCall};
 use crate::op::rows::{self, InputBindings, RowOutputs, Scratch};
 use crate::op::sigmoid_bce::{Given, SigmoidBce};
@@ -103,12 +104,7 @@ impl<E: Element> SigmoidBce<E> {
 
         let loss = buffers::write_if("loss", to.loss.as_ref(), Need { bytes: LossRecord::BYTES, alignment })?;
         let row_losses = buffers::write_if("row_losses", to.row_losses.as_ref(), records(shape.rows))?;
-        let (dlogits, output, output_bytes) = match &to.dlogits {
-            None => (None, None, 0),
-            Some(Dlogits::InPlace) => (None, Some(Output::InPlace), value_bytes),
-            Some(Dlogits::To(bound)) => (Some(bound), Some(Output::Element), value_bytes),
-            Some(Dlogits::F32(bound)) => (Some(bound), Some(Output::F32), 4),
-        };
+        let (dlogits, output, output_bytes) = Dlogits::parts(to.dlogits.as_ref(), value_bytes);
         if output.is_some() {
             buffers::check_words("dlogits", shape, output_bytes)?;
         }
