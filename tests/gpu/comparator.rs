@@ -45,7 +45,8 @@ fn right_outputs_pass() {
 /// Every value of every output, made wrong in every way.
 #[test]
 fn a_wrong_value_fails() {
-    let wrong: [(&str, fn(u32) -> u32); 7] = [
+    type Wrong = fn(u32) -> u32;
+    let wrong: [(&str, Wrong); 7] = [
         ("unwritten", |_| SENTINEL),
         ("NaN", |_| 0x7fc0_0000),
         ("∞", |_| 0x7f80_0000),

@@ -53,9 +53,9 @@ pub fn rounding(name: &str, value: f64) -> f64 {
 /// Bits of f32 for values of any type; what nobody has written stays [`SENTINEL`].
 pub fn widened_bits<E: Element>(values: &[E]) -> Vec<u32> {
     let halves = [SENTINEL as u16, (SENTINEL >> 16) as u16];
-    let of = |value: &E| match bytemuck::bytes_of(value) {
-        &[a, b] if halves.contains(&u16::from_le_bytes([a, b])) => SENTINEL,
-        &[a, b, c, d] => u32::from_le_bytes([a, b, c, d]),
+    let of = |value: &E| match *bytemuck::bytes_of(value) {
+        [a, b] if halves.contains(&u16::from_le_bytes([a, b])) => SENTINEL,
+        [a, b, c, d] => u32::from_le_bytes([a, b, c, d]),
         _ => (value.to_f64() as f32).to_bits(),
     };
     values.iter().map(of).collect()

@@ -70,7 +70,8 @@ fn with_mass(batch: &Batch, kind: TargetKind) -> Batch {
 /// Class weights, those of the first, of every fifth and of the last class 0: also where such a class is −∞.
 fn with_zero_weights(mut batch: Batch) -> Batch {
     let cols = batch.shape.cols;
-    let weight = |col: usize| if col % 5 == 0 || col + 1 == cols { 0.0 } else { 0.5 + (col % 3) as f32 };
+    let weight =
+        |col: usize| if col.is_multiple_of(5) || col + 1 == cols { 0.0 } else { 0.5 + (col % 3) as f32 };
     batch.given.class_weights = Some((0..cols).map(weight).collect());
     batch
 }
