@@ -30,13 +30,16 @@ struct RowStats {
     marks: u32,
 }
 
+// log2(e) / T, out of the uniform once: an adapter reads that anew behind every store.
+var<private> exp_scale: f32;
+
 // exp((s − base) / T). Below 2^−150 every f32 is 0; the bound keeps −∞ out of exp2.
 fn scaled_exps(s: vec4<f32>, base: f32) -> vec4<f32> {
-    return exp2(max((s - vec4(base)) * params.exp_scale, vec4(-150.0)));
+    return exp2(max((s - vec4(base)) * exp_scale, vec4(-150.0)));
 }
 
 fn scaled_exp(s: f32, base: f32) -> f32 {
-    return exp2(max((s - base) * params.exp_scale, -150.0));
+    return exp2(max((s - base) * exp_scale, -150.0));
 }
 
 fn maximum_of(key: i32) -> f32 {
@@ -71,26 +74,61 @@ fn combine(a: RowStats, b: RowStats) -> RowStats {
     return both;
 }
 
-var<workgroup> lane_stats: array<RowStats, INVOCATIONS>;
+// The lanes' stats, those of the target apart: where no option asks for them they cost nothing.
+struct LaneStats {
+    key: i32,
+    base: f32,
+    sum_exp: f32,
+    position: u32,
+}
+
+struct LaneTarget {
+    mass: f32,
+    distance: f32,
+    marks: u32,
+}
+
+var<workgroup> lane_stats: array<LaneStats, INVOCATIONS>;
+var<workgroup> lane_targets: array<LaneTarget, INVOCATIONS>;
+
+fn put_lane(at: u32, stats: RowStats) {
+    lane_stats[at] = LaneStats(stats.key, stats.base, stats.sum_exp, stats.position);
+    if TARGET_SUMS {
+        lane_targets[at] = LaneTarget(stats.mass, stats.distance, stats.marks);
+    }
+}
+
+fn lane_at(at: u32) -> RowStats {
+    let own = lane_stats[at];
+    var stats = RowStats(own.key, own.base, own.sum_exp, own.position, 0.0, 0.0, 0u);
+    if TARGET_SUMS {
+        let of_target = lane_targets[at];
+        stats.mass = of_target.mass;
+        stats.distance = of_target.distance;
+        stats.marks = of_target.marks;
+    }
+    return stats;
+}
 
 // The whole row's stats, for each of its lanes, sums relative to the row's maximum. To be called in uniform control
 // flow, once; the row is read only if asked for.
 fn row_stats(span: RowSpan, seat: Seat, reads: bool) -> RowStats {
+    exp_scale = params.exp_scale;
     var stats = identity();
     if reads {
         stats = sweep_stats(span, seat.lane);
     }
     if LANES > 1u {
         let at = seat.first + seat.lane;
-        lane_stats[at] = stats;
+        put_lane(at, stats);
         workgroupBarrier();
         for (var half = LANES / 2u; half > 0u; half /= 2u) {
             if seat.lane < half {
-                lane_stats[at] = combine(lane_stats[at], lane_stats[at + half]);
+                put_lane(at, combine(lane_at(at), lane_at(at + half)));
             }
             workgroupBarrier();
         }
-        stats = lane_stats[seat.first];
+        stats = lane_at(seat.first);
     }
     let maximum = maximum_of(stats.key);
     stats.sum_exp = rescaled(stats, maximum);

@@ -11,7 +11,7 @@ fn ready_for(stats: RowStats, keys: vec4<i32>, col: u32) -> RowStats {
     let key = max(stats.key, largest);
     let maximum = maximum_of(key);
     // Half of each: the lowest base is 3.4e38 below 0.
-    let leaps = (0.5 * maximum - 0.5 * stats.base) * params.exp_scale > 0.5 * SLACK;
+    let leaps = (0.5 * maximum - 0.5 * stats.base) * exp_scale > 0.5 * SLACK;
     let base = select(stats.base, maximum, leaps);
     var next = stats;
     next.key = key;
