@@ -34,19 +34,25 @@ fn row_record(stats: RowStats, span: RowSpan, input: RowInput, part: TargetPart)
         return record;
     }
     let upstream = bitcast<f32>(input.upstream);
+    let row_denominator = batch_row_denominator();
     let u = upstream / denominator;
-    let v = upstream / batch_row_denominator();
-    if !is_finite(input.upstream) || !is_finite(bitcast<u32>(u)) || !is_finite(bitcast<u32>(v)) {
+    let v = upstream / row_denominator;
+    // A NaN, or a sum of weights beyond f32, does not end as a gradient of zeros.
+    let are_finite = is_finite(bitcast<u32>(denominator)) && is_finite(bitcast<u32>(row_denominator));
+    if !are_finite || !is_finite(input.upstream) || !is_finite(bitcast<u32>(u)) || !is_finite(bitcast<u32>(v)) {
+        record.bits = NAN;
         return record;
     }
-    var scale = u * (part.mass + swept_share() * stats.mass);
+    // Of one class p is 1 whatever its logit: what is left of p·S − t is rounding.
+    let data = select(u, 0.0, params.cols == 1u);
+    var scale = data * (part.mass + swept_share() * stats.mass);
     if params.z_loss != 0.0 {
         scale += 2.0 * v * params.z_loss * (stats.base * params.inverse_temperature + ln_sum_exp(stats));
     }
     record.fill = false;
     record.alpha = select(scale * params.inverse_temperature / stats.sum_exp, 0.0, LOG_PROBS);
-    record.beta = u * (params.smoothing / f32(params.cols)) * params.inverse_temperature;
-    record.tau = u * target_pull(part) * params.inverse_temperature;
+    record.beta = data * (params.smoothing / f32(params.cols)) * params.inverse_temperature;
+    record.tau = data * target_pull(part) * params.inverse_temperature;
     return record;
 }
 

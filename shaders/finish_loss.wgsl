@@ -14,7 +14,7 @@ fn finish_loss(@builtin(local_invocation_index) lane: u32) {
     let denominator = batch_denominator();
     let counted = head.z;
     var flags = total.flags | head.w;
-    if counted == 0u {
+    if counted == 0u || denominator == 0.0 {
         flags |= NO_ROW_COUNTS;
     }
     var z_loss = bitcast<u32>(total.z_loss / batch_row_denominator());
@@ -31,6 +31,7 @@ fn finish_loss(@builtin(local_invocation_index) lane: u32) {
     if (flags & NAN_LOSS) != 0u {
         sum = NAN;
         value = NAN;
+        z_loss = select(NAN, 0u, params.z_loss == 0.0);
     }
     loss[0] = value;
     loss[1] = sum;

@@ -185,6 +185,14 @@ pub enum Error {
         /// Classes.
         cols: usize,
     },
+    /// Targets of another kind than a stream was made for.
+    #[error("{given:?} given to a stream made for {made_for:?}")]
+    TargetKind {
+        /// The kind given.
+        given: crate::TargetKind,
+        /// The kind the stream takes.
+        made_for: crate::TargetKind,
+    },
     /// A target's probability is NaN or infinite.
     #[error("targets[{row}, {at}] = {value} is not a finite number")]
     InvalidTarget {
@@ -196,7 +204,7 @@ pub enum Error {
         value: f32,
     },
     /// An option, or a weight, has a value outside its range, or goes not together with another.
-    #[error("option {option}{} = {value}: must be {needed}", .at.map(|at| format!("[{at}]")).unwrap_or_default())]
+    #[error("option {option}{} = {}: must be {needed}", .at.map(|at| format!("[{at}]")).unwrap_or_default(), number(*.value))]
     InvalidOption {
         /// The option's name.
         option: &'static str,
@@ -209,7 +217,7 @@ pub enum Error {
     },
 
     /// No row counts, and [`EmptyBatch::Error`](crate::EmptyBatch::Error) was asked for.
-    #[error("none of {rows} rows counts: all are ignored, masked or of weight 0")]
+    #[error("none of {rows} rows counts: all are ignored, masked or of weight 0, their own or their class's")]
     NoRowCounts {
         /// Rows of the batch.
         rows: usize,
@@ -326,6 +334,12 @@ impl fmt::Debug for Error {
 
 /// `Result` with this crate's [`enum@Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A number as one reads it, however large or small.
+fn number(value: f64) -> String {
+    let is_readable = value == 0.0 || !value.is_finite() || (1e-4..1e9).contains(&value.abs());
+    if is_readable { value.to_string() } else { format!("{value:e}") }
+}
 
 fn list(names: &[String]) -> String {
     if names.is_empty() { "none at all".to_owned() } else { names.join(", ") }

@@ -16,7 +16,7 @@ bitflags::bitflags! {
         const INFINITE_LOSS = 1 << 4;
         /// The loss is NaN.
         const NAN_LOSS = 1 << 5;
-        /// No row counts (of a batch, never of a row).
+        /// No row counts, or the weights that a mean divides by sum to 0 (of a batch, never of a row).
         const NO_ROW_COUNTS = 1 << 6;
         /// A weight of the row, or of a class that it uses, is negative, NaN or infinite: the loss is NaN, the gradient
         /// zero.

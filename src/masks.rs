@@ -38,7 +38,7 @@ impl MaskRows {
 
     /// The mask's row for a row of the batch.
     pub const fn of(&self, row: usize) -> usize {
-        row / self.repeat % self.rows
+        row / (if self.repeat == 0 { 1 } else { self.repeat }) % (if self.rows == 0 { 1 } else { self.rows })
     }
 
     /// Refuses a mask that does not go into a batch's rows.

@@ -57,6 +57,13 @@ impl Shape {
         let &cols = dims.get(axis).ok_or_else(refused)?;
         let product = |dims: &[usize]| dims.iter().fold(1usize, |product, &dim| product.saturating_mul(dim));
         let (outer, inner) = (product(&dims[..axis]), product(&dims[axis + 1..]));
+        if outer.checked_mul(inner).is_none() {
+            return Err(Error::ShapeOverflow {
+                rows: usize::MAX,
+                cols,
+                row_stride: cols.saturating_mul(inner),
+            });
+        }
         // An empty axis behind the classes leaves no row, and nothing to lay out.
         let shape = if inner == 0 { Self::new(0, cols) } else { Self::nchw(outer, cols, inner) };
         shape.check()?;

@@ -33,13 +33,13 @@ fn surprise(stats: RowStats, bits: u32, weight: f32) -> f32 {
         return -s * weight;
     }
     let below = 0.5 * stats.base - 0.5 * capped_one(s);
-    return weight * ln_z(stats) + below * (2.0 * params.inverse_temperature * weight);
+    return weight * ln_z(stats) + (below * weight) * (2.0 * params.inverse_temperature);
 }
 
 // A share of Σ ω_j ℓ_j, of what was swept.
 fn swept_loss(stats: RowStats, share: f32) -> f32 {
     let mass = share * stats.mass;
-    let away = stats.distance * (2.0 * params.inverse_temperature * share);
+    let away = (stats.distance * share) * (2.0 * params.inverse_temperature);
     return select(mass * ln_z(stats), 0.0, mass == 0.0) + away;
 }
 
@@ -77,7 +77,8 @@ fn store_read_row(seat: Seat, stats: RowStats, input: RowInput, part: TargetPart
         loss += swept_loss(stats, share);
     }
     var bits = bitcast<u32>(input.weight * loss);
-    if part.infinite || swept_infinite {
+    // Nothing is NaN here but what went beyond f32 on its way.
+    if part.infinite || swept_infinite || is_nan(bits) {
         bits = INFINITY;
     }
     // Only the flag tells of a z-loss beyond f32; the sum of the two is made where rows are reduced.

@@ -159,7 +159,7 @@ pub(super) fn run<E: Element, V: Evaluator<E>>(
         while let Some(row) = verified.next_if(|row| rows.contains(row)) {
             let at = row - first;
             let expected = reference::cross_entropy::row_loss_at(logits, inputs, window, op, at).total();
-            verification.compare_loss(row, results[at].loss, expected, inputs.weights(at));
+            verification.compare_loss(row, results[at].loss, expected, inputs.weights(at), op);
         }
         each(&Evaluated { rows, results, dlogits: dlogits.as_deref() })?;
     }

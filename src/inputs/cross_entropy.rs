@@ -148,7 +148,16 @@ impl<'a> CrossEntropyInputs<'a> {
             let Some(target) = self.row_target(shape, options, row) else { continue };
             // Messages speak of the row that the target stands in.
             let shift = options.sequences.map_or(0, |sequences| sequences.shift);
-            target.check(row + shift, shape.cols, options.ignore_index)?;
+            target.check(row + shift, shape.cols, options.ignore_index).map_err(|error| match error {
+                Error::TargetOutOfRange { row, target, cols } => {
+                    let target = match self.targets {
+                        Targets::ClassesU32(_) => i64::from(target as u32),
+                        _ => target,
+                    };
+                    Error::TargetOutOfRange { row, target, cols }
+                }
+                other => other,
+            })?;
             batch.add(self.weight_of(row, &target));
         }
         Ok(batch)

@@ -40,10 +40,26 @@ impl BatchWeight {
         self.counted == 0 || self.weight == 0.0
     }
 
-    /// Refuses a batch without a mean, where that is asked for.
+    /// Refuses a batch without a mean, where that is asked for, and one whose mean no f32 can divide by.
     pub(crate) fn check(&self, rows: usize, options: &CrossEntropyOptions) -> Result<()> {
         let refuses = options.empty_batch == EmptyBatch::Error && options.reduction == Reduction::Mean;
-        if refuses && self.is_empty() { Err(Error::NoRowCounts { rows }) } else { Ok(()) }
+        if refuses && self.is_empty() {
+            return Err(Error::NoRowCounts { rows });
+        }
+        // Beyond f32 the device would divide by 0 or by ∞.
+        let is_normal = |weight: f64| (weight as f32).is_normal();
+        if options.reduction == Reduction::Mean && !self.is_empty() {
+            for weight in [self.weight, self.row_weight] {
+                if !is_normal(weight) {
+                    return Err(Error::option(
+                        "weights: their sum",
+                        weight,
+                        "a normal f32, for a mean to divide by",
+                    ));
+                }
+            }
+        }
+        Ok(())
     }
 }
 

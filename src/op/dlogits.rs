@@ -6,7 +6,9 @@ use crate::kernel::passes::Output;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Dlogits<'a> {
-    /// A buffer of the logits' type. 16-bit rows must not share words: an even `row_stride`, the class axis last.
+    /// A buffer of the logits' type, at an offset that is a multiple of 4 bytes. 16-bit rows must not share words: an even
+    /// `row_stride`, the class axis last. A gradient beyond the type's range is ±∞: with the large upstream gradients of
+    /// loss scaling and f16, take [`F32`](Self::F32).
     To(wgpu::BufferBinding<'a>),
     /// A buffer of f32, whatever the logits' type.
     F32(wgpu::BufferBinding<'a>),

@@ -159,7 +159,7 @@ impl<E: Element> MaskedSoftmax<E> {
             let expected = reference::masked_softmax_row(&of_row, row, masks, &self.options);
             let bounds = masked_prob_bounds(&of_row, row, masks, &self.options);
             for ((&p, expected), bound) in shape.row(&probs, row).zip(expected).zip(bounds) {
-                verification.compare(row, p.to_f64(), expected, bound + E::rounding(expected));
+                verification.compare_rounded(row, p, expected, bound);
             }
         }
         Ok(verification)

@@ -37,5 +37,5 @@ pub use softmax::{Softmax, SoftmaxBuffers, SoftmaxStream};
 pub use softmax_backward::{SoftmaxBackward, SoftmaxBackwardBuffers};
 pub use verify::{
     Verification, gradient_bound, kl_divergence_bound, loss_bound, masked_prob_bounds, prob_bound,
-    softmax_backward_bounds,
+    softcap_rounding, softmax_backward_bounds,
 };

@@ -274,7 +274,7 @@ fn compare_rows<E: Element>(
     for row in Verification::sample(shape.rows, rows) {
         let expected = expected(&shape.row_vec(logits, row));
         for (&value, (expected, bound)) in shape.row(values, row).zip(expected) {
-            verification.compare(row, value.to_f64(), expected, bound + E::rounding(expected));
+            verification.compare_rounded(row, value, expected, bound);
         }
     }
     verification

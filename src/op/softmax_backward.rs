@@ -137,7 +137,7 @@ impl<E: Element> SoftmaxBackward<E> {
             let bounds = softmax_backward_bounds(&probs, &dprobs, &self.options);
             for ((&dx, expected), bound) in shape.row(&dlogits, row).zip(of_row).zip(bounds) {
                 let expected = expected * f64::from(self.options.scale);
-                verification.compare(row, dx.to_f64(), expected, bound + E::rounding(expected));
+                verification.compare_rounded(row, dx, expected, bound);
             }
         }
         Ok(verification)

@@ -91,6 +91,13 @@ pub fn softmax_backward_bounds<P: Copy + Into<f64>, D: Copy + Into<f64>>(
     pairs().map(bound).collect()
 }
 
+/// What rounding a capped logit to f32 adds to a loss, in nats: up to 1.5e-7·κ/T, of which 4.5e-6 (κ = 30, T = 1) are
+/// within a loss's own bound.
+pub fn softcap_rounding(options: &CrossEntropyOptions) -> f64 {
+    let softcap = options.softcap.map_or(0.0, f64::from);
+    1.5e-7 * (softcap / f64::from(options.temperature) - 30.0).max(0.0)
+}
+
 /// What a row's gradient may be off at a class, as a function of its probability and of its share t of the target's mass
 /// (see [`row_shares`](crate::reference::cross_entropy::row_shares), which gives `shares`); `scale` is what the row's loss
 /// and its z-loss are multiplied by, `lse` the row's ln Σ exp as the loss takes it
@@ -110,7 +117,8 @@ pub fn gradient_bound(
     let focus = 1.0 + f64::from(options.focal_gamma);
     let lse = if lse.is_finite() { lse.abs() } else { 0.0 };
     let z_mass = 2.0 * z_loss * f64::from(options.z_loss) * lse;
-    let capped = if options.softcap.is_some() { 1e-6 * (loss * mass + z_mass) } else { 0.0 };
+    let capped = if options.softcap.is_some() { 1e-6 + softcap_rounding(options) } else { 0.0 };
+    let capped = capped * (loss * mass + z_mass);
     move |p, share| {
         let p = if p.is_finite() { p } else { 0.0 };
         focus * loss * (1e-6 * share.abs() + 2e-5 * mass * p) + 2e-5 * z_mass * p + capped + 1e-37
@@ -163,10 +171,25 @@ impl Verification {
 
     /// Compares one row's loss with the reference's before the row's weight. Weights above 1 enlarge the error that is
     /// allowed, as they enlarge the error.
-    pub(crate) fn compare_loss(&mut self, row: usize, loss: f32, unweighted: f64, weights: RowWeights) {
+    pub(crate) fn compare_loss(
+        &mut self,
+        row: usize,
+        loss: f32,
+        unweighted: f64,
+        weights: RowWeights,
+        options: &CrossEntropyOptions,
+    ) {
         let expected = weights.own * unweighted;
-        let bound = loss_bound(expected) * (weights.own * weights.heaviest_class).max(1.0);
+        let weight = (weights.own * weights.heaviest_class).max(1.0);
+        let bound = (loss_bound(expected) + softcap_rounding(options)) * weight;
         self.compare(row, f64::from(loss), expected, bound);
+    }
+
+    /// Compares one value of a row that was rounded to its type, which is infinite where that ends.
+    pub(crate) fn compare_rounded<E: Element>(&mut self, row: usize, actual: E, expected: f64, bound: f64) {
+        let rounded = E::from_f32(expected as f32).to_f64();
+        let expected = if rounded.is_infinite() { rounded } else { expected };
+        self.compare(row, actual.to_f64(), expected, bound + E::rounding(expected));
     }
 
     /// Compares one value of a row. NaN equals NaN only, an infinity itself only, or a finite reference that f32

@@ -85,14 +85,14 @@ pub(crate) fn check_temperature(value: f32) -> Result<()> {
     if value > 0.0 && value.is_normal() && (1.0 / value).is_normal() {
         Ok(())
     } else {
-        Err(Error::option("temperature", value, "a normal number above zero, as its reciprocal"))
+        Err(Error::option("temperature", value, "a normal number above zero, and so must its reciprocal"))
     }
 }
 
 pub(crate) fn check_softcap(value: Option<f32>) -> Result<()> {
     match value {
         Some(value) if !(value > 0.0 && value.is_normal() && (1.0 / value).is_normal()) => {
-            Err(Error::option("softcap", value, "a normal number above zero, as its reciprocal"))
+            Err(Error::option("softcap", value, "a normal number above zero, and so must its reciprocal"))
         }
         _ => Ok(()),
     }

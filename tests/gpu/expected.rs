@@ -199,7 +199,11 @@ impl Expected {
 
     pub fn flags(&self) -> Flags {
         let of_rows = self.flags.iter().fold(Flags::empty(), |all, &flags| all | flags);
-        if self.weight.counted == 0 { of_rows | Flags::NO_ROW_COUNTS } else { of_rows }
+        if self.weight.counted == 0 || self.is_empty_mean() {
+            of_rows | Flags::NO_ROW_COUNTS
+        } else {
+            of_rows
+        }
     }
 
     /// What the loss says of a row's lse.

@@ -10,6 +10,7 @@ mod concurrency;
 mod elements;
 mod errors;
 mod expected;
+mod extremes;
 mod harness;
 mod invalid;
 mod invariants;

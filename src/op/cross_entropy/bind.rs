@@ -21,7 +21,9 @@ use crate::targets::{TargetKind, check_entries};
 /// makes its row NaN.
 #[derive(Clone, Debug)]
 pub struct CrossEntropyBuffers<'a> {
-    /// Logits (rows, cols). Any offset that is a multiple of the element's size.
+    /// Logits (rows, cols). Any offset that is a multiple of the element's size; of 4 bytes where they are written over.
+    /// 16-bit logits are read in whole words: the size bound is rounded up to 4 bytes. All that has one value a row or
+    /// class begins at a multiple of the device's `min_storage_buffer_offset_alignment`.
     pub logits: wgpu::BufferBinding<'a>,
     /// The targets.
     pub targets: TargetBuffers<'a>,

@@ -15,7 +15,7 @@ pub const NO_CLASS: u32 = u32::MAX;
 pub struct RowResult {
     /// The row's loss, times its weight, z-loss included, in nats, not reduced.
     pub loss: f32,
-    /// The z-loss in it, times the row's weight; 0 where the loss is no number.
+    /// The z-loss in it, times the row's weight; 0 where the loss is NaN.
     pub z_loss: f32,
     /// ln Σ exp(s), in nats, of the logits as the loss takes them: capped, then divided by the temperature. As
     /// [`LogSumExp`](crate::LogSumExp) gives it where neither is asked for.
@@ -35,7 +35,7 @@ impl RowResult {
     pub(crate) fn of(record: [u32; 4], row_weight: f32, z_factor: f32) -> Self {
         let [loss, lse, argmax, flags] = record;
         let (part, lse) = (f32::from_bits(loss), f32::from_bits(lse));
-        let z_loss = if lse.is_finite() && part.is_finite() {
+        let z_loss = if lse.is_finite() && !part.is_nan() && z_factor > 0.0 {
             (f64::from(row_weight) * f64::from(z_factor) * f64::from(lse).powi(2)) as f32
         } else {
             0.0
@@ -134,9 +134,9 @@ impl LossSum {
     /// The reduced loss, once all rows are in.
     pub fn reduced(&self, options: &CrossEntropyOptions) -> Loss {
         let Self { rows, loss, z_loss, mut flags, weight } = *self;
-        flags.set(Flags::NO_ROW_COUNTS, weight.counted == 0);
-        let denominator = |weight| options.reduction.denominator(weight);
         let is_empty = is_mean(options.reduction) && weight.is_empty();
+        flags.set(Flags::NO_ROW_COUNTS, weight.counted == 0 || is_empty);
+        let denominator = |weight| options.reduction.denominator(weight);
         let (value, reduced_z_loss) = if !is_empty {
             let z = if z_loss == 0.0 { 0.0 } else { z_loss / denominator(weight.row_weight) };
             let data = if z_loss == 0.0 || loss.is_infinite() { loss } else { loss - z_loss };
@@ -146,6 +146,8 @@ impl LossSum {
         } else {
             (f64::NAN, f64::NAN)
         };
+        let has_nan = flags.contains(Flags::NAN_LOSS) && options.z_loss > 0.0;
+        let reduced_z_loss = if has_nan { f64::NAN } else { reduced_z_loss };
         let BatchWeight { weight, row_weight, counted } = weight;
         Loss { value, sum: loss, z_loss: reduced_z_loss, weight, row_weight, rows, counted, flags }
     }

@@ -233,7 +233,7 @@ impl<E: Element> CrossEntropy<E> {
         for row in Verification::sample(shape.rows, rows) {
             let expected =
                 reference::cross_entropy::row_loss_at(logits, inputs, shape, &self.options, row).total();
-            verification.compare_loss(row, results[row].loss, expected, inputs.weights(row));
+            verification.compare_loss(row, results[row].loss, expected, inputs.weights(row), &self.options);
         }
         Ok(verification)
     }
@@ -273,8 +273,8 @@ impl<E: Element> CrossEntropy<E> {
             let lse = row_loss_at(logits, inputs, shape, options, row).lse;
             let bound = gradient_bound(options, scale, &shares, lse);
             for (class, &actual) in shape.row(&dlogits, row).enumerate() {
-                let bound = bound(probs[class], shares[class]) + E::rounding(expected[class]);
-                verification.compare(row, actual.to_f64(), expected[class], bound);
+                let bound = bound(probs[class], shares[class]);
+                verification.compare_rounded(row, actual, expected[class], bound);
             }
         }
         Ok(verification)

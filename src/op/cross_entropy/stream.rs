@@ -50,8 +50,13 @@ impl<E: Element> CrossEntropyStream<E> {
         kind: TargetKind,
         gradient: Option<(Output, BatchWeight)>,
     ) -> Result<Self> {
-        if op.options.sequences.is_some() {
-            return Err(Error::option("sequences", 0, "none in a stream, whose rows come in parts"));
+        if let Some(sequences) = op.options.sequences {
+            let length = sequences.length as f64;
+            return Err(Error::option(
+                "sequences: length",
+                length,
+                "unset in a stream, whose rows come in parts",
+            ));
         }
         check_combination(kind, &op.options)?;
         let output = gradient.map(|(output, _)| output);
@@ -170,7 +175,7 @@ impl<E: Element> CrossEntropyStream<E> {
             self.stream.check_output("dlogits", dlogits, rows)?;
         }
         if inputs.targets.kind() != self.kind {
-            return Err(Error::option("targets", 0, "of the kind that the stream was made for"));
+            return Err(Error::TargetKind { given: inputs.targets.kind(), made_for: self.kind });
         }
         let weight = match checked {
             Some(weight) => weight,

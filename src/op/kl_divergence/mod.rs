@@ -266,8 +266,7 @@ impl<E: Element> KlDivergence<E> {
             let (p, q) = (probs(student), probs(teacher));
             for (class, &actual) in shape.row(&dlogits, row).enumerate() {
                 let of_both = slope * (prob_bound(p[class]) + prob_bound(q[class])) + 1e-37;
-                let bound = of_both + E::rounding(expected[class]);
-                verification.compare(row, actual.to_f64(), expected[class], bound);
+                verification.compare_rounded(row, actual, expected[class], of_both);
             }
         }
         Ok(verification)

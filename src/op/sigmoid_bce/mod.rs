@@ -259,8 +259,7 @@ impl<E: Element> SigmoidBce<E> {
                 let terms = (1.0 - t).abs() * sigmoid(x) + positive.abs() * sigmoid(-x);
                 let least = 1e-37 * (1.0 + own_scale * (1.0 + positive.abs()));
                 let terms = if terms.is_finite() { own_scale * terms } else { 0.0 };
-                let bound = 2e-5 * terms + least + E::rounding(expected[class]);
-                verification.compare(row, actual.to_f64(), expected[class], bound);
+                verification.compare_rounded(row, actual, expected[class], 2e-5 * terms + least);
             }
         }
         Ok(verification)
