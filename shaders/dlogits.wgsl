@@ -43,8 +43,8 @@ fn row_record(stats: RowStats, span: RowSpan, input: RowInput, part: TargetPart)
         record.bits = NAN;
         return record;
     }
-    // Of one class p is 1 whatever its logit: what is left of p·S − t is rounding.
-    let data = select(u, 0.0, params.cols == 1u);
+    // Of one class p is 1 whatever its logit: what is left of p·S − t is rounding. A log-probability is no logit.
+    let data = select(u, 0.0, params.cols == 1u && !LOG_PROBS);
     var scale = data * (part.mass + swept_share() * stats.mass);
     if params.z_loss != 0.0 {
         scale += 2.0 * v * params.z_loss * (stats.base * params.inverse_temperature + ln_sum_exp(stats));
