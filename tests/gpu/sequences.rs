@@ -90,7 +90,7 @@ fn refusals() {
         of(Sequences::shifted(4, 1)).loss.loss(gpu(), &batch.logits, batch.inputs(), batch.shape).err();
     assert!(matches!(error, Some(Error::InvalidOption { option: "sequences: shift", .. })), "{error:?}");
     let error = of(Sequences::new(4)).loss.stream(gpu(), batch.shape, TargetKind::Classes).err();
-    assert!(matches!(error, Some(Error::InvalidOption { option: "sequences", .. })), "{error:?}");
+    assert!(matches!(error, Some(Error::InvalidOption { option: "sequences: length", .. })), "{error:?}");
     // The row that the target stands in is told.
     let batch = Batch::dense("outside", 3, vec![0.0; 12], vec![9, 1, 2, 7]);
     let error =

@@ -250,7 +250,7 @@ fn u32_targets() {
     let of = |targets| ops().loss.loss_and_dlogits(gpu(), &batch.logits, targets, batch.shape).unwrap();
     assert_eq!(of(Targets::ClassesU32(&classes)), of(Targets::Classes(&batch.targets)));
     let error = ops().loss.loss(gpu(), &[0.0; 3], Targets::ClassesU32(&[u32::MAX]), Shape::new(1, 3));
-    assert_eq!(error, Err(Error::TargetOutOfRange { row: 0, target: -1, cols: 3 }));
+    assert_eq!(error, Err(Error::TargetOutOfRange { row: 0, target: 4_294_967_295, cols: 3 }));
 }
 
 /// Log-probabilities are taken as given: not normalised, and −∞ is a class that was not possible.
