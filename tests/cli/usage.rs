@@ -63,7 +63,7 @@ fn what_is_not_understood_has_status_2() {
 fn options_outside_their_range_are_named() {
     let folder = Folder::new();
     folder.logits(&[0.0; 2], 2).targets(&[0]).array("soft.npy", &[1, 2], &[0.5f32; 2]);
-    let scale = "must be a normal number above zero, as its reciprocal";
+    let scale = "must be a normal number above zero, and so must its reciprocal";
     let left_alone = "must be left alone where the input is log-probabilities";
     let not_negative = "must be finite and at least 0";
     let classes_only = "focal_gamma = 2: must be 0 unless targets are class indices".to_owned();
