@@ -19,14 +19,14 @@ fn store_word(out: RowSpan, col: u32, first: u32, second: u32) {
     let index = out.start + col_offset(col);
     if OUTPUT_PER_WORD == 1u {
         store_output_word(index, first);
-        return;
+    } else {
+        let word = index / 2u;
+        var upper = narrowed(second) << 16u;
+        if col + 1u >= params.cols {
+            upper = load_output_word(word) & 0xffff0000u;
+        }
+        store_output_word(word, narrowed(first) | upper);
     }
-    let word = index / 2u;
-    var upper = narrowed(second) << 16u;
-    if col + 1u >= params.cols {
-        upper = load_output_word(word) & 0xffff0000u;
-    }
-    store_output_word(word, narrowed(first) | upper);
 }
 
 fn store_quad(out: RowSpan, col: u32, a: u32, b: u32, c: u32, d: u32) {

@@ -5,7 +5,11 @@ fn target_pull(part: TargetPart) -> f32 {
 }
 
 fn target_gradient(record: Record, span: RowSpan, col: u32) -> f32 {
-    return times_class_weight(record.beta, col) + select(0.0, record.tau, col == record.input.class_index);
+    var pull = select(0.0, record.tau, col == record.input.class_index);
+    if TARGET_SUMS { // else β is 0
+        pull += times_class_weight(record.beta, col);
+    }
+    return pull;
 }
 
 fn save_entries(span: RowSpan, seat: Seat, input: RowInput, writes: bool) {}
