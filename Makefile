@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # Every target runs cargo, which locks its folder: side by side they would only wait and mix their output.
 .NOTPARALLEL:
-.PHONY: help demo test bench check fmt clippy doc examples wasm deny
+.PHONY: help demo test bench peers check fmt clippy doc examples wasm deny
 
 # rustup's folder, for shells that have not read its profile.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -17,7 +17,11 @@ test: ## run every test, on every adapter there is (see scripts/test)
 	bash scripts/test
 
 bench: ## run the benchmarks
-	bash scripts/with-adapter cargo bench --locked
+	bash scripts/with-adapter cargo bench --locked --bench loss
+
+# Apart from all the rest: a workspace of its own, which no other target builds.
+peers: ## time xent beside burn, candle, SIMD on the processor and PyTorch, and write benches/record/
+	bash scripts/with-adapter cargo run --release --locked --manifest-path benches/peers/Cargo.toml
 
 check: fmt clippy doc examples wasm test ## all that CI checks: format, lints, docs, examples, wasm, tests
 

@@ -1,26 +1,40 @@
-//! Loss, gradient and softmax over buffers that are on the device already, with a copy of the same bytes beside them
-//! as the yardstick. Every answer is checked before it is timed.
+//! Every operation on buffers that are on the device already, with a copy of the same bytes beside them as the
+//! yardstick, and the loss from a host slice, the way to the device included. Every answer is checked before it is timed.
 //!
-//! Bytes moved, with V the bytes of the logits: copy 2 V (one read, one write), loss V, loss + gradient and softmax
-//! 2 V plus the second read, which comes from cache where a row fits there.
+//! Bytes moved, with V the bytes of the logits: copy 2 V (one read, one write); loss, logsumexp and argmax V; loss +
+//! gradient, softmax and log-softmax 2 V plus the second read, which comes from cache where a row fits there. What
+//! criterion calls throughput is V over the time. The gradient of 16-bit logits with an odd number of classes is written in
+//! f32, which is one V more.
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use std::time::Duration;
+
+use criterion::{Bencher, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rand_distr::{Distribution, StandardNormal};
+use xent::half::bf16;
 use xent::wgpu::{self, BufferUsages as Usage};
 use xent::{
-    Bound, Context, CrossEntropy, CrossEntropyBuffers, Dlogits, LossRecord, Shape, Softmax, SoftmaxBuffers,
-    Targets,
+    Argmax, ArgmaxBuffers, Bound, Context, CrossEntropy, CrossEntropyBuffers, Dlogits, Element, LogSumExp,
+    LogSumExpBuffers, LossRecord, Shape, Softmax, SoftmaxBuffers, Targets, Verification, loss_bound,
+    reference,
 };
 
-const SHAPES: [(usize, usize); 4] = [(256, 50_304), (256, 50_257), (64, 128_256), (4_096, 1_000)];
+/// Vocabularies (an odd one among them), a classifier, a great many narrow rows, one long row.
+const SHAPES: [(usize, usize); 6] =
+    [(256, 50_304), (256, 50_257), (64, 128_256), (4_096, 1_000), (1_000_000, 10), (1, 8_000_000)];
 
-struct Batch {
+struct Batch<E: Element> {
     gpu: Context,
     shape: Shape,
+    /// On the host (rows, cols) and (rows,).
+    values: Vec<E>,
+    classes: Vec<i32>,
+    /// The same on the device.
     logits: wgpu::Buffer,
     targets: wgpu::Buffer,
+    /// A value of up to 4 bytes for each logit, a value for each row, a loss.
     output: wgpu::Buffer,
+    rows: wgpu::Buffer,
     loss: wgpu::Buffer,
 }
 
@@ -35,46 +49,67 @@ fn buffer(gpu: &Context, bytes: &[u8]) -> wgpu::Buffer {
     buffer
 }
 
-impl Batch {
+impl<E: Element> Batch<E> {
     /// Peaky logits, as a language model's: noise of unit variance, one class in a thousand far above it.
     fn new(gpu: &Context, rows: usize, cols: usize) -> Self {
         let mut random = StdRng::seed_from_u64(7);
         let shape = Shape::new(rows, cols);
-        let logits: Vec<f32> = (0..shape.len())
+        let values: Vec<E> = (0..shape.len())
             .map(|_| {
                 let noise: f32 = StandardNormal.sample(&mut random);
-                noise + if random.random_ratio(1, 1000) { 9.0 } else { 0.0 }
+                E::from_f32(noise + if random.random_ratio(1, 1000) { 9.0 } else { 0.0 })
             })
             .collect();
-        let targets: Vec<i32> = (0..rows).map(|_| random.random_range(0..cols as i32)).collect();
-        check(gpu, &logits, &targets, shape);
+        let classes: Vec<i32> = (0..rows).map(|_| random.random_range(0..cols as i32)).collect();
         Self {
             gpu: gpu.clone(),
             shape,
-            logits: buffer(gpu, bytemuck::cast_slice(&logits)),
-            targets: buffer(gpu, bytemuck::cast_slice(&targets)),
+            logits: buffer(gpu, bytemuck::cast_slice(&values)),
+            targets: buffer(gpu, bytemuck::cast_slice(&classes)),
             output: buffer(gpu, &vec![0; shape.len() * 4]),
+            rows: buffer(gpu, &vec![0; rows * 4]),
             loss: buffer(gpu, &[0; LossRecord::BYTES as usize]),
+            values,
+            classes,
         }
     }
 
-    fn cross_entropy(&self, with_dlogits: bool) -> Bound {
-        let op = CrossEntropy::<f32>::new(&self.gpu.device, &Default::default()).unwrap();
+    fn cross_entropy(&self) -> CrossEntropy<E> {
+        CrossEntropy::new(&self.gpu.device, &Default::default()).unwrap()
+    }
+
+    fn bound_cross_entropy(&self, with_dlogits: bool) -> Bound {
         let whole = wgpu::Buffer::as_entire_buffer_binding;
         let mut buffers = CrossEntropyBuffers::new(whole(&self.logits), whole(&self.targets));
         buffers.loss = Some(whole(&self.loss));
-        buffers.dlogits = with_dlogits.then(|| Dlogits::To(whole(&self.output)));
+        // Rows of an odd number of 16-bit values share words, and cannot be written side by side: their gradient is f32.
+        let shares_words = !(self.shape.cols * size_of::<E>()).is_multiple_of(4);
+        let output = if shares_words { Dlogits::F32 } else { Dlogits::To };
+        buffers.dlogits = with_dlogits.then(|| output(whole(&self.output)));
+        self.cross_entropy().bind(&self.gpu.device, self.shape, &buffers).unwrap()
+    }
+
+    fn bound_softmax(&self, log: bool) -> Bound {
+        let op = Softmax::<E>::new(&self.gpu.device, &Default::default()).unwrap();
+        let output = || self.output.as_entire_buffer_binding();
+        let buffers = SoftmaxBuffers {
+            logits: self.logits.as_entire_buffer_binding(),
+            probs: (!log).then(output),
+            log_probs: log.then(output),
+        };
         op.bind(&self.gpu.device, self.shape, &buffers).unwrap()
     }
 
-    fn softmax(&self) -> Bound {
-        let op = Softmax::<f32>::new(&self.gpu.device, &Default::default()).unwrap();
-        let buffers = SoftmaxBuffers {
-            logits: self.logits.as_entire_buffer_binding(),
-            probs: Some(self.output.as_entire_buffer_binding()),
-            log_probs: None,
-        };
-        op.bind(&self.gpu.device, self.shape, &buffers).unwrap()
+    fn bound_logsumexp(&self) -> Bound {
+        let (logits, lse) = (self.logits.as_entire_buffer_binding(), self.rows.as_entire_buffer_binding());
+        let op = LogSumExp::<E>::new(&self.gpu.device).unwrap();
+        op.bind(&self.gpu.device, self.shape, &LogSumExpBuffers { logits, lse }).unwrap()
+    }
+
+    fn bound_argmax(&self) -> Bound {
+        let (logits, argmax) = (self.logits.as_entire_buffer_binding(), self.rows.as_entire_buffer_binding());
+        let op = Argmax::<E>::new(&self.gpu.device).unwrap();
+        op.bind(&self.gpu.device, self.shape, &ArgmaxBuffers { logits, argmax }).unwrap()
     }
 
     fn submit(&self, record: impl FnOnce(&mut wgpu::CommandEncoder)) {
@@ -93,43 +128,81 @@ impl Batch {
             encoder.copy_buffer_to_buffer(&self.logits, 0, &self.output, 0, self.logits.size());
         });
     }
-}
 
-/// The right answer first: a wrong one is not timed.
-fn check(gpu: &Context, logits: &[f32], targets: &[i32], shape: Shape) {
-    let targets = Targets::Classes(targets);
-    let loss = CrossEntropy::<f32>::new(&gpu.device, &Default::default()).unwrap();
-    let softmax = Softmax::<f32>::new(&gpu.device, &Default::default()).unwrap();
-    for (what, verification) in [
-        ("loss", loss.verify(gpu, logits, targets, shape, 16)),
-        ("gradient", loss.verify_dlogits(gpu, logits, targets, shape, 4)),
-        ("softmax", softmax.verify(gpu, logits, shape, 4)),
-    ] {
-        let verification = verification.unwrap();
-        assert!(verification.passed, "{what} is wrong: {verification:?}");
+    /// The right answer first: a wrong one is not timed.
+    fn check_cross_entropy(&self) {
+        let (gpu, targets, op) = (&self.gpu, Targets::Classes(&self.classes), self.cross_entropy());
+        right("loss", op.verify(gpu, &self.values, targets, self.shape, 16).unwrap());
+        right("gradient", op.verify_dlogits(gpu, &self.values, targets, self.shape, 4).unwrap());
+    }
+
+    fn check_others(&self) {
+        let (gpu, logits, shape) = (&self.gpu, &self.values, self.shape);
+        let softmax = Softmax::<E>::new(&gpu.device, &Default::default()).unwrap();
+        right("softmax", softmax.verify(gpu, logits, shape, 4).unwrap());
+        right("log-softmax", softmax.verify_log(gpu, logits, shape, 4).unwrap());
+
+        let lse = LogSumExp::<E>::new(&gpu.device).unwrap().logsumexp(gpu, logits, shape).unwrap();
+        let argmax = Argmax::<E>::new(&gpu.device).unwrap().argmax(gpu, logits, shape).unwrap();
+        let (mut of_lse, mut of_argmax) = (Verification::new(), Verification::new());
+        for row in Verification::sample(shape.rows, 16) {
+            let values = &logits[row * shape.cols..][..shape.cols];
+            let expected = reference::logsumexp_row(values);
+            of_lse.compare(row, f64::from(lse[row]), expected, loss_bound(expected));
+            let expected = reference::argmax_row(values);
+            of_argmax.compare(row, f64::from(argmax[row]), f64::from(expected), 0.0);
+        }
+        right("logsumexp", of_lse);
+        right("argmax", of_argmax);
     }
 }
 
-fn resident(criterion: &mut Criterion) {
+fn right(what: &str, verification: Verification) {
+    assert!(verification.passed, "{what} is wrong: {verification:?}");
+}
+
+/// The benchmarks of one element type on one shape. The loss is timed for all; of what else is there, whoever reads
+/// 16 bits reads them the same way.
+fn shape<E: Element>(criterion: &mut Criterion, gpu: &Context, (rows, cols): (usize, usize), all: bool) {
+    let batch = Batch::<E>::new(gpu, rows, cols);
+    batch.check_cross_entropy();
+    let mut group = criterion.benchmark_group(format!("{rows}x{cols}/{}", E::NAME));
+    group.throughput(Throughput::Bytes(batch.logits.size()));
+    group.sampling_mode(SamplingMode::Flat).sample_size(10);
+    group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
+    let mut bench = |name: &str, run: &dyn Fn()| {
+        group.bench_function(name, |bench: &mut Bencher<'_>| bench.iter(run));
+    };
+
+    let (loss, both) = (batch.bound_cross_entropy(false), batch.bound_cross_entropy(true));
+    bench("loss", &|| batch.run(&loss));
+    bench("loss+gradient", &|| batch.run(&both));
+    if all {
+        batch.check_others();
+        let (softmax, log_softmax) = (batch.bound_softmax(false), batch.bound_softmax(true));
+        let (logsumexp, argmax) = (batch.bound_logsumexp(), batch.bound_argmax());
+        let cross_entropy = batch.cross_entropy();
+        bench("copy", &|| batch.copy());
+        bench("softmax", &|| batch.run(&softmax));
+        bench("log-softmax", &|| batch.run(&log_softmax));
+        bench("logsumexp", &|| batch.run(&logsumexp));
+        bench("argmax", &|| batch.run(&argmax));
+        bench("loss from the host", &|| {
+            let targets = Targets::Classes(&batch.classes);
+            cross_entropy.loss(gpu, &batch.values, targets, batch.shape).unwrap();
+        });
+    }
+    group.finish();
+}
+
+fn operations(criterion: &mut Criterion) {
     let gpu = Context::new_blocking().unwrap();
     println!("adapter: {}", gpu.profile().unwrap());
-    for (rows, cols) in SHAPES {
-        let batch = Batch::new(&gpu, rows, cols);
-        let (loss, both, softmax) = (batch.cross_entropy(false), batch.cross_entropy(true), batch.softmax());
-        let mut group = criterion.benchmark_group(format!("{rows}x{cols}"));
-        group.throughput(Throughput::Bytes(batch.logits.size()));
-        group.sample_size(20);
-        group.bench_function(BenchmarkId::from_parameter("copy"), |bench| bench.iter(|| batch.copy()));
-        group.bench_function(BenchmarkId::from_parameter("loss"), |bench| bench.iter(|| batch.run(&loss)));
-        group.bench_function(BenchmarkId::from_parameter("loss+gradient"), |bench| {
-            bench.iter(|| batch.run(&both));
-        });
-        group.bench_function(BenchmarkId::from_parameter("softmax"), |bench| {
-            bench.iter(|| batch.run(&softmax));
-        });
-        group.finish();
+    for at in SHAPES {
+        shape::<f32>(criterion, &gpu, at, true);
+        shape::<bf16>(criterion, &gpu, at, false);
     }
 }
 
-criterion_group!(benches, resident);
+criterion_group!(benches, operations);
 criterion_main!(benches);

@@ -9,7 +9,7 @@ fn argmax(
     @builtin(local_invocation_index) invocation: u32,
 ) {
     let at = seat(linear_workgroup(workgroup, grid), invocation);
-    let stats = row_stats(row_span(at.row), at, at.taken);
+    let stats = row_stats(row_span(at), at, at.taken);
     if at.taken && at.lane == 0u {
         best[params.first_row + at.row] = stats.position;
     }

@@ -76,7 +76,7 @@ fn dlogits(
     let at = seat(linear_workgroup(workgroup, grid), invocation);
     let input = load_row_input(at);
     let reads = !is_skipped(input);
-    let span = row_span(at.row);
+    let span = row_span(at);
     let swept = row_stats(span, at, reads);
     let stats = completed(swept, span, reads);
     var part = TargetPart(0.0, 0.0, false, 0u);
@@ -100,7 +100,7 @@ fn dlogits(
     if writes {
         sweep_output(span, at.lane, record);
     } else if at.taken {
-        fill_output(at.row, at.lane, record.bits);
+        fill_output(span, at.lane, record.bits);
     }
     rewrite_entries(span, at, record, writes);
 }

@@ -51,7 +51,7 @@ fn kl_dlogits(
     let at = seat(linear_workgroup(workgroup, grid), invocation);
     let input = load_row_input(at);
     let reads = !is_skipped(input);
-    let span = row_span(at.row);
+    let span = row_span(at);
     let stats = pair_stats(span, at, reads);
     if !at.taken { return; }
     if at.lane == 0u {
@@ -63,7 +63,7 @@ fn kl_dlogits(
     }
     let record = row_record(stats, at.row, input);
     if record.fill {
-        fill_output(at.row, at.lane, record.bits);
+        fill_output(span, at.lane, record.bits);
     } else {
         sweep_output(span, at.lane, record);
     }

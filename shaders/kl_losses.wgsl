@@ -9,7 +9,7 @@ fn kl_losses(
     let at = seat(linear_workgroup(workgroup, grid), invocation);
     let input = load_row_input(at);
     let reads = !is_skipped(input);
-    let stats = pair_stats(row_span(at.row), at, reads);
+    let stats = pair_stats(row_span(at), at, reads);
     if !at.taken || at.lane != 0u { return; }
     if reads {
         store_read_row(at, stats, input);

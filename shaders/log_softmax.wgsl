@@ -19,12 +19,12 @@ fn log_softmax(
     @builtin(local_invocation_index) invocation: u32,
 ) {
     let at = seat(linear_workgroup(workgroup, grid), invocation);
-    let span = row_span(at.row);
+    let span = row_span(at);
     let stats = row_stats(span, at, at.taken);
     if !at.taken { return; }
     let flags = stats_flags(stats);
     if flags != 0u {
-        fill_output(at.row, at.lane, special_bits(flags, NEG_INFINITY));
+        fill_output(span, at.lane, special_bits(flags, NEG_INFINITY));
         return;
     }
     sweep_output(span, at.lane, Record(stats.base, ln_sum_exp(stats)));

@@ -9,7 +9,7 @@ fn logsumexp(
     @builtin(local_invocation_index) invocation: u32,
 ) {
     let at = seat(linear_workgroup(workgroup, grid), invocation);
-    let stats = row_stats(row_span(at.row), at, at.taken);
+    let stats = row_stats(row_span(at), at, at.taken);
     if at.taken && at.lane == 0u {
         lse[params.first_row + at.row] = logsumexp_bits(stats);
     }

@@ -17,7 +17,7 @@ fn masked_softmax(
     @builtin(local_invocation_index) invocation: u32,
 ) {
     let at = seat(linear_workgroup(workgroup, grid), invocation);
-    let span = row_span(at.row);
+    let span = row_span(at);
     begin_row(at);
     let stats = row_stats(span, at, at.taken);
     if IN_PLACE { // every lane has read its part of the row, some of which another lane is about to write
@@ -27,7 +27,7 @@ fn masked_softmax(
     if !at.taken { return; }
     let flags = stats_flags(stats);
     if flags != 0u {
-        fill_output(at.row, at.lane, special_bits(flags, 0u));
+        fill_output(span, at.lane, special_bits(flags, 0u));
         return;
     }
     sweep_output(span, at.lane, Record(stats.base, 1.0 / stats.sum_exp));

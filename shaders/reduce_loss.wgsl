@@ -15,6 +15,17 @@ fn finite_or_zero(value: f32) -> f32 {
     return select(0.0, value, is_finite(bitcast<u32>(value)));
 }
 
+// What a row adds to the batch; its values go where they are asked for.
+fn totals_of(row: u32) -> Totals {
+    let result = row_results[row];
+    let z_loss = z_loss_of(unpack_row_input(row_inputs[INPUT_HEAD + row]), result.y);
+    if WRITE_ROW_LOSSES { row_losses[row] = with_z_loss(result.x, z_loss); }
+    if WRITE_LSE { lse[row] = result.y; }
+    if WRITE_ARGMAX { argmax[row] = result.z; }
+    let loss = finite_or_zero(bitcast<f32>(result.x));
+    return Totals(loss, finite_or_zero(z_loss), 0.0, 0.0, 0u, result.w, NO_CLASS, 0u);
+}
+
 @compute @workgroup_size(REDUCE_LANES)
 fn reduce_loss(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -26,14 +37,14 @@ fn reduce_loss(
     if block_start >= params.rows { return; }
     var own = no_rows();
     let block_end = min(block_start + BLOCK_ROWS, params.rows);
-    for (var row = block_start + lane; row < block_end; row += REDUCE_LANES) {
-        let result = row_results[row];
-        let z_loss = z_loss_of(unpack_row_input(row_inputs[INPUT_HEAD + row]), result.y);
-        if WRITE_ROW_LOSSES { row_losses[row] = with_z_loss(result.x, z_loss); }
-        if WRITE_LSE { lse[row] = result.y; }
-        if WRITE_ARGMAX { argmax[row] = result.z; }
-        let loss = finite_or_zero(bitcast<f32>(result.x));
-        own = add(own, Totals(loss, finite_or_zero(z_loss), 0.0, 0.0, 0u, result.w, NO_CLASS, 0u));
+    var row = block_start + lane;
+    while row < block_end {
+        var chunk = no_rows();
+        for (var i = 0u; i < CHUNK_ROWS && row < block_end; i++) {
+            chunk = add(chunk, totals_of(row));
+            row += REDUCE_LANES;
+        }
+        own = add(own, chunk);
     }
     let total = workgroup_totals(own, lane);
     if lane == 0u {

@@ -104,10 +104,16 @@ fn row_inputs(
     if block_start >= params.rows { return; }
     var own = no_rows();
     let block_end = min(block_start + BLOCK_ROWS, params.rows);
-    for (var row = block_start + lane; row < block_end; row += REDUCE_LANES) {
-        let input = input_of(row);
-        inputs[INPUT_HEAD + row] = pack_row_input(input);
-        own = add(own, totals_of(row, input));
+    var row = block_start + lane;
+    while row < block_end {
+        var chunk = no_rows();
+        for (var i = 0u; i < CHUNK_ROWS && row < block_end; i++) {
+            let input = input_of(row);
+            inputs[INPUT_HEAD + row] = pack_row_input(input);
+            chunk = add(chunk, totals_of(row, input));
+            row += REDUCE_LANES;
+        }
+        own = add(own, chunk);
     }
     let total = workgroup_totals(own, lane);
     if lane == 0u {

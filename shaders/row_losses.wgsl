@@ -9,7 +9,7 @@ fn row_losses(
     let at = seat(linear_workgroup(workgroup, grid), invocation);
     let input = load_row_input(at);
     let reads = !is_skipped(input);
-    let span = row_span(at.row);
+    let span = row_span(at);
     let swept = row_stats(span, at, reads);
     if !at.taken || at.lane != 0u { return; }
     if reads {

@@ -8,29 +8,27 @@ struct Record {
 
 fn output_bits(bits: u32, span: RowSpan, col: u32, record: Record) -> u32 {
     let term = class_term(bits, labels[record.labels_from + col_offset(col)], col);
-    take(term);
+    if col < params.cols { // else it is a neighbour's in the same pack
+        take(term);
+    }
     return bitcast<u32>(record.scale * term.slope);
 }
 
-fn fill_quad(out: RowSpan, q: u32, bits: u32) {
-    if q < out.quads {
-        store_quad(out, quad_col(out, q), bits, bits, bits, bits);
+fn fill_pack(out: RowSpan, i: u32, bits: u32) {
+    if i < all_packs(out) {
+        store_any(out, nth_pack(out, i), QuadPair(vec4(bits), vec4(bits)));
     }
 }
 
 // As `fill_output`, four quads an iteration: with the sweep before it, a row must not take more iterations than the plan
 // counts. A lane goes over its own words.
-fn refill_output(row: u32, lane: u32, bits: u32) {
-    let out = output_span(row);
-    let edges = (out.head + out.tail + OUTPUT_PER_WORD - 1u) / OUTPUT_PER_WORD;
-    for (var i = lane; i < edges; i += LANES) {
-        store_word(out, edge_col(out, i * OUTPUT_PER_WORD), bits, bits);
-    }
-    for (var q = lane; q < out.quads; q += 4u * LANES) {
-        fill_quad(out, q, bits);
-        fill_quad(out, q + LANES, bits);
-        fill_quad(out, q + 2u * LANES, bits);
-        fill_quad(out, q + 3u * LANES, bits);
+fn refill_output(span: RowSpan, lane: u32, bits: u32) {
+    let out = output_span(span);
+    for (var i = lane; i < all_packs(out); i += 4u * LANES) {
+        fill_pack(out, i, bits);
+        fill_pack(out, i + LANES, bits);
+        fill_pack(out, i + 2u * LANES, bits);
+        fill_pack(out, i + 3u * LANES, bits);
     }
 }
 
@@ -43,12 +41,13 @@ fn sigmoid_bce_dlogits(
     let at = seat(linear_workgroup(workgroup, grid), invocation);
     let input = load_row_input(at);
     let reads = !is_skipped(input);
+    let span = row_span(at);
     let denominator = batch_denominator();
     let scale = bitcast<f32>(input.upstream) / denominator;
     let has_scale = is_finite(input.upstream) && is_finite(bitcast<u32>(scale));
     if reads {
         let usable = select(0.0, scale, has_scale);
-        sweep_output(row_span(at.row), at.lane, Record(usable, first_label(at.row)));
+        sweep_output(span, at.lane, Record(usable, first_label(at.row)));
     }
     let sum = row_sum(at);
     if !at.taken { return; }
@@ -60,8 +59,8 @@ fn sigmoid_bce_dlogits(
         }
     }
     if !reads || denominator == 0.0 {
-        refill_output(at.row, at.lane, 0u);
+        refill_output(span, at.lane, 0u);
     } else if (sum.flags & NAN_ROW) != 0u || !has_scale {
-        refill_output(at.row, at.lane, NAN);
+        refill_output(span, at.lane, NAN);
     }
 }

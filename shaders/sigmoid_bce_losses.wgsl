@@ -5,19 +5,19 @@ fn take_class(bits: u32, labels_from: u32, col: u32) {
     take(class_term(bits, labels[labels_from + col_offset(col)], col));
 }
 
+fn take_pack(span: RowSpan, pack: u32, labels_from: u32) {
+    let quad = raw_edge(span, pack).a;
+    let col = pack_col(span, pack);
+    if col < params.cols { take_class(quad.x, labels_from, col); }
+    if col + 1u < params.cols { take_class(quad.y, labels_from, col + 1u); }
+    if col + 2u < params.cols { take_class(quad.z, labels_from, col + 2u); }
+    if col + 3u < params.cols { take_class(quad.w, labels_from, col + 3u); }
+}
+
 fn sweep_losses(span: RowSpan, lane: u32) {
     let labels_from = first_label(span.row);
-    for (var i = lane; i < span.head + span.tail; i += LANES) {
-        let col = edge_col(span, i);
-        take_class(raw_logit(span, col), labels_from, col);
-    }
-    for (var q = lane; q < span.quads; q += LANES) {
-        let quad = raw_quad(span, q);
-        let col = quad_col(span, q);
-        take_class(quad.x, labels_from, col);
-        take_class(quad.y, labels_from, col + 1u);
-        take_class(quad.z, labels_from, col + 2u);
-        take_class(quad.w, labels_from, col + 3u);
+    for (var i = lane; i < all_packs(span); i += LANES) {
+        take_pack(span, nth_pack(span, i), labels_from);
     }
 }
 
@@ -31,7 +31,7 @@ fn sigmoid_bce_losses(
     let input = load_row_input(at);
     let reads = !is_skipped(input);
     if reads {
-        sweep_losses(row_span(at.row), at.lane);
+        sweep_losses(row_span(at), at.lane);
     }
     let sum = row_sum(at);
     if !at.taken || at.lane != 0u { return; }

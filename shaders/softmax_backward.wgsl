@@ -15,8 +15,12 @@ fn score(span: RowSpan, col: u32) -> u32 {
     return raw_logit(span, col);
 }
 
-fn score_quad(span: RowSpan, q: u32) -> vec4<u32> {
-    return raw_quad(span, q);
+fn scores_of(gradients: QuadPair, col: u32) -> QuadPair {
+    return gradients;
+}
+
+fn is_hidden(col: u32) -> bool {
+    return false;
 }
 
 fn output_bits(bits: u32, span: RowSpan, col: u32, record: Record) -> u32 {
@@ -38,7 +42,7 @@ fn softmax_backward(
     @builtin(local_invocation_index) invocation: u32,
 ) {
     let at = seat(linear_workgroup(workgroup, grid), invocation);
-    let pairs = pair_span(at.row);
+    let pairs = pair_span(at);
     let sum = row_pairs(pairs, at, at.taken);
     if IN_PLACE { // every lane has read its part of the row, some of which another lane is about to write
         workgroupBarrier();
@@ -46,9 +50,9 @@ fn softmax_backward(
     }
     if !at.taken { return; }
     if (sum.marks & NOT_A_NUMBER) != 0u || !is_finite(bitcast<u32>(sum.half)) {
-        fill_output(at.row, at.lane, NAN);
+        fill_output(pairs.span, at.lane, NAN);
     } else if LOG_PROBS && (sum.marks & POSSIBLE) == 0u {
-        fill_output(at.row, at.lane, 0u); // a masked row, by MaskedRow::Zero
+        fill_output(pairs.span, at.lane, 0u); // a masked row, by MaskedRow::Zero
     } else {
         sweep_output(pairs.span, at.lane, Record(sum.half, pairs.start));
     }

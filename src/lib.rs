@@ -21,7 +21,10 @@
 //! # Three ways in
 //!
 //! * **Host slices**: the methods above. They cut batches of any size into windows, and block; their `_async` twins
-//!   do not, but natively somebody else must then poll the device.
+//!   do not, but natively somebody else must then poll the device. Their `_into` twins write a result as large as the
+//!   logits into a slice of yours. While a window computes, the next is written; where the adapter shares the
+//!   processor's memory ([`Profile::unified_memory`]), into the kernels' own buffers. The buffers of two windows stay
+//!   with the operation for its next call, until `free_idle_buffers` or its end.
 //! * **Streams**: [`CrossEntropy::stream`] and [`Softmax::stream`] take a batch window by window, and [`eval`] drives
 //!   them from slices, generators and files: batches larger than memory.
 //! * **Your own device, buffers and compute pass**: *build* an operation once for a device and its options, *bind* it
@@ -134,6 +137,8 @@ mod options;
 pub mod reference;
 mod shape;
 mod targets;
+#[cfg(any(feature = "npy", feature = "tuning-file"))]
+mod whole_file;
 
 pub use device::{AdapterChoice, AdapterInfo, AdapterKind, Context, Profile};
 pub use element::Element;
@@ -141,7 +146,9 @@ pub use error::{Error, Result};
 pub use flags::Flags;
 pub use half;
 pub use inputs::{BatchWeight, CrossEntropyInputs, KlDivergenceInputs, SigmoidBceInputs};
-pub use kernel::Tuning;
+#[cfg(feature = "tuning-file")]
+pub use kernel::SavedTuning;
+pub use kernel::{Band, Tuning};
 pub use masks::{MaskRows, Masks};
 pub use op::*;
 pub use options::{

@@ -10,7 +10,7 @@ struct Params {
     output_base: u32,  // where they begin in the bound output, in values
     second_base: u32,  // where they begin in a second array laid out like the logits: soft targets, a teacher, a mask
 
-    second_stride: u32,           // its values from one row to the next
+    weight_factor: f32,           // what a mean divides by, for a row of weight 1: its classes, where each has a loss
     entries: u32,                 // targets of a row: 1, or those of a sparse row, or 0 where each class has one
     ignore_index: u32,            // the bits of the i32
     exp_scale: f32,               // log2(e) / temperature
@@ -38,10 +38,8 @@ struct Params {
     boolean_rows: u32,            // likewise of the mask that says where to attend
     boolean_repeat: u32,
 
-    weight_factor: f32,           // what a mean divides by, for a row of weight 1: its classes, where each has a loss
-    unused_0: u32,
-    unused_1: u32,
-    unused_2: u32,
+    segments: u32,                // of a row that is split: each has a workgroup
+    segment_values: u32,          // values of a segment: whole packs
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -8,8 +8,6 @@ override LOG_PROBS: bool = false; // the second array is log-probabilities
 @group(0) @binding(5) var<storage, read> prob_quads: array<Quad>; // the same buffer, four values a load
 
 const LOG2_E: f32 = 1.4426950408889634;
-const STEP_QUADS: u32 = 4u;   // quads of each array that an invocation loads before it uses the first
-const CHUNK_STEPS: u32 = 64u; // steps summed apart, so that rounding grows with the root of the row and not with it
 
 // Marks of what a row has.
 const NOT_A_NUMBER: u32 = 1u; // NaN or an infinity, but for a log-probability of −∞
@@ -27,10 +25,10 @@ struct PairSpan {
     aligned: bool,
 }
 
-fn pair_span(row: u32) -> PairSpan {
-    let span = row_span(row);
-    let start = row_start(row, params.second_base, params.second_stride);
-    return PairSpan(span, start, !STRIDED && ((start ^ span.start) & 3u) == 0u);
+fn pair_span(seat: Seat) -> PairSpan {
+    let span = row_span(seat);
+    let start = row_start(seat.row, params.second_base, params.row_stride);
+    return PairSpan(span, start, !STRIDED && start % 4u == span.shift);
 }
 
 fn load_prob(index: u32) -> u32 {
@@ -95,10 +93,10 @@ fn with_pair(sum: PairSum, pairs: PairSpan, col: u32) -> PairSum {
 fn sweep_pairs(pairs: PairSpan, lane: u32) -> PairSum {
     let span = pairs.span;
     var sum = PairSum(0.0, 0u);
-    for (var col = lane; col < span.head; col += LANES) {
+    for (var col = lane; col < head_cols(span); col += LANES) {
         sum = with_pair(sum, pairs, col);
     }
-    let full_steps = span.quads / (STEP_QUADS * LANES);
+    let full_steps = quads_of(span) / (STEP_QUADS * LANES);
     var step = 0u;
     while step < full_steps {
         let chunk_end = min(step + CHUNK_STEPS, full_steps);
@@ -117,10 +115,10 @@ fn sweep_pairs(pairs: PairSpan, lane: u32) -> PairSum {
         }
         sum = combine_pairs(sum, chunk);
     }
-    for (var q = full_steps * STEP_QUADS * LANES + lane; q < span.quads; q += LANES) {
+    for (var q = full_steps * STEP_QUADS * LANES + lane; q < quads_of(span); q += LANES) {
         sum = with_pairs(sum, raw_quad(span, q), prob_quad(pairs, q));
     }
-    for (var col = span.head + 4u * span.quads + lane; col < params.cols; col += LANES) {
+    for (var col = quad_col(span, quads_of(span)) + lane; col < params.cols; col += LANES) {
         sum = with_pair(sum, pairs, col);
     }
     return sum;

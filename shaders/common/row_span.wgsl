@@ -1,14 +1,33 @@
-// Where a row lies. Its columns are taken four at a time: by one aligned load where the class axis is last (an odd row
-// length or a padded stride lets rows begin anywhere, so a row is at most 3 values of head, quads, at most 3 values of
-// tail), by four loads where other rows lie between.
+// Where a row lies. An array is packs, each of which one load brings; an odd row length or a padded stride lets rows begin
+// and end anywhere. So a row is whole packs, and at either end a pack that it may share with its neighbours. Where other
+// rows lie between (STRIDED) packs are made of single values, from the row's first on.
+//
+// How a row is cut depends on nothing but where it begins among packs: not on the window it is in.
+
+struct QuadPair {
+    a: vec4<u32>,
+    b: vec4<u32>, // of packs of eight values
+}
 
 struct RowSpan {
     row: u32,
-    start: u32, // of the row in the logits, in values
-    head: u32,  // columns before the first quad
-    quads: u32,
-    tail: u32,  // columns behind the last one
+    segment: u32,
+    start: u32, // of the row in the array, in values
+    shift: u32, // values of its first pack that lie before it
+    // Of this segment of it:
+    lead: u32,  // packs that begin before the row: 0 or 1
+    begin: u32, // the first whole pack
+    whole: u32, // where whole packs end
+    end: u32,   // where packs end
 }
+
+override STEPS: bool = true;        // rows are long enough for a whole step of all lanes
+override WHOLE_PACKS: bool = false; // the last row's last pack lies in the array as a whole
+
+const PACKED: bool = PACK_VALUES == 8u;
+
+const STEP_VALUES: u32 = 16u; // values an invocation loads before it uses the first
+const STEP_PACKS: u32 = STEP_VALUES / PACK_VALUES;
 
 // Where a row begins among values that begin at `base` and come `stride` apart.
 fn row_start(row: u32, base: u32, stride: u32) -> u32 {
@@ -18,14 +37,27 @@ fn row_start(row: u32, base: u32, stride: u32) -> u32 {
     return base + row * stride;
 }
 
-fn row_span(row: u32) -> RowSpan {
-    return span_from(row, row_start(row, params.logits_base, params.row_stride));
+fn row_span(seat: Seat) -> RowSpan {
+    return span_from(seat.row, seat.segment, row_start(seat.row, params.logits_base, params.row_stride));
 }
 
-fn span_from(row: u32, start: u32) -> RowSpan {
-    let head = select(min((4u - (start & 3u)) & 3u, params.cols), 0u, STRIDED);
-    let quads = (params.cols - head) / 4u;
-    return RowSpan(row, start, head, quads, params.cols - head - 4u * quads);
+fn span_from(row: u32, segment: u32, start: u32) -> RowSpan {
+    let shift = select(start % PACK_VALUES, 0u, STRIDED);
+    let past = shift + params.cols;
+    let lead = (shift + PACK_VALUES - 1u) / PACK_VALUES;
+    let whole = max(past / PACK_VALUES, lead);
+    let end = (past + PACK_VALUES - 1u) / PACK_VALUES;
+    if SPLIT {
+        let packs = params.segment_values / PACK_VALUES;
+        let begin = min(lead + segment * packs, whole);
+        let is_last = segment + 1u == params.segments;
+        let own_whole = select(min(begin + packs, whole), whole, is_last);
+        return RowSpan(
+            row, segment, start, shift,
+            select(0u, lead, segment == 0u), begin, own_whole, select(own_whole, end, is_last),
+        );
+    }
+    return RowSpan(row, segment, start, shift, lead, lead, whole, end);
 }
 
 // How far a column is from its row's start, in values.
@@ -36,30 +68,87 @@ fn col_offset(col: u32) -> u32 {
     return col;
 }
 
-fn quad_col(span: RowSpan, q: u32) -> u32 {
-    return span.head + 4u * q;
+// The first column of a pack; of one that begins before the row it has wrapped below 0.
+fn pack_col(span: RowSpan, pack: u32) -> u32 {
+    return pack * PACK_VALUES - span.shift;
+}
+
+// Steps of the segment, of whole packs.
+fn full_steps(span: RowSpan) -> u32 {
+    return (span.whole - span.begin) / (STEP_PACKS * LANES);
+}
+
+// A lane's first pack of a step; the others follow LANES apart.
+fn step_pack(span: RowSpan, step: u32, lane: u32) -> u32 {
+    return span.begin + step * STEP_PACKS * LANES + lane;
+}
+
+// The packs outside the steps: first the one that begins before the row, then those behind the steps.
+fn rest_packs(span: RowSpan) -> u32 {
+    return span.lead + span.end - step_pack(span, full_steps(span), 0u);
+}
+
+fn rest_pack(span: RowSpan, i: u32) -> u32 {
+    return select(step_pack(span, full_steps(span), i - span.lead), i, i < span.lead);
+}
+
+// All packs of the segment: those of the steps, then the rest. A lane that takes every LANES-th takes the same as in steps.
+fn all_packs(span: RowSpan) -> u32 {
+    return span.lead + span.end - span.begin;
+}
+
+fn nth_pack(span: RowSpan, n: u32) -> u32 {
+    let stepped = full_steps(span) * STEP_PACKS * LANES;
+    if n < stepped {
+        return span.begin + n;
+    }
+    return rest_pack(span, n - stepped);
+}
+
+// Whether a pack has nothing but this row.
+fn is_whole(span: RowSpan, pack: u32) -> bool {
+    return pack * PACK_VALUES >= span.shift && !reaches_behind(span, pack);
+}
+
+fn reaches_behind(span: RowSpan, pack: u32) -> bool {
+    return (pack + 1u) * PACK_VALUES > span.shift + params.cols;
+}
+
+fn four_cols(col: u32) -> vec4<u32> {
+    return vec4(col, col + 1u, col + 2u, col + 3u);
 }
 
 fn raw_logit(span: RowSpan, col: u32) -> u32 {
     return load_logit(span.start + col_offset(col));
 }
 
-// The q-th quad of the row.
-fn raw_quad(span: RowSpan, q: u32) -> vec4<u32> {
-    let index = span.start + col_offset(quad_col(span, q));
-    if STRIDED {
-        let inner = params.inner;
-        return vec4(
-            load_logit(index),
-            load_logit(index + inner),
-            load_logit(index + 2u * inner),
-            load_logit(index + 3u * inner),
-        );
-    }
-    return load_quad(index);
+// Four values one by one; columns outside the row bring some value of it.
+fn gathered(span: RowSpan, col: u32) -> vec4<u32> {
+    let cols = min(four_cols(col), vec4(params.cols - 1u));
+    return vec4(raw_logit(span, cols.x), raw_logit(span, cols.y), raw_logit(span, cols.z), raw_logit(span, cols.w));
 }
 
-// The column of the i-th value outside the quads: first the head, then the tail.
-fn edge_col(span: RowSpan, i: u32) -> u32 {
-    return select(i + 4u * span.quads, i, i < span.head);
+fn gathered_pack(span: RowSpan, pack: u32) -> QuadPair {
+    let col = pack_col(span, pack);
+    var pair = QuadPair(gathered(span, col), vec4(0u));
+    if PACKED {
+        pair.b = gathered(span, col + 4u);
+    }
+    return pair;
+}
+
+// A whole pack.
+fn raw_pack(span: RowSpan, pack: u32) -> QuadPair {
+    if STRIDED {
+        return gathered_pack(span, pack);
+    }
+    return load_pack(span.start - span.shift + pack * PACK_VALUES);
+}
+
+// Any pack; what is in it beside the row is no matter. One that reaches behind the row may reach behind the array.
+fn raw_edge(span: RowSpan, pack: u32) -> QuadPair {
+    if !STRIDED && !WHOLE_PACKS && reaches_behind(span, pack) {
+        return gathered_pack(span, pack);
+    }
+    return raw_pack(span, pack);
 }

@@ -24,7 +24,7 @@ struct RowStats {
     key: i32,      // order key of the maximum of the scores before the cap
     base: f32,     // at least the maximum − SLACK
     sum_exp: f32,  // Σ exp((s − base) / T)
-    position: u32, // where the maximum is, if TRACK_ARGMAX: a column, or the first column of a step that has it
+    position: u32, // where the maximum is, if TRACK_ARGMAX: a column; on the way, the first pack of a step that has it
     mass: f32,     // Σ ω
     distance: f32, // Σ ω·(base − s) / 2 over scores above −∞; halves do not overflow where base and s are ±3.4e38
     marks: u32,

@@ -29,7 +29,7 @@ struct ClassTerm {
 
 // Where the row's targets begin.
 fn first_label(row: u32) -> u32 {
-    return row_start(row, params.second_base, params.second_stride);
+    return row_start(row, params.second_base, params.row_stride);
 }
 
 fn pos_weight_bits(col: u32) -> u32 {

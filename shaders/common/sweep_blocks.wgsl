@@ -2,8 +2,14 @@
 fn sweep_blocks(lane: u32) -> Totals {
     var own = no_rows();
     let blocks = (params.rows + BLOCK_ROWS - 1u) / BLOCK_ROWS;
-    for (var block = lane; block < blocks; block += REDUCE_LANES) {
-        own = add(own, block_totals[block]);
+    var block = lane;
+    while block < blocks {
+        var chunk = no_rows();
+        for (var i = 0u; i < CHUNK_ROWS && block < blocks; i++) {
+            chunk = add(chunk, block_totals[block]);
+            block += REDUCE_LANES;
+        }
+        own = add(own, chunk);
     }
     return own;
 }

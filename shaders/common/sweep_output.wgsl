@@ -5,13 +5,20 @@
 // A lane writes whole words, so that no two lanes share one: rows of 16-bit output begin at even places, and where they
 // end in the middle of a word its other half is kept.
 
-// The row in the output: like the logits', aligned by itself.
-fn output_span(row: u32) -> RowSpan {
-    return span_from(row, row_start(row, params.output_base, params.row_stride));
+override ALIKE: bool = false; // the output lies among its packs as the logits do among theirs
+
+// The row in the output: like the logits', cut by itself.
+fn output_span(span: RowSpan) -> RowSpan {
+    return span_from(span.row, span.segment, row_start(span.row, params.output_base, params.row_stride));
 }
 
-fn score_output(span: RowSpan, col: u32, record: Record) -> u32 {
-    return output_bits(score(span, col), span, col, record);
+fn output_quad(scores: vec4<u32>, span: RowSpan, col: u32, record: Record) -> vec4<u32> {
+    return vec4(
+        output_bits(scores.x, span, col, record),
+        output_bits(scores.y, span, col + 1u, record),
+        output_bits(scores.z, span, col + 2u, record),
+        output_bits(scores.w, span, col + 3u, record),
+    );
 }
 
 // Writes the values of one output word, or of one column where rows lie side by side.
@@ -29,60 +36,107 @@ fn store_word(out: RowSpan, col: u32, first: u32, second: u32) {
     }
 }
 
-fn store_quad(out: RowSpan, col: u32, a: u32, b: u32, c: u32, d: u32) {
+fn store_words(out: RowSpan, col: u32, quad: vec4<u32>) {
     if OUTPUT_PER_WORD == 1u {
-        store_word(out, col, a, 0u);
-        store_word(out, col + 1u, b, 0u);
-        store_word(out, col + 2u, c, 0u);
-        store_word(out, col + 3u, d, 0u);
+        store_word(out, col, quad.x, 0u);
+        store_word(out, col + 1u, quad.y, 0u);
+        store_word(out, col + 2u, quad.z, 0u);
+        store_word(out, col + 3u, quad.w, 0u);
     } else {
-        store_word(out, col, a, b);
-        store_word(out, col + 2u, c, d);
+        store_word(out, col, quad.x, quad.y);
+        store_word(out, col + 2u, quad.z, quad.w);
+    }
+}
+
+// A whole pack, word by word.
+fn store_pack_words(out: RowSpan, pack: u32, pair: QuadPair) {
+    let col = pack_col(out, pack);
+    store_words(out, col, pair.a);
+    if PACKED {
+        store_words(out, col + 4u, pair.b);
+    }
+}
+
+fn output_pack(scores: QuadPair, span: RowSpan, pack: u32, record: Record) -> QuadPair {
+    let col = pack_col(span, pack);
+    var pair = QuadPair(output_quad(scores.a, span, col, record), vec4(0u));
+    if PACKED {
+        pair.b = output_quad(scores.b, span, col + 4u, record);
+    }
+    return pair;
+}
+
+// A pack that the row shares with its neighbours: word by word.
+fn store_edge(out: RowSpan, pack: u32, pair: QuadPair) {
+    let col = pack_col(out, pack);
+    store_within(out, col, pair.a);
+    if PACKED {
+        store_within(out, col + 4u, pair.b);
+    }
+}
+
+fn store_within(out: RowSpan, col: u32, quad: vec4<u32>) {
+    if col < params.cols { store_word(out, col, quad.x, quad.y); }
+    if OUTPUT_PER_WORD == 1u && col + 1u < params.cols { store_word(out, col + 1u, quad.y, 0u); }
+    if col + 2u < params.cols { store_word(out, col + 2u, quad.z, quad.w); }
+    if OUTPUT_PER_WORD == 1u && col + 3u < params.cols { store_word(out, col + 3u, quad.w, 0u); }
+}
+
+fn store_any(out: RowSpan, pack: u32, pair: QuadPair) {
+    if is_whole(out, pack) {
+        store_pack(out, pack, pair);
+    } else {
+        store_edge(out, pack, pair);
     }
 }
 
 fn sweep_output(span: RowSpan, lane: u32, record: Record) {
-    let out = output_span(span.row);
-    // The tail's last word may have one value.
-    let edges = (out.head + out.tail + OUTPUT_PER_WORD - 1u) / OUTPUT_PER_WORD;
-    for (var i = lane; i < edges; i += LANES) {
-        let col = edge_col(out, i * OUTPUT_PER_WORD);
-        var second = 0u;
-        if OUTPUT_PER_WORD == 2u && col + 1u < params.cols {
-            second = score_output(span, col + 1u, record);
-        }
-        store_word(out, col, score_output(span, col, record), second);
-    }
-    if span.head == out.head {
-        for (var q = lane; q < out.quads; q += LANES) {
-            let scores = score_quad(span, q);
-            let col = quad_col(out, q);
-            let a = output_bits(scores.x, span, col, record);
-            let b = output_bits(scores.y, span, col + 1u, record);
-            let c = output_bits(scores.z, span, col + 2u, record);
-            let d = output_bits(scores.w, span, col + 3u, record);
-            store_quad(out, col, a, b, c, d);
-        }
+    let out = output_span(span);
+    if !ALIKE {
+        sweep_apart(span, out, lane, record);
         return;
     }
-    // The logits' quads are not the output's.
-    for (var q = lane; q < out.quads; q += LANES) {
-        let col = quad_col(out, q);
-        let a = score_output(span, col, record);
-        let b = score_output(span, col + 1u, record);
-        let c = score_output(span, col + 2u, record);
-        let d = score_output(span, col + 3u, record);
-        store_quad(out, col, a, b, c, d);
+    let steps = full_steps(span);
+    for (var step = 0u; STEPS && step < steps; step++) {
+        // Two loads before the first of their values is used, and the stores behind.
+        for (var i = 0u; i < STEP_PACKS; i += 2u) {
+            let p = step_pack(span, step, lane) + i * LANES;
+            let q = p + LANES;
+            let p_scores = score_pack(span, p);
+            let q_scores = score_pack(span, q);
+            store_pack(out, p, output_pack(p_scores, span, p, record));
+            store_pack(out, q, output_pack(q_scores, span, q, record));
+        }
+    }
+    let rest = rest_packs(span);
+    for (var i = lane; i < rest; i += LANES) {
+        let pack = rest_pack(span, i);
+        store_any(out, pack, output_pack(score_edge(span, pack), span, pack, record));
     }
 }
 
-fn fill_output(row: u32, lane: u32, bits: u32) {
-    let out = output_span(row);
-    let edges = (out.head + out.tail + OUTPUT_PER_WORD - 1u) / OUTPUT_PER_WORD;
-    for (var i = lane; i < edges; i += LANES) {
-        store_word(out, edge_col(out, i * OUTPUT_PER_WORD), bits, bits);
+// Where the output's packs are not the logits', which come one by one.
+fn sweep_apart(span: RowSpan, out: RowSpan, lane: u32, record: Record) {
+    for (var i = lane; i < all_packs(out); i += LANES) {
+        let pack = nth_pack(out, i);
+        let col = pack_col(out, pack);
+        var scores = QuadPair(four_scores(span, col), vec4(0u));
+        if PACKED {
+            scores.b = four_scores(span, col + 4u);
+        }
+        store_any(out, pack, output_pack(scores, out, pack, record));
     }
-    for (var q = lane; q < out.quads; q += LANES) {
-        store_quad(out, quad_col(out, q), bits, bits, bits, bits);
+}
+
+// Of columns outside the row, some score of it.
+fn four_scores(span: RowSpan, col: u32) -> vec4<u32> {
+    let cols = min(four_cols(col), vec4(params.cols - 1u));
+    return vec4(score(span, cols.x), score(span, cols.y), score(span, cols.z), score(span, cols.w));
+}
+
+fn fill_output(span: RowSpan, lane: u32, bits: u32) {
+    let out = output_span(span);
+    for (var i = lane; i < all_packs(out); i += LANES) {
+        store_any(out, nth_pack(out, i), QuadPair(vec4(bits), vec4(bits)));
     }
 }

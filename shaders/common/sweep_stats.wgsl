@@ -2,12 +2,10 @@
 
 override TRACK_ARGMAX: bool = false;
 
-const STEP_QUADS: u32 = 4u;   // quads an invocation loads before it uses the first: one rescale at most a step
-const CHUNK_STEPS: u32 = 64u; // steps summed apart, so that rounding grows with the root of the row and not with it
+const CHUNK_STEPS: u32 = 32u; // steps summed apart, so that rounding grows with the root of the row and not with it
 
-// The stats, ready to take scores from column `col` on of which the largest has this key.
-fn ready_for(stats: RowStats, keys: vec4<i32>, col: u32) -> RowStats {
-    let largest = max(max(keys.x, keys.y), max(keys.z, keys.w));
+// The stats, ready to take scores from a pack on of which the largest has this key: one rescale a step.
+fn ready_for(stats: RowStats, largest: i32, pack: u32) -> RowStats {
     let key = max(stats.key, largest);
     let maximum = maximum_of(key);
     // Half of each: the lowest base is 3.4e38 below 0.
@@ -17,7 +15,10 @@ fn ready_for(stats: RowStats, keys: vec4<i32>, col: u32) -> RowStats {
     next.key = key;
     next.base = base;
     next.sum_exp = rescaled(stats, base);
-    next.position = select(stats.position, col, largest > stats.key);
+    if TRACK_ARGMAX {
+        let earlier = select(stats.position, min(stats.position, pack), largest == stats.key);
+        next.position = select(earlier, pack, largest > stats.key);
+    }
     if TARGET_SUMS {
         next.distance = moved(stats, base);
     }
@@ -31,98 +32,126 @@ fn exps_of(scores: vec4<u32>, span: RowSpan, col: u32, base: f32) -> vec4<f32> {
         exps = select(exps, vec4(0.0), scores == vec4(NEG_INFINITY));
     }
     if EXCLUDE_TARGET {
-        exps = select(exps, vec4(0.0), vec4(col, col + 1u, col + 2u, col + 3u) == vec4(excluded_col(span)));
+        exps = select(exps, vec4(0.0), four_cols(col) == vec4(excluded_col(span)));
     }
     return exps;
+}
+
+fn largest_of(keys: vec4<i32>) -> i32 {
+    return max(max(keys.x, keys.y), max(keys.z, keys.w));
 }
 
 fn sum_of(values: vec4<f32>) -> f32 {
     return (values.x + values.y) + (values.z + values.w);
 }
 
-// Four columns' targets: weights ω and scores as bits.
-fn with_targets(stats: RowStats, weights: vec4<u32>, scores: vec4<u32>) -> RowStats {
+// What four columns' targets add: weights ω and scores as bits.
+fn target_sums(base: f32, weights: vec4<u32>, scores: vec4<u32>) -> LaneTarget {
     let magnitudes = weights & vec4(MAGNITUDE);
     let possible = scores != vec4(NEG_INFINITY);
     let omega = bitcast<vec4<f32>>(weights);
-    let distances = 0.5 * stats.base - 0.5 * capped(bitcast<vec4<f32>>(scores));
-    var next = stats;
-    next.mass += sum_of(omega);
-    next.distance += sum_of(select(vec4(0.0), omega * distances, possible & (magnitudes != vec4(0u))));
+    let distances = 0.5 * base - 0.5 * capped(bitcast<vec4<f32>>(scores));
+    let counted = possible & (magnitudes != vec4(0u));
+    var sums = LaneTarget(sum_of(omega), sum_of(select(vec4(0.0), omega * distances, counted)), 0u);
     if any(!possible & (magnitudes != vec4(0u))) {
-        next.marks |= MASS_AT_NEG_INFINITY;
+        sums.marks |= MASS_AT_NEG_INFINITY;
     }
     if any(magnitudes >= vec4(INFINITY)) {
-        next.marks |= select(TARGET_NOT_FINITE, BAD_WEIGHT, any(weights == vec4(BAD_WEIGHT_BITS)));
+        sums.marks |= select(TARGET_NOT_FINITE, BAD_WEIGHT, any(weights == vec4(BAD_WEIGHT_BITS)));
+    }
+    return sums;
+}
+
+fn both_targets(a: LaneTarget, b: LaneTarget) -> LaneTarget {
+    return LaneTarget(a.mass + b.mass, a.distance + b.distance, a.marks | b.marks);
+}
+
+// One addition a step, so that the rounding of many does not pile up.
+fn with_targets(stats: RowStats, sums: LaneTarget) -> RowStats {
+    var next = stats;
+    next.mass += sums.mass;
+    next.distance += sums.distance;
+    next.marks |= sums.marks;
+    return next;
+}
+
+// A pack of scores, of which those outside the row are impossible.
+fn with_edge(stats: RowStats, scores: QuadPair, span: RowSpan, pack: u32) -> RowStats {
+    let col = pack_col(span, pack);
+    var keys = order_keys(scores.a);
+    if PACKED {
+        keys = max(keys, order_keys(scores.b));
+    }
+    var next = ready_for(stats, largest_of(keys), pack);
+    var exps = exps_of(scores.a, span, col, next.base);
+    if PACKED {
+        exps += exps_of(scores.b, span, col + 4u, next.base);
+    }
+    next.sum_exp += sum_of(exps);
+    if TARGET_SUMS {
+        var sums = target_sums(next.base, within(target_weights(span, col), col, 0u), scores.a);
+        if PACKED {
+            let weights = within(target_weights(span, col + 4u), col + 4u, 0u);
+            sums = both_targets(sums, target_sums(next.base, weights, scores.b));
+        }
+        next = with_targets(next, sums);
     }
     return next;
 }
 
-fn with_quad(stats: RowStats, quad: vec4<u32>, span: RowSpan, col: u32) -> RowStats {
-    var next = ready_for(stats, order_keys(quad), col);
-    next.sum_exp += sum_of(exps_of(quad, span, col, next.base));
+// The four quads of a lane's step from a pack on, and their first columns.
+fn with_step(stats: RowStats, ab: QuadPair, cd: QuadPair, span: RowSpan, pack: u32) -> RowStats {
+    let keys = max(max(order_keys(ab.a), order_keys(ab.b)), max(order_keys(cd.a), order_keys(cd.b)));
+    let col = pack_col(span, pack);
+    let b = col + select(4u * LANES, 4u, PACKED);
+    let c = col + 8u * LANES;
+    let d = b + 8u * LANES;
+    var next = ready_for(stats, largest_of(keys), pack);
+    let ab_exps = exps_of(ab.a, span, col, next.base) + exps_of(ab.b, span, b, next.base);
+    let cd_exps = exps_of(cd.a, span, c, next.base) + exps_of(cd.b, span, d, next.base);
+    next.sum_exp += sum_of(ab_exps + cd_exps);
     if TARGET_SUMS {
-        next = with_targets(next, target_weights(span, col), quad);
+        let ab_sums = both_targets(
+            target_sums(next.base, target_weights(span, col), ab.a),
+            target_sums(next.base, target_weights(span, b), ab.b),
+        );
+        let cd_sums = both_targets(
+            target_sums(next.base, target_weights(span, c), cd.a),
+            target_sums(next.base, target_weights(span, d), cd.b),
+        );
+        next = with_targets(next, both_targets(ab_sums, cd_sums));
     }
     return next;
 }
 
-fn with_step(stats: RowStats, a: vec4<u32>, b: vec4<u32>, c: vec4<u32>, d: vec4<u32>, span: RowSpan, q: u32) -> RowStats {
-    let keys = max(max(order_keys(a), order_keys(b)), max(order_keys(c), order_keys(d)));
-    let col = quad_col(span, q);
-    let next_col = 4u * LANES;
-    var next = ready_for(stats, keys, col);
-    let ab = exps_of(a, span, col, next.base) + exps_of(b, span, col + next_col, next.base);
-    let cd = exps_of(c, span, col + 2u * next_col, next.base) + exps_of(d, span, col + 3u * next_col, next.base);
-    next.sum_exp += sum_of(ab + cd);
-    if TARGET_SUMS {
-        next = with_targets(next, target_weights(span, col), a);
-        next = with_targets(next, target_weights(span, col + next_col), b);
-        next = with_targets(next, target_weights(span, col + 2u * next_col), c);
-        next = with_targets(next, target_weights(span, col + 3u * next_col), d);
+// Two quads of a step: one pack, or two that lie LANES apart.
+fn step_pair(span: RowSpan, pack: u32) -> QuadPair {
+    if PACKED {
+        return score_pack(span, pack);
     }
-    return next;
+    return QuadPair(score_pack(span, pack).a, score_pack(span, pack + LANES).a);
 }
 
-fn with_value(stats: RowStats, span: RowSpan, col: u32) -> RowStats {
-    let bits = score(span, col);
-    let key = order_key(bits);
-    var value = RowStats(key, maximum_of(key), 1.0, col, 0.0, 0.0, 0u);
-    if bits == NEG_INFINITY || (EXCLUDE_TARGET && col == excluded_col(span)) {
-        value.sum_exp = 0.0;
-    }
-    if TARGET_SUMS {
-        value = with_targets(value, vec4(target_weight(span, col), 0u, 0u, 0u), vec4(bits));
-    }
-    return combine(stats, value);
-}
-
-// One lane's part of the row, columns in rising order: the first of equal maxima stays.
+// One lane's part of the row, or of a segment of it.
 fn sweep_stats(span: RowSpan, lane: u32) -> RowStats {
     var stats = identity();
-    for (var col = lane; col < span.head; col += LANES) {
-        stats = with_value(stats, span, col);
-    }
-    let full_steps = span.quads / (STEP_QUADS * LANES);
+    let steps = full_steps(span);
     var step = 0u;
-    while step < full_steps {
-        let chunk_end = min(step + CHUNK_STEPS, full_steps);
+    while STEPS && step < steps {
+        let chunk_end = min(step + CHUNK_STEPS, steps);
         var chunk = identity();
         for (; step < chunk_end; step++) {
-            let q = step * STEP_QUADS * LANES + lane;
-            let a = score_quad(span, q);
-            let b = score_quad(span, q + LANES);
-            let c = score_quad(span, q + 2u * LANES);
-            let d = score_quad(span, q + 3u * LANES);
-            chunk = with_step(chunk, a, b, c, d, span, q);
+            let pack = step_pack(span, step, lane);
+            let ab = step_pair(span, pack);
+            let cd = step_pair(span, pack + STEP_PACKS / 2u * LANES);
+            chunk = with_step(chunk, ab, cd, span, pack);
         }
         stats = combine(stats, chunk);
     }
-    for (var q = full_steps * STEP_QUADS * LANES + lane; q < span.quads; q += LANES) {
-        stats = with_quad(stats, score_quad(span, q), span, quad_col(span, q));
-    }
-    for (var col = span.head + 4u * span.quads + lane; col < params.cols; col += LANES) {
-        stats = with_value(stats, span, col);
+    let rest = rest_packs(span);
+    for (var i = lane; i < rest; i += LANES) {
+        let pack = rest_pack(span, i);
+        stats = with_edge(stats, score_edge(span, pack), span, pack);
     }
     if TRACK_ARGMAX {
         stats.position = first_of_step(stats, span);
@@ -130,19 +159,28 @@ fn sweep_stats(span: RowSpan, lane: u32) -> RowStats {
     return stats;
 }
 
-// The lowest column with the maximum in the step that `position` names; a column of head or tail names itself.
+// The lowest column with the maximum in the step that begins with the pack that `position` names.
 fn first_of_step(stats: RowStats, span: RowSpan) -> u32 {
-    if stats.position < span.head || stats.position >= span.head + 4u * span.quads {
-        return stats.position;
-    }
     var first = NO_CLASS;
-    var q = (stats.position - span.head) / 4u;
-    for (var i = 0u; i < STEP_QUADS && q < span.quads; i++) {
-        let col = quad_col(span, q);
-        let hits = order_keys(score_quad(span, q)) == vec4(stats.key);
-        let cols = select(vec4(NO_CLASS), vec4(col, col + 1u, col + 2u, col + 3u), hits);
-        first = min(first, min(min(cols.x, cols.y), min(cols.z, cols.w)));
-        q += LANES;
+    if stats.position == NO_CLASS {
+        return first;
+    }
+    for (var i = 0u; i < STEP_PACKS; i++) {
+        let pack = stats.position + i * LANES;
+        if pack < span.end {
+            let col = pack_col(span, pack);
+            let scores = score_edge(span, pack);
+            first = min(first, first_hit(scores.a, col, stats.key));
+            if PACKED {
+                first = min(first, first_hit(scores.b, col + 4u, stats.key));
+            }
+        }
     }
     return first;
+}
+
+fn first_hit(scores: vec4<u32>, col: u32, key: i32) -> u32 {
+    let cols = four_cols(col);
+    let hits = select(vec4(NO_CLASS), cols, (order_keys(scores) == vec4(key)) & (cols < vec4(params.cols)));
+    return min(min(hits.x, hits.y), min(hits.z, hits.w));
 }

@@ -1,10 +1,11 @@
-// Sums over rows as a monoid, folded in one fixed order whatever the adapter: blocks of 1,024 rows, in each block
-// 256 invocations of every 256th row, then a tree; the blocks likewise. The same batch gives the same bits.
+// Sums over rows as a monoid, folded in one fixed order: blocks of 1,024 rows, in each block every invocation has every
+// REDUCE_LANES-th row, then a tree; the blocks likewise. The same batch gives the same bits.
 //
 // Only finite losses are added; what is NaN or infinite is carried by the flags, which no adapter's addition drops.
 
 const BLOCK_ROWS: u32 = 1024u;
-const REDUCE_LANES: u32 = 256u;
+override REDUCE_LANES: u32 = 256u; // invocations of a workgroup
+const CHUNK_ROWS: u32 = 8u; // summed apart, so that rounding does not grow with what an invocation has
 
 struct Totals {
     sum: f32,           // Σ loss of the rows where it is finite, without z-loss

@@ -19,3 +19,7 @@ fn narrowed(bits: u32) -> u32 {
     }
     return (bits + 0x7fffu + ((bits >> 16u) & 1u)) >> 16u;
 }
+
+fn narrowed_quad(bits: vec4<u32>) -> Quad {
+    return vec2(narrowed(bits.x) | (narrowed(bits.y) << 16u), narrowed(bits.z) | (narrowed(bits.w) << 16u));
+}

@@ -47,3 +47,7 @@ fn narrowed(bits: u32) -> u32 {
     let up = rest > half || (rest == half && (units & 1u) == 1u);
     return sign | (units + select(0u, 1u, up));
 }
+
+fn narrowed_quad(bits: vec4<u32>) -> Quad {
+    return vec2(narrowed(bits.x) | (narrowed(bits.y) << 16u), narrowed(bits.z) | (narrowed(bits.w) << 16u));
+}

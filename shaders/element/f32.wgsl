@@ -14,3 +14,7 @@ fn widened_quad(words: Quad) -> vec4<u32> {
 fn narrowed(bits: u32) -> u32 {
     return bits;
 }
+
+fn narrowed_quad(bits: vec4<u32>) -> Quad {
+    return bits;
+}

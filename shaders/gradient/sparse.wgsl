@@ -46,7 +46,7 @@ fn entry_gradient(bits: u32, col: u32, record: Record) -> u32 {
 fn rewrite_entries(span: RowSpan, seat: Seat, record: Record, writes: bool) {
     storageBarrier();
     if !writes { return; }
-    let out = output_span(span.row);
+    let out = output_span(span);
     let first = first_entry(record.input);
     for (var i = seat.lane; i < params.entries; i += LANES) {
         let class_index = entry_classes[first + i];

@@ -1,16 +1,17 @@
-// Logits over which the output is written: one binding, which may be written, allows no second view.
+// Logits over which the output is written, a word or a pack at a time. Where a word is read through one of the views and
+// written through the other, a barrier lies between.
 
 const IN_PLACE: bool = true;
 
 @group(0) @binding(1) var<storage, read_write> logits: array<u32>;
+@group(0) @binding(2) var<storage, read_write> logit_packs: array<Pack>; // the same buffer, a pack a load
 
 fn load_logit(index: u32) -> u32 {
     return widened(logits[index / LOGITS_PER_WORD], index % LOGITS_PER_WORD);
 }
 
-// Four values from an index that is a multiple of four on.
-fn load_quad(index: u32) -> vec4<u32> {
-    return vec4(load_logit(index), load_logit(index + 1u), load_logit(index + 2u), load_logit(index + 3u));
+fn load_pack(index: u32) -> QuadPair {
+    return unpacked(logit_packs[index / PACK_VALUES]);
 }
 
 const OUTPUT_PER_WORD: u32 = LOGITS_PER_WORD;

@@ -1,4 +1,4 @@
-// Output in the logits' own type.
+// Output in the logits' own type, a word at a time.
 
 @group(0) @binding(3) var<storage, read_write> output: array<u32>;
 

@@ -1,4 +1,4 @@
-// f32 output of logits of any type.
+// f32 output of logits of any type, a word at a time.
 
 @group(0) @binding(3) var<storage, read_write> output: array<u32>;
 

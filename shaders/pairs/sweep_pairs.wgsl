@@ -1,9 +1,6 @@
 // The first sweep over a row of two batches: one lane's part of its stats. Steps and chunks as in
 // common/sweep_stats.wgsl.
 
-const STEP_QUADS: u32 = 4u;   // quads of each batch that an invocation loads before it uses the first
-const CHUNK_STEPS: u32 = 64u; // steps summed apart, so that rounding grows with the root of the row and not with it
-
 // What a few columns add to the sums, relative to the stats' bases.
 struct QuadSums {
     student: vec4<f32>,
@@ -74,10 +71,10 @@ fn highest(a: vec4<u32>, b: vec4<u32>, c: vec4<u32>, d: vec4<u32>) -> vec4<i32> 
 }
 
 fn with_step(stats: PairStats, span: RowSpan, start: u32, q: u32) -> PairStats {
-    let x0 = score_quad(span, q);
-    let x1 = score_quad(span, q + LANES);
-    let x2 = score_quad(span, q + 2u * LANES);
-    let x3 = score_quad(span, q + 3u * LANES);
+    let x0 = raw_quad(span, q);
+    let x1 = raw_quad(span, q + LANES);
+    let x2 = raw_quad(span, q + 2u * LANES);
+    let x3 = raw_quad(span, q + 3u * LANES);
     let b0 = teacher_quad(start, quad_col(span, q));
     let b1 = teacher_quad(start, quad_col(span, q + LANES));
     let b2 = teacher_quad(start, quad_col(span, q + 2u * LANES));
@@ -91,10 +88,10 @@ fn with_step(stats: PairStats, span: RowSpan, start: u32, q: u32) -> PairStats {
 fn sweep_pairs(span: RowSpan, lane: u32) -> PairStats {
     let start = teacher_start(span.row);
     var stats = identity();
-    for (var col = lane; col < span.head; col += LANES) {
+    for (var col = lane; col < head_cols(span); col += LANES) {
         stats = with_pair(stats, span, start, col);
     }
-    let full_steps = span.quads / (STEP_QUADS * LANES);
+    let full_steps = quads_of(span) / (STEP_QUADS * LANES);
     var step = 0u;
     while step < full_steps {
         let chunk_end = min(step + CHUNK_STEPS, full_steps);
@@ -104,10 +101,10 @@ fn sweep_pairs(span: RowSpan, lane: u32) -> PairStats {
         }
         stats = combine(stats, chunk);
     }
-    for (var q = full_steps * STEP_QUADS * LANES + lane; q < span.quads; q += LANES) {
-        stats = with_quads(stats, score_quad(span, q), teacher_quad(start, quad_col(span, q)));
+    for (var q = full_steps * STEP_QUADS * LANES + lane; q < quads_of(span); q += LANES) {
+        stats = with_quads(stats, raw_quad(span, q), teacher_quad(start, quad_col(span, q)));
     }
-    for (var col = span.head + 4u * span.quads + lane; col < params.cols; col += LANES) {
+    for (var col = quad_col(span, quads_of(span)) + lane; col < params.cols; col += LANES) {
         stats = with_pair(stats, span, start, col);
     }
     return stats;

@@ -5,7 +5,7 @@
 @group(0) @binding(10) var<storage, read> teacher_quads: array<Quad>; // the same buffer, four values a load
 
 fn teacher_start(row: u32) -> u32 {
-    return row_start(row, params.second_base, params.second_stride);
+    return row_start(row, params.second_base, params.row_stride);
 }
 
 fn teacher_logit(start: u32, col: u32) -> u32 {

@@ -7,8 +7,14 @@ fn score(span: RowSpan, col: u32) -> u32 {
     return raw_logit(span, col);
 }
 
-fn score_quad(span: RowSpan, q: u32) -> vec4<u32> {
-    return raw_quad(span, q);
+// The scores of a pack of logits whose first column is `col`.
+fn scores_of(logits: QuadPair, col: u32) -> QuadPair {
+    return logits;
+}
+
+// Whether the logits from a column on need not be read.
+fn is_hidden(col: u32) -> bool {
+    return false;
 }
 
 fn capped(x: vec4<f32>) -> vec4<f32> {

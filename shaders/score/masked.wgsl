@@ -66,11 +66,8 @@ fn score(span: RowSpan, col: u32) -> u32 {
     return masked(vec4(raw_logit(span, col)), vec4(mask), vec4(attended)).x;
 }
 
-fn score_quad(span: RowSpan, q: u32) -> vec4<u32> {
-    let col = quad_col(span, q);
-    if CAUSAL && col >= visible { // its logits are not read
-        return vec4(NEG_INFINITY);
-    }
+// The scores of four columns from `col` on; `quad` are their logits.
+fn masked_quad(quad: vec4<u32>, col: u32) -> vec4<u32> {
     var mask = vec4(0u);
     if ADDITIVE_MASK {
         let at = additive_start + col;
@@ -83,9 +80,23 @@ fn score_quad(span: RowSpan, q: u32) -> vec4<u32> {
         attended = words != vec4(0u);
     }
     if CAUSAL {
-        attended = attended & (vec4(col, col + 1u, col + 2u, col + 3u) < vec4(visible));
+        attended = attended & (four_cols(col) < vec4(visible));
     }
-    return masked(raw_quad(span, q), mask, attended);
+    return masked(quad, mask, attended);
+}
+
+// The scores of a pack of logits whose first column is `col`.
+fn scores_of(logits: QuadPair, col: u32) -> QuadPair {
+    var scores = QuadPair(masked_quad(logits.a, col), vec4(0u));
+    if PACKED {
+        scores.b = masked_quad(logits.b, col + 4u);
+    }
+    return scores;
+}
+
+// Whether the logits from a column on need not be read; a column before the row has wrapped below 0.
+fn is_hidden(col: u32) -> bool {
+    return CAUSAL && bitcast<i32>(col) >= bitcast<i32>(visible);
 }
 
 fn capped(x: vec4<f32>) -> vec4<f32> {

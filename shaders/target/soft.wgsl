@@ -5,7 +5,7 @@
 @group(0) @binding(7) var<storage, read> soft_targets: array<u32>; // f32 bits
 
 fn soft_target(span: RowSpan, col: u32) -> u32 {
-    return soft_targets[row_start(span.row, params.second_base, params.second_stride) + col_offset(col)];
+    return soft_targets[row_start(span.row, params.second_base, params.row_stride) + col_offset(col)];
 }
 
 // t of four classes, from their targets and weights as bits; not finite where either is none.

@@ -60,11 +60,24 @@ impl Context {
         pollster::block_on(Self::new())
     }
 
-    /// The best adapter that fits a choice. Says through `log` which it took.
+    /// The best adapter that fits a choice. Says through `log` which it took. The device has the adapter's own limits
+    /// and, as far as the adapter has them, two features: [`wgpu::Features::SHADER_INT64`], for loads of 32 bytes
+    /// ([`Tuning::words_of_64`](crate::Tuning::words_of_64)), and where the adapter shares the processor's memory
+    /// [`wgpu::Features::MAPPABLE_PRIMARY_BUFFERS`], with which host slices go to and from the kernels' own buffers
+    /// ([`Profile::unified_memory`]).
     ///
     /// # Errors
     /// [`Error::NoAdapter`], which lists those that are there; [`Error::RequestDevice`].
     pub async fn open(choice: &AdapterChoice) -> Result<Self> {
+        Self::open_with(choice, wgpu::Features::empty()).await
+    }
+
+    /// [`Context::open`], with those of `features` enabled that the adapter has: for what the caller does beside this
+    /// crate's operations, timestamps for one.
+    ///
+    /// # Errors
+    /// As [`Context::open`].
+    pub async fn open_with(choice: &AdapterChoice, features: wgpu::Features) -> Result<Self> {
         let adapters = choice.adapters(false).await;
         let Some(adapter) = adapters.fitting(choice).next() else {
             return Err(Error::NoAdapter { wanted: choice.wanted(), found: adapters.names() });
@@ -73,6 +86,7 @@ impl Context {
         let (device, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {
                 label: Some("xent::device"),
+                required_features: adapter.features() & (AdapterKind::of(&info).features() | features),
                 required_limits: adapter.limits(),
                 ..Default::default()
             })
@@ -81,7 +95,7 @@ impl Context {
                 adapter: info.name.clone(),
                 message: error.to_string(),
             })?;
-        log::info!("took adapter {}", Profile::new(&info, &device.limits()));
+        log::info!("took adapter {}", Profile::new(&info, &device.limits(), device.features()));
         Ok(Self::from_device(device, queue))
     }
 
@@ -122,13 +136,12 @@ impl AdapterChoice {
     pub async fn list(&self) -> Vec<AdapterInfo> {
         let adapters = self.adapters(true).await;
         let chosen = adapters.fitting(self).next().map(wgpu::Adapter::get_info);
-        let profiles = adapters.0.iter().map(|adapter| (adapter.get_info(), adapter.limits()));
-        profiles
-            .map(|(info, limits)| AdapterInfo {
-                profile: Profile::new(&info, &limits),
-                chosen: chosen.as_ref() == Some(&info),
-            })
-            .collect()
+        let info = |adapter: &wgpu::Adapter| {
+            let info = adapter.get_info();
+            let profile = Profile::new(&info, &adapter.limits(), adapter.features());
+            AdapterInfo { profile, chosen: chosen.as_ref() == Some(&info) }
+        };
+        adapters.0.iter().map(info).collect()
     }
 
     /// The adapters of the primary backends, and of the others (GL) if `all` are asked for or none of those fits.

@@ -8,4 +8,4 @@ mod transfer;
 pub use context::{AdapterChoice, AdapterInfo, Context};
 pub use profile::{AdapterKind, Profile};
 pub(crate) use scope::scoped;
-pub(crate) use transfer::{TRANSFER_CHUNK, Transfer, Wait};
+pub(crate) use transfer::{Buffers, InFlight, Landed, Transfer, Wait};

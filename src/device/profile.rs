@@ -29,6 +29,17 @@ impl AdapterKind {
             wgpu::DeviceType::Other => Self::Other,
         }
     }
+
+    /// Whether the processor's memory is the adapter's own.
+    fn shares_memory(self) -> bool {
+        matches!(self, Self::Software | Self::Integrated)
+    }
+
+    /// The features that make things faster where an adapter has them: kernels, and host slices.
+    pub(crate) fn features(self) -> wgpu::Features {
+        let of_memory = wgpu::Features::MAPPABLE_PRIMARY_BUFFERS;
+        wgpu::Features::SHADER_INT64 | if self.shares_memory() { of_memory } else { wgpu::Features::empty() }
+    }
 }
 
 impl fmt::Display for AdapterKind {
@@ -55,11 +66,15 @@ pub struct Profile {
     pub backend: wgpu::Backend,
     /// Hardware or software.
     pub kind: AdapterKind,
+    /// Whether host slices are written into, and results read from, the very buffers that the kernels use, with no copy
+    /// between: the adapter shares the processor's memory (software, integrated), and the device has
+    /// [`wgpu::Features::MAPPABLE_PRIMARY_BUFFERS`], which [`Context`](crate::Context) asks for on such adapters.
+    pub unified_memory: bool,
     /// The largest storage binding, in bytes: a multiple of 4 and at most 2 GiB.
     pub max_binding_bytes: u64,
     /// The largest buffer, in bytes.
     pub max_buffer_bytes: u64,
-    /// What a storage binding's offset must be a multiple of, in bytes; at least 16, the size of one vector load.
+    /// What a storage binding's offset must be a multiple of, in bytes; at least 32, the size of the largest load.
     pub offset_alignment: u64,
     /// Workgroups in one dimension of a dispatch.
     pub max_workgroups: u32,
@@ -69,6 +84,8 @@ pub struct Profile {
     pub workgroup_memory: u32,
     /// The smallest and the largest subgroup.
     pub subgroup_sizes: (u32, u32),
+    /// Whether shaders may use integers of 64 bits: [`wgpu::Features::SHADER_INT64`].
+    pub shader_int64: bool,
 }
 
 /// The least that every operation fits into: WebGPU's default limits.
@@ -104,29 +121,32 @@ impl Profile {
                 });
             }
         }
-        Ok(Self::new(&device.adapter_info(), &limits))
+        Ok(Self::new(&device.adapter_info(), &limits, device.features()))
     }
 
-    /// The profile that a device of this adapter with these limits has.
-    pub(crate) fn new(info: &wgpu::AdapterInfo, limits: &wgpu::Limits) -> Self {
+    /// The profile that a device of this adapter with these limits and features has.
+    pub(crate) fn new(info: &wgpu::AdapterInfo, limits: &wgpu::Limits, features: wgpu::Features) -> Self {
         Self {
             name: info.name.clone(),
             driver: [info.driver.as_str(), info.driver_info.as_str()].join(" ").trim().to_owned(),
             backend: info.backend,
             kind: AdapterKind::of(info),
+            unified_memory: AdapterKind::of(info).shares_memory()
+                && features.contains(wgpu::Features::MAPPABLE_PRIMARY_BUFFERS),
             max_binding_bytes: limits
                 .max_storage_buffer_binding_size
                 .min(limits.max_buffer_size)
                 .min(1 << 31)
                 & !3,
             max_buffer_bytes: limits.max_buffer_size,
-            offset_alignment: u64::from(limits.min_storage_buffer_offset_alignment).max(16),
+            offset_alignment: u64::from(limits.min_storage_buffer_offset_alignment).max(32),
             max_workgroups: limits.max_compute_workgroups_per_dimension,
             max_invocations: limits
                 .max_compute_invocations_per_workgroup
                 .min(limits.max_compute_workgroup_size_x),
             workgroup_memory: limits.max_compute_workgroup_storage_size,
             subgroup_sizes: (info.subgroup_min_size, info.subgroup_max_size),
+            shader_int64: features.contains(wgpu::Features::SHADER_INT64),
         }
     }
 

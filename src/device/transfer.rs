@@ -1,12 +1,18 @@
-//! Host slice → buffer, buffer → host, through staging buffers that are made once and used again.
+//! Host slice → buffer → host. A window's buffers belong to the host or to the device, never to both: while the host has
+//! them, what it writes is mapped; a submission gives them to the device, and its end brings them back.
+//!
+//! Where both sides share their memory ([`Profile::unified_memory`]), a window is written into the very buffer that the
+//! kernels read, and results are read where the kernels wrote them. Elsewhere each of the two has a twin that the host can
+//! map, and the bytes are copied between them in the same submission as the kernels.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::device::{Context, scoped};
-use crate::error::{Error, Result};
+use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
+use wgpu::BufferUsages as Usage;
 
-/// Bytes that go through a staging buffer at a time.
-pub(crate) const TRANSFER_CHUNK: u64 = 16 << 20;
+use crate::device::{Context, Profile, scoped};
+use crate::error::{Error, Result};
 
 /// Who waits for the device.
 #[derive(Clone, Copy, Debug)]
@@ -25,159 +31,319 @@ impl Wait {
 }
 
 /// The way to and from one device.
+#[derive(Clone, Debug)]
 pub(crate) struct Transfer {
     gpu: Context,
-    upload: wgpu::Buffer,
-    readback: wgpu::Buffer,
-    chunk: u64,
+    is_unified: bool,
 }
 
+/// Buffers by their names. Of an idle set, every upload is mapped and no download is.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers {
+    uploads: BTreeMap<&'static str, Upload>,
+    downloads: BTreeMap<&'static str, Download>,
+    scratch: BTreeMap<&'static str, wgpu::Buffer>,
+}
+
+/// Host → device.
+#[derive(Debug)]
+struct Upload {
+    storage: wgpu::Buffer,
+    /// What the host writes, where it cannot write `storage`.
+    staging: Option<wgpu::Buffer>,
+    /// Bytes for the next submission, from the first; a multiple of 4.
+    written: u64,
+    is_mapped: bool,
+}
+
+/// Device → host.
+#[derive(Debug)]
+struct Download {
+    storage: wgpu::Buffer,
+    /// What the host reads, where it cannot read `storage`.
+    staging: Option<wgpu::Buffer>,
+    /// Bytes to come back with the next submission, from the first; a multiple of 4.
+    wanted: u64,
+}
+
+/// Tells when a buffer is mapped.
+type Mapped = OneshotReceiver<std::result::Result<(), wgpu::BufferAsyncError>>;
+
+/// A set of buffers that the device has. Dropped, it is gone: the device ends its work, and nobody gets the buffers back.
+pub(crate) struct InFlight {
+    gpu: Context,
+    buffers: Buffers,
+    submission: wgpu::SubmissionIndex,
+    mapped: Vec<Mapped>,
+}
+
+/// A set of buffers that has come back, with what was to be read.
+pub(crate) struct Landed(Buffers);
+
 impl Transfer {
-    /// Staging for transfers of `largest` bytes at most, in chunks.
-    pub(crate) fn new(gpu: &Context, largest: u64) -> Result<Self> {
-        use wgpu::BufferUsages as Usage;
-        let chunk = largest.clamp(4, TRANSFER_CHUNK).next_multiple_of(4);
-        let buffer = |label, usage| {
-            scoped(&gpu.device, label, || {
-                gpu.device.create_buffer(&wgpu::BufferDescriptor {
-                    label: Some(label),
-                    size: chunk,
-                    usage,
-                    mapped_at_creation: false,
-                })
-            })
+    pub(crate) fn new(gpu: &Context, profile: &Profile) -> Self {
+        Self { gpu: gpu.clone(), is_unified: profile.unified_memory }
+    }
+
+    /// The buffer of this name that the host will fill, `bytes` large at least.
+    pub(crate) fn upload(
+        &self,
+        buffers: &mut Buffers,
+        name: &'static str,
+        bytes: u64,
+    ) -> Result<wgpu::Buffer> {
+        if let Some(upload) = buffers.uploads.get(name).filter(|upload| upload.storage.size() >= bytes) {
+            return Ok(upload.storage.clone());
+        }
+        // First the old one goes: there may not be room for both.
+        buffers.uploads.remove(name);
+        let (storage, staging) = if self.is_unified {
+            (self.buffer(name, bytes, Usage::STORAGE | Usage::MAP_WRITE)?, None)
+        } else {
+            let staging = self.buffer("staging", bytes, Usage::MAP_WRITE | Usage::COPY_SRC)?;
+            (self.buffer(name, bytes, Usage::STORAGE | Usage::COPY_DST)?, Some(staging))
         };
-        Ok(Self {
-            gpu: gpu.clone(),
-            upload: buffer("xent::upload", Usage::MAP_WRITE | Usage::COPY_SRC)?,
-            readback: buffer("xent::readback", Usage::MAP_READ | Usage::COPY_DST)?,
-            chunk,
+        let upload = Upload { storage: storage.clone(), staging, written: 0, is_mapped: true };
+        buffers.uploads.insert(name, upload);
+        Ok(storage)
+    }
+
+    /// The buffer of this name whose first `wanted` bytes the host will read, `bytes` large at least.
+    pub(crate) fn download(
+        &self,
+        buffers: &mut Buffers,
+        name: &'static str,
+        bytes: u64,
+        wanted: u64,
+    ) -> Result<wgpu::Buffer> {
+        let wanted = wanted.next_multiple_of(4);
+        let found = buffers.downloads.get_mut(name).filter(|found| found.storage.size() >= bytes);
+        if let Some(download) = found {
+            download.wanted = wanted;
+            return Ok(download.storage.clone());
+        }
+        buffers.downloads.remove(name);
+        let (storage, staging) = if self.is_unified {
+            (self.buffer(name, bytes, Usage::STORAGE | Usage::MAP_READ)?, None)
+        } else {
+            let staging = self.buffer("staging", bytes, Usage::MAP_READ | Usage::COPY_DST)?;
+            (self.buffer(name, bytes, Usage::STORAGE | Usage::COPY_SRC)?, Some(staging))
+        };
+        buffers.downloads.insert(name, Download { storage: storage.clone(), staging, wanted });
+        Ok(storage)
+    }
+
+    /// The buffer of this name that only the device touches, `bytes` large at least.
+    pub(crate) fn scratch(
+        &self,
+        buffers: &mut Buffers,
+        name: &'static str,
+        bytes: u64,
+    ) -> Result<wgpu::Buffer> {
+        if let Some(scratch) = buffers.scratch.get(name).filter(|scratch| scratch.size() >= bytes) {
+            return Ok(scratch.clone());
+        }
+        buffers.scratch.remove(name);
+        let scratch = self.buffer(name, bytes, Usage::STORAGE)?;
+        buffers.scratch.insert(name, scratch.clone());
+        Ok(scratch)
+    }
+
+    /// A new buffer; one that the host writes is mapped.
+    fn buffer(&self, name: &str, bytes: u64, usage: Usage) -> Result<wgpu::Buffer> {
+        let label = format!("xent::window::{name}");
+        scoped(&self.gpu.device, &label, || {
+            self.gpu.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some(&label),
+                size: bytes,
+                usage,
+                mapped_at_creation: usage.contains(Usage::MAP_WRITE),
+            })
         })
     }
 
-    /// Copies bytes into a buffer at an offset (a multiple of 4). The last word is filled up with zeros.
-    pub(crate) async fn upload(
+    /// Gives a set to the device, in one submission: what was written, the pass, what is wanted back. `whole` are uploads
+    /// of a whole batch: they go with its first window and come back with its last.
+    pub(crate) fn submit(
         &self,
-        bytes: &[u8],
-        to: &wgpu::Buffer,
+        label: &str,
+        mut buffers: Buffers,
+        (whole, is_last): (&mut Buffers, bool),
+        record: impl FnOnce(&mut wgpu::ComputePass<'_>),
+    ) -> Result<InFlight> {
+        let Context { device, queue, .. } = &self.gpu;
+        let (submission, mapped) = scoped(device, label, || {
+            let descriptor = wgpu::CommandEncoderDescriptor { label: Some(label) };
+            let mut encoder = device.create_command_encoder(&descriptor);
+            for upload in buffers.uploads.values_mut().chain(whole.uploads.values_mut()) {
+                upload.hand_over(&mut encoder);
+            }
+            let descriptor = wgpu::ComputePassDescriptor { label: Some(label), timestamp_writes: None };
+            record(&mut encoder.begin_compute_pass(&descriptor));
+            for download in buffers.downloads.values() {
+                download.copy(&mut encoder);
+            }
+            let submission = queue.submit([encoder.finish()]);
+            let whole = whole.uploads.values_mut().filter(|_| is_last);
+            let uploads = buffers.uploads.values_mut().chain(whole).filter_map(Upload::take_back);
+            let downloads = buffers.downloads.values().filter_map(Download::map);
+            (submission, uploads.chain(downloads).collect())
+        })?;
+        Ok(InFlight { gpu: self.gpu.clone(), buffers, submission, mapped })
+    }
+}
+
+impl Buffers {
+    /// Writes bytes into the upload of this name, from an offset (a multiple of 4) on: runs of so many bytes, each followed
+    /// by zeros up to the place of the next. The last word is filled up with zeros.
+    pub(crate) fn write<'a>(
+        &mut self,
+        name: &'static str,
         offset: u64,
-        wait: Wait,
+        stride: usize,
+        runs: impl ExactSizeIterator<Item = &'a [u8]>,
     ) -> Result<()> {
-        let (words, rest) = bytes.split_at(bytes.len() / 4 * 4);
-        self.upload_words(words, to, offset, wait).await?;
-        if rest.is_empty() {
+        let Some(upload) = self.uploads.get_mut(name) else { return Ok(()) };
+        let mut bytes = runs.len().saturating_sub(1) * stride;
+        let mut runs = runs.peekable();
+        bytes += runs.peek().map_or(0, |run| run.len());
+        if bytes == 0 {
             return Ok(());
         }
-        let mut last = [0; 4];
-        last[..rest.len()].copy_from_slice(rest);
-        self.upload_words(&last, to, offset + words.len() as u64, wait).await
-    }
-
-    async fn upload_words(&self, bytes: &[u8], to: &wgpu::Buffer, offset: u64, wait: Wait) -> Result<()> {
-        let mut at = offset;
-        for part in bytes.chunks(self.chunk as usize) {
-            let len = part.len() as u64;
-            self.map(&self.upload, wgpu::MapMode::Write, len, wait).await?;
-            let mut view = self.upload.slice(..len).get_mapped_range_mut().map_err(map_failed)?;
-            view.copy_from_slice(part);
-            drop(view);
-            self.upload.unmap();
-            self.submit("xent::upload", |encoder| {
-                encoder.copy_buffer_to_buffer(&self.upload, 0, to, at, len);
-            })?;
-            at += len;
+        let end = (offset + bytes as u64).next_multiple_of(4);
+        // A view begins at a multiple of this; nobody reads what lies before the offset.
+        let from = offset / wgpu::MAP_ALIGNMENT * wgpu::MAP_ALIGNMENT;
+        let mut view = upload.host_side().slice(from..end).get_mapped_range_mut().map_err(map_failed)?;
+        let mut rest = view.slice((offset - from) as usize..);
+        while let Some(run) = runs.next() {
+            let place = if runs.peek().is_some() { stride } else { rest.len() };
+            let (mut place, behind) = rest.split_at(place);
+            place.slice(..run.len()).copy_from_slice(run);
+            place.slice(run.len()..).fill(0);
+            rest = behind;
         }
+        upload.written = end;
         Ok(())
     }
 
-    /// Copies a buffer's bytes from an offset (a multiple of 4) into a host slice.
-    pub(crate) async fn download(
-        &self,
-        from: &wgpu::Buffer,
-        offset: u64,
-        bytes: &mut [u8],
-        wait: Wait,
-    ) -> Result<()> {
-        let (words, rest) = bytes.split_at_mut(bytes.len() / 4 * 4);
-        self.download_words(from, offset, words, wait).await?;
-        if !rest.is_empty() {
-            let mut last = [0; 4];
-            self.download_words(from, offset + words.len() as u64, &mut last, wait).await?;
-            rest.copy_from_slice(&last[..rest.len()]);
+    /// Device memory that they take, staging included, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        let uploads = self.uploads.values().map(|upload| (&upload.storage, &upload.staging));
+        let downloads = self.downloads.values().map(|download| (&download.storage, &download.staging));
+        let staged: u64 = uploads
+            .chain(downloads)
+            .map(|(storage, staging)| storage.size() + staging.as_ref().map_or(0, wgpu::Buffer::size))
+            .sum();
+        staged + self.scratch.values().map(wgpu::Buffer::size).sum::<u64>()
+    }
+}
+
+impl Upload {
+    fn host_side(&self) -> &wgpu::Buffer {
+        self.staging.as_ref().unwrap_or(&self.storage)
+    }
+
+    /// To the device, if anything was written.
+    fn hand_over(&mut self, encoder: &mut wgpu::CommandEncoder) {
+        if self.written == 0 {
+            return;
         }
-        Ok(())
-    }
-
-    async fn download_words(
-        &self,
-        from: &wgpu::Buffer,
-        offset: u64,
-        bytes: &mut [u8],
-        wait: Wait,
-    ) -> Result<()> {
-        let mut at = offset;
-        for part in bytes.chunks_mut(self.chunk as usize) {
-            let len = part.len() as u64;
-            self.submit("xent::readback", |encoder| {
-                encoder.copy_buffer_to_buffer(from, at, &self.readback, 0, len);
-            })?;
-            self.map(&self.readback, wgpu::MapMode::Read, len, wait).await?;
-            let view = self.readback.slice(..len).get_mapped_range().map_err(map_failed)?;
-            part.copy_from_slice(&view);
-            drop(view);
-            self.readback.unmap();
-            at += len;
+        self.host_side().unmap();
+        if let Some(staging) = &self.staging {
+            encoder.copy_buffer_to_buffer(staging, 0, &self.storage, 0, self.written);
         }
-        Ok(())
+        (self.written, self.is_mapped) = (0, false);
     }
 
-    /// Records commands and submits them.
-    pub(crate) fn submit(&self, label: &str, record: impl FnOnce(&mut wgpu::CommandEncoder)) -> Result<()> {
-        scoped(&self.gpu.device, label, || {
-            let mut encoder = self
-                .gpu
-                .device
-                .create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some(label) });
-            record(&mut encoder);
-            self.gpu.queue.submit([encoder.finish()]);
-        })
+    /// Back to the host when the device is done, if it was handed over.
+    fn take_back(&mut self) -> Option<Mapped> {
+        let was_mapped = std::mem::replace(&mut self.is_mapped, true);
+        (!was_mapped).then(|| map(self.host_side(), wgpu::MapMode::Write, self.storage.size()))
+    }
+}
+
+impl Download {
+    fn host_side(&self) -> &wgpu::Buffer {
+        self.staging.as_ref().unwrap_or(&self.storage)
     }
 
-    async fn map(&self, buffer: &wgpu::Buffer, mode: wgpu::MapMode, len: u64, wait: Wait) -> Result<()> {
-        let (sender, receiver) = futures_intrusive::channel::shared::oneshot_channel();
-        scoped(&self.gpu.device, "xent::map", || {
-            buffer.map_async(mode, ..len, move |mapped| {
-                // The receiver is gone when the caller dropped the future: nobody wants to know.
-                let _ = sender.send(mapped);
-            });
-        })?;
+    fn copy(&self, encoder: &mut wgpu::CommandEncoder) {
+        if let Some(staging) = self.staging.as_ref().filter(|_| self.wanted > 0) {
+            encoder.copy_buffer_to_buffer(&self.storage, 0, staging, 0, self.wanted);
+        }
+    }
+
+    fn map(&self) -> Option<Mapped> {
+        (self.wanted > 0).then(|| map(self.host_side(), wgpu::MapMode::Read, self.wanted))
+    }
+}
+
+impl InFlight {
+    /// Waits until the device is done.
+    pub(crate) async fn land(self, wait: Wait) -> Result<Landed> {
+        let Self { gpu, buffers, submission, mapped } = self;
         if let Wait::Blocking(timeout) = wait {
-            match self.gpu.device.poll(wgpu::PollType::Wait { submission_index: None, timeout }) {
+            let until = wgpu::PollType::Wait { submission_index: Some(submission), timeout };
+            match gpu.device.poll(until) {
                 Ok(_) => {}
                 Err(wgpu::PollError::Timeout) => {
                     return Err(Error::Timeout { after: timeout.unwrap_or_default() });
                 }
-                Err(error) => {
-                    return Err(Error::Device {
-                        what: "waiting for the device".to_owned(),
-                        message: error.to_string(),
-                    });
-                }
+                Err(error) => return Err(failed("waiting for the device", error)),
             }
         }
-        match receiver.receive().await {
-            Some(Ok(())) => Ok(()),
-            Some(Err(error)) => {
-                Err(Error::Device { what: "mapping a buffer".to_owned(), message: error.to_string() })
+        for mapped in mapped {
+            match mapped.receive().await {
+                Some(Ok(())) => {}
+                Some(Err(error)) => return Err(failed("mapping a buffer", error)),
+                None => return Err(failed("mapping a buffer", "the device dropped the request")),
             }
-            None => Err(Error::Device {
-                what: "mapping a buffer".to_owned(),
-                message: "the device dropped the request".to_owned(),
-            }),
         }
+        Ok(Landed(buffers))
     }
 }
 
+impl Landed {
+    /// Reads bytes of the download of this name, from an offset (a multiple of 4) on, as far as they were wanted.
+    pub(crate) fn read<T>(
+        &self,
+        name: &'static str,
+        (offset, bytes): (u64, usize),
+        read: impl FnOnce(&[u8]) -> T,
+    ) -> Result<Option<T>> {
+        let download = self.0.downloads.get(name);
+        let Some(download) = download.filter(|download| bytes > 0 && download.wanted > 0) else {
+            return Ok(None);
+        };
+        let from = offset / wgpu::MAP_ALIGNMENT * wgpu::MAP_ALIGNMENT;
+        let to = (offset + bytes as u64).next_multiple_of(4);
+        let view = download.host_side().slice(from..to).get_mapped_range().map_err(map_failed)?;
+        Ok(Some(read(&view[(offset - from) as usize..][..bytes])))
+    }
+
+    /// The buffers, for another window.
+    pub(crate) fn close(mut self) -> Buffers {
+        for download in self.0.downloads.values_mut().filter(|download| download.wanted > 0) {
+            download.host_side().unmap();
+            download.wanted = 0;
+        }
+        self.0
+    }
+}
+
+fn map(buffer: &wgpu::Buffer, mode: wgpu::MapMode, bytes: u64) -> Mapped {
+    let (sender, receiver) = oneshot_channel();
+    buffer.map_async(mode, ..bytes, move |mapped| {
+        // The receiver is gone when the caller dropped the future: nobody wants to know.
+        let _ = sender.send(mapped);
+    });
+    receiver
+}
+
+fn failed(what: &str, message: impl ToString) -> Error {
+    Error::Device { what: what.to_owned(), message: message.to_string() }
+}
+
 fn map_failed(error: wgpu::MapRangeError) -> Error {
-    Error::Device { what: "reading a mapped buffer".to_owned(), message: error.to_string() }
+    failed("using a mapped buffer", error)
 }

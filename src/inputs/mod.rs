@@ -40,6 +40,11 @@ impl BatchWeight {
         self.counted == 0 || self.weight == 0.0
     }
 
+    /// Whether a reduction is a mean of nothing.
+    pub(crate) fn is_empty_mean(&self, reduction: Reduction) -> bool {
+        reduction == Reduction::Mean && self.is_empty()
+    }
+
     /// Refuses a batch without a mean, where that is asked for, and one whose mean no f32 can divide by.
     pub(crate) fn check(&self, rows: usize, options: &CrossEntropyOptions) -> Result<()> {
         let refuses = options.empty_batch == EmptyBatch::Error && options.reduction == Reduction::Mean;

@@ -52,9 +52,20 @@ pub(crate) struct Dispatch {
     kernel: Arc<Kernel>,
     bind_group: wgpu::BindGroup,
     grid: [u32; 2],
+    /// Bytes that it moves, of logits and what lies like them.
+    bytes: u64,
 }
 
 impl Dispatch {
+    /// The same, which moves so many bytes of logits and what lies like them.
+    pub fn moving(self, bytes: u64) -> Self {
+        Self { bytes, ..self }
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
         pass.set_pipeline(&self.kernel.pipeline);
         pass.set_bind_group(0, &self.bind_group, &[]);
@@ -78,6 +89,7 @@ impl Kernels {
         bindings: &[(u32, Option<&Binding>)],
         grid: [u32; 2],
     ) -> Result<Dispatch> {
+        let variant = pass.fitted(variant);
         let kernel = self.kernel(pass, variant, constants)?;
         let label = pass.label();
         let bind_group =
@@ -102,7 +114,7 @@ impl Kernels {
                     entries: &entries,
                 })
             })?;
-        Ok(Dispatch { kernel, bind_group, grid })
+        Ok(Dispatch { kernel, bind_group, grid, bytes: 0 })
     }
 
     fn placeholder(&self) -> Binding {

@@ -8,8 +8,13 @@ mod passes_tests;
 mod plan;
 #[cfg(test)]
 mod plan_tests;
+mod tuning;
+#[cfg(feature = "tuning-file")]
+mod tuning_file;
 
 pub(crate) use dispatch::{Binding, Dispatch, Kernels};
 pub(crate) use params::Params;
-pub use plan::Tuning;
 pub(crate) use plan::{INPUT_HEAD, Place, Plan, ROW_SCRATCH_BYTES, Window, Work, check_row_scratch};
+pub use tuning::{Band, Tuning};
+#[cfg(feature = "tuning-file")]
+pub use tuning_file::SavedTuning;

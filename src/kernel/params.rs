@@ -15,7 +15,7 @@ pub(crate) struct Params {
     pub output_base: u32,
     pub second_base: u32,
 
-    pub second_stride: u32,
+    pub weight_factor: f32,
     pub entries: u32,
     pub ignore_index: i32,
     pub exp_scale: f32,
@@ -43,10 +43,8 @@ pub(crate) struct Params {
     pub boolean_rows: u32,
     pub boolean_repeat: u32,
 
-    pub weight_factor: f32,
-    pub unused_0: u32,
-    pub unused_1: u32,
-    pub unused_2: u32,
+    pub segments: u32,
+    pub segment_values: u32,
 }
 
 impl Params {
@@ -57,7 +55,6 @@ impl Params {
             cols: shape.cols as u32,
             row_stride: shape.row_stride as u32,
             inner: shape.inner as u32,
-            second_stride: shape.row_stride as u32,
             upstream: 1.0,
             weight_factor: 1.0,
             ..bytemuck::Zeroable::zeroed()

@@ -5,11 +5,20 @@ use std::mem::offset_of;
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 
 use super::params::Params;
-use super::passes::{ALL, Access, Output, Pass, Variant, constant};
+use super::passes::{ALL, Access, Load, Output, Pass, Target, Variant, constant};
 use crate::element::Element;
 use crate::flags::Flags;
 
 const ELEMENTS: [&str; 3] = [f32::NAME, half::f16::NAME, half::bf16::NAME];
+
+/// Loads, second views and merged segments, in as few pairs as show each with each.
+const KINDS: [(Load, bool, bool); 5] = [
+    (Load::Words32, true, false),
+    (Load::Words32, false, false),
+    (Load::Words64, true, false),
+    (Load::Words64, true, true),
+    (Load::Words32, false, true),
+];
 
 fn parse(pass: &Pass, variant: Variant) -> (naga::Module, ModuleInfo) {
     let source = pass.source(variant);
@@ -20,7 +29,7 @@ fn parse(pass: &Pass, variant: Variant) -> (naga::Module, ModuleInfo) {
 }
 
 fn validate(pass: &Pass, module: &naga::Module) -> ModuleInfo {
-    Validator::new(ValidationFlags::all(), Capabilities::empty())
+    Validator::new(ValidationFlags::all(), Capabilities::SHADER_INT64)
         .validate(module)
         .unwrap_or_else(|error| panic!("{}: {error:?}", pass.name))
 }
@@ -28,7 +37,7 @@ fn validate(pass: &Pass, module: &naga::Module) -> ModuleInfo {
 /// Settings of the switches of a module: all off, all on, each alone on, each alone off; with every workgroup size, of
 /// one row and of several.
 fn settings(pass: &Pass, variant: Variant) -> Vec<Vec<(&'static str, u32)>> {
-    let sizes = [constant::LANES, constant::ROWS, constant::INVOCATIONS];
+    let sizes = [constant::LANES, constant::ROWS, constant::INVOCATIONS, constant::REDUCE_LANES];
     let overrides = pass.overrides(variant);
     let switches: Vec<&str> = overrides.iter().filter(|name| !sizes.contains(name)).copied().collect();
     let mut all: Vec<Vec<(&str, u32)>> = Vec::new();
@@ -53,6 +62,12 @@ fn settings(pass: &Pass, variant: Variant) -> Vec<Vec<(&'static str, u32)>> {
         }
         return sized;
     }
+    if overrides.contains(&constant::REDUCE_LANES) {
+        let sized = all.iter().enumerate();
+        return sized
+            .map(|(at, setting)| [&setting[..], &[(constant::REDUCE_LANES, 1 << (at % 9))]].concat())
+            .collect();
+    }
     all
 }
 
@@ -61,16 +76,25 @@ fn for_every_module(mut check: impl FnMut(&Pass, Variant, &naga::Module, &Module
     for (pass, targets) in ALL {
         for &target in targets {
             for element in ELEMENTS {
+                let mut seen = std::collections::HashSet::new();
                 for output in [Output::Element, Output::F32, Output::InPlace] {
-                    // Only what writes a value for each logit may write over them.
-                    let is_swept =
-                        pass.source(Variant { element, output, target }).contains("fn sweep_output");
-                    if output != Output::Element && !is_swept {
-                        continue;
+                    for (load, second_view, merged) in KINDS {
+                        let wished = Variant { element, output, target, load, merged, second_view };
+                        // Only rows that are split have segments: never those of sparse targets, never in place.
+                        let splits = target != Target::Sparse && output != Output::InPlace;
+                        if merged && (pass.segments.is_none() || !splits) {
+                            continue;
+                        }
+                        let variant = pass.fitted(wished);
+                        let source = pass.source(variant);
+                        // Only what writes a value for each logit may write over them.
+                        let is_swept = source.contains("fn sweep_output");
+                        if (output != Output::Element && !is_swept) || !seen.insert(source) {
+                            continue;
+                        }
+                        let (module, info) = parse(pass, variant);
+                        check(pass, variant, &module, &info);
                     }
-                    let variant = Variant { element, output, target };
-                    let (module, info) = parse(pass, variant);
-                    check(pass, variant, &module, &info);
                 }
             }
         }
@@ -133,9 +157,101 @@ fn the_table_of_bindings_is_what_the_entry_point_uses() {
         found.sort_unstable_by_key(|&(binding, _)| binding);
         let mut listed = pass.bindings(variant);
         listed.sort_unstable_by_key(|&(binding, _)| binding);
+        if variant.merged {
+            // What only the sweep over the segments reads is bound all the same.
+            listed.retain(|bound| found.contains(bound) || bound.1 == Access::Write);
+        }
         assert_eq!(found, listed, "{} {variant:?}", pass.name);
         assert!(found.len() <= 8, "{}: WebGPU's default is 8 storage buffers a stage", pass.name);
     });
+}
+
+/// Functions that go over a row's logits; every other loads a few of them.
+const SWEEPS: [&str; 4] = ["sweep_stats", "sweep_output", "sweep_pairs", "sweep_losses"];
+/// Parts of a sweep that stand by themselves, and loops over a few columns.
+const BESIDE: [&str; 7] = [
+    "sweep_apart",
+    "first_of_step",
+    "target_part",
+    "save_entries",
+    "rewrite_entries",
+    "refill_output",
+    "fill_output",
+];
+
+/// Walks the statements of a block, and tells of each whether it lies in a loop.
+fn walk<'a>(block: &'a naga::Block, in_loop: bool, visit: &mut impl FnMut(&'a naga::Statement, bool)) {
+    use naga::Statement::{Block, If, Loop, Switch};
+    for statement in block {
+        visit(statement, in_loop);
+        match statement {
+            Block(inner) => walk(inner, in_loop, visit),
+            If { accept, reject, .. } => {
+                walk(accept, in_loop, visit);
+                walk(reject, in_loop, visit);
+            }
+            Switch { cases, .. } => cases.iter().for_each(|case| walk(&case.body, in_loop, visit)),
+            Loop { body, continuing, .. } => {
+                walk(body, true, visit);
+                walk(continuing, true, visit);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether a function loads logits, by itself or through those it calls.
+fn loads_logits(module: &naga::Module, function: &naga::Function) -> bool {
+    let is_logits = |global: naga::Handle<naga::GlobalVariable>| {
+        named(module.global_variables[global].name.as_ref()).starts_with("logit")
+    };
+    let mut loads = function.expressions.iter().any(
+        |(_, expression)| matches!(expression, naga::Expression::GlobalVariable(global) if is_logits(*global)),
+    );
+    walk(&function.body, false, &mut |statement, _| {
+        if let naga::Statement::Call { function, .. } = statement {
+            loads |= loads_logits(module, &module.functions[*function]);
+        }
+    });
+    loads
+}
+
+/// How many sweeps a function makes, and what it calls: none of them in a loop.
+fn sweeps(module: &naga::Module, function: &naga::Function, names: &mut Vec<String>) -> u64 {
+    let mut count = 0;
+    walk(&function.body, false, &mut |statement, in_loop| {
+        let naga::Statement::Call { function, .. } = statement else { return };
+        let called = &module.functions[*function];
+        let name = named(called.name.as_ref());
+        if !loads_logits(module, called) || BESIDE.contains(&name) {
+            return;
+        }
+        assert!(!in_loop, "{name} is called in a loop");
+        if SWEEPS.contains(&name) {
+            names.push(name.to_owned());
+            count += 1;
+        } else {
+            count += sweeps(module, called, names);
+        }
+    });
+    count
+}
+
+/// A loss reads the logits once, softmax and gradients at most twice: as the plan counts the bytes.
+#[test]
+fn logits_are_read_as_often_as_the_plan_says() {
+    let mut seen = [0; 3];
+    for_every_module(|pass, variant, module, _| {
+        if loads_logits(module, &module.entry_points[0].function) {
+            let mut names = Vec::new();
+            let found = sweeps(module, &module.entry_points[0].function, &mut names);
+            let expected = pass.reads(variant);
+            assert_eq!(found, expected, "{} {variant:?}: {names:?}", pass.name);
+            assert!(found <= 1 + u64::from(pass.writes()));
+            seen[found as usize] += 1;
+        }
+    });
+    assert!(seen[1] > 0 && seen[2] > 0, "{seen:?}");
 }
 
 fn find_struct<'a>(module: &'a naga::Module, wanted: &str) -> Option<(&'a [naga::StructMember], u32)> {
@@ -161,7 +277,7 @@ fn params_lie_alike_on_both_sides() {
         logits_base,
         output_base,
         second_base,
-        second_stride,
+        weight_factor,
         entries,
         ignore_index,
         exp_scale,
@@ -185,10 +301,8 @@ fn params_lie_alike_on_both_sides() {
         additive_repeat,
         boolean_rows,
         boolean_repeat,
-        weight_factor,
-        unused_0,
-        unused_1,
-        unused_2
+        segments,
+        segment_values
     ];
     for_every_module(|pass, _, module, _| {
         let (members, span) = find_struct(module, "Params").expect("Params");
@@ -239,7 +353,7 @@ fn constants_are_the_same_on_both_sides() {
         ("INPUT_HEAD", super::plan::INPUT_HEAD as u32),
         ("MAX_ENTRIES", crate::targets::MAX_SPARSE_ENTRIES as u32),
         ("BLOCK_ROWS", crate::op::BLOCK_ROWS as u32),
-        ("STEP_QUADS", super::plan::STEP_QUADS as u32),
+        ("STEP_VALUES", super::plan::STEP_VALUES as u32),
         ("CHUNK_STEPS", super::plan::CHUNK_STEPS as u32),
     ];
     let mut seen = std::collections::HashSet::new();
@@ -277,6 +391,10 @@ fn workgroup_memory_fits_webgpus_default() {
 fn tint_accepts_every_module() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for_every_module(|pass, variant, _, _| {
+        // Browsers have no integers of 64 bits, and no second view of what is written.
+        if variant.load == Load::Words64 {
+            return;
+        }
         let file = folder.path().join("module.wgsl");
         std::fs::write(&file, pass.source(variant)).expect("written");
         match std::process::Command::new("tint").args(["--format", "wgsl"]).arg(&file).output() {

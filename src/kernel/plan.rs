@@ -1,18 +1,10 @@
 //! A shape on a device → windows and dispatches within every limit. Pure: needs no GPU, so that a test can hold it
 //! to the limits for a hundred thousand shapes.
 
-use crate::device::{Profile, TRANSFER_CHUNK};
+use crate::device::Profile;
 use crate::error::{Error, Result};
+use crate::kernel::Tuning;
 use crate::shape::Shape;
-
-/// What a kernel's speed depends on and its answer does not (beyond rounding). The plan chooses it by shape and
-/// device; set it with an operation's `with_tuning`, to measure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Tuning {
-    /// Invocations of a workgroup, which share one row, or neighbouring rows where rows lie side by side: a power of two,
-    /// at most what the device allows a workgroup.
-    pub lanes: u32,
-}
 
 /// Loop iterations that an invocation may make, all its loops together: lavapipe stops a shader after 65,535,
 /// silently.
@@ -24,20 +16,27 @@ pub(super) const SAVED_BYTES: u32 = 8 * crate::targets::MAX_SPARSE_ENTRIES as u3
 /// The same for the stats of a row in two batches, with nothing beside them.
 pub(super) const PAIR_LANE_BYTES: u32 = 32;
 
-/// Values of one load, loads of one step of the first sweep, steps of one chunk: as in `shaders/common/sweep_stats.wgsl`.
+/// Values of the largest load and of the smallest.
+const PACK_VALUES: u64 = 8;
 const QUAD_VALUES: u64 = 4;
-pub(super) const STEP_QUADS: u64 = 4;
-pub(super) const CHUNK_STEPS: u64 = 64;
+/// Values of one step, steps of one chunk: as in `shaders/common/row_span.wgsl` and `sweep_stats.wgsl`.
+pub(super) const STEP_VALUES: u64 = 16;
+pub(super) const CHUNK_STEPS: u64 = 32;
 
 /// Device bytes that hold a window of a host batch's logits, and at most so many rows: enough to make the work of a
-/// submission far greater than its cost, little enough to stay well under half a gigabyte in all.
-const HOST_WINDOW_BYTES: u64 = 64 << 20;
+/// submission far greater than its cost, little enough that two windows with all that is beside them, staging included,
+/// stay under half a gigabyte. (On lavapipe two of 32 MiB are as fast as two of 64.)
+const HOST_WINDOW_BYTES: u64 = 32 << 20;
 const HOST_WINDOW_ROWS: usize = 1 << 20;
 
 /// Bytes of scratch a row: of its input, and of its result.
 pub(crate) const ROW_SCRATCH_BYTES: u64 = 16;
 /// Records before the first row's input: `INPUT_HEAD` in `shaders/common/row_input.wgsl`.
 pub(crate) const INPUT_HEAD: usize = 2;
+
+/// Segments of a row, at most; bytes of one's stats, at most.
+const MAX_SEGMENTS: u64 = 1024;
+const SEGMENT_BYTES: u64 = 32;
 
 /// The rows whose scratch fits into one binding.
 fn row_scratch_limit(profile: &Profile) -> usize {
@@ -63,6 +62,10 @@ pub(crate) struct Work {
     pub widest_bytes: u64,
     /// Entries of a row's sparse target, or 0.
     pub entries: usize,
+    /// Whether a value is written for each logit.
+    pub writes: bool,
+    /// Whether the passes can share a row among workgroups.
+    pub splits: bool,
     pub tuning: Option<Tuning>,
 }
 
@@ -75,13 +78,24 @@ pub(crate) struct Seats {
     pub rows: u32,
 }
 
+/// How a row is shared among workgroups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Split {
+    /// Segments of a row, each of which has a workgroup; 1 where rows are not split.
+    pub segments: u32,
+    /// Values of a segment: whole steps of all its lanes.
+    pub segment_values: u32,
+}
+
 /// How a batch is cut.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Plan {
     pub seats: Seats,
+    pub split: Split,
     work: Work,
     window_rows: usize,
     max_workgroups: u32,
+    max_binding_bytes: u64,
 }
 
 /// Some rows of a batch: as many as one binding holds, in one dispatch.
@@ -121,18 +135,17 @@ impl Plan {
         let (cols, inner) = (shape.cols, shape.inner);
         let (group, stride) =
             ((cols * inner) as u64 * work.widest_bytes, shape.row_stride as u64 * work.widest_bytes);
-        // A row may begin in the middle of an alignment unit; its binding then begins before it, and ends on a word.
-        let largest = profile.max_binding_bytes.saturating_sub(profile.offset_alignment + 4);
+        let largest = largest_window(profile, work.widest_bytes);
         let limit = max_bytes.max(group).min(largest);
         if inner > 1 && group > limit {
             return Err(Error::GroupTooLarge { cols, inner, bytes: group, limit });
         }
-        let longest = longest_row(Tuning::most_lanes(profile), work.entries) * work.widest_bytes;
+        let longest = longest_row(Tuning::most_invocations(profile), work.entries) * work.widest_bytes;
         let row = cols as u64 * work.widest_bytes;
         if row > limit.min(longest) {
             return Err(Error::RowTooLarge { cols, bytes: row, limit: limit.min(longest) });
         }
-        let seats = Seats::choose(profile, &work)?;
+        let (seats, split) = Seats::choose(profile, &work)?;
         let groups = usize::try_from(1 + (limit - group) / stride).unwrap_or(usize::MAX);
         let grid_rows = usize::try_from(u64::from(profile.max_workgroups).pow(2)).unwrap_or(usize::MAX);
         let most_rows = max_rows.max(inner).min(row_scratch_limit(profile)).min(grid_rows);
@@ -140,7 +153,14 @@ impl Plan {
             return Err(Error::TooManyRows { rows: inner, limit: most_rows });
         }
         let window_rows = groups.min(most_rows / inner) * inner;
-        Ok(Self { seats, work, window_rows, max_workgroups: profile.max_workgroups })
+        Ok(Self {
+            seats,
+            split,
+            work,
+            window_rows,
+            max_workgroups: profile.max_workgroups,
+            max_binding_bytes: profile.max_binding_bytes,
+        })
     }
 
     /// Rows of a window; the last may have fewer.
@@ -161,32 +181,60 @@ impl Plan {
         self.grid(rows.div_ceil(self.seats.rows as usize))
     }
 
+    /// The grid of the workgroups that have a segment each of so many rows.
+    pub fn segments_grid(&self, rows: usize) -> [u32; 2] {
+        self.grid(rows * self.split.segments as usize)
+    }
+
+    /// Whether rows are long enough for a step of all lanes.
+    pub fn has_steps(&self) -> bool {
+        self.work.shape.cols as u64 >= STEP_VALUES * u64::from(self.seats.lanes)
+    }
+
+    /// Bytes of the stats of the segments of so many rows.
+    pub fn segment_bytes(&self, rows: usize) -> u64 {
+        rows as u64 * u64::from(self.split.segments) * SEGMENT_BYTES
+    }
+
     /// The grid of so many workgroups.
     pub fn grid(&self, workgroups: usize) -> [u32; 2] {
         grid(workgroups, self.max_workgroups)
     }
 
     /// Where a window lies in a buffer that holds the whole batch, in values of so many bytes, from `offset` (bytes) on.
-    pub fn place(&self, window: &Window, value_bytes: u64, offset: u64, alignment: u64) -> Place {
+    /// The buffer's part is as long as given; the binding takes a little more of it than the window where there is more,
+    /// so that the last pack is whole.
+    pub fn place(
+        &self,
+        window: &Window,
+        value_bytes: u64,
+        (offset, bytes): (u64, u64),
+        alignment: u64,
+    ) -> Place {
         let start = offset + self.work.shape.row_start(window.first_row) as u64 * value_bytes;
         let aligned = start / alignment * alignment;
         let end = start + self.values(window.rows) * value_bytes;
         Place {
             offset: aligned,
-            size: (end - aligned).next_multiple_of(4),
+            size: (end - aligned)
+                .next_multiple_of(PACK_VALUES * value_bytes)
+                .min((offset + bytes - aligned) / 4 * 4)
+                .min(self.max_binding_bytes)
+                .max((end - aligned).next_multiple_of(4)),
             base: ((start - aligned) / value_bytes) as u32,
         }
     }
 
-    /// Where a streamed window's first row begins in the window's own buffers, in values: as far from an aligned quad
+    /// Where a streamed window's first row begins in the window's own buffers, in values: as far from an aligned pack
     /// as in the whole batch.
     pub fn streamed_base(&self, first_row: usize) -> u32 {
         let shape = self.work.shape;
-        if shape.inner > 1 { 0 } else { ((first_row % 4) * (shape.row_stride % 4) % 4) as u32 }
+        let pack = PACK_VALUES as usize;
+        if shape.inner > 1 { 0 } else { ((first_row % pack) * (shape.row_stride % pack) % pack) as u32 }
     }
 
     /// Values of `rows` rows, without the padding behind the last.
-    fn values(&self, rows: usize) -> u64 {
+    pub fn values(&self, rows: usize) -> u64 {
         self.work.shape.with_rows(rows).len() as u64
     }
 
@@ -202,16 +250,7 @@ impl Plan {
 
     /// Bytes of the buffer that holds a streamed window of such values: its rows, and room before the first.
     pub fn streamed_bytes(&self, value_bytes: u64) -> u64 {
-        self.value_bytes(self.window_rows(), value_bytes) + QUAD_VALUES * value_bytes
-    }
-
-    /// Device bytes of a streamed batch, staging included: logits, arrays like them of `beside` bytes a value, and each
-    /// row's target, weights, input and result.
-    pub fn buffer_bytes(&self, beside: u64) -> u64 {
-        let rows = self.window_rows() as u64;
-        let values = self.streamed_bytes(self.work.element_bytes + beside);
-        let targets = 8 * self.work.entries.max(1) as u64;
-        values + rows * (targets + 12 + 2 * ROW_SCRATCH_BYTES) + 2 * TRANSFER_CHUNK
+        self.value_bytes(self.window_rows(), value_bytes) + 2 * PACK_VALUES * value_bytes
     }
 }
 
@@ -220,17 +259,27 @@ fn grid(workgroups: usize, max_workgroups: u32) -> [u32; 2] {
     [workgroups.min(max) as u32, workgroups.div_ceil(max).max(1) as u32]
 }
 
+/// Bytes of a window's values, at most. A row may begin in the middle of an alignment unit; its binding then begins before
+/// it, and ends on a word. A streamed window's buffer has room for a pack at either end.
+pub(super) fn largest_window(profile: &Profile, value_bytes: u64) -> u64 {
+    let beside = (profile.offset_alignment + 4).max(2 * PACK_VALUES * value_bytes);
+    (profile.max_binding_bytes / 16 * 16).saturating_sub(beside)
+}
+
 /// Loop iterations of one invocation, at most, in the pass with the most: both sweeps over a row of `cols`, and the
 /// entries of a sparse target, each of which looks for its like (of two columns where they share a word).
 pub(super) fn iterations(cols: u64, entries: usize, lanes: u32) -> u64 {
     let (entries, tree) = (entries as u64, u64::from(lanes.ilog2()) + 1);
     let lanes = u64::from(lanes);
-    let edges = 2 * 3u64.div_ceil(lanes) + 2;
-    let steps = cols / (QUAD_VALUES * STEP_QUADS * lanes);
+    let steps = cols / (STEP_VALUES * lanes);
     let chunks = steps.div_ceil(CHUNK_STEPS);
-    let (rest, argmax) = (STEP_QUADS, STEP_QUADS);
-    let first = edges + steps + chunks + rest + argmax + tree;
-    let second = edges + cols.div_ceil(QUAD_VALUES * lanes);
+    // Outside the steps are less than a step's quads, and two that the row shares with its neighbours.
+    let rest = STEP_VALUES / QUAD_VALUES + 2;
+    let argmax = STEP_VALUES / QUAD_VALUES;
+    let first = steps + chunks + rest + argmax + tree;
+    // The output may lie otherwise than the logits: then it is written quad by quad. Outside its packs are at most 14
+    // values.
+    let second = 14u64.div_ceil(lanes) + cols.div_ceil(QUAD_VALUES * lanes);
     let own_entries = entries.div_ceil(lanes);
     first + second + entries + own_entries * (2 + 2 * entries)
 }
@@ -246,69 +295,59 @@ fn longest_row(lanes: u32, entries: usize) -> u64 {
 }
 
 impl Seats {
-    /// What fits a shape on a device: the tuning given, or what is best by measurement.
-    fn choose(profile: &Profile, work: &Work) -> Result<Self> {
-        let (shape, most) = (work.shape, Tuning::most_lanes(profile));
-        let fits = |lanes| iterations(shape.cols as u64, work.entries, lanes) <= MAX_ITERATIONS;
-        let mut invocations = match work.tuning {
-            Some(tuning) => tuning.check(profile)?.lanes,
-            None => Tuning::preferred(profile, &shape).min(most),
+    /// How a batch's rows are shared, and into how many segments each is split.
+    fn choose(profile: &Profile, work: &Work) -> Result<(Self, Split)> {
+        let tuning = match work.tuning {
+            Some(tuning) => {
+                tuning.check(profile)?;
+                tuning
+            }
+            None => Tuning::of(profile),
         };
-        // The entries of a sparse target are kept for one row only.
-        let side_by_side = if work.entries > 0 { 1 } else { shape.inner };
-        let mut rows =
-            u32::try_from(side_by_side.next_power_of_two()).unwrap_or(invocations).min(invocations);
+        let (shape, most) = (work.shape, Tuning::most_invocations(profile));
+        let band = tuning.band(shape.cols, work.writes);
+        let split = Split::choose(&tuning, band.lanes, work);
+        let cols = if split.segments > 1 { u64::from(split.segment_values) } else { shape.cols as u64 };
+        let fits = |lanes| iterations(cols, work.entries, lanes) <= MAX_ITERATIONS;
+        // Entries of a sparse target are kept for one row only; the workgroups of a split row have no other.
+        let is_alone = work.entries > 0 || split.segments > 1;
+        let (mut invocations, mut rows) = match shape.inner {
+            1 if is_alone => (band.lanes, 1),
+            1 => (band.lanes * band.rows, band.rows),
+            _ if is_alone => (tuning.side_by_side, 1),
+            inner => {
+                let most = tuning.side_by_side;
+                (most, u32::try_from(inner.next_power_of_two()).unwrap_or(most).min(most))
+            }
+        };
         while rows > 1 && !fits(invocations / rows) {
             rows /= 2;
         }
-        while work.tuning.is_none() && !fits(invocations / rows) && invocations * 2 <= most {
+        while !fits(invocations / rows) && invocations * 2 <= most {
             invocations *= 2;
         }
-        let seats = Self { lanes: invocations / rows, rows };
-        if fits(seats.lanes) {
-            return Ok(seats);
-        }
-        Err(Error::option(
-            "tuning.lanes",
-            invocations,
-            "larger for rows this long: a software adapter stops a shader after 65,535 iterations",
-        ))
+        Ok((Self { lanes: invocations / rows, rows }, split))
     }
 }
 
-impl Tuning {
-    /// The invocations of a workgroup that fit a shape on a device.
-    ///
-    /// On a software adapter an invocation is a SIMD lane, and a barrier suspends every one of them: one vector's
-    /// worth of lanes is best (measured on lavapipe: 64 lanes take twice as long as 8). A GPU hides latency with
-    /// invocations: enough that a row is a few steps for each; where rows lie side by side, as many rows as make whole
-    /// loads of the values that lie together.
-    fn preferred(profile: &Profile, shape: &Shape) -> u32 {
-        if profile.is_software() {
-            8
-        } else if shape.inner > 1 {
-            64
-        } else {
-            (shape.cols as u64 / (QUAD_VALUES * STEP_QUADS)).next_power_of_two().clamp(32, 256) as u32
-        }
-    }
+impl Split {
+    const WHOLE: Self = Self { segments: 1, segment_values: 0 };
 
-    /// The largest power of two that the device's workgroups hold.
-    fn most_lanes(profile: &Profile) -> u32 {
-        let memory = profile.workgroup_memory.saturating_sub(SAVED_BYTES) / LANE_BYTES;
-        let pairs = profile.workgroup_memory / PAIR_LANE_BYTES;
-        1 << profile.max_invocations.min(memory).min(pairs).max(1).ilog2()
-    }
-
-    fn check(self, profile: &Profile) -> Result<Self> {
-        if self.lanes.is_power_of_two() && self.lanes <= Self::most_lanes(profile) {
-            Ok(self)
-        } else {
-            Err(Error::option(
-                "tuning.lanes",
-                self.lanes,
-                "a power of two, at most what this device allows a workgroup",
-            ))
+    /// From the whole batch, whatever windows it is cut into: they change no bit.
+    fn choose(tuning: &Tuning, lanes: u32, work: &Work) -> Self {
+        let Shape { rows, cols, inner, .. } = work.shape;
+        if !work.splits || work.entries > 0 || inner > 1 || rows == 0 {
+            return Self::WHOLE;
         }
+        let wanted = u64::from(tuning.workgroups).div_ceil(rows as u64);
+        let most = (cols as u64 / u64::from(tuning.segment_cols)).min(MAX_SEGMENTS);
+        let segments = wanted.min(most);
+        if segments < 2 {
+            return Self::WHOLE;
+        }
+        // Whole steps, so that only the last segment has a rest.
+        let cols = cols as u64;
+        let values = cols.div_ceil(segments).next_multiple_of(STEP_VALUES * u64::from(lanes));
+        Self { segments: cols.div_ceil(values) as u32, segment_values: values as u32 }
     }
 }

@@ -58,6 +58,17 @@ impl<E: Element> Argmax<E> {
         self.rows.all(gpu, logits, shape, Wait::Elsewhere).await
     }
 
+    /// Device memory that the last host call left to the next, in bytes: see
+    /// [`Softmax::idle_buffer_bytes`](crate::Softmax::idle_buffer_bytes).
+    pub fn idle_buffer_bytes(&self) -> u64 {
+        self.rows.pool.bytes()
+    }
+
+    /// Frees it.
+    pub fn free_idle_buffers(&self) {
+        drop(self.rows.pool.take());
+    }
+
     /// Ties the operation to one shape and one set of buffers.
     ///
     /// # Errors

@@ -35,6 +35,12 @@ impl Bound {
         self.shape.rows
     }
 
+    /// Bytes that one encoding moves, of the logits and of what lies like them: a loss reads the logits once; softmax, or
+    /// loss and gradient, twice (the second time out of cache where a row fits there), and writes as many.
+    pub fn bytes(&self) -> u64 {
+        self.dispatches.iter().map(Dispatch::bytes).sum()
+    }
+
     /// Records the dispatches into a compute pass. Submits nothing, writes nothing from the host, cannot fail.
     ///
     /// The pass must be of the device that the operation was built for: wgpu reports another when the pass ends.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::device::{Context, Profile, scoped};
 use crate::element::Element;
 use crate::error::{Error, Result};
-use crate::kernel::passes::{Output, Pass, Target, Variant, binding, constant};
+use crate::kernel::passes::{Load, Output, Pass, Target, Variant, binding, constant};
 use crate::kernel::{Binding, Dispatch, Kernels, Params, Place, Plan, Tuning, Window, Work};
 use crate::shape::Shape;
 
@@ -45,12 +45,41 @@ impl<E: Element> Engine<E> {
     /// The work of sweeping a shape, with nothing beside the logits that is wider than they are.
     pub fn work(&self, shape: Shape) -> Work {
         let bytes = Self::ELEMENT_BYTES;
-        Work { shape, element_bytes: bytes, widest_bytes: bytes, entries: 0, tuning: self.tuning }
+        Work {
+            shape,
+            element_bytes: bytes,
+            widest_bytes: bytes,
+            entries: 0,
+            writes: false,
+            splits: false,
+            tuning: self.tuning,
+        }
     }
 
     /// A module over logits of this type.
     pub fn variant(&self, output: Output, target: Target) -> Variant {
-        Variant { element: E::NAME, output, target }
+        Variant {
+            element: E::NAME,
+            output,
+            target,
+            load: if self.uses_words_of_64() { Load::Words64 } else { Load::Words32 },
+            merged: false,
+            second_view: self.profile.backend != wgpu::Backend::BrowserWebGpu,
+        }
+    }
+
+    fn tuning(&self) -> Tuning {
+        self.tuning.unwrap_or_else(|| Tuning::of(&self.profile))
+    }
+
+    fn uses_words_of_64(&self) -> bool {
+        self.tuning().words_of_64 && self.profile.shader_int64
+    }
+
+    /// The constants of a pass over rows, which reads no logit.
+    pub fn row_constants(&self, constants: &[(&'static str, u32)]) -> Vec<(&'static str, u32)> {
+        let lanes = (constant::REDUCE_LANES, self.tuning().reduce_lanes);
+        constants.iter().copied().chain([lanes]).collect()
     }
 
     pub fn resident_plan(&self, work: Work) -> Result<Plan> {
@@ -77,30 +106,35 @@ impl<E: Element> Engine<E> {
         Ok(Binding::whole(&buffer))
     }
 
-    /// A pass over the logits of one window. `arrays` are what lies like them: the logits first.
-    pub fn logits_dispatch(
+    /// A pass over the logits of one window, behind one over their segments where rows are split. `arrays` are what lies
+    /// like the logits: these first.
+    pub fn logits_dispatches(
         &self,
         plan: &Plan,
         window: &Window,
         call: &LogitsCall<'_>,
         arrays: &[Placed<'_>],
-    ) -> Result<Dispatch> {
+    ) -> Result<Vec<Dispatch>> {
         let mut params =
             Params { rows: window.rows as u32, first_row: window.first_row as u32, ..*call.params };
+        let mut whole_packs = false;
         let parts: Vec<(u32, Binding)> =
             arrays.iter().map(|placed| (placed.array.number, placed.part())).collect();
         let mut bindings: Vec<(u32, Option<&Binding>)> = Vec::new();
         for (placed, (number, part)) in arrays.iter().zip(&parts) {
             bindings.push((*number, Some(part)));
-            if let Some(quads) = binding::quads_of(*number) {
-                // A view of whole quads: where the values are fewer than one, none is ever loaded.
-                let has_quads = part.size >= 4 * Self::ELEMENT_BYTES;
-                bindings.push((quads, Some(part).filter(|_| has_quads)));
+            if let Some(packs) = binding::packs_of(*number) {
+                // A view of whole packs: where the values are fewer than one, none is ever loaded.
+                let has_packs = part.size >= self.pack_bytes(call, *number);
+                bindings.push((packs, Some(part).filter(|_| has_packs)));
             }
             let base = placed.place.base;
             match *number {
                 binding::LOGITS => {
                     params.logits_base = base;
+                    let end = u64::from(base) + plan.values(window.rows);
+                    let bytes = end * Self::ELEMENT_BYTES;
+                    whole_packs = bytes.next_multiple_of(self.pack_bytes(call, *number)) <= part.size;
                     if call.variant.output == Output::InPlace {
                         params.output_base = base;
                     }
@@ -110,15 +144,60 @@ impl<E: Element> Engine<E> {
             }
         }
         bindings.extend(call.rest.iter().map(|&(number, bound)| (number, Some(bound))));
+        let pack_values = call.pass.pack_values(call.variant) as u32;
+        let is_alike =
+            params.inner > 1 || params.logits_base % pack_values == params.output_base % pack_values;
         let seats = plan.seats;
         let mut constants = vec![
             (constant::LANES, seats.lanes),
             (constant::ROWS, seats.rows),
             (constant::INVOCATIONS, seats.lanes * seats.rows),
             (constant::STRIDED, u32::from(params.inner > 1)),
+            (constant::STEPS, u32::from(plan.has_steps())),
+            (constant::WHOLE_PACKS, u32::from(whole_packs)),
+            (constant::ALIKE, u32::from(is_alike)),
         ];
         constants.extend(call.constants);
-        self.kernels.dispatch(call.pass, call.variant, &constants, &params, &bindings, window.grid)
+        // Whatever is read is read as often as the logits.
+        let moved = |pass: &Pass, variant: Variant| {
+            let bytes = |placed: &Placed<'_>| plan.values(window.rows) * placed.array.value_bytes;
+            let is_output = |placed: &&Placed<'_>| placed.array.number == binding::OUTPUT;
+            let (written, read): (Vec<_>, Vec<_>) = arrays.iter().partition(is_output);
+            let read: u64 = read.into_iter().map(bytes).sum::<u64>() * pass.reads(variant);
+            let in_place = if variant.output == Output::InPlace { arrays.first() } else { None };
+            let written = written.into_iter().chain(in_place).map(bytes).sum::<u64>();
+            read + if pass.writes() { written } else { 0 }
+        };
+        let dispatch = |pass: &'static Pass, variant, splits: bool, params, bindings: &[_]| {
+            let constants = [&constants[..], &[(constant::SPLIT, u32::from(splits))]].concat();
+            let grid = if splits { plan.segments_grid(window.rows) } else { window.grid };
+            let dispatch = self.kernels.dispatch(pass, variant, &constants, params, bindings, grid)?;
+            Ok::<_, Error>(dispatch.moving(moved(pass, variant)))
+        };
+        let Some(of_segments) = call.pass.segments.filter(|_| plan.split.segments > 1) else {
+            return Ok(vec![dispatch(call.pass, call.variant, false, &params, &bindings)?]);
+        };
+        params.segments = plan.split.segments;
+        params.segment_values = plan.split.segment_values;
+        let segments = self.scratch("xent::scratch::segments", plan.segment_bytes(window.rows))?;
+        bindings.push((binding::SEGMENTS, Some(&segments)));
+        let (read, merged) =
+            (Variant { output: Output::Element, ..call.variant }, Variant { merged: true, ..call.variant });
+        Ok(vec![
+            dispatch(of_segments, read, true, &params, &bindings)?,
+            dispatch(call.pass, merged, call.pass.writes(), &params, &bindings)?,
+        ])
+    }
+
+    /// Bytes of one element of an array's second view.
+    fn pack_bytes(&self, call: &LogitsCall<'_>, number: u32) -> u64 {
+        match (number, call.variant.output) {
+            (binding::OUTPUT, Output::F32) => 16,
+            (binding::LOGITS | binding::OUTPUT, _) => {
+                call.pass.pack_values(call.variant) * Self::ELEMENT_BYTES
+            }
+            _ => 4 * Self::ELEMENT_BYTES,
+        }
     }
 
     /// A pass over all the windows of a batch that lies in buffers.
@@ -130,14 +209,20 @@ impl<E: Element> Engine<E> {
         arrays: &[Array<'_>],
     ) -> Result<Vec<Dispatch>> {
         let alignment = self.profile.offset_alignment;
-        let dispatch = |window| {
+        let mut dispatches = Vec::new();
+        for window in plan.windows(rows) {
             let placed = arrays.iter().map(|&array| Placed {
                 array,
-                place: plan.place(&window, array.value_bytes, array.binding.offset, alignment),
+                place: plan.place(
+                    &window,
+                    array.value_bytes,
+                    (array.binding.offset, array.binding.size),
+                    alignment,
+                ),
             });
-            self.logits_dispatch(plan, &window, call, &placed.collect::<Vec<_>>())
-        };
-        plan.windows(rows).map(dispatch).collect()
+            dispatches.extend(self.logits_dispatches(plan, &window, call, &placed.collect::<Vec<_>>())?);
+        }
+        Ok(dispatches)
     }
 }
 

@@ -3,12 +3,14 @@
 use crate::device::{Context, Wait};
 use crate::element::Element;
 use crate::error::{Error, Result};
+use crate::inputs::mask_words;
 use crate::kernel::passes::{self, Output, Target, binding, constant};
 use crate::kernel::{Binding, Params, Tuning, Work};
 use crate::masks::{MaskRows, Masks};
 use crate::op::buffers::{self, Checked, Need};
 use crate::op::engine::{Array, Engine, LogitsCall};
-use crate::op::stream::{Extras, Stream, windows};
+use crate::op::pool::Pool;
+use crate::op::stream::{Back, Extras, Part, Stream, clear_padding, through, windows};
 use crate::op::verify::Verification;
 use crate::op::{Bound, masked_prob_bounds};
 use crate::options::{MaskedRow, MaskedSoftmaxOptions};
@@ -55,6 +57,7 @@ use crate::shape::Shape;
 pub struct MaskedSoftmax<E: Element> {
     engine: Engine<E>,
     options: MaskedSoftmaxOptions,
+    pool: Pool,
 }
 
 /// The buffers of a bound [`MaskedSoftmax`].
@@ -96,7 +99,7 @@ impl<E: Element> MaskedSoftmax<E> {
     /// [`Error::InvalidOption`], [`Error::DeviceLimit`].
     pub fn new(device: &wgpu::Device, options: &MaskedSoftmaxOptions) -> Result<Self> {
         options.check()?;
-        Ok(Self { engine: Engine::new(device)?, options: *options })
+        Ok(Self { engine: Engine::new(device)?, options: *options, pool: Pool::default() })
     }
 
     /// The same with another tuning than the plan would choose.
@@ -111,7 +114,7 @@ impl<E: Element> MaskedSoftmax<E> {
     /// [`Error::InvalidOption`].
     pub fn with_options(&self, options: &MaskedSoftmaxOptions) -> Result<Self> {
         options.check()?;
-        Ok(Self { engine: self.engine.clone(), options: *options })
+        Ok(Self { options: *options, ..self.clone() })
     }
 
     /// Probabilities (rows, cols) of logits (rows, cols), laid out alike; padding columns are 0. The logits go through the
@@ -137,6 +140,48 @@ impl<E: Element> MaskedSoftmax<E> {
         shape: Shape,
     ) -> Result<Vec<E>> {
         self.all(gpu, logits, masks, shape, Wait::Elsewhere).await
+    }
+
+    /// [`softmax`](Self::softmax) into a slice of the caller's, as long as the logits. Blocks.
+    ///
+    /// # Errors
+    /// As [`softmax`](Self::softmax); [`Error::Length`] of the slice, before any work.
+    pub fn softmax_into(
+        &self,
+        gpu: &Context,
+        logits: &[E],
+        masks: Masks<'_>,
+        shape: Shape,
+        probs: &mut [E],
+    ) -> Result<()> {
+        pollster::block_on(self.into(gpu, logits, masks, shape, probs, Wait::blocking(gpu)))
+    }
+
+    /// [`softmax_into`](Self::softmax_into), async, as [`softmax_async`](Self::softmax_async).
+    ///
+    /// # Errors
+    /// As [`softmax_into`](Self::softmax_into).
+    pub async fn softmax_into_async(
+        &self,
+        gpu: &Context,
+        logits: &[E],
+        masks: Masks<'_>,
+        shape: Shape,
+        probs: &mut [E],
+    ) -> Result<()> {
+        self.into(gpu, logits, masks, shape, probs, Wait::Elsewhere).await
+    }
+
+    /// Device memory that the last host call left to the next, in bytes, that of the masks
+    /// included: see
+    /// [`Softmax::idle_buffer_bytes`](crate::Softmax::idle_buffer_bytes).
+    pub fn idle_buffer_bytes(&self) -> u64 {
+        self.pool.bytes()
+    }
+
+    /// Frees it.
+    pub fn free_idle_buffers(&self) {
+        drop(self.pool.take());
     }
 
     /// Checks the probabilities of `rows` rows of this very batch, evenly spread, against the f64
@@ -182,7 +227,9 @@ impl<E: Element> MaskedSoftmax<E> {
             Probs::F32(bound) => (Output::F32, Some(bound), 4),
         };
         let work = self.engine.work(shape);
-        let plan = self.engine.resident_plan(Work { widest_bytes: output_bytes, ..work })?;
+        let splits = output != Output::InPlace;
+        let work = Work { widest_bytes: output_bytes, writes: true, splits, ..work };
+        let plan = self.engine.resident_plan(work)?;
         let bytes = plan.logits_bytes(shape.rows);
         let logits = if output == Output::InPlace {
             buffers::write("logits", &to.logits, Need { bytes, alignment: 4 })?
@@ -297,50 +344,66 @@ impl<E: Element> MaskedSoftmax<E> {
         wait: Wait,
     ) -> Result<Vec<E>> {
         shape.check_slice("logits", logits)?;
-        self.check(shape)?;
-        masks.check(shape)?;
-        let output = Output::Element;
-        let extras = Extras { output: Some(output), ..Default::default() };
-        let mut stream = Stream::new(&self.engine, gpu, shape, extras)?;
-        let masks = self.upload(&stream, masks, shape, wait).await?;
-        let (constants, rest) = (self.constants(&masks), masks.rest());
         let mut probs = vec![E::default(); shape.len()];
-        for (rows, values) in windows(shape, stream.window_rows()) {
-            let taken = stream.take(&logits[values.clone()], rows.len(), wait).await?;
-            let params = self.params(stream.device_shape(), rows.start, &masks);
-            let call = self.call(output, &params, &constants, &rest);
-            let dispatch = stream.dispatch(&self.engine, &taken, &call, true)?;
-            stream.run("xent::masked_softmax", &[dispatch])?;
-            stream.read_output(&taken, &mut probs[values], wait).await?;
-            stream.finish();
-        }
+        self.into(gpu, logits, masks, shape, &mut probs, wait).await?;
         Ok(probs)
     }
 
-    /// Host masks, whole.
-    async fn upload(
+    async fn into(
         &self,
-        stream: &Stream<E>,
+        gpu: &Context,
+        logits: &[E],
         masks: Masks<'_>,
         shape: Shape,
+        probs: &mut [E],
         wait: Wait,
-    ) -> Result<Bindings> {
-        let mut bindings = Bindings::default();
-        if let Some((mask, rows)) = masks.additive {
-            let bytes = self.mask_bytes("masks: additive", rows, shape)?;
-            let binding = self.engine.scratch("xent::mask::additive", bytes)?;
-            stream.transfer.upload(bytemuck::cast_slice(mask), &binding.buffer, 0, wait).await?;
-            bindings.additive = Some((binding, rows));
+    ) -> Result<()> {
+        shape.check_slice("logits", logits)?;
+        shape.check_slice("probs", probs)?;
+        self.check(shape)?;
+        masks.check(shape)?;
+        for (what, rows) in [
+            ("masks: additive", masks.additive.map(|(_, rows)| rows)),
+            ("masks: boolean", masks.boolean.map(|(_, rows)| rows)),
+        ] {
+            rows.map(|rows| self.mask_bytes(what, rows, shape)).transpose()?;
         }
-        if let Some((mask, rows)) = masks.boolean {
-            let bytes = self.mask_bytes("masks: boolean", rows, shape)?;
-            let binding = self.engine.scratch("xent::mask::boolean", bytes)?;
-            let words: Vec<u32> = mask.iter().map(|&attended| u32::from(attended)).collect();
-            stream.transfer.upload(bytemuck::cast_slice(&words), &binding.buffer, 0, wait).await?;
-            bindings.boolean = Some((binding, rows));
-        }
-        Ok(bindings)
+        let output = Output::Element;
+        let extras = Extras { output: Some(output), splits: true, ..Default::default() };
+        let mut stream = Stream::pooled(&self.engine, gpu, shape, extras, &self.pool)?;
+        let masks = if shape.rows > 0 { upload(&mut stream, masks)? } else { Bindings::default() };
+        let (constants, rest) = (self.constants(&masks), masks.rest());
+        let device_shape = stream.device_shape();
+        let parts = windows(shape, stream.window_rows());
+        let submit = |stream: &mut Stream<E>, (rows, values): Part| {
+            let filling = stream.open(&logits[values], rows.len(), true)?;
+            let params = self.params(device_shape, rows.start, &masks);
+            let call = self.call(output, &params, &constants, &rest);
+            let dispatches = stream.dispatches(&self.engine, &filling, &call)?;
+            stream.submit("xent::masked_softmax", filling, &dispatches)
+        };
+        let read = |stream: &mut Stream<E>, back: Back, (_, values): Part| {
+            stream.read_output(&back, &mut probs[values])?;
+            stream.close(back);
+            Ok(())
+        };
+        through(&mut stream, parts, wait, submit, read).await?;
+        self.pool.put(stream.into_idle());
+        clear_padding(probs, shape);
+        Ok(())
     }
+}
+
+/// Host masks, whole.
+fn upload<E: Element>(stream: &mut Stream<E>, masks: Masks<'_>) -> Result<Bindings> {
+    let mut bindings = Bindings::default();
+    if let Some((mask, rows)) = masks.additive {
+        bindings.additive = Some((stream.upload_whole("additive", mask)?, rows));
+    }
+    if let Some((mask, rows)) = masks.boolean {
+        bindings.boolean = Some((stream.upload_whole("boolean", &mask_words(mask))?, rows));
+    }
+    Ok(bindings)
 }
 
 impl Bindings {

@@ -11,6 +11,7 @@ mod engine;
 mod kl_divergence;
 mod logsumexp;
 mod masked_softmax;
+mod pool;
 mod row_values;
 mod rows;
 mod sigmoid_bce;

@@ -4,11 +4,12 @@ use crate::device::{Context, Wait};
 use crate::element::Element;
 use crate::error::Result;
 use crate::kernel::passes::{Output, Pass, Target, binding};
-use crate::kernel::{Binding, Params, check_row_scratch};
+use crate::kernel::{Binding, Params, Work, check_row_scratch};
 use crate::op::Bound;
 use crate::op::buffers::{self, Need};
 use crate::op::engine::{Array, Engine, LogitsCall};
-use crate::op::stream::{Extras, Stream, windows};
+use crate::op::pool::Pool;
+use crate::op::stream::{Back, Extras, Part, Stream, through, windows};
 use crate::shape::Shape;
 
 /// A pass that reads each row once and writes one 32-bit value.
@@ -16,6 +17,7 @@ use crate::shape::Shape;
 pub(crate) struct RowValues<E> {
     pub engine: Engine<E>,
     pub pass: PassOf,
+    pub pool: Pool,
 }
 
 /// The pass and its constants.
@@ -33,12 +35,13 @@ impl std::fmt::Debug for PassOf {
 
 /// Bytes of a value.
 const VALUE_BYTES: u64 = 4;
-/// The binding of the values in both passes.
+/// Their buffer, and its binding in both passes.
+const ROW_VALUES: &str = "row_values";
 const VALUES: u32 = 4;
 
 impl<E: Element> RowValues<E> {
     pub fn new(device: &wgpu::Device, pass: PassOf) -> Result<Self> {
-        Ok(Self { engine: Engine::new(device)?, pass })
+        Ok(Self { engine: Engine::new(device)?, pass, pool: Pool::default() })
     }
 
     /// One value for each row of a host batch.
@@ -50,21 +53,25 @@ impl<E: Element> RowValues<E> {
         wait: Wait,
     ) -> Result<Vec<V>> {
         shape.check_slice("logits", logits)?;
-        let mut stream = Stream::new(&self.engine, gpu, shape, Extras::default())?;
-        let window_rows = stream.window_rows();
-        let values_buffer = self.engine.scratch("xent::window::values", window_rows as u64 * VALUE_BYTES)?;
+        let (engine, pool) = (&self.engine, &self.pool);
+        let mut stream =
+            Stream::pooled(engine, gpu, shape, Extras { splits: true, ..Default::default() }, pool)?;
+        let params = Params::of(stream.device_shape());
         let mut all = vec![V::zeroed(); shape.rows];
-        for (rows, values) in windows(shape, window_rows) {
-            let taken = stream.take(&logits[values], rows.len(), wait).await?;
-            let params = Params::of(stream.device_shape());
-            let rest = [(VALUES, &values_buffer)];
-            let call = self.call(&params, &rest);
-            let dispatch = stream.dispatch(&self.engine, &taken, &call, false)?;
-            stream.run(self.pass.pass.name, &[dispatch])?;
-            let bytes = bytemuck::cast_slice_mut(&mut all[rows]);
-            stream.transfer.download(&values_buffer.buffer, 0, bytes, wait).await?;
-            stream.finish();
-        }
+        let parts = windows(shape, stream.window_rows());
+        let submit = |stream: &mut Stream<E>, (rows, values): Part| {
+            let mut filling = stream.open(&logits[values], rows.len(), false)?;
+            let rest = [(VALUES, &stream.row_values(&mut filling, ROW_VALUES)?)];
+            let dispatches = stream.dispatches(engine, &filling, &self.call(&params, &rest))?;
+            stream.submit(self.pass.pass.name, filling, &dispatches)
+        };
+        let read = |stream: &mut Stream<E>, back: Back, (rows, _): Part| {
+            back.read(ROW_VALUES, &mut all[rows])?;
+            stream.close(back);
+            Ok(())
+        };
+        through(&mut stream, parts, wait, submit, read).await?;
+        pool.put(stream.into_idle());
         Ok(all)
     }
 
@@ -76,7 +83,7 @@ impl<E: Element> RowValues<E> {
         (name, values): (&'static str, &wgpu::BufferBinding<'_>),
     ) -> Result<Bound> {
         self.engine.check_device(device)?;
-        let plan = self.engine.resident_plan(self.engine.work(shape))?;
+        let plan = self.engine.resident_plan(Work { splits: true, ..self.engine.work(shape) })?;
         check_row_scratch(&self.engine.profile, shape.rows)?;
         let need = Need { bytes: plan.logits_bytes(shape.rows), alignment: size_of::<E>() as u64 };
         let logits = buffers::read("logits", logits, need)?;

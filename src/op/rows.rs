@@ -3,6 +3,7 @@
 
 use crate::element::Element;
 use crate::error::Result;
+use crate::inputs::BatchWeight;
 use crate::kernel::passes::{self, Target, constant};
 use crate::kernel::{Binding, Dispatch, INPUT_HEAD, Params, Plan, ROW_SCRATCH_BYTES, check_row_scratch};
 use crate::op::engine::Engine;
@@ -137,6 +138,7 @@ pub(super) fn input_dispatches<E: Element>(
 ) -> Result<[Dispatch; 2]> {
     let blocks = plan.grid((params.rows as usize).div_ceil(BLOCK_ROWS));
     let (inputs, totals) = (Some(&scratch.inputs), Some(&scratch.blocks));
+    let constants = &engine.row_constants(constants);
     Ok([
         engine.kernels.dispatch(
             &passes::ROW_INPUTS,
@@ -189,14 +191,15 @@ pub(super) fn reduction_dispatches<E: Element>(
         return Ok(Vec::new());
     }
     let (inputs, blocks) = (Some(&scratch.inputs), Some(&scratch.blocks));
+    let writes = [
+        (constant::WRITE_ROW_LOSSES, u32::from(row_losses.is_some())),
+        (constant::WRITE_LSE, u32::from(lse.is_some())),
+        (constant::WRITE_ARGMAX, u32::from(argmax.is_some())),
+    ];
     let mut dispatches = vec![engine.kernels.dispatch(
         &passes::REDUCE_LOSS,
         passes::Variant::ROWS,
-        &[
-            (constant::WRITE_ROW_LOSSES, u32::from(row_losses.is_some())),
-            (constant::WRITE_LSE, u32::from(lse.is_some())),
-            (constant::WRITE_ARGMAX, u32::from(argmax.is_some())),
-        ],
+        &engine.row_constants(&writes),
         params,
         &[(4, Some(&scratch.results)), (5, inputs), (6, blocks), (7, row_losses), (8, lse), (9, argmax)],
         plan.grid((params.rows as usize).div_ceil(BLOCK_ROWS)),
@@ -205,7 +208,7 @@ pub(super) fn reduction_dispatches<E: Element>(
         dispatches.push(engine.kernels.dispatch(
             &passes::FINISH_LOSS,
             passes::Variant::ROWS,
-            constants,
+            &engine.row_constants(constants),
             params,
             &[(4, inputs), (5, blocks), (6, loss)],
             [1, 1],
@@ -214,7 +217,12 @@ pub(super) fn reduction_dispatches<E: Element>(
     Ok(dispatches)
 }
 
-/// Whether a reduction divides by what the rows weigh.
-pub(super) fn is_mean(reduction: Reduction) -> bool {
-    reduction == Reduction::Mean
+/// The same numbers for a batch that comes in parts: its denominators are what the whole weighs. 0, if that is it, is what
+/// the parts weigh too.
+pub(super) fn weighed(params: Params, reduction: Reduction, whole: BatchWeight) -> Params {
+    Params {
+        denominator: reduction.denominator(whole.weight) as f32,
+        row_denominator: reduction.denominator(whole.row_weight) as f32,
+        ..params
+    }
 }

@@ -4,10 +4,11 @@ use crate::device::{Context, Wait};
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::kernel::passes::{self, Output, Pass, Target, binding, constant};
-use crate::kernel::{Params, Tuning};
+use crate::kernel::{Params, Tuning, Work};
 use crate::op::buffers::{self, Need};
 use crate::op::engine::{Array, Engine, LogitsCall};
-use crate::op::stream::{Extras, Stream, windows};
+use crate::op::pool::Pool;
+use crate::op::stream::{Back, Extras, Flight, Part, Stream, clear_padding, through, windows};
 use crate::op::verify::Verification;
 use crate::op::{Bound, loss_bound, prob_bound};
 use crate::options::{MaskedRow, SoftmaxOptions};
@@ -31,6 +32,7 @@ use crate::shape::Shape;
 pub struct Softmax<E: Element> {
     engine: Engine<E>,
     options: SoftmaxOptions,
+    pool: Pool,
 }
 
 /// The buffers of a bound [`Softmax`]: at least one output. Outputs are laid out as the logits are, `row_stride`
@@ -52,7 +54,7 @@ impl<E: Element> Softmax<E> {
     /// [`Error::InvalidOption`], [`Error::DeviceLimit`].
     pub fn new(device: &wgpu::Device, options: &SoftmaxOptions) -> Result<Self> {
         options.check()?;
-        Ok(Self { engine: Engine::new(device)?, options: *options })
+        Ok(Self { engine: Engine::new(device)?, options: *options, pool: Pool::default() })
     }
 
     /// The same with another tuning than the plan would choose.
@@ -67,7 +69,7 @@ impl<E: Element> Softmax<E> {
     /// [`Error::InvalidOption`].
     pub fn with_options(&self, options: &SoftmaxOptions) -> Result<Self> {
         options.check()?;
-        Ok(Self { engine: self.engine.clone(), options: *options })
+        Ok(Self { options: *options, ..self.clone() })
     }
 
     /// Probabilities (rows, cols) of logits (rows, cols), laid out alike; padding columns are 0. Blocks.
@@ -87,6 +89,28 @@ impl<E: Element> Softmax<E> {
         self.all(gpu, logits, shape, false, Wait::Elsewhere).await
     }
 
+    /// [`softmax`](Self::softmax) into a slice of the caller's, as long as the logits. Blocks.
+    ///
+    /// # Errors
+    /// As [`softmax`](Self::softmax); [`Error::Length`] of the slice, before any work.
+    pub fn softmax_into(&self, gpu: &Context, logits: &[E], shape: Shape, probs: &mut [E]) -> Result<()> {
+        pollster::block_on(self.into(gpu, logits, shape, false, probs, Wait::blocking(gpu)))
+    }
+
+    /// [`softmax_into`](Self::softmax_into), async, as [`softmax_async`](Self::softmax_async).
+    ///
+    /// # Errors
+    /// As [`softmax_into`](Self::softmax_into).
+    pub async fn softmax_into_async(
+        &self,
+        gpu: &Context,
+        logits: &[E],
+        shape: Shape,
+        probs: &mut [E],
+    ) -> Result<()> {
+        self.into(gpu, logits, shape, false, probs, Wait::Elsewhere).await
+    }
+
     /// Log-probabilities (rows, cols) in nats of logits (rows, cols), laid out alike; padding columns are 0. Blocks.
     ///
     /// # Errors
@@ -101,6 +125,45 @@ impl<E: Element> Softmax<E> {
     /// As [`softmax`](Self::softmax).
     pub async fn log_softmax_async(&self, gpu: &Context, logits: &[E], shape: Shape) -> Result<Vec<E>> {
         self.all(gpu, logits, shape, true, Wait::Elsewhere).await
+    }
+
+    /// [`log_softmax`](Self::log_softmax) into a slice of the caller's, as long as the logits. Blocks.
+    ///
+    /// # Errors
+    /// As [`softmax`](Self::softmax); [`Error::Length`] of the slice, before any work.
+    pub fn log_softmax_into(
+        &self,
+        gpu: &Context,
+        logits: &[E],
+        shape: Shape,
+        log_probs: &mut [E],
+    ) -> Result<()> {
+        pollster::block_on(self.into(gpu, logits, shape, true, log_probs, Wait::blocking(gpu)))
+    }
+
+    /// [`log_softmax_into`](Self::log_softmax_into), async, as [`softmax_async`](Self::softmax_async).
+    ///
+    /// # Errors
+    /// As [`log_softmax_into`](Self::log_softmax_into).
+    pub async fn log_softmax_into_async(
+        &self,
+        gpu: &Context,
+        logits: &[E],
+        shape: Shape,
+        log_probs: &mut [E],
+    ) -> Result<()> {
+        self.into(gpu, logits, shape, true, log_probs, Wait::Elsewhere).await
+    }
+
+    /// Device memory that the last host call left to the next, in bytes: of this operation and its copies, one set of
+    /// buffers at most, those of two windows. A second call at the same time makes its own; a call that fails leaves none.
+    pub fn idle_buffer_bytes(&self) -> u64 {
+        self.pool.bytes()
+    }
+
+    /// Frees it.
+    pub fn free_idle_buffers(&self) {
+        drop(self.pool.take());
     }
 
     /// Checks the probabilities of `rows` rows of this very batch, evenly spread, against the f64 [`reference`](mod@crate::reference).
@@ -131,11 +194,8 @@ impl<E: Element> Softmax<E> {
     /// # Errors
     /// What [`Shape::check`] refuses, [`Error::RowTooLarge`], [`Error::OtherDevice`], [`Error::OutOfMemory`].
     pub fn stream(&self, gpu: &Context, shape: Shape, log: bool) -> Result<SoftmaxStream<E>> {
-        // 16-bit values of rows side by side share words: they are written as f32, and rounded on their way back.
-        let output = if shape.inner > 1 { Output::F32 } else { Output::Element };
-        let extras = Extras { output: Some(output), ..Default::default() };
-        let stream = Stream::new(&self.engine, gpu, shape, extras)?;
-        Ok(SoftmaxStream { op: self.clone(), gpu: gpu.clone(), stream, log, output })
+        let stream = Stream::new(&self.engine, gpu, shape, Self::extras(shape))?;
+        Ok(self.stream_over(gpu, stream, shape, log))
     }
 
     /// Ties the operation to one shape and one set of buffers.
@@ -146,7 +206,8 @@ impl<E: Element> Softmax<E> {
     /// [`Error::RowTooLarge`], [`Error::TooManyRows`]; [`Error::OtherDevice`]; whatever the device reports.
     pub fn bind(&self, device: &wgpu::Device, shape: Shape, to: &SoftmaxBuffers<'_>) -> Result<Bound> {
         self.engine.check_device(device)?;
-        let plan = self.engine.resident_plan(self.engine.work(shape))?;
+        let plan =
+            self.engine.resident_plan(Work { writes: true, splits: true, ..self.engine.work(shape) })?;
         let value_bytes = Engine::<E>::ELEMENT_BYTES;
         let bytes = plan.logits_bytes(shape.rows);
         let output = || Need { bytes, alignment: 4 };
@@ -202,15 +263,54 @@ impl<E: Element> Softmax<E> {
         ]
     }
 
+    fn extras(shape: Shape) -> Extras {
+        Extras { output: Some(Self::output(shape)), splits: true, ..Default::default() }
+    }
+
+    /// 16-bit values of rows side by side share words: they are written as f32, and rounded on their way back.
+    fn output(shape: Shape) -> Output {
+        if shape.inner > 1 { Output::F32 } else { Output::Element }
+    }
+
+    fn stream_over(&self, gpu: &Context, stream: Stream<E>, shape: Shape, log: bool) -> SoftmaxStream<E> {
+        SoftmaxStream { op: self.clone(), gpu: gpu.clone(), stream, log, output: Self::output(shape) }
+    }
+
     async fn all(&self, gpu: &Context, logits: &[E], shape: Shape, log: bool, wait: Wait) -> Result<Vec<E>> {
         shape.check_slice("logits", logits)?;
         let mut output = vec![E::default(); shape.len()];
-        let mut stream = self.stream(gpu, shape, log)?;
-        for (rows, values) in windows(shape, stream.window_rows()) {
-            stream.push_with(&logits[values.clone()], rows.len(), &mut output[values], wait).await?;
-        }
+        self.into(gpu, logits, shape, log, &mut output, wait).await?;
         Ok(output)
     }
+
+    async fn into(
+        &self,
+        gpu: &Context,
+        logits: &[E],
+        shape: Shape,
+        log: bool,
+        output: &mut [E],
+        wait: Wait,
+    ) -> Result<()> {
+        shape.check_slice("logits", logits)?;
+        shape.check_slice(output_name(log), output)?;
+        let stream = Stream::pooled(&self.engine, gpu, shape, Self::extras(shape), &self.pool)?;
+        let mut stream = self.stream_over(gpu, stream, shape, log);
+        let parts = windows(shape, stream.window_rows());
+        let submit =
+            |stream: &mut SoftmaxStream<E>, (rows, values): Part| stream.submit(&logits[values], rows.len());
+        let read = |stream: &mut SoftmaxStream<E>, back: Back, (_, values): Part| {
+            stream.read(back, &mut output[values])
+        };
+        through(&mut stream, parts, wait, submit, read).await?;
+        self.pool.put(stream.stream.into_idle());
+        clear_padding(output, shape);
+        Ok(())
+    }
+}
+
+fn output_name(log: bool) -> &'static str {
+    if log { "log_probs" } else { "probs" }
 }
 
 /// A batch that passes through the device window by window, in buffers made once: less than half a gigabyte however
@@ -229,7 +329,7 @@ impl<E: Element> SoftmaxStream<E> {
         self.stream.window_rows()
     }
 
-    /// Device memory that the stream takes, staging included, in bytes.
+    /// Device memory that the stream holds, staging included, in bytes.
     pub fn buffer_bytes(&self) -> u64 {
         self.stream.buffer_bytes()
     }
@@ -246,18 +346,25 @@ impl<E: Element> SoftmaxStream<E> {
     }
 
     async fn push_with(&mut self, logits: &[E], rows: usize, output: &mut [E], wait: Wait) -> Result<()> {
-        self.stream.check_output(if self.log { "log_probs" } else { "probs" }, output, rows)?;
-        let taken = self.stream.take(logits, rows, wait).await?;
+        self.stream.check_output(output_name(self.log), output, rows)?;
         if rows == 0 {
-            self.stream.finish();
-            return Ok(());
+            return self.stream.check_rows(logits, rows);
         }
+        let back = self.submit(logits, rows)?.land(wait).await?;
+        self.read(back, output)
+    }
+
+    fn submit(&mut self, logits: &[E], rows: usize) -> Result<Flight> {
+        let filling = self.stream.open(logits, rows, true)?;
         let (params, constants) = (self.op.params(self.stream.device_shape()), self.op.constants());
         let call = self.op.call(self.log, self.output, &params, &constants);
-        let dispatch = self.stream.dispatch(&self.op.engine, &taken, &call, true)?;
-        self.stream.run("xent::softmax", &[dispatch])?;
-        self.stream.read_output(&taken, output, wait).await?;
-        self.stream.finish();
+        let dispatches = self.stream.dispatches(&self.op.engine, &filling, &call)?;
+        self.stream.submit("xent::softmax", filling, &dispatches)
+    }
+
+    fn read(&mut self, back: Back, output: &mut [E]) -> Result<()> {
+        self.stream.read_output(&back, output)?;
+        self.stream.close(back);
         Ok(())
     }
 }

@@ -7,7 +7,8 @@ use crate::kernel::passes::{self, Output, Target, binding, constant};
 use crate::kernel::{Params, Tuning, Work};
 use crate::op::buffers::{self, Need};
 use crate::op::engine::{Array, Engine, LogitsCall};
-use crate::op::stream::{Extras, Second, Stream, windows};
+use crate::op::pool::Pool;
+use crate::op::stream::{Back, Extras, Part, Second, Stream, clear_padding, through, windows};
 use crate::op::verify::Verification;
 use crate::op::{Bound, Dlogits, softmax_backward_bounds};
 use crate::options::SoftmaxBackwardOptions;
@@ -48,6 +49,7 @@ use crate::shape::Shape;
 pub struct SoftmaxBackward<E: Element> {
     engine: Engine<E>,
     options: SoftmaxBackwardOptions,
+    pool: Pool,
 }
 
 /// The buffers of a bound [`SoftmaxBackward`]: all are laid out alike, `row_stride` included; padding is not written.
@@ -68,7 +70,7 @@ impl<E: Element> SoftmaxBackward<E> {
     /// [`Error::InvalidOption`](crate::Error::InvalidOption), [`Error::DeviceLimit`](crate::Error::DeviceLimit).
     pub fn new(device: &wgpu::Device, options: &SoftmaxBackwardOptions) -> Result<Self> {
         options.check()?;
-        Ok(Self { engine: Engine::new(device)?, options: *options })
+        Ok(Self { engine: Engine::new(device)?, options: *options, pool: Pool::default() })
     }
 
     /// The same with another tuning than the plan would choose.
@@ -83,7 +85,7 @@ impl<E: Element> SoftmaxBackward<E> {
     /// [`Error::InvalidOption`](crate::Error::InvalidOption).
     pub fn with_options(&self, options: &SoftmaxBackwardOptions) -> Result<Self> {
         options.check()?;
-        Ok(Self { engine: self.engine.clone(), options: *options })
+        Ok(Self { options: *options, ..self.clone() })
     }
 
     /// The gradient by the logits (rows, cols), from probabilities (or log-probabilities) and the gradient by them, both
@@ -109,6 +111,47 @@ impl<E: Element> SoftmaxBackward<E> {
         shape: Shape,
     ) -> Result<Vec<E>> {
         self.all(gpu, probs, dprobs, shape, Wait::Elsewhere).await
+    }
+
+    /// [`backward`](Self::backward) into a slice of the caller's, as long as the others. Blocks.
+    ///
+    /// # Errors
+    /// As [`backward`](Self::backward); [`Error::Length`](crate::Error::Length) of the slice, before any work.
+    pub fn backward_into(
+        &self,
+        gpu: &Context,
+        probs: &[E],
+        dprobs: &[E],
+        shape: Shape,
+        dlogits: &mut [E],
+    ) -> Result<()> {
+        pollster::block_on(self.into(gpu, (probs, dprobs), shape, dlogits, Wait::blocking(gpu)))
+    }
+
+    /// [`backward_into`](Self::backward_into), async, as [`backward_async`](Self::backward_async).
+    ///
+    /// # Errors
+    /// As [`backward_into`](Self::backward_into).
+    pub async fn backward_into_async(
+        &self,
+        gpu: &Context,
+        probs: &[E],
+        dprobs: &[E],
+        shape: Shape,
+        dlogits: &mut [E],
+    ) -> Result<()> {
+        self.into(gpu, (probs, dprobs), shape, dlogits, Wait::Elsewhere).await
+    }
+
+    /// Device memory that the last host call left to the next, in bytes: see
+    /// [`Softmax::idle_buffer_bytes`](crate::Softmax::idle_buffer_bytes).
+    pub fn idle_buffer_bytes(&self) -> u64 {
+        self.pool.bytes()
+    }
+
+    /// Frees it.
+    pub fn free_idle_buffers(&self) {
+        drop(self.pool.take());
     }
 
     /// Checks the gradient of `rows` rows of this very batch, evenly spread, against the f64
@@ -160,8 +203,11 @@ impl<E: Element> SoftmaxBackward<E> {
             Dlogits::To(bound) => (Output::Element, Some(bound), value_bytes),
             Dlogits::F32(bound) => (Output::F32, Some(bound), 4),
         };
-        let plan =
-            self.engine.resident_plan(Work { widest_bytes: output_bytes, ..self.engine.work(shape) })?;
+        let plan = self.engine.resident_plan(Work {
+            widest_bytes: output_bytes,
+            writes: true,
+            ..self.engine.work(shape)
+        })?;
         let bytes = plan.logits_bytes(shape.rows);
         let need = || Need { bytes, alignment: value_bytes };
         let probs = buffers::read("probs", &to.probs, need())?;
@@ -220,7 +266,22 @@ impl<E: Element> SoftmaxBackward<E> {
         wait: Wait,
     ) -> Result<Vec<E>> {
         shape.check_slice("probs", probs)?;
+        let mut dlogits = vec![E::default(); shape.len()];
+        self.into(gpu, (probs, dprobs), shape, &mut dlogits, wait).await?;
+        Ok(dlogits)
+    }
+
+    async fn into(
+        &self,
+        gpu: &Context,
+        (probs, dprobs): (&[E], &[E]),
+        shape: Shape,
+        dlogits: &mut [E],
+        wait: Wait,
+    ) -> Result<()> {
+        shape.check_slice("probs", probs)?;
         shape.check_slice("dprobs", dprobs)?;
+        shape.check_slice("dlogits", dlogits)?;
         // 16-bit values of rows side by side share words: they are written as f32, and rounded on their way back.
         let output = if shape.inner > 1 { Output::F32 } else { Output::Element };
         let extras = Extras {
@@ -228,18 +289,24 @@ impl<E: Element> SoftmaxBackward<E> {
             second: Some(Second { number: binding::PROBS, value_bytes: Engine::<E>::ELEMENT_BYTES }),
             ..Default::default()
         };
-        let mut stream = Stream::new(&self.engine, gpu, shape, extras)?;
+        let mut stream = Stream::pooled(&self.engine, gpu, shape, extras, &self.pool)?;
         let (params, constants) = (self.params(stream.device_shape()), self.constants());
         let call = self.call(output, &params, &constants);
-        let mut dlogits = vec![E::default(); shape.len()];
-        for (rows, values) in windows(shape, stream.window_rows()) {
-            let taken = stream.take(&dprobs[values.clone()], rows.len(), wait).await?;
-            stream.take_second(&taken, &probs[values.clone()], wait).await?;
-            let dispatch = stream.dispatch(&self.engine, &taken, &call, true)?;
-            stream.run("xent::softmax_backward", &[dispatch])?;
-            stream.read_output(&taken, &mut dlogits[values], wait).await?;
-            stream.finish();
-        }
-        Ok(dlogits)
+        let parts = windows(shape, stream.window_rows());
+        let submit = |stream: &mut Stream<E>, (rows, values): Part| {
+            let mut filling = stream.open(&dprobs[values.clone()], rows.len(), true)?;
+            stream.write_second(&mut filling, &probs[values])?;
+            let dispatches = stream.dispatches(&self.engine, &filling, &call)?;
+            stream.submit("xent::softmax_backward", filling, &dispatches)
+        };
+        let read = |stream: &mut Stream<E>, back: Back, (_, values): Part| {
+            stream.read_output(&back, &mut dlogits[values])?;
+            stream.close(back);
+            Ok(())
+        };
+        through(&mut stream, parts, wait, submit, read).await?;
+        self.pool.put(stream.into_idle());
+        clear_padding(dlogits, shape);
+        Ok(())
     }
 }

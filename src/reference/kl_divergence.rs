@@ -19,7 +19,7 @@ use super::map_rows;
 use crate::element::Element;
 use crate::error::Result;
 use crate::inputs::{BatchWeight, KlDivergenceInputs};
-use crate::options::{EmptyBatch, KlDivergenceOptions, MaskedRow, Reduction};
+use crate::options::{EmptyBatch, KlDivergenceOptions, MaskedRow};
 use crate::shape::Shape;
 
 /// KL(teacher ‖ student) of one row (cols,) of each, in nats, times T² if
@@ -111,7 +111,7 @@ pub fn loss<E: Element>(
     let batch = check(student, teacher, &inputs, shape, options)?;
     batch.check(shape.rows, &options.of_rows())?;
     let sum: f64 = row_losses(student, teacher, inputs, shape, options)?.iter().sum();
-    if is_empty_mean(&batch, options) {
+    if batch.is_empty_mean(options.reduction) {
         return Ok(if options.empty_batch == EmptyBatch::Zero { 0.0 } else { f64::NAN });
     }
     Ok(sum / options.reduction.denominator(batch.weight))
@@ -146,7 +146,7 @@ pub fn row_scale(
     row: usize,
 ) -> f64 {
     let weight = f64::from(inputs.row_weight(row));
-    if is_empty_mean(batch, options) || weight == 0.0 {
+    if batch.is_empty_mean(options.reduction) || weight == 0.0 {
         return 0.0;
     }
     inputs.row_gradient(row) * weight / options.reduction.denominator(batch.weight)
@@ -179,7 +179,7 @@ pub fn row_dlogits_at<E: Element>(
     batch: &BatchWeight,
     row: usize,
 ) -> Vec<f64> {
-    if inputs.row_weight(row) == 0.0 || is_empty_mean(batch, options) {
+    if inputs.row_weight(row) == 0.0 || batch.is_empty_mean(options.reduction) {
         return vec![0.0; shape.cols];
     }
     let scale = row_scale(inputs, options, batch, row);
@@ -217,11 +217,6 @@ impl Pair {
     }
 }
 
-/// Whether a mean is asked for, of nothing.
-fn is_empty_mean(batch: &BatchWeight, options: &KlDivergenceOptions) -> bool {
-    options.reduction == Reduction::Mean && batch.is_empty()
-}
-
 fn check<E: Element>(
     student: &[E],
     teacher: &[E],
@@ -241,6 +236,7 @@ mod tests {
 
     use super::*;
     use crate::error::Error;
+    use crate::options::Reduction;
     use crate::reference::testing::{GRID, grid_logits, same};
     use crate::reference::{cross_entropy, softmax_row};
     use crate::{CrossEntropyOptions, SoftmaxOptions, Targets};

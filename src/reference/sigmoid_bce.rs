@@ -25,7 +25,7 @@ use crate::element::Element;
 use crate::error::Result;
 use crate::inputs::BatchWeight;
 use crate::inputs::SigmoidBceInputs;
-use crate::options::{EmptyBatch, Reduction, SigmoidBceOptions};
+use crate::options::{EmptyBatch, SigmoidBceOptions};
 use crate::shape::Shape;
 
 /// `σ(x) = 1 / (1 + exp(−x))`, in a form that keeps the digits of a small one.
@@ -125,7 +125,7 @@ pub fn loss<'a, E: Element>(
     let inputs = inputs.into();
     let batch = check(logits, &inputs, shape, options)?;
     batch.check(shape.rows, &options.of_cross_entropy())?;
-    if is_empty_mean(&batch, options) {
+    if batch.is_empty_mean(options.reduction) {
         return Ok(if options.empty_batch == EmptyBatch::Zero { 0.0 } else { f64::NAN });
     }
     let sum = (0..shape.rows).fold(0.0, |sum, row| sum + row_loss_at(logits, inputs, shape, row));
@@ -162,7 +162,7 @@ pub fn row_scale<'a>(
 ) -> f64 {
     let inputs = inputs.into();
     let weight = f64::from(inputs.row_weight(row));
-    if weight == 0.0 || is_empty_mean(batch, options) {
+    if weight == 0.0 || batch.is_empty_mean(options.reduction) {
         return 0.0;
     }
     inputs.row_gradient(row) * weight / options.reduction.denominator(batch.weight)
@@ -195,7 +195,7 @@ pub fn row_dlogits_at<'a, E: Element>(
     row: usize,
 ) -> Vec<f64> {
     let inputs = inputs.into();
-    if inputs.row_weight(row) == 0.0 || is_empty_mean(batch, options) {
+    if inputs.row_weight(row) == 0.0 || batch.is_empty_mean(options.reduction) {
         return vec![0.0; shape.cols];
     }
     let (logits, targets) = (shape.row_vec(logits, row), shape.row_vec(inputs.targets, row));
@@ -242,11 +242,6 @@ fn part(factor: f64, value: f64) -> f64 {
     }
 }
 
-/// Whether a mean is asked for, of nothing.
-fn is_empty_mean(batch: &BatchWeight, options: &SigmoidBceOptions) -> bool {
-    options.reduction == Reduction::Mean && batch.is_empty()
-}
-
 fn check<E: Element>(
     logits: &[E],
     inputs: &SigmoidBceInputs<'_>,
@@ -263,6 +258,7 @@ mod tests {
 
     use super::*;
     use crate::error::Error;
+    use crate::options::Reduction;
     use crate::reference::testing::{GRID, grid_logits, same};
 
     const INF: f32 = f32::INFINITY;

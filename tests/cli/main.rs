@@ -2,6 +2,7 @@
 //! its exit status.
 
 mod adapters;
+mod bench;
 mod demo;
 mod eval;
 mod expected;
@@ -16,4 +17,5 @@ mod softmax;
 mod support;
 mod target_kinds;
 mod targets;
+mod tune;
 mod usage;

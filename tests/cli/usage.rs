@@ -101,12 +101,17 @@ fn help_and_version() {
     let folder = Folder::new();
     let help = folder.run("--help");
     assert_eq!(help.status, Some(0));
-    for word in ["eval", "softmax", "adapters", "demo", "Exit status:"] {
+    for word in ["eval", "softmax", "adapters", "demo", "bench", "tune", "Exit status:"] {
         assert!(help.stdout.contains(word), "{word}: {}", help.stdout);
     }
-    for (command, word) in
-        [("eval", "JSON keys:"), ("softmax", "--log"), ("adapters", "--json"), ("demo", "--seed")]
-    {
+    for (command, word) in [
+        ("eval", "JSON keys:"),
+        ("softmax", "--log"),
+        ("adapters", "--json"),
+        ("demo", "--seed"),
+        ("bench", "JSON keys:"),
+        ("tune", "--quick"),
+    ] {
         let help = folder.run(&format!("{command} --help"));
         assert!(help.status == Some(0) && help.stdout.contains(word), "{command}: {help:?}");
         assert!(help.stdout.lines().all(|line| line.chars().count() <= 100), "{command}: {}", help.stdout);

@@ -196,7 +196,7 @@ fn every_offset_of_16_bits() {
             // Logits that stand anywhere, read only: a gradient of f32 beside them.
             let batch = dense.with_stride(cols + i % 5).cast::<f16>();
             let expected = Expected::of(&batch, &ops.options);
-            let ops = ops.tuned(Some(Tuning { lanes: [8, 1, 4, 2][i % 4] }));
+            let ops = ops.tuned(Some(Tuning::fixed([8, 1, 4, 2][i % 4], 1)));
             let outputs = run_loss(gpu(), &ops, &batch, (offset, 4 * (offset % 5)), Gradient::F32);
             check(&batch, &expected, &outputs, &ops);
             let batch = dense.with_stride((cols + i % 4).next_multiple_of(2)).cast::<f16>();

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::OnceLock;
 
 use wgpu::BufferUsages as Usage;
-use xent::{AdapterChoice, Context, Tuning, wgpu};
+use xent::{AdapterChoice, AdapterKind, Context, Tuning, wgpu};
 
 /// What outputs hold before a test runs: a NaN that no kernel writes, of f32 and, by each half, of f16 and bf16.
 pub const SENTINEL: u32 = 0x7fde_7fad;
@@ -54,10 +54,17 @@ pub fn adapter() -> &'static wgpu::Adapter {
 
 /// A device of the same adapter with other limits: small ones make many windows of a small batch.
 pub fn device_with(limit: impl FnOnce(&mut wgpu::Limits)) -> Context {
+    device_of(wgpu::Features::empty(), limit)
+}
+
+/// The same with features too.
+pub fn device_of(features: wgpu::Features, limit: impl FnOnce(&mut wgpu::Limits)) -> Context {
     let mut limits = adapter().limits();
     limit(&mut limits);
     let request = adapter().request_device(&wgpu::DeviceDescriptor {
         label: Some("test::device"),
+        // With the shared device's kernels: others would change bits.
+        required_features: features | (gpu().device.features() & wgpu::Features::SHADER_INT64),
         required_limits: limits,
         ..Default::default()
     });
@@ -65,9 +72,22 @@ pub fn device_with(limit: impl FnOnce(&mut wgpu::Limits)) -> Context {
     Context::from_device(device, queue)
 }
 
-/// The plan's own choice, then every number of lanes up to 256, WebGPU's default limit.
+/// The plan's own choice; few lanes and many, up to 256, WebGPU's default limit; several rows a workgroup; rows that are
+/// split; loads of 32 bits; what a GPU of hardware is given.
 pub fn tunings() -> impl Iterator<Item = Option<Tuning>> {
-    std::iter::once(None).chain((0..=8).map(|log| Some(Tuning { lanes: 1 << log })))
+    let lanes = [1, 4, 32, 256].into_iter().map(|lanes| Tuning::fixed(lanes, 1));
+    let rows = [(1, 8), (2, 128), (8, 16)].map(|(lanes, rows)| Tuning::fixed(lanes, rows));
+    let split = [
+        Tuning::fixed(1, 1).split(100_000, 1),
+        Tuning::fixed(8, 1).split(64, 40),
+        Tuning { words_of_64: false, ..Tuning::fixed(4, 1).split(100_000, 64) },
+        Tuning { words_of_64: false, ..Tuning::fixed(8, 1) },
+    ];
+    // What hardware would be given.
+    let mut hardware = gpu().profile().expect("a profile");
+    hardware.kind = AdapterKind::Discrete;
+    let hardware = [Tuning::of(&hardware)];
+    std::iter::once(None).chain(lanes.chain(rows).chain(split).chain(hardware).map(Some))
 }
 
 /// Where outputs may begin, with room for a guard before them.

@@ -190,7 +190,12 @@ fn windows_change_no_bit() {
         CrossEntropyOptions { label_smoothing: 0.1, z_loss: 1e-2, softcap: Some(20.0), ..Default::default() };
     let small: Context = device_with(|limits| limits.max_storage_buffer_binding_size = 24 << 10);
     let (large_op, small_op) = (Ops::new(gpu(), options), Ops::new(&small, options));
-    for (rows, cols) in [(500, 9), (90, 257), (50, 1001)] {
+    let several = Tuning::fixed(2, 4);
+    let split = Tuning::fixed(2, 1).split(100_000, 16);
+    for (rows, cols, tuning) in
+        [(500, 9, None), (90, 257, None), (50, 1001, None), (90, 131, Some(several)), (90, 131, Some(split))]
+    {
+        let (large_op, small_op) = (large_op.tuned(tuning), small_op.tuned(tuning));
         for kind in KINDS {
             let mut batch = noise("windows", cols as u64, rows, cols).with_targets(kind, 6).with_weights(7);
             batch.given.row_mask = Some((0..rows).map(|row| row % 7 != 3).collect());
@@ -223,9 +228,9 @@ fn every_tuning() {
     for (options, kinds) in [(many, &KINDS[..]), (focal, &KINDS[..1]), (log_probs, &KINDS[1..2])] {
         let base = Ops::new(gpu(), options);
         for tuning in tunings() {
-            let op = base.tuned(tuning.filter(|tuning: &Tuning| tuning.lanes <= 256));
+            let op = base.tuned(tuning.filter(|tuning: &Tuning| tuning.read[0].lanes <= 256));
             // The others differ from the first in what they gather, whatever the lanes.
-            let few = tuning.is_some_and(|tuning| [1, 16, 256].contains(&tuning.lanes));
+            let few = tuning.is_some_and(|tuning| [1, 16, 256].contains(&tuning.read[0].lanes));
             for &kind in kinds.iter().take(if few { 3 } else { 1 }) {
                 for cols in [1, 6, 67, 1030] {
                     let mut batch =

@@ -379,7 +379,7 @@ fn op<E: Element>(on: &Context, options: &Options) -> KlDivergence<E> {
 fn tuned(lanes: &[u32]) -> Vec<Option<Tuning>> {
     let most = gpu().device.limits().max_compute_invocations_per_workgroup;
     let fits = lanes.iter().filter(|&&lanes| lanes <= most);
-    std::iter::once(None).chain(fits.map(|&lanes| Some(Tuning { lanes }))).collect()
+    std::iter::once(None).chain(fits.map(|&lanes| Some(Tuning::fixed(lanes, 1)))).collect()
 }
 
 /// How a bound operation can write the gradient of a type in a layout.
@@ -958,7 +958,7 @@ fn misuse() {
     let invalid =
         KlDivergence::<f32>::new(&gpu.device, &Options { temperature: f32::NAN, ..Options::default() });
     assert!(matches!(invalid, Err(Error::InvalidOption { option: "temperature", .. })));
-    let found = op.clone().with_tuning(Tuning { lanes: 3 }).loss(gpu, &good, &good, none, shape);
+    let found = op.clone().with_tuning(Tuning::fixed(3, 1)).loss(gpu, &good, &good, none, shape);
     assert!(matches!(found, Err(Error::InvalidOption { option: "tuning.lanes", .. })));
 }
 

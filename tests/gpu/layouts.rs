@@ -24,7 +24,7 @@ fn every_offset_of_a_binding() {
             let expected = Expected::of(&batch, &ops().options);
             // The output's place in its quad differs from the logits'.
             let output_offset = offset / 4 % 7 * 4 + 64 * (i as u64 % 2);
-            let ops = ops().tuned(Some(Tuning { lanes: [8, 1, 4, 2][i % 4] }));
+            let ops = ops().tuned(Some(Tuning::fixed([8, 1, 4, 2][i % 4], 1)));
             check(&batch, &expected, &run_bound(gpu(), &ops, &batch, (offset, output_offset)), &ops);
         }
     }
@@ -117,7 +117,7 @@ fn classes_along_any_axis() {
 #[test]
 fn classes_along_any_axis_with_any_tuning() {
     for lanes in [1, 4, 32, 256] {
-        let ops = ops().tuned(Some(Tuning { lanes }));
+        let ops = ops().tuned(Some(Tuning::fixed(lanes, 1)));
         // From one row of a workgroup to as many as it has invocations.
         for (outer, cols, inner) in [(2, 5, 3), (2, 300, 3), (1, 33, 600)] {
             let dense = noise("any tuning", cols as u64, outer * inner, cols);

@@ -12,6 +12,7 @@ mod errors;
 mod expected;
 mod extremes;
 mod harness;
+mod host;
 mod invalid;
 mod invariants;
 mod kl_divergence;

@@ -56,7 +56,7 @@ impl<E: Element> Batch<E> {
     fn op(&self, base: &MaskedSoftmax<E>, lanes: Option<u32>) -> MaskedSoftmax<E> {
         let op = base.with_options(&self.options).expect("an operation");
         match lanes {
-            Some(lanes) => op.with_tuning(Tuning { lanes }),
+            Some(lanes) => op.with_tuning(Tuning::fixed(lanes, 1)),
             None => op,
         }
     }

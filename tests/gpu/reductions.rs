@@ -90,7 +90,7 @@ fn many_rows() {
     }
     let batch = noise("two-dimensional", 13, 70_000, 3);
     let expected = Expected::of(&batch, &ops().options);
-    let ops = ops().tuned(Some(Tuning { lanes: 1 }));
+    let ops = ops().tuned(Some(Tuning::fixed(1, 1)));
     check(&batch, &expected, &run_bound(gpu(), &ops, &batch, (256, 256)), &ops);
     check(&batch, &expected, &run_host(gpu(), &ops, &batch), &ops);
 }

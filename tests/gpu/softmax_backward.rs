@@ -54,7 +54,7 @@ impl<E: Element> Batch<E> {
     fn op(&self, base: &SoftmaxBackward<E>, lanes: Option<u32>) -> SoftmaxBackward<E> {
         let op = base.with_options(&self.options).expect("an operation");
         match lanes {
-            Some(lanes) => op.with_tuning(Tuning { lanes }),
+            Some(lanes) => op.with_tuning(Tuning::fixed(lanes, 1)),
             None => op,
         }
     }

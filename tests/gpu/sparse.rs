@@ -102,7 +102,7 @@ fn entries_that_share_words() {
             let expected = Expected::of(&batch, &base.options);
             // Fewer lanes cannot take so many entries within a software adapter's iterations.
             for lanes in [16, 64] {
-                let op = base.tuned(Some(Tuning { lanes }));
+                let op = base.tuned(Some(Tuning::fixed(lanes, 1)));
                 let gradient = if lanes == 16 { Gradient::InPlace } else { Gradient::To };
                 check(&batch, &expected, &run_loss(gpu(), &op, &batch, (4, 8), gradient), &op);
             }

@@ -204,7 +204,11 @@ fn check_cases(ops: &Ops, cols: usize, tunings: impl Iterator<Item = Option<Tuni
 fn rows_of_a_few_quads() {
     for cols in 1..=20 {
         // Lanes beyond the values of a row have nothing to do, in whatever number.
-        check_cases(ops(), cols, tunings().filter(|tuning| tuning.is_none_or(|tuning| tuning.lanes <= 32)));
+        check_cases(
+            ops(),
+            cols,
+            tunings().filter(|tuning| tuning.is_none_or(|tuning| tuning.read[0].lanes <= 32)),
+        );
     }
 }
 
@@ -224,13 +228,17 @@ fn rows_of_several_steps() {
 
 #[test]
 fn rows_of_a_vocabulary() {
-    check_cases(ops(), 50_257, [1, 8, 256].map(|lanes| Some(Tuning { lanes })).into_iter());
+    check_cases(ops(), 50_257, [1, 8, 256].map(|lanes| Some(Tuning::fixed(lanes, 1))).into_iter());
 }
 
 #[test]
 fn masked_rows_that_give_zeros() {
     for cols in [1, 2, 3, 4, 5, 7, 16, 33, 130, 1025] {
-        check_cases(masked_zero_ops(), cols, [1, 4, 8, 64].map(|lanes| Some(Tuning { lanes })).into_iter());
+        check_cases(
+            masked_zero_ops(),
+            cols,
+            [1, 4, 8, 64].map(|lanes| Some(Tuning::fixed(lanes, 1))).into_iter(),
+        );
     }
 }
 
@@ -256,7 +264,7 @@ fn long_sums() {
     let batch = Batch { labels, ..Batch::dense("long sums", cols, logits, targets) };
     let expected = Expected::of(&batch, &ops().options);
     for lanes in [2, 4, 8, 16, 64, 256] {
-        let ops = ops().tuned(Some(Tuning { lanes }));
+        let ops = ops().tuned(Some(Tuning::fixed(lanes, 1)));
         check(&batch, &expected, &run_bound(gpu(), &ops, &batch, (256, 256)), &ops);
     }
 }

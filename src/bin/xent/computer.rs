@@ -1,9 +1,12 @@
 //! What computes: a device, or the processor where there is none.
 
 use xent::eval::{EvaluateInputs, EvaluateOptions, Evaluated, Report, Source, evaluate, evaluate_on_cpu};
-use xent::{AdapterChoice, Context, CrossEntropy, CrossEntropyOptions, Element, Error, Result};
+use xent::{
+    AdapterChoice, Context, CrossEntropy, CrossEntropyOptions, Element, Error, Profile, Result, SavedTuning,
+    Tuning,
+};
 
-use crate::args::AdapterArgs;
+use crate::args::{AdapterArgs, DeviceArgs};
 use crate::output::complain;
 
 pub enum Computer {
@@ -11,6 +14,8 @@ pub enum Computer {
         gpu: Context,
         /// What reports call it.
         name: String,
+        /// How its kernels are laid out, if not as they come.
+        tuning: Option<Tuning>,
     },
     Cpu,
 }
@@ -20,14 +25,33 @@ pub fn choice(args: &AdapterArgs) -> AdapterChoice {
     args.name().map(AdapterChoice::named).unwrap_or_default()
 }
 
+/// The tuning that was asked for. One that is not for this adapter is ignored, and said to be.
+pub fn load_tuning(args: &DeviceArgs, profile: &Profile) -> Result<Option<Tuning>> {
+    let Some(path) = args.tuning() else { return Ok(None) };
+    match Tuning::load(path, profile)? {
+        SavedTuning::Fitting(tuning) => Ok(Some(tuning)),
+        SavedTuning::Ignored { why } => {
+            complain(format!("{}: ignored: {why}", path.display()));
+            Ok(None)
+        }
+    }
+}
+
 impl Computer {
     /// The adapter that is named; else the best there is; else the reference on the CPU, saying so: a newcomer always
     /// gets an answer.
-    pub fn open(args: &AdapterArgs) -> Result<Self> {
-        match Context::open_blocking(&choice(args)) {
-            Ok(gpu) => Ok(Self::Gpu { name: gpu.profile()?.to_string(), gpu }),
-            Err(Error::NoAdapter { .. }) if args.name().is_none() => {
+    pub fn open(args: &DeviceArgs) -> Result<Self> {
+        match Context::open_blocking(&choice(&args.adapter)) {
+            Ok(gpu) => {
+                let profile = gpu.profile()?;
+                let tuning = load_tuning(args, &profile)?;
+                Ok(Self::Gpu { name: profile.to_string(), gpu, tuning })
+            }
+            Err(Error::NoAdapter { .. }) if args.adapter.name().is_none() => {
                 complain("no adapter found: computing on the CPU (`xent adapters` says how to get one)");
+                if let Some(path) = args.tuning() {
+                    complain(format!("{}: ignored: the CPU takes no tuning", path.display()));
+                }
                 Ok(Self::Cpu)
             }
             Err(error) => Err(error),
@@ -50,8 +74,11 @@ impl Computer {
         each: impl FnMut(&Evaluated<'_>) -> Result<()>,
     ) -> Result<Report> {
         match self {
-            Self::Gpu { gpu, .. } => {
-                let op = CrossEntropy::new(&gpu.device, op)?;
+            Self::Gpu { gpu, tuning, .. } => {
+                let mut op = CrossEntropy::new(&gpu.device, op)?;
+                if let Some(tuning) = tuning {
+                    op = op.with_tuning(*tuning);
+                }
                 evaluate(gpu, &op, source, inputs, options, each)
             }
             Self::Cpu => evaluate_on_cpu(op, source, inputs, options, each),

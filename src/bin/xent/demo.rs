@@ -17,7 +17,7 @@ pub fn run(args: &DemoArgs) -> Result<Outcome> {
     let shape = Shape::new(args.rows, args.cols);
     let mut logits = SyntheticLogits::new(shape, args.seed)?;
     let targets = logits.targets().to_vec();
-    let computer = Computer::open(&args.adapter)?;
+    let computer = Computer::open(&args.device)?;
     let bytes = shape.len() as f64 * size_of::<f32>() as f64;
     if !args.json {
         output::print(&format!(

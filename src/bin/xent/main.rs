@@ -2,13 +2,16 @@
 
 mod adapters;
 mod args;
+mod bench;
 mod computer;
 mod demo;
 mod eval;
+mod measure;
 mod output;
 mod progress;
 mod report;
 mod softmax;
+mod tune;
 
 use std::process::ExitCode;
 
@@ -35,6 +38,8 @@ fn main() -> ExitCode {
         Command::Softmax(args) => softmax::run(&args),
         Command::Adapters(args) => adapters::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Tune(args) => tune::run(&args),
     };
     ExitCode::from(match outcome {
         Ok(Outcome::Done) => 0,

@@ -25,6 +25,33 @@ pub fn complain(message: impl AsRef<str>) {
     let _ = writeln!(std::io::stderr(), "xent: {}", message.as_ref());
 }
 
+/// An argument that this device, or this machine, cannot serve.
+pub fn bad_argument(argument: impl Into<String>, why: impl Into<String>) -> Error {
+    Error::File { path: argument.into(), message: why.into() }
+}
+
+/// Refuses a path where no file can be written, before the work that is to be written there.
+pub fn check_writable(path: &Path) -> Result<()> {
+    let refused = |why: String| Error::File {
+        path: path.display().to_string(),
+        message: format!("cannot be written: {why}"),
+    };
+    if path.exists() && !path.is_file() {
+        return Err(refused("it is there and is no regular file".to_owned()));
+    }
+    if path.metadata().is_ok_and(|there| there.permissions().readonly()) {
+        return Err(refused("it is there and is read-only".to_owned()));
+    }
+    let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+    match tempfile::tempfile_in(folder) {
+        Ok(_) => Ok(()),
+        // `tempfile` adds the temporary's own path, which says nothing to the user.
+        Err(error) => {
+            Err(refused(error.to_string().split(" at path ").next().unwrap_or_default().to_owned()))
+        }
+    }
+}
+
 /// Opens logits as f32, and says so where they are not taken as they are.
 pub fn open_logits(path: &Path, class_axis: isize) -> Result<NpyLogits<f32>> {
     let logits = NpyLogits::open(path, class_axis)?;

@@ -24,9 +24,8 @@ pub fn stop_on_signals() {
 
 /// Work that is done sooner shows no bar.
 const PATIENCE: Duration = Duration::from_millis(500);
-const TEMPLATE: &str = "{bar:40} {human_pos} of {human_len} rows, {eta} left";
 
-/// How far a pass over rows has come. The bar goes when this is dropped.
+/// How far a pass, over rows most often, has come. The bar goes when this is dropped.
 pub struct Progress {
     start: Instant,
     bar: ProgressBar,
@@ -34,8 +33,14 @@ pub struct Progress {
 
 impl Progress {
     pub fn new(rows: usize) -> Self {
-        let bar = ProgressBar::with_draw_target(Some(rows as u64), ProgressDrawTarget::hidden())
-            .with_style(ProgressStyle::with_template(TEMPLATE).unwrap_or(ProgressStyle::default_bar()));
+        Self::of(rows, "rows")
+    }
+
+    /// The same for other things than rows.
+    pub fn of(things: usize, name: &str) -> Self {
+        let template = format!("{{bar:40}} {{human_pos}} of {{human_len}} {name}, {{eta}} left");
+        let bar = ProgressBar::with_draw_target(Some(things as u64), ProgressDrawTarget::hidden())
+            .with_style(ProgressStyle::with_template(&template).unwrap_or(ProgressStyle::default_bar()));
         Self { start: Instant::now(), bar }
     }
 

@@ -38,7 +38,7 @@ fn run_on<E: Element>(args: &SoftmaxArgs, mut logits: NpyLogits<E>) -> Result<Ou
     options.check()?;
     let shape = logits.shape();
     let mut out = FloatWriter::create(&args.output, logits.layout().dims(), args.out_dtype)?;
-    let computer = Computer::open(&args.adapter)?;
+    let computer = Computer::open(&args.device)?;
     let start = Instant::now();
     let (window_rows, mut softmax) = open::<E>(&computer, shape, args.log, options)?;
 
@@ -75,8 +75,12 @@ fn open<E: Element>(
     options: SoftmaxOptions,
 ) -> Result<(usize, SoftmaxOfRows<E>)> {
     match computer {
-        Computer::Gpu { gpu, .. } => {
-            let mut stream = Softmax::<E>::new(&gpu.device, &options)?.stream(gpu, shape, log)?;
+        Computer::Gpu { gpu, tuning, .. } => {
+            let mut op = Softmax::<E>::new(&gpu.device, &options)?;
+            if let Some(tuning) = tuning {
+                op = op.with_tuning(*tuning);
+            }
+            let mut stream = op.stream(gpu, shape, log)?;
             let window_rows = stream.window_rows().max(1);
             let push = move |logits: &[E], rows, into: &mut [E]| stream.push(logits, rows, into);
             Ok((window_rows, Box::new(push)))

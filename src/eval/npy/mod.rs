@@ -2,8 +2,8 @@
 //!
 //! Logits have any number of axes; targets, weights and masks have the same without the class axis, or one axis of all
 //! rows: see [`NpyLayout`]. Logits and soft targets are read window by window at their place, never whole and never
-//! mapped: a mapped file that shrinks kills the process. What is wrong with a file is an [`Error::File`] that says so
-//! with numbers.
+//! mapped: a mapped file that shrinks kills the process. What is wrong with a file is an
+//! [`Error::File`](crate::Error::File) that says so with numbers.
 
 mod file;
 mod header;
@@ -19,10 +19,4 @@ pub use targets::{SparseTargets, read_sparse_targets, read_targets};
 pub use weights::{read_class_weights, read_row_mask, read_row_weights};
 pub use writer::{NpyValue, NpyWriter};
 
-use std::path::Path;
-
-use crate::error::Error;
-
-fn file_error(path: &Path, message: impl ToString) -> Error {
-    Error::File { path: path.display().to_string(), message: message.to_string() }
-}
+use crate::whole_file::file_error;

@@ -132,13 +132,15 @@ impl<E: Element> CrossEntropy<E> {
         let value_bytes = Engine::<E>::ELEMENT_BYTES;
         let is_f32 = kind == TargetKind::Soft || matches!(to.dlogits, Some(Dlogits::F32(_)));
         let widest_bytes = if is_f32 { 4 } else { value_bytes };
-        let plan = engine.resident_plan(Work { widest_bytes, entries, ..engine.work(shape) })?;
+        let in_place = matches!(to.dlogits, Some(Dlogits::InPlace));
+        let (writes, splits) = (to.dlogits.is_some(), !in_place);
+        let plan =
+            engine.resident_plan(Work { widest_bytes, entries, writes, splits, ..engine.work(shape) })?;
         let alignment = engine.profile.offset_alignment;
         let values = |bytes: u64| plan.value_bytes(shape.rows, bytes);
         let records = |count: usize| Need { bytes: count as u64 * 4, alignment };
         let per_row = || records(shape.rows);
 
-        let in_place = matches!(to.dlogits, Some(Dlogits::InPlace));
         let logits_need =
             Need { bytes: values(value_bytes), alignment: if in_place { 4 } else { value_bytes } };
         let logits = if in_place {

@@ -2,7 +2,6 @@
 
 use crate::flags::Flags;
 use crate::inputs::BatchWeight;
-use crate::op::rows::is_mean;
 use crate::options::{CrossEntropyOptions, EmptyBatch};
 
 /// In the place of a class index where there is none.
@@ -134,7 +133,7 @@ impl LossSum {
     /// The reduced loss, once all rows are in.
     pub fn reduced(&self, options: &CrossEntropyOptions) -> Loss {
         let Self { rows, loss, z_loss, mut flags, weight } = *self;
-        let is_empty = is_mean(options.reduction) && weight.is_empty();
+        let is_empty = weight.is_empty_mean(options.reduction);
         flags.set(Flags::NO_ROW_COUNTS, weight.counted == 0 || is_empty);
         let denominator = |weight| options.reduction.denominator(weight);
         let (value, reduced_z_loss) = if !is_empty {

@@ -11,7 +11,8 @@ use crate::inputs::{BatchWeight, CrossEntropyInputs};
 use crate::kernel::Tuning;
 use crate::kernel::passes::Output;
 use crate::op::engine::Engine;
-use crate::op::stream::windows;
+use crate::op::pool::Pool;
+use crate::op::stream::{Back, Part, clear_padding, through, windows};
 use crate::op::verify::{Verification, gradient_bound};
 use crate::options::{CrossEntropyOptions, SoftmaxOptions};
 use crate::reference;
@@ -43,6 +44,7 @@ pub use stream::CrossEntropyStream;
 pub struct CrossEntropy<E: Element> {
     engine: Engine<E>,
     options: CrossEntropyOptions,
+    pool: Pool,
 }
 
 impl<E: Element> CrossEntropy<E> {
@@ -52,7 +54,7 @@ impl<E: Element> CrossEntropy<E> {
     /// [`Error::InvalidOption`](crate::Error::InvalidOption), [`Error::DeviceLimit`](crate::Error::DeviceLimit).
     pub fn new(device: &wgpu::Device, options: &CrossEntropyOptions) -> Result<Self> {
         options.check()?;
-        Ok(Self { engine: Engine::new(device)?, options: *options })
+        Ok(Self { engine: Engine::new(device)?, options: *options, pool: Pool::default() })
     }
 
     /// The same with another tuning than the plan would choose.
@@ -73,7 +75,7 @@ impl<E: Element> CrossEntropy<E> {
     /// [`Error::InvalidOption`](crate::Error::InvalidOption).
     pub fn with_options(&self, options: &CrossEntropyOptions) -> Result<Self> {
         options.check()?;
-        Ok(Self { engine: self.engine.clone(), options: *options })
+        Ok(Self { options: *options, ..self.clone() })
     }
 
     /// Pipelines made so far, by this operation and all its copies.
@@ -169,6 +171,81 @@ impl<E: Element> CrossEntropy<E> {
         shape: Shape,
     ) -> Result<(Loss, Vec<f32>)> {
         self.all_with_dlogits(gpu, logits, inputs.into(), shape, Wait::Elsewhere).await
+    }
+
+    /// [`loss_and_dlogits`](Self::loss_and_dlogits) with the gradient in a slice of the caller's, as long as the logits. Blocks.
+    ///
+    /// # Errors
+    /// As [`loss`](Self::loss); [`Error::Length`](crate::Error::Length) of the slice, before any work.
+    pub fn loss_and_dlogits_into<'a>(
+        &self,
+        gpu: &Context,
+        logits: &[E],
+        inputs: impl Into<CrossEntropyInputs<'a>>,
+        shape: Shape,
+        dlogits: &mut [E],
+    ) -> Result<Loss> {
+        let wait = Wait::blocking(gpu);
+        Ok(pollster::block_on(self.windows(gpu, logits, inputs.into(), shape, Some(dlogits), wait))?.0)
+    }
+
+    /// [`loss_and_dlogits_into`](Self::loss_and_dlogits_into), async: see
+    /// [`Softmax::softmax_async`](crate::Softmax::softmax_async).
+    ///
+    /// # Errors
+    /// As [`loss_and_dlogits_into`](Self::loss_and_dlogits_into).
+    pub async fn loss_and_dlogits_into_async<'a>(
+        &self,
+        gpu: &Context,
+        logits: &[E],
+        inputs: impl Into<CrossEntropyInputs<'a>>,
+        shape: Shape,
+        dlogits: &mut [E],
+    ) -> Result<Loss> {
+        Ok(self.windows(gpu, logits, inputs.into(), shape, Some(dlogits), Wait::Elsewhere).await?.0)
+    }
+
+    /// [`loss_and_dlogits_f32`](Self::loss_and_dlogits_f32) with the gradient in a slice of the caller's, as long as the logits. Blocks.
+    ///
+    /// # Errors
+    /// As [`loss`](Self::loss); [`Error::Length`](crate::Error::Length) of the slice, before any work.
+    pub fn loss_and_dlogits_f32_into<'a>(
+        &self,
+        gpu: &Context,
+        logits: &[E],
+        inputs: impl Into<CrossEntropyInputs<'a>>,
+        shape: Shape,
+        dlogits: &mut [f32],
+    ) -> Result<Loss> {
+        let wait = Wait::blocking(gpu);
+        Ok(pollster::block_on(self.windows(gpu, logits, inputs.into(), shape, Some(dlogits), wait))?.0)
+    }
+
+    /// [`loss_and_dlogits_f32_into`](Self::loss_and_dlogits_f32_into), async: see
+    /// [`Softmax::softmax_async`](crate::Softmax::softmax_async).
+    ///
+    /// # Errors
+    /// As [`loss_and_dlogits_f32_into`](Self::loss_and_dlogits_f32_into).
+    pub async fn loss_and_dlogits_f32_into_async<'a>(
+        &self,
+        gpu: &Context,
+        logits: &[E],
+        inputs: impl Into<CrossEntropyInputs<'a>>,
+        shape: Shape,
+        dlogits: &mut [f32],
+    ) -> Result<Loss> {
+        Ok(self.windows(gpu, logits, inputs.into(), shape, Some(dlogits), Wait::Elsewhere).await?.0)
+    }
+
+    /// Device memory that the last host call left to the next, in bytes: see
+    /// [`Softmax::idle_buffer_bytes`](crate::Softmax::idle_buffer_bytes).
+    pub fn idle_buffer_bytes(&self) -> u64 {
+        self.pool.bytes()
+    }
+
+    /// Frees it.
+    pub fn free_idle_buffers(&self) {
+        drop(self.pool.take());
     }
 
     /// All that one read of the logits tells, row by row, not reduced: loss, lse, argmax. Blocks.
@@ -304,9 +381,7 @@ impl<E: Element> CrossEntropy<E> {
         targets: TargetKind,
         weight: BatchWeight,
     ) -> Result<CrossEntropyStream<E>> {
-        // 16-bit values of rows side by side share words: they are written as f32, and rounded on their way back.
-        let output = if shape.inner > 1 { Output::F32 } else { Output::Element };
-        CrossEntropyStream::new(self, gpu, shape, targets, Some((output, weight)))
+        CrossEntropyStream::new(self, gpu, shape, targets, Some((dlogits_output(shape), weight)))
     }
 
     /// The same with the gradient in f32, whatever the logits' type.
@@ -358,29 +433,43 @@ impl<E: Element> CrossEntropy<E> {
         wait: Wait,
     ) -> Result<(Loss, Vec<RowResult>)> {
         shape.check_slice("logits", logits)?;
+        if let Some(dlogits) = &dlogits {
+            shape.check_slice("dlogits", dlogits)?;
+        }
         let weight = inputs.check(shape, &self.options)?;
         weight.check(shape.rows, &self.options)?;
         let resolved = inputs.resolved(shape, &self.options);
         let inputs = resolved.inputs();
         let op = Self { options: CrossEntropyOptions { sequences: None, ..self.options }, ..self.clone() };
+        let output = if D::NAME == E::NAME { dlogits_output(shape) } else { Output::F32 };
+        let gradient = dlogits.is_some().then_some((output, weight));
         let kind = inputs.targets.kind();
-        let mut stream = match dlogits {
-            Some(_) if D::NAME == E::NAME => op.stream_with_dlogits(gpu, shape, kind, weight)?,
-            Some(_) => op.stream_with_dlogits_f32(gpu, shape, kind, weight)?,
-            None => op.stream(gpu, shape, kind)?,
-        };
+        let mut stream = CrossEntropyStream::pooled(&op, gpu, shape, kind, gradient)?;
         let mut results = Vec::with_capacity(shape.rows);
+        // The first window stands for what the whole weighs.
         let mut weight = Some(weight);
-        for (rows, values) in windows(shape, stream.window_rows()) {
-            let part = dlogits.as_deref_mut().map(|all| &mut all[values.clone()]);
-            let count = rows.len();
-            let inputs = inputs.part(shape, rows);
-            // The whole has been checked: the first window stands for what it weighs.
-            let checked = Some(weight.take().unwrap_or_default());
-            results.extend_from_slice(
-                stream.push_with(&logits[values], count, &inputs, part, checked, wait).await?,
-            );
+        let parts = windows(shape, stream.window_rows());
+        let submit = |stream: &mut CrossEntropyStream<E>, (rows, values): Part| {
+            let (count, inputs) = (rows.len(), inputs.part(shape, rows));
+            stream.submit(&logits[values], count, &inputs, gradient.is_some())
+        };
+        let read = |stream: &mut CrossEntropyStream<E>, back: Back, (rows, values): Part| {
+            let part = dlogits.as_deref_mut().map(|all| &mut all[values]);
+            let weight = weight.take().unwrap_or_default();
+            results.extend_from_slice(stream.read(back, &inputs.part(shape, rows), part, weight)?);
+            Ok(())
+        };
+        through(&mut stream, parts, wait, submit, read).await?;
+        if let Some(dlogits) = dlogits {
+            clear_padding(dlogits, shape);
         }
-        Ok((stream.loss(), results))
+        let loss = stream.loss();
+        self.pool.put(stream.into_idle());
+        Ok((loss, results))
     }
+}
+
+/// 16-bit values of rows side by side share words: they are written as f32, and rounded on their way back.
+fn dlogits_output(shape: Shape) -> Output {
+    if shape.inner > 1 { Output::F32 } else { Output::Element }
 }

@@ -73,8 +73,9 @@ impl<E: Element> KlDivergence<E> {
         shape.check()?;
         let value_bytes = Engine::<E>::ELEMENT_BYTES;
         let (dlogits, output, output_bytes) = Dlogits::parts(to.dlogits.as_ref(), value_bytes);
-        let plan = engine
-            .resident_plan(Work { widest_bytes: value_bytes.max(output_bytes), ..engine.work(shape) })?;
+        let widest_bytes = value_bytes.max(output_bytes);
+        let plan =
+            engine.resident_plan(Work { widest_bytes, writes: output.is_some(), ..engine.work(shape) })?;
         let alignment = engine.profile.offset_alignment;
         let bytes = plan.logits_bytes(shape.rows);
         let per_row = || Need { bytes: shape.rows as u64 * 4, alignment };

@@ -11,6 +11,7 @@ use crate::kernel::passes::constant;
 use crate::kernel::{Params, Tuning};
 use crate::op::cross_entropy::{Loss, RowResult};
 use crate::op::engine::Engine;
+use crate::op::pool::Pool;
 use crate::op::rows::{self, Given};
 use crate::op::verify::{Verification, kl_divergence_bound, prob_bound};
 use crate::options::{KlDivergenceOptions, SoftmaxOptions};
@@ -59,6 +60,7 @@ pub use bind::KlDivergenceBuffers;
 pub struct KlDivergence<E: Element> {
     engine: Engine<E>,
     options: KlDivergenceOptions,
+    pool: Pool,
 }
 
 impl<E: Element> KlDivergence<E> {
@@ -68,7 +70,7 @@ impl<E: Element> KlDivergence<E> {
     /// [`Error::InvalidOption`](crate::Error::InvalidOption), [`Error::DeviceLimit`](crate::Error::DeviceLimit).
     pub fn new(device: &wgpu::Device, options: &KlDivergenceOptions) -> Result<Self> {
         options.check()?;
-        Ok(Self { engine: Engine::new(device)?, options: *options })
+        Ok(Self { engine: Engine::new(device)?, options: *options, pool: Pool::default() })
     }
 
     /// The same with another tuning than the plan would choose.
@@ -89,7 +91,7 @@ impl<E: Element> KlDivergence<E> {
     /// [`Error::InvalidOption`](crate::Error::InvalidOption).
     pub fn with_options(&self, options: &KlDivergenceOptions) -> Result<Self> {
         options.check()?;
-        Ok(Self { engine: self.engine.clone(), options: *options })
+        Ok(Self { options: *options, ..self.clone() })
     }
 
     /// Pipelines made so far, by this operation and all its copies.
@@ -176,6 +178,101 @@ impl<E: Element> KlDivergence<E> {
         shape: Shape,
     ) -> Result<(Loss, Vec<f32>)> {
         pollster::block_on(self.all(gpu, student, teacher, inputs, shape, Wait::blocking(gpu)))
+    }
+
+    /// [`loss_and_dlogits_f32`](Self::loss_and_dlogits_f32), async: see
+    /// [`Softmax::softmax_async`](crate::Softmax::softmax_async).
+    ///
+    /// # Errors
+    /// As [`loss`](Self::loss).
+    pub async fn loss_and_dlogits_f32_async(
+        &self,
+        gpu: &Context,
+        student: &[E],
+        teacher: &[E],
+        inputs: KlDivergenceInputs<'_>,
+        shape: Shape,
+    ) -> Result<(Loss, Vec<f32>)> {
+        self.all(gpu, student, teacher, inputs, shape, Wait::Elsewhere).await
+    }
+
+    /// [`loss_and_dlogits`](Self::loss_and_dlogits) with the gradient in a slice of the caller's, as long as the logits. Blocks.
+    ///
+    /// # Errors
+    /// As [`loss`](Self::loss); [`Error::Length`](crate::Error::Length) of the slice, before any work.
+    pub fn loss_and_dlogits_into(
+        &self,
+        gpu: &Context,
+        student: &[E],
+        teacher: &[E],
+        inputs: KlDivergenceInputs<'_>,
+        shape: Shape,
+        dlogits: &mut [E],
+    ) -> Result<Loss> {
+        let wait = Wait::blocking(gpu);
+        Ok(pollster::block_on(self.windows(gpu, (student, teacher), inputs, shape, Some(dlogits), wait))?.0)
+    }
+
+    /// [`loss_and_dlogits_into`](Self::loss_and_dlogits_into), async: see
+    /// [`Softmax::softmax_async`](crate::Softmax::softmax_async).
+    ///
+    /// # Errors
+    /// As [`loss_and_dlogits_into`](Self::loss_and_dlogits_into).
+    pub async fn loss_and_dlogits_into_async(
+        &self,
+        gpu: &Context,
+        student: &[E],
+        teacher: &[E],
+        inputs: KlDivergenceInputs<'_>,
+        shape: Shape,
+        dlogits: &mut [E],
+    ) -> Result<Loss> {
+        Ok(self.windows(gpu, (student, teacher), inputs, shape, Some(dlogits), Wait::Elsewhere).await?.0)
+    }
+
+    /// [`loss_and_dlogits_f32`](Self::loss_and_dlogits_f32) with the gradient in a slice of the caller's, as long as the logits. Blocks.
+    ///
+    /// # Errors
+    /// As [`loss`](Self::loss); [`Error::Length`](crate::Error::Length) of the slice, before any work.
+    pub fn loss_and_dlogits_f32_into(
+        &self,
+        gpu: &Context,
+        student: &[E],
+        teacher: &[E],
+        inputs: KlDivergenceInputs<'_>,
+        shape: Shape,
+        dlogits: &mut [f32],
+    ) -> Result<Loss> {
+        let wait = Wait::blocking(gpu);
+        Ok(pollster::block_on(self.windows(gpu, (student, teacher), inputs, shape, Some(dlogits), wait))?.0)
+    }
+
+    /// [`loss_and_dlogits_f32_into`](Self::loss_and_dlogits_f32_into), async: see
+    /// [`Softmax::softmax_async`](crate::Softmax::softmax_async).
+    ///
+    /// # Errors
+    /// As [`loss_and_dlogits_f32_into`](Self::loss_and_dlogits_f32_into).
+    pub async fn loss_and_dlogits_f32_into_async(
+        &self,
+        gpu: &Context,
+        student: &[E],
+        teacher: &[E],
+        inputs: KlDivergenceInputs<'_>,
+        shape: Shape,
+        dlogits: &mut [f32],
+    ) -> Result<Loss> {
+        Ok(self.windows(gpu, (student, teacher), inputs, shape, Some(dlogits), Wait::Elsewhere).await?.0)
+    }
+
+    /// Device memory that the last host call left to the next, in bytes: see
+    /// [`Softmax::idle_buffer_bytes`](crate::Softmax::idle_buffer_bytes).
+    pub fn idle_buffer_bytes(&self) -> u64 {
+        self.pool.bytes()
+    }
+
+    /// Frees it.
+    pub fn free_idle_buffers(&self) {
+        drop(self.pool.take());
     }
 
     /// Row losses (rows,), in nats, times the rows' weights (and T², if asked for), not reduced. Blocks.

@@ -79,7 +79,11 @@ impl<E: Element> SigmoidBce<E> {
         shape.check()?;
         let value_bytes = Engine::<E>::ELEMENT_BYTES;
         // Targets are f32, whatever the logits are.
-        let plan = engine.resident_plan(Work { widest_bytes: 4, ..engine.work(shape) })?;
+        let plan = engine.resident_plan(Work {
+            widest_bytes: 4,
+            writes: to.dlogits.is_some(),
+            ..engine.work(shape)
+        })?;
         let alignment = engine.profile.offset_alignment;
         let values = |bytes: u64| plan.value_bytes(shape.rows, bytes);
         let records = |count: usize| Need { bytes: count as u64 * 4, alignment };

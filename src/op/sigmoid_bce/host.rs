@@ -4,67 +4,14 @@ use crate::device::{Context, Wait};
 use crate::element::Element;
 use crate::error::Result;
 use crate::inputs::SigmoidBceInputs;
-use crate::inputs::mask_words;
+use crate::kernel::Params;
 use crate::kernel::passes::{self, Output, Target, binding};
-use crate::kernel::{Binding, Params};
 use crate::op::cross_entropy::{Loss, LossSum, RowResult};
-use crate::op::engine::{Engine, LogitsCall};
-use crate::op::rows::{self, InputBindings, Scratch, is_mean};
+use crate::op::engine::LogitsCall;
+use crate::op::rows;
 use crate::op::sigmoid_bce::{Given, SigmoidBce};
-use crate::op::stream::{Extras, Second, Stream, windows};
+use crate::op::stream::{Back, Extras, Part, Second, Stream, clear_padding, through, windows};
 use crate::shape::Shape;
-
-/// What comes with a window's targets, where it is given: for classes the same in every window.
-struct Buffers {
-    pos_weight: Option<Binding>,
-    class_weights: Option<Binding>,
-    row_weights: Option<Binding>,
-    row_mask: Option<Binding>,
-    row_upstream: Option<Binding>,
-}
-
-impl Buffers {
-    fn new<E: Element>(
-        engine: &Engine<E>,
-        inputs: &SigmoidBceInputs<'_>,
-        cols: usize,
-        window_rows: usize,
-    ) -> Result<Self> {
-        let buffer = |name: &str, is_given: bool, values: usize| {
-            let label = format!("xent::window::{name}");
-            is_given.then(|| engine.scratch(&label, values as u64 * 4)).transpose()
-        };
-        Ok(Self {
-            pos_weight: buffer("pos_weight", inputs.pos_weight.is_some(), cols)?,
-            class_weights: buffer("class_weights", inputs.class_weights.is_some(), cols)?,
-            row_weights: buffer("row_weights", inputs.row_weights.is_some(), window_rows)?,
-            row_mask: buffer("row_mask", inputs.row_mask.is_some(), window_rows)?,
-            row_upstream: buffer("row_upstream", inputs.row_upstream.is_some(), window_rows)?,
-        })
-    }
-
-    fn given(&self) -> Given {
-        Given {
-            pos_weight: self.pos_weight.is_some(),
-            class_weights: self.class_weights.is_some(),
-            row_weights: self.row_weights.is_some(),
-            row_mask: self.row_mask.is_some(),
-            upstream: false,
-            row_upstream: self.row_upstream.is_some(),
-        }
-    }
-}
-
-/// Uploads values, where there are any, to the start of their buffer.
-async fn upload<E: Element, V: bytemuck::Pod>(
-    stream: &Stream<E>,
-    values: Option<&[V]>,
-    to: Option<&Binding>,
-    wait: Wait,
-) -> Result<()> {
-    let (Some(values), Some(to)) = (values, to) else { return Ok(()) };
-    stream.transfer.upload(bytemuck::cast_slice(values), &to.buffer, 0, wait).await
-}
 
 impl<E: Element> SigmoidBce<E> {
     pub(super) async fn all(
@@ -93,7 +40,7 @@ impl<E: Element> SigmoidBce<E> {
     }
 
     /// The batch's loss, its rows' losses and, where asked for, the gradient.
-    async fn windows<D: Element>(
+    pub(super) async fn windows<D: Element>(
         &self,
         gpu: &Context,
         logits: &[E],
@@ -103,6 +50,9 @@ impl<E: Element> SigmoidBce<E> {
         wait: Wait,
     ) -> Result<(Loss, Vec<f32>)> {
         shape.check_slice("logits", logits)?;
+        if let Some(dlogits) = &dlogits {
+            shape.check_slice("dlogits", dlogits)?;
+        }
         let (engine, options) = (&self.engine, self.options.of_cross_entropy());
         let mut weight = inputs.check(shape, &self.options)?;
         weight.check(shape.rows, &options)?;
@@ -115,61 +65,65 @@ impl<E: Element> SigmoidBce<E> {
             second: Some(Second { number: binding::TARGETS, value_bytes: 4 }),
             ..Default::default()
         };
-        let mut stream = Stream::new(engine, gpu, shape, extras)?;
-        let scratch = Scratch::new(engine, stream.window_rows())?;
-        let mut params = Params { upstream: inputs.upstream, ..self.params(stream.device_shape()) };
-        if is_mean(self.options.reduction) {
-            // What the whole batch weighs; 0, if that is it, is what the windows weigh too.
-            params.denominator = weight.weight as f32;
-            params.row_denominator = weight.row_weight as f32;
-        }
-        let buffers = Buffers::new(engine, &inputs, shape.cols, stream.window_rows())?;
-        upload(&stream, inputs.pos_weight, buffers.pos_weight.as_ref(), wait).await?;
-        upload(&stream, inputs.class_weights, buffers.class_weights.as_ref(), wait).await?;
-        let constants = self.constants(buffers.given());
-        let from = InputBindings {
-            row_weights: buffers.row_weights.as_ref(),
-            row_mask: buffers.row_mask.as_ref(),
-            row_upstream: buffers.row_upstream.as_ref(),
-            ..Default::default()
-        };
-        let mut rest = vec![(binding::ROW_INPUTS, &scratch.inputs), (binding::ROW_RESULTS, &scratch.results)];
-        rest.extend(buffers.class_weights.as_ref().map(|weights| (binding::CLASS_WEIGHTS, weights)));
-        rest.extend(buffers.pos_weight.as_ref().map(|weights| (binding::POS_WEIGHT, weights)));
+        let mut stream = Stream::pooled(engine, gpu, shape, extras, &self.pool)?;
+        let params = rows::weighed(self.params(stream.device_shape()), self.options.reduction, weight);
+        let params = Params { upstream: inputs.upstream, ..params };
+        let constants = self.constants(Given {
+            pos_weight: inputs.pos_weight.is_some(),
+            class_weights: inputs.class_weights.is_some(),
+            row_weights: inputs.row_weights.is_some(),
+            row_mask: inputs.row_mask.is_some(),
+            upstream: false,
+            row_upstream: inputs.row_upstream.is_some(),
+        });
         let pass = if output.is_some() { &passes::SIGMOID_BCE_DLOGITS } else { &passes::SIGMOID_BCE_LOSSES };
         let variant = engine.variant(output.unwrap_or(Output::Element), Target::None);
 
         let mut sum = LossSum::default();
         let mut losses = Vec::with_capacity(shape.rows);
-        let mut records = Vec::new();
-        for (rows, values) in windows(shape, stream.window_rows()) {
+        let parts = windows(shape, stream.window_rows());
+        let submit = |stream: &mut Stream<E>, (rows, values): Part| {
             let (count, part) = (rows.len(), inputs.part(shape, rows));
-            let taken = stream.take(&logits[values.clone()], count, wait).await?;
-            stream.take_second(&taken, part.targets, wait).await?;
-            let mask = part.row_mask.map(mask_words);
-            upload(&stream, part.row_weights, buffers.row_weights.as_ref(), wait).await?;
-            upload(&stream, mask.as_deref(), buffers.row_mask.as_ref(), wait).await?;
-            upload(&stream, part.row_upstream, buffers.row_upstream.as_ref(), wait).await?;
-
+            let mut filling = stream.open(&logits[values], count, output.is_some())?;
+            stream.write_second(&mut filling, part.targets)?;
+            let (cols, filled) = (shape.cols, &mut filling);
+            let pos_weight = stream.upload(filled, "pos_weight", cols, part.pos_weight)?;
+            let class_weights = stream.upload(filled, "class_weights", cols, part.class_weights)?;
+            let of_rows = stream.upload_rows(filled, part.row_weights, part.row_mask, part.row_upstream)?;
+            let scratch = stream.row_records(filled)?;
+            let mut rest =
+                vec![(binding::ROW_INPUTS, &scratch.inputs), (binding::ROW_RESULTS, &scratch.results)];
+            rest.extend(class_weights.as_ref().map(|weights| (binding::CLASS_WEIGHTS, weights)));
+            rest.extend(pos_weight.as_ref().map(|weights| (binding::POS_WEIGHT, weights)));
             let params = Params { rows: count as u32, ..params };
-            let [first, merge] =
-                rows::input_dispatches(engine, &stream.plan, &params, &constants, &from, &scratch)?;
+            let [first, merge] = rows::input_dispatches(
+                engine,
+                &stream.plan,
+                &params,
+                &constants,
+                &of_rows.inputs(),
+                &scratch,
+            )?;
             let call = LogitsCall { pass, variant, constants: &constants, params: &params, rest: &rest };
-            let sweep = stream.dispatch(engine, &taken, &call, output.is_some())?;
-            stream.run("xent::sigmoid_bce", &[first, merge, sweep])?;
-
-            records.resize(count, [0u32; 4]);
-            let bytes = bytemuck::cast_slice_mut(&mut records);
-            stream.transfer.download(&scratch.results.buffer, 0, bytes, wait).await?;
+            let swept = stream.dispatches(engine, &filling, &call)?;
+            stream.submit("xent::sigmoid_bce", filling, &[vec![first, merge], swept].concat())
+        };
+        let read = |stream: &mut Stream<E>, back: Back, (_, values): Part| {
             let results: Vec<RowResult> =
-                records.iter().map(|&record| RowResult::of(record, 1.0, 0.0)).collect();
+                back.results()?.iter().map(|&record| RowResult::of(record, 1.0, 0.0)).collect();
             // The whole has been checked: the first window stands for what it weighs.
             sum.add(&results, std::mem::take(&mut weight));
             losses.extend(results.iter().map(|result| result.loss));
-            if let Some(dlogits) = &mut dlogits {
-                stream.read_output(&taken, &mut dlogits[values], wait).await?;
+            if let Some(dlogits) = dlogits.as_deref_mut() {
+                stream.read_output(&back, &mut dlogits[values])?;
             }
-            stream.finish();
+            stream.close(back);
+            Ok(())
+        };
+        through(&mut stream, parts, wait, submit, read).await?;
+        self.pool.put(stream.into_idle());
+        if let Some(dlogits) = dlogits {
+            clear_padding(dlogits, shape);
         }
         Ok((sum.reduced(&options), losses))
     }

@@ -11,6 +11,7 @@ use crate::kernel::passes::constant;
 use crate::kernel::{Params, Tuning};
 use crate::op::cross_entropy::Loss;
 use crate::op::engine::Engine;
+use crate::op::pool::Pool;
 use crate::op::verify::{Verification, loss_bound};
 use crate::options::{EmptyBatch, SigmoidBceOptions};
 use crate::reference::sigmoid_bce::{row_dlogits_at, row_loss_at, row_scale, sigmoid};
@@ -52,6 +53,7 @@ pub use bind::SigmoidBceBuffers;
 pub struct SigmoidBce<E: Element> {
     engine: Engine<E>,
     options: SigmoidBceOptions,
+    pool: Pool,
 }
 
 impl<E: Element> SigmoidBce<E> {
@@ -61,7 +63,7 @@ impl<E: Element> SigmoidBce<E> {
     /// [`Error::InvalidOption`](crate::Error::InvalidOption), [`Error::DeviceLimit`](crate::Error::DeviceLimit).
     pub fn new(device: &wgpu::Device, options: &SigmoidBceOptions) -> Result<Self> {
         options.check()?;
-        Ok(Self { engine: Engine::new(device)?, options: *options })
+        Ok(Self { engine: Engine::new(device)?, options: *options, pool: Pool::default() })
     }
 
     /// The same with another tuning than the plan would choose.
@@ -81,7 +83,7 @@ impl<E: Element> SigmoidBce<E> {
     /// [`Error::InvalidOption`](crate::Error::InvalidOption).
     pub fn with_options(&self, options: &SigmoidBceOptions) -> Result<Self> {
         options.check()?;
-        Ok(Self { engine: self.engine.clone(), options: *options })
+        Ok(Self { options: *options, ..self.clone() })
     }
 
     /// Pipelines made so far, by this operation and all its copies.
@@ -176,6 +178,81 @@ impl<E: Element> SigmoidBce<E> {
         shape: Shape,
     ) -> Result<(Loss, Vec<f32>)> {
         self.all_with_dlogits(gpu, logits, inputs.into(), shape, Wait::Elsewhere).await
+    }
+
+    /// [`loss_and_dlogits`](Self::loss_and_dlogits) with the gradient in a slice of the caller's, as long as the logits. Blocks.
+    ///
+    /// # Errors
+    /// As [`loss`](Self::loss); [`Error::Length`](crate::Error::Length) of the slice, before any work.
+    pub fn loss_and_dlogits_into<'a>(
+        &self,
+        gpu: &Context,
+        logits: &[E],
+        inputs: impl Into<SigmoidBceInputs<'a>>,
+        shape: Shape,
+        dlogits: &mut [E],
+    ) -> Result<Loss> {
+        let wait = Wait::blocking(gpu);
+        Ok(pollster::block_on(self.windows(gpu, logits, inputs.into(), shape, Some(dlogits), wait))?.0)
+    }
+
+    /// [`loss_and_dlogits_into`](Self::loss_and_dlogits_into), async: see
+    /// [`Softmax::softmax_async`](crate::Softmax::softmax_async).
+    ///
+    /// # Errors
+    /// As [`loss_and_dlogits_into`](Self::loss_and_dlogits_into).
+    pub async fn loss_and_dlogits_into_async<'a>(
+        &self,
+        gpu: &Context,
+        logits: &[E],
+        inputs: impl Into<SigmoidBceInputs<'a>>,
+        shape: Shape,
+        dlogits: &mut [E],
+    ) -> Result<Loss> {
+        Ok(self.windows(gpu, logits, inputs.into(), shape, Some(dlogits), Wait::Elsewhere).await?.0)
+    }
+
+    /// [`loss_and_dlogits_f32`](Self::loss_and_dlogits_f32) with the gradient in a slice of the caller's, as long as the logits. Blocks.
+    ///
+    /// # Errors
+    /// As [`loss`](Self::loss); [`Error::Length`](crate::Error::Length) of the slice, before any work.
+    pub fn loss_and_dlogits_f32_into<'a>(
+        &self,
+        gpu: &Context,
+        logits: &[E],
+        inputs: impl Into<SigmoidBceInputs<'a>>,
+        shape: Shape,
+        dlogits: &mut [f32],
+    ) -> Result<Loss> {
+        let wait = Wait::blocking(gpu);
+        Ok(pollster::block_on(self.windows(gpu, logits, inputs.into(), shape, Some(dlogits), wait))?.0)
+    }
+
+    /// [`loss_and_dlogits_f32_into`](Self::loss_and_dlogits_f32_into), async: see
+    /// [`Softmax::softmax_async`](crate::Softmax::softmax_async).
+    ///
+    /// # Errors
+    /// As [`loss_and_dlogits_f32_into`](Self::loss_and_dlogits_f32_into).
+    pub async fn loss_and_dlogits_f32_into_async<'a>(
+        &self,
+        gpu: &Context,
+        logits: &[E],
+        inputs: impl Into<SigmoidBceInputs<'a>>,
+        shape: Shape,
+        dlogits: &mut [f32],
+    ) -> Result<Loss> {
+        Ok(self.windows(gpu, logits, inputs.into(), shape, Some(dlogits), Wait::Elsewhere).await?.0)
+    }
+
+    /// Device memory that the last host call left to the next, in bytes: see
+    /// [`Softmax::idle_buffer_bytes`](crate::Softmax::idle_buffer_bytes).
+    pub fn idle_buffer_bytes(&self) -> u64 {
+        self.pool.bytes()
+    }
+
+    /// Frees it.
+    pub fn free_idle_buffers(&self) {
+        drop(self.pool.take());
     }
 
     /// Row losses (rows,), in nats: each the sum over the row's classes, times the row's weight, not reduced. Blocks.

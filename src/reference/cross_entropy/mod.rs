@@ -38,7 +38,7 @@ use super::map_rows;
 use crate::element::Element;
 use crate::error::Result;
 use crate::inputs::{BatchWeight, CrossEntropyInputs};
-use crate::options::{CrossEntropyOptions, EmptyBatch, Reduction};
+use crate::options::{CrossEntropyOptions, EmptyBatch};
 use crate::shape::Shape;
 
 mod row;
@@ -136,7 +136,7 @@ pub fn row_scale<'a>(
     row: usize,
 ) -> RowScale {
     let inputs = inputs.into();
-    if is_empty_mean(batch, options) || inputs.row_target(shape, options, row).is_none() {
+    if batch.is_empty_mean(options.reduction) || inputs.row_target(shape, options, row).is_none() {
         return RowScale::ZERO;
     }
     let gradient = inputs.row_gradient(row) * f64::from(inputs.row_weight(row));
@@ -174,7 +174,7 @@ pub fn row_dlogits_at<'a, E: Element>(
 ) -> Vec<f64> {
     let inputs = inputs.into();
     match inputs.row_target(shape, options, row) {
-        Some(target) if !is_empty_mean(batch, options) => {
+        Some(target) if !batch.is_empty_mean(options.reduction) => {
             let scale = row_scale(inputs, shape, options, batch, row);
             row_dlogits(&shape.row_vec(logits, row), &target, inputs.class_weights, options, scale)
         }
@@ -210,7 +210,7 @@ fn loss_parts<'a, E: Element>(
         sum.loss += weight * of_row.loss;
         sum.z_loss += weight * of_row.z_loss;
     }
-    if is_empty_mean(&batch, options) {
+    if batch.is_empty_mean(options.reduction) {
         // A NaN row of class weight 0 stays NaN.
         let is_zero = options.empty_batch == EmptyBatch::Zero && !(sum.loss + sum.z_loss).is_nan();
         let mean = if is_zero { 0.0 } else { f64::NAN };
@@ -220,11 +220,6 @@ fn loss_parts<'a, E: Element>(
         loss: sum.loss / options.reduction.denominator(batch.weight),
         z_loss: sum.z_loss / options.reduction.denominator(batch.row_weight),
     })
-}
-
-/// Whether a mean is asked for, of nothing.
-fn is_empty_mean(batch: &BatchWeight, options: &CrossEntropyOptions) -> bool {
-    options.reduction == Reduction::Mean && batch.is_empty()
 }
 
 fn check<E: Element>(

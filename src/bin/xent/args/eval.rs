@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, ValueEnum};
 
-use super::{AdapterArgs, Dtype, ScoreArgs};
+use super::{DeviceArgs, Dtype, ScoreArgs};
 
 pub const USAGE: &str = "xent eval <LOGITS.npy> --targets <TARGETS.npy> [OPTIONS]";
 
@@ -52,7 +52,7 @@ pub struct EvalArgs {
     pub input: Input,
     // Before the groups: what follows one stands under its heading.
     #[command(flatten)]
-    pub adapter: AdapterArgs,
+    pub device: DeviceArgs,
     #[command(flatten)]
     pub targets: TargetArgs,
     #[command(flatten)]

@@ -1,17 +1,24 @@
 //! What may stand on the command line.
 
+mod bench;
 mod eval;
 mod softmax;
+mod tune;
+
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use xent::Shape;
 
+pub use bench::{BenchArgs, BenchDtype};
 pub use eval::{EvalArgs, OutputArgs};
 pub use softmax::SoftmaxArgs;
+pub use tune::TuneArgs;
 
 const STATUSES: &str = "\
 Exit status:
   0  done
-  1  results are not within their bounds of the f64 reference (eval --verify, demo)
+  1  results are not within their bounds of the f64 reference (eval --verify, demo, bench)
   2  the command line, a file or an adapter's name is wrong; no output file is left or changed
   3  the device failed, or is too small
   130  stopped by Ctrl-C; no output file is left or changed
@@ -38,6 +45,12 @@ pub enum Command {
     Adapters(AdaptersArgs),
     /// The loss of a language model's batch, 16,384 tokens of 50,000 classes, in little memory
     Demo(DemoArgs),
+    /// How fast the operations are here, beside a copy of the same bytes
+    #[command(after_help = bench::HELP)]
+    Bench(BenchArgs),
+    /// Measure how the kernels are best laid out here, and write it to a file for --tuning
+    #[command(after_help = tune::HELP)]
+    Tune(TuneArgs),
 }
 
 #[derive(Args)]
@@ -59,7 +72,7 @@ pub struct DemoArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
     #[command(flatten)]
-    pub adapter: AdapterArgs,
+    pub device: DeviceArgs,
     /// Print one JSON object, with the keys of eval
     #[arg(long)]
     pub json: bool,
@@ -83,6 +96,36 @@ impl AdapterArgs {
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref().filter(|name| !name.is_empty())
     }
+}
+
+/// The adapter, and how its kernels are laid out.
+#[derive(Args)]
+pub struct DeviceArgs {
+    #[command(flatten)]
+    pub adapter: AdapterArgs,
+    /// Lay the kernels out as `xent tune` found best; a file of another adapter or version is ignored
+    #[arg(id = "tuning", long = "tuning", value_name = "FILE")]
+    tuning: Option<PathBuf>,
+}
+
+impl DeviceArgs {
+    /// The file of a tuning, if one was given.
+    pub fn tuning(&self) -> Option<&Path> {
+        self.tuning.as_deref()
+    }
+}
+
+/// A batch as one writes it: rows x cols.
+pub fn parse_shape(text: &str) -> Result<Shape, String> {
+    let wanted = "rows x cols, as 256x50304";
+    let (rows, cols) = text.split_once(['x', 'X', '×']).ok_or(wanted)?;
+    let number = |text: &str| text.trim().parse::<usize>().map_err(|error| format!("{wanted}: {error}"));
+    let shape = Shape::new(number(rows)?, number(cols)?);
+    if shape.rows == 0 {
+        return Err("there is nothing to measure in 0 rows".to_owned());
+    }
+    shape.check().map_err(|error| error.to_string())?;
+    Ok(shape)
 }
 
 /// How logits become the scores that a softmax is of.

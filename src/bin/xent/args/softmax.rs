@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{AdapterArgs, Dtype, ScoreArgs};
+use super::{DeviceArgs, Dtype, ScoreArgs};
 
 pub const HELP: &str = "\
 Examples:
@@ -34,5 +34,5 @@ pub struct SoftmaxArgs {
     #[arg(long, value_name = "TYPE", value_enum, default_value_t = Dtype::F32)]
     pub out_dtype: Dtype,
     #[command(flatten)]
-    pub adapter: AdapterArgs,
+    pub device: DeviceArgs,
 }

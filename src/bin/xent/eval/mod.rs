@@ -32,7 +32,7 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: NpyLogits<E>) -> Result<Outco
     let mut inputs = Inputs::read(args, logits.layout(), &op)?;
     let mut outputs = Outputs::create(&args.output, logits.layout())?;
 
-    let computer = Computer::open(&args.adapter)?;
+    let computer = Computer::open(&args.device)?;
     let options =
         EvaluateOptions { verify_rows: args.output.verify, dlogits: args.output.grad_out.is_some() };
     let mut progress = Progress::new(logits.shape().rows);

@@ -1,15 +1,6 @@
-// Where a row's input is read and its result goes: {loss, lse, argmax, flags}, as bits. The loss is the row's weight times
-// the target's part.
+// Where a row's result goes: {loss, lse, argmax, flags}, as bits. The loss is the row's weight times the target's part.
 
-@group(0) @binding(4) var<storage, read> row_inputs: array<vec4<u32>>;
 @group(0) @binding(5) var<storage, read_write> row_results: array<vec4<u32>>;
-
-fn load_row_input(seat: Seat) -> RowInput {
-    if !seat.taken {
-        return RowInput(NO_CLASS, 0.0, 0u, IGNORED);
-    }
-    return unpack_row_input(row_inputs[INPUT_HEAD + params.first_row + seat.row]);
-}
 
 fn store_row_result(seat: Seat, loss: u32, lse: u32, position: u32, flags: u32) {
     var all = flags;
@@ -18,6 +9,10 @@ fn store_row_result(seat: Seat, loss: u32, lse: u32, position: u32, flags: u32) 
     }
     if is_nan(loss) {
         all |= NAN_LOSS;
+    }
+    // Of a split row the first segment says it.
+    if SPLIT && seat.segment != 0u {
+        return;
     }
     row_results[params.first_row + seat.row] = vec4(loss, lse, position, all);
 }

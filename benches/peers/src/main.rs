@@ -1,0 +1,34 @@
+//! xent beside others that compute a loss: the same logits, the same machine, one table.
+//!
+//! `make peers` runs this. Each contestant is a child process that answers on its standard output (`serve`), so that
+//! one that panics, hangs or takes all memory costs its own cell only, and a Python script is a contestant as any other.
+//! This process makes the data and knows the answers (`data`), asks the contestants in turn (`contest`) and writes the
+//! table (`record`).
+
+mod contest;
+mod contestants;
+mod data;
+mod record;
+mod serve;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match arguments[..] {
+        [] => contest::run(),
+        ["serve", name] => contestants::serve(name),
+        _ => Err("no arguments: run `make peers`".into()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xent-peers: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

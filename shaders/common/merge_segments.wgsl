@@ -1,0 +1,31 @@
+// In the place of a first sweep over the row, which its segments have been through: one lane's part of their stats, in a
+// fixed order.
+
+@group(0) @binding(11) var<storage, read> segment_stats: array<u32>;
+
+fn segment_at(row: u32, segment: u32) -> RowStats {
+    let at = segment_start(row, segment);
+    var stats = RowStats(
+        bitcast<i32>(segment_stats[at]),
+        bitcast<f32>(segment_stats[at + 1u]),
+        bitcast<f32>(segment_stats[at + 2u]),
+        segment_stats[at + 3u],
+        0.0,
+        0.0,
+        0u,
+    );
+    if TARGET_SUMS {
+        stats.mass = bitcast<f32>(segment_stats[at + 4u]);
+        stats.distance = bitcast<f32>(segment_stats[at + 5u]);
+        stats.marks = segment_stats[at + 6u];
+    }
+    return stats;
+}
+
+fn sweep_stats(span: RowSpan, lane: u32) -> RowStats {
+    var stats = identity();
+    for (var segment = lane; segment < params.segments; segment += LANES) {
+        stats = combine(stats, segment_at(span.row, segment));
+    }
+    return stats;
+}

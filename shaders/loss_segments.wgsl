@@ -1,0 +1,15 @@
+// The stats of each segment of a split row, of its target too. Of a row that is left out nothing is read.
+
+@compute @workgroup_size(INVOCATIONS)
+fn loss_segments(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) invocation: u32,
+) {
+    let at = seat(linear_workgroup(workgroup, grid), invocation);
+    let input = load_row_input(at);
+    let stats = row_stats(row_span(at), at, !is_skipped(input));
+    if at.taken && at.lane == 0u {
+        store_segment(at, stats);
+    }
+}

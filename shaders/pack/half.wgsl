@@ -1,0 +1,12 @@
+// One load brings eight 16-bit values, in words of 32 bits.
+
+alias Pack = vec4<u32>;
+const PACK_VALUES: u32 = 8u;
+
+fn unpacked(pack: Pack) -> QuadPair {
+    return QuadPair(widened_quad(pack.xy), widened_quad(pack.zw));
+}
+
+fn packed(pair: QuadPair) -> Pack {
+    return vec4(narrowed_quad(pair.a), narrowed_quad(pair.b));
+}

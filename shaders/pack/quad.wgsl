@@ -1,0 +1,12 @@
+// One load brings four values, in words of 32 bits.
+
+alias Pack = Quad;
+const PACK_VALUES: u32 = 4u;
+
+fn unpacked(pack: Pack) -> QuadPair {
+    return QuadPair(widened_quad(pack), vec4(0u));
+}
+
+fn packed(pair: QuadPair) -> Pack {
+    return narrowed_quad(pair.a);
+}

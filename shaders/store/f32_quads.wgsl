@@ -1,0 +1,10 @@
+// Packs of f32 output of logits of any type, a quad at a time.
+
+@group(0) @binding(12) var<storage, read_write> output_quads: array<vec4<u32>>; // the same buffer as the output
+
+fn put_pack(index: u32, pair: QuadPair) {
+    output_quads[index / 4u] = pair.a;
+    if PACKED {
+        output_quads[index / 4u + 1u] = pair.b;
+    }
+}

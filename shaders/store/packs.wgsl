@@ -1,0 +1,7 @@
+// Packs of the output in the logits' own type.
+
+@group(0) @binding(12) var<storage, read_write> output_packs: array<Pack>; // the same buffer as the output
+
+fn put_pack(index: u32, pair: QuadPair) {
+    output_packs[index / PACK_VALUES] = packed(pair);
+}

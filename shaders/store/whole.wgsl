@@ -1,0 +1,9 @@
+// A whole pack of the output, in one store where its values lie together.
+
+fn store_pack(out: RowSpan, pack: u32, pair: QuadPair) {
+    if STRIDED {
+        store_pack_words(out, pack, pair);
+    } else {
+        put_pack(out.start - out.shift + pack * PACK_VALUES, pair);
+    }
+}

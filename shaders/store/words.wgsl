@@ -1,0 +1,5 @@
+// Packs of the output, a word at a time: WebGPU allows no second view of what is written, and a stage no ninth buffer.
+
+fn store_pack(out: RowSpan, pack: u32, pair: QuadPair) {
+    store_pack_words(out, pack, pair);
+}

@@ -1,0 +1,391 @@
+//! A batch that lies on the device, the operations over it, and whether their answers are right.
+
+use xent::eval::{Source, SyntheticLogits};
+use xent::reference::cross_entropy::RowScale;
+use xent::reference::{argmax_row, log_softmax_row, logsumexp_row, softmax_row};
+use xent::wgpu::{self, BufferUsages as Usage};
+use xent::{
+    Argmax, ArgmaxBuffers, Bound, Context, CrossEntropy, CrossEntropyBuffers, Dlogits, Element, Error,
+    LogSumExp, LogSumExpBuffers, LossRecord, Profile, Result, Shape, Softmax, SoftmaxBuffers, Tuning,
+    Verification, gradient_bound, loss_bound, prob_bound,
+};
+
+use super::{Clock, Copies, Job, Operation, scoped, wait};
+use crate::output::bad_argument;
+use crate::report::si;
+
+/// Logits of one upload, at least one row; of the rows whose answers are compared, at least one; and most such rows.
+const UPLOAD_VALUES: usize = 4 << 20;
+const CHECKED_VALUES: usize = 1 << 20;
+const CHECKED_ROWS: usize = 16;
+/// Buffers end on whole loads of the largest kind.
+const BUFFER_MULTIPLE: u64 = 64;
+
+/// What a shape takes on a device, in bytes.
+pub struct Bytes {
+    /// Of the logits, padding left out.
+    pub logits: u64,
+    /// Of their buffer, and of one that lies like it.
+    buffer: u64,
+    /// Of a value for each row.
+    rows: u64,
+}
+
+impl Bytes {
+    pub fn of<E: Element>(shape: Shape) -> Self {
+        let value = size_of::<E>() as u64;
+        let padded = padded::<E>(shape).len() as u64;
+        Self {
+            logits: (shape.rows * shape.cols) as u64 * value,
+            buffer: (padded * value).next_multiple_of(BUFFER_MULTIPLE),
+            rows: (shape.rows as u64 * 4).next_multiple_of(BUFFER_MULTIPLE),
+        }
+    }
+
+    /// Whether buffers of a device hold it.
+    pub fn fit(&self, profile: &Profile) -> bool {
+        self.buffer <= profile.max_buffer_bytes && self.rows <= profile.max_binding_bytes
+    }
+
+    /// The same, as an error that says what does not.
+    pub fn check<E: Element>(&self, shape: Shape, profile: &Profile) -> Result<()> {
+        if self.fit(profile) {
+            return Ok(());
+        }
+        let (what, needed, limit) = if self.buffer > profile.max_buffer_bytes {
+            (format!("logits of {}", E::NAME), self.buffer, profile.max_buffer_bytes)
+        } else {
+            ("values of the rows".to_owned(), self.rows, profile.max_binding_bytes)
+        };
+        let [needed, limit] = [needed, limit].map(|bytes| si(bytes as f64, "B"));
+        let shape = format!("--shape {}x{}", shape.rows, shape.cols);
+        Err(bad_argument(shape, format!("{what} are {needed}; a buffer of this device holds {limit}")))
+    }
+}
+
+/// 16-bit rows that are written must begin on whole words.
+fn padded<E: Element>(shape: Shape) -> Shape {
+    let is_odd = size_of::<E>() < 4 && shape.rows > 1 && !shape.cols.is_multiple_of(2);
+    if is_odd { shape.row_stride(shape.cols + 1) } else { shape }
+}
+
+/// Logits as a language model gives them, on the device, and room for what becomes of them.
+pub struct Batch<E: Element> {
+    pub shape: Shape,
+    gpu: Context,
+    source: SyntheticLogits,
+    logits: wgpu::Buffer,
+    targets: wgpu::Buffer,
+    /// Laid out as the logits; of four bytes where nothing is written.
+    output: wgpu::Buffer,
+    /// A value for each row.
+    values: wgpu::Buffer,
+    record: wgpu::Buffer,
+    cross_entropy: CrossEntropy<E>,
+    softmax: Softmax<E>,
+    logsumexp: LogSumExp<E>,
+    argmax: Argmax<E>,
+}
+
+impl<E: Element> Batch<E> {
+    /// Makes and uploads logits (rows, cols); `writes` says whether anything is written for each of them.
+    pub fn new(gpu: &Context, profile: &Profile, shape: Shape, writes: bool) -> Result<Self> {
+        let bytes = Bytes::of::<E>(shape);
+        bytes.check::<E>(shape, profile)?;
+        let buffer = |label, size| {
+            scoped(&gpu.device, label, || {
+                gpu.device.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some(label),
+                    size,
+                    usage: Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST,
+                    mapped_at_creation: false,
+                })
+            })
+        };
+        let batch = Self {
+            source: SyntheticLogits::new(shape, 0)?,
+            shape: padded::<E>(shape),
+            gpu: gpu.clone(),
+            logits: buffer("logits", bytes.buffer)?,
+            targets: buffer("targets", bytes.rows)?,
+            output: buffer("output", if writes { bytes.buffer } else { BUFFER_MULTIPLE })?,
+            values: buffer("values", bytes.rows)?,
+            record: buffer("record", LossRecord::BYTES)?,
+            cross_entropy: CrossEntropy::new(&gpu.device, &Default::default())?,
+            softmax: Softmax::new(&gpu.device, &Default::default())?,
+            logsumexp: LogSumExp::new(&gpu.device)?,
+            argmax: Argmax::new(&gpu.device)?,
+        };
+        batch.uploaded()
+    }
+
+    fn uploaded(mut self) -> Result<Self> {
+        let shape = self.shape;
+        let write = |gpu: &Context, to: &wgpu::Buffer, at: usize, values: &[u8]| {
+            let mut bytes = values.to_vec();
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+            scoped(&gpu.device, "an upload", || {
+                gpu.queue.write_buffer(to, at as u64, &bytes);
+                gpu.queue.submit([]);
+            })?;
+            // What is staged goes before the next part comes.
+            wait(&gpu.device)
+        };
+        write(&self.gpu, &self.targets, 0, bytemuck::cast_slice(self.source.targets()))?;
+        let window = (UPLOAD_VALUES / shape.row_stride).max(1);
+        for first in (0..shape.rows).step_by(window) {
+            let rows = first..shape.rows.min(first + window);
+            let logits = self.source.read_rows(rows)?;
+            let mut values: Vec<E> = Vec::with_capacity(logits.len() / shape.cols * shape.row_stride);
+            for row in logits.chunks(shape.cols) {
+                values.extend(row.iter().map(|&logit| E::from_f32(logit)));
+                values.resize(values.len() + shape.row_stride - shape.cols, E::default());
+            }
+            // The padding behind the last row is no part of the buffer.
+            values.truncate(shape.len() - shape.row_start(first));
+            write(
+                &self.gpu,
+                &self.logits,
+                shape.row_start(first) * size_of::<E>(),
+                bytemuck::cast_slice(&values),
+            )?;
+        }
+        Ok(self)
+    }
+
+    /// The operation on these buffers, with another tuning than its own if one is given.
+    ///
+    /// # Errors
+    /// As the operation's `bind`; `Error::InvalidOption` for a tuning that the device cannot do. The copy is no such
+    /// operation.
+    pub fn bind(&self, op: Operation, tuning: Option<Tuning>) -> Result<Bound> {
+        self.bind_with(op, tuning, false)
+    }
+
+    fn bind_with(&self, op: Operation, tuning: Option<Tuning>, with_rows: bool) -> Result<Bound> {
+        let whole = wgpu::Buffer::as_entire_buffer_binding;
+        let (device, shape, logits) = (&self.gpu.device, self.shape, whole(&self.logits));
+        match op {
+            Operation::Copy => Err(Error::NoOutput { options: "an operation other than the copy" }),
+            Operation::Loss | Operation::LossAndGradient => {
+                let mut buffers = CrossEntropyBuffers::new(logits, whole(&self.targets));
+                buffers.loss = Some(whole(&self.record));
+                buffers.row_losses = with_rows.then(|| whole(&self.values));
+                buffers.dlogits =
+                    (op == Operation::LossAndGradient).then(|| Dlogits::To(whole(&self.output)));
+                let op = self.cross_entropy.clone();
+                tuned(op, tuning, CrossEntropy::with_tuning).bind(device, shape, &buffers)
+            }
+            Operation::Softmax | Operation::LogSoftmax => {
+                let log = op == Operation::LogSoftmax;
+                let output = |wanted: bool| wanted.then(|| whole(&self.output));
+                let buffers = SoftmaxBuffers { logits, probs: output(!log), log_probs: output(log) };
+                tuned(self.softmax.clone(), tuning, Softmax::with_tuning).bind(device, shape, &buffers)
+            }
+            Operation::Logsumexp => {
+                let buffers = LogSumExpBuffers { logits, lse: whole(&self.values) };
+                tuned(self.logsumexp.clone(), tuning, LogSumExp::with_tuning).bind(device, shape, &buffers)
+            }
+            Operation::Argmax => {
+                let buffers = ArgmaxBuffers { logits, argmax: whole(&self.values) };
+                tuned(self.argmax.clone(), tuning, Argmax::with_tuning).bind(device, shape, &buffers)
+            }
+        }
+    }
+
+    /// A copy of the logits by a kernel, and the bytes that it reads.
+    pub fn copies(&self, profile: &Profile) -> Result<(Copies, u64)> {
+        let bytes = self.logits.size();
+        Ok((Copies::new(&self.gpu, profile, (&self.logits, &self.output), bytes)?, bytes))
+    }
+
+    /// A copy of the logits by the driver.
+    pub fn driver_copy(&self) -> Job<'_> {
+        Job::Copy { from: &self.logits, to: &self.output, bytes: self.logits.size() }
+    }
+
+    /// Runs what copies the logits, and compares some rows.
+    pub fn check_copy(&mut self, clock: &Clock, job: &Job<'_>) -> Result<Verification> {
+        self.clear()?;
+        clock.ms(job)?;
+        self.compare_copied()
+    }
+
+    /// The same of the driver's copy.
+    pub fn check_driver_copy(&mut self, clock: &Clock) -> Result<bool> {
+        self.clear()?;
+        clock.ms(&self.driver_copy())?;
+        Ok(self.compare_copied()?.passed)
+    }
+
+    fn compare_copied(&mut self) -> Result<Verification> {
+        let mut verification = Verification::new();
+        for row in self.sample() {
+            let expected = self.logits_row(row)?;
+            for (actual, expected) in self.output_row(row)?.iter().zip(&expected) {
+                verification.compare(row, actual.to_f64(), expected.to_f64(), 0.0);
+            }
+        }
+        Ok(verification)
+    }
+
+    /// Runs an operation bound to these buffers, and compares some rows of its answer with an f64 reference.
+    pub fn check(
+        &mut self,
+        clock: &Clock,
+        op: Operation,
+        bound: &Bound,
+        tuning: Option<Tuning>,
+    ) -> Result<Verification> {
+        self.clear()?;
+        clock.ms(&Job::Bound(bound))?;
+        let mut verification = Verification::new();
+        let mut last = 0;
+        for row in self.sample() {
+            last = row;
+            let logits = self.logits_row(row)?;
+            let options = Default::default();
+            let target = self.source.targets()[row] as usize;
+            match op {
+                Operation::Copy | Operation::Loss => {}
+                Operation::LossAndGradient => {
+                    let probs = softmax_row(&logits, &options);
+                    let mut shares = vec![0.0; probs.len()];
+                    shares[target] = 1.0;
+                    let scale = 1.0 / self.shape.rows as f64;
+                    let scales = RowScale { loss: scale, z_loss: scale };
+                    let bound = gradient_bound(&Default::default(), scales, &shares, 0.0);
+                    for (class, &actual) in self.output_row(row)?.iter().enumerate() {
+                        let expected = scale * (probs[class] - shares[class]);
+                        compare(&mut verification, row, actual, expected, bound(probs[class], shares[class]));
+                    }
+                }
+                Operation::Softmax => {
+                    for (&actual, p) in self.output_row(row)?.iter().zip(softmax_row(&logits, &options)) {
+                        compare(&mut verification, row, actual, p, prob_bound(p));
+                    }
+                }
+                Operation::LogSoftmax => {
+                    for (&actual, p) in self.output_row(row)?.iter().zip(log_softmax_row(&logits, &options)) {
+                        compare(&mut verification, row, actual, p, loss_bound(p));
+                    }
+                }
+                Operation::Logsumexp => {
+                    let expected = logsumexp_row(&logits);
+                    let actual = f64::from(f32::from_bits(self.value(row)?));
+                    verification.compare(row, actual, expected, loss_bound(expected));
+                }
+                Operation::Argmax => {
+                    let expected = f64::from(argmax_row(&logits));
+                    verification.compare(row, f64::from(self.value(row)?), expected, 0.0);
+                }
+            }
+        }
+        if matches!(op, Operation::Loss | Operation::LossAndGradient) {
+            let record: LossRecord =
+                bytemuck::pod_read_unaligned(&self.read(&self.record, 0, LossRecord::BYTES)?);
+            // The same once more, with the row losses: some are compared, and all of them with their mean.
+            let with_rows = self.bind_with(op, tuning, true)?;
+            clock.ms(&Job::Bound(&with_rows))?;
+            let losses = self.read(&self.values, 0, self.shape.rows as u64 * 4)?;
+            let losses: Vec<f32> = values_of(&losses);
+            for row in self.sample().filter(|_| op == Operation::Loss) {
+                let logits = self.logits_row(row)?;
+                let expected =
+                    -log_softmax_row(&logits, &Default::default())[self.source.targets()[row] as usize];
+                verification.compare(row, f64::from(losses[row]), expected, loss_bound(expected));
+            }
+            let mean = losses.iter().copied().map(f64::from).sum::<f64>() / losses.len() as f64;
+            verification.compare(last, f64::from(record.value), mean, loss_bound(mean));
+        }
+        Ok(verification)
+    }
+
+    /// Rows whose answers are compared.
+    fn sample(&self) -> impl Iterator<Item = usize> + use<E> {
+        let count = (CHECKED_VALUES / self.shape.cols).clamp(1, CHECKED_ROWS);
+        Verification::sample(self.shape.rows, count)
+    }
+
+    fn logits_row(&mut self, row: usize) -> Result<Vec<E>> {
+        Ok(self.source.read_rows(row..row + 1)?.iter().map(|&logit| E::from_f32(logit)).collect())
+    }
+
+    fn output_row(&self, row: usize) -> Result<Vec<E>> {
+        let (value, start) = (size_of::<E>(), self.shape.row_start(row));
+        // A row of 16-bit values may begin and end in the middle of a word.
+        let (begin, end) = (start * value / 4 * 4, ((start + self.shape.cols) * value).next_multiple_of(4));
+        let bytes = self.read(&self.output, begin as u64, (end - begin) as u64)?;
+        let values: Vec<E> = values_of(&bytes);
+        let skipped = start - begin / value;
+        Ok(values[skipped..skipped + self.shape.cols].to_vec())
+    }
+
+    fn value(&self, row: usize) -> Result<u32> {
+        Ok(bytemuck::pod_read_unaligned(&self.read(&self.values, row as u64 * 4, 4)?))
+    }
+
+    /// Whatever is not written stands out: nothing here is 0.
+    fn clear(&self) -> Result<()> {
+        scoped(&self.gpu.device, "clearing", || {
+            let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+            for buffer in [&self.output, &self.values, &self.record] {
+                encoder.clear_buffer(buffer, 0, None);
+            }
+            self.gpu.queue.submit([encoder.finish()]);
+        })
+    }
+
+    fn read(&self, from: &wgpu::Buffer, offset: u64, bytes: u64) -> Result<Vec<u8>> {
+        let device = &self.gpu.device;
+        let readback = scoped(device, "a readback", || {
+            let readback = device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("xent::readback"),
+                size: bytes,
+                usage: Usage::MAP_READ | Usage::COPY_DST,
+                mapped_at_creation: false,
+            });
+            let mut encoder = device.create_command_encoder(&Default::default());
+            encoder.copy_buffer_to_buffer(from, offset, &readback, 0, bytes);
+            self.gpu.queue.submit([encoder.finish()]);
+            readback
+        })?;
+        mapped(&self.gpu, &readback)
+    }
+}
+
+fn tuned<Op>(op: Op, tuning: Option<Tuning>, with: impl FnOnce(Op, Tuning) -> Op) -> Op {
+    match tuning {
+        Some(tuning) => with(op, tuning),
+        None => op,
+    }
+}
+
+fn values_of<T: bytemuck::Pod>(bytes: &[u8]) -> Vec<T> {
+    bytes.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned).collect()
+}
+
+fn compare<E: Element>(verification: &mut Verification, row: usize, actual: E, expected: f64, bound: f64) {
+    verification.compare(row, actual.to_f64(), expected, bound + E::rounding(expected));
+}
+
+/// What a buffer holds that can be mapped.
+pub(super) fn mapped(gpu: &Context, buffer: &wgpu::Buffer) -> Result<Vec<u8>> {
+    let failed = |message: String| Error::Device { what: "mapping a buffer".to_owned(), message };
+    let (sender, receiver) = std::sync::mpsc::channel();
+    scoped(&gpu.device, "mapping a buffer", || {
+        buffer.map_async(wgpu::MapMode::Read, .., move |mapped| {
+            // Where nobody listens any more, nobody wants to know.
+            let _ = sender.send(mapped);
+        });
+    })?;
+    wait(&gpu.device)?;
+    match receiver.try_recv() {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => return Err(failed(error.to_string())),
+        Err(error) => return Err(failed(error.to_string())),
+    }
+    let bytes = buffer.get_mapped_range(..).map_err(|error| failed(error.to_string()))?.to_vec();
+    buffer.unmap();
+    Ok(bytes)
+}

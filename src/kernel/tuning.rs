@@ -1,0 +1,184 @@
+//! What a kernel's speed depends on and its answer does not: how rows are shared among invocations.
+
+use crate::device::{AdapterKind, Profile};
+use crate::error::{Error, Result};
+
+/// Rows up to a length, and how a workgroup takes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "tuning-file", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+pub struct Band {
+    /// The longest rows of this band, in values.
+    pub up_to_cols: u32,
+    /// Invocations that share a row: a power of two.
+    pub lanes: u32,
+    /// Rows of a workgroup: a power of two. (Rows with sparse targets have a workgroup each.)
+    pub rows: u32,
+}
+
+/// What a kernel's speed depends on and its answer does not (beyond rounding): how rows are shared among invocations, by
+/// their length. An operation takes [`Tuning::of`] its device; set another with its `with_tuning`.
+///
+/// Rows that are too long for a band's lanes get as many more as they need: lavapipe stops an invocation after 65,535
+/// iterations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "tuning-file", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+pub struct Tuning {
+    /// For operations that only read the logits (losses, log-sum-exp, argmax), by rising length. Rows longer than the
+    /// last band's are taken as that band's.
+    pub read: [Band; Tuning::BANDS],
+    /// For operations that also write a value for each logit (softmax, gradients).
+    pub write: [Band; Tuning::BANDS],
+    /// Invocations of a workgroup where rows lie side by side (`Shape::inner` > 1): a power of two.
+    pub side_by_side: u32,
+    /// Invocations of a workgroup that goes over rows, without reading their logits: a power of two, at most 256.
+    pub reduce_lanes: u32,
+    /// Workgroups that keep the device busy. Of a batch with fewer rows, each row is split into segments, until there are
+    /// so many. 1: rows are not split.
+    pub workgroups: u32,
+    /// Values of a segment, at least.
+    pub segment_cols: u32,
+    /// Whether logits are loaded and stored in words of 64 bits. It takes effect on devices with
+    /// [`wgpu::Features::SHADER_INT64`].
+    pub words_of_64: bool,
+}
+
+impl Tuning {
+    /// Bands of row lengths.
+    pub const BANDS: usize = 4;
+    const MOST_REDUCE_LANES: u32 = 256;
+
+    /// The same for rows of every length: a workgroup takes `rows` rows, and `lanes` invocations share each. Rows are not
+    /// split.
+    pub const fn fixed(lanes: u32, rows: u32) -> Self {
+        let band = Band { up_to_cols: u32::MAX, lanes, rows };
+        Self {
+            read: [band; Self::BANDS],
+            write: [band; Self::BANDS],
+            side_by_side: lanes.saturating_mul(rows),
+            reduce_lanes: most_256(lanes.saturating_mul(rows)),
+            workgroups: 1,
+            segment_cols: 1,
+            words_of_64: true,
+        }
+    }
+
+    /// The same, with rows split into segments of at least so many values, until there are so many workgroups.
+    pub const fn split(self, workgroups: u32, segment_cols: u32) -> Self {
+        Self { workgroups, segment_cols, ..self }
+    }
+
+    /// What is best on a device: by measurement on software adapters, by argument on hardware.
+    pub fn of(profile: &Profile) -> Self {
+        let tuning = if profile.is_software() { Self::software(profile) } else { Self::hardware(profile) };
+        let most = Self::most_invocations(profile);
+        let fitted = |band: Band| {
+            let lanes = band.lanes.min(most);
+            Band { lanes, rows: band.rows.min(most / lanes), ..band }
+        };
+        Self {
+            read: tuning.read.map(fitted),
+            write: tuning.write.map(fitted),
+            side_by_side: tuning.side_by_side.min(most),
+            ..tuning
+        }
+    }
+
+    /// On a software adapter an invocation is a lane of the processor's vectors, and a barrier suspends every one of them:
+    /// one vector's worth of invocations is best (64 of them take twice as long as 8). Measured on lavapipe with vectors
+    /// of 8: where each has a row of its own, and there is no barrier at all, 4,096 rows of 1,000 take half the time,
+    /// 65,536 of 64 a tenth; with rows of 50,000 the second sweep no longer finds eight of them in the cache, and takes
+    /// 1.3 times as long. Of the passes over rows, a tree over 256 invocations took 150 ns a row.
+    fn software(profile: &Profile) -> Self {
+        // A subgroup is a vector: 4 on SwiftShader, 8 on lavapipe (4 or 16 as it is told).
+        let width = profile.subgroup_sizes.1.clamp(4, 16).next_power_of_two();
+        let short = |up_to_cols| Band { up_to_cols, lanes: 1, rows: width };
+        let long = Band { up_to_cols: u32::MAX, lanes: width, rows: 1 };
+        let bands = [short(64), short(1024), short(8192), long];
+        Self {
+            read: bands,
+            write: bands,
+            side_by_side: width,
+            reduce_lanes: width,
+            workgroups: 16,
+            segment_cols: 1 << 16,
+            words_of_64: true,
+        }
+    }
+
+    /// A GPU hides latency with invocations, loads best where neighbouring invocations load neighbouring values, and
+    /// has nothing to do where there are few workgroups. So a lane has about 16 values of a short row, four loads at
+    /// once of a long one; short rows share a workgroup of 128; and rows are split until every multiprocessor of a large
+    /// card has several workgroups of 256. None of this is measured.
+    fn hardware(profile: &Profile) -> Self {
+        let bands = [
+            Band { up_to_cols: 16, lanes: 1, rows: 128 },
+            Band { up_to_cols: 256, lanes: 8, rows: 16 },
+            Band { up_to_cols: 2048, lanes: 32, rows: 4 },
+            Band { up_to_cols: u32::MAX, lanes: 256, rows: 1 },
+        ];
+        Self {
+            read: bands,
+            write: bands,
+            side_by_side: 64,
+            reduce_lanes: 256,
+            workgroups: if profile.kind == AdapterKind::Integrated { 128 } else { 1024 },
+            segment_cols: 1 << 13,
+            words_of_64: false,
+        }
+    }
+
+    /// The band of rows of a length.
+    pub(super) fn band(&self, cols: usize, writes: bool) -> Band {
+        let bands = if writes { &self.write } else { &self.read };
+        let fitting = bands.iter().find(|band| cols <= band.up_to_cols as usize);
+        *fitting.unwrap_or(&bands[Self::BANDS - 1])
+    }
+
+    /// The largest power of two that the device's workgroups hold.
+    pub(super) fn most_invocations(profile: &Profile) -> u32 {
+        let memory =
+            profile.workgroup_memory.saturating_sub(super::plan::SAVED_BYTES) / super::plan::LANE_BYTES;
+        let pairs = profile.workgroup_memory / super::plan::PAIR_LANE_BYTES;
+        1 << profile.max_invocations.min(memory).min(pairs).max(1).ilog2()
+    }
+
+    /// Refuses what the device cannot do.
+    pub(super) fn check(&self, profile: &Profile) -> Result<()> {
+        let most = Self::most_invocations(profile);
+        let needed = "a power of two, at most what this device allows a workgroup";
+        for band in self.read.iter().chain(&self.write) {
+            if !band.lanes.is_power_of_two() || band.lanes > most {
+                return Err(Error::option("tuning.lanes", band.lanes, needed));
+            }
+            if !band.rows.is_power_of_two() || band.rows > most / band.lanes {
+                return Err(Error::option(
+                    "tuning.rows",
+                    band.rows,
+                    "a power of two; times its lanes at most what this device allows a workgroup",
+                ));
+            }
+        }
+        if !self.side_by_side.is_power_of_two() || self.side_by_side > most {
+            return Err(Error::option("tuning.side_by_side", self.side_by_side, needed));
+        }
+        if !self.reduce_lanes.is_power_of_two() || self.reduce_lanes > Self::MOST_REDUCE_LANES {
+            return Err(Error::option(
+                "tuning.reduce_lanes",
+                self.reduce_lanes,
+                "a power of two, at most 256",
+            ));
+        }
+        for (what, value) in
+            [("tuning.workgroups", self.workgroups), ("tuning.segment_cols", self.segment_cols)]
+        {
+            if value == 0 {
+                return Err(Error::option(what, value, "at least 1"));
+            }
+        }
+        Ok(())
+    }
+}
+
+const fn most_256(invocations: u32) -> u32 {
+    if invocations < Tuning::MOST_REDUCE_LANES { invocations } else { Tuning::MOST_REDUCE_LANES }
+}

@@ -1,0 +1,279 @@
+//! A tuning in a small file of JSON, with what it was made for.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::device::Profile;
+use crate::error::Result;
+use crate::kernel::Tuning;
+use crate::whole_file::{WholeFile, file_error};
+
+/// What the file says it is.
+const FORMAT: &str = "xent tuning";
+/// Rises where a file of before means something else now.
+const VERSION: u32 = 1;
+/// A tuning has some hundred bytes: what is longer than this is none.
+const MOST_BYTES: u64 = 64 << 10;
+
+/// What [`Tuning::load`] found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SavedTuning {
+    /// A tuning that was made for this adapter, by this version.
+    Fitting(Tuning),
+    /// One that says nothing about this adapter: made for another, with another driver, or by another version of this
+    /// crate, whose kernels were others.
+    Ignored {
+        /// What it was made for, as words: "made for llvmpipe …, not for …".
+        why: String,
+    },
+}
+
+/// The head of the file, which every version has.
+#[derive(Serialize, Deserialize)]
+struct Head {
+    format: String,
+    version: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    #[serde(flatten)]
+    head: Head,
+    /// The version of this crate.
+    xent: String,
+    adapter: Adapter,
+    tuning: Tuning,
+}
+
+/// What tells one adapter's speed from another's.
+#[derive(PartialEq, Serialize, Deserialize)]
+struct Adapter {
+    name: String,
+    driver: String,
+    backend: String,
+}
+
+impl Adapter {
+    fn of(profile: &Profile) -> Self {
+        Self {
+            name: profile.name.clone(),
+            driver: profile.driver.clone(),
+            backend: profile.backend.to_string(),
+        }
+    }
+
+    fn words(&self) -> String {
+        let Self { name, driver, backend } = self;
+        if driver.is_empty() {
+            format!("{name} ({backend})")
+        } else {
+            format!("{name} ({backend}, {driver})")
+        }
+    }
+}
+
+impl Tuning {
+    /// Writes the tuning and what it is for: the adapter's name, driver and backend, and this crate's version. The file
+    /// is there whole or not at all. With the feature `tuning-file`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`](crate::Error::InvalidOption) for what this device cannot do;
+    /// [`Error::File`](crate::Error::File).
+    pub fn save(&self, path: impl AsRef<Path>, profile: &Profile) -> Result<()> {
+        self.check(profile)?;
+        let path = path.as_ref();
+        let saved = Saved {
+            head: Head { format: FORMAT.to_owned(), version: VERSION },
+            xent: env!("CARGO_PKG_VERSION").to_owned(),
+            adapter: Adapter::of(profile),
+            tuning: *self,
+        };
+        let text = serde_json::to_string_pretty(&saved).map_err(|error| file_error(path, error))?;
+        let mut file = WholeFile::create(path, ".json")?;
+        file.write_bytes(text.as_bytes())?;
+        file.write_bytes(b"\n")?;
+        file.finish()
+    }
+
+    /// Reads what [`save`](Self::save) wrote (`xent tune` does), for a device of this profile. With the feature
+    /// `tuning-file`.
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "tuning-file")] {
+    /// use xent::{Context, SavedTuning, Softmax, Tuning};
+    ///
+    /// let gpu = Context::new_blocking()?;
+    /// let mut softmax = Softmax::<f32>::new(&gpu.device, &Default::default())?;
+    /// match Tuning::load("tuning.json", &gpu.profile()?)? {
+    ///     SavedTuning::Fitting(tuning) => softmax = softmax.with_tuning(tuning),
+    ///     SavedTuning::Ignored { why } => eprintln!("tuning.json: ignored: {why}"),
+    /// }
+    /// # }
+    /// # Ok::<(), xent::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::File`](crate::Error::File) where it cannot be read, is no tuning, or holds numbers that the device cannot
+    /// do. A tuning for something else is no error: see [`SavedTuning::Ignored`].
+    pub fn load(path: impl AsRef<Path>, profile: &Profile) -> Result<SavedTuning> {
+        let path = path.as_ref();
+        let mut text = String::new();
+        File::open(path)
+            .and_then(|file| file.take(MOST_BYTES + 1).read_to_string(&mut text))
+            .map_err(|error| file_error(path, error))?;
+        if text.len() as u64 > MOST_BYTES {
+            return Err(file_error(path, format!("no tuning: longer than {MOST_BYTES} bytes")));
+        }
+        let refused = |why: serde_json::Error| file_error(path, format!("no tuning: {why}"));
+        let head: Head = serde_json::from_str(&text).map_err(refused)?;
+        if head.format != FORMAT {
+            return Err(file_error(
+                path,
+                format!("no tuning: its format is '{}', not '{FORMAT}'", head.format),
+            ));
+        }
+        let ignored = |why| Ok(SavedTuning::Ignored { why });
+        if head.version != VERSION {
+            return ignored(format!("version {} of its format, not {VERSION}", head.version));
+        }
+        /// What must fit before the tuning is looked at: another version's may have other fields.
+        #[derive(Deserialize)]
+        struct MadeFor {
+            xent: String,
+            adapter: Adapter,
+        }
+        let MadeFor { xent, adapter } = serde_json::from_str(&text).map_err(refused)?;
+        if xent != env!("CARGO_PKG_VERSION") {
+            return ignored(format!("made by xent {xent}, not {}", env!("CARGO_PKG_VERSION")));
+        }
+        let here = Adapter::of(profile);
+        if adapter != here {
+            return ignored(format!("made for {}, not for {}", adapter.words(), here.words()));
+        }
+        let Saved { tuning, .. } = serde_json::from_str(&text).map_err(refused)?;
+        tuning.check(profile).map_err(|error| file_error(path, error))?;
+        Ok(SavedTuning::Fitting(tuning))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::device::AdapterKind;
+    use crate::error::Error;
+
+    fn profile() -> Profile {
+        let info = wgpu::AdapterInfo::new(wgpu::DeviceType::Cpu, wgpu::Backend::Vulkan);
+        let profile = Profile::new(&info, &wgpu::Limits::default(), wgpu::Features::empty());
+        Profile { name: "a device".into(), driver: "a driver 1.2".into(), ..profile }
+    }
+
+    #[test]
+    fn what_is_saved_is_loaded() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("tuning.json");
+        let mut unlike = Tuning::fixed(32, 2).split(7, 4096);
+        unlike.read[1].rows = 1;
+        unlike.write[2].up_to_cols = 999;
+        unlike.words_of_64 = false;
+        // The second takes the first one's place.
+        for tuning in [Tuning::of(&profile()), unlike] {
+            tuning.save(&path, &profile()).unwrap();
+            assert_eq!(Tuning::load(&path, &profile()).unwrap(), SavedTuning::Fitting(tuning));
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn what_was_made_for_something_else_is_ignored_and_says_so() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("tuning.json");
+        Tuning::of(&profile()).save(&path, &profile()).unwrap();
+        let here = profile();
+        for (other, says) in [
+            (
+                Profile { name: "another".into(), ..here.clone() },
+                "made for a device (vulkan, a driver 1.2), not for another (vulkan, a driver 1.2)",
+            ),
+            (
+                Profile { driver: String::new(), ..here.clone() },
+                "made for a device (vulkan, a driver 1.2), not for a device (vulkan)",
+            ),
+            (
+                Profile { backend: wgpu::Backend::Gl, ..here.clone() },
+                "made for a device (vulkan, a driver 1.2), not for a device (gl, a driver 1.2)",
+            ),
+        ] {
+            assert_eq!(Tuning::load(&path, &other).unwrap(), SavedTuning::Ignored { why: says.into() });
+        }
+        // The kind is no part of it: it follows from the adapter.
+        let other = Profile { kind: AdapterKind::Other, ..here };
+        assert!(matches!(Tuning::load(&path, &other).unwrap(), SavedTuning::Fitting(_)));
+        let text = fs::read_to_string(&path).unwrap();
+        let version = format!("\"xent\": \"{}\"", env!("CARGO_PKG_VERSION"));
+        for (part, instead, says) in [
+            ("\"version\": 1", "\"version\": 2", "version 2 of its format, not 1".to_owned()),
+            (
+                &*version,
+                "\"xent\": \"0.0.9\"",
+                format!("made by xent 0.0.9, not {}", env!("CARGO_PKG_VERSION")),
+            ),
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+            // Its fields may be other ones.
+            fs::write(&path, text.replace(part, instead).replace("\"lanes\"", "\"invocations\"")).unwrap();
+            assert_eq!(Tuning::load(&path, &profile()).unwrap(), SavedTuning::Ignored { why: says });
+        }
+    }
+
+    #[test]
+    fn what_is_no_tuning_is_an_error_that_names_the_file() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("tuning.json");
+        let refused = |says: &str| match Tuning::load(&path, &profile()) {
+            Err(Error::File { path: of, message }) => {
+                assert_eq!(of, path.display().to_string());
+                assert!(message.contains(says), "{says}: {message}");
+            }
+            other => panic!("{says}: {other:?}"),
+        };
+        refused("No such file");
+        Tuning::of(&profile()).save(&path, &profile()).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        for (part, instead, says) in [
+            (&*text, "", "EOF while parsing"),
+            (&*text, "\u{93}NUMPY", "expected value at line 1"),
+            (&*text, "[1, 2]", "no tuning"),
+            ("xent tuning", "xent bench", "its format is 'xent bench'"),
+            ("\"lanes\"", "\"lane\"", "unknown field `lane`"),
+            ("\"side_by_side\": 8", "\"side_by_side\": -1", "expected u32"),
+            ("\"side_by_side\": 8", "\"side_by_side\": 3", "tuning.side_by_side = 3: must be a power of two"),
+            ("\"side_by_side\": 8,", "", "missing field `side_by_side`"),
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+            fs::write(&path, text.replace(part, instead)).unwrap();
+            refused(says);
+        }
+        fs::write(&path, " ".repeat(1 << 20)).unwrap();
+        refused("longer than 65536 bytes");
+        fs::write(&path, [0xff, 0xfe]).unwrap();
+        refused("valid UTF-8");
+    }
+
+    #[test]
+    fn a_tuning_that_the_device_cannot_do_is_not_saved() {
+        let folder = TempDir::new().unwrap();
+        let refused = Tuning::fixed(3, 1).save(folder.path().join("tuning.json"), &profile());
+        assert!(matches!(refused, Err(Error::InvalidOption { option: "tuning.lanes", .. })), "{refused:?}");
+        let refused = Tuning::of(&profile()).save(folder.path().join("no/tuning.json"), &profile());
+        assert!(matches!(refused, Err(Error::File { .. })), "{refused:?}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}
