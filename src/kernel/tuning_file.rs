@@ -245,7 +245,7 @@ mod tests {
             other => panic!("{says}: {other:?}"),
         };
         refused("No such file");
-        Tuning::of(&profile()).save(&path, &profile()).unwrap();
+        Tuning::fixed(8, 1).save(&path, &profile()).unwrap();
         let text = fs::read_to_string(&path).unwrap();
         for (part, instead, says) in [
             (&*text, "", "EOF while parsing"),
