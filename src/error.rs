@@ -223,6 +223,21 @@ pub enum Error {
         rows: usize,
     },
 
+    /// The memory allowed does not hold even one row, or one group of rows side by side, under way.
+    #[error(
+        "{allowed} bytes of memory: windows of {inner} × {cols} values, the smallest there are, take {needed}"
+    )]
+    MemoryTooSmall {
+        /// Bytes allowed.
+        allowed: u64,
+        /// Bytes needed, on the host and on the device together.
+        needed: u64,
+        /// Classes of a row.
+        cols: usize,
+        /// Rows side by side.
+        inner: usize,
+    },
+
     /// A bound buffer (or the part of it that is bound) is too small.
     #[error("buffer `{what}`: {found} bytes bound, {needed} needed")]
     BufferTooSmall {

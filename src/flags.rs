@@ -3,6 +3,7 @@
 bitflags::bitflags! {
     /// What was out of the ordinary in a row, or in any row of a batch. A NaN never disappears: it is here too.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+    #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
     pub struct Flags: u32 {
         /// A logit is NaN: the row is NaN.
         const NAN_LOGIT = 1 << 0;

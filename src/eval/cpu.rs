@@ -3,36 +3,47 @@
 use rayon::prelude::*;
 
 use crate::element::Element;
-use crate::error::{Error, Result};
-use crate::eval::evaluate::{EvaluateOptions, Evaluated, Evaluator, run};
-use crate::eval::inputs::EvaluateInputs;
-use crate::eval::report::Report;
+use crate::error::Result;
+use crate::eval::evaluate::Evaluated;
+use crate::eval::evaluation::Evaluation;
+use crate::eval::evaluator::Evaluator;
 use crate::eval::source::Source;
 use crate::flags::Flags;
 use crate::inputs::{BatchWeight, CrossEntropyInputs};
-use crate::op::{NO_CLASS, RowResult};
+use crate::op::{NO_CLASS, RowResult, Start};
 use crate::options::CrossEntropyOptions;
 use crate::reference;
 use crate::reference::cross_entropy::{row_dlogits_at, row_loss_at};
 use crate::shape::Shape;
-use crate::targets::Targets;
 
-/// [`evaluate`](super::evaluate()) on the f64 [`reference`](mod@crate::reference), spread over the cores: for machines
-/// on which no adapter is found. What it gives a row is rounded to f32, as a device gives it. With the feature `cli`.
-///
-/// # Errors
-/// As [`evaluate`](super::evaluate()), as far as they are not about a device.
-pub fn evaluate_on_cpu<'a, E: Element>(
-    op: &CrossEntropyOptions,
-    source: &mut impl Source<E>,
-    inputs: impl Into<EvaluateInputs<'a>>,
-    options: &EvaluateOptions,
-    each: impl FnMut(&Evaluated<'_>) -> Result<()>,
-) -> Result<Report> {
-    let shape = source.shape();
-    let plain = CrossEntropyOptions { sequences: None, ..*op };
-    let open = |batch| Ok(Cpu { op: plain, shape, batch, next_row: 0, results: Vec::new() });
-    run(open, op, source, inputs.into(), options, each)
+impl Evaluation<'_> {
+    /// [`run`](Self::run) on the f64 [`reference`](mod@crate::reference), spread over the cores: for machines on which no
+    /// adapter is found. What it gives a row is rounded to f32, as a device gives it. With the feature `cli`.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run), as far as they are not about a device.
+    pub fn run_on_cpu<E: Element>(
+        &mut self,
+        source: &mut dyn Source<E>,
+        each: impl FnMut(&Evaluated<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let (op, shape, batch) = (*self.op(), source.shape(), *self.weight());
+        let open = |start: Start| {
+            let group = shape.row_stride * size_of::<E>();
+            let bytes = start.room.map_or(WINDOW_BYTES, |room| WINDOW_BYTES.min(room as usize));
+            let window_rows = (bytes / group).max(1) * shape.inner;
+            Ok(Cpu { op, shape, batch, window_rows, results: Vec::new() })
+        };
+        self.run_on(open, None, source, each)
+    }
+
+    /// [`window_bytes`](Self::window_bytes) of [`run_on_cpu`](Self::run_on_cpu). With the feature `cli`.
+    ///
+    /// # Errors
+    /// As [`window_bytes`](Self::window_bytes).
+    pub fn window_bytes_on_cpu<E: Element>(&self, source: &dyn Source<E>) -> Result<u64> {
+        self.window_bytes_on(None, source)
+    }
 }
 
 /// Bytes of logits that are taken at a time.
@@ -43,50 +54,55 @@ struct Cpu {
     shape: Shape,
     /// What all rows weigh.
     batch: BatchWeight,
-    next_row: usize,
+    window_rows: usize,
+    /// Of the window that came last.
     results: Vec<RowResult>,
 }
 
 impl<E: Element> Evaluator<E> for Cpu {
+    /// Results (rows,), and the gradient.
+    type Flight = (Vec<RowResult>, Vec<f32>);
+
     fn window_rows(&self) -> usize {
-        (WINDOW_BYTES / size_of::<E>() / self.shape.row_stride).max(1) * self.shape.inner
+        self.window_rows
     }
 
-    fn push(
+    fn submit(
         &mut self,
         logits: &[E],
         rows: usize,
         inputs: &CrossEntropyInputs<'_>,
+        with_dlogits: bool,
+    ) -> Result<Self::Flight> {
+        let Self { op, batch, .. } = self;
+        let shape = self.shape.with_rows(rows);
+        let result = |row| row_result(logits, inputs, shape, op, row);
+        let results = (0..rows).into_par_iter().map(result).collect();
+        let mut dlogits = vec![0.0; if with_dlogits { shape.len() } else { 0 }];
+        // Rows that lie side by side have no slice of their own to be written by a thread.
+        dlogits.par_chunks_mut(shape.row_stride).enumerate().for_each(|(group, into)| {
+            for slot in 0..shape.inner {
+                let row = group * shape.inner + slot;
+                let values = row_dlogits_at(logits, inputs, shape, op, batch, row);
+                for (class, value) in values.into_iter().enumerate() {
+                    into[slot + class * shape.inner] = value as f32;
+                }
+            }
+        });
+        Ok((results, dlogits))
+    }
+
+    fn finish(
+        &mut self,
+        (results, computed): Self::Flight,
+        _: &CrossEntropyInputs<'_>,
         dlogits: Option<&mut [f32]>,
     ) -> Result<&[RowResult]> {
-        let Self { op, batch, ref mut next_row, ref mut results, .. } = *self;
-        let shape = self.shape.with_rows(rows);
-        if let Targets::Soft(_) = inputs.targets {
-            inputs.check(shape, &op).map_err(|error| match error {
-                Error::InvalidTarget { row, at, value } => {
-                    Error::InvalidTarget { row: row + *next_row, at, value }
-                }
-                other => other,
-            })?;
-        }
-        *next_row += rows;
-        (0..rows)
-            .into_par_iter()
-            .map(|row| row_result(logits, inputs, shape, &op, row))
-            .collect_into_vec(results);
+        self.results = results;
         if let Some(dlogits) = dlogits {
-            // Rows that lie side by side have no slice of their own to be written by a thread.
-            dlogits.par_chunks_mut(shape.row_stride).enumerate().for_each(|(group, into)| {
-                for slot in 0..shape.inner {
-                    let row = group * shape.inner + slot;
-                    let values = row_dlogits_at(logits, inputs, shape, &op, &batch, row);
-                    for (class, value) in values.into_iter().enumerate() {
-                        into[slot + class * shape.inner] = value as f32;
-                    }
-                }
-            });
+            dlogits.copy_from_slice(&computed);
         }
-        Ok(results)
+        Ok(&self.results)
     }
 }
 

@@ -21,19 +21,25 @@
 #[cfg(feature = "cli")]
 mod cpu;
 mod evaluate;
+mod evaluation;
+mod evaluator;
 mod inputs;
+mod memory;
 #[cfg(feature = "npy")]
 pub mod npy;
+mod read_ahead;
 mod report;
 mod source;
+mod state;
 #[cfg(feature = "cli")]
 mod synthetic;
+mod window;
 
-#[cfg(feature = "cli")]
-pub use cpu::evaluate_on_cpu;
 pub use evaluate::{EvaluateOptions, Evaluated, evaluate};
+pub use evaluation::Evaluation;
 pub use inputs::EvaluateInputs;
 pub use report::Report;
 pub use source::{SliceSource, Source};
+pub use state::EvaluationState;
 #[cfg(feature = "cli")]
 pub use synthetic::SyntheticLogits;

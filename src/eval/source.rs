@@ -6,17 +6,25 @@ use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::shape::Shape;
 
-/// Logits (rows, cols) that come window by window; or soft targets, which lie like them.
-pub trait Source<E: Element> {
+/// Logits (rows, cols) that come window by window; or soft targets, which lie like them. While the device works on one
+/// window, a thread of its own reads the next.
+pub trait Source<E: Element>: Send {
     /// The shape of all of them.
     fn shape(&self) -> Shape;
 
-    /// The values (rows, cols) of a range of rows, laid out by [`shape`](Self::shape); they stay until the next call.
-    /// Ranges are asked for in order, each row once; where rows lie side by side, in whole groups.
+    /// Reads the values (rows, cols) of a range of rows into a buffer of just their length, laid out by
+    /// [`shape`](Self::shape). Ranges are asked for in order, each row once, from any row on; again from an earlier one
+    /// where a run goes on that had failed. Where rows lie side by side they come in whole groups.
     ///
     /// # Errors
     /// Whatever keeps them from coming, most often an [`Error::File`](crate::Error::File).
-    fn read_rows(&mut self, rows: Range<usize>) -> Result<&[E]>;
+    fn read_rows(&mut self, rows: Range<usize>, into: &mut [E]) -> Result<()>;
+
+    /// All the values, laid out by [`shape`](Self::shape), where they lie in memory: then they are taken from there, and
+    /// none is read.
+    fn values(&self) -> Option<&[E]> {
+        None
+    }
 }
 
 /// Where the values of a range of rows lie among those of a checked shape.
@@ -55,8 +63,21 @@ impl<E: Element> Source<E> for SliceSource<'_, E> {
         self.shape
     }
 
-    fn read_rows(&mut self, rows: Range<usize>) -> Result<&[E]> {
-        Ok(&self.logits[values_of(self.shape, rows)?])
+    fn read_rows(&mut self, rows: Range<usize>, into: &mut [E]) -> Result<()> {
+        let values = &self.logits[values_of(self.shape, rows)?];
+        if into.len() != values.len() {
+            return Err(Error::Length {
+                what: "the buffer of a window",
+                found: into.len(),
+                needed: values.len(),
+            });
+        }
+        into.copy_from_slice(values);
+        Ok(())
+    }
+
+    fn values(&self) -> Option<&[E]> {
+        Some(self.logits)
     }
 }
 
@@ -69,15 +90,21 @@ mod tests {
         let values: Vec<f32> = (0..14).map(|value| value as f32).collect();
         let padded = Shape::nchw(2, 2, 3).row_stride(8);
         let mut source = SliceSource::new(&values, padded).unwrap();
-        assert_eq!(source.read_rows(0..3), Ok(&values[0..6]));
-        assert_eq!(source.read_rows(3..6), Ok(&values[8..14]));
-        assert_eq!(source.read_rows(3..3), Ok(&values[..0]));
+        let mut read = |rows, len| {
+            let mut into = vec![f32::NAN; len];
+            source.read_rows(rows, &mut into).map(|()| into)
+        };
+        assert_eq!(read(0..3, 6).as_deref(), Ok(&values[0..6]));
+        assert_eq!(read(3..6, 6).as_deref(), Ok(&values[8..14]));
+        assert_eq!(read(3..3, 0).as_deref(), Ok(&values[..0]));
         for (rows, refused) in [
             (3..9, Error::RowsExceedBound { rows: 9, bound: 6 }),
             (1..4, Error::Layout { rows: 1, inner: 3 }),
             (3..5, Error::Layout { rows: 2, inner: 3 }),
+            (0..3, Error::Length { what: "the buffer of a window", found: 7, needed: 6 }),
         ] {
-            assert_eq!(source.read_rows(rows), Err(refused));
+            assert_eq!(read(rows, 7), Err(refused));
         }
+        assert_eq!(source.values(), Some(&values[..]));
     }
 }

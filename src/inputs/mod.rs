@@ -11,12 +11,13 @@ use crate::options::{CrossEntropyOptions, EmptyBatch, Reduction};
 use crate::shape::Shape;
 
 pub use cross_entropy::CrossEntropyInputs;
-pub(crate) use cross_entropy::{RowWeights, check_combination};
+pub(crate) use cross_entropy::{Resolved, RowWeights, check_combination};
 pub use kl_divergence::KlDivergenceInputs;
 pub use sigmoid_bce::SigmoidBceInputs;
 
 /// What the rows of a batch weigh together: a mean's denominators, which every gradient needs before its first value.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct BatchWeight {
     /// Σ row weight · class weight of the rows that count (class targets), or Σ row weight (others): what a mean
     /// divides the loss by.

@@ -14,7 +14,9 @@ mod tuning_file;
 
 pub(crate) use dispatch::{Binding, Dispatch, Kernels};
 pub(crate) use params::Params;
-pub(crate) use plan::{INPUT_HEAD, Place, Plan, ROW_SCRATCH_BYTES, Window, Work, check_row_scratch};
+pub(crate) use plan::{
+    HOST_WINDOW_BYTES, INPUT_HEAD, Place, Plan, ROW_SCRATCH_BYTES, Window, Work, check_row_scratch,
+};
 pub use tuning::{Band, Tuning};
 #[cfg(feature = "tuning-file")]
 pub use tuning_file::SavedTuning;

@@ -26,7 +26,7 @@ pub(super) const CHUNK_STEPS: u64 = 32;
 /// Device bytes that hold a window of a host batch's logits, and at most so many rows: enough to make the work of a
 /// submission far greater than its cost, little enough that two windows with all that is beside them, staging included,
 /// stay under half a gigabyte. (On lavapipe two of 32 MiB are as fast as two of 64.)
-const HOST_WINDOW_BYTES: u64 = 32 << 20;
+pub(crate) const HOST_WINDOW_BYTES: u64 = 32 << 20;
 const HOST_WINDOW_ROWS: usize = 1 << 20;
 
 /// Bytes of scratch a row: of its input, and of its result.
@@ -123,9 +123,10 @@ impl Plan {
         Self::within(profile, work, (u64::MAX, usize::MAX))
     }
 
-    /// For a host batch, which streams through buffers of one window's size.
-    pub fn streamed(profile: &Profile, work: Work) -> Result<Self> {
-        Self::within(profile, work, (HOST_WINDOW_BYTES, HOST_WINDOW_ROWS))
+    /// For a host batch, which streams through buffers of one window's size, at most so many bytes if there is a room.
+    pub fn streamed(profile: &Profile, work: Work, room: Option<u64>) -> Result<Self> {
+        let bytes = room.map_or(HOST_WINDOW_BYTES, |room| room.min(HOST_WINDOW_BYTES));
+        Self::within(profile, work, (bytes, HOST_WINDOW_ROWS))
     }
 
     /// Windows of at most so many bytes (but one group of rows side by side at least) and rows.

@@ -148,7 +148,7 @@ fn a_hundred_thousand_shapes_within_every_limit() {
                 assert!(!is_large && !is_long, "{work:?}");
                 hold(profile, walked(&plan), &plan, offset, work.element_bytes);
                 hold(profile, walked(&plan), &plan, offset, work.widest_bytes);
-                let streamed = Plan::streamed(profile, work).expect("as the resident plan");
+                let streamed = Plan::streamed(profile, work, None).expect("as the resident plan");
                 hold(profile, walked(&streamed), &streamed, 0, work.widest_bytes);
                 assert_eq!(streamed.seats, plan.seats, "one kernel for one shape");
                 planned += 1;
@@ -172,7 +172,7 @@ fn a_streamed_row_lies_among_the_quads_as_in_the_whole_batch() {
         [(9, 9_000_001, 9_000_001), (5, 7, 9), (4_000_000, 5, 6), (50, 16_000_001, 16_000_003)]
     {
         let shape = Shape::new(rows, cols).row_stride(row_stride);
-        let plan = Plan::streamed(&lavapipe(), work(shape)).expect("planned");
+        let plan = Plan::streamed(&lavapipe(), work(shape), None).expect("planned");
         for window in plan.windows(rows) {
             let whole = window.first_row * row_stride % 8;
             assert_eq!(plan.streamed_base(window.first_row) as usize, whole, "{shape:?} {window:?}");

@@ -86,9 +86,9 @@ impl<E: Element> Engine<E> {
         Plan::resident(&self.profile, work)
     }
 
-    pub fn streamed_plan(&self, gpu: &Context, work: Work) -> Result<Plan> {
+    pub fn streamed_plan(&self, gpu: &Context, work: Work, room: Option<u64>) -> Result<Plan> {
         self.check_device(&gpu.device)?;
-        Plan::streamed(&self.profile, work)
+        Plan::streamed(&self.profile, work, room)
     }
 
     /// A buffer of our own.

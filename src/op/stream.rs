@@ -15,7 +15,7 @@ use crate::op::rows::{BLOCK_ROWS, InputBindings, Scratch, TOTALS_BYTES};
 use crate::shape::Shape;
 
 /// Windows of a host batch under way at a time: while one computes, the next is written and the one before is read.
-const WINDOWS_AHEAD: usize = 2;
+pub(crate) const WINDOWS_AHEAD: usize = 2;
 
 /// The way of a batch's windows, and their buffers while none of them is under way.
 pub(crate) struct Stream<E> {
@@ -41,6 +41,14 @@ pub(crate) struct Extras {
     pub entries: usize,
     /// Whether the passes can share a row among workgroups.
     pub splits: bool,
+}
+
+/// Where in the batch a stream begins, and what its windows may take.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Start {
+    pub row: usize,
+    /// Bytes of one window's widest array, at most (but one group of rows at least); unset: as many as are fast.
+    pub room: Option<u64>,
 }
 
 /// A second array: its binding's number, and the bytes of its values.
@@ -79,7 +87,21 @@ impl<E: Element> Stream<E> {
     /// For windows that are pushed one by one, each ended before the next.
     pub fn new(engine: &Engine<E>, gpu: &Context, shape: Shape, extras: Extras) -> Result<Self> {
         let idle = || Idle { windows: vec![Buffers::default()], whole: Buffers::default() };
-        Self::with_buffers(engine, gpu, shape, extras, idle)
+        Self::with_buffers(engine, gpu, shape, extras, Start::default(), idle)
+    }
+
+    /// For windows of which one is given to the device while the one before is under way.
+    pub fn ahead(
+        engine: &Engine<E>,
+        gpu: &Context,
+        shape: Shape,
+        extras: Extras,
+        start: Start,
+    ) -> Result<Self> {
+        Self::with_buffers(engine, gpu, shape, extras, start, || Idle {
+            windows: (0..WINDOWS_AHEAD).map(|_| Buffers::default()).collect(),
+            whole: Buffers::default(),
+        })
     }
 
     /// For a whole host batch, [`through`] the device in the buffers that an earlier one left.
@@ -90,7 +112,7 @@ impl<E: Element> Stream<E> {
         extras: Extras,
         pool: &Pool,
     ) -> Result<Self> {
-        Self::with_buffers(engine, gpu, shape, extras, || {
+        Self::with_buffers(engine, gpu, shape, extras, Start::default(), || {
             let mut idle = pool.take();
             idle.windows.resize_with(WINDOWS_AHEAD, Buffers::default);
             idle
@@ -102,6 +124,7 @@ impl<E: Element> Stream<E> {
         gpu: &Context,
         shape: Shape,
         extras: Extras,
+        start: Start,
         idle: impl FnOnce() -> Idle,
     ) -> Result<Self> {
         shape.check()?;
@@ -116,7 +139,7 @@ impl<E: Element> Stream<E> {
             splits: extras.splits,
             ..engine.work(device_shape)
         };
-        let plan = engine.streamed_plan(gpu, work)?;
+        let plan = engine.streamed_plan(gpu, work, start.room)?;
         let mut stream = Self {
             transfer: Transfer::new(gpu, &engine.profile),
             idle: idle(),
@@ -124,7 +147,7 @@ impl<E: Element> Stream<E> {
             shape,
             device_shape,
             extras,
-            next_row: 0,
+            next_row: start.row,
             element: std::marker::PhantomData,
         };
         // Too little memory is told before the first row.

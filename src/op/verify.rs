@@ -10,6 +10,7 @@ use crate::reference::log_softmax_row;
 
 /// The result of comparing device results with the f64 reference.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Verification {
     /// Rows compared.

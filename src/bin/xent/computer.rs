@@ -1,6 +1,6 @@
 //! What computes: a device, or the processor where there is none.
 
-use xent::eval::{EvaluateInputs, EvaluateOptions, Evaluated, Report, Source, evaluate, evaluate_on_cpu};
+use xent::eval::{Evaluated, Evaluation, Source};
 use xent::{
     AdapterChoice, Context, CrossEntropy, CrossEntropyOptions, Element, Error, Profile, Result, SavedTuning,
     Tuning,
@@ -65,23 +65,23 @@ impl Computer {
         }
     }
 
-    pub fn evaluate<E: Element>(
+    /// Takes an evaluation from where it is to its end.
+    pub fn run<E: Element>(
         &self,
+        evaluation: &mut Evaluation<'_>,
         op: &CrossEntropyOptions,
-        source: &mut impl Source<E>,
-        inputs: EvaluateInputs<'_>,
-        options: &EvaluateOptions,
+        source: &mut dyn Source<E>,
         each: impl FnMut(&Evaluated<'_>) -> Result<()>,
-    ) -> Result<Report> {
+    ) -> Result<()> {
         match self {
             Self::Gpu { gpu, tuning, .. } => {
                 let mut op = CrossEntropy::new(&gpu.device, op)?;
                 if let Some(tuning) = tuning {
                     op = op.with_tuning(*tuning);
                 }
-                evaluate(gpu, &op, source, inputs, options, each)
+                evaluation.run(gpu, &op, source, each)
             }
-            Self::Cpu => evaluate_on_cpu(op, source, inputs, options, each),
+            Self::Cpu => evaluation.run_on_cpu(source, each),
         }
     }
 }

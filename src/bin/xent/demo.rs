@@ -1,6 +1,6 @@
 //! `xent demo`: the loss of a language model's batch that is larger than memory need be.
 
-use xent::eval::{EvaluateOptions, SyntheticLogits};
+use xent::eval::{EvaluateOptions, Evaluation, SyntheticLogits};
 use xent::{CrossEntropyOptions, Result, Shape, Targets};
 
 use crate::args::DemoArgs;
@@ -30,10 +30,10 @@ pub fn run(args: &DemoArgs) -> Result<Outcome> {
     let mut progress = Progress::new(shape.rows);
     let options = EvaluateOptions { verify_rows: VERIFY_ROWS, ..Default::default() };
     let op = CrossEntropyOptions::default();
-    let targets = Targets::Classes(&targets).into();
-    let report =
-        computer.evaluate(&op, &mut logits, targets, &options, |window| progress.reach(window.rows.end))?;
+    let mut evaluation = Evaluation::new(&op, shape, Targets::Classes(&targets), &options)?;
+    computer.run(&mut evaluation, &op, &mut logits, |window| progress.reach(window.rows.end))?;
     drop(progress);
+    let report = evaluation.report();
 
     let (making, computing) = (report.reading.as_secs_f64(), report.computing.as_secs_f64());
     let more = [

@@ -43,11 +43,14 @@ fn run_on<E: Element>(args: &SoftmaxArgs, mut logits: NpyLogits<E>) -> Result<Ou
     let (window_rows, mut softmax) = open::<E>(&computer, shape, args.log, options)?;
 
     let mut values = vec![E::default(); shape.with_rows(window_rows.min(shape.rows)).len()];
+    let mut read = values.clone();
     let mut progress = Progress::new(shape.rows);
     for first in (0..shape.rows).step_by(window_rows) {
         let rows = first..shape.rows.min(first + window_rows);
-        let values = &mut values[..shape.with_rows(rows.len()).len()];
-        softmax(logits.read_rows(rows.clone())?, rows.len(), values)?;
+        let len = shape.with_rows(rows.len()).len();
+        let (read, values) = (&mut read[..len], &mut values[..len]);
+        logits.read_rows(rows.clone(), read)?;
+        softmax(read, rows.len(), values)?;
         out.write(values)?;
         progress.reach(rows.end)?;
     }

@@ -22,7 +22,7 @@ pub struct NpyLogits<E> {
     /// What they are, for messages.
     what: &'static str,
     layout: NpyLayout,
-    window: Vec<E>,
+    element: std::marker::PhantomData<E>,
     /// Values on their way from the file's type.
     raw: Vec<u8>,
 }
@@ -50,7 +50,7 @@ impl<E: Element> NpyLogits<E> {
             return Err(file.error(format!("type {}: {what} must be {types}", header.descr)));
         }
         let layout = layout(&header.shape).map_err(|error| file.error(error))?;
-        Ok(Self { file, what, layout, window: Vec::new(), raw: Vec::new() })
+        Ok(Self { file, what, layout, element: std::marker::PhantomData, raw: Vec::new() })
     }
 
     /// The axes.
@@ -68,9 +68,14 @@ impl<E: Element> NpyLogits<E> {
         self.file.header.size == 2
     }
 
-    /// Fills the window with the values from the `start`th on, of another type in the file.
-    fn convert<const N: usize>(&mut self, start: usize, value_of: impl Fn([u8; N]) -> f64) -> Result<()> {
-        let Self { file, what, window, raw, .. } = self;
+    /// Fills a window with the values from the `start`th on, of another type in the file.
+    fn convert<const N: usize>(
+        &mut self,
+        start: usize,
+        window: &mut [E],
+        value_of: impl Fn([u8; N]) -> f64,
+    ) -> Result<()> {
+        let Self { file, what, raw, .. } = self;
         for (chunk, into) in window.chunks_mut(CHUNK_VALUES).enumerate() {
             let start = start + chunk * CHUNK_VALUES;
             raw.resize(into.len() * N, 0);
@@ -110,16 +115,12 @@ impl<E: Element> Source<E> for NpyLogits<E> {
         self.layout.shape()
     }
 
-    fn read_rows(&mut self, rows: Range<usize>) -> Result<&[E]> {
-        let values = values_of(self.shape(), rows)?;
-        self.window.resize(values.len(), E::default());
+    fn read_rows(&mut self, rows: Range<usize>, into: &mut [E]) -> Result<()> {
+        let start = values_of(self.shape(), rows)?.start;
         match self.file.header.size {
-            size if size == size_of::<E>() => {
-                self.file.read_at(values.start, bytemuck::cast_slice_mut(&mut self.window))?;
-            }
-            2 => self.convert(values.start, |bytes| f16::from_le_bytes(bytes).to_f64())?,
-            _ => self.convert(values.start, f64::from_le_bytes)?,
+            size if size == size_of::<E>() => self.file.read_at(start, bytemuck::cast_slice_mut(into)),
+            2 => self.convert(start, into, |bytes| f16::from_le_bytes(bytes).to_f64()),
+            _ => self.convert(start, into, f64::from_le_bytes),
         }
-        Ok(&self.window)
     }
 }

@@ -104,7 +104,8 @@ pub struct Loss {
 }
 
 /// Losses in the making.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct LossSum {
     rows: usize,
     loss: f64,
@@ -119,6 +120,11 @@ impl LossSum {
         self.rows
     }
 
+    /// What was out of the ordinary in any of them.
+    pub fn flags(&self) -> Flags {
+        self.flags
+    }
+
     /// Adds rows in their order.
     pub fn add(&mut self, results: &[RowResult], weight: BatchWeight) {
         for result in results {
@@ -128,6 +134,11 @@ impl LossSum {
         }
         self.rows += results.len();
         self.weight.add(weight);
+    }
+
+    /// The same of rows that weigh so much together.
+    pub fn weighing(self, weight: BatchWeight) -> Self {
+        Self { weight, ..self }
     }
 
     /// The reduced loss, once all rows are in.

@@ -10,7 +10,7 @@ use crate::op::cross_entropy::{CrossEntropy, Loss, LossSum, RowResult};
 use crate::op::engine::LogitsCall;
 use crate::op::pool::Idle;
 use crate::op::rows::{self, Given, InputBindings};
-use crate::op::stream::{Back, Extras, Flight, Second, Stream};
+use crate::op::stream::{Back, Extras, Flight, Second, Start, Stream};
 use crate::shape::Shape;
 use crate::targets::{TargetKind, Targets};
 
@@ -38,6 +38,20 @@ impl<E: Element> CrossEntropyStream<E> {
         gradient: Option<(Output, BatchWeight)>,
     ) -> Result<Self> {
         Self::over(op, gpu, shape, kind, gradient, |extras| Stream::new(&op.engine, gpu, shape, extras))
+    }
+
+    /// For windows of which one is given to the device while the one before is under way: see
+    /// [`submit`](Self::submit) and [`read`](Self::read).
+    pub(crate) fn ahead(
+        op: &CrossEntropy<E>,
+        gpu: &Context,
+        shape: Shape,
+        kind: TargetKind,
+        gradient: Option<(Output, BatchWeight)>,
+        start: Start,
+    ) -> Result<Self> {
+        let stream = |extras| Stream::ahead(&op.engine, gpu, shape, extras, start);
+        Self::over(op, gpu, shape, kind, gradient, stream)
     }
 
     /// For a whole host batch, in the buffers that an earlier one left.
@@ -186,7 +200,7 @@ impl<E: Element> CrossEntropyStream<E> {
     }
 
     /// Gives the next rows to the device.
-    pub(super) fn submit(
+    pub(crate) fn submit(
         &mut self,
         logits: &[E],
         rows: usize,
@@ -246,7 +260,7 @@ impl<E: Element> CrossEntropyStream<E> {
 
     /// Reads a window that is back: its rows' results are `self.results`. `weight` is what the window weighs, or the whole
     /// batch for the first.
-    pub(super) fn read<D: Element>(
+    pub(crate) fn read<D: Element>(
         &mut self,
         back: Back,
         inputs: &CrossEntropyInputs<'_>,

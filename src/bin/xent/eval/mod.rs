@@ -33,15 +33,19 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: NpyLogits<E>) -> Result<Outco
     let mut outputs = Outputs::create(&args.output, logits.layout())?;
 
     let computer = Computer::open(&args.device)?;
-    let options =
-        EvaluateOptions { verify_rows: args.output.verify, dlogits: args.output.grad_out.is_some() };
-    let mut progress = Progress::new(logits.shape().rows);
-    let evaluated = computer.evaluate(&op, &mut logits, inputs.given(), &options, |window| {
+    let options = EvaluateOptions {
+        verify_rows: args.output.verify,
+        dlogits: args.output.grad_out.is_some(),
+        memory: None,
+    };
+    let shape = logits.shape();
+    let mut progress = Progress::new(shape.rows);
+    let report = evaluate(&computer, &op, &mut logits, inputs.given(), &options, |window| {
         outputs.write(window)?;
         progress.reach(window.rows.end)
     });
     drop(progress);
-    let report = evaluated.map_err(|error| inputs.naming_the_file(error))?;
+    let report = report.map_err(|error| inputs.naming_the_file(error))?;
 
     outputs.flush()?;
     let outcome = report::print(&report, &op, computer.name(), args.output.json, &[])?;
@@ -50,6 +54,20 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: NpyLogits<E>) -> Result<Outco
         outputs.finish()?;
     }
     Ok(outcome)
+}
+
+/// TODO
+fn evaluate<E: Element>(
+    computer: &Computer,
+    op: &CrossEntropyOptions,
+    source: &mut dyn Source<E>,
+    inputs: xent::eval::EvaluateInputs<'_>,
+    options: &EvaluateOptions,
+    each: impl FnMut(&xent::eval::Evaluated<'_>) -> Result<()>,
+) -> Result<xent::eval::Report> {
+    let mut evaluation = xent::eval::Evaluation::new(op, source.shape(), inputs, options)?;
+    computer.run(&mut evaluation, op, source, each)?;
+    Ok(evaluation.report())
 }
 
 fn options(args: &EvalArgs, layout: &NpyLayout) -> CrossEntropyOptions {

@@ -135,7 +135,8 @@ impl<E: Element> Batch<E> {
         let window = (UPLOAD_VALUES / shape.row_stride).max(1);
         for first in (0..shape.rows).step_by(window) {
             let rows = first..shape.rows.min(first + window);
-            let logits = self.source.read_rows(rows)?;
+            let mut logits = vec![0.0; rows.len() * shape.cols];
+            self.source.read_rows(rows, &mut logits)?;
             let mut values: Vec<E> = Vec::with_capacity(logits.len() / shape.cols * shape.row_stride);
             for row in logits.chunks(shape.cols) {
                 values.extend(row.iter().map(|&logit| E::from_f32(logit)));
@@ -308,7 +309,9 @@ impl<E: Element> Batch<E> {
     }
 
     fn logits_row(&mut self, row: usize) -> Result<Vec<E>> {
-        Ok(self.source.read_rows(row..row + 1)?.iter().map(|&logit| E::from_f32(logit)).collect())
+        let mut logits = vec![0.0; self.shape.cols];
+        self.source.read_rows(row..row + 1, &mut logits)?;
+        Ok(logits.into_iter().map(E::from_f32).collect())
     }
 
     fn output_row(&self, row: usize) -> Result<Vec<E>> {

@@ -1,0 +1,362 @@
+//! A batch on its way from a source through the device to a report.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::device::{Context, Wait};
+use crate::element::Element;
+use crate::error::{Error, Result};
+use crate::eval::evaluate::{EvaluateOptions, Evaluated};
+use crate::eval::evaluator::{Device, Evaluator};
+use crate::eval::inputs::{EvaluateInputs, check_before_soft};
+use crate::eval::memory::{Asked, Footprint};
+use crate::eval::read_ahead::{Feed, Windows};
+use crate::eval::report::Report;
+use crate::eval::source::Source;
+use crate::eval::state::EvaluationState;
+use crate::eval::window::{Window, with_soft};
+use crate::inputs::{BatchWeight, CrossEntropyInputs, Resolved};
+use crate::kernel::HOST_WINDOW_BYTES;
+use crate::kernel::passes::Output;
+use crate::op::{CrossEntropy, CrossEntropyStream, Start, Verification};
+use crate::options::{CrossEntropyOptions, EmptyBatch, Reduction};
+use crate::shape::Shape;
+use crate::targets::{TargetKind, Targets};
+
+/// The evaluation of a batch, however many rows it has, that can stop and go on: after an error, a Ctrl-C, in another
+/// process. [`evaluate`](super::evaluate()) is one that does neither.
+///
+/// [`run`](Self::run) takes it from where it is to its end; what it has found so far is in [`report`](Self::report) and
+/// [`state`](Self::state) at any time. Wherever it was stopped and whatever its windows, its digits are those of one run
+/// without a stop, on the same device with the same tuning.
+///
+/// ```no_run
+/// use xent::eval::{Evaluation, SliceSource};
+/// use xent::{Context, CrossEntropy, CrossEntropyOptions, Error, Shape, Targets};
+///
+/// let gpu = Context::new_blocking()?;
+/// let op = CrossEntropy::<f32>::new(&gpu.device, &Default::default())?;
+/// let logits = [2.0, 1.0, 0.5, 0.1, 3.0, 0.2];
+/// let mut source = SliceSource::new(&logits, Shape::new(2, 3))?;
+/// let mut evaluation = Evaluation::new(
+///     op.options(),
+///     Shape::new(2, 3),
+///     Targets::Classes(&[0, 1]),
+///     &Default::default(),
+/// )?;
+/// while let Err(error) = evaluation.run(&gpu, &op, &mut source, |_| Ok(())) {
+///     eprintln!("{error}, after {} rows", evaluation.state().rows());
+/// }
+/// println!("{}", evaluation.report().mean());
+/// # Ok::<(), Error>(())
+/// ```
+pub struct Evaluation<'a> {
+    /// Without sequences, which are worked into the inputs.
+    op: CrossEntropyOptions,
+    shape: Shape,
+    inputs: Resolved<'a>,
+    kind: TargetKind,
+    soft_targets: Option<&'a mut dyn Source<f32>>,
+    /// A class for each row, in the place of soft targets whose windows are still to come.
+    stand_in: Option<Vec<i32>>,
+    /// What all rows weigh.
+    weight: BatchWeight,
+    options: EvaluateOptions,
+    state: EvaluationState,
+}
+
+impl<'a> Evaluation<'a> {
+    /// Of a batch of this shape. `inputs` are [`Targets`], or [`CrossEntropyInputs`] where more is given than those, or
+    /// [`EvaluateInputs`] where soft targets come from a source too.
+    ///
+    /// # Errors
+    /// What [`CrossEntropyInputs::check`] refuses (of soft targets from a source: but for their values);
+    /// [`Error::NoRowCounts`].
+    pub fn new(
+        op: &CrossEntropyOptions,
+        shape: Shape,
+        inputs: impl Into<EvaluateInputs<'a>>,
+        options: &EvaluateOptions,
+    ) -> Result<Self> {
+        let inputs = inputs.into();
+        let kind = inputs.kind();
+        let EvaluateInputs { mut beside, soft_targets } = inputs;
+        let stand_in = soft_targets.as_ref().map(|_| vec![0; shape.rows]);
+        let weight = match (&soft_targets, &stand_in) {
+            (Some(soft), Some(stand_in)) => {
+                let known = CrossEntropyInputs { targets: Targets::Classes(stand_in), ..beside };
+                check_before_soft(soft.shape(), known, shape, op)?
+            }
+            _ => beside.check(shape, op)?,
+        };
+        weight.check(shape.rows, op)?;
+        if soft_targets.is_some() {
+            beside.targets = Targets::Soft(&[]);
+        }
+        Ok(Self {
+            op: CrossEntropyOptions { sequences: None, ..*op },
+            shape,
+            inputs: beside.resolved(shape, op),
+            kind,
+            soft_targets,
+            stand_in,
+            weight,
+            options: *options,
+            state: EvaluationState::default(),
+        })
+    }
+
+    /// Goes on where another one of the same batch had come to, whose outputs are there: the rows before are not looked at
+    /// again.
+    ///
+    /// # Errors
+    /// [`Error::RowsExceedBound`] and [`Error::Layout`] where no run of this batch can have come there.
+    pub fn resume(&mut self, state: &EvaluationState) -> Result<()> {
+        let (rows, bound, inner) = (state.rows(), self.shape.rows, self.shape.inner);
+        if rows > bound {
+            return Err(Error::RowsExceedBound { rows, bound });
+        }
+        if !rows.is_multiple_of(inner) {
+            return Err(Error::Layout { rows, inner });
+        }
+        self.state = *state;
+        Ok(())
+    }
+
+    /// The operation, whose sequences are worked into the inputs.
+    #[cfg(feature = "cli")]
+    pub(super) fn op(&self) -> &CrossEntropyOptions {
+        &self.op
+    }
+
+    /// What all rows weigh.
+    #[cfg(feature = "cli")]
+    pub(super) fn weight(&self) -> &BatchWeight {
+        &self.weight
+    }
+
+    /// How far it has come.
+    pub fn state(&self) -> &EvaluationState {
+        &self.state
+    }
+
+    /// Whether every row is done.
+    pub fn is_done(&self) -> bool {
+        self.state.rows() == self.shape.rows
+    }
+
+    /// Takes the rows that are left through the device, two windows at a time, while the next are read; each window is
+    /// handed to `each` in its turn, which may write it somewhere, show progress, or stop the run with an error. A window
+    /// counts as done when `each` has returned: where that fails it comes again.
+    ///
+    /// Where memory runs out, on either side, it goes on with windows of half the size. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Length`] where the source has another shape; [`Error::InvalidTarget`] for a soft target that is no number,
+    /// when its window comes; [`Error::RowTooLarge`], [`Error::GroupTooLarge`], [`Error::MemoryTooSmall`]; whatever the
+    /// sources, the device or `each` report.
+    pub fn run<E: Element>(
+        &mut self,
+        gpu: &Context,
+        op: &CrossEntropy<E>,
+        source: &mut dyn Source<E>,
+        each: impl FnMut(&Evaluated<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let op = op.with_options(&self.op)?;
+        let is_unified = gpu.profile()?.unified_memory;
+        let (shape, kind, weight) = (self.shape, self.kind, self.weight);
+        let gradient = self.options.dlogits.then_some((Output::F32, weight));
+        let open = |start| {
+            let stream = CrossEntropyStream::ahead(&op, gpu, shape, kind, gradient, start)?;
+            Ok(Device { stream, wait: Wait::blocking(gpu) })
+        };
+        self.run_on(open, Some(is_unified), source, each)
+    }
+
+    /// What has been found so far, of the rows that are done: of all of them, at the end.
+    pub fn report(&self) -> Report {
+        let EvaluationState { sum, correct, verification, reading, computing, elapsed } = self.state;
+        let sum = sum.weighing(self.weight_of(self.state.rows()));
+        let mean =
+            CrossEntropyOptions { reduction: Reduction::Mean, empty_batch: EmptyBatch::Nan, ..self.op };
+        Report {
+            loss: sum.reduced(&self.op),
+            mean: sum.reduced(&mean).value,
+            cols: self.shape.cols,
+            correct,
+            verification: (self.options.verify_rows > 0).then_some(verification),
+            reading,
+            computing,
+            elapsed,
+        }
+    }
+
+    /// What the first rows weigh.
+    fn weight_of(&self, rows: usize) -> BatchWeight {
+        if rows == self.shape.rows {
+            return self.weight;
+        }
+        let inputs = known(&self.inputs, &self.stand_in);
+        let is_soft = self.stand_in.is_some();
+        // The class that stands for soft targets is never an ignored one.
+        let op =
+            CrossEntropyOptions { ignore_index: if is_soft { -1 } else { self.op.ignore_index }, ..self.op };
+        let mut weight = BatchWeight::default();
+        for row in 0..rows {
+            if let Some(target) = inputs.row_target(self.shape, &op, row) {
+                weight.add(inputs.weight_of(row, &target));
+            }
+        }
+        if is_soft { BatchWeight { weight: weight.row_weight, ..weight } } else { weight }
+    }
+
+    /// The most bytes that the windows of a run on this device take, on its side and on the host's together: what is known
+    /// of memory beforehand. Targets, and whatever else comes with each row, are held beside them.
+    ///
+    /// # Errors
+    /// [`Error::MemoryTooSmall`]; [`Error::DeviceLimit`].
+    pub fn window_bytes<E: Element>(&self, gpu: &Context, source: &dyn Source<E>) -> Result<u64> {
+        self.window_bytes_on(Some(gpu.profile()?.unified_memory), source)
+    }
+
+    /// The same on a device of unified memory or not, or on the processor (`None`).
+    pub(super) fn window_bytes_on<E: Element>(
+        &self,
+        device: Option<bool>,
+        source: &dyn Source<E>,
+    ) -> Result<u64> {
+        let footprint = self.footprint(device, source);
+        Ok(footprint.bytes(self.room(&footprint)?))
+    }
+
+    fn footprint<E: Element>(&self, device: Option<bool>, source: &dyn Source<E>) -> Footprint {
+        let asked = Asked {
+            kind: self.kind,
+            dlogits: self.options.dlogits,
+            reads_logits: source.values().is_none(),
+            reads_soft: self.soft_targets.as_ref().is_some_and(|soft| soft.values().is_none()),
+            device,
+        };
+        Footprint::of::<E>(self.shape, asked)
+    }
+
+    /// The room of a window's widest array, in bytes.
+    fn room(&self, footprint: &Footprint) -> Result<u64> {
+        let allowed = self.options.memory.map(|memory| footprint.room(memory)).transpose()?;
+        Ok(allowed.unwrap_or(HOST_WINDOW_BYTES).min(HOST_WINDOW_BYTES))
+    }
+
+    /// Takes the rows that are left through an evaluator, which `open` makes.
+    pub(super) fn run_on<E: Element, V: Evaluator<E>>(
+        &mut self,
+        open: impl Fn(Start) -> Result<V>,
+        device: Option<bool>,
+        source: &mut dyn Source<E>,
+        mut each: impl FnMut(&Evaluated<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let start = Instant::now();
+        check_same_shape(source.shape(), self.shape)?;
+        let footprint = self.footprint(device, source);
+        let mut room = self.room(&footprint)?;
+        let mut times = Times::default();
+        let mut soft_targets = self.soft_targets.take();
+        let result = loop {
+            let soft = soft_targets.as_deref_mut().map(|soft| Feed::of(soft));
+            match self.attempt(&open, room, (Feed::of(source), soft), &mut each, &mut times) {
+                Err(error @ Error::OutOfMemory { .. }) if room > footprint.least_room() => {
+                    room /= 2;
+                    log::warn!("{error}: going on from row {}, with half the room", self.state.rows());
+                }
+                result => break result,
+            }
+        };
+        self.soft_targets = soft_targets;
+        self.state.reading += times.reading;
+        self.state.computing += times.submitting + times.landing;
+        self.state.elapsed += start.elapsed();
+        result
+    }
+
+    /// From the first row that is not done to the last, in windows of one size.
+    fn attempt<'s, E: Element, V: Evaluator<E>>(
+        &mut self,
+        open: &impl Fn(Start) -> Result<V>,
+        room: u64,
+        (logits, soft): (Feed<'s, E>, Option<Feed<'s, f32>>),
+        each: &mut impl FnMut(&Evaluated<'_>) -> Result<()>,
+        times: &mut Times,
+    ) -> Result<()> {
+        let (shape, first, wants_dlogits) = (self.shape, self.state.rows(), self.options.dlogits);
+        let mut evaluator = open(Start { row: first, room: Some(room) })?;
+        let step = evaluator.window_rows().max(1);
+        let windows = (first..shape.rows).step_by(step).map(move |row| row..shape.rows.min(row + step));
+        let mut dlogits = wants_dlogits.then(|| vec![0.0; shape.with_rows(step.min(shape.rows)).len()]);
+        let mut verified = Verification::sample(shape.rows, self.options.verify_rows)
+            .skip_while(|&row| row < first)
+            .peekable();
+        let (op, state) = (self.op, &mut self.state);
+        let inputs = known(&self.inputs, &self.stand_in);
+
+        let mut land = |evaluator: &mut V, flight: V::Flight, window: Window<'_>| {
+            let start = Instant::now();
+            let len = shape.with_rows(window.rows.len()).len();
+            let mut dlogits = dlogits.as_mut().map(|dlogits| &mut dlogits[..len]);
+            let results = evaluator.finish(flight, &window.inputs, dlogits.as_deref_mut())?;
+            times.landing += start.elapsed();
+            let mut next = *state;
+            window.add_to(&mut next, results, &op);
+            each(&Evaluated { rows: window.rows, results, dlogits: dlogits.as_deref() })?;
+            *state = next;
+            Ok::<(), Error>(())
+        };
+        thread::scope(|scope| {
+            let mut read = Windows::new(scope, shape, windows.clone(), logits, soft)?;
+            let mut under_way = None;
+            for rows in windows {
+                let values = read.next(rows.clone(), &mut times.reading)?;
+                let window = Window::new(rows, &values, &inputs, shape, &op, &mut verified)?;
+                let start = Instant::now();
+                let rows = window.rows.len();
+                let with_soft = with_soft(&window.inputs, values.soft);
+                let flight = evaluator.submit(values.logits, rows, &with_soft, wants_dlogits)?;
+                times.submitting += start.elapsed();
+                if let Some((flight, window)) = under_way.replace((flight, window)) {
+                    land(&mut evaluator, flight, window)?;
+                }
+            }
+            under_way.map_or(Ok(()), |(flight, window)| land(&mut evaluator, flight, window))
+        })
+    }
+}
+
+/// Where the time of a run went.
+#[derive(Default)]
+struct Times {
+    reading: Duration,
+    submitting: Duration,
+    landing: Duration,
+}
+
+/// What is known of all rows before any window has come.
+fn known<'r>(resolved: &'r Resolved<'_>, stand_in: &'r Option<Vec<i32>>) -> CrossEntropyInputs<'r> {
+    let inputs = resolved.inputs();
+    CrossEntropyInputs { targets: stand_in.as_deref().map_or(inputs.targets, Targets::Classes), ..inputs }
+}
+
+fn check_same_shape(found: Shape, needed: Shape) -> Result<()> {
+    for (what, found, needed) in [
+        ("a row of the source", found.cols, needed.cols),
+        ("a group of the source", found.inner, needed.inner),
+        ("a padded row of the source", found.row_stride, needed.row_stride),
+        ("the source", found.len(), needed.len()),
+    ] {
+        if found != needed {
+            return Err(Error::Length { what, found, needed });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "evaluation_tests.rs"]
+mod tests;

@@ -1,0 +1,388 @@
+//! Runs of evaluators that give what they are told to.
+
+use std::cell::Cell;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
+use super::*;
+use crate::eval::SliceSource;
+use crate::op::{Loss, RowResult};
+
+/// Takes three rows at a time, gives every row this loss, and says class 1 is the most probable.
+struct Constant(f32, Vec<RowResult>);
+
+impl Evaluator<f32> for Constant {
+    type Flight = usize;
+
+    fn window_rows(&self) -> usize {
+        3
+    }
+
+    fn submit(&mut self, _: &[f32], rows: usize, _: &CrossEntropyInputs<'_>, _: bool) -> Result<usize> {
+        Ok(rows)
+    }
+
+    fn finish(
+        &mut self,
+        rows: usize,
+        _: &CrossEntropyInputs<'_>,
+        _: Option<&mut [f32]>,
+    ) -> Result<&[RowResult]> {
+        self.1 = vec![RowResult { loss: self.0, argmax: 1, ..Default::default() }; rows];
+        Ok(&self.1)
+    }
+}
+
+fn constant(loss: f32) -> impl Fn(Start) -> Result<Constant> {
+    move |_| Ok(Constant(loss, Vec::new()))
+}
+
+const LN_2: f32 = std::f32::consts::LN_2;
+
+fn report<'a>(
+    loss: f32,
+    rows: usize,
+    inputs: impl Into<EvaluateInputs<'a>>,
+    verify_rows: usize,
+) -> Result<Report> {
+    let shape = Shape::new(rows, 2);
+    let logits = vec![0.0; shape.len()];
+    let mut source = SliceSource::new(&logits, shape)?;
+    let options = EvaluateOptions { verify_rows, ..Default::default() };
+    let mut evaluation = Evaluation::new(&Default::default(), shape, inputs, &options)?;
+    evaluation.run_on(constant(loss), None, &mut source, |_| Ok(()))?;
+    Ok(evaluation.report())
+}
+
+fn of_classes(loss: f32, classes: &[i32], verify_rows: usize) -> Result<Report> {
+    report(loss, classes.len(), Targets::Classes(classes), verify_rows)
+}
+
+#[test]
+fn a_wrong_loss_fails_verification_and_a_right_one_passes() {
+    let targets = [0, 1, 0, 1, 0, 1, 1];
+    let right = of_classes(LN_2, &targets, 4).unwrap().verification.unwrap();
+    assert_eq!((right.rows_checked, right.passed), (4, true));
+    let wrong = of_classes(LN_2 + 1e-4, &targets, 4).unwrap().verification.unwrap();
+    assert_eq!((wrong.rows_checked, wrong.passed), (4, false));
+    assert_eq!(of_classes(0.0, &targets, 0).unwrap().verification, None);
+}
+
+#[test]
+fn ignored_rows_are_neither_counted_nor_correct() {
+    let report = of_classes(1.0, &[1, -100, 0, 1, 1], 0).unwrap();
+    assert_eq!((report.loss.counted, report.ignored(), report.correct), (4, 1, 3));
+    assert_eq!(report.accuracy(), Some(0.75));
+}
+
+#[test]
+fn no_row_has_no_accuracy() {
+    let report = of_classes(1.0, &[], 8).unwrap();
+    assert!(report.accuracy().is_none() && report.mean().is_nan());
+    assert_eq!(report.verification.map(|verification| verification.rows_checked), Some(0));
+}
+
+#[test]
+fn targets_are_refused_before_the_first_window() {
+    let error = of_classes(1.0, &[0, 0, 0, 0, 2], 0).unwrap_err();
+    assert_eq!(error, Error::TargetOutOfRange { row: 4, target: 2, cols: 2 });
+}
+
+#[test]
+fn soft_targets_come_window_by_window() {
+    // Class 1 has most in rows 1, 3 and 4; class weights have no part in a mean of soft targets.
+    let soft = [0.9f32, 0.1, 0.2, 0.8, 0.5, 0.5, 0.0, 1.0, 0.3, 0.7];
+    let mut source = SliceSource::new(&soft, Shape::new(5, 2)).unwrap();
+    let mut inputs = EvaluateInputs::soft(&mut source);
+    inputs.beside.class_weights = Some(&[0.0, 2.0]);
+    inputs.beside.row_weights = Some(&[1.0, 0.5, 1.0, 0.0, 2.0]);
+    let report = report(1.0, 5, inputs, 0).unwrap();
+    assert_eq!((report.correct, report.loss.counted), (2, 4));
+    assert_eq!((report.loss.weight, report.loss.row_weight), (4.5, 4.5));
+    assert_eq!(report.mean(), 5.0 / 4.5);
+}
+
+#[test]
+fn soft_targets_of_another_shape_are_refused() {
+    let soft = [0.5f32; 12];
+    for (shape, what, found, needed) in [
+        (Shape::new(5, 2), "the soft targets", 10, 12),
+        (Shape::new(4, 3), "a row of the soft targets", 3, 2),
+        (Shape::nchw(2, 2, 3), "a group of the soft targets", 3, 1),
+        (Shape::new(4, 2).row_stride(3), "a padded row of the soft targets", 3, 2),
+    ] {
+        let mut source = SliceSource::new(&soft[..shape.len()], shape).unwrap();
+        let error = report(1.0, 6, EvaluateInputs::soft(&mut source), 0).unwrap_err();
+        assert_eq!(error, Error::Length { what, found, needed });
+    }
+    let mut source = SliceSource::new(&soft, Shape::new(6, 2)).unwrap();
+    let focal = CrossEntropyOptions { focal_gamma: 1.0, ..Default::default() };
+    let inputs = EvaluateInputs::soft(&mut source);
+    let refused = Evaluation::new(&focal, Shape::new(6, 2), inputs, &Default::default()).err();
+    assert!(matches!(refused, Some(Error::InvalidOption { option: "focal_gamma", .. })), "{refused:?}");
+}
+
+/// Logits that are read: twice the row, and one more. It tells which rows were asked for, and fails where it is told.
+#[derive(Default)]
+struct Counted {
+    rows: usize,
+    asked: Arc<Mutex<Vec<Range<usize>>>>,
+    fails_at: Option<usize>,
+}
+
+impl Source<f32> for Counted {
+    fn shape(&self) -> Shape {
+        Shape::new(self.rows, 2)
+    }
+
+    fn read_rows(&mut self, rows: Range<usize>, into: &mut [f32]) -> Result<()> {
+        self.asked.lock().unwrap().push(rows.clone());
+        if self.fails_at.is_some_and(|row| rows.contains(&row)) {
+            return Err(Error::File { path: "logits".into(), message: "gone".into() });
+        }
+        for (at, value) in into.iter_mut().enumerate() {
+            *value = (2 * rows.start + at) as f32;
+        }
+        Ok(())
+    }
+}
+
+/// The loss of a row is its first logit, its gradient what it holds. A window has a row for each 8 bytes of its room.
+struct Echo<'c> {
+    window_rows: usize,
+    next_row: usize,
+    results: Vec<RowResult>,
+    /// Windows submitted, and the one that runs out of memory.
+    submitted: &'c Cell<usize>,
+    out_of_memory_at: Option<usize>,
+}
+
+impl Evaluator<f32> for Echo<'_> {
+    type Flight = (usize, Vec<f32>);
+
+    fn window_rows(&self) -> usize {
+        self.window_rows
+    }
+
+    fn submit(
+        &mut self,
+        logits: &[f32],
+        rows: usize,
+        _: &CrossEntropyInputs<'_>,
+        _: bool,
+    ) -> Result<Self::Flight> {
+        self.submitted.set(self.submitted.get() + 1);
+        if self.out_of_memory_at == Some(self.submitted.get()) {
+            return Err(Error::OutOfMemory { what: "a window".into(), message: "none left".into() });
+        }
+        assert_eq!((logits[0], logits.len()), (2.0 * self.next_row as f32, 2 * rows), "each row in its turn");
+        self.next_row += rows;
+        Ok((rows, logits.to_vec()))
+    }
+
+    fn finish(
+        &mut self,
+        (rows, logits): Self::Flight,
+        _: &CrossEntropyInputs<'_>,
+        dlogits: Option<&mut [f32]>,
+    ) -> Result<&[RowResult]> {
+        if let Some(dlogits) = dlogits {
+            dlogits.copy_from_slice(&logits);
+        }
+        let result = |row: usize| RowResult { loss: logits[2 * row], argmax: 1, ..Default::default() };
+        self.results = (0..rows).map(result).collect();
+        Ok(&self.results)
+    }
+}
+
+/// Evaluators one after another; the `out_of_memory_at`th window in all runs out of memory.
+fn echo<'c>(
+    submitted: &'c Cell<usize>,
+    out_of_memory_at: Option<usize>,
+) -> impl Fn(Start) -> Result<Echo<'c>> {
+    move |start| {
+        let window_rows = (start.room.unwrap_or(64) as usize / 8).max(1);
+        Ok(Echo { window_rows, next_row: start.row, results: Vec::new(), submitted, out_of_memory_at })
+    }
+}
+
+const ROWS: usize = 23;
+
+fn evaluation(options: &EvaluateOptions) -> Evaluation<'static> {
+    let classes: &'static [i32] =
+        &[1, 0, -100, 1, 1, 0, 1, 1, 0, 1, -100, 1, 1, 0, 1, 1, 0, 1, 1, 1, 0, 1, 1];
+    Evaluation::new(&Default::default(), Shape::new(ROWS, 2), Targets::Classes(classes), options).unwrap()
+}
+
+/// What a report says but for the time it took.
+fn found(report: &Report) -> (Loss, usize, Option<Verification>) {
+    (report.loss, report.correct, report.verification)
+}
+
+/// So that windows are of so many rows: the room of one is 8 bytes a row.
+fn memory_of(rows: u64) -> EvaluateOptions {
+    let asked = Asked {
+        kind: TargetKind::Classes,
+        dlogits: true,
+        reads_logits: true,
+        reads_soft: false,
+        device: None,
+    };
+    let shape = Shape::new(ROWS, 2);
+    let bytes = Footprint::of::<f32>(shape, asked).bytes(8 * rows);
+    EvaluateOptions { dlogits: true, verify_rows: 5, memory: Some(bytes) }
+}
+
+#[test]
+fn a_source_is_read_ahead_in_order_and_no_digit_depends_on_the_windows() {
+    let mut whole = None;
+    for window_rows in [1, 2, 3, 7, 22, 23] {
+        let (mut source, submitted) = (Counted { rows: ROWS, ..Default::default() }, Cell::new(0));
+        let asked = Arc::clone(&source.asked);
+        let mut evaluation = evaluation(&memory_of(window_rows));
+        let mut seen = Vec::new();
+        let run = evaluation.run_on(echo(&submitted, None), None, &mut source, |window| {
+            assert_eq!(window.dlogits.unwrap()[0], 2.0 * window.rows.start as f32);
+            seen.push(window.rows.clone());
+            Ok(())
+        });
+        assert_eq!((run, evaluation.is_done()), (Ok(()), true));
+        let windows: Vec<Range<usize>> = (0..ROWS)
+            .step_by(window_rows as usize)
+            .map(|row| row..ROWS.min(row + window_rows as usize))
+            .collect();
+        assert_eq!((&seen, &*asked.lock().unwrap()), (&windows, &windows));
+        let report = found(&evaluation.report());
+        assert_eq!(report, *whole.get_or_insert(report), "{window_rows} rows");
+        assert_eq!((report.0.counted, report.1, report.2.unwrap().rows_checked), (21, 15, 5));
+    }
+}
+
+#[test]
+fn a_run_goes_on_from_any_row_with_the_digits_of_one_without_a_stop() {
+    let (mut source, submitted) = (Counted { rows: ROWS, ..Default::default() }, Cell::new(0));
+    let mut whole = evaluation(&memory_of(23));
+    whole.run_on(echo(&submitted, None), None, &mut source, |_| Ok(())).unwrap();
+    for stops_at in 0..ROWS {
+        let mut first = evaluation(&memory_of(1));
+        let stopped = first.run_on(echo(&submitted, None), None, &mut source, |window| {
+            if window.rows.contains(&stops_at) { Err(Error::Stopped) } else { Ok(()) }
+        });
+        assert_eq!((stopped, first.state().rows()), (Err(Error::Stopped), stops_at));
+        let so_far = first.report();
+        assert_eq!(so_far.loss.sum, (0..stops_at).map(|row| 2.0 * row as f64).sum::<f64>());
+        assert_eq!(
+            (so_far.loss.rows, so_far.ignored()),
+            (stops_at, usize::from(stops_at > 2) + usize::from(stops_at > 10))
+        );
+
+        // In another process, with other windows.
+        let mut second = evaluation(&memory_of(5));
+        second.resume(first.state()).unwrap();
+        let mut rows = first.state().rows();
+        let run = second.run_on(echo(&submitted, None), None, &mut source, |window| {
+            assert_eq!(std::mem::replace(&mut rows, window.rows.end), window.rows.start);
+            Ok(())
+        });
+        assert_eq!((run, rows), (Ok(()), ROWS));
+        assert_eq!(found(&second.report()), found(&whole.report()), "stopped at {stops_at}");
+    }
+    // At the end there is nothing left to do.
+    let before = submitted.get();
+    whole.run_on(echo(&submitted, None), None, &mut source, |_| Err(Error::Stopped)).unwrap();
+    assert_eq!(submitted.get(), before);
+}
+
+#[test]
+fn no_run_of_this_batch_has_come_there() {
+    let options = Default::default();
+    let mut of_more_rows = EvaluationState::default();
+    of_more_rows.add(&[RowResult::default(); ROWS + 1], 0);
+    let refused = Error::RowsExceedBound { rows: ROWS + 1, bound: ROWS };
+    assert_eq!(evaluation(&options).resume(&of_more_rows), Err(refused));
+    let mut within_a_group = EvaluationState::default();
+    within_a_group.add(&[RowResult::default(); 2], 0);
+    let targets = Targets::Classes(&[0; 6]);
+    let mut grouped = Evaluation::new(&Default::default(), Shape::nchw(2, 2, 3), targets, &options).unwrap();
+    assert_eq!(grouped.resume(&within_a_group), Err(Error::Layout { rows: 2, inner: 3 }));
+}
+
+#[test]
+fn out_of_memory_goes_on_with_half_the_windows() {
+    let (mut source, submitted) = (Counted { rows: ROWS, ..Default::default() }, Cell::new(0));
+    let mut evaluation = evaluation(&memory_of(8));
+    let mut seen = Vec::new();
+    let run = evaluation.run_on(echo(&submitted, Some(2)), None, &mut source, |window| {
+        seen.push(window.rows.clone());
+        Ok(())
+    });
+    // The first window was under way when the second failed: it comes again.
+    assert_eq!((run, seen), (Ok(()), vec![0..4, 4..8, 8..12, 12..16, 16..20, 20..23]));
+    let (mut whole, fresh) = (self::evaluation(&memory_of(8)), Cell::new(0));
+    whole.run_on(echo(&fresh, None), None, &mut source, |_| Ok(())).unwrap();
+    assert_eq!(found(&evaluation.report()), found(&whole.report()));
+
+    // There are no smaller windows than of one row.
+    let mut evaluation = self::evaluation(&memory_of(8));
+    let opened = Cell::new(0);
+    let never = |_: Start| -> Result<Constant> {
+        opened.set(opened.get() + 1);
+        Err(Error::OutOfMemory { what: "a window".into(), message: "none left".into() })
+    };
+    let run = evaluation.run_on(never, None, &mut source, |_| Ok(()));
+    assert!(matches!(run, Err(Error::OutOfMemory { .. })), "{run:?}");
+    assert_eq!(opened.get(), 4, "of 8, 4, 2 rows and of 1");
+}
+
+#[test]
+fn a_source_that_fails_stops_the_run_at_its_window() {
+    let submitted = Cell::new(0);
+    let mut source = Counted { rows: ROWS, fails_at: Some(13), ..Default::default() };
+    let mut evaluation = evaluation(&memory_of(4));
+    let run = evaluation.run_on(echo(&submitted, None), None, &mut source, |_| Ok(()));
+    assert!(matches!(&run, Err(Error::File { message, .. }) if message == "gone"), "{run:?}");
+    // Of the windows before, the last was under way and is not done.
+    assert_eq!(evaluation.state().rows(), 8);
+    source.fails_at = None;
+    evaluation.run_on(echo(&submitted, None), None, &mut source, |_| Ok(())).unwrap();
+    assert!(evaluation.is_done());
+}
+
+#[test]
+fn a_source_of_another_shape_is_refused() {
+    let submitted = Cell::new(0);
+    for (rows, found) in [(ROWS - 1, 2 * ROWS - 2), (ROWS + 1, 2 * ROWS + 2)] {
+        let mut source = Counted { rows, ..Default::default() };
+        let run = evaluation(&memory_of(4)).run_on(echo(&submitted, None), None, &mut source, |_| Ok(()));
+        assert_eq!(run, Err(Error::Length { what: "the source", found, needed: 2 * ROWS }));
+    }
+}
+
+#[test]
+fn memory_that_holds_no_row_is_refused_before_the_first() {
+    let (mut source, submitted) = (Counted { rows: ROWS, ..Default::default() }, Cell::new(0));
+    let options = EvaluateOptions { memory: Some(100), ..Default::default() };
+    let run = evaluation(&options).run_on(echo(&submitted, None), None, &mut source, |_| Ok(()));
+    assert_eq!(run, Err(Error::MemoryTooSmall { allowed: 100, needed: 208, cols: 2, inner: 1 }));
+    assert!(source.asked.lock().unwrap().is_empty());
+}
+
+#[test]
+fn windows_come_in_order_and_an_error_stops_them() {
+    let mut source = SliceSource::new(&[0.0; 14], Shape::new(7, 2)).unwrap();
+    let mut evaluation = Evaluation::new(
+        &Default::default(),
+        Shape::new(7, 2),
+        Targets::Classes(&[0; 7]),
+        &Default::default(),
+    )
+    .unwrap();
+    let mut seen = Vec::new();
+    let stop = Error::NoOutput { options: "stop" };
+    let result = evaluation.run_on(constant(1.0), None, &mut source, |window| {
+        seen.push(window.rows.clone());
+        if window.rows.start == 3 { Err(stop.clone()) } else { Ok(()) }
+    });
+    assert_eq!((result, seen), (Err(stop), vec![0..3, 3..6]));
+    assert_eq!(evaluation.state().rows(), 3, "a window that was refused comes again");
+}

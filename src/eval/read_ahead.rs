@@ -1,0 +1,164 @@
+//! The sources' own thread: it reads the next windows while the device works on this one.
+
+use std::ops::Range;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread::{Builder, Scope};
+use std::time::{Duration, Instant};
+
+use crate::element::Element;
+use crate::error::{Error, Result};
+use crate::eval::memory::READ_AHEAD;
+use crate::eval::source::{Source, values_of};
+use crate::shape::Shape;
+
+/// Values that lie in memory, or what they are read from.
+pub(super) enum Feed<'s, E: Element> {
+    There(&'s [E]),
+    Read(&'s mut dyn Source<E>),
+}
+
+impl<'s, E: Element> Feed<'s, E> {
+    pub fn of(source: &'s mut dyn Source<E>) -> Self {
+        // What is given back on one way only is borrowed on both, so it is asked for twice.
+        if source.values().is_none() {
+            return Self::Read(source);
+        }
+        Self::There(source.values().unwrap_or_default())
+    }
+
+    /// What is in memory, and what is to be read.
+    fn split(self) -> (Option<&'s [E]>, Option<&'s mut dyn Source<E>>) {
+        match self {
+            Self::There(values) => (Some(values), None),
+            Self::Read(source) => (None, Some(source)),
+        }
+    }
+}
+
+/// Buffers of one window, as far as it was read.
+#[derive(Default)]
+struct Slab<E> {
+    logits: Vec<E>,
+    soft: Vec<f32>,
+    took: Duration,
+}
+
+/// Windows in the order of their rows.
+pub(super) struct Windows<'s, E> {
+    shape: Shape,
+    logits: Option<&'s [E]>,
+    soft: Option<&'s [f32]>,
+    read: Option<(Receiver<Result<Slab<E>>>, Sender<Slab<E>>)>,
+    /// What the window has that came last.
+    slab: Slab<E>,
+}
+
+/// The logits of some rows, and their soft targets if there are any.
+pub(super) struct Values<'w, E> {
+    pub logits: &'w [E],
+    pub soft: Option<&'w [f32]>,
+}
+
+impl<'s, E: Element> Windows<'s, E> {
+    /// Begins to read the windows of these rows, unless all is in memory.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where no thread can be had.
+    pub fn new<'scope>(
+        scope: &'scope Scope<'scope, '_>,
+        shape: Shape,
+        rows: impl Iterator<Item = Range<usize>> + Send + 's,
+        logits: Feed<'s, E>,
+        soft: Option<Feed<'s, f32>>,
+    ) -> Result<Self>
+    where
+        's: 'scope,
+    {
+        let (logits, mut read_logits) = logits.split();
+        let (soft, mut read_soft) = soft.map_or((None, None), Feed::split);
+        let mut windows = Self { shape, logits, soft, read: None, slab: Slab::default() };
+        if read_logits.is_none() && read_soft.is_none() {
+            return Ok(windows);
+        }
+        let (full, taken) = sync_channel(READ_AHEAD);
+        let (back, empty) = channel();
+        for _ in 0..READ_AHEAD {
+            let _ = back.send(Slab::default());
+        }
+        let fill = move |rows: Range<usize>, mut slab: Slab<E>| {
+            let start = Instant::now();
+            if let Some(source) = &mut read_logits {
+                read_into(*source, shape, rows.clone(), "a window of the source", &mut slab.logits)?;
+            }
+            if let Some(source) = &mut read_soft {
+                read_into(*source, shape, rows, "a window of the soft targets", &mut slab.soft)?;
+            }
+            slab.took = start.elapsed();
+            Ok(slab)
+        };
+        let reader = Builder::new().name("xent::read_ahead".to_owned());
+        reader.spawn_scoped(scope, move || read_all(rows, fill, &full, &empty)).map_err(|error| {
+            Error::Device { what: "starting the thread that reads".to_owned(), message: error.to_string() }
+        })?;
+        windows.read = Some((taken, back));
+        Ok(windows)
+    }
+
+    /// The next window; what the one before had is read into anew. The time that its sources took goes to `reading`.
+    pub fn next(&mut self, rows: Range<usize>, reading: &mut Duration) -> Result<Values<'_, E>> {
+        if let Some((taken, back)) = &self.read {
+            let before = std::mem::take(&mut self.slab);
+            if !(before.logits.is_empty() && before.soft.is_empty()) {
+                // A reader that is through takes none.
+                let _ = back.send(before);
+            }
+            self.slab = taken.recv().unwrap_or_else(|_| Err(reader_is_gone()))?;
+            *reading += self.slab.took;
+        }
+        let part = values_of(self.shape, rows)?;
+        Ok(Values {
+            logits: self.logits.map_or(&self.slab.logits[..], |all| &all[part.clone()]),
+            soft: match self.soft {
+                Some(all) => Some(&all[part]),
+                None => Some(&self.slab.soft[..]).filter(|soft| !soft.is_empty()),
+            },
+        })
+    }
+}
+
+/// Reads one window after the other, until they end, one fails, or nobody takes them any more.
+fn read_all<E>(
+    rows: impl Iterator<Item = Range<usize>>,
+    mut fill: impl FnMut(Range<usize>, Slab<E>) -> Result<Slab<E>>,
+    full: &SyncSender<Result<Slab<E>>>,
+    empty: &Receiver<Slab<E>>,
+) {
+    for rows in rows {
+        let Ok(slab) = empty.recv() else { return };
+        let read = fill(rows, slab);
+        let failed = read.is_err();
+        if full.send(read).is_err() || failed {
+            return;
+        }
+    }
+}
+
+fn read_into<E: Element>(
+    source: &mut dyn Source<E>,
+    shape: Shape,
+    rows: Range<usize>,
+    what: &'static str,
+    into: &mut Vec<E>,
+) -> Result<()> {
+    let len = shape.with_rows(rows.len()).len();
+    if into.capacity() < len && into.try_reserve_exact(len - into.len()).is_err() {
+        let message = format!("{len} values do not fit into memory");
+        return Err(Error::OutOfMemory { what: what.to_owned(), message });
+    }
+    into.resize(len, E::default());
+    source.read_rows(rows, into)
+}
+
+fn reader_is_gone() -> Error {
+    Error::Device { what: "reading ahead".to_owned(), message: "the thread that reads ended".to_owned() }
+}
