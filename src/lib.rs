@@ -137,7 +137,7 @@ mod options;
 pub mod reference;
 mod shape;
 mod targets;
-#[cfg(any(feature = "npy", feature = "tuning-file"))]
+#[cfg(any(feature = "npy", feature = "safetensors", feature = "tuning-file"))]
 mod whole_file;
 
 pub use device::{AdapterChoice, AdapterInfo, AdapterKind, Context, Profile};

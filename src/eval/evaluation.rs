@@ -135,6 +135,11 @@ impl<'a> Evaluation<'a> {
         &self.weight
     }
 
+    /// Of all rows.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
     /// How far it has come.
     pub fn state(&self) -> &EvaluationState {
         &self.state

@@ -23,10 +23,12 @@ mod cpu;
 mod evaluate;
 mod evaluation;
 mod evaluator;
+#[cfg(any(feature = "npy", feature = "safetensors"))]
+pub mod files;
 mod inputs;
 mod memory;
-#[cfg(feature = "npy")]
-pub mod npy;
+#[cfg(feature = "ndarray")]
+mod ndarray;
 mod read_ahead;
 mod report;
 mod source;

@@ -40,6 +40,16 @@ pub(super) fn values_of(shape: Shape, rows: Range<usize>) -> Result<Range<usize>
     Ok(start..start + shape.with_rows(rows.len()).len())
 }
 
+/// Refuses a buffer of another length than the values that are to be read into it.
+pub(super) fn check_buffer<E>(into: &[E], needed: usize) -> Result<()> {
+    let found = into.len();
+    if found == needed {
+        Ok(())
+    } else {
+        Err(Error::Length { what: "the buffer of a window", found, needed })
+    }
+}
+
 /// Logits that are in memory: windows are parts of the slice, nothing is copied.
 #[derive(Clone, Copy, Debug)]
 pub struct SliceSource<'a, E> {
@@ -65,13 +75,7 @@ impl<E: Element> Source<E> for SliceSource<'_, E> {
 
     fn read_rows(&mut self, rows: Range<usize>, into: &mut [E]) -> Result<()> {
         let values = &self.logits[values_of(self.shape, rows)?];
-        if into.len() != values.len() {
-            return Err(Error::Length {
-                what: "the buffer of a window",
-                found: into.len(),
-                needed: values.len(),
-            });
-        }
+        check_buffer(into, values.len())?;
         into.copy_from_slice(values);
         Ok(())
     }

@@ -110,8 +110,8 @@ fn bad_logits() -> Vec<Case> {
         ),
         ("no axis", npy("<f4", "()", &floats[..4]), "class axis -1 of an array of 0 axes"),
         ("no classes", npy("<f4", "(4, 0)", &[]), "shape of 4 rows × 0 cols: a row needs at least one class"),
-        ("i4", npy("<i4", "(4, 3)", floats), "type '<i4': logits must be '<f2', '<f4' or '<f8'"),
-        ("complex", npy("<c8", "(2, 3)", floats), "type '<c8': logits must be '<f2', '<f4' or '<f8'"),
+        ("i4", npy("<i4", "(4, 3)", floats), "type '<i4': logits must be f16, bf16, f32 or f64"),
+        ("complex", npy("<c8", "(2, 3)", floats), "type '<c8': logits must be f16, bf16, f32 or f64"),
         (
             "big-endian",
             npy(">f4", "(4, 3)", floats),
@@ -252,8 +252,16 @@ fn what_is_no_file_is_refused() {
         ("missing logits", "eval none.npy --targets targets.npy", "xent: none.npy: No such file"),
         ("missing targets", "eval logits.npy --targets none.npy", "xent: none.npy: No such file"),
         ("missing logits of softmax", "softmax none.npy -o out.npy", "xent: none.npy: No such file"),
-        ("a folder", "eval folder.npy --targets targets.npy", "xent: folder.npy: a folder;"),
-        ("targets in a folder", "eval logits.npy --targets folder.npy", "xent: folder.npy: a folder;"),
+        (
+            "a folder",
+            "eval folder.npy --targets targets.npy",
+            "xent: folder.npy: a folder without files named .npy or .safetensors",
+        ),
+        (
+            "targets in a folder",
+            "eval logits.npy --targets folder.npy",
+            "xent: folder.npy: a folder without files named .npy or .safetensors",
+        ),
     ] {
         refuses(&folder, name, args, line);
     }

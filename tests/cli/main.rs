@@ -11,6 +11,7 @@ mod layouts;
 mod losses;
 mod no_adapter;
 mod outputs;
+mod resume;
 mod rows;
 mod side_files;
 mod softmax;

@@ -14,13 +14,13 @@ fn folder() -> Folder {
 #[test]
 fn outputs_that_cannot_be() {
     let folder = folder();
-    std::fs::create_dir(folder.path("folder")).unwrap();
+    std::fs::create_dir(folder.path("folder.npy")).unwrap();
     folder.write("locked.npy", "locked");
     let mut locked = std::fs::metadata(folder.path("locked.npy")).unwrap().permissions();
     locked.set_readonly(true);
     std::fs::set_permissions(folder.path("locked.npy"), locked).unwrap();
     let eval = "eval logits.npy --targets targets.npy";
-    let too_long = format!("{}: cannot be written: File name too long", "g".repeat(300));
+    let too_long = format!("{}.npy: cannot be written: File name too long", "g".repeat(300));
     for (name, args, line) in [
         (
             "the logits",
@@ -29,8 +29,8 @@ fn outputs_that_cannot_be() {
         ),
         (
             "the logits by another name",
-            format!("{eval} --grad-out folder/../logits.npy"),
-            "folder/../logits.npy: cannot be written: it is also the logits",
+            format!("{eval} --grad-out folder.npy/../logits.npy"),
+            "folder.npy/../logits.npy: cannot be written: it is also the logits",
         ),
         (
             "the targets",
@@ -79,8 +79,8 @@ fn outputs_that_cannot_be() {
         ),
         (
             "a folder",
-            format!("{eval} --rows-out folder"),
-            "folder: cannot be written: it is there and is no regular file",
+            format!("{eval} --rows-out folder.npy"),
+            "folder.npy: cannot be written: it is there and is no regular file",
         ),
         (
             "read-only",
@@ -89,7 +89,7 @@ fn outputs_that_cannot_be() {
         ),
         (
             "a name too long for a second output",
-            format!("{eval} --rows-out good.npy --grad-out {}", "g".repeat(300)),
+            format!("{eval} --rows-out good.npy --grad-out {}.npy", "g".repeat(300)),
             &too_long,
         ),
         (

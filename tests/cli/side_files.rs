@@ -42,7 +42,7 @@ fn soft_targets() {
             (
                 "integers",
                 array("(2, 2, 3)", &[1i32; 12]),
-                "type '<i4': targets must be '<f2', '<f4' or '<f8'",
+                "type '<i4': targets must be f16, bf16, f32 or f64",
             ),
             (
                 "flat",
@@ -119,7 +119,7 @@ fn sparse_targets() {
         "probs.npy",
         args,
         vec![
-            ("integers", array("(4, 2)", &[0i32; 8]), "type '<i4': probs must be '<f2', '<f4' or '<f8'"),
+            ("integers", array("(4, 2)", &[0i32; 8]), "type '<i4': probs must be f16, bf16, f32 or f64"),
             (
                 "other entries",
                 array("(4, 3)", &[0.0f32; 12]),
@@ -148,7 +148,7 @@ fn class_weights() {
             (
                 "integers",
                 array("(3,)", &[1i64; 3]),
-                "type '<i8': class_weights must be '<f2', '<f4' or '<f8'",
+                "type '<i8': class_weights must be f16, bf16, f32 or f64",
             ),
             ("too few", array("(2,)", &[1.0f32; 2]), "shape (2,): 3 classes need (3,)"),
             ("of the rows", array("(2, 2)", &[1.0f32; 4]), "shape (2, 2): 3 classes need (3,)"),
@@ -172,7 +172,7 @@ fn row_weights_and_masks() {
         "weights.npy",
         "--targets targets.npy --row-weights weights.npy",
         vec![
-            ("integers", array("(4,)", &[1i32; 4]), "type '<i4': row_weights must be '<f2', '<f4' or '<f8'"),
+            ("integers", array("(4,)", &[1i32; 4]), "type '<i4': row_weights must be f16, bf16, f32 or f64"),
             ("too few", array("(3,)", &[1.0f32; 3]), "shape (3,): 4 rows of logits need (2, 2) or (4,)"),
             ("turned", array("(4, 1)", &[1.0f32; 4]), "shape (4, 1): 4 rows of logits need (2, 2) or (4,)"),
             (

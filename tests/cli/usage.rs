@@ -16,9 +16,9 @@ fn what_is_not_understood_has_status_2() {
             "eval logits.npy --targets targets.npy --frobnicate",
             "unexpected argument '--frobnicate'",
         ),
-        ("no targets", "eval logits.npy", "--targets <TARGETS.npy>"),
-        ("no logits", "eval --targets targets.npy", "<LOGITS.npy>"),
-        ("no output", "softmax logits.npy", "--output <OUT.npy>"),
+        ("no targets", "eval logits.npy", "--targets <FILE>"),
+        ("no logits", "eval --targets targets.npy", "<LOGITS>"),
+        ("no output", "softmax logits.npy", "--output <FILE>"),
         ("unknown reduction", "eval logits.npy --targets targets.npy --reduction none", "mean, sum"),
         (
             "ignore index beyond i32",
@@ -28,15 +28,15 @@ fn what_is_not_understood_has_status_2() {
         (
             "two kinds of targets",
             "eval logits.npy --targets targets.npy --soft-targets soft.npy",
-            "'--targets <TARGETS.npy>' cannot be used with '--soft-targets <FILE.npy>'",
+            "'--targets <FILE>' cannot be used with '--soft-targets <FILE>'",
         ),
         (
             "soft and sparse targets",
             "eval logits.npy --soft-targets soft.npy --sparse-targets i.npy --sparse-probs p.npy",
             "cannot be used with",
         ),
-        ("indices alone", "eval logits.npy --sparse-targets i.npy", "--sparse-probs <PROBS.npy>"),
-        ("probabilities alone", "eval logits.npy --sparse-probs p.npy", "--sparse-targets <INDICES.npy>"),
+        ("indices alone", "eval logits.npy --sparse-targets i.npy", "--sparse-probs <PROBS>"),
+        ("probabilities alone", "eval logits.npy --sparse-probs p.npy", "--sparse-targets <INDICES>"),
         (
             "probabilities of classes",
             "eval logits.npy --targets targets.npy --sparse-probs p.npy",
@@ -45,7 +45,7 @@ fn what_is_not_understood_has_status_2() {
         (
             "soft targets ahead",
             "eval logits.npy --soft-targets soft.npy --shift 1",
-            "'--soft-targets <FILE.npy>' cannot be used with '--shift <N>'",
+            "'--soft-targets <FILE>' cannot be used with '--shift <N>'",
         ),
         ("unknown input", "eval logits.npy --targets targets.npy --input probs", "logits, log-probs"),
         ("unknown type", "softmax logits.npy -o out.npy --out-dtype f64", "f32, f16"),

@@ -84,4 +84,25 @@ impl Computer {
             Self::Cpu => evaluation.run_on_cpu(source, each),
         }
     }
+
+    /// The most bytes that the windows of such a run take.
+    pub fn window_bytes<E: Element>(
+        &self,
+        evaluation: &Evaluation<'_>,
+        source: &dyn Source<E>,
+    ) -> Result<u64> {
+        match self {
+            Self::Gpu { gpu, .. } => evaluation.window_bytes(gpu, source),
+            Self::Cpu => evaluation.window_bytes_on_cpu(source),
+        }
+    }
+
+    /// What its results depend on beside what they are of.
+    pub fn identity(&self) -> String {
+        match self {
+            Self::Gpu { name, tuning: None, .. } => name.clone(),
+            Self::Gpu { name, tuning: Some(tuning), .. } => format!("{name}, {tuning:?}"),
+            Self::Cpu => self.name().to_owned(),
+        }
+    }
 }

@@ -6,6 +6,7 @@ mod bench;
 mod computer;
 mod demo;
 mod eval;
+mod logits;
 mod measure;
 mod output;
 mod progress;

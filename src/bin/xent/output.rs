@@ -3,11 +3,14 @@
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use xent::eval::npy::{NpyLogits, NpyWriter};
-use xent::half::f16;
+use xent::eval::files::{Dtype as FileDtype, FileFormat, TensorValue, TensorWriter};
+use xent::half::{bf16, f16};
 use xent::{Element, Error, Result};
 
 use crate::args::Dtype;
+
+/// Values that are rounded at a time.
+const ROUNDED_VALUES: usize = 1 << 16;
 
 /// Prints to stdout. A reader that has gone away is no error.
 pub fn print(text: &str) -> Result<()> {
@@ -20,9 +23,11 @@ pub fn print(text: &str) -> Result<()> {
     }
 }
 
-/// Says something on stderr; where that is closed, nobody listens.
+/// Says something on stderr; where that is closed, nobody listens. Names of files and tensors may be in it, and these
+/// may be anything: what a terminal obeys does not reach it.
 pub fn complain(message: impl AsRef<str>) {
-    let _ = writeln!(std::io::stderr(), "xent: {}", message.as_ref());
+    let message = message.as_ref().replace(|c: char| c.is_control() && c != '\n', "?");
+    let _ = writeln!(std::io::stderr(), "xent: {message}");
 }
 
 /// An argument that this device, or this machine, cannot serve.
@@ -52,53 +57,75 @@ pub fn check_writable(path: &Path) -> Result<()> {
     }
 }
 
-/// Opens logits as f32, and says so where they are not taken as they are.
-pub fn open_logits(path: &Path, class_axis: isize) -> Result<NpyLogits<f32>> {
-    let logits = NpyLogits::open(path, class_axis)?;
-    note_narrowing(path, "logits", &logits);
-    Ok(logits)
-}
-
-/// Says where values are not taken as they are.
-pub fn note_narrowing(path: &Path, what: &str, values: &NpyLogits<f32>) {
-    if values.is_narrowed() {
-        complain(format!("{}: f64 {what}, narrowed to f32", path.display()));
-    }
+/// Writes a file that is there whole or not at all.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let refused = |why: &dyn std::fmt::Display| {
+        bad_argument(path.display().to_string(), format!("cannot be written: {why}"))
+    };
+    let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|error| refused(&error))?;
+    file.write_all(bytes).map_err(|error| refused(&error))?;
+    file.persist(path).map_err(|error| refused(&error.error))?;
+    Ok(())
 }
 
 /// Floats of one type into a file of another.
 pub struct FloatWriter {
-    pub file: NpyWriter,
+    pub file: TensorWriter,
     dtype: Dtype,
 }
 
 impl FloatWriter {
-    pub fn create(path: &PathBuf, dims: &[usize], dtype: Dtype) -> Result<Self> {
-        let file = match dtype {
-            Dtype::F32 => NpyWriter::create::<f32>(path, dims),
-            Dtype::F16 => NpyWriter::create::<f16>(path, dims),
-        };
-        Ok(Self { file: file?, dtype })
+    pub fn create(path: &Path, name: &str, dims: &[usize], dtype: Dtype) -> Result<Self> {
+        let of_file = Self::dtype_of_file(path, dtype)?;
+        Ok(Self { file: TensorWriter::create(path, name, of_file, dims)?, dtype })
+    }
+
+    /// Goes on with one that was kept, behind so many values.
+    pub fn resume(path: &Path, name: &str, dims: &[usize], dtype: Dtype, done: usize) -> Result<Self> {
+        let of_file = Self::dtype_of_file(path, dtype)?;
+        Ok(Self { file: TensorWriter::resume(path, name, of_file, dims, done)?, dtype })
+    }
+
+    fn dtype_of_file(path: &Path, dtype: Dtype) -> Result<FileDtype> {
+        if dtype == Dtype::Bf16 && FileFormat::of_name(path) == Some(FileFormat::Npy) {
+            let why =
+                "cannot be written: .npy has no type for bf16; name it .safetensors, or give --out-dtype f32";
+            return Err(bad_argument(path.display().to_string(), why));
+        }
+        Ok(match dtype {
+            Dtype::F32 => f32::DTYPE,
+            Dtype::F16 => f16::DTYPE,
+            Dtype::Bf16 => bf16::DTYPE,
+        })
     }
 
     /// Writes the next values, rounded to nearest where the file's type is narrower.
     pub fn write<E: Element>(&mut self, values: &[E]) -> Result<()> {
-        let in_f32 = |value: &E| value.to_f64() as f32;
         match self.dtype {
-            Dtype::F32 if E::NAME == f32::NAME => self.file.write::<f32>(bytemuck::cast_slice(values)),
-            Dtype::F16 if E::NAME == f16::NAME => self.file.write::<f16>(bytemuck::cast_slice(values)),
-            Dtype::F32 => self.file.write(&values.iter().map(in_f32).collect::<Vec<_>>()),
-            Dtype::F16 => {
-                let rounded = values.iter().map(|value| f16::from_f32(in_f32(value)));
-                self.file.write(&rounded.collect::<Vec<_>>())
-            }
+            Dtype::F32 => self.write_as::<E, f32>(values),
+            Dtype::F16 => self.write_as::<E, f16>(values),
+            Dtype::Bf16 => self.write_as::<E, bf16>(values),
         }
+    }
+
+    fn write_as<E: Element, O: Element + TensorValue>(&mut self, values: &[E]) -> Result<()> {
+        if E::NAME == O::NAME {
+            return self.file.write::<O>(bytemuck::cast_slice(values));
+        }
+        let mut rounded = Vec::with_capacity(ROUNDED_VALUES.min(values.len()));
+        for values in values.chunks(ROUNDED_VALUES) {
+            rounded.clear();
+            rounded.extend(values.iter().map(|value| O::from_f32(value.to_f64() as f32)));
+            self.file.write(&rounded)?;
+        }
+        Ok(())
     }
 }
 
 /// Refuses an output that is also an input, or another output.
-pub fn check_distinct(inputs: &[(&'static str, &Path)], outputs: &[&Path]) -> Result<()> {
-    let mut taken: Vec<(&str, PathBuf)> = inputs.iter().map(|&(name, path)| (name, place(path))).collect();
+pub fn check_distinct(inputs: &[(&'static str, PathBuf)], outputs: &[&Path]) -> Result<()> {
+    let mut taken: Vec<(&str, PathBuf)> = inputs.iter().map(|(name, path)| (*name, place(path))).collect();
     for output in outputs {
         let place = place(output);
         if let Some((name, _)) = taken.iter().find(|(_, other)| *other == place) {

@@ -22,6 +22,14 @@ pub fn stop_on_signals() {
     });
 }
 
+/// Refuses to go on.
+///
+/// # Errors
+/// `Error::Stopped` where somebody has pressed Ctrl-C.
+pub fn check_stopped() -> Result<()> {
+    if STOPPED.load(Ordering::Relaxed) { Err(Error::Stopped) } else { Ok(()) }
+}
+
 /// Work that is done sooner shows no bar.
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -47,11 +55,9 @@ impl Progress {
     /// So many rows are done.
     ///
     /// # Errors
-    /// `Error::Stopped` where somebody has pressed Ctrl-C: the run ends as after any error, and leaves no file behind.
+    /// As [`check_stopped`].
     pub fn reach(&mut self, rows: usize) -> Result<()> {
-        if STOPPED.load(Ordering::Relaxed) {
-            return Err(Error::Stopped);
-        }
+        check_stopped()?;
         if self.bar.is_hidden() && self.start.elapsed() > PATIENCE && stderr().is_terminal() {
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
         }

@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 use xent::eval::Source;
-use xent::eval::npy::NpyLogits;
-use xent::half::f16;
+use xent::eval::files::FileLogits;
 use xent::{Element, Result, Shape, Softmax, SoftmaxOptions, reference};
 
 use crate::args::{Dtype, SoftmaxArgs};
 use crate::computer::Computer;
-use crate::output::{FloatWriter, check_distinct, open_logits};
+use crate::logits::{self, OnLogits, run_in};
+use crate::output::{FloatWriter, check_distinct};
 use crate::progress::Progress;
 use crate::report::{si, thousands};
 use crate::{Outcome, report};
@@ -19,17 +19,29 @@ use crate::{Outcome, report};
 const CPU_WINDOW_BYTES: usize = 16 << 20;
 
 pub fn run(args: &SoftmaxArgs) -> Result<Outcome> {
-    check_distinct(&[("the logits", &args.logits)], &[&args.output])?;
-    let logits = open_logits(&args.logits, args.class_axis)?;
-    // The operation's output has its logits' type: f16 that is to become f32 is widened first.
-    if logits.is_f16() && args.out_dtype == Dtype::F16 {
-        run_on(args, NpyLogits::<f16>::open(&args.logits, args.class_axis)?)
-    } else {
-        run_on(args, logits)
+    let inputs: Vec<_> = logits::paths(&args.logits)?.into_iter().map(|path| ("the logits", path)).collect();
+    check_distinct(&inputs, &[&args.output])?;
+    let file = logits::open(&args.logits)?;
+    let dtype = logits::dtype(&file);
+    let out = args.out_dtype.unwrap_or(dtype);
+    // The operation's output has its logits' type: what is to become another is widened first.
+    let computed = if dtype == out { dtype } else { Dtype::F32 };
+    run_in(computed, file, args.logits.class_axis, Run { args, out })
+}
+
+struct Run<'a> {
+    args: &'a SoftmaxArgs,
+    /// The output's type.
+    out: Dtype,
+}
+
+impl OnLogits for Run<'_> {
+    fn run<E: Element>(self, logits: FileLogits<E>) -> Result<Outcome> {
+        run_on(self.args, self.out, logits)
     }
 }
 
-fn run_on<E: Element>(args: &SoftmaxArgs, mut logits: NpyLogits<E>) -> Result<Outcome> {
+fn run_on<E: Element>(args: &SoftmaxArgs, out: Dtype, mut logits: FileLogits<E>) -> Result<Outcome> {
     let options = SoftmaxOptions {
         masked_row: args.score.masked_row.into(),
         temperature: args.score.temperature,
@@ -37,7 +49,8 @@ fn run_on<E: Element>(args: &SoftmaxArgs, mut logits: NpyLogits<E>) -> Result<Ou
     };
     options.check()?;
     let shape = logits.shape();
-    let mut out = FloatWriter::create(&args.output, logits.layout().dims(), args.out_dtype)?;
+    let name = if args.log { "log_probs" } else { "probs" };
+    let mut out = FloatWriter::create(&args.output, name, logits.layout().dims(), out)?;
     let computer = Computer::open(&args.device)?;
     let start = Instant::now();
     let (window_rows, mut softmax) = open::<E>(&computer, shape, args.log, options)?;

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, ValueEnum};
 
-use super::{DeviceArgs, Dtype, ScoreArgs};
+use super::{DeviceArgs, Dtype, LogitsArgs, RunArgs, ScoreArgs};
 
-pub const USAGE: &str = "xent eval <LOGITS.npy> --targets <TARGETS.npy> [OPTIONS]";
+pub const USAGE: &str = "xent eval <LOGITS>... --targets <FILE> [OPTIONS]";
 
 pub const HELP: &str = "\
 Examples:
@@ -18,8 +18,16 @@ Examples:
   xent eval student.npy --sparse-targets top_ids.npy --sparse-probs top_probs.npy
   xent eval segmentation.npy --targets pixels.npy --class-axis 1 --class-weights weights.npy
   xent eval log_probs.npy --targets targets.npy --input log-probs
+  xent eval batch.safetensors --targets-key labels --grad-out grad.safetensors
+  xent eval shards/ --targets targets.npy
+  zcat logits.gz | xent eval - --dtype f32 --cols 50257 --rows 4096 --targets targets.npy
 
-Files: logits may have any number of axes, one of them the classes'; they are f16, f32, or f64
+Files are .npy or .safetensors: logits, and all that goes with them. Which is told by their content;
+of several tensors in a .safetensors file, the only one that can be meant is taken, or the one that
+a key names. Raw values have no header (--dtype, --cols). A folder is taken in the order of its
+names, part-2 before part-10.
+
+Logits may have any number of axes, one of them the classes'; they are f16, bf16, f32, or f64
 narrowed to f32. What has a value for each row has the other axes, in their order, or one axis of
 all rows. Logits and soft targets are read piece by piece, so they may be larger than memory; with
 the classes not last, a piece is at least what lies behind one index of the axes before them.
@@ -28,7 +36,7 @@ Targets are integers of any width. One that equals --ignore-index is left out: b
 for u32 by its bits as i32, so that 4294967196 is -100 there. The target of a row that is not
 scored (--row-mask, --row-weights 0, --score-from and --score-to) may be anything.
 
-Outputs are there whole or not at all. Rows left out have loss 0, lse 0 and the class 4294967295.
+Outputs are .npy or .safetensors by their names, and there whole or not at all. Rows left out have loss 0, lse 0 and the class 4294967295.
 
 JSON keys: loss (reduced), sum, z_loss (the part of it in loss), perplexity (e to the mean, which
 is the loss of --reduction mean; of a plain loss it is one, otherwise just that number), accuracy
@@ -41,12 +49,8 @@ its key is among the flags. The other flags: nan_logit, infinite_logit (+inf), m
 
 #[derive(Args)]
 pub struct EvalArgs {
-    /// Logits in a .npy file: f16, f32 or f64, any number of axes
-    #[arg(value_name = "LOGITS.npy")]
-    pub logits: PathBuf,
-    /// The axis of the classes; -1 is the last
-    #[arg(long, value_name = "K", default_value_t = -1, allow_negative_numbers = true)]
-    pub class_axis: isize,
+    #[command(flatten)]
+    pub logits: LogitsArgs,
     /// What the values are: log-probs are taken as they are, not normalised (NLL)
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = Input::Logits)]
     pub input: Input,
@@ -61,23 +65,33 @@ pub struct EvalArgs {
     pub rows: RowArgs,
     #[command(flatten)]
     pub output: OutputArgs,
+    #[command(flatten)]
+    pub run: RunArgs,
 }
 
 #[derive(Args)]
 #[command(next_help_heading = "Targets (one kind)")]
-#[command(group = ArgGroup::new("kind of targets").required(true))]
+#[command(group = ArgGroup::new("kind of targets"))]
 pub struct TargetArgs {
     /// A class for each row, integers
-    #[arg(long, value_name = "TARGETS.npy", group = "kind of targets")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        group = "kind of targets",
+        required_unless_present_any = ["soft_targets", "sparse_targets", "targets_key"]
+    )]
     pub targets: Option<PathBuf>,
+    /// The tensor of the targets, in their .safetensors file; without one, in the logits' own
+    #[arg(long, value_name = "NAME")]
+    pub targets_key: Option<String>,
     /// A probability for each class, floats laid out as the logits
-    #[arg(long, value_name = "FILE.npy", group = "kind of targets")]
+    #[arg(long, value_name = "FILE", group = "kind of targets")]
     pub soft_targets: Option<PathBuf>,
     /// A few classes for each row, integers: the rows' axes, and one of the entries
-    #[arg(long, value_name = "INDICES.npy", group = "kind of targets", requires = "sparse_probs")]
+    #[arg(long, value_name = "INDICES", group = "kind of targets", requires = "sparse_probs")]
     pub sparse_targets: Option<PathBuf>,
     /// Their probabilities, floats
-    #[arg(long, value_name = "PROBS.npy", requires = "sparse_targets", conflicts_with_all = ["targets", "soft_targets"])]
+    #[arg(long, value_name = "PROBS", requires = "sparse_targets", conflicts_with_all = ["targets", "soft_targets"])]
     pub sparse_probs: Option<PathBuf>,
 }
 
@@ -88,7 +102,7 @@ pub struct LossArgs {
     #[arg(long, value_name = "HOW", value_enum, default_value_t = Reduction::Mean)]
     pub reduction: Reduction,
     /// A weight for each class, floats; a mean divides by those of the targets
-    #[arg(long, value_name = "FILE.npy")]
+    #[arg(long, value_name = "FILE")]
     pub class_weights: Option<PathBuf>,
     /// Spread X of the target evenly over all classes
     #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
@@ -113,10 +127,10 @@ pub struct RowArgs {
     #[arg(long, value_name = "N", default_value_t = -100, allow_negative_numbers = true)]
     pub ignore_index: i32,
     /// A weight for each row, floats; rows of weight 0 are left out
-    #[arg(long, value_name = "FILE.npy")]
+    #[arg(long, value_name = "FILE")]
     pub row_weights: Option<PathBuf>,
     /// Which rows are scored, booleans or integers: 0 is left out
-    #[arg(long, value_name = "FILE.npy")]
+    #[arg(long, value_name = "FILE")]
     pub row_mask: Option<PathBuf>,
     /// Score position t against the target of t + N of its sequence: 1 for next tokens
     #[arg(long, value_name = "N", conflicts_with = "soft_targets")]
@@ -136,20 +150,20 @@ pub struct RowArgs {
 #[command(next_help_heading = "Output")]
 pub struct OutputArgs {
     /// Write row losses, in nats, times the rows' weights, f32
-    #[arg(long, value_name = "FILE.npy")]
+    #[arg(long, value_name = "FILE")]
     pub rows_out: Option<PathBuf>,
     /// Write the gradient of the reduced loss, laid out as the logits
-    #[arg(long, value_name = "FILE.npy")]
+    #[arg(long, value_name = "FILE")]
     pub grad_out: Option<PathBuf>,
     /// Write ln(sum of exp) of each row, as the loss takes its logits, f32
-    #[arg(long, value_name = "FILE.npy")]
+    #[arg(long, value_name = "FILE")]
     pub lse_out: Option<PathBuf>,
     /// Write the most probable class of each row, u32
-    #[arg(long, value_name = "FILE.npy")]
+    #[arg(long, value_name = "FILE")]
     pub argmax_out: Option<PathBuf>,
-    /// The type of the gradient
-    #[arg(long, value_name = "TYPE", value_enum, default_value_t = Dtype::F32)]
-    pub out_dtype: Dtype,
+    /// The type of the gradient [default: the logits', or f32 for f64]
+    #[arg(long, value_name = "TYPE", value_enum)]
+    pub out_dtype: Option<Dtype>,
     /// Compare the losses of N rows, evenly spread, with an f64 reference
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub verify: usize,

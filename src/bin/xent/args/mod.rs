@@ -2,6 +2,8 @@
 
 mod bench;
 mod eval;
+mod logits;
+mod run;
 mod softmax;
 mod tune;
 
@@ -12,6 +14,8 @@ use xent::Shape;
 
 pub use bench::{BenchArgs, BenchDtype};
 pub use eval::{EvalArgs, OutputArgs};
+pub use logits::LogitsArgs;
+pub use run::RunArgs;
 pub use softmax::SoftmaxArgs;
 pub use tune::TuneArgs;
 
@@ -158,8 +162,9 @@ impl From<MaskedRow> for xent::MaskedRow {
 }
 
 /// What the values of an output are.
-#[derive(Clone, Copy, PartialEq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 pub enum Dtype {
     F32,
     F16,
+    Bf16,
 }

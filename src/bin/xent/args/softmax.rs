@@ -4,35 +4,33 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{DeviceArgs, Dtype, ScoreArgs};
+use super::{DeviceArgs, Dtype, LogitsArgs, ScoreArgs};
 
 pub const HELP: &str = "\
 Examples:
   xent softmax logits.npy -o probs.npy
   xent softmax logits.npy -o log_probs.npy --log --temperature 0.7
   xent softmax segmentation.npy -o probs.npy --class-axis 1
+  xent softmax model.safetensors --key logits -o probs.safetensors --out-dtype f32
+  cat logits.bin | xent softmax - --dtype bf16 --cols 32000 --rows 512 -o probs.safetensors
 
 The output has the axes of the logits, and is there whole or not at all.";
 
 #[derive(Args)]
 pub struct SoftmaxArgs {
-    /// Logits in a .npy file: f16, f32 or f64, any number of axes
-    #[arg(value_name = "LOGITS.npy")]
-    pub logits: PathBuf,
-    /// Where probabilities go, laid out as the logits are
-    #[arg(short, long, value_name = "OUT.npy")]
+    #[command(flatten)]
+    pub logits: LogitsArgs,
+    /// Where probabilities go, laid out as the logits are: .npy or .safetensors
+    #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
-    /// The axis of the classes; -1 is the last
-    #[arg(long, value_name = "K", default_value_t = -1, allow_negative_numbers = true)]
-    pub class_axis: isize,
     /// Log-probabilities, in nats
     #[arg(long)]
     pub log: bool,
     #[command(flatten)]
     pub score: ScoreArgs,
-    /// The type of the output
-    #[arg(long, value_name = "TYPE", value_enum, default_value_t = Dtype::F32)]
-    pub out_dtype: Dtype,
+    /// The type of the output [default: the logits', or f32 for f64]
+    #[arg(long, value_name = "TYPE", value_enum)]
+    pub out_dtype: Option<Dtype>,
     #[command(flatten)]
     pub device: DeviceArgs,
 }

@@ -1,19 +1,20 @@
 //! What comes with the logits, from files.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use xent::eval::EvaluateInputs;
-use xent::eval::npy::{
-    NpyLayout, NpyLogits, SparseTargets, open_soft_targets, read_class_weights, read_row_mask,
-    read_row_weights, read_sparse_targets, read_targets,
+use xent::eval::files::{
+    FileLogits, Layout, OpenOptions, SparseTargets, TensorFile, Wanted, open_soft_targets,
+    read_class_weights, read_row_mask, read_row_weights, read_sparse_targets, read_targets,
 };
-use xent::{CrossEntropyInputs, CrossEntropyOptions, Error, Result, Targets};
+use xent::{CrossEntropyInputs, CrossEntropyOptions, Result, Targets};
 
 use crate::args::EvalArgs;
-use crate::output::note_narrowing;
+use crate::logits::{self, note_narrowing};
+use crate::output::bad_argument;
 
 /// The files that are read, and what they are called.
-pub fn paths(args: &EvalArgs) -> Vec<(&'static str, &Path)> {
+pub fn paths(args: &EvalArgs) -> Result<Vec<(&'static str, PathBuf)>> {
     let EvalArgs { targets, loss, rows, .. } = args;
     let with_logits = [
         ("the targets", &targets.targets),
@@ -24,8 +25,9 @@ pub fn paths(args: &EvalArgs) -> Vec<(&'static str, &Path)> {
         ("the row weights", &rows.row_weights),
         ("the row mask", &rows.row_mask),
     ];
-    let given = with_logits.into_iter().filter_map(|(name, path)| Some((name, path.as_deref()?)));
-    std::iter::once(("the logits", &*args.logits)).chain(given).collect()
+    let given = with_logits.into_iter().filter_map(|(name, path)| Some((name, path.clone()?)));
+    let logits = logits::paths(&args.logits)?.into_iter().map(|path| ("the logits", path));
+    Ok(logits.chain(given).collect())
 }
 
 /// Targets, weights and mask; soft targets are open, and read with the logits.
@@ -40,33 +42,44 @@ pub struct Inputs {
 
 enum TargetFile {
     Classes(Vec<i32>),
-    Soft(NpyLogits<f32>),
+    Soft(FileLogits<f32>),
     Sparse(SparseTargets),
 }
 
 impl Inputs {
-    pub fn read(args: &EvalArgs, layout: &NpyLayout, op: &CrossEntropyOptions) -> Result<Self> {
-        let class_weights =
-            args.loss.class_weights.as_ref().map(|path| read_class_weights(path, layout)).transpose()?;
-        let row_weights =
-            args.rows.row_weights.as_ref().map(|path| read_row_weights(path, layout)).transpose()?;
-        let row_mask = args.rows.row_mask.as_ref().map(|path| read_row_mask(path, layout)).transpose()?;
+    pub fn read(args: &EvalArgs, layout: &Layout, op: &CrossEntropyOptions) -> Result<Self> {
+        let beside = |path: &PathBuf, wanted| TensorFile::open(path, &OpenOptions::of(wanted));
+        let class_weights = args
+            .loss
+            .class_weights
+            .as_ref()
+            .map(|path| read_class_weights(&mut beside(path, Wanted::Values)?, layout));
+        let row_weights = args
+            .rows
+            .row_weights
+            .as_ref()
+            .map(|path| read_row_weights(&mut beside(path, Wanted::Values)?, layout));
+        let row_mask =
+            args.rows.row_mask.as_ref().map(|path| read_row_mask(&mut beside(path, Wanted::Mask)?, layout));
+        let (class_weights, row_weights) = (class_weights.transpose()?, row_weights.transpose()?);
+        let row_mask = row_mask.transpose()?;
         let used = used_targets(layout.shape().rows, op, row_weights.as_deref(), row_mask.as_deref());
-        let paths = &args.targets;
-        let (targets, late) = match (&paths.targets, &paths.sparse_targets, &paths.sparse_probs) {
+        let (paths, used) = (&args.targets, used.as_deref());
+        let keyed = |wanted| OpenOptions { key: paths.targets_key.clone(), ..OpenOptions::of(wanted) };
+        let (targets, late) = match (&paths.soft_targets, &paths.sparse_targets, &paths.sparse_probs) {
             (Some(path), ..) => {
-                (TargetFile::Classes(read_targets(path, layout, op.ignore_index, used.as_deref())?), None)
+                let file = note_narrowing("soft targets", TensorFile::open(path, &keyed(Wanted::Logits))?);
+                (TargetFile::Soft(open_soft_targets(file, layout)?), Some(path))
             }
             (None, Some(indices), Some(probs)) => {
-                let sparse = read_sparse_targets(indices, probs, layout, op.ignore_index, used.as_deref())?;
+                let mut indices = TensorFile::open(indices, &keyed(Wanted::Classes))?;
+                let mut values = beside(probs, Wanted::Values)?;
+                let sparse = read_sparse_targets(&mut indices, &mut values, layout, op.ignore_index, used)?;
                 (TargetFile::Sparse(sparse), Some(probs))
             }
-            // The command line has one kind of targets, and this is the third.
             _ => {
-                let path = paths.soft_targets.as_deref().unwrap_or(Path::new("--soft-targets"));
-                let soft = open_soft_targets(path, layout)?;
-                note_narrowing(path, "soft targets", &soft);
-                (TargetFile::Soft(soft), paths.soft_targets.as_ref())
+                let mut file = open_classes(args, &keyed(Wanted::Classes))?;
+                (TargetFile::Classes(read_targets(&mut file, layout, op.ignore_index, used)?), None)
             }
         };
         Ok(Self { targets, late: late.cloned(), class_weights, row_weights, row_mask })
@@ -90,13 +103,22 @@ impl Inputs {
     }
 
     /// The library knows no file.
-    pub fn naming_the_file(&self, error: Error) -> Error {
-        match (&self.late, &error) {
-            (Some(path), Error::InvalidTarget { .. }) => {
-                Error::File { path: path.display().to_string(), message: error.to_string() }
-            }
-            _ => error,
+    pub fn late(&self) -> Option<PathBuf> {
+        self.late.clone()
+    }
+}
+
+/// Targets in a file of their own, or beside the logits.
+fn open_classes(args: &EvalArgs, options: &OpenOptions) -> Result<TensorFile> {
+    match &args.targets.targets {
+        Some(path) => TensorFile::open(path, options),
+        None if args.logits.is_stdin() => {
+            Err(bad_argument("stdin", "it is read once, for the logits: --targets must name another file"))
         }
+        None if args.logits.options().raw.is_some() => {
+            Err(bad_argument("--targets-key", "raw values have no names: --targets must name another file"))
+        }
+        None => TensorFile::open_all(&args.logits.files, options),
     }
 }
 

@@ -1,76 +1,111 @@
-//! `xent eval`: cross-entropy of logits in a file.
+//! `xent eval`: cross-entropy of logits in files.
 
+mod checkpoint;
 mod inputs;
+mod memory;
 mod outputs;
+mod run;
 
-use xent::eval::npy::{NpyLayout, NpyLogits};
-use xent::eval::{EvaluateOptions, Source};
-use xent::half::f16;
+use xent::eval::files::{FileLogits, Layout};
+use xent::eval::{EvaluateOptions, Evaluation, Source};
 use xent::{CrossEntropyOptions, Element, Result, Sequences};
 
+use crate::Outcome;
 use crate::args::EvalArgs;
 use crate::computer::Computer;
-use crate::output::{check_distinct, open_logits};
-use crate::progress::Progress;
-use crate::{Outcome, report};
+use crate::logits::{self, OnLogits, run_in};
+use crate::output::{bad_argument, check_distinct, complain};
+use crate::report::thousands;
+use checkpoint::{Checkpoint, Identity};
 use inputs::Inputs;
 use outputs::Outputs;
+use run::Run;
 
 pub fn run(args: &EvalArgs) -> Result<Outcome> {
-    check_distinct(&inputs::paths(args), &outputs::paths(&args.output))?;
-    let logits = open_logits(&args.logits, args.class_axis)?;
-    if logits.is_f16() {
-        run_on(args, NpyLogits::<f16>::open(&args.logits, args.class_axis)?)
-    } else {
-        run_on(args, logits)
+    check_distinct(&inputs::paths(args)?, &outputs::paths(&args.output))?;
+    if args.run.resume && args.logits.is_stdin() {
+        return Err(bad_argument("--resume", "what came through stdin is gone"));
+    }
+    let file = logits::open(&args.logits)?;
+    run_in(logits::dtype(&file), file, args.logits.class_axis, args)
+}
+
+impl OnLogits for &EvalArgs {
+    fn run<E: Element>(self, logits: FileLogits<E>) -> Result<Outcome> {
+        run_on(self, logits)
     }
 }
 
-fn run_on<E: Element>(args: &EvalArgs, mut logits: NpyLogits<E>) -> Result<Outcome> {
+fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outcome> {
     let op = options(args, logits.layout());
     op.check()?;
-    let mut inputs = Inputs::read(args, logits.layout(), &op)?;
-    let mut outputs = Outputs::create(&args.output, logits.layout())?;
+    let (shape, layout, dtype) = (logits.shape(), logits.layout().clone(), logits::dtype(logits.file()));
+    let mut inputs = Inputs::read(args, &layout, &op)?;
+    let late = inputs.late();
+    let new_outputs = || Outputs::create(&args.output, &layout, dtype);
+    // What cannot be written is told before a device is looked for.
+    let mut outputs = if args.run.resume { None } else { Some(new_outputs()?) };
 
     let computer = Computer::open(&args.device)?;
     let options = EvaluateOptions {
         verify_rows: args.output.verify,
         dlogits: args.output.grad_out.is_some(),
-        memory: None,
+        memory: match (args.run.memory, args.run.windows) {
+            (Some(allowed), _) => Some(memory::for_windows(allowed)?),
+            (None, windows) => windows.map(|windows| windows.0),
+        },
     };
-    let shape = logits.shape();
-    let mut progress = Progress::new(shape.rows);
-    let report = evaluate(&computer, &op, &mut logits, inputs.given(), &options, |window| {
-        outputs.write(window)?;
-        progress.reach(window.rows.end)
-    });
-    drop(progress);
-    let report = report.map_err(|error| inputs.naming_the_file(error))?;
-
-    outputs.flush()?;
-    let outcome = report::print(&report, &op, computer.name(), args.output.json, &[])?;
-    // Whatever may fail has been done. Results that are not what they should be replace nothing.
-    if matches!(outcome, Outcome::Done) {
-        outputs.finish()?;
+    let mut evaluation = Evaluation::new(&op, shape, inputs.given(), &options)?;
+    let identity = identity(args, &op, &computer)?;
+    let place = args.run.checkpoint(&args.logits.files);
+    let again = |rows: usize| Outputs::resume(&args.output, &layout, dtype, rows);
+    if args.run.resume {
+        let checkpoint = Checkpoint::load(&place, &identity)?;
+        evaluation.resume(&checkpoint.state)?;
+        let rows = checkpoint.state.rows();
+        outputs = Some(again(rows)?);
+        complain(format!("going on after {} of {} rows", thousands(rows), thousands(shape.rows)));
     }
-    Ok(outcome)
+    if let Some(allowed) = args.run.memory {
+        let windows = computer.window_bytes(&evaluation, &logits)?;
+        let (allowed, windows) = (memory::shown(allowed.0), memory::shown(windows));
+        complain(format!("memory: at most {allowed}, {windows} of it for windows"));
+    }
+    Run {
+        args,
+        op,
+        evaluation,
+        outputs: match outputs {
+            Some(outputs) => outputs,
+            None => new_outputs()?,
+        },
+        outputs_again: &again,
+        computer,
+        identity,
+        place,
+        late,
+    }
+    .to_the_end(&mut logits)
 }
 
-/// TODO
-fn evaluate<E: Element>(
-    computer: &Computer,
-    op: &CrossEntropyOptions,
-    source: &mut dyn Source<E>,
-    inputs: xent::eval::EvaluateInputs<'_>,
-    options: &EvaluateOptions,
-    each: impl FnMut(&xent::eval::Evaluated<'_>) -> Result<()>,
-) -> Result<xent::eval::Report> {
-    let mut evaluation = xent::eval::Evaluation::new(op, source.shape(), inputs, options)?;
-    computer.run(&mut evaluation, op, source, each)?;
-    Ok(evaluation.report())
+/// All on which a digit of the results, or a byte of the outputs, can depend.
+fn identity(args: &EvalArgs, op: &CrossEntropyOptions, computer: &Computer) -> Result<Identity> {
+    let mut run = Identity::default();
+    run.add("the version of xent", env!("CARGO_PKG_VERSION"));
+    run.add("the adapter", computer.identity());
+    run.add("the loss", format!("{op:?}"));
+    run.add("how the logits lie", args.logits.identity());
+    run.add("--targets-key", format!("{:?}", args.targets.targets_key));
+    run.add("--out-dtype", format!("{:?}", args.output.out_dtype));
+    run.add("--verify", args.output.verify);
+    for (name, path) in inputs::paths(args)? {
+        run.add_file(name, &path);
+    }
+    run.add("the outputs", format!("{:?}", outputs::paths(&args.output)));
+    Ok(run)
 }
 
-fn options(args: &EvalArgs, layout: &NpyLayout) -> CrossEntropyOptions {
+fn options(args: &EvalArgs, layout: &Layout) -> CrossEntropyOptions {
     let (loss, rows) = (&args.loss, &args.rows);
     let is_sequence = [rows.shift, rows.sequence, rows.score_from, rows.score_to].iter().any(Option::is_some);
     let sequences = Sequences {

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use xent::Result;
 use xent::eval::Evaluated;
-use xent::eval::npy::{NpyLayout, NpyValue, NpyWriter};
+use xent::eval::files::{Layout, TensorValue, TensorWriter};
 
-use crate::args::OutputArgs;
+use crate::args::{Dtype, OutputArgs};
 use crate::output::FloatWriter;
 
 /// The files that are written.
@@ -17,21 +17,37 @@ pub fn paths(args: &OutputArgs) -> Vec<&Path> {
 
 /// Files that grow window by window, and take their places together.
 pub struct Outputs {
-    rows: Option<NpyWriter>,
+    rows: Option<TensorWriter>,
     grad: Option<FloatWriter>,
-    lse: Option<NpyWriter>,
-    argmax: Option<NpyWriter>,
+    lse: Option<TensorWriter>,
+    argmax: Option<TensorWriter>,
 }
 
 impl Outputs {
-    pub fn create(args: &OutputArgs, layout: &NpyLayout) -> Result<Self> {
+    /// Begins them, in the formats that their names say; `dtype` is the logits'.
+    pub fn create(args: &OutputArgs, layout: &Layout, dtype: Dtype) -> Result<Self> {
         let row_dims = layout.row_dims();
-        let grad = |path| FloatWriter::create(path, layout.dims(), args.out_dtype);
+        let dtype = args.out_dtype.unwrap_or(dtype);
+        let grad = |path: &PathBuf| FloatWriter::create(path, "dlogits", layout.dims(), dtype);
         Ok(Self {
-            rows: create::<f32>(&args.rows_out, &row_dims)?,
+            rows: create::<f32>(&args.rows_out, "row_losses", &row_dims)?,
             grad: args.grad_out.as_ref().map(grad).transpose()?,
-            lse: create::<f32>(&args.lse_out, &row_dims)?,
-            argmax: create::<u32>(&args.argmax_out, &row_dims)?,
+            lse: create::<f32>(&args.lse_out, "lse", &row_dims)?,
+            argmax: create::<u32>(&args.argmax_out, "argmax", &row_dims)?,
+        })
+    }
+
+    /// Goes on with those that were kept, behind the first rows.
+    pub fn resume(args: &OutputArgs, layout: &Layout, dtype: Dtype, rows: usize) -> Result<Self> {
+        let row_dims = layout.row_dims();
+        let dtype = args.out_dtype.unwrap_or(dtype);
+        let values = rows * layout.shape().cols;
+        let grad = |path: &PathBuf| FloatWriter::resume(path, "dlogits", layout.dims(), dtype, values);
+        Ok(Self {
+            rows: resume::<f32>(&args.rows_out, "row_losses", &row_dims, rows)?,
+            grad: args.grad_out.as_ref().map(grad).transpose()?,
+            lse: resume::<f32>(&args.lse_out, "lse", &row_dims, rows)?,
+            argmax: resume::<u32>(&args.argmax_out, "argmax", &row_dims, rows)?,
         })
     }
 
@@ -56,16 +72,35 @@ impl Outputs {
     pub fn flush(&mut self) -> Result<()> {
         let grad = self.grad.as_mut().map(|grad| &mut grad.file);
         let files = [self.rows.as_mut(), grad, self.lse.as_mut(), self.argmax.as_mut()];
-        files.into_iter().flatten().try_for_each(NpyWriter::flush)
+        files.into_iter().flatten().try_for_each(TensorWriter::flush)
+    }
+
+    /// Keeps what has been written so far, to go on with.
+    pub fn keep_partial(self) -> Result<()> {
+        let files = [self.rows, self.grad.map(|grad| grad.file), self.lse, self.argmax];
+        files.into_iter().flatten().try_for_each(TensorWriter::keep_partial)
     }
 
     /// Puts all of them in their places.
     pub fn finish(self) -> Result<()> {
         let files = [self.rows, self.grad.map(|grad| grad.file), self.lse, self.argmax];
-        files.into_iter().flatten().try_for_each(NpyWriter::finish)
+        files.into_iter().flatten().try_for_each(TensorWriter::finish)
     }
 }
 
-fn create<V: NpyValue>(path: &Option<PathBuf>, dims: &[usize]) -> Result<Option<NpyWriter>> {
-    path.as_ref().map(|path| NpyWriter::create::<V>(path, dims)).transpose()
+fn create<V: TensorValue>(
+    path: &Option<PathBuf>,
+    name: &str,
+    dims: &[usize],
+) -> Result<Option<TensorWriter>> {
+    path.as_ref().map(|path| TensorWriter::create(path, name, V::DTYPE, dims)).transpose()
+}
+
+fn resume<V: TensorValue>(
+    path: &Option<PathBuf>,
+    name: &str,
+    dims: &[usize],
+    done: usize,
+) -> Result<Option<TensorWriter>> {
+    path.as_ref().map(|path| TensorWriter::resume(path, name, V::DTYPE, dims, done)).transpose()
 }

@@ -1,6 +1,9 @@
 //! The header of a `.npy` file.
 
-use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
+use npyz::{DType, Endianness, NpyHeader, Order, TypeChar, WriteOptions, WriterBuilder};
+
+use super::dtype::Dtype;
+use super::text::{one_line, shape_text};
 
 /// What NumPy itself takes from a file that it does not trust.
 const MAX_HEADER_BYTES: usize = 10_000;
@@ -11,15 +14,22 @@ pub(super) const PREFIX_BYTES: usize = 12;
 
 /// What a header says, as far as it can be read: numbers in C order, little-endian or of one byte.
 #[derive(Debug, PartialEq)]
-pub(super) struct Header {
-    /// Float, Int, Uint, or something else.
-    pub kind: TypeChar,
+pub(super) struct NpyArray {
+    /// What values of it are read as, if they are.
+    pub dtype: Option<Dtype>,
     /// Bytes of a value.
     pub size: usize,
     /// The type as the file writes it: `'<f4'`.
     pub descr: String,
     /// The length of each axis; its product fits into a `usize`, in bytes too.
     pub shape: Vec<usize>,
+}
+
+impl NpyArray {
+    /// Bytes of all values.
+    pub fn data_bytes(&self) -> u64 {
+        self.shape.iter().product::<usize>() as u64 * self.size as u64
+    }
 }
 
 /// How long the header is, from the file's first [`PREFIX_BYTES`] (or all that there are): all before the data, the
@@ -45,7 +55,7 @@ pub(super) fn header_bytes(prefix: &[u8]) -> Result<usize, String> {
 }
 
 /// Reads a whole header, prefix included.
-pub(super) fn parse(header: &[u8]) -> Result<Header, String> {
+pub(super) fn parse(header: &[u8]) -> Result<NpyArray, String> {
     let not_understood = |why: &dyn std::fmt::Display| format!("header not understood: {why}");
     let text = match header[6] {
         1 => &header[10..],
@@ -73,15 +83,50 @@ pub(super) fn parse(header: &[u8]) -> Result<Header, String> {
     let Some(shape) = shape else {
         return Err(format!("shape {} is larger than memory can be", shape_text(parsed.shape())));
     };
-    Ok(Header { kind: number.type_char(), size, descr, shape })
+    Ok(NpyArray { dtype: dtype_of(number.type_char(), size), size, descr, shape })
 }
 
-/// A shape as Python writes it.
-pub(super) fn shape_text<T: ToString>(shape: &[T]) -> String {
-    match shape {
-        [only] => format!("({},)", only.to_string()),
-        _ => format!("({})", shape.iter().map(T::to_string).collect::<Vec<_>>().join(", ")),
-    }
+fn dtype_of(kind: TypeChar, size: usize) -> Option<Dtype> {
+    Some(match (kind, size) {
+        (TypeChar::Float, 2) => Dtype::F16,
+        (TypeChar::Float, 4) => Dtype::F32,
+        (TypeChar::Float, 8) => Dtype::F64,
+        (TypeChar::Bool, 1) => Dtype::Bool,
+        (TypeChar::Int, 1) => Dtype::I8,
+        (TypeChar::Int, 2) => Dtype::I16,
+        (TypeChar::Int, 4) => Dtype::I32,
+        (TypeChar::Int, 8) => Dtype::I64,
+        (TypeChar::Uint, 1) => Dtype::U8,
+        (TypeChar::Uint, 2) => Dtype::U16,
+        (TypeChar::Uint, 4) => Dtype::U32,
+        (TypeChar::Uint, 8) => Dtype::U64,
+        _ => return None,
+    })
+}
+
+/// The header of an array, as NumPy writes it; refuses types that the format does not have.
+pub(super) fn of_array(dtype: Dtype, shape: &[usize]) -> Result<Vec<u8>, String> {
+    let descr = match dtype {
+        Dtype::Bf16 => return Err(".npy has no type for bf16: .safetensors has, or another type".to_owned()),
+        Dtype::F16 => "<f2",
+        Dtype::F32 => "<f4",
+        Dtype::F64 => "<f8",
+        Dtype::Bool => "|b1",
+        Dtype::I8 => "|i1",
+        Dtype::I16 => "<i2",
+        Dtype::I32 => "<i4",
+        Dtype::I64 => "<i8",
+        Dtype::U8 => "|u1",
+        Dtype::U16 => "<u2",
+        Dtype::U32 => "<u4",
+        Dtype::U64 => "<u8",
+    };
+    let number = descr.parse().map_err(|error| format!("{error}"))?;
+    let lengths: Vec<u64> = shape.iter().map(|&len| len as u64).collect();
+    let mut header = Vec::new();
+    let options = WriteOptions::new_header_only().dtype(DType::Plain(number)).shape(&lengths);
+    options.writer(&mut header).write_header_only().map_err(|error| error.to_string())?;
+    Ok(header)
 }
 
 /// npyz recurses on every bracket, and multiplies the lengths of the axes unchecked. So what reaches it is bounded
@@ -119,16 +164,6 @@ fn check_text(text: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// A parser's message may be a drawing, and a field's name anything that a terminal obeys.
-fn one_line(message: &impl ToString) -> String {
-    let message = message.to_string().replace(|c: char| c.is_control() && !c.is_whitespace(), "?");
-    let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(120) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,7 +180,7 @@ mod tests {
         let bytes = header("{'descr': '<f4', 'fortran_order': False, 'shape': (3, 5), }      \n");
         assert_eq!(header_bytes(&bytes[..12]), Ok(bytes.len()));
         let expected =
-            Header { kind: TypeChar::Float, size: 4, descr: "'<f4'".to_owned(), shape: vec![3, 5] };
+            NpyArray { dtype: Some(Dtype::F32), size: 4, descr: "'<f4'".to_owned(), shape: vec![3, 5] };
         assert_eq!(parse(&bytes), Ok(expected));
     }
 

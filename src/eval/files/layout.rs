@@ -1,19 +1,19 @@
 //! The axes of logits in a file, and of what comes with them.
 
-use super::file::NpyFile;
-use super::header::shape_text;
+use super::tensor::TensorFile;
+use super::text::shape_text;
 use crate::error::Result;
 use crate::shape::Shape;
 
 /// The axes of a dense array of logits, one of which is the classes'. The others are the rows, in their order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NpyLayout {
+pub struct Layout {
     dims: Vec<usize>,
     axis: usize,
     shape: Shape,
 }
 
-impl NpyLayout {
+impl Layout {
     /// An array of these axes, classes along `class_axis`; −1 is the last, as in NumPy.
     ///
     /// # Errors
@@ -47,15 +47,20 @@ impl NpyLayout {
         before.copied().unwrap_or(self.shape.rows).max(1)
     }
 
+    /// Whether the classes are along the first axis.
+    pub(super) fn has_classes_first(&self) -> bool {
+        self.axis == 0
+    }
+
     /// Refuses an array that has not one value a row.
-    pub(super) fn check_rows(&self, file: &NpyFile) -> Result<()> {
-        if self.has_rows(&file.header.shape) { Ok(()) } else { Err(self.refuse(file, None)) }
+    pub(super) fn check_rows(&self, file: &TensorFile) -> Result<()> {
+        if self.has_rows(file.dims()) { Ok(()) } else { Err(self.refuse(file, None)) }
     }
 
     /// Refuses an array that has not as many values in each row; says how many.
-    pub(super) fn check_entries(&self, file: &NpyFile, needed: Option<usize>) -> Result<usize> {
+    pub(super) fn check_entries(&self, file: &TensorFile, needed: Option<usize>) -> Result<usize> {
         let letter = || needed.map_or("k".to_owned(), |entries| entries.to_string());
-        match file.header.shape.split_last() {
+        match file.dims().split_last() {
             Some((&entries, rows))
                 if self.has_rows(rows) && needed.is_none_or(|needed| entries == needed) =>
             {
@@ -69,7 +74,7 @@ impl NpyLayout {
         dims == self.row_dims() || dims == [self.shape.rows]
     }
 
-    fn refuse(&self, file: &NpyFile, entries: Option<String>) -> crate::error::Error {
+    fn refuse(&self, file: &TensorFile, entries: Option<String>) -> crate::error::Error {
         let of = |dims: &[usize]| {
             let lengths: Vec<String> = dims.iter().map(usize::to_string).chain(entries.clone()).collect();
             shape_text(&lengths)
@@ -77,7 +82,7 @@ impl NpyLayout {
         let (rows, row_dims) = (self.shape.rows, self.row_dims());
         let flat = of(&[rows]);
         let needed = if row_dims == [rows] { flat } else { format!("{} or {flat}", of(&row_dims)) };
-        file.error(format!("shape {}: {rows} rows of logits need {needed}", shape_text(&file.header.shape)))
+        file.error(format!("shape {}: {rows} rows of logits need {needed}", shape_text(file.dims())))
     }
 }
 
@@ -96,12 +101,12 @@ mod tests {
             (&[2, 5, 7], -2, &[2, 7], 14),
             (&[0, 7], -1, &[0], 1),
         ] {
-            let layout = NpyLayout::new(dims, axis).unwrap();
+            let layout = Layout::new(dims, axis).unwrap();
             assert_eq!((layout.row_dims(), layout.sequence_length()), (rows.to_vec(), length), "{dims:?}");
             assert_eq!(layout.row_dims().iter().product::<usize>(), layout.shape().rows, "{dims:?}");
         }
         for (dims, axis) in [(&[][..], -1), (&[5, 7], 2), (&[5, 7], -3), (&[5, 0], 1)] {
-            assert!(NpyLayout::new(dims, axis).is_err(), "{dims:?} {axis}");
+            assert!(Layout::new(dims, axis).is_err(), "{dims:?} {axis}");
         }
     }
 }

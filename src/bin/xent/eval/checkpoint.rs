@@ -1,0 +1,161 @@
+//! How far a run has come, in a file.
+
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use xent::eval::EvaluationState;
+use xent::{Error, Result};
+
+use crate::output::{bad_argument, write_whole};
+
+const FORMAT: &str = "xent checkpoint";
+const VERSION: u32 = 1;
+/// Ours are a few hundred kilobytes at most.
+const MOST_BYTES: u64 = 16 << 20;
+
+/// What a run is made of, one name and value each: all on which a digit of its results can depend. Two runs of which these
+/// are equal are parts of one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Identity(Vec<(String, String)>);
+
+impl Identity {
+    pub fn add(&mut self, name: &str, value: impl ToString) {
+        self.0.push((name.to_owned(), value.to_string()));
+    }
+
+    /// A file by its place, its length and when it was last written.
+    pub fn add_file(&mut self, name: &str, path: &Path) {
+        let place = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let known = fs::metadata(path).map(|metadata| {
+            let time =
+                metadata.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+            format!(", {} bytes, of {} s", metadata.len(), time.unwrap_or_default().as_secs_f64())
+        });
+        self.add(name, format!("{}{}", place.display(), known.unwrap_or_default()));
+    }
+
+    /// What is not as in another one, in words.
+    fn difference(&self, other: &Self) -> Option<String> {
+        let value = |of: &Self, name: &str| {
+            of.0.iter().find(|(other, _)| other == name).map_or("none".to_owned(), |(_, value)| value.clone())
+        };
+        let names = other.0.iter().chain(&self.0).map(|(name, _)| name);
+        let name = names.into_iter().find(|name| value(self, name) != value(other, name))?;
+        Some(format!("{name} was {}, and is {}", value(other, name), value(self, name)))
+    }
+}
+
+/// A run that was stopped.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    format: String,
+    version: u32,
+    run: Identity,
+    pub state: EvaluationState,
+}
+
+impl Checkpoint {
+    pub fn new(run: Identity, state: EvaluationState) -> Self {
+        Self { format: FORMAT.to_owned(), version: VERSION, run, state }
+    }
+
+    /// Writes it beside its place, and then there.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let mut bytes = Vec::new();
+        ciborium::into_writer(self, &mut bytes).map_err(|error| refused(path, error))?;
+        write_whole(path, &bytes)
+    }
+
+    /// Reads one that is of this very run.
+    pub fn load(path: &Path, run: &Identity) -> Result<Self> {
+        let mut bytes = Vec::new();
+        let file =
+            fs::File::open(path).map_err(|error| refused(path, format!("nothing to resume: {error}")))?;
+        file.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(|error| refused(path, error))?;
+        if bytes.len() as u64 > MOST_BYTES {
+            return Err(refused(path, format!("no checkpoint: longer than {MOST_BYTES} bytes")));
+        }
+        // The version first: other ones have other fields.
+        let head: Head = ciborium::from_reader(&bytes[..])
+            .map_err(|_| refused(path, "no checkpoint, or one that is not whole"))?;
+        if head.format != FORMAT || head.version != VERSION {
+            let Head { format, version } = head;
+            return Err(refused(path, format!("{format} {version}; {FORMAT} {VERSION} is read")));
+        }
+        let checkpoint: Self = ciborium::from_reader(&bytes[..]).map_err(|error| refused(path, error))?;
+        match run.difference(&checkpoint.run) {
+            Some(difference) => Err(refused(path, format!("of another run: {difference}"))),
+            None => Ok(checkpoint),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Head {
+    format: String,
+    version: u32,
+}
+
+fn refused(path: &Path, why: impl ToString) -> Error {
+    bad_argument(path.display().to_string(), why.to_string())
+}
+
+/// The run is over: nothing is left to go on from.
+pub fn remove(path: &Path) {
+    let _ = fs::remove_file(path);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity() -> Identity {
+        let mut run = Identity::default();
+        run.add("option a", 1);
+        run.add("option b", "x");
+        run
+    }
+
+    #[test]
+    fn what_is_saved_is_loaded() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("c");
+        let saved = Checkpoint::new(identity(), EvaluationState::default());
+        for _ in 0..2 {
+            saved.save(&path).unwrap();
+            assert_eq!(Checkpoint::load(&path, &identity()), Ok(saved.clone()));
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn another_runs_is_refused_and_says_what_differs() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("c");
+        let load = |run: &Identity| match Checkpoint::load(&path, run) {
+            Err(error) => error.to_string().replace(&path.display().to_string(), "FILE"),
+            Ok(checkpoint) => panic!("{checkpoint:?}"),
+        };
+        assert!(load(&identity()).starts_with("FILE: nothing to resume: "), "{}", load(&identity()));
+        Checkpoint::new(identity(), EvaluationState::default()).save(&path).unwrap();
+        let (mut more, mut other) = (identity(), Identity::default());
+        more.add("option c", 2);
+        other.add("option a", 1);
+        other.add("option b", "y");
+        assert_eq!(load(&more), "FILE: of another run: option c was none, and is 2");
+        assert_eq!(load(&other), "FILE: of another run: option b was x, and is y");
+        assert_eq!(load(&Identity::default()), "FILE: of another run: option a was 1, and is none");
+
+        let whole = fs::read(&path).unwrap();
+        for end in 0..whole.len() {
+            fs::write(&path, &whole[..end]).unwrap();
+            assert_eq!(load(&identity()), "FILE: no checkpoint, or one that is not whole", "{end} bytes");
+        }
+        let mut later = Checkpoint::new(identity(), EvaluationState::default());
+        later.version = 2;
+        later.save(&path).unwrap();
+        assert_eq!(load(&identity()), "FILE: xent checkpoint 2; xent checkpoint 1 is read");
+    }
+}

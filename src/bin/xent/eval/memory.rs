@@ -1,0 +1,34 @@
+//! What a run takes of the machine's memory.
+
+use bytesize::ByteSize;
+use memory_stats::memory_stats;
+use xent::Result;
+
+use crate::output::bad_argument;
+
+/// What compiling the kernels will still take, and what goes to and fro beside the windows. Measured on lavapipe, whose
+/// compiler is in the process: 35 MiB.
+const RESERVE: u64 = 48 << 20;
+
+/// What of the memory allowed is left for the windows, now that the driver is there and has taken its part.
+pub fn for_windows(allowed: ByteSize) -> Result<u64> {
+    // Where the system does not tell, the driver's part of a small adapter is the guess.
+    let taken = memory_stats().map_or(128 << 20, |stats| stats.physical_mem as u64) + RESERVE;
+    let ByteSize(allowed) = allowed;
+    match allowed.checked_sub(taken).filter(|&left| left > 0) {
+        Some(left) => Ok(left),
+        None => Err(bad_argument(
+            "--memory",
+            format!(
+                "{}: the program and its driver take {} without any logits",
+                shown(allowed),
+                shown(taken)
+            ),
+        )),
+    }
+}
+
+/// As people write it: 512.0 MiB.
+pub fn shown(bytes: u64) -> String {
+    ByteSize(bytes).display().iec().to_string()
+}

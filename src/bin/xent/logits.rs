@@ -1,0 +1,80 @@
+//! Logits from the files that the command line names.
+
+use std::path::{Path, PathBuf};
+
+use xent::eval::files::{Dtype as FileDtype, FileLogits, TensorFile, shard_paths};
+use xent::half::{bf16, f16};
+use xent::{Element, Result};
+
+use crate::Outcome;
+use crate::args::{Dtype, LogitsArgs};
+use crate::output::{bad_argument, complain};
+
+/// Opens them, and says so where they are not taken as they are.
+pub fn open(args: &LogitsArgs) -> Result<TensorFile> {
+    let options = args.options();
+    if !args.is_stdin() {
+        note_order(&args.files);
+        return Ok(note_narrowing("logits", TensorFile::open_all(&args.files, &options)?));
+    }
+    if args.files.len() > 1 {
+        return Err(bad_argument("-", "stdin goes together with no other file of logits"));
+    }
+    if options.raw.is_some_and(|raw| raw.rows.is_none()) {
+        return Err(bad_argument("stdin", "how many rows come must be told: --rows"));
+    }
+    Ok(note_narrowing("logits", TensorFile::from_reader("stdin", std::io::stdin(), &options)?))
+}
+
+/// The files they are in, shards of folders one by one.
+pub fn paths(args: &LogitsArgs) -> Result<Vec<PathBuf>> {
+    match args.is_stdin() {
+        true => Ok(Vec::new()),
+        false => shard_paths(&args.files, args.options().raw.is_some()),
+    }
+}
+
+/// The type of their values, as an output has it that is not told another.
+pub fn dtype(file: &TensorFile) -> Dtype {
+    match file.dtype() {
+        Some(FileDtype::F16) => Dtype::F16,
+        Some(FileDtype::Bf16) => Dtype::Bf16,
+        _ => Dtype::F32,
+    }
+}
+
+/// What is done with logits of any type.
+pub trait OnLogits {
+    fn run<E: Element>(self, logits: FileLogits<E>) -> Result<Outcome>;
+}
+
+/// Runs in elements of this type.
+pub fn run_in(dtype: Dtype, file: TensorFile, class_axis: isize, run: impl OnLogits) -> Result<Outcome> {
+    match dtype {
+        Dtype::F32 => run.run(FileLogits::<f32>::new(file, class_axis)?),
+        Dtype::F16 => run.run(FileLogits::<f16>::new(file, class_axis)?),
+        Dtype::Bf16 => run.run(FileLogits::<bf16>::new(file, class_axis)?),
+    }
+}
+
+/// Says where values are not taken as they are.
+pub fn note_narrowing(what: &str, file: TensorFile) -> TensorFile {
+    if file.dtype() == Some(FileDtype::F64) {
+        complain(format!("{}: f64 {what}, narrowed to f32", file.path().display()));
+    }
+    file
+}
+
+/// Says where shards stand as a shell sorts them, 10 before 2, and not by their numbers.
+fn note_order(files: &[PathBuf]) {
+    let number = |path: &Path| -> Option<u64> {
+        let stem = path.file_stem()?.to_str()?;
+        stem[stem.trim_end_matches(|c: char| c.is_ascii_digit()).len()..].parse().ok()
+    };
+    let numbers: Option<Vec<u64>> = files.iter().map(|path| number(path)).collect();
+    let Some(numbers) = numbers.filter(|_| files.is_sorted()) else { return };
+    if let Some(at) = (1..files.len()).find(|&at| numbers[at] < numbers[at - 1]) {
+        let (first, second) = (files[at - 1].display(), files[at].display());
+        complain(format!("{first} is taken before {second}, as given; their folder is taken by the numbers"));
+    }
+}

@@ -1,0 +1,141 @@
+//! The types that values have in files.
+
+use half::{bf16, f16};
+
+/// The type of a file's values, as far as values of it are read. All are little-endian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Dtype {
+    /// IEEE half precision.
+    F16,
+    /// The upper half of an f32.
+    Bf16,
+    /// IEEE single precision.
+    F32,
+    /// IEEE double precision, narrowed to f32 when it is read.
+    F64,
+    /// A byte that is 0 or 1.
+    Bool,
+    /// Signed, a byte.
+    I8,
+    /// Signed, two bytes.
+    I16,
+    /// Signed, four bytes.
+    I32,
+    /// Signed, eight bytes.
+    I64,
+    /// Unsigned, a byte.
+    U8,
+    /// Unsigned, two bytes.
+    U16,
+    /// Unsigned, four bytes.
+    U32,
+    /// Unsigned, eight bytes.
+    U64,
+}
+
+impl Dtype {
+    /// Bytes of a value.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::Bool | Self::I8 | Self::U8 => 1,
+            Self::F16 | Self::Bf16 | Self::I16 | Self::U16 => 2,
+            Self::F32 | Self::I32 | Self::U32 => 4,
+            Self::F64 | Self::I64 | Self::U64 => 8,
+        }
+    }
+
+    /// The name as messages write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+            Self::F32 => "f32",
+            Self::F64 => "f64",
+            Self::Bool => "bool",
+            Self::I8 => "i8",
+            Self::I16 => "i16",
+            Self::I32 => "i32",
+            Self::I64 => "i64",
+            Self::U8 => "u8",
+            Self::U16 => "u16",
+            Self::U32 => "u32",
+            Self::U64 => "u64",
+        }
+    }
+
+    /// Whether logits can have it.
+    pub fn is_float(self) -> bool {
+        matches!(self, Self::F16 | Self::Bf16 | Self::F32 | Self::F64)
+    }
+
+    /// Whether targets can have it.
+    pub fn is_integer(self) -> bool {
+        !self.is_float() && self != Self::Bool
+    }
+
+    /// How a float is read from its bytes, exactly; `None` for other types.
+    pub(super) fn floats(self) -> Option<fn(&[u8]) -> f64> {
+        match self {
+            Self::F16 => Some(|bytes| f16::from_le_bytes(array(bytes)).into()),
+            Self::Bf16 => Some(|bytes| bf16::from_le_bytes(array(bytes)).into()),
+            Self::F32 => Some(|bytes| f32::from_le_bytes(array(bytes)).into()),
+            Self::F64 => Some(|bytes| f64::from_le_bytes(array(bytes))),
+            _ => None,
+        }
+    }
+
+    /// How an integer is read from its bytes; `None` for other types.
+    pub(super) fn integers(self) -> Option<fn(&[u8]) -> i128> {
+        let unsigned: fn(&[u8]) -> i128 =
+            |bytes| bytes.iter().rev().fold(0, |value, &byte| value << 8 | i128::from(byte));
+        let signed: fn(&[u8]) -> i128 = |bytes| {
+            let (top, rest) = bytes.split_last().map_or((0, bytes), |(&top, rest)| (top as i8, rest));
+            rest.iter().rev().fold(i128::from(top), |value, &byte| value << 8 | i128::from(byte))
+        };
+        match self {
+            Self::I8 | Self::I16 | Self::I32 | Self::I64 => Some(signed),
+            Self::U8 | Self::U16 | Self::U32 | Self::U64 => Some(unsigned),
+            _ => None,
+        }
+    }
+}
+
+/// The bytes of one value; it has so many.
+pub(super) fn array<const N: usize>(value: &[u8]) -> [u8; N] {
+    value.first_chunk().copied().unwrap_or([0; N])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_of_every_width_and_sign() {
+        for (signed_type, unsigned_type, bytes, signed, unsigned) in [
+            (Dtype::I8, Dtype::U8, &[0x9c_u8][..], -100, 156),
+            (Dtype::I16, Dtype::U16, &[0x34, 0x12], 0x1234, 0x1234),
+            (Dtype::I32, Dtype::U32, &[0x9c, 0xff, 0xff, 0xff], -100, 4_294_967_196),
+            (Dtype::I64, Dtype::U64, &[0xff; 8], -1, i128::from(u64::MAX)),
+            (Dtype::I64, Dtype::U64, &[0, 0, 0, 0, 0, 0, 0, 0x80], i128::from(i64::MIN), 1 << 63),
+        ] {
+            assert_eq!(signed_type.bytes(), bytes.len(), "{bytes:?}");
+            assert_eq!(signed_type.integers().map(|read| read(bytes)), Some(signed), "{bytes:?}");
+            assert_eq!(unsigned_type.integers().map(|read| read(bytes)), Some(unsigned), "{bytes:?}");
+        }
+        assert!(Dtype::F32.integers().is_none() && Dtype::Bool.integers().is_none());
+    }
+
+    #[test]
+    fn floats_of_every_width() {
+        for (dtype, bytes, expected) in [
+            (Dtype::F16, &[0x00_u8, 0xc0][..], -2.0),
+            (Dtype::Bf16, &[0x80, 0x3f], 1.0),
+            (Dtype::F32, &[0, 0, 0x80, 0xff], f64::NEG_INFINITY),
+            (Dtype::F64, &[0, 0, 0, 0, 0, 0, 0xf8, 0x3f], 1.5),
+        ] {
+            assert_eq!(dtype.floats().map(|read| read(bytes)), Some(expected), "{dtype:?}");
+        }
+        assert!(Dtype::I64.floats().is_none());
+    }
+}

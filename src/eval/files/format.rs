@@ -1,0 +1,250 @@
+//! Which format a file has, and what its header says.
+
+use std::io::Read;
+use std::ops::Range;
+use std::path::Path;
+
+use super::dtype::Dtype;
+#[cfg(feature = "npy")]
+use super::npy_header;
+use super::options::{OpenOptions, RawLayout};
+#[cfg(feature = "safetensors")]
+use super::safetensors_header;
+#[cfg(feature = "npy")]
+use super::text::shape_text;
+
+/// A format that tells what it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileFormat {
+    /// NumPy's, of one array. With the feature `npy`.
+    Npy,
+    /// Hugging Face's, of named tensors. With the feature `safetensors`.
+    Safetensors,
+}
+
+const NPY_MAGIC: &[u8] = b"\x93NUMPY";
+/// As much of a file as tells its format.
+const MAGIC_BYTES: usize = 12;
+
+impl FileFormat {
+    /// The format that a file's name says: by `.npy` or `.safetensors` at its end.
+    pub fn of_name(path: &Path) -> Option<Self> {
+        match path.extension()?.to_str()? {
+            "npy" => Some(Self::Npy),
+            "safetensors" => Some(Self::Safetensors),
+            _ => None,
+        }
+    }
+
+    /// What its files' names end with.
+    pub(super) fn suffix(self) -> &'static str {
+        match self {
+            Self::Npy => ".npy",
+            Self::Safetensors => ".safetensors",
+        }
+    }
+
+    /// The format that a file's first bytes say.
+    fn of_content(start: &[u8]) -> Option<Self> {
+        if start.starts_with(NPY_MAGIC) {
+            return Some(Self::Npy);
+        }
+        // The JSON of a header, behind its length.
+        (start.get(8) == Some(&b'{')).then_some(Self::Safetensors)
+    }
+}
+
+/// What a file holds, as its header or the options tell.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Content {
+    /// What values are read as, if they are.
+    pub dtype: Option<Dtype>,
+    /// The type as the file writes it.
+    pub descr: String,
+    /// The length of each axis; its product fits into a `usize`, in bytes too.
+    pub dims: Vec<usize>,
+    /// Where the values lie, in bytes from the file's first.
+    pub data: Range<u64>,
+    /// Where the file ends, with whatever is in it besides.
+    pub end: u64,
+}
+
+/// Reads a header, and holds it to the file's length where that is known.
+pub(super) fn read_content(
+    reader: &mut dyn Read,
+    name: &Path,
+    file_bytes: Option<u64>,
+    options: &OpenOptions,
+) -> Result<(Content, Start), String> {
+    let mut start = Start { bytes: Vec::new() };
+    if let (Some(raw), None) = (&options.raw, &options.key) {
+        // A stream's first bytes are values: they stay where they are.
+        if file_bytes.is_some() {
+            start.fill(reader, MAGIC_BYTES)?;
+        }
+        if start.bytes.starts_with(NPY_MAGIC) || FileFormat::of_name(name).is_some() {
+            return Err("it has a header that tells its type: nothing is to be told of it".to_owned());
+        }
+        return Ok((raw.content(file_bytes)?, start));
+    }
+    if options.raw.is_some() {
+        return Err("values without a header have no key".to_owned());
+    }
+    start.fill(reader, MAGIC_BYTES)?;
+    let content = match FileFormat::of_content(&start.bytes).or(FileFormat::of_name(name)) {
+        Some(FileFormat::Npy) => npy(&mut start, reader, file_bytes, options)?,
+        Some(FileFormat::Safetensors) => safetensors(&mut start, reader, file_bytes, options)?,
+        None => {
+            let why = "neither .npy nor .safetensors; of raw values, type and cols must be told";
+            return Err(why.to_owned());
+        }
+    };
+    Ok((content, start))
+}
+
+/// The bytes of a file that have been read already, from its first.
+pub(super) struct Start {
+    pub bytes: Vec<u8>,
+}
+
+impl Start {
+    /// Reads on until there are so many, or no more.
+    fn fill(&mut self, reader: &mut dyn Read, len: usize) -> Result<(), String> {
+        let missing = len.saturating_sub(self.bytes.len());
+        let read = reader.take(missing as u64).read_to_end(&mut self.bytes);
+        read.map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    /// Reads a header of this length, if the file has so much.
+    fn fill_header(
+        &mut self,
+        reader: &mut dyn Read,
+        needed: usize,
+        file_bytes: Option<u64>,
+    ) -> Result<(), String> {
+        if file_bytes.is_none_or(|bytes| needed as u64 <= bytes) {
+            self.fill(reader, needed)?;
+        }
+        if self.bytes.len() < needed {
+            let found = file_bytes.unwrap_or(self.bytes.len() as u64);
+            return Err(format!("truncated: a header of {needed} bytes in a file of {found}"));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(feature = "npy")]
+fn npy(
+    start: &mut Start,
+    reader: &mut dyn Read,
+    file_bytes: Option<u64>,
+    options: &OpenOptions,
+) -> Result<Content, String> {
+    if let Some(key) = &options.key {
+        return Err(format!("a .npy file has one array and no names: no {key:?}"));
+    }
+    start.fill(reader, npy_header::PREFIX_BYTES)?;
+    let header = npy_header::header_bytes(&start.bytes)?;
+    start.fill_header(reader, header, file_bytes)?;
+    let array = npy_header::parse(&start.bytes[..header])?;
+    let data = header as u64..header as u64 + array.data_bytes();
+    if let Some(found) = file_bytes {
+        let what = format!("shape {} of {}", shape_text(&array.shape), array.descr);
+        check_length(&what, found - data.start, data.end - data.start)?;
+    }
+    Ok(Content { dtype: array.dtype, descr: array.descr, dims: array.shape, end: data.end, data })
+}
+
+#[cfg(not(feature = "npy"))]
+fn npy(_: &mut Start, _: &mut dyn Read, _: Option<u64>, _: &OpenOptions) -> Result<Content, String> {
+    Err("a .npy file, and xent was built without the feature npy".to_owned())
+}
+
+#[cfg(feature = "safetensors")]
+fn safetensors(
+    start: &mut Start,
+    reader: &mut dyn Read,
+    file_bytes: Option<u64>,
+    options: &OpenOptions,
+) -> Result<Content, String> {
+    let header = safetensors_header::header_bytes(&start.bytes)?;
+    start.fill_header(reader, header, file_bytes)?;
+    let tensors = safetensors_header::parse(&start.bytes[safetensors_header::PREFIX_BYTES..header])?;
+    let (header, len) = (header as u64, tensors.last().map_or(0, |last| last.data.end));
+    if let Some(found) = file_bytes {
+        check_length(&format!("what its {} tensors have", tensors.len()), found - header, len)?;
+    }
+    let tensor = pick(&tensors, options)?;
+    Ok(Content {
+        dtype: tensor.dtype,
+        descr: tensor.descr.clone(),
+        dims: tensor.shape.clone(),
+        data: header + tensor.data.start..header + tensor.data.end,
+        end: header + len,
+    })
+}
+
+#[cfg(not(feature = "safetensors"))]
+fn safetensors(_: &mut Start, _: &mut dyn Read, _: Option<u64>, _: &OpenOptions) -> Result<Content, String> {
+    Err("a .safetensors file, and xent was built without the feature safetensors".to_owned())
+}
+
+/// The tensor that is meant.
+#[cfg(feature = "safetensors")]
+fn pick<'a>(
+    tensors: &'a [safetensors_header::Tensor],
+    options: &OpenOptions,
+) -> Result<&'a safetensors_header::Tensor, String> {
+    use super::text::{list, quoted};
+
+    let all = || list(tensors.iter());
+    if let Some(key) = &options.key {
+        let found = tensors.iter().find(|tensor| tensor.name == *key);
+        return found.ok_or_else(|| format!("no tensor {}; it has {}", quoted(key), all()));
+    }
+    let wanted = options.wanted;
+    let fitting: Vec<_> = tensors.iter().filter(|tensor| wanted.fits(tensor.dtype, &tensor.shape)).collect();
+    match (&fitting[..], tensors) {
+        (&[only], _) | ([], [only]) => Ok(only),
+        ([], _) => Err(format!("no tensor of {}; it has {}", wanted.describe(), all())),
+        (several, _) => {
+            let names = list(several.iter());
+            Err(format!("{} tensors of {}; a key must say which: {names}", several.len(), wanted.describe()))
+        }
+    }
+}
+
+impl RawLayout {
+    fn content(&self, file_bytes: Option<u64>) -> Result<Content, String> {
+        let Self { dtype, cols, rows } = *self;
+        let row_bytes = (cols as u64).checked_mul(dtype.bytes() as u64).filter(|&bytes| bytes > 0);
+        let row_bytes =
+            row_bytes.ok_or_else(|| format!("{cols} cols of {}: no row is so long", dtype.name()))?;
+        let rows = match (file_bytes, rows) {
+            (Some(bytes), _) if bytes.is_multiple_of(row_bytes) => bytes / row_bytes,
+            (Some(bytes), _) => {
+                let (name, rest) = (dtype.name(), bytes % row_bytes);
+                return Err(format!(
+                    "{bytes} bytes are no whole number of rows: {cols} cols of {name} have {row_bytes}, and \
+                     {rest} are left over"
+                ));
+            }
+            (None, Some(rows)) => rows as u64,
+            (None, None) => return Err("how many rows come must be told".to_owned()),
+        };
+        let bytes = rows.checked_mul(row_bytes).filter(|&bytes| isize::try_from(bytes).is_ok());
+        let bytes =
+            bytes.ok_or_else(|| format!("{rows} rows of {cols} cols are larger than memory can be"))?;
+        let dims = vec![rows as usize, cols];
+        Ok(Content { dtype: Some(dtype), descr: dtype.name().to_owned(), dims, data: 0..bytes, end: bytes })
+    }
+}
+
+#[cfg(any(feature = "npy", feature = "safetensors"))]
+fn check_length(what: &str, found: u64, needed: u64) -> Result<(), String> {
+    if found == needed {
+        return Ok(());
+    }
+    let wrong = if found < needed { "truncated" } else { "too long" };
+    Err(format!("{wrong}: {what} needs {needed} bytes of data; there are {found}"))
+}

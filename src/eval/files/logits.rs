@@ -1,0 +1,162 @@
+//! Logits from files, and soft targets, which lie like them.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::path::Path;
+
+use half::{bf16, f16};
+
+use super::dtype::{Dtype, array};
+use super::layout::Layout;
+use super::options::OpenOptions;
+use super::tensor::{CHUNK_VALUES, TensorFile};
+use super::text::shape_text;
+use crate::element::Element;
+use crate::error::Result;
+use crate::eval::source::{Source, check_buffer, values_of};
+use crate::shape::Shape;
+
+/// Logits in a [`TensorFile`], classes along any axis. `E` is what they are computed in: `f32` for files of f16 and bf16
+/// (widened), f32, and f64 (narrowed); [`half::f16`] for files of f16, [`half::bf16`] for files of bf16. Where the types
+/// are equal, values are read into the caller's buffer with no copy between.
+#[derive(Debug)]
+pub struct FileLogits<E> {
+    file: TensorFile,
+    /// What they are, for messages.
+    what: &'static str,
+    layout: Layout,
+    /// What they become.
+    element: PhantomData<E>,
+    /// Values on their way from the file's type.
+    raw: Vec<u8>,
+}
+
+impl<E: Element> FileLogits<E> {
+    /// Opens a file that tells what it holds, or a folder of shards: see [`TensorFile::open`].
+    ///
+    /// # Errors
+    /// As [`TensorFile::open`] and [`new`](Self::new).
+    pub fn open(path: impl AsRef<Path>, class_axis: isize) -> Result<Self> {
+        Self::new(TensorFile::open(path, &OpenOptions::default())?, class_axis)
+    }
+
+    /// Logits of these axes; −1 is the last.
+    ///
+    /// # Errors
+    /// [`Error::File`](crate::Error::File) for another type, without such an axis, without classes, or where several
+    /// files are joined along the classes.
+    pub fn new(file: TensorFile, class_axis: isize) -> Result<Self> {
+        let layout = Layout::new(file.dims(), class_axis).map_err(|error| file.error(error));
+        Self::of(file, "logits", layout)
+    }
+
+    fn of(file: TensorFile, what: &'static str, layout: Result<Layout>) -> Result<Self> {
+        let types = match E::NAME {
+            "f32" => "f16, bf16, f32 or f64",
+            same => same,
+        };
+        let is_taken = file
+            .dtype()
+            .is_some_and(|dtype| if E::NAME == "f32" { dtype.is_float() } else { dtype.name() == E::NAME });
+        if !is_taken {
+            return Err(file.error(format!("type {}: {what} must be {types}", file.descr())));
+        }
+        let layout = layout?;
+        if file.is_sharded() && layout.has_classes_first() {
+            return Err(file.error("files are joined along the first axis, and here that is the classes'"));
+        }
+        Ok(Self { file, what, layout, element: PhantomData, raw: Vec::new() })
+    }
+
+    /// The axes.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The file.
+    pub fn file(&self) -> &TensorFile {
+        &self.file
+    }
+
+    /// The file, for logits of another type of element.
+    pub fn into_file(self) -> TensorFile {
+        self.file
+    }
+
+    /// Whether the file holds f64, so that values are rounded to f32 on their way.
+    pub fn is_narrowed(&self) -> bool {
+        self.file.dtype() == Some(Dtype::F64)
+    }
+
+    /// Fills `into` with the values from the `start`th on, of N bytes in the file. What is finite there must be so here.
+    fn convert<const N: usize>(
+        &mut self,
+        start: usize,
+        into: &mut [E],
+        value_of: impl Fn([u8; N]) -> f32,
+        is_lost: impl Fn([u8; N], f32) -> Option<f64>,
+    ) -> Result<()> {
+        let Self { file, what, raw, .. } = self;
+        for (chunk, into) in into.chunks_mut(CHUNK_VALUES).enumerate() {
+            let start = start + chunk * CHUNK_VALUES;
+            raw.resize(into.len() * N, 0);
+            file.read_at(start, raw)?;
+            for (at, (into, bytes)) in into.iter_mut().zip(raw.chunks_exact(N)).enumerate() {
+                let value = value_of(array(bytes));
+                if let Some(value) = is_lost(array(bytes), value) {
+                    let why = format!("{value:e} is beyond f32's range");
+                    return Err(file.value_error(what, start + at, why));
+                }
+                *into = E::from_f32(value);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Soft targets that lie like these logits: floats, read as f32.
+///
+/// # Errors
+/// [`Error::File`](crate::Error::File) as of [`FileLogits::new`], and for other axes than the logits'.
+pub fn open_soft_targets(file: TensorFile, like: &Layout) -> Result<FileLogits<f32>> {
+    let targets = FileLogits::of(file, "targets", Ok(like.clone()))?;
+    let found = targets.file.dims();
+    if found != like.dims() {
+        let (found, needed) = (shape_text(found), shape_text(like.dims()));
+        let why = format!("shape {found}: soft targets need the logits' own, {needed}");
+        return Err(targets.file.error(why));
+    }
+    Ok(targets)
+}
+
+impl<E: Element> Source<E> for FileLogits<E> {
+    fn shape(&self) -> Shape {
+        self.layout.shape()
+    }
+
+    fn read_rows(&mut self, rows: Range<usize>, into: &mut [E]) -> Result<()> {
+        let values = values_of(self.shape(), rows)?;
+        check_buffer(into, values.len())?;
+        let start = values.start;
+        match self.file.dtype() {
+            Some(dtype) if dtype.name() == E::NAME => {
+                self.file.read_at(start, bytemuck::cast_slice_mut(into))
+            }
+            Some(Dtype::F16) => {
+                self.convert(start, into, |bytes| f16::from_le_bytes(bytes).into(), |_, _| None)
+            }
+            Some(Dtype::Bf16) => {
+                self.convert(start, into, |bytes| bf16::from_le_bytes(bytes).into(), |_, _| None)
+            }
+            // What remains of the types that `of` takes.
+            _ => self.convert(
+                start,
+                into,
+                |bytes| f64::from_le_bytes(bytes) as f32,
+                |bytes, narrow| {
+                    Some(f64::from_le_bytes(bytes)).filter(|wide| narrow.is_infinite() && wide.is_finite())
+                },
+            ),
+        }
+    }
+}

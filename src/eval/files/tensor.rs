@@ -1,0 +1,358 @@
+//! A tensor in a file, in several, or in a stream, that is read at any place.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{ErrorKind, Read, Seek, SeekFrom, copy, sink};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use super::dtype::Dtype;
+use super::file_error;
+use super::format::{Content, read_content};
+use super::options::OpenOptions;
+use super::shards::shard_paths;
+use super::text::shape_text;
+use crate::error::{Error, Result};
+
+/// Values that are read at a time, where they are made into something else.
+pub(super) const CHUNK_VALUES: usize = 1 << 16;
+
+/// A tensor whose header has been read and agrees with the file's length; of its values nothing has. It is in a file, in
+/// several that are joined along their first axis, or in a stream that is read once, from front to back.
+///
+/// Formats are told by what a file holds: `.npy`, `.safetensors`, or raw values where
+/// [`OpenOptions::raw`](super::OpenOptions::raw) says what they are. Values are read at their place in blocks, never
+/// mapped. Of several files only one is open at a time.
+#[derive(Debug)]
+pub struct TensorFile {
+    path: PathBuf,
+    dtype: Option<Dtype>,
+    descr: String,
+    dims: Vec<usize>,
+    parts: Vec<Part>,
+    input: Input,
+}
+
+/// A file of those that a tensor is in.
+#[derive(Debug)]
+struct Part {
+    path: PathBuf,
+    /// Which values of the tensor it has.
+    values: Range<usize>,
+    /// Where they lie, in bytes from the file's first.
+    data: Range<u64>,
+    /// The file's length.
+    end: u64,
+}
+
+/// What is open.
+enum Input {
+    File { part: usize, file: File },
+    Stream { reader: Box<dyn Read + Send>, position: u64 },
+}
+
+impl fmt::Debug for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { part, file } => {
+                f.debug_struct("File").field("part", part).field("file", file).finish()
+            }
+            Self::Stream { position, .. } => {
+                f.debug_struct("Stream").field("position", position).finish_non_exhaustive()
+            }
+        }
+    }
+}
+
+impl TensorFile {
+    /// Opens a file, or a folder of shards.
+    ///
+    /// # Errors
+    /// [`Error::File`] where it is missing, truncated, too long or of no known format, of another byte order, in Fortran
+    /// order, without such a tensor; where tensors overlap, or leave gaps; what [`shard_paths`](super::shard_paths)
+    /// refuses.
+    pub fn open(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Self> {
+        Self::open_all(&[path], options)
+    }
+
+    /// Opens several files in this order, or folders of them: one tensor, joined along the first axis.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and where a file's type or its other axes are not those of the first;
+    /// [`Error::Length`] for no path.
+    pub fn open_all<P: AsRef<Path>>(paths: &[P], options: &OpenOptions) -> Result<Self> {
+        let Some(given) = paths.first() else {
+            return Err(Error::Length { what: "the paths", found: 0, needed: 1 });
+        };
+        let shards = shard_paths(paths, options.raw.is_some())?;
+        let mut whole: Option<Self> = None;
+        for path in &shards {
+            let (content, file) = open_part(path, options)?;
+            match &mut whole {
+                Some(whole) => whole.join(path, content)?,
+                None => whole = Some(Self::of(path, content, Input::File { part: 0, file })),
+            }
+        }
+        // A folder without files has been refused.
+        let mut whole = whole.ok_or(Error::Length { what: "the files", found: 0, needed: 1 })?;
+        if shards.len() > 1 {
+            given.as_ref().clone_into(&mut whole.path);
+        }
+        let told = options.raw.and_then(|raw| raw.rows);
+        match (told, whole.dims.first()) {
+            (Some(needed), Some(&found)) if needed != found => {
+                let wrong = if found < needed { "truncated" } else { "too long" };
+                Err(whole.error(format!("{wrong}: {needed} rows were told; there are {found}")))
+            }
+            _ => Ok(whole),
+        }
+    }
+
+    /// Takes a tensor from a stream, which must begin with its header unless it is raw. Its values can be read once, in
+    /// their order; `name` is what messages call it.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), but for the length, which shows when the last value is read.
+    pub fn from_reader(
+        name: impl AsRef<Path>,
+        mut reader: impl Read + Send + 'static,
+        options: &OpenOptions,
+    ) -> Result<Self> {
+        let name = name.as_ref();
+        let (content, start) =
+            read_content(&mut reader, name, None, options).map_err(|why| file_error(name, why))?;
+        let position = start.bytes.len() as u64;
+        // Of a header shorter than what tells its format, the first values have been read with it.
+        let early = start.bytes.get(content.data.start as usize..).unwrap_or_default().to_vec();
+        let position = position - early.len() as u64;
+        let reader = Box::new(std::io::Cursor::new(early).chain(reader));
+        Ok(Self::of(name, content, Input::Stream { reader, position }))
+    }
+
+    fn of(path: &Path, content: Content, input: Input) -> Self {
+        let Content { dtype, descr, dims, data, end } = content;
+        let values = 0..dims.iter().product();
+        let parts = vec![Part { path: path.to_owned(), values, data, end }];
+        Self { path: path.to_owned(), dtype, descr, dims, parts, input }
+    }
+
+    /// Appends a file.
+    fn join(&mut self, path: &Path, content: Content) -> Result<()> {
+        let (found, needed) = (&content.dims[..], &self.dims[..]);
+        if content.descr != self.descr || found.is_empty() || found.get(1..) != needed.get(1..) {
+            let (found, needed) = (shape_text(found), shape_text(needed));
+            let first = self.parts.first().map(|part| part.path.display().to_string()).unwrap_or_default();
+            let why = format!(
+                "shape {found} of {}: it is to be joined to {first}, along the first axis, and that has {needed} \
+                 of {}",
+                content.descr, self.descr
+            );
+            return Err(file_error(path, why));
+        }
+        let start = self.parts.last().map_or(0, |part| part.values.end);
+        let rows = self.dims[0].checked_add(content.dims[0]);
+        let end = start.checked_add(content.dims.iter().product());
+        let bytes = end.and_then(|end| end.checked_mul(self.value_bytes().max(8)));
+        let (Some(rows), Some(end), Some(_)) = (rows, end, bytes) else {
+            return Err(file_error(path, "the files together are larger than memory can be"));
+        };
+        self.dims[0] = rows;
+        self.parts.push(Part {
+            path: path.to_owned(),
+            values: start..end,
+            data: content.data,
+            end: content.end,
+        });
+        Ok(())
+    }
+
+    /// The file; of several, the first that was given.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The type of the values; `None` for one of which none can be read.
+    pub fn dtype(&self) -> Option<Dtype> {
+        self.dtype
+    }
+
+    /// The length of each axis.
+    pub fn dims(&self) -> &[usize] {
+        &self.dims
+    }
+
+    /// Whether it is in more than one file.
+    pub fn is_sharded(&self) -> bool {
+        self.parts.len() > 1
+    }
+
+    /// Values there are.
+    pub(super) fn len(&self) -> usize {
+        self.parts.last().map_or(0, |part| part.values.end)
+    }
+
+    /// The type as the file writes it.
+    pub(super) fn descr(&self) -> &str {
+        &self.descr
+    }
+
+    fn value_bytes(&self) -> usize {
+        self.dtype.map_or(0, Dtype::bytes)
+    }
+
+    /// Reads values as they are, little-endian, from the `start`th on: as many as fill `into`.
+    ///
+    /// # Errors
+    /// [`Error::File`], also where a file has become shorter, or a stream ends early or does not end; [`Error::Length`]
+    /// behind the last value.
+    pub fn read_at(&mut self, start: usize, into: &mut [u8]) -> Result<()> {
+        let size = self.value_bytes();
+        let (len, there) = (into.len(), self.len().saturating_sub(start).saturating_mul(size));
+        if len > there {
+            return Err(Error::Length { what: "values to be read", found: there, needed: len });
+        }
+        let (mut value, mut rest) = (start, into);
+        while !rest.is_empty() {
+            let at = self.parts.partition_point(|part| part.values.end <= value);
+            let Some(part) = self.parts.get(at) else { break };
+            let len = rest.len().min((part.values.end - value) * size);
+            let offset = part.data.start + ((value - part.values.start) * size) as u64;
+            let (now, later) = std::mem::take(&mut rest).split_at_mut(len);
+            self.input.read(&self.parts, at, offset, now)?;
+            (value, rest) = (value + len / size, later);
+        }
+        Ok(())
+    }
+
+    /// Makes something of each value, which are read a chunk at a time. What is wrong with one is told with its place:
+    /// `what[2, 1] = `, and on from there.
+    pub(super) fn read_all<T>(
+        &mut self,
+        what: &str,
+        make: impl Fn(usize, &[u8]) -> Result<T, String>,
+    ) -> Result<Vec<T>> {
+        let (size, len) = (self.value_bytes(), self.len());
+        let mut values = Vec::new();
+        if values.try_reserve_exact(len).is_err() {
+            return Err(self.error(format!("{len} {what} do not fit into memory")));
+        }
+        let mut bytes = Vec::new();
+        for start in (0..len).step_by(CHUNK_VALUES) {
+            bytes.resize(CHUNK_VALUES.min(len - start) * size, 0);
+            self.read_at(start, &mut bytes)?;
+            for value in bytes.chunks_exact(size.max(1)) {
+                let at = values.len();
+                values.push(make(at, value).map_err(|why| self.value_error(what, at, why))?);
+            }
+        }
+        Ok(values)
+    }
+
+    /// What is wrong with it.
+    pub(super) fn error(&self, message: impl ToString) -> Error {
+        file_error(&self.path, message)
+    }
+
+    /// What is wrong with a value: in which file, and where there.
+    pub(super) fn value_error(&self, what: &str, at: usize, why: impl fmt::Display) -> Error {
+        let part = self.parts.iter().find(|part| part.values.contains(&at));
+        let (path, first) = part.map_or((&self.path, 0), |part| (&part.path, part.values.start));
+        file_error(path, format!("{what}{} = {why}", self.place(at - first)))
+    }
+
+    /// Where in a file the `at`th value is, as Python writes it.
+    fn place(&self, mut at: usize) -> String {
+        let mut place = vec![0; self.dims.len()];
+        for (index, &len) in place.iter_mut().zip(&self.dims).rev() {
+            (*index, at) = (at % len.max(1), at / len.max(1));
+        }
+        format!("{place:?}")
+    }
+}
+
+impl Input {
+    fn read(&mut self, parts: &[Part], at: usize, offset: u64, into: &mut [u8]) -> Result<()> {
+        let part = &parts[at];
+        let failed = |error: std::io::Error, early: &str| match error.kind() {
+            ErrorKind::UnexpectedEof => file_error(&part.path, early),
+            _ => file_error(&part.path, error),
+        };
+        match self {
+            Self::File { part: open, file } => {
+                if *open != at {
+                    *file = reopen(part)?;
+                    *open = at;
+                }
+                let read = file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(into));
+                read.map_err(|error| failed(error, "it became shorter while it was read"))
+            }
+            Self::Stream { reader, position } => {
+                let needed = part.data.end - part.data.start;
+                let early = |got: u64| format!("it ends early: {got} of {needed} bytes of values have come");
+                let Some(skipped) = offset.checked_sub(*position) else {
+                    return Err(file_error(&part.path, "a stream is read once, from front to back"));
+                };
+                let came = copy(&mut reader.by_ref().take(skipped), &mut sink())
+                    .map_err(|error| failed(error, ""))?;
+                *position += came;
+                let mut filled = 0;
+                while came == skipped && filled < into.len() {
+                    match read_some(reader, &mut into[filled..]).map_err(|error| failed(error, ""))? {
+                        0 => break,
+                        len => filled += len,
+                    }
+                }
+                *position += filled as u64;
+                if filled < into.len() {
+                    return Err(file_error(&part.path, early(position.saturating_sub(part.data.start))));
+                }
+                // Behind the last value comes nothing: more rows than were told would be left out silently.
+                let is_done = *position == part.end;
+                if is_done && read_some(reader, &mut [0]).map_err(|error| failed(error, ""))? > 0 {
+                    return Err(file_error(
+                        &part.path,
+                        format!("too long: more than {needed} bytes of values come"),
+                    ));
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Reads what there is, waiting for it; nothing at the end.
+fn read_some(reader: &mut dyn Read, into: &mut [u8]) -> std::io::Result<usize> {
+    loop {
+        match reader.read(into) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            read => return read,
+        }
+    }
+}
+
+/// Opens a file and reads its header.
+fn open_part(path: &Path, options: &OpenOptions) -> Result<(Content, File)> {
+    // Opening a pipe would wait for its writer, so look first.
+    let metadata = std::fs::metadata(path).map_err(|error| file_error(path, error))?;
+    if !metadata.is_file() {
+        return Err(file_error(path, "no regular file; it is read at many places, so it must be a file"));
+    }
+    let mut file = File::open(path).map_err(|error| file_error(path, error))?;
+    let content = read_content(&mut file, path, Some(metadata.len()), options);
+    let (content, _) = content.map_err(|why| file_error(path, why))?;
+    Ok((content, file))
+}
+
+/// Opens a file whose header has been read before.
+fn reopen(part: &Part) -> Result<File> {
+    let file = File::open(&part.path).map_err(|error| file_error(&part.path, error))?;
+    let found = file.metadata().map_err(|error| file_error(&part.path, error))?.len();
+    if found != part.end {
+        let needed = part.end;
+        return Err(file_error(
+            &part.path,
+            format!("it had {needed} bytes, and now that it is read it has {found}"),
+        ));
+    }
+    Ok(file)
+}

@@ -1,0 +1,39 @@
+//! What a file says, as a message may repeat it.
+
+use crate::whole_file::is_safe;
+
+/// A shape as Python writes it.
+pub(super) fn shape_text<T: ToString>(shape: &[T]) -> String {
+    match shape {
+        [only] => format!("({},)", only.to_string()),
+        _ => format!("({})", shape.iter().map(T::to_string).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// A name from a file, in quotes, with nothing in it that a terminal obeys.
+#[cfg(feature = "safetensors")]
+pub(super) fn quoted(name: &str) -> String {
+    one_line(&format!("{name:?}"))
+}
+
+/// A parser's message may be a drawing, and a field's name anything that a terminal obeys.
+pub(super) fn one_line(message: &impl ToString) -> String {
+    let message = message.to_string().replace(|c: char| !is_safe(c) && !c.is_whitespace(), "?");
+    let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(120) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+/// Several things in a line, not too many.
+#[cfg(feature = "safetensors")]
+pub(super) fn list<T: std::fmt::Display>(things: impl ExactSizeIterator<Item = T>) -> String {
+    const SHOWN: usize = 8;
+    let more = things.len().saturating_sub(SHOWN);
+    let mut names: Vec<String> = things.take(SHOWN).map(|thing| thing.to_string()).collect();
+    if more > 0 {
+        names.push(format!("and {more} more"));
+    }
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}

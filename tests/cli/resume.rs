@@ -1,0 +1,165 @@
+//! Runs that are stopped, and go on: `--resume`.
+
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::support::{Folder, Run, logits};
+
+const COLS: usize = 37;
+const ROWS: usize = 211;
+
+/// Logits, targets of which some are ignored, and every output there is.
+const ALL: &str = "eval logits.npy --targets targets.npy --json --verify 9 --label-smoothing 0.1 --z-loss 1e-4 \
+    --rows-out rows.npy --grad-out grad.npy --lse-out lse.safetensors --argmax-out argmax.npy";
+const OUTPUTS: [&str; 4] = ["rows.npy", "grad.npy", "lse.safetensors", "argmax.npy"];
+/// So much that a window has few rows.
+const WINDOWS: &str = "--windows 12KB";
+
+fn folder() -> Folder {
+    let folder = Folder::new();
+    let targets: Vec<i64> =
+        (0..ROWS).map(|row| if row % 7 == 3 { -100 } else { (row * row % COLS) as i64 }).collect();
+    folder.logits(&logits(ROWS * COLS), COLS).targets(&targets);
+    folder
+}
+
+/// What a run said, but for the time it took.
+fn said(run: &Run) -> serde_json::Value {
+    let mut said: serde_json::Value = serde_json::from_str(&run.stdout).unwrap_or_else(|_| panic!("{run:?}"));
+    for name in ["seconds", "logits_per_second"] {
+        said[name] = serde_json::Value::Null;
+    }
+    said
+}
+
+fn outputs(folder: &Folder) -> Vec<Vec<u8>> {
+    OUTPUTS.iter().map(|name| folder.read(name)).collect()
+}
+
+#[test]
+fn stopped_at_twenty_points_and_resumed_a_run_has_the_digits_of_an_unbroken_one() {
+    let whole = folder();
+    let unbroken = whole.run(ALL);
+    assert_eq!(unbroken.status, Some(0), "{unbroken:?}");
+    let mut rng = SmallRng::seed_from_u64(20);
+    let mut resumed_at = std::collections::BTreeSet::new();
+    for _ in 0..20 {
+        let folder = folder();
+        let mut row = rng.random_range(20..ROWS - 20);
+        let stopped = folder.run(&format!("{ALL} {WINDOWS} --stop-after {row}"));
+        assert_eq!(stopped.status, Some(130), "{stopped:?}");
+        let rows = said(&stopped)["rows"].as_u64().unwrap() as usize;
+        assert!(rows > 0 && rows <= row, "{rows} of {row}");
+        resumed_at.insert(rows);
+        let complaint = format!(
+            "xent: after {rows} of {ROWS} rows; the same with --resume goes on from logits.npy.xent-checkpoint"
+        );
+        assert_eq!(stopped.complaints(), [&*complaint, "xent: stopped"]);
+        assert!(OUTPUTS.iter().all(|name| !folder.path(name).exists()), "{:?}", folder.names());
+
+        // Once more on the way, with windows of another size.
+        row = rng.random_range(rows..ROWS);
+        let again = folder.run(&format!("{ALL} --windows 20KB --resume --stop-after {row}"));
+        assert_eq!(again.complaints()[0], format!("xent: going on after {rows} of {ROWS} rows"));
+        let last = if again.status == Some(130) { folder.run(&format!("{ALL} --resume")) } else { again };
+        assert_eq!(last.status, Some(0), "{last:?}");
+        assert_eq!(said(&last), said(&unbroken), "stopped after {rows} rows");
+        assert_eq!(outputs(&folder), outputs(&whole), "stopped after {rows} rows");
+        let mut left = folder.names();
+        left.retain(|name| !OUTPUTS.contains(&name.as_str()));
+        assert_eq!(left, ["logits.npy", "targets.npy"], "nothing else is left");
+    }
+    assert!(resumed_at.len() > 5, "many places: {resumed_at:?}");
+}
+
+#[test]
+fn no_window_changes_a_bit() {
+    let whole = folder();
+    let unbroken = whole.run(ALL);
+    for windows in ["2KB", "3KB", "17KB", "100KB"] {
+        let folder = folder();
+        let run = folder.run(&format!("{ALL} --windows {windows}"));
+        assert_eq!(said(&run), said(&unbroken), "{windows}");
+        assert_eq!(outputs(&folder), outputs(&whole), "{windows}");
+    }
+}
+
+#[test]
+fn what_is_not_the_same_run_is_not_resumed() {
+    let folder = folder();
+    let eval = "eval logits.npy --targets targets.npy";
+    let refused = |args: &str| {
+        let run = folder.run(args);
+        assert_eq!(run.status, Some(2), "{args}: {run:?}");
+        run.complaints().last().unwrap().trim_start_matches("xent: ").to_owned()
+    };
+    let resume = format!("{eval} --resume");
+    assert!(refused(&resume).starts_with("logits.npy.xent-checkpoint: nothing to resume: No such file"));
+
+    let stopped = folder.run(&format!("{eval} {WINDOWS} --stop-after 100"));
+    assert_eq!(stopped.status, Some(130), "{stopped:?}");
+    let of_another = "logits.npy.xent-checkpoint: of another run: ";
+    for (args, says) in [
+        ("--label-smoothing 0.25", "the loss was "),
+        ("--verify 3", "--verify was 0, and is 3"),
+        ("--lse-out lse.npy", "the outputs was [], and is [\"lse.npy\"]"),
+        ("--targets-key a", "--targets-key was None, and is "),
+    ] {
+        let said = refused(&format!("{resume} {args}"));
+        assert!(said.starts_with(&format!("{of_another}{says}")) || args.contains("key"), "{args}: {said}");
+    }
+    folder.targets(&vec![1; ROWS]);
+    let said = refused(&resume);
+    assert!(said.starts_with(&format!("{of_another}the targets was ")), "{said}");
+
+    folder.write("logits.npy.xent-checkpoint", b"not one");
+    assert_eq!(refused(&resume), "logits.npy.xent-checkpoint: no checkpoint, or one that is not whole");
+}
+
+#[test]
+fn an_output_that_was_kept_and_is_gone_or_short_is_refused() {
+    let folder = folder();
+    let args = format!("eval logits.npy --targets targets.npy --rows-out rows.npy {WINDOWS}");
+    assert_eq!(folder.run(&format!("{args} --stop-after 100")).status, Some(130));
+    let kept = folder.read("rows.npy.xent-partial");
+    let resume = format!("{args} --resume");
+    for (name, bytes, says) in [
+        ("short", &kept[..200], "bytes of values were said to be done"),
+        ("of another shape", &kept[1..], "begun for another type, shape or name"),
+    ] {
+        folder.write("rows.npy.xent-partial", bytes);
+        let run = folder.run(&resume);
+        assert!(run.status == Some(2) && run.stderr.contains(says), "{name}: {run:?}");
+    }
+    std::fs::remove_file(folder.path("rows.npy.xent-partial")).unwrap();
+    let run = folder.run(&resume);
+    assert!(
+        run.status == Some(2) && run.stderr.contains("rows.npy.xent-partial: cannot be resumed"),
+        "{run:?}"
+    );
+}
+
+#[test]
+fn a_checkpoint_has_the_name_that_it_is_given() {
+    let folder = folder();
+    let args = format!("eval logits.npy --targets targets.npy --checkpoint here.cbor {WINDOWS}");
+    assert_eq!(folder.run(&format!("{args} --stop-after 100")).status, Some(130));
+    assert_eq!(folder.names(), ["here.cbor", "logits.npy", "targets.npy"]);
+    assert_eq!(folder.run(&format!("{args} --resume")).status, Some(0));
+    assert_eq!(folder.names(), ["logits.npy", "targets.npy"]);
+}
+
+#[test]
+fn memory_is_bounded_and_said_before() {
+    let folder = folder();
+    let args = "eval logits.npy --targets targets.npy --memory";
+    let run = folder.run(&format!("{args} 2GiB"));
+    assert_eq!(run.status, Some(0), "{run:?}");
+    assert!(run.complaints()[0].starts_with("xent: memory: at most 2.0 GiB, "), "{run:?}");
+    let run = folder.run(&format!("{args} 1MiB"));
+    let refused = run.complaints().concat();
+    assert!(run.status == Some(2) && refused.starts_with("xent: --memory: 1.0 MiB: "), "{run:?}");
+    for wrong in ["much", "-1", "1XB"] {
+        assert_eq!(folder.run(&format!("{args} {wrong}")).status, Some(2), "{wrong}");
+    }
+}
