@@ -9,6 +9,7 @@ mod expected;
 mod files;
 mod layouts;
 mod losses;
+mod memory;
 mod no_adapter;
 mod outputs;
 mod resume;

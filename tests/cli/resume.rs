@@ -148,18 +148,3 @@ fn a_checkpoint_has_the_name_that_it_is_given() {
     assert_eq!(folder.run(&format!("{args} --resume")).status, Some(0));
     assert_eq!(folder.names(), ["logits.npy", "targets.npy"]);
 }
-
-#[test]
-fn memory_is_bounded_and_said_before() {
-    let folder = folder();
-    let args = "eval logits.npy --targets targets.npy --memory";
-    let run = folder.run(&format!("{args} 2GiB"));
-    assert_eq!(run.status, Some(0), "{run:?}");
-    assert!(run.complaints()[0].starts_with("xent: memory: at most 2.0 GiB, "), "{run:?}");
-    let run = folder.run(&format!("{args} 1MiB"));
-    let refused = run.complaints().concat();
-    assert!(run.status == Some(2) && refused.starts_with("xent: --memory: 1.0 MiB: "), "{run:?}");
-    for wrong in ["much", "-1", "1XB"] {
-        assert_eq!(folder.run(&format!("{args} {wrong}")).status, Some(2), "{wrong}");
-    }
-}

@@ -9,6 +9,7 @@ mod compare;
 mod concurrency;
 mod elements;
 mod errors;
+mod evaluate;
 mod expected;
 mod extremes;
 mod harness;
