@@ -1,6 +1,6 @@
 //! A batch on its way from a source through the device to a report.
 
-use std::thread;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::device::{Context, Wait};
@@ -9,14 +9,13 @@ use crate::error::{Error, Result};
 use crate::eval::evaluate::{EvaluateOptions, Evaluated};
 use crate::eval::evaluator::{Device, Evaluator};
 use crate::eval::inputs::{EvaluateInputs, check_before_soft};
-use crate::eval::memory::{Asked, Footprint};
-use crate::eval::read_ahead::{Feed, Windows};
+use crate::eval::memory::{Asked, Footprint, halving};
+use crate::eval::read_ahead::{Feed, Values, through};
 use crate::eval::report::Report;
 use crate::eval::source::Source;
 use crate::eval::state::EvaluationState;
 use crate::eval::window::{Window, with_soft};
 use crate::inputs::{BatchWeight, CrossEntropyInputs, Resolved};
-use crate::kernel::HOST_WINDOW_BYTES;
 use crate::kernel::passes::Output;
 use crate::op::{CrossEntropy, CrossEntropyStream, Start, Verification};
 use crate::options::{CrossEntropyOptions, EmptyBatch, Reduction};
@@ -231,7 +230,7 @@ impl<'a> Evaluation<'a> {
         source: &dyn Source<E>,
     ) -> Result<u64> {
         let footprint = self.footprint(device, source);
-        Ok(footprint.bytes(self.room(&footprint)?))
+        Ok(footprint.bytes(footprint.room(self.options.memory)?))
     }
 
     fn footprint<E: Element>(&self, device: Option<bool>, source: &dyn Source<E>) -> Footprint {
@@ -245,12 +244,6 @@ impl<'a> Evaluation<'a> {
         Footprint::of::<E>(self.shape, asked)
     }
 
-    /// The room of a window's widest array, in bytes.
-    fn room(&self, footprint: &Footprint) -> Result<u64> {
-        let allowed = self.options.memory.map(|memory| footprint.room(memory)).transpose()?;
-        Ok(allowed.unwrap_or(HOST_WINDOW_BYTES).min(HOST_WINDOW_BYTES))
-    }
-
     /// Takes the rows that are left through an evaluator, which `open` makes.
     pub(super) fn run_on<E: Element, V: Evaluator<E>>(
         &mut self,
@@ -262,19 +255,13 @@ impl<'a> Evaluation<'a> {
         let start = Instant::now();
         check_same_shape(source.shape(), self.shape)?;
         let footprint = self.footprint(device, source);
-        let mut room = self.room(&footprint)?;
+        let room = footprint.room(self.options.memory)?;
         let mut times = Times::default();
         let mut soft_targets = self.soft_targets.take();
-        let result = loop {
+        let result = halving((room, footprint.least_room()), |room| {
             let soft = soft_targets.as_deref_mut().map(|soft| Feed::of(soft));
-            match self.attempt(&open, room, (Feed::of(source), soft), &mut each, &mut times) {
-                Err(error @ Error::OutOfMemory { .. }) if room > footprint.least_room() => {
-                    room /= 2;
-                    log::warn!("{error}: going on from row {}, with half the room", self.state.rows());
-                }
-                result => break result,
-            }
-        };
+            self.attempt(&open, room, (Feed::of(source), soft), &mut each, &mut times)
+        });
         self.soft_targets = soft_targets;
         self.state.reading += times.reading;
         self.state.computing += times.submitting + times.landing;
@@ -287,14 +274,13 @@ impl<'a> Evaluation<'a> {
         &mut self,
         open: &impl Fn(Start) -> Result<V>,
         room: u64,
-        (logits, soft): (Feed<'s, E>, Option<Feed<'s, f32>>),
+        feeds: (Feed<'s, E>, Option<Feed<'s, f32>>),
         each: &mut impl FnMut(&Evaluated<'_>) -> Result<()>,
         times: &mut Times,
     ) -> Result<()> {
         let (shape, first, wants_dlogits) = (self.shape, self.state.rows(), self.options.dlogits);
         let mut evaluator = open(Start { row: first, room: Some(room) })?;
         let step = evaluator.window_rows().max(1);
-        let windows = (first..shape.rows).step_by(step).map(move |row| row..shape.rows.min(row + step));
         let mut dlogits = wants_dlogits.then(|| vec![0.0; shape.with_rows(step.min(shape.rows)).len()]);
         let mut verified = Verification::sample(shape.rows, self.options.verify_rows)
             .skip_while(|&row| row < first)
@@ -302,7 +288,15 @@ impl<'a> Evaluation<'a> {
         let (op, state) = (self.op, &mut self.state);
         let inputs = known(&self.inputs, &self.stand_in);
 
-        let mut land = |evaluator: &mut V, flight: V::Flight, window: Window<'_>| {
+        let submit = |evaluator: &mut V, rows: Range<usize>, values: &Values<'_, E>| {
+            let window = Window::new(rows, values, &inputs, shape, &op, &mut verified)?;
+            let (start, rows) = (Instant::now(), window.rows.len());
+            let with_soft = with_soft(&window.inputs, values.soft);
+            let flight = evaluator.submit(values.logits, rows, &with_soft, wants_dlogits)?;
+            times.submitting += start.elapsed();
+            Ok((flight, window))
+        };
+        let land = |evaluator: &mut V, (flight, window): (V::Flight, Window<'_>)| {
             let start = Instant::now();
             let len = shape.with_rows(window.rows.len()).len();
             let mut dlogits = dlogits.as_mut().map(|dlogits| &mut dlogits[..len]);
@@ -312,25 +306,9 @@ impl<'a> Evaluation<'a> {
             window.add_to(&mut next, results, &op);
             each(&Evaluated { rows: window.rows, results, dlogits: dlogits.as_deref() })?;
             *state = next;
-            Ok::<(), Error>(())
+            Ok(())
         };
-        thread::scope(|scope| {
-            let mut read = Windows::new(scope, shape, windows.clone(), logits, soft)?;
-            let mut under_way = None;
-            for rows in windows {
-                let values = read.next(rows.clone(), &mut times.reading)?;
-                let window = Window::new(rows, &values, &inputs, shape, &op, &mut verified)?;
-                let start = Instant::now();
-                let rows = window.rows.len();
-                let with_soft = with_soft(&window.inputs, values.soft);
-                let flight = evaluator.submit(values.logits, rows, &with_soft, wants_dlogits)?;
-                times.submitting += start.elapsed();
-                if let Some((flight, window)) = under_way.replace((flight, window)) {
-                    land(&mut evaluator, flight, window)?;
-                }
-            }
-            under_way.map_or(Ok(()), |(flight, window)| land(&mut evaluator, flight, window))
-        })
+        through(&mut evaluator, (shape, first, step), feeds, &mut times.reading, submit, land)
     }
 }
 
@@ -348,6 +326,7 @@ fn known<'r>(resolved: &'r Resolved<'_>, stand_in: &'r Option<Vec<i32>>) -> Cros
     CrossEntropyInputs { targets: stand_in.as_deref().map_or(inputs.targets, Targets::Classes), ..inputs }
 }
 
+/// Refuses a source that is not of the batch.
 fn check_same_shape(found: Shape, needed: Shape) -> Result<()> {
     for (what, found, needed) in [
         ("a row of the source", found.cols, needed.cols),

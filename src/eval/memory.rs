@@ -2,6 +2,7 @@
 
 use crate::element::Element;
 use crate::error::{Error, Result};
+use crate::kernel::HOST_WINDOW_BYTES;
 use crate::op::WINDOWS_AHEAD;
 use crate::shape::Shape;
 use crate::targets::TargetKind;
@@ -63,11 +64,12 @@ impl Footprint {
         }
     }
 
-    /// The room of a window's widest array, in bytes, where all windows together may take so many.
+    /// The room of a window's widest array, in bytes, where all windows together may take so many: at most what is fast.
     ///
     /// # Errors
     /// [`Error::MemoryTooSmall`] where that is less than one group of rows.
-    pub fn room(&self, allowed: u64) -> Result<u64> {
+    pub fn room(&self, allowed: Option<u64>) -> Result<u64> {
+        let Some(allowed) = allowed else { return Ok(HOST_WINDOW_BYTES) };
         let Shape { cols, inner, row_stride, .. } = self.shape;
         let needed = self.of_groups(1);
         if allowed < needed {
@@ -75,7 +77,7 @@ impl Footprint {
         }
         // Strides are at least a group long.
         let group = row_stride as u64 * self.value_bytes + inner as u64 * self.row_bytes;
-        Ok(allowed / group * row_stride as u64 * self.widest_bytes)
+        Ok((allowed / group * row_stride as u64 * self.widest_bytes).min(HOST_WINDOW_BYTES))
     }
 
     /// The room of the smallest windows there are.
@@ -94,6 +96,23 @@ impl Footprint {
         let group = (row_stride as u64).saturating_mul(self.value_bytes)
             + (inner as u64).saturating_mul(self.row_bytes);
         groups.saturating_mul(group)
+    }
+}
+
+/// Makes attempts, of which each goes on where the one before had come to: with half the room where memory ran out, as
+/// long as that is more than the `least`.
+pub(super) fn halving<T>(
+    (mut room, least): (u64, u64),
+    mut attempt: impl FnMut(u64) -> Result<T>,
+) -> Result<T> {
+    loop {
+        match attempt(room) {
+            Err(error @ Error::OutOfMemory { .. }) if room > least => {
+                room /= 2;
+                log::warn!("{error}: going on with windows of {room} bytes");
+            }
+            result => return result,
+        }
     }
 }
 
@@ -130,11 +149,12 @@ mod tests {
         let shape = Shape::new(1000, 50);
         let footprint = Footprint::of::<f32>(shape, READ);
         let row = 50 * 16 + 192;
-        assert_eq!(footprint.room(10 * row + row / 2), Ok(10 * 50 * 4));
+        assert_eq!(footprint.room(Some(10 * row + row / 2)), Ok(10 * 50 * 4));
         assert_eq!(footprint.bytes(10 * 50 * 4), 10 * row);
         assert_eq!(footprint.bytes(u64::MAX), 1000 * row, "no more than there is");
         let refused = Error::MemoryTooSmall { allowed: row - 1, needed: row, cols: 50, inner: 1 };
-        assert_eq!(footprint.room(row - 1), Err(refused));
+        assert_eq!(footprint.room(Some(row - 1)), Err(refused));
+        assert_eq!((footprint.room(None), footprint.room(Some(1 << 60))), (Ok(32 << 20), Ok(32 << 20)));
         let sparse = Asked { kind: TargetKind::Sparse { entries: 3 }, ..READ };
         assert_eq!(Footprint::of::<f32>(shape, sparse).bytes(0), row + 48);
     }

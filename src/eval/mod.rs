@@ -31,6 +31,7 @@ mod memory;
 mod ndarray;
 mod read_ahead;
 mod report;
+mod softmax;
 mod source;
 mod state;
 #[cfg(feature = "cli")]
@@ -41,6 +42,7 @@ pub use evaluate::{EvaluateOptions, Evaluated, evaluate};
 pub use evaluation::Evaluation;
 pub use inputs::EvaluateInputs;
 pub use report::Report;
+pub use softmax::softmax;
 pub use source::{SliceSource, Source};
 pub use state::EvaluationState;
 #[cfg(feature = "cli")]

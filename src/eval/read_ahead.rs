@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::thread::{Builder, Scope};
+use std::thread::{Builder, Scope, scope};
 use std::time::{Duration, Instant};
 
 use crate::element::Element;
@@ -44,7 +44,7 @@ struct Slab<E> {
 }
 
 /// Windows in the order of their rows.
-pub(super) struct Windows<'s, E> {
+struct Windows<'s, E> {
     shape: Shape,
     logits: Option<&'s [E]>,
     soft: Option<&'s [f32]>,
@@ -64,7 +64,7 @@ impl<'s, E: Element> Windows<'s, E> {
     ///
     /// # Errors
     /// [`Error::Device`] where no thread can be had.
-    pub fn new<'scope>(
+    fn new<'scope>(
         scope: &'scope Scope<'scope, '_>,
         shape: Shape,
         rows: impl Iterator<Item = Range<usize>> + Send + 's,
@@ -105,7 +105,7 @@ impl<'s, E: Element> Windows<'s, E> {
     }
 
     /// The next window; what the one before had is read into anew. The time that its sources took goes to `reading`.
-    pub fn next(&mut self, rows: Range<usize>, reading: &mut Duration) -> Result<Values<'_, E>> {
+    fn next(&mut self, rows: Range<usize>, reading: &mut Duration) -> Result<Values<'_, E>> {
         if let Some((taken, back)) = &self.read {
             let before = std::mem::take(&mut self.slab);
             if !(before.logits.is_empty() && before.soft.is_empty()) {
@@ -124,6 +124,31 @@ impl<'s, E: Element> Windows<'s, E> {
             },
         })
     }
+}
+
+/// Takes windows of `step` rows from `first` on through `state`: while one is under way, the next is submitted and the ones
+/// after it are read; then the first is landed.
+pub(super) fn through<'s, E: Element, S, T>(
+    state: &mut S,
+    (shape, first, step): (Shape, usize, usize),
+    (logits, soft): (Feed<'s, E>, Option<Feed<'s, f32>>),
+    reading: &mut Duration,
+    mut submit: impl FnMut(&mut S, Range<usize>, &Values<'_, E>) -> Result<T>,
+    mut land: impl FnMut(&mut S, T) -> Result<()>,
+) -> Result<()> {
+    let rows = (first..shape.rows).step_by(step).map(move |row| row..shape.rows.min(row + step));
+    scope(|scope| {
+        let mut windows = Windows::new(scope, shape, rows.clone(), logits, soft)?;
+        let mut under_way = None;
+        for rows in rows {
+            let values = windows.next(rows.clone(), reading)?;
+            let next = submit(state, rows, &values)?;
+            if let Some(before) = under_way.replace(next) {
+                land(state, before)?;
+            }
+        }
+        under_way.map_or(Ok(()), |last| land(state, last))
+    })
 }
 
 /// Reads one window after the other, until they end, one fails, or nobody takes them any more.

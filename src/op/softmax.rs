@@ -8,7 +8,7 @@ use crate::kernel::{Params, Tuning, Work};
 use crate::op::buffers::{self, Need};
 use crate::op::engine::{Array, Engine, LogitsCall};
 use crate::op::pool::Pool;
-use crate::op::stream::{Back, Extras, Flight, Part, Stream, clear_padding, through, windows};
+use crate::op::stream::{Back, Extras, Flight, Part, Start, Stream, clear_padding, through, windows};
 use crate::op::verify::Verification;
 use crate::op::{Bound, loss_bound, prob_bound};
 use crate::options::{MaskedRow, SoftmaxOptions};
@@ -324,6 +324,19 @@ pub struct SoftmaxStream<E: Element> {
 }
 
 impl<E: Element> SoftmaxStream<E> {
+    /// For windows of which one is given to the device while the one before is under way: see
+    /// [`submit`](Self::submit) and [`read`](Self::read).
+    pub(crate) fn ahead(
+        op: &Softmax<E>,
+        gpu: &Context,
+        shape: Shape,
+        log: bool,
+        start: Start,
+    ) -> Result<Self> {
+        let stream = Stream::ahead(&op.engine, gpu, shape, Softmax::<E>::extras(shape), start)?;
+        Ok(op.stream_over(gpu, stream, shape, log))
+    }
+
     /// The most rows of one [`push`](Self::push).
     pub fn window_rows(&self) -> usize {
         self.stream.window_rows()
@@ -354,7 +367,7 @@ impl<E: Element> SoftmaxStream<E> {
         self.read(back, output)
     }
 
-    fn submit(&mut self, logits: &[E], rows: usize) -> Result<Flight> {
+    pub(crate) fn submit(&mut self, logits: &[E], rows: usize) -> Result<Flight> {
         let filling = self.stream.open(logits, rows, true)?;
         let (params, constants) = (self.op.params(self.stream.device_shape()), self.op.constants());
         let call = self.op.call(self.log, self.output, &params, &constants);
@@ -362,7 +375,7 @@ impl<E: Element> SoftmaxStream<E> {
         self.stream.submit("xent::softmax", filling, &dispatches)
     }
 
-    fn read(&mut self, back: Back, output: &mut [E]) -> Result<()> {
+    pub(crate) fn read(&mut self, back: Back, output: &mut [E]) -> Result<()> {
         self.stream.read_output(&back, output)?;
         self.stream.close(back);
         Ok(())

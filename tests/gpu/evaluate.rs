@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use half::{bf16, f16};
-use xent::eval::{EvaluateInputs, EvaluateOptions, Evaluation, SliceSource, Source, evaluate};
-use xent::{CrossEntropy, CrossEntropyOptions, Element, Error, Loss, Result, Sequences, Shape};
+use xent::eval::{EvaluateInputs, EvaluateOptions, Evaluation, SliceSource, Source, evaluate, softmax};
+use xent::{CrossEntropy, CrossEntropyOptions, Element, Error, Loss, Result, Sequences, Shape, Softmax};
 
 use crate::batch::{Batch, noise};
 use crate::harness::gpu;
@@ -168,5 +168,45 @@ fn windows_take_what_they_are_said_to() {
         let is_unified = gpu().profile().unwrap().unified_memory;
         let row = 1000 * if is_unified { 16 } else { 24 } + 192;
         assert!(most * row <= memory as usize && (most + 1) * row > memory as usize * 4 / 5, "{most} rows");
+    }
+}
+
+#[test]
+fn probabilities_come_window_by_window() {
+    let odd = noise("odd rows", 9, 101, 77);
+    probs_in_windows(&odd);
+    probs_in_windows(&odd.cast::<f16>());
+    probs_in_windows(&odd.with_stride(81));
+    probs_in_windows(&noise("side by side", 10, 96, 9).laid_out(Shape::nchw(32, 9, 3)));
+}
+
+fn probs_in_windows<E: Element>(batch: &Batch<E>) {
+    let shape = batch.shape;
+    let op = Softmax::<E>::new(&gpu().device, &Default::default()).unwrap();
+    for log in [false, true] {
+        let expected = match log {
+            true => op.log_softmax(gpu(), &batch.logits, shape).unwrap(),
+            false => op.softmax(gpu(), &batch.logits, shape).unwrap(),
+        };
+        for (memory, reads) in [(None, true), (Some(30_000), true), (Some(30_000), false)] {
+            let there = SliceSource::new(&batch.logits, shape).unwrap();
+            let (mut there, mut read) = (there, Read(there));
+            let source: &mut dyn Source<E> = if reads { &mut read } else { &mut there };
+            let (mut windows, mut found) = (0, vec![E::default(); shape.len()]);
+            let mut next = 0;
+            softmax(gpu(), &op, log, source, memory, |rows, values| {
+                assert_eq!(std::mem::replace(&mut next, rows.end), rows.start, "every row once");
+                let start = shape.row_stride * (rows.start / shape.inner);
+                found[start..start + values.len()].copy_from_slice(values);
+                windows += 1;
+                Ok(())
+            })
+            .unwrap();
+            assert_eq!((next, windows > 1), (shape.rows, memory.is_some()), "{}", batch.name);
+            assert!(found == expected, "{}: {log} {memory:?} {reads}", batch.name);
+        }
+        let mut source = SliceSource::new(&batch.logits, shape).unwrap();
+        let stopped = softmax(gpu(), &op, log, &mut source, Some(30_000), |_, _| Err(Error::Stopped));
+        assert_eq!(stopped, Err(Error::Stopped));
     }
 }

@@ -8,6 +8,7 @@ mod demo;
 mod eval;
 mod logits;
 mod measure;
+mod memory;
 mod output;
 mod progress;
 mod report;

@@ -1,17 +1,19 @@
 //! `xent softmax`: probabilities of logits in a file.
 
+use std::ops::Range;
 use std::time::Instant;
 
 use rayon::prelude::*;
-use xent::eval::Source;
 use xent::eval::files::FileLogits;
-use xent::{Element, Result, Shape, Softmax, SoftmaxOptions, reference};
+use xent::eval::{Source, softmax};
+use xent::{Element, Result, Softmax, SoftmaxOptions, reference};
 
 use crate::args::{Dtype, SoftmaxArgs};
 use crate::computer::Computer;
 use crate::logits::{self, OnLogits, run_in};
+use crate::memory;
 use crate::output::{FloatWriter, check_distinct};
-use crate::progress::Progress;
+use crate::progress::{Progress, check_stopped};
 use crate::report::{si, thousands};
 use crate::{Outcome, report};
 
@@ -53,20 +55,12 @@ fn run_on<E: Element>(args: &SoftmaxArgs, out: Dtype, mut logits: FileLogits<E>)
     let mut out = FloatWriter::create(&args.output, name, logits.layout().dims(), out)?;
     let computer = Computer::open(&args.device)?;
     let start = Instant::now();
-    let (window_rows, mut softmax) = open::<E>(&computer, shape, args.log, options)?;
-
-    let mut values = vec![E::default(); shape.with_rows(window_rows.min(shape.rows)).len()];
-    let mut read = values.clone();
     let mut progress = Progress::new(shape.rows);
-    for first in (0..shape.rows).step_by(window_rows) {
-        let rows = first..shape.rows.min(first + window_rows);
-        let len = shape.with_rows(rows.len()).len();
-        let (read, values) = (&mut read[..len], &mut values[..len]);
-        logits.read_rows(rows.clone(), read)?;
-        softmax(read, rows.len(), values)?;
+    each_window(&computer, args, options, &mut logits, |rows, values| {
+        check_stopped()?;
         out.write(values)?;
-        progress.reach(rows.end)?;
-    }
+        progress.reach(rows.end)
+    })?;
     drop(progress);
     out.file.flush()?;
     let seconds = start.elapsed().as_secs_f64();
@@ -80,44 +74,43 @@ fn run_on<E: Element>(args: &SoftmaxArgs, out: Dtype, mut logits: FileLogits<E>)
     Ok(Outcome::Done)
 }
 
-/// Takes logits and their number of rows, and fills in as many (log-)probabilities.
-type SoftmaxOfRows<E> = Box<dyn FnMut(&[E], usize, &mut [E]) -> Result<()>>;
-
-/// The most rows that it takes at a time, and what takes them.
-fn open<E: Element>(
+/// Hands the (log-)probabilities of each window to `each`.
+fn each_window<E: Element>(
     computer: &Computer,
-    shape: Shape,
-    log: bool,
+    args: &SoftmaxArgs,
     options: SoftmaxOptions,
-) -> Result<(usize, SoftmaxOfRows<E>)> {
-    match computer {
-        Computer::Gpu { gpu, tuning, .. } => {
-            let mut op = Softmax::<E>::new(&gpu.device, &options)?;
-            if let Some(tuning) = tuning {
-                op = op.with_tuning(*tuning);
-            }
-            let mut stream = op.stream(gpu, shape, log)?;
-            let window_rows = stream.window_rows().max(1);
-            let push = move |logits: &[E], rows, into: &mut [E]| stream.push(logits, rows, into);
-            Ok((window_rows, Box::new(push)))
+    logits: &mut dyn Source<E>,
+    mut each: impl FnMut(Range<usize>, &[E]) -> Result<()>,
+) -> Result<()> {
+    if let Computer::Gpu { gpu, tuning, .. } = computer {
+        let mut op = Softmax::<E>::new(&gpu.device, &options)?;
+        if let Some(tuning) = tuning {
+            op = op.with_tuning(*tuning);
         }
-        Computer::Cpu => {
-            let of_row = if log { reference::log_softmax_row } else { reference::softmax_row };
-            let push = move |logits: &[E], _, into: &mut [E]| {
-                let groups = into.par_chunks_mut(shape.row_stride).zip(logits.par_chunks(shape.row_stride));
-                groups.for_each(|(into, logits)| {
-                    for slot in 0..shape.inner {
-                        let row: Vec<E> = logits[slot..].iter().step_by(shape.inner).copied().collect();
-                        let places = into[slot..].iter_mut().step_by(shape.inner);
-                        places.zip(of_row(&row, &options)).for_each(|(place, value)| {
-                            *place = E::from_f32(value as f32);
-                        });
-                    }
-                });
-                Ok(())
-            };
-            let groups = (CPU_WINDOW_BYTES / size_of::<E>() / shape.row_stride).max(1);
-            Ok((groups * shape.inner, Box::new(push)))
-        }
+        let memory = args.memory.map(memory::for_windows).transpose()?;
+        return softmax(gpu, &op, args.log, logits, memory, each);
     }
+    let shape = logits.shape();
+    let of_row = if args.log { reference::log_softmax_row } else { reference::softmax_row };
+    let step = (CPU_WINDOW_BYTES / size_of::<E>() / shape.row_stride).max(1) * shape.inner;
+    let mut read = vec![E::default(); shape.with_rows(step.min(shape.rows)).len()];
+    let mut values = read.clone();
+    for first in (0..shape.rows).step_by(step) {
+        let rows = first..shape.rows.min(first + step);
+        let len = shape.with_rows(rows.len()).len();
+        let (read, values) = (&mut read[..len], &mut values[..len]);
+        logits.read_rows(rows.clone(), read)?;
+        let groups = values.par_chunks_mut(shape.row_stride).zip(read.par_chunks(shape.row_stride));
+        groups.for_each(|(into, logits)| {
+            for slot in 0..shape.inner {
+                let row: Vec<E> = logits[slot..].iter().step_by(shape.inner).copied().collect();
+                let places = into[slot..].iter_mut().step_by(shape.inner);
+                places.zip(of_row(&row, &options)).for_each(|(place, value)| {
+                    *place = E::from_f32(value as f32);
+                });
+            }
+        });
+        each(rows, values)?;
+    }
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use bytesize::ByteSize;
 use clap::Args;
 
 use super::{DeviceArgs, Dtype, LogitsArgs, ScoreArgs};
@@ -31,6 +32,9 @@ pub struct SoftmaxArgs {
     /// The type of the output [default: the logits', or f32 for f64]
     #[arg(long, value_name = "TYPE", value_enum)]
     pub out_dtype: Option<Dtype>,
+    /// Take at most this much memory, driver included: 512MiB, 2GB
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<ByteSize>,
     #[command(flatten)]
     pub device: DeviceArgs,
 }

@@ -2,7 +2,6 @@
 
 mod checkpoint;
 mod inputs;
-mod memory;
 mod outputs;
 mod run;
 
@@ -14,6 +13,7 @@ use crate::Outcome;
 use crate::args::EvalArgs;
 use crate::computer::Computer;
 use crate::logits::{self, OnLogits, run_in};
+use crate::memory;
 use crate::output::{bad_argument, check_distinct, complain};
 use crate::report::thousands;
 use checkpoint::{Checkpoint, Identity};

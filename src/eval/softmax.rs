@@ -1,0 +1,71 @@
+//! Probabilities of a batch, from a source to wherever they go.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use crate::device::{Context, Wait};
+use crate::element::Element;
+use crate::error::Result;
+use crate::eval::memory::{Asked, Footprint, halving};
+use crate::eval::read_ahead::{Feed, Values, through};
+use crate::eval::source::Source;
+use crate::op::{Flight, Softmax, SoftmaxStream, Start};
+use crate::targets::TargetKind;
+
+/// Softmax, or log-softmax, of a batch, however many rows it has: the windows are read ahead, two at a time are on the
+/// device, and each is handed to `each` in its turn with its values (rows, cols), laid out by the source's shape. All
+/// windows together take at most `memory` bytes, if there is a bound. Blocks.
+///
+/// Where memory runs out, on either side, it goes on with windows of half the size.
+///
+/// # Errors
+/// What [`Shape::check`](crate::Shape::check) refuses; [`Error::RowTooLarge`](crate::Error::RowTooLarge),
+/// [`Error::GroupTooLarge`](crate::Error::GroupTooLarge), [`Error::MemoryTooSmall`](crate::Error::MemoryTooSmall);
+/// whatever the source, the device or `each` report.
+pub fn softmax<E: Element>(
+    gpu: &Context,
+    op: &Softmax<E>,
+    log: bool,
+    source: &mut dyn Source<E>,
+    memory: Option<u64>,
+    mut each: impl FnMut(Range<usize>, &[E]) -> Result<()>,
+) -> Result<()> {
+    let shape = source.shape();
+    let is_unified = gpu.profile()?.unified_memory;
+    let asked = Asked {
+        kind: TargetKind::Classes,
+        dlogits: true,
+        reads_logits: source.values().is_none(),
+        reads_soft: false,
+        device: Some(is_unified),
+    };
+    let footprint = Footprint::of::<E>(shape, asked);
+    let wait = Wait::blocking(gpu);
+    let mut done = 0;
+    halving((footprint.room(memory)?, footprint.least_room()), |room| {
+        let start = Start { row: done, room: Some(room) };
+        let mut stream = SoftmaxStream::ahead(op, gpu, shape, log, start)?;
+        let step = stream.window_rows().max(1);
+        let mut output = vec![E::default(); shape.with_rows(step.min(shape.rows)).len()];
+        let submit = |stream: &mut SoftmaxStream<E>, rows: Range<usize>, values: &Values<'_, E>| {
+            Ok((stream.submit(values.logits, rows.len())?, rows))
+        };
+        let land = |stream: &mut SoftmaxStream<E>, (flight, rows): (Flight, Range<usize>)| {
+            let output = &mut output[..shape.with_rows(rows.len()).len()];
+            stream.read(pollster::block_on(flight.land(wait))?, output)?;
+            let end = rows.end;
+            each(rows, output)?;
+            done = end;
+            Ok(())
+        };
+        let first = start.row;
+        through(
+            &mut stream,
+            (shape, first, step),
+            (Feed::of(&mut *source), None),
+            &mut Duration::default(),
+            submit,
+            land,
+        )
+    })
+}
