@@ -180,7 +180,7 @@ fn probabilities_come_window_by_window() {
     probs_in_windows(&noise("side by side", 10, 96, 9).laid_out(Shape::nchw(32, 9, 3)));
 }
 
-fn probs_in_windows<E: Element>(batch: &Batch<E>) {
+fn probs_in_windows<E: Element + PartialEq>(batch: &Batch<E>) {
     let shape = batch.shape;
     let op = Softmax::<E>::new(&gpu().device, &Default::default()).unwrap();
     for log in [false, true] {
