@@ -149,7 +149,7 @@ fn npy(
     let array = npy_header::parse(&start.bytes[..header])?;
     let data = header as u64..header as u64 + array.data_bytes();
     if let Some(found) = file_bytes {
-        let what = format!("shape {} of {}", shape_text(&array.shape), array.descr);
+        let what = format!("shape {} of {} needs", shape_text(&array.shape), array.descr);
         check_length(&what, found - data.start, data.end - data.start)?;
     }
     Ok(Content { dtype: array.dtype, descr: array.descr, dims: array.shape, end: data.end, data })
@@ -172,7 +172,11 @@ fn safetensors(
     let tensors = safetensors_header::parse(&start.bytes[safetensors_header::PREFIX_BYTES..header])?;
     let (header, len) = (header as u64, tensors.last().map_or(0, |last| last.data.end));
     if let Some(found) = file_bytes {
-        check_length(&format!("what its {} tensors have", tensors.len()), found - header, len)?;
+        let what = match tensors.len() {
+            1 => "its tensor needs".to_owned(),
+            several => format!("its {several} tensors need"),
+        };
+        check_length(&what, found - header, len)?;
     }
     let tensor = pick(&tensors, options)?;
     Ok(Content {
@@ -246,5 +250,5 @@ fn check_length(what: &str, found: u64, needed: u64) -> Result<(), String> {
         return Ok(());
     }
     let wrong = if found < needed { "truncated" } else { "too long" };
-    Err(format!("{wrong}: {what} needs {needed} bytes of data; there are {found}"))
+    Err(format!("{wrong}: {what} {needed} bytes of data; there are {found}"))
 }

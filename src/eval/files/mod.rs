@@ -25,6 +25,8 @@
 
 mod dtype;
 mod format;
+#[cfg(all(test, feature = "npy", feature = "safetensors"))]
+mod fuzz;
 mod layout;
 mod logits;
 #[cfg(feature = "npy")]

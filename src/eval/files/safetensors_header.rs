@@ -95,8 +95,11 @@ fn tensor(name: &str, info: TensorInfo, before: u64) -> Result<Tensor, String> {
         return Err(format!("shape {} is larger than memory can be", shape_text(&shape)));
     }
     let bits = shape.iter().product::<usize>() * dtype.bitsize();
-    let (needed, found) = (bits.div_ceil(8) as u64, to - from);
-    if !bits.is_multiple_of(8) || needed != found {
+    let (needed, found) = (bits as u64 / 8, to - from);
+    if !bits.is_multiple_of(8) {
+        return Err(format!("shape {} of {dtype} has {bits} bits, no whole bytes", shape_text(&shape)));
+    }
+    if needed != found {
         let shape = shape_text(&shape);
         return Err(format!("shape {shape} of {dtype} needs {needed} bytes; it has {found}, {from} to {to}"));
     }
