@@ -356,3 +356,148 @@ fn reopen(part: &Part) -> Result<File> {
     }
     Ok(file)
 }
+
+#[cfg(all(test, feature = "npy", feature = "safetensors"))]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::eval::files::{RawLayout, TensorWriter};
+
+    fn raw(rows: Option<usize>) -> OpenOptions {
+        OpenOptions { raw: Some(RawLayout { dtype: Dtype::F32, cols: 2, rows }), ..Default::default() }
+    }
+
+    fn values(from: usize, len: usize) -> Vec<f32> {
+        (from..from + len).map(|value| value as f32).collect()
+    }
+
+    /// Rows of 2 from the value `from` on.
+    fn write(folder: &TempDir, name: &str, from: usize, rows: usize) -> PathBuf {
+        let path = folder.path().join(name);
+        let mut file = TensorWriter::create(&path, "logits", Dtype::F32, &[rows, 2]).unwrap();
+        file.write(&values(from, 2 * rows)).unwrap();
+        file.finish().unwrap();
+        path
+    }
+
+    fn read(file: &mut TensorFile, start: usize, len: usize) -> Result<Vec<f32>> {
+        let mut window = vec![f32::NAN; len];
+        file.read_at(start, bytemuck::cast_slice_mut(&mut window))?;
+        Ok(window)
+    }
+
+    #[test]
+    fn shards_are_one_tensor() {
+        let folder = TempDir::new().unwrap();
+        for suffix in ["npy", "safetensors"] {
+            let names = [(0, 1, "s-1"), (2, 0, "s-2"), (2, 3, "s-10"), (8, 2, "s-11")];
+            let paths =
+                names.map(|(from, rows, name)| write(&folder, &format!("{name}.{suffix}"), from, rows));
+            for mut file in [
+                TensorFile::open_all(&paths, &Default::default()).unwrap(),
+                TensorFile::open_all(&shard_paths(&paths, false).unwrap(), &Default::default()).unwrap(),
+            ] {
+                assert_eq!((file.dims(), file.is_sharded()), (&[6, 2][..], true));
+                for start in 0..12 {
+                    for len in 0..=12 - start {
+                        assert_eq!(read(&mut file, start, len), Ok(values(start, len)), "{start} {len}");
+                    }
+                }
+                assert!(matches!(read(&mut file, 11, 2), Err(Error::Length { .. })));
+            }
+            paths.iter().for_each(|path| std::fs::remove_file(path).unwrap());
+        }
+    }
+
+    #[test]
+    fn shards_of_a_folder_stand_by_their_numbers() {
+        let folder = TempDir::new().unwrap();
+        for (name, from, rows) in [("p-10.npy", 4, 1), ("p-9.npy", 0, 2), (".hidden.npy", 0, 9)] {
+            write(&folder, name, from, rows);
+        }
+        std::fs::write(folder.path().join("index.json"), "{}").unwrap();
+        let mut file = TensorFile::open(folder.path(), &Default::default()).unwrap();
+        assert_eq!(read(&mut file, 0, 6), Ok(values(0, 6)));
+        write(&folder, "q.safetensors", 0, 1);
+        let error = TensorFile::open(folder.path(), &Default::default()).unwrap_err().to_string();
+        assert!(
+            error.ends_with("a folder of both formats (p-9.npy and q.safetensors): name the files"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_shard_that_does_not_fit_is_named() {
+        let folder = TempDir::new().unwrap();
+        let first = write(&folder, "a.npy", 0, 1);
+        for (name, dtype, shape) in [
+            ("type.npy", Dtype::F16, &[1, 2][..]),
+            ("cols.npy", Dtype::F32, &[1, 3]),
+            ("axes.npy", Dtype::F32, &[1, 2, 1]),
+            ("none.npy", Dtype::F32, &[]),
+        ] {
+            let path = folder.path().join(name);
+            let mut file = TensorWriter::create(&path, "", dtype, shape).unwrap();
+            match dtype {
+                Dtype::F32 => file.write(&vec![0f32; shape.iter().product()]).unwrap(),
+                _ => file.write(&vec![half::f16::ZERO; shape.iter().product()]).unwrap(),
+            }
+            file.finish().unwrap();
+            let error = TensorFile::open_all(&[&first, &path], &Default::default()).unwrap_err();
+            assert!(
+                matches!(&error, Error::File { path, message } if path.ends_with(name)
+                && message.contains("it is to be joined to") && message.contains("a.npy")),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_file_that_shrinks_is_an_error() {
+        let folder = TempDir::new().unwrap();
+        let paths = [write(&folder, "a.npy", 0, 2), write(&folder, "b.npy", 4, 2)];
+        let cut = |path: &Path| {
+            let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+            file.set_len(file.metadata().unwrap().len() - 4).unwrap();
+        };
+        let mut file = TensorFile::open_all(&paths, &Default::default()).unwrap();
+        cut(&paths[1]);
+        assert_eq!(read(&mut file, 0, 4), Ok(values(0, 4)));
+        let error = read(&mut file, 2, 4).unwrap_err().to_string();
+        assert!(error.ends_with("b.npy: it had 144 bytes, and now that it is read it has 140"), "{error}");
+        cut(&paths[0]);
+        let error = read(&mut file, 2, 2).unwrap_err().to_string();
+        assert!(error.ends_with("a.npy: it became shorter while it was read"), "{error}");
+    }
+
+    #[test]
+    fn streams_are_read_once_and_in_full() {
+        let folder = TempDir::new().unwrap();
+        let bytes = |name: &str| std::fs::read(write(&folder, name, 0, 3)).unwrap();
+        let plain: Vec<u8> = bytemuck::cast_slice(&values(0, 6)).to_vec();
+        for (name, content, options) in [
+            ("npy", bytes("a.npy"), OpenOptions::default()),
+            ("safetensors", bytes("a.safetensors"), OpenOptions::default()),
+            ("raw", plain, raw(Some(3))),
+        ] {
+            let open =
+                |content: Vec<u8>| TensorFile::from_reader(name, std::io::Cursor::new(content), &options);
+            let mut file = open(content.clone()).unwrap();
+            assert_eq!(file.dims(), [3, 2], "{name}");
+            assert_eq!(read(&mut file, 0, 2), Ok(values(0, 2)), "{name}");
+            assert_eq!(read(&mut file, 3, 3), Ok(values(3, 3)), "{name}: what is skipped");
+            let error = read(&mut file, 2, 1).unwrap_err().to_string();
+            assert_eq!(error, format!("{name}: a stream is read once, from front to back"));
+
+            let mut short = open(content[..content.len() - 1].to_vec()).unwrap();
+            let error = read(&mut short, 1, 5).unwrap_err().to_string();
+            assert_eq!(error, format!("{name}: it ends early: 23 of 24 bytes of values have come"));
+            let mut long = open([&content[..], &[0]].concat()).unwrap();
+            let error = read(&mut long, 1, 5).unwrap_err().to_string();
+            assert_eq!(error, format!("{name}: too long: more than 24 bytes of values come"));
+        }
+        let error = TensorFile::from_reader("raw", std::io::empty(), &raw(None)).unwrap_err();
+        assert_eq!(error.to_string(), "raw: how many rows come must be told");
+    }
+}

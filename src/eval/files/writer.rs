@@ -173,3 +173,108 @@ fn begin(path: &Path, name: &str, dtype: Dtype, shape: &[usize]) -> Result<(File
     };
     Ok((format, header.map_err(refused)?, values))
 }
+
+#[cfg(all(test, feature = "npy", feature = "safetensors"))]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::eval::files::partial_path;
+
+    const SHAPE: [usize; 2] = [3, 2];
+    const VALUES: [f32; 6] = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0];
+
+    fn create(path: &Path) -> TensorWriter {
+        TensorWriter::create(path, "probs", Dtype::F32, &SHAPE).unwrap()
+    }
+
+    fn names(folder: &TempDir) -> Vec<String> {
+        let entries = std::fs::read_dir(folder.path()).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_was_kept_is_gone_on_with() {
+        let folder = TempDir::new().unwrap();
+        for name in ["out.npy", "out.safetensors"] {
+            let path = folder.path().join(name);
+            let mut unbroken = create(&path);
+            unbroken.write(&VALUES).unwrap();
+            unbroken.finish().unwrap();
+            let expected = std::fs::read(&path).unwrap();
+            for done in 0..=VALUES.len() {
+                std::fs::write(&path, "old").unwrap();
+                let mut stopped = create(&path);
+                stopped.write(&VALUES[..done]).unwrap();
+                // What is behind the values done is written anew.
+                stopped.write(&vec![f32::NAN; VALUES.len() - done]).unwrap();
+                stopped.keep_partial().unwrap();
+                assert_eq!(names(&folder), [name.to_owned(), format!("{name}.xent-partial")]);
+                assert_eq!(std::fs::read(&path).unwrap(), b"old");
+
+                let resume = || TensorWriter::resume(&path, "probs", Dtype::F32, &SHAPE, done).unwrap();
+                // One that fails leaves what was kept.
+                drop(resume());
+                let mut again = resume();
+                again.write(&VALUES[done..]).unwrap();
+                again.keep_partial().unwrap();
+                let mut resumed = resume();
+                resumed.write(&VALUES[done..]).unwrap();
+                resumed.finish().unwrap();
+                assert_eq!(names(&folder), [name]);
+                assert_eq!(std::fs::read(&path).unwrap(), expected, "{name} {done}");
+            }
+            std::fs::remove_file(&path).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_was_kept_of_another_file_is_refused() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("out.safetensors");
+        let resume = |name, dtype, shape: &[usize], done| {
+            TensorWriter::resume(&path, name, dtype, shape, done).map(drop).unwrap_err().to_string()
+        };
+        let error = resume("probs", Dtype::F32, &SHAPE, 0);
+        assert!(error.contains("out.safetensors.xent-partial: cannot be resumed: No such file"), "{error}");
+        let mut file = create(&path);
+        file.write(&VALUES[..4]).unwrap();
+        file.keep_partial().unwrap();
+        let kept = std::fs::read(partial_path(&path)).unwrap();
+        for (name, error) in [
+            ("name", resume("lse", Dtype::F32, &SHAPE, 0)),
+            ("type", resume("probs", Dtype::U32, &SHAPE, 0)),
+            ("shape", resume("probs", Dtype::F32, &[2, 3], 0)),
+        ] {
+            assert!(error.ends_with("it was begun for another type, shape or name"), "{name}: {error}");
+        }
+        let error = resume("probs", Dtype::F32, &SHAPE, 5);
+        assert!(error.ends_with("20 bytes of values were said to be done; it has 16"), "{error}");
+        assert_eq!(resume("probs", Dtype::F32, &SHAPE, 7).split(' ').next(), Some("values"));
+        assert_eq!(std::fs::read(partial_path(&path)).unwrap(), kept);
+    }
+
+    #[test]
+    fn files_that_are_not_whole_are_not_finished() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("out.npy");
+        let mut file = create(&path);
+        file.write(&VALUES[..5]).unwrap();
+        assert_eq!(file.check_whole(), Err(Error::Length { what: "values", found: 0, needed: 1 }));
+        assert!(matches!(file.write(&VALUES[..2]), Err(Error::Length { found: 2, needed: 1, .. })));
+        assert!(matches!(file.write(&[0u32]), Err(Error::File { .. })), "another type");
+        assert!(file.finish().is_err());
+        for (name, dtype, why) in [
+            ("out.txt", Dtype::F32, "its name must end with .npy or .safetensors"),
+            ("out", Dtype::F32, "its name must end with .npy or .safetensors"),
+            ("out.npy", Dtype::Bf16, ".npy has no type for bf16: .safetensors has, or another type"),
+        ] {
+            let error = TensorWriter::create(folder.path().join(name), "x", dtype, &SHAPE).unwrap_err();
+            assert!(error.to_string().ends_with(&format!("cannot be written: {why}")), "{error}");
+        }
+        assert_eq!(names(&folder), Vec::<String>::new());
+    }
+}
