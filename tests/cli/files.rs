@@ -14,7 +14,7 @@ fn with_prefix(prefix: &[u8], len: usize) -> Vec<u8> {
 }
 
 /// Logits that are no logits of shape (4, 3).
-fn bad_logits() -> Vec<Case> {
+pub fn bad_logits() -> Vec<Case> {
     let floats: &[u8] = bytemuck::cast_slice(&FLOATS);
     let header = |order: &str, descr: &str, shape: &str| {
         format!("{{'descr': {descr}, 'fortran_order': {order}, 'shape': {shape}, }}")

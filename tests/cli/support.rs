@@ -5,21 +5,28 @@ use std::process::{Command, Stdio};
 
 use bytemuck::Pod;
 use tempfile::TempDir;
-use xent::half::f16;
+use xent::half::{bf16, f16};
 use xent::{AdapterChoice, Context};
 
-/// A type that the tests write into a `.npy` file and read from it.
+/// A type that the tests write into a file and read from it.
 pub trait Value: Pod {
+    /// In a `.npy` file.
     const DESCR: &'static str;
+    /// In a `.safetensors` file.
+    const TENSOR: &'static str;
 }
 
 macro_rules! values {
-    ($($type:ty: $descr:literal),*) => {
-        $(impl Value for $type { const DESCR: &'static str = $descr; })*
+    ($($type:ty: $descr:literal $tensor:literal),*) => {
+        $(impl Value for $type {
+            const DESCR: &'static str = $descr;
+            const TENSOR: &'static str = $tensor;
+        })*
     };
 }
 
-values!(f16: "<f2", f32: "<f4", f64: "<f8", u8: "|u1", i32: "<i4", u32: "<u4", i64: "<i8");
+values!(f16: "<f2" "F16", bf16: "none" "BF16", f32: "<f4" "F32", f64: "<f8" "F64", i8: "|i1" "I8", u8: "|u1" "U8",
+    i16: "<i2" "I16", u16: "<u2" "U16", i32: "<i4" "I32", u32: "<u4" "U32", i64: "<i8" "I64", u64: "<u8" "U64");
 
 /// A folder of its own, in which the tool runs.
 pub struct Folder(TempDir);
@@ -54,6 +61,25 @@ impl Folder {
     pub fn array<T: Value>(&self, name: &str, dims: &[usize], values: &[T]) -> &Self {
         assert_eq!(dims.iter().product::<usize>(), values.len(), "{name}");
         self.write(name, npy(T::DESCR, &shape_text(dims), bytemuck::cast_slice(values)))
+    }
+
+    /// A `.safetensors` file of these tensors.
+    pub fn tensors(&self, name: &str, tensors: &[Tensor]) -> &Self {
+        self.write(name, safetensors(tensors))
+    }
+
+    /// The only tensor of a `.safetensors` file: its name, its axes and its values.
+    pub fn tensor_of<T: Value>(&self, name: &str) -> (String, Vec<usize>, Vec<T>) {
+        let bytes = self.read(name);
+        let start = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        assert!(start.is_multiple_of(8), "{name}: values are aligned");
+        let header: serde_json::Value = serde_json::from_slice(&bytes[8..start]).unwrap();
+        let (key, tensor) = header.as_object().unwrap().iter().next().unwrap();
+        assert_eq!((header.as_object().unwrap().len(), &tensor["dtype"]), (1, &T::TENSOR.into()), "{name}");
+        assert_eq!(tensor["data_offsets"], serde_json::json!([0, bytes.len() - start]), "{name}");
+        let dims = tensor["shape"].as_array().unwrap().iter().map(|len| len.as_u64().unwrap() as usize);
+        let values = bytes[start..].chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned);
+        (key.clone(), dims.collect(), values.collect())
     }
 
     /// Logits (rows, cols) as `logits.npy`, f32.
@@ -126,7 +152,19 @@ fn shape_text(dims: &[usize]) -> String {
 }
 
 pub fn run(mut command: Command) -> Run {
-    let output = command.stdin(Stdio::null()).output().unwrap();
+    finished(command.stdin(Stdio::null()).output().unwrap())
+}
+
+/// The same with this on stdin.
+pub fn run_with_stdin(mut command: Command, bytes: &[u8]) -> Run {
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // A tool that has refused what came reads no more of it.
+    let _ = std::io::Write::write_all(&mut child.stdin.take().unwrap(), bytes);
+    finished(child.wait_with_output().unwrap())
+}
+
+fn finished(output: std::process::Output) -> Run {
     Run {
         status: output.status.code(),
         stdout: String::from_utf8(output.stdout).unwrap(),
@@ -152,6 +190,43 @@ pub fn npy_of(header: &str, data: &[u8]) -> Vec<u8> {
     let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
     bytes.extend((padded as u16).to_le_bytes());
     bytes.extend(format!("{header:<width$}\n", width = padded - 1).into_bytes());
+    bytes.extend(data);
+    bytes
+}
+
+/// A tensor of a file: its name, its type as the file writes it, its axes and its values.
+pub struct Tensor {
+    name: String,
+    dtype: &'static str,
+    dims: Vec<usize>,
+    data: Vec<u8>,
+}
+
+/// A tensor to be written.
+pub fn tensor<T: Value>(name: &str, dims: &[usize], values: &[T]) -> Tensor {
+    assert_eq!(dims.iter().product::<usize>(), values.len(), "{name}");
+    let data = bytemuck::cast_slice(values).to_vec();
+    Tensor { name: name.to_owned(), dtype: T::TENSOR, dims: dims.to_vec(), data }
+}
+
+/// A `.safetensors` file, as its own library writes it.
+pub fn safetensors(tensors: &[Tensor]) -> Vec<u8> {
+    let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
+    for Tensor { name, dtype, dims, data: values } in tensors {
+        let start = data.len();
+        data.extend(values);
+        let offsets = [start, data.len()];
+        let info = serde_json::json!({ "dtype": dtype, "shape": dims, "data_offsets": offsets });
+        header.insert(name.clone(), info);
+    }
+    safetensors_of(&serde_json::to_string(&header).unwrap(), &data)
+}
+
+/// The same with any header.
+pub fn safetensors_of(header: &str, data: &[u8]) -> Vec<u8> {
+    let padded = header.len().next_multiple_of(8);
+    let mut bytes = (padded as u64).to_le_bytes().to_vec();
+    bytes.extend(format!("{header:<padded$}").into_bytes());
     bytes.extend(data);
     bytes
 }

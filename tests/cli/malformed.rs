@@ -1,0 +1,434 @@
+//! Files that are broken in every way that a header can be: one clear line, status 2, and nothing written.
+
+use crate::files::{bad_logits, refuses};
+use crate::support::{Folder, npy, safetensors, safetensors_of, tensor};
+
+const FLOATS: [f32; 12] = [0.5; 12];
+const NOT_UNDERSTOOD: &str = "header not understood: ";
+
+/// A file, the arguments behind its name, and what the line says behind that.
+struct Case {
+    name: &'static str,
+    file: &'static str,
+    bytes: Vec<u8>,
+    args: &'static str,
+    says: String,
+}
+
+fn of_tensors(name: &'static str, bytes: Vec<u8>, says: impl Into<String>) -> Case {
+    Case { name, file: "bad.safetensors", bytes, args: "", says: says.into() }
+}
+
+/// A header of one tensor, of 48 bytes of data.
+fn of_info(name: &'static str, info: &str, says: &str) -> Case {
+    let header = format!("{{\"logits\":{{{info}}}}}");
+    of_tensors(name, safetensors_of(&header, bytemuck::cast_slice(&FLOATS)), says)
+}
+
+fn with_length(len: u64, rest: &[u8]) -> Vec<u8> {
+    [&len.to_le_bytes()[..], rest].concat()
+}
+
+fn bad_prefixes() -> Vec<Case> {
+    let good = safetensors(&[tensor("logits", &[4, 3], &FLOATS)]);
+    let header = u64::from_le_bytes(good[..8].try_into().unwrap()) as usize + 8;
+    let swapped = [&(header as u64 - 8).to_be_bytes()[..], &good[8..]].concat();
+    let at_most = "bytes; at most 100000000 are read";
+    let truncated = "truncated: a .safetensors file begins with 8 bytes of length; there are";
+    let huge = u64::from_be_bytes((header as u64 - 8).to_le_bytes());
+    vec![
+        of_tensors("empty", vec![], format!("{truncated} 0")),
+        of_tensors("half a length", good[..5].to_vec(), format!("{truncated} 5")),
+        of_tensors(
+            "a length alone",
+            good[..8].to_vec(),
+            format!("truncated: a header of {header} bytes in a file of 8"),
+        ),
+        of_tensors("text", b"loss,perplexity\n1.0,2.7\n".to_vec(), "a header of 8243118029189377900 bytes"),
+        of_tensors(
+            "cut in the header",
+            good[..60].to_vec(),
+            format!("truncated: a header of {header} bytes in a file of 60"),
+        ),
+        of_tensors(
+            "a length beyond the file",
+            with_length(5000, &good[8..]),
+            format!("truncated: a header of 5008 bytes in a file of {}", good.len()),
+        ),
+        of_tensors("a big-endian length", swapped, format!("a header of {huge} {at_most}")),
+        of_tensors(
+            "the longest length",
+            with_length(u64::MAX, &good[8..]),
+            format!("a header of {} {at_most}", u64::MAX),
+        ),
+        of_tensors(
+            "a byte too long a header",
+            with_length(100_000_001, &good[8..]),
+            format!("a header of 100000001 {at_most}"),
+        ),
+        of_tensors(
+            "a header of nothing",
+            with_length(0, &[]),
+            format!("{NOT_UNDERSTOOD}it does not begin with '{{'"),
+        ),
+        of_tensors(
+            "cut by a value",
+            good[..good.len() - 4].to_vec(),
+            "truncated: its tensor needs 48 bytes of data; there are 44",
+        ),
+        of_tensors(
+            "cut by a byte",
+            good[..good.len() - 1].to_vec(),
+            "truncated: its tensor needs 48 bytes of data; there are 47",
+        ),
+        of_tensors(
+            "no data",
+            good[..header].to_vec(),
+            "truncated: its tensor needs 48 bytes of data; there are 0",
+        ),
+        of_tensors(
+            "bytes behind the last tensor",
+            [&good[..], &[0]].concat(),
+            "too long: its tensor needs 48 bytes of data; there are 49",
+        ),
+    ]
+}
+
+fn bad_json() -> Vec<Case> {
+    let of = |name, json: &str, says: &str| {
+        of_tensors(name, safetensors_of(json, &[]), format!("{NOT_UNDERSTOOD}{says}"))
+    };
+    let deep = |open: &str| format!("{{\"a\":{}", open.repeat(20_000));
+    vec![
+        of("an array", "[]", "it does not begin with '{'"),
+        of("spaces first", "  {}", "it does not begin with '{'"),
+        of("no JSON", "{logits}", "key must be a string"),
+        of("cut JSON", "{\"logits\":{\"dtype\":\"F32\"", "tensor \"logits\": EOF while parsing"),
+        of("two objects", "{}{}", "trailing characters"),
+        of("a comma too many", "{\"__metadata__\":{},}", "trailing comma"),
+        of_tensors(
+            "no UTF-8",
+            with_length(8, b"{\"\xff\xfe\":1}"),
+            format!("{NOT_UNDERSTOOD}invalid unicode code point"),
+        ),
+        of("deep arrays", &deep("["), "tensor \"a\": invalid type: sequence, expected variant identifier"),
+        of("deep objects", &deep("{\"dtype\":"), "tensor \"a\": invalid type: map, expected"),
+        of("deep metadata", &deep("[").replace("\"a\"", "\"__metadata__\""), "EOF while parsing"),
+        of("null", "{\"logits\":null}", "tensor \"logits\": invalid type: null, expected struct TensorInfo"),
+        of(
+            "a name that colours the terminal",
+            "{\"\\u001b[31m\":null}",
+            "tensor \"\\u{1b}[31m\": invalid type: null",
+        ),
+    ]
+}
+
+fn bad_tensors() -> Vec<Case> {
+    let pair = |offsets: &str| {
+        format!(
+            "{{\"a\":{{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,24]}},\"b\":{{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":{offsets}}}}}"
+        )
+    };
+    let two = |name, offsets: &str, says: &str| {
+        of_tensors(name, safetensors_of(&pair(offsets), bytemuck::cast_slice(&FLOATS)), says)
+    };
+    let named = |what: &str| format!("{NOT_UNDERSTOOD}tensor \"logits\": {what}");
+    let twice = "{\"logits\":{\"dtype\":\"F32\",\"shape\":[4,3],\"data_offsets\":[0,48]},\"logits\":{\"dtype\":\"F32\",\"shape\":[4,3],\"data_offsets\":[0,48]}}";
+    vec![
+        of_tensors(
+            "a name twice",
+            safetensors_of(twice, bytemuck::cast_slice(&FLOATS)),
+            "tensor \"logits\" is there twice",
+        ),
+        of_info(
+            "a field twice",
+            r#""dtype":"F32","dtype":"F32","shape":[4,3],"data_offsets":[0,48]"#,
+            &named("duplicate field `dtype`"),
+        ),
+        of_info("no shape", r#""dtype":"F32","data_offsets":[0,48]"#, &named("missing field `shape`")),
+        of_info("no type", r#""shape":[4,3],"data_offsets":[0,48]"#, &named("missing field `dtype`")),
+        of_info("no place", r#""dtype":"F32","shape":[4,3]"#, &named("missing field `data_offsets`")),
+        of_info(
+            "an unknown type",
+            r#""dtype":"F128","shape":[4,3],"data_offsets":[0,48]"#,
+            &named("unknown variant `F128`"),
+        ),
+        of_info(
+            "a type in lower case",
+            r#""dtype":"f32","shape":[4,3],"data_offsets":[0,48]"#,
+            &named("unknown variant `f32`"),
+        ),
+        of_info(
+            "a negative axis",
+            r#""dtype":"F32","shape":[-4,3],"data_offsets":[0,48]"#,
+            &named("invalid value: integer `-4`"),
+        ),
+        of_info(
+            "a fraction of an axis",
+            r#""dtype":"F32","shape":[4.5,3],"data_offsets":[0,48]"#,
+            &named("invalid type: floating point `4.5`"),
+        ),
+        of_info(
+            "a truth as an axis",
+            r#""dtype":"F32","shape":[true,3],"data_offsets":[0,48]"#,
+            &named("invalid type: boolean `true`"),
+        ),
+        of_info(
+            "an axis above 2^64",
+            r#""dtype":"F32","shape":[99999999999999999999,3],"data_offsets":[0,48]"#,
+            &named("invalid type: floating point"),
+        ),
+        of_info(
+            "a number as the shape",
+            r#""dtype":"F32","shape":12,"data_offsets":[0,48]"#,
+            &named("invalid type: integer `12`"),
+        ),
+        of_info(
+            "one offset",
+            r#""dtype":"F32","shape":[4,3],"data_offsets":[48]"#,
+            &named("invalid length 1"),
+        ),
+        of_info(
+            "a negative offset",
+            r#""dtype":"F32","shape":[4,3],"data_offsets":[-1,47]"#,
+            &named("invalid value: integer `-1`"),
+        ),
+        of_info(
+            "shape overflows",
+            r#""dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,48]"#,
+            "tensor \"logits\": shape (4294967296, 4294967296) is larger than memory can be",
+        ),
+        of_info(
+            "shape overflows beside a zero",
+            r#""dtype":"F32","shape":[0,18446744073709551615,2],"data_offsets":[0,0]"#,
+            "tensor \"logits\": shape (0, 18446744073709551615, 2) is larger",
+        ),
+        of_info(
+            "bytes overflow",
+            r#""dtype":"F32","shape":[4611686018427387904],"data_offsets":[0,48]"#,
+            "tensor \"logits\": shape (4611686018427387904,) is larger",
+        ),
+        of_info(
+            "ends before it begins",
+            r#""dtype":"F32","shape":[4,3],"data_offsets":[48,0]"#,
+            "tensor \"logits\": it ends at byte 0, before it begins at 48",
+        ),
+        of_info(
+            "a gap before the first",
+            r#""dtype":"F32","shape":[4,2],"data_offsets":[16,48]"#,
+            "tensor \"logits\": a gap: it begins at byte 16, and what is before it ends at 0",
+        ),
+        of_info(
+            "too few bytes",
+            r#""dtype":"F32","shape":[4,3],"data_offsets":[0,44]"#,
+            "tensor \"logits\": shape (4, 3) of F32 needs 48 bytes; it has 44, 0 to 44",
+        ),
+        of_info(
+            "half a byte",
+            r#""dtype":"F4","shape":[3],"data_offsets":[0,2]"#,
+            "tensor \"logits\": shape (3,) of F4 has 12 bits, no whole bytes",
+        ),
+        of_info(
+            "a tensor beyond the file",
+            r#""dtype":"F32","shape":[4,4],"data_offsets":[0,64]"#,
+            "truncated: its tensor needs 64 bytes of data; there are 48",
+        ),
+        two(
+            "a gap between two",
+            "[25,49]",
+            "tensor \"b\": a gap: it begins at byte 25, and what is before it ends at 24",
+        ),
+        two(
+            "an overlap",
+            "[20,44]",
+            "tensor \"b\": an overlap: it begins at byte 20, and what is before it ends at 24",
+        ),
+        two(
+            "one place for both",
+            "[0,24]",
+            "tensor \"b\": an overlap: it begins at byte 0, and what is before it ends at 24",
+        ),
+        two(
+            "two candidates",
+            "[24,48]",
+            "2 tensors of floats of 2 or 3 axes; a key must say which: \"a\" (F32 (2, 3)), \"b\" (F32 (2, 3))",
+        ),
+        Case {
+            args: "--key c",
+            ..two("no such key", "[24,48]", "no tensor \"c\"; it has \"a\" (F32 (2, 3)), \"b\" (F32 (2, 3))")
+        },
+        of_tensors("no tensor", safetensors_of("{}", &[]), "no tensor of floats of 2 or 3 axes; it has none"),
+        of_tensors(
+            "integers",
+            safetensors(&[tensor("x", &[4, 3], &[1i32; 12])]),
+            "type I32: logits must be f16, bf16, f32 or f64",
+        ),
+        of_tensors(
+            "none of two fits",
+            safetensors(&[tensor("x", &[2, 3], &[1i32; 6]), tensor("y", &[3], &[0.5f32; 3])]),
+            "no tensor of floats of 2 or 3 axes; it has \"x\" (I32 (2, 3)), \"y\" (F32 (3,))",
+        ),
+        of_tensors(
+            "no classes",
+            safetensors(&[tensor::<f32>("x", &[4, 0], &[])]),
+            "shape of 4 rows × 0 cols: a row needs at least one class",
+        ),
+        of_info(
+            "floats of 8 bits",
+            r#""dtype":"F8_E4M3","shape":[16,3],"data_offsets":[0,48]"#,
+            "type F8_E4M3: logits must be f16, bf16, f32 or f64",
+        ),
+    ]
+}
+
+fn bad_raw() -> Vec<Case> {
+    let raw = |name, len: usize, args, says: &str| Case {
+        name,
+        file: "bad.raw",
+        bytes: vec![0; len],
+        args,
+        says: says.to_owned(),
+    };
+    let npy = npy("<f4", "(4, 3)", bytemuck::cast_slice(&FLOATS));
+    let has_header = "it has a header that tells its type: nothing is to be told of it";
+    vec![
+        raw(
+            "nothing told",
+            48,
+            "",
+            "neither .npy nor .safetensors; of raw values, type and cols must be told",
+        ),
+        raw(
+            "a row cut",
+            44,
+            "--dtype f32 --cols 3",
+            "44 bytes are no whole number of rows: 3 cols of f32 have 12, and 8 are left over",
+        ),
+        raw(
+            "a value cut",
+            47,
+            "--dtype bf16 --cols 3",
+            "47 bytes are no whole number of rows: 3 cols of bf16 have 6, and 5 are left over",
+        ),
+        raw("no cols", 48, "--dtype f16 --cols 0", "0 cols of f16: no row is so long"),
+        raw(
+            "cols overflow",
+            48,
+            "--dtype f64 --cols 9223372036854775807",
+            "9223372036854775807 cols of f64: no row is so long",
+        ),
+        raw(
+            "fewer rows than told",
+            48,
+            "--dtype f32 --cols 3 --rows 5",
+            "truncated: 5 rows were told; there are 4",
+        ),
+        raw(
+            "more rows than told",
+            48,
+            "--dtype f32 --cols 3 --rows 3",
+            "too long: 3 rows were told; there are 4",
+        ),
+        Case { bytes: npy.clone(), ..raw(".npy", 0, "--dtype f32 --cols 3", has_header) },
+        Case {
+            file: "bad.safetensors",
+            ..raw(".safetensors by its name", 48, "--dtype f32 --cols 3", has_header)
+        },
+        Case {
+            file: "bad.npy",
+            bytes: npy,
+            ..raw("a key in .npy", 0, "--key logits", "a .npy file has one array and no names: no \"logits\"")
+        },
+    ]
+}
+
+#[test]
+fn one_line_and_status_2() {
+    let of_npy = bad_logits().into_iter().map(|(name, bytes, says)| Case {
+        name,
+        file: "bad.npy",
+        bytes,
+        args: "",
+        says: says.to_owned(),
+    });
+    let cases: Vec<Case> =
+        of_npy.chain(bad_prefixes()).chain(bad_json()).chain(bad_tensors()).chain(bad_raw()).collect();
+    assert!(cases.len() >= 60, "{}", cases.len());
+    let folder = Folder::new();
+    folder.targets(&[0, 1, 2, -100]);
+    for Case { name, file, bytes, args, says } in cases {
+        folder.write(file, bytes);
+        let line = format!("xent: {file}: {says}");
+        for command in
+            ["eval --targets targets.npy --rows-out rows.npy --grad-out out.npy", "softmax -o out.npy"]
+        {
+            refuses(&folder, name, &format!("{command} {file} {args}"), &line);
+        }
+    }
+}
+
+#[test]
+fn targets_of_a_file_that_is_broken() {
+    let folder = Folder::new();
+    folder.logits(&FLOATS, 3);
+    let good = safetensors(&[tensor("a", &[4], &[0i64; 4]), tensor("b", &[4], &[1u8; 4])]);
+    let floats = safetensors(&[tensor("a", &[4], &[0.5f32; 4])]);
+    for (name, bytes, args, says) in [
+        (
+            "two of integers",
+            good.clone(),
+            "",
+            "2 tensors of integers; a key must say which: \"a\" (I64 (4,)), \"b\" (U8 (4,))",
+        ),
+        (
+            "no such key",
+            good.clone(),
+            "--targets-key c",
+            "no tensor \"c\"; it has \"a\" (I64 (4,)), \"b\" (U8 (4,))",
+        ),
+        (
+            "cut",
+            good[..good.len() - 1].to_vec(),
+            "--targets-key a",
+            "truncated: its 2 tensors need 36 bytes of data; there are 35",
+        ),
+        ("floats", floats, "", "type F32: targets must be integers"),
+        (
+            "out of range",
+            safetensors(&[tensor("a", &[4], &[0u16, 1, 2, 3])]),
+            "",
+            "targets[3] = 3 is outside 0..3 and is not ignore_index (-100)",
+        ),
+    ] {
+        folder.write("t.safetensors", bytes);
+        let args = format!("eval logits.npy --targets t.safetensors {args} --rows-out out.npy");
+        refuses(&folder, name, &args, &format!("xent: t.safetensors: {says}"));
+    }
+    for (name, args, line) in [
+        (
+            "a key of .npy",
+            "logits.npy --targets-key t",
+            "logits.npy: a .npy file has one array and no names: no \"t\"",
+        ),
+        (
+            "a key of raw values",
+            "raw.bin --dtype f32 --cols 3 --targets-key t",
+            "--targets-key: raw values have no names",
+        ),
+        ("a key beside stdin", "- --targets-key t", "stdin: it is read once, for the logits"),
+        (
+            "stdin and a file",
+            "- logits.npy --targets logits.npy",
+            "-: stdin goes together with no other file",
+        ),
+        (
+            "stdin of unknown rows",
+            "- --dtype f32 --cols 3 --targets logits.npy",
+            "stdin: how many rows come must be told: --rows",
+        ),
+        ("nothing on stdin", "- --targets logits.npy", "stdin: neither .npy nor .safetensors"),
+    ] {
+        folder.write("raw.bin", bytemuck::cast_slice(&FLOATS));
+        refuses(&folder, name, &format!("eval {args} --rows-out out.npy"), &format!("xent: {line}"));
+    }
+}
