@@ -415,7 +415,7 @@ fn targets_of_a_file_that_is_broken() {
             "raw.bin --dtype f32 --cols 3 --targets-key t",
             "--targets-key: raw values have no names",
         ),
-        ("a key beside stdin", "- --targets-key t", "stdin: it is read once, for the logits"),
+        ("a key beside stdin", "- --targets-key t", "--targets-key: stdin is read once, for the logits"),
         (
             "stdin and a file",
             "- logits.npy --targets logits.npy",

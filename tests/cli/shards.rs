@@ -148,10 +148,7 @@ fn what_comes_through_stdin_is_all_that_was_told() {
         ("text", "", b"hello, world, no logits", "neither .npy nor .safetensors"),
     ] {
         let before = folder.names();
-        let run = run_with_stdin(
-            folder.command(&format!("eval - {args} --targets targets.npy --grad-out g.npy")),
-            stdin,
-        );
+        let run = run_with_stdin(folder.command(&format!("softmax - {args} -o g.npy")), stdin);
         assert_eq!(
             (run.status, run.stdout.as_str(), run.complaints().len()),
             (Some(2), "", 1),

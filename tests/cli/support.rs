@@ -225,8 +225,8 @@ pub fn safetensors(tensors: &[Tensor]) -> Vec<u8> {
 /// The same with any header.
 pub fn safetensors_of(header: &str, data: &[u8]) -> Vec<u8> {
     let padded = header.len().next_multiple_of(8);
-    let mut bytes = (padded as u64).to_le_bytes().to_vec();
-    bytes.extend(format!("{header:<padded$}").into_bytes());
+    let mut bytes = [&(padded as u64).to_le_bytes()[..], header.as_bytes()].concat();
+    bytes.resize(8 + padded, b' ');
     bytes.extend(data);
     bytes
 }

@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use xent::Shape;
 
 pub use bench::{BenchArgs, BenchDtype};
-pub use eval::{EvalArgs, OutputArgs};
+pub use eval::{EvalArgs, OutputArgs, TargetArgs};
 pub use logits::LogitsArgs;
 pub use run::RunArgs;
 pub use softmax::SoftmaxArgs;

@@ -9,7 +9,7 @@ use xent::eval::files::{
 };
 use xent::{CrossEntropyInputs, CrossEntropyOptions, Result, Targets};
 
-use crate::args::EvalArgs;
+use crate::args::{EvalArgs, TargetArgs};
 use crate::logits::{self, note_narrowing};
 use crate::output::bad_argument;
 
@@ -28,6 +28,21 @@ pub fn paths(args: &EvalArgs) -> Result<Vec<(&'static str, PathBuf)>> {
     let given = with_logits.into_iter().filter_map(|(name, path)| Some((name, path.clone()?)));
     let logits = logits::paths(&args.logits)?.into_iter().map(|path| ("the logits", path));
     Ok(logits.chain(given).collect())
+}
+
+/// Refuses targets that are to be beside the logits where nothing can be.
+pub fn check_targets(args: &EvalArgs) -> Result<()> {
+    let TargetArgs { targets, soft_targets, sparse_targets, .. } = &args.targets;
+    if [targets, soft_targets, sparse_targets].into_iter().any(Option::is_some) {
+        return Ok(());
+    }
+    let name_another =
+        |why| Err(bad_argument("--targets-key", format!("{why}: --targets must name another file")));
+    match args.logits.options().raw {
+        _ if args.logits.is_stdin() => name_another("stdin is read once, for the logits"),
+        Some(_) => name_another("raw values have no names"),
+        None => Ok(()),
+    }
 }
 
 /// Targets, weights and mask; soft targets are open, and read with the logits.
@@ -112,12 +127,6 @@ impl Inputs {
 fn open_classes(args: &EvalArgs, options: &OpenOptions) -> Result<TensorFile> {
     match &args.targets.targets {
         Some(path) => TensorFile::open(path, options),
-        None if args.logits.is_stdin() => {
-            Err(bad_argument("stdin", "it is read once, for the logits: --targets must name another file"))
-        }
-        None if args.logits.options().raw.is_some() => {
-            Err(bad_argument("--targets-key", "raw values have no names: --targets must name another file"))
-        }
         None => TensorFile::open_all(&args.logits.files, options),
     }
 }

@@ -26,6 +26,7 @@ pub fn run(args: &EvalArgs) -> Result<Outcome> {
     if args.run.resume && args.logits.is_stdin() {
         return Err(bad_argument("--resume", "what came through stdin is gone"));
     }
+    inputs::check_targets(args)?;
     let file = logits::open(&args.logits)?;
     run_in(logits::dtype(&file), file, args.logits.class_axis, args)
 }
