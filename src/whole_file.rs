@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 /// A file in the making. It is written beside its place and takes it in [`finish`](Self::finish): until then, and
 /// whenever anything fails, a file that is already there stays as it is.
 #[derive(Debug)]
-pub(crate) struct WholeFile {
+pub struct WholeFile {
     file: BufWriter<NamedTempFile>,
     /// The path that was given, for messages.
     path: PathBuf,
@@ -89,7 +89,6 @@ impl WholeFile {
     }
 
     /// The path that was given.
-    #[cfg(any(feature = "npy", feature = "safetensors"))]
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -106,7 +105,6 @@ impl WholeFile {
     ///
     /// # Errors
     /// [`Error::File`].
-    #[cfg(any(feature = "npy", feature = "safetensors"))]
     pub fn flush_bytes(&mut self) -> Result<()> {
         self.file.flush().map_err(|error| file_error(&self.path, without_path(&error)))
     }

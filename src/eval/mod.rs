@@ -36,8 +36,11 @@ mod source;
 mod state;
 #[cfg(feature = "cli")]
 mod synthetic;
+mod tally;
 mod window;
 
+#[cfg(any(feature = "npy", feature = "safetensors", feature = "tuning-file"))]
+pub use crate::whole_file::WholeFile;
 pub use evaluate::{EvaluateOptions, Evaluated, evaluate};
 pub use evaluation::Evaluation;
 pub use inputs::EvaluateInputs;
@@ -47,3 +50,4 @@ pub use source::{SliceSource, Source};
 pub use state::EvaluationState;
 #[cfg(feature = "cli")]
 pub use synthetic::SyntheticLogits;
+pub use tally::{Histogram, Positions, Quantile, Tally};

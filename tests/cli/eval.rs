@@ -42,8 +42,13 @@ fn json_has_these_keys_in_this_order() {
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
     assert_eq!(
         keys(&report),
-        "loss sum z_loss perplexity accuracy rows cols counted ignored weight row_weight flags adapter seconds \
-         logits_per_second verification"
+        "format version xent loss sum z_loss perplexity accuracy rows cols counted ignored weight row_weight flags \
+         bad_rows first_bad_row row_losses positions adapter seconds logits_per_second bytes_read \
+         peak_memory_bytes verification"
+    );
+    assert_eq!(
+        (&report["format"], &report["version"], &report["xent"]),
+        (&json!("xent eval"), &json!(1), &json!(env!("CARGO_PKG_VERSION")))
     );
     assert_eq!(keys(&report["verification"]), "rows_checked worst_row worst_abs worst_rel passed");
 }

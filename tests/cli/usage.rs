@@ -1,5 +1,6 @@
 //! The command line itself.
 
+use std::io::Write;
 use std::process::Stdio;
 
 use crate::support::{Folder, logits};
@@ -101,16 +102,19 @@ fn help_and_version() {
     let folder = Folder::new();
     let help = folder.run("--help");
     assert_eq!(help.status, Some(0));
-    for word in ["eval", "softmax", "adapters", "demo", "bench", "tune", "Exit status:"] {
+    for word in
+        ["eval", "softmax", "adapters", "demo", "bench", "tune", "completions", "Exit status:", "Examples:"]
+    {
         assert!(help.stdout.contains(word), "{word}: {}", help.stdout);
     }
     for (command, word) in [
-        ("eval", "JSON keys:"),
+        ("eval", "docs/eval-json.md"),
         ("softmax", "--log"),
         ("adapters", "--json"),
         ("demo", "--seed"),
         ("bench", "JSON keys:"),
         ("tune", "--quick"),
+        ("completions", "fish"),
     ] {
         let help = folder.run(&format!("{command} --help"));
         assert!(help.status == Some(0) && help.stdout.contains(word), "{command}: {help:?}");
@@ -123,6 +127,71 @@ fn help_and_version() {
     assert!(!folder.run("demo --help").stdout.contains("--rows"), "hidden");
     let version = folder.run("--version");
     assert_eq!(version.stdout, format!("xent {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn short_help_fits_a_screen() {
+    let folder = Folder::new();
+    for command in ["", "eval", "softmax", "adapters", "demo", "bench", "tune", "completions"] {
+        let help = folder.run(&format!("{command} -h"));
+        assert_eq!(help.status, Some(0), "{command}: {help:?}");
+        let (lines, widest) =
+            (help.stdout.lines().count(), help.stdout.lines().map(|line| line.chars().count()).max());
+        assert!(lines <= 50, "{command}: {lines} lines: {}", help.stdout);
+        assert!(widest <= Some(100), "{command}: {widest:?} columns: {}", help.stdout);
+    }
+    for word in ["Exit status:", "Examples:", "--strict", "--json", "--targets", "--html"] {
+        assert!(folder.run("eval -h").stdout.contains(word), "{word}");
+    }
+}
+
+#[test]
+fn every_exit_status_is_in_the_help() {
+    let help = Folder::new().run("--help").stdout;
+    let statuses: Vec<&str> = help.split("Exit status:\n").nth(1).unwrap().lines().collect();
+    for status in ["0", "1", "2", "3", "130"] {
+        assert!(statuses.iter().any(|line| line.starts_with(&format!("  {status:<5}"))), "{status}: {help}");
+    }
+}
+
+#[test]
+fn shells_complete_what_there_is() {
+    let folder = Folder::new();
+    for (shell, says) in [
+        ("bash", "complete -F _xent"),
+        ("zsh", "#compdef xent"),
+        ("fish", "complete -c xent"),
+        ("powershell", "Register-ArgumentCompleter"),
+        ("elvish", "edit:completion:arg-completer[xent]"),
+    ] {
+        let run = folder.run(&format!("completions {shell}"));
+        assert_eq!((run.status, run.stderr.as_str()), (Some(0), ""), "{shell}: {run:?}");
+        for word in [says, "label-smoothing", "rows-out", "completions"] {
+            assert!(run.stdout.contains(word), "{shell}, {word}: {}", run.stdout);
+        }
+        assert!(!run.stdout.contains('\u{1b}'), "{shell}");
+    }
+    assert_eq!(folder.run("completions csh").status, Some(2));
+    #[cfg(unix)]
+    {
+        // What bash makes of it, where there is one: `xent ev<tab>`, `xent eval --label<tab>`.
+        folder.write("xent.bash", folder.run("completions bash").stdout);
+        let script = ". ./xent.bash; complete() { COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); \
+                      _xent xent \"${COMP_WORDS[COMP_CWORD]}\" \"\"; echo \"${COMPREPLY[*]}\"; }; \
+                      complete xent ev; complete xent eval --label";
+        match std::process::Command::new("bash").args(["-c", script]).current_dir(folder.path("")).output() {
+            Ok(output) => {
+                assert_eq!(
+                    String::from_utf8_lossy(&output.stdout),
+                    "eval\n--label-smoothing\n",
+                    "{output:?}"
+                );
+            }
+            Err(error) => {
+                let _ = writeln!(std::io::stderr(), "xent: SKIPPED: what bash makes of completions: {error}");
+            }
+        }
+    }
 }
 
 #[cfg(unix)]

@@ -1,17 +1,20 @@
 //! `xent demo`: the loss of a language model's batch that is larger than memory need be.
 
-use xent::eval::{EvaluateOptions, Evaluation, SyntheticLogits};
+use xent::eval::{EvaluateOptions, Evaluation, SyntheticLogits, Tally};
 use xent::{CrossEntropyOptions, Result, Shape, Targets};
 
 use crate::args::DemoArgs;
 use crate::computer::Computer;
+use crate::memory::peak_resident_bytes;
 use crate::output;
-use crate::progress::Progress;
-use crate::report::{si, thousands};
+use crate::progress::{Progress, check_stopped};
+use crate::report::{Summary, si, thousands};
 use crate::{Outcome, report};
 
 /// Rows compared with the reference.
 const VERIFY_ROWS: usize = 64;
+/// Tokens of a sequence.
+const SEQUENCE: usize = 512;
 
 pub fn run(args: &DemoArgs) -> Result<Outcome> {
     let shape = Shape::new(args.rows, args.cols);
@@ -27,11 +30,17 @@ pub fn run(args: &DemoArgs) -> Result<Outcome> {
             si(bytes, "B"),
         ))?;
     }
-    let mut progress = Progress::new(shape.rows);
+    let mut progress = Progress::new(shape.rows).with_rates(shape.cols, None);
+    let mut tally = Tally::new(SEQUENCE);
     let options = EvaluateOptions { verify_rows: VERIFY_ROWS, ..Default::default() };
     let op = CrossEntropyOptions::default();
     let mut evaluation = Evaluation::new(&op, shape, Targets::Classes(&targets), &options)?;
-    computer.run(&mut evaluation, &op, &mut logits, |window| progress.reach(window.rows.end))?;
+    computer.run(&mut evaluation, &op, &mut logits, |window| {
+        check_stopped()?;
+        tally.add(window);
+        progress.reach(window.rows.end);
+        Ok(())
+    })?;
     drop(progress);
     let report = evaluation.report();
 
@@ -48,5 +57,14 @@ pub fn run(args: &DemoArgs) -> Result<Outcome> {
             ),
         ),
     ];
-    report::print(&report, &op, computer.name(), args.json, &more)
+    let summary = Summary {
+        report: &report,
+        tally: &tally,
+        op: &op,
+        adapter: computer.name(),
+        rows_given: shape.rows,
+        bytes_read: None,
+        peak_memory: peak_resident_bytes(),
+    };
+    report::print(&summary, args.json, false, &more)
 }

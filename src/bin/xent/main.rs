@@ -3,6 +3,7 @@
 mod adapters;
 mod args;
 mod bench;
+mod completions;
 mod computer;
 mod demo;
 mod eval;
@@ -27,6 +28,8 @@ enum Outcome {
     Done,
     /// Results were compared with the reference and are not within their bounds.
     NotVerified,
+    /// The loss of some row is none, and `--strict` was given.
+    BadRows,
 }
 
 fn main() -> ExitCode {
@@ -42,10 +45,11 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Tune(args) => tune::run(&args),
+        Command::Completions(args) => completions::run(&args),
     };
     ExitCode::from(match outcome {
         Ok(Outcome::Done) => 0,
-        Ok(Outcome::NotVerified) => 1,
+        Ok(Outcome::NotVerified | Outcome::BadRows) => 1,
         Err(error) => {
             output::complain(message(&error));
             status(&error)

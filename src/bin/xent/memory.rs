@@ -1,4 +1,4 @@
-//! What a run takes of the machine's memory.
+//! What a run takes of the machine's memory, and what it may.
 
 use bytesize::ByteSize;
 use memory_stats::memory_stats;
@@ -31,4 +31,29 @@ pub fn for_windows(allowed: ByteSize) -> Result<u64> {
 /// As people write it: 512.0 MiB.
 pub fn shown(bytes: u64) -> String {
     ByteSize(bytes).display().iec().to_string()
+}
+
+/// The most bytes that were resident at once, where the system tells: on Linux.
+pub fn peak_resident_bytes() -> Option<u64> {
+    peak(&std::fs::read_to_string("/proc/self/status").ok()?)
+}
+
+fn peak(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_peak_is_a_line_of_the_status() {
+        let status = "Name:\txent\nVmPeak:\t  10 kB\nVmHWM:\t  163840 kB\nVmRSS:\t 5 kB\n";
+        assert_eq!(peak(status), Some(160 << 20));
+        assert_eq!([peak(""), peak("VmHWM:\t12\n"), peak("VmHWM:\tmuch kB\n")], [None; 3]);
+        #[cfg(target_os = "linux")]
+        assert!(peak_resident_bytes().is_some_and(|bytes| bytes > 1 << 20));
+    }
 }

@@ -14,7 +14,15 @@ const ROUNDED_VALUES: usize = 1 << 16;
 
 /// Prints to stdout. A reader that has gone away is no error.
 pub fn print(text: &str) -> Result<()> {
-    let mut stdout = std::io::stdout().lock();
+    print_to(std::io::stdout().lock(), text)
+}
+
+/// The same of a text with styles: they are shown on a terminal, unless NO_COLOR, CLICOLOR or TERM say otherwise.
+pub fn print_styled(text: &str) -> Result<()> {
+    print_to(anstream::AutoStream::auto(std::io::stdout().lock()), text)
+}
+
+fn print_to(mut stdout: impl Write, text: &str) -> Result<()> {
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(Error::File { path: "stdout".to_owned(), message: error.to_string() })
@@ -55,18 +63,6 @@ pub fn check_writable(path: &Path) -> Result<()> {
             Err(refused(error.to_string().split(" at path ").next().unwrap_or_default().to_owned()))
         }
     }
-}
-
-/// Writes a file that is there whole or not at all.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let refused = |why: &dyn std::fmt::Display| {
-        bad_argument(path.display().to_string(), format!("cannot be written: {why}"))
-    };
-    let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|error| refused(&error))?;
-    file.write_all(bytes).map_err(|error| refused(&error))?;
-    file.persist(path).map_err(|error| refused(&error.error))?;
-    Ok(())
 }
 
 /// Floats of one type into a file of another.

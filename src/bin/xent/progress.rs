@@ -1,11 +1,13 @@
-//! A progress bar, where somebody sees it and the work is long.
+//! How far the work has come: a bar on a terminal, a line now and then elsewhere.
 
-use std::io::{IsTerminal, stderr};
+use std::io::{IsTerminal, Write, stderr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use xent::{Error, Result};
+
+use crate::report::{duration, si, thousands};
 
 /// As a shell tells of a process that Ctrl-C has ended.
 pub const STOPPED_STATUS: u8 = 130;
@@ -22,7 +24,7 @@ pub fn stop_on_signals() {
     });
 }
 
-/// Refuses to go on.
+/// Refuses to go on with what comes next.
 ///
 /// # Errors
 /// `Error::Stopped` where somebody has pressed Ctrl-C.
@@ -32,11 +34,16 @@ pub fn check_stopped() -> Result<()> {
 
 /// Work that is done sooner shows no bar.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// From one line to the next, and before the first, where stderr is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// How far a pass, over rows most often, has come. The bar goes when this is dropped.
 pub struct Progress {
-    start: Instant,
     bar: ProgressBar,
+    pace: Pace,
+    start: Instant,
+    /// When the last line was written; a terminal has a bar instead.
+    said: Option<Instant>,
 }
 
 impl Progress {
@@ -45,29 +52,116 @@ impl Progress {
     }
 
     /// The same for other things than rows.
-    pub fn of(things: usize, name: &str) -> Self {
-        let template = format!("{{bar:40}} {{human_pos}} of {{human_len}} {name}, {{eta}} left");
+    pub fn of(things: usize, name: &'static str) -> Self {
+        let template = format!("{{bar:24}} {{human_pos}} of {{human_len}} {name}, {{msg}}");
         let bar = ProgressBar::with_draw_target(Some(things as u64), ProgressDrawTarget::hidden())
             .with_style(ProgressStyle::with_template(&template).unwrap_or(ProgressStyle::default_bar()));
-        Self { start: Instant::now(), bar }
+        let start = Instant::now();
+        let has_bar = stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        let pace = Pace { first: 0, total: things, name, cols: None, bytes: None };
+        Self { bar, pace, start, said: (!has_bar).then_some(start) }
+    }
+
+    /// What a row has, for the rates that are told: so many logits and, where they come from a file, bytes.
+    pub fn with_rates(mut self, cols: usize, bytes_per_row: Option<f64>) -> Self {
+        (self.pace.cols, self.pace.bytes) = (Some(cols), bytes_per_row);
+        self
+    }
+
+    /// Rows before this one were done by an earlier run.
+    pub fn resumed_at(mut self, first: usize) -> Self {
+        self.pace.first = first;
+        self
     }
 
     /// So many rows are done.
-    ///
-    /// # Errors
-    /// As [`check_stopped`].
-    pub fn reach(&mut self, rows: usize) -> Result<()> {
-        check_stopped()?;
-        if self.bar.is_hidden() && self.start.elapsed() > PATIENCE && stderr().is_terminal() {
-            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+    pub fn reach(&mut self, rows: usize) {
+        let elapsed = self.start.elapsed();
+        match &mut self.said {
+            None => {
+                if self.bar.is_hidden() && elapsed > PATIENCE {
+                    self.bar.set_draw_target(ProgressDrawTarget::stderr());
+                }
+                self.bar.set_position(rows as u64);
+                self.bar.set_message(self.pace.rates(rows, elapsed));
+            }
+            Some(said) if said.elapsed() >= LINE_EVERY => {
+                *said = Instant::now();
+                // Where stderr is closed, nobody listens.
+                let _ = writeln!(stderr(), "{}", self.pace.line(rows, elapsed));
+            }
+            Some(_) => {}
         }
-        self.bar.set_position(rows as u64);
-        Ok(())
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
+    }
+}
+
+/// What is told of a number of rows and a time.
+struct Pace {
+    /// Where this run began.
+    first: usize,
+    total: usize,
+    name: &'static str,
+    /// Logits of a row.
+    cols: Option<usize>,
+    /// Bytes of a row.
+    bytes: Option<f64>,
+}
+
+impl Pace {
+    /// `75.0 %: 12,288 of 16,384 rows, 81.2 M logits/s, 325 MB/s, 3 s left`.
+    fn line(&self, rows: usize, elapsed: Duration) -> String {
+        let share = 100.0 * rows as f64 / self.total.max(1) as f64;
+        let (done, total) = (thousands(rows), thousands(self.total));
+        format!("{share:.1} %: {done} of {total} {}, {}", self.name, self.rates(rows, elapsed))
+    }
+
+    fn rates(&self, rows: usize, elapsed: Duration) -> String {
+        let (done, seconds) = (rows.saturating_sub(self.first) as f64, elapsed.as_secs_f64());
+        if done == 0.0 || seconds == 0.0 {
+            return "no rate yet".to_owned();
+        }
+        let rate = done / seconds;
+        let mut words = vec![match self.cols {
+            Some(cols) => si(rate * cols as f64, " logits/s"),
+            None => si(rate, &format!(" {}/s", self.name)),
+        }];
+        words.extend(self.bytes.map(|bytes| si(rate * bytes, "B/s")));
+        words.push(format!("{} left", duration(self.total.saturating_sub(rows) as f64 / rate)));
+        words.join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_of_this_run_alone() {
+        let whole = Pace { first: 0, total: 16_384, name: "rows", cols: Some(50_000), bytes: Some(200e3) };
+        let resumed = Pace { first: 8_192, ..whole };
+        let rounds = Pace { total: 66, name: "rounds", cols: None, bytes: None, ..whole };
+        let after = |seconds| Duration::from_secs(seconds);
+        for (pace, rows, elapsed, line) in [
+            (&whole, 0, after(10), "0.0 %: 0 of 16,384 rows, no rate yet"),
+            (&whole, 4_096, after(0), "25.0 %: 4,096 of 16,384 rows, no rate yet"),
+            (&whole, 12_288, after(8), "75.0 %: 12,288 of 16,384 rows, 76.8 M logits/s, 307 MB/s, 3 s left"),
+            (&resumed, 8_192, after(10), "50.0 %: 8,192 of 16,384 rows, no rate yet"),
+            (
+                &resumed,
+                12_288,
+                after(8),
+                "75.0 %: 12,288 of 16,384 rows, 25.6 M logits/s, 102 MB/s, 8 s left",
+            ),
+            (&rounds, 11, after(22), "16.7 %: 11 of 66 rounds, 0.50 rounds/s, 1 min 50 s left"),
+            (&rounds, 66, after(22), "100.0 %: 66 of 66 rounds, 3.00 rounds/s, 0 s left"),
+        ] {
+            assert_eq!(pace.line(rows, elapsed), line);
+        }
     }
 }

@@ -55,11 +55,12 @@ fn run_on<E: Element>(args: &SoftmaxArgs, out: Dtype, mut logits: FileLogits<E>)
     let mut out = FloatWriter::create(&args.output, name, logits.layout().dims(), out)?;
     let computer = Computer::open(&args.device)?;
     let start = Instant::now();
-    let mut progress = Progress::new(shape.rows);
+    let mut progress = Progress::new(shape.rows).with_rates(shape.cols, None);
     each_window(&computer, args, options, &mut logits, |rows, values| {
         check_stopped()?;
         out.write(values)?;
-        progress.reach(rows.end)
+        progress.reach(rows.end);
+        Ok(())
     })?;
     drop(progress);
     out.file.flush()?;

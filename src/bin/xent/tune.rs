@@ -7,7 +7,7 @@ use xent::{Band, Bound, Context, Error, Profile, Result, Shape, Tuning};
 use crate::args::TuneArgs;
 use crate::measure::{self, Batch, Bytes, Clock, Job, Operation, median};
 use crate::output::{check_writable, complain};
-use crate::progress::Progress;
+use crate::progress::{Progress, check_stopped};
 use crate::report::thousands;
 use crate::{Outcome, output};
 
@@ -358,7 +358,8 @@ impl Tuner {
         let mut best_ms = first.first_ms;
         let mut is_partial = false;
         for &change in trial.candidates.iter().filter(|&&change| change != before) {
-            self.progress.reach(self.done)?;
+            self.progress.reach(self.done);
+            check_stopped()?;
             is_partial = Instant::now() > until;
             if is_partial {
                 break;
@@ -379,7 +380,8 @@ impl Tuner {
             for (runner, times) in runners.iter().zip(&mut times) {
                 times.push(self.ms(&runner.bounds)?);
             }
-            self.progress.reach(self.done)?;
+            self.progress.reach(self.done);
+            check_stopped()?;
         }
         self.done = start + trial.candidates.len();
         let medians: Vec<f64> = times.iter().map(|times| median(times)).collect();

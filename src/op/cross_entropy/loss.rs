@@ -30,6 +30,12 @@ impl RowResult {
         Flags::from_bits_truncate(self.flags)
     }
 
+    /// Whether the row was left out: ignored, masked, of weight 0, or not scored. Of results that have their `argmax`.
+    pub fn is_left_out(&self) -> bool {
+        let Self { loss, lse, argmax, flags, .. } = *self;
+        (loss.to_bits(), lse.to_bits(), argmax, flags) == (0, 0, NO_CLASS, 0)
+    }
+
     /// From the kernel's record, which has the loss without its z-loss.
     pub(crate) fn of(record: [u32; 4], row_weight: f32, z_factor: f32) -> Self {
         let [loss, lse, argmax, flags] = record;

@@ -8,10 +8,20 @@ use super::{DeviceArgs, Dtype, LogitsArgs, RunArgs, ScoreArgs};
 
 pub const USAGE: &str = "xent eval <LOGITS>... --targets <FILE> [OPTIONS]";
 
+pub const SHORT_HELP: &str = "\
+Examples:
+  xent eval logits.npy --targets targets.npy --verify 64
+  xent eval logits.npy --targets tokens.npy --shift 1 --json
+  xent eval logits.npy --targets targets.npy --html report.html --rows-out rows.csv
+
+Exit status: 0 done, 1 done but rows are bad (--strict) or not verified (--verify), 2 wrong input,
+3 device trouble, 130 stopped. 'xent eval --help' says all.";
+
 pub const HELP: &str = "\
 Examples:
   xent eval logits.npy --targets targets.npy
-  xent eval logits.npy --targets targets.npy --json --verify 64
+  xent eval logits.npy --targets targets.npy --json --verify 64 --strict
+  xent eval logits.npy --targets targets.npy --html report.html --rows-out rows.csv
   xent eval logits.npy --targets targets.npy --label-smoothing 0.1 --grad-out grad.npy
   xent eval logits.npy --targets tokens.npy --shift 1 --score-from 128
   xent eval student.npy --soft-targets teacher.npy --temperature 2
@@ -38,21 +48,41 @@ scored (--row-mask, --row-weights 0, --score-from and --score-to) may be anythin
 
 Outputs are .npy or .safetensors by their names, and there whole or not at all. Rows left out have loss 0, lse 0 and the class 4294967295.
 
-JSON keys: loss (reduced), sum, z_loss (the part of it in loss), perplexity (e to the mean, which
-is the loss of --reduction mean; of a plain loss it is one, otherwise just that number), accuracy
-(of the most probable class of soft and sparse targets), rows, cols, counted, ignored, weight (what
-a mean divides by), row_weight (what it divides the z-loss by), flags, adapter, seconds,
-logits_per_second, verification (null, or an object of rows_checked, worst_row, worst_abs,
-worst_rel, passed). A number that is not finite, or undefined because no row counts, is null, and
-its key is among the flags. The other flags: nan_logit, infinite_logit (+inf), masked_row (all
--inf), infinite_loss, nan_loss, no_row_counts.";
+--rows-out to a .csv writes row, sequence, position, target, loss, lse, argmax and flags of each row;
+what a row has not, as one that is left out, is empty there.
+
+Bad rows have a loss that is NaN or infinite, or a flag: nan_logit, infinite_logit (+inf),
+target_out_of_range, invalid_target, invalid_weight. A masked_row (all -inf) is bad unless
+--masked-row zero makes its loss 0. The report counts them; --strict makes them exit status 1, with
+all outputs written.
+
+--json prints one object. Its keys: format ('xent eval'), version (1; rises where a key changes its
+meaning), xent, loss (reduced), sum, z_loss (the part of it in loss), perplexity (e to the mean; of
+a plain loss it is one, otherwise just that number), accuracy (of the most probable class of soft and
+sparse targets), rows, cols, counted, ignored, weight (what a mean divides by), row_weight (what it
+divides the z-loss by), flags, bad_rows, first_bad_row, row_losses (range, quantiles, histogram),
+positions (mean loss by position in the sequence), adapter, seconds, logits_per_second, bytes_read,
+peak_memory_bytes, verification. A number that is not finite, or undefined because no row counts, is
+null, and its key is among the flags. docs/eval-json.md in the sources says all.
+
+Colours are shown on a terminal, unless NO_COLOR is set. Long runs show a bar there, and elsewhere a
+line on stderr every 10 seconds.
+
+Exit status:
+  0    done
+  1    done, but rows are bad (--strict), or results are not within their bounds of the f64
+       reference (--verify); these replace no file
+  2    the command line, a file or an adapter's name is wrong; no output file is left or changed
+  3    the device failed, or is too small
+  130  stopped by Ctrl-C; what there is so far is printed, no output file is changed, and --resume
+       goes on from the checkpoint that is left";
 
 #[derive(Args)]
 pub struct EvalArgs {
     #[command(flatten)]
     pub logits: LogitsArgs,
     /// What the values are: log-probs are taken as they are, not normalised (NLL)
-    #[arg(long, value_name = "WHAT", value_enum, default_value_t = Input::Logits)]
+    #[arg(hide_short_help = true, long, value_name = "WHAT", value_enum, default_value_t = Input::Logits)]
     pub input: Input,
     // Before the groups: what follows one stands under its heading.
     #[command(flatten)]
@@ -88,20 +118,30 @@ pub struct TargetArgs {
     #[arg(long, value_name = "FILE", group = "kind of targets")]
     pub soft_targets: Option<PathBuf>,
     /// A few classes for each row, integers: the rows' axes, and one of the entries
-    #[arg(long, value_name = "INDICES", group = "kind of targets", requires = "sparse_probs")]
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "INDICES",
+        group = "kind of targets",
+        requires = "sparse_probs"
+    )]
     pub sparse_targets: Option<PathBuf>,
     /// Their probabilities, floats
-    #[arg(long, value_name = "PROBS", requires = "sparse_targets", conflicts_with_all = ["targets", "soft_targets"])]
+    #[arg(hide_short_help = true, long, value_name = "PROBS", requires = "sparse_targets", conflicts_with_all = ["targets", "soft_targets"])]
     pub sparse_probs: Option<PathBuf>,
 }
 
 #[derive(Args)]
 #[command(next_help_heading = "Loss")]
 pub struct LossArgs {
-    /// How row losses become one loss, of which --grad-out is the gradient
+    /// How row losses become one loss
+    ///
+    /// It is also the one of which --grad-out is the gradient.
     #[arg(long, value_name = "HOW", value_enum, default_value_t = Reduction::Mean)]
     pub reduction: Reduction,
-    /// A weight for each class, floats; a mean divides by those of the targets
+    /// A weight for each class, floats
+    ///
+    /// A mean divides by those of the targets.
     #[arg(long, value_name = "FILE")]
     pub class_weights: Option<PathBuf>,
     /// Spread X of the target evenly over all classes
@@ -113,10 +153,16 @@ pub struct LossArgs {
     #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
     pub z_loss: f32,
     /// Multiply the target's term by (1 - p)^G
-    #[arg(long, value_name = "G", default_value_t = 0.0, allow_negative_numbers = true)]
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "G",
+        default_value_t = 0.0,
+        allow_negative_numbers = true
+    )]
     pub focal_gamma: f32,
     /// The mean where no row counts
-    #[arg(long, value_name = "HOW", value_enum, default_value_t = EmptyBatch::Nan)]
+    #[arg(hide_short_help = true, long, value_name = "HOW", value_enum, default_value_t = EmptyBatch::Nan)]
     pub empty: EmptyBatch,
 }
 
@@ -127,49 +173,62 @@ pub struct RowArgs {
     #[arg(long, value_name = "N", default_value_t = -100, allow_negative_numbers = true)]
     pub ignore_index: i32,
     /// A weight for each row, floats; rows of weight 0 are left out
-    #[arg(long, value_name = "FILE")]
+    #[arg(hide_short_help = true, long, value_name = "FILE")]
     pub row_weights: Option<PathBuf>,
     /// Which rows are scored, booleans or integers: 0 is left out
     #[arg(long, value_name = "FILE")]
     pub row_mask: Option<PathBuf>,
-    /// Score position t against the target of t + N of its sequence: 1 for next tokens
+    /// Score position t against the target of t + N: 1 for next tokens
+    ///
+    /// Both are of one sequence: the last N positions of each have no target.
     #[arg(long, value_name = "N", conflicts_with = "soft_targets")]
     pub shift: Option<usize>,
     /// Rows of a sequence [default: the axis before the classes, if these are last; else all]
-    #[arg(long, value_name = "L")]
+    #[arg(hide_short_help = true, long, value_name = "L")]
     pub sequence: Option<usize>,
     /// Leave out positions of a sequence before P: a prompt
-    #[arg(long, value_name = "P")]
+    #[arg(hide_short_help = true, long, value_name = "P")]
     pub score_from: Option<usize>,
     /// Leave out positions from P on
-    #[arg(long, value_name = "P")]
+    #[arg(hide_short_help = true, long, value_name = "P")]
     pub score_to: Option<usize>,
 }
 
 #[derive(Args)]
 #[command(next_help_heading = "Output")]
 pub struct OutputArgs {
-    /// Write row losses, in nats, times the rows' weights, f32
+    /// Write row losses, f32; to a .csv all that is known of each row
+    ///
+    /// Losses are in nats, times the rows' weights.
     #[arg(long, value_name = "FILE")]
     pub rows_out: Option<PathBuf>,
     /// Write the gradient of the reduced loss, laid out as the logits
     #[arg(long, value_name = "FILE")]
     pub grad_out: Option<PathBuf>,
     /// Write ln(sum of exp) of each row, as the loss takes its logits, f32
-    #[arg(long, value_name = "FILE")]
+    #[arg(hide_short_help = true, long, value_name = "FILE")]
     pub lse_out: Option<PathBuf>,
     /// Write the most probable class of each row, u32
-    #[arg(long, value_name = "FILE")]
+    #[arg(hide_short_help = true, long, value_name = "FILE")]
     pub argmax_out: Option<PathBuf>,
     /// The type of the gradient [default: the logits', or f32 for f64]
-    #[arg(long, value_name = "TYPE", value_enum)]
+    #[arg(hide_short_help = true, long, value_name = "TYPE", value_enum)]
     pub out_dtype: Option<Dtype>,
+    /// Draw a histogram of the row losses, and the loss by position
+    #[arg(long, value_name = "FILE.svg")]
+    pub plot: Option<PathBuf>,
+    /// Write the summary and these pictures as one page
+    #[arg(long, value_name = "FILE.html")]
+    pub html: Option<PathBuf>,
     /// Compare the losses of N rows, evenly spread, with an f64 reference
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub verify: usize,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+    /// Exit with status 1 if a row is bad: NaN, an infinite loss
+    #[arg(long)]
+    pub strict: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]

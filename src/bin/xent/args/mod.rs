@@ -20,14 +20,27 @@ pub use softmax::SoftmaxArgs;
 pub use tune::TuneArgs;
 
 const STATUSES: &str = "\
+Examples:
+  xent demo
+  xent eval logits.npy --targets targets.npy
+  xent softmax logits.npy -o probs.npy
+
 Exit status:
-  0  done
-  1  results are not within their bounds of the f64 reference (eval --verify, demo, bench)
-  2  the command line, a file or an adapter's name is wrong; no output file is left or changed
-  3  the device failed, or is too small
-  130  stopped by Ctrl-C; no output file is left or changed
+  0    done
+  1    done, but rows are bad (eval --strict), or results are not within their bounds of the f64
+       reference (eval --verify, demo, bench); these replace no file
+  2    the command line, a file or an adapter's name is wrong; no output file is left or changed
+  3    the device failed, or is too small
+  130  stopped by Ctrl-C; no output file is changed, and eval leaves a checkpoint to --resume from
 
 RUST_LOG=info tells on stderr which adapter was taken, RUST_LOG=debug more.";
+
+const COMPLETIONS_HELP: &str = "\
+Examples:
+  bash        xent completions bash > ~/.local/share/bash-completion/completions/xent
+  zsh         xent completions zsh > ~/.zfunc/_xent          (where fpath has ~/.zfunc)
+  fish        xent completions fish > ~/.config/fish/completions/xent.fish
+  PowerShell  xent completions powershell | Out-String | Invoke-Expression";
 
 /// Softmax and cross-entropy of logits in files, on the GPU.
 #[derive(Parser)]
@@ -40,7 +53,7 @@ pub struct Cli {
 #[derive(Subcommand)]
 pub enum Command {
     /// Cross-entropy of logits against targets: loss, perplexity, accuracy
-    #[command(override_usage = eval::USAGE, after_help = eval::HELP)]
+    #[command(override_usage = eval::USAGE, after_help = eval::SHORT_HELP, after_long_help = eval::HELP)]
     Eval(Box<EvalArgs>),
     /// Probabilities, or log-probabilities, of logits
     #[command(after_help = softmax::HELP)]
@@ -55,6 +68,16 @@ pub enum Command {
     /// Measure how the kernels are best laid out here, and write it to a file for --tuning
     #[command(after_help = tune::HELP)]
     Tune(TuneArgs),
+    /// A script that completes this command line, for a shell to read
+    #[command(after_help = COMPLETIONS_HELP)]
+    Completions(CompletionsArgs),
+}
+
+#[derive(Args)]
+pub struct CompletionsArgs {
+    /// The shell they are for
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
 }
 
 #[derive(Args)]
@@ -108,7 +131,7 @@ pub struct DeviceArgs {
     #[command(flatten)]
     pub adapter: AdapterArgs,
     /// Lay the kernels out as `xent tune` found best; a file of another adapter or version is ignored
-    #[arg(id = "tuning", long = "tuning", value_name = "FILE")]
+    #[arg(hide_short_help = true, id = "tuning", long = "tuning", value_name = "FILE")]
     tuning: Option<PathBuf>,
 }
 
@@ -136,13 +159,13 @@ pub fn parse_shape(text: &str) -> Result<Shape, String> {
 #[derive(Args)]
 pub struct ScoreArgs {
     /// Cap logits to C*tanh(logit / C) first
-    #[arg(long, value_name = "C", allow_negative_numbers = true)]
+    #[arg(hide_short_help = true, long, value_name = "C", allow_negative_numbers = true)]
     pub softcap: Option<f32>,
     /// Divide logits by T
     #[arg(long, value_name = "T", default_value_t = 1.0, allow_negative_numbers = true)]
     pub temperature: f32,
     /// What a row gives in which every logit is -inf
-    #[arg(long, value_name = "HOW", value_enum, default_value_t = MaskedRow::Nan)]
+    #[arg(hide_short_help = true, long, value_name = "HOW", value_enum, default_value_t = MaskedRow::Nan)]
     pub masked_row: MaskedRow,
 }
 

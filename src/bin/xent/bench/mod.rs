@@ -10,7 +10,7 @@ use crate::args::{BenchArgs, BenchDtype};
 use crate::computer::load_tuning;
 use crate::measure::{self, Batch, Bytes, Clock, Job, Operation, median};
 use crate::output::{check_writable, complain};
-use crate::progress::Progress;
+use crate::progress::{Progress, check_stopped};
 use crate::{Outcome, output};
 
 const SHAPES: [(usize, usize); 6] =
@@ -164,7 +164,8 @@ impl Bench {
         let driver_is_right =
             self.clock.can_time(&batch.driver_copy()) && batch.check_driver_copy(&self.clock)?;
         for (op, bound) in &bounds {
-            self.progress.reach(self.rounds)?;
+            self.progress.reach(self.rounds);
+            check_stopped()?;
             checks.push(batch.check(&self.clock, *op, bound, self.tuning)?);
         }
 
@@ -180,7 +181,8 @@ impl Bench {
                 times.push(self.clock.ms(job)?);
             }
             self.rounds += 1;
-            self.progress.reach(self.rounds)?;
+            self.progress.reach(self.rounds);
+            check_stopped()?;
         }
         let medians: Vec<f64> = times.iter().map(|times| median(times)).collect();
         let by_kernel = medians[0];

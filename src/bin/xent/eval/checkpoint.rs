@@ -5,10 +5,11 @@ use std::io::Read;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use xent::eval::EvaluationState;
+use xent::eval::{EvaluationState, Tally, WholeFile};
 use xent::{Error, Result};
 
-use crate::output::{bad_argument, write_whole};
+use super::outputs::Written;
+use crate::output::bad_argument;
 
 const FORMAT: &str = "xent checkpoint";
 const VERSION: u32 = 1;
@@ -54,18 +55,22 @@ pub struct Checkpoint {
     version: u32,
     run: Identity,
     pub state: EvaluationState,
+    pub tally: Tally,
+    pub written: Written,
 }
 
 impl Checkpoint {
-    pub fn new(run: Identity, state: EvaluationState) -> Self {
-        Self { format: FORMAT.to_owned(), version: VERSION, run, state }
+    pub fn new(run: Identity, state: EvaluationState, tally: Tally, written: Written) -> Self {
+        Self { format: FORMAT.to_owned(), version: VERSION, run, state, tally, written }
     }
 
     /// Writes it beside its place, and then there.
     pub fn save(&self, path: &Path) -> Result<()> {
         let mut bytes = Vec::new();
         ciborium::into_writer(self, &mut bytes).map_err(|error| refused(path, error))?;
-        write_whole(path, &bytes)
+        let mut file = WholeFile::create(path, ".xent-checkpoint")?;
+        file.write_bytes(&bytes)?;
+        file.finish()
     }
 
     /// Reads one that is of this very run.
@@ -111,6 +116,12 @@ pub fn remove(path: &Path) {
 mod tests {
     use super::*;
 
+    fn checkpoint(run: Identity) -> Checkpoint {
+        let mut tally = Tally::new(7);
+        tally.add_rows(0, &[Default::default(); 3]);
+        Checkpoint::new(run, EvaluationState::default(), tally, Written::default())
+    }
+
     fn identity() -> Identity {
         let mut run = Identity::default();
         run.add("option a", 1);
@@ -122,7 +133,7 @@ mod tests {
     fn what_is_saved_is_loaded() {
         let folder = tempfile::TempDir::new().unwrap();
         let path = folder.path().join("c");
-        let saved = Checkpoint::new(identity(), EvaluationState::default());
+        let saved = checkpoint(identity());
         for _ in 0..2 {
             saved.save(&path).unwrap();
             assert_eq!(Checkpoint::load(&path, &identity()), Ok(saved.clone()));
@@ -139,7 +150,7 @@ mod tests {
             Ok(checkpoint) => panic!("{checkpoint:?}"),
         };
         assert!(load(&identity()).starts_with("FILE: nothing to resume: "), "{}", load(&identity()));
-        Checkpoint::new(identity(), EvaluationState::default()).save(&path).unwrap();
+        checkpoint(identity()).save(&path).unwrap();
         let (mut more, mut other) = (identity(), Identity::default());
         more.add("option c", 2);
         other.add("option a", 1);
@@ -153,7 +164,7 @@ mod tests {
             fs::write(&path, &whole[..end]).unwrap();
             assert_eq!(load(&identity()), "FILE: no checkpoint, or one that is not whole", "{end} bytes");
         }
-        let mut later = Checkpoint::new(identity(), EvaluationState::default());
+        let mut later = checkpoint(identity());
         later.version = 2;
         later.save(&path).unwrap();
         assert_eq!(load(&identity()), "FILE: xent checkpoint 2; xent checkpoint 1 is read");

@@ -1,6 +1,7 @@
 //! What comes with the logits, from files.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use xent::eval::EvaluateInputs;
 use xent::eval::files::{
@@ -45,6 +46,14 @@ pub fn check_targets(args: &EvalArgs) -> Result<()> {
     }
 }
 
+/// Bytes of a row in the files that are read window by window: the logits and the soft targets, with their headers.
+pub fn bytes_per_row(args: &EvalArgs, rows: usize) -> Option<f64> {
+    let logits = logits::paths(&args.logits).ok().filter(|_| !args.logits.is_stdin())?;
+    let files = logits.iter().chain(&args.targets.soft_targets);
+    let bytes: u64 = files.map(|path| Some(path.metadata().ok()?.len())).sum::<Option<u64>>()?;
+    (rows > 0).then(|| bytes as f64 / rows as f64)
+}
+
 /// Targets, weights and mask; soft targets are open, and read with the logits.
 pub struct Inputs {
     targets: TargetFile,
@@ -56,7 +65,7 @@ pub struct Inputs {
 }
 
 enum TargetFile {
-    Classes(Vec<i32>),
+    Classes(Arc<Vec<i32>>),
     Soft(FileLogits<f32>),
     Sparse(SparseTargets),
 }
@@ -94,7 +103,8 @@ impl Inputs {
             }
             _ => {
                 let mut file = open_classes(args, &keyed(Wanted::Classes))?;
-                (TargetFile::Classes(read_targets(&mut file, layout, op.ignore_index, used)?), None)
+                let classes = read_targets(&mut file, layout, op.ignore_index, used)?;
+                (TargetFile::Classes(Arc::new(classes)), None)
             }
         };
         Ok(Self { targets, late: late.cloned(), class_weights, row_weights, row_mask })
@@ -114,6 +124,14 @@ impl Inputs {
             }
             TargetFile::Sparse(sparse) => CrossEntropyInputs { targets: sparse.targets(), ..beside }.into(),
             TargetFile::Soft(soft) => EvaluateInputs { beside, soft_targets: Some(soft) },
+        }
+    }
+
+    /// The target of each row, before they are shifted, if they are classes.
+    pub fn classes(&self) -> Option<Arc<Vec<i32>>> {
+        match &self.targets {
+            TargetFile::Classes(classes) => Some(Arc::clone(classes)),
+            _ => None,
         }
     }
 

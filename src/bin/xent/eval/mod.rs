@@ -1,12 +1,15 @@
 //! `xent eval`: cross-entropy of logits in files.
 
 mod checkpoint;
+mod csv;
 mod inputs;
 mod outputs;
+mod page;
+mod pictures;
 mod run;
 
 use xent::eval::files::{FileLogits, Layout};
-use xent::eval::{EvaluateOptions, Evaluation, Source};
+use xent::eval::{EvaluateOptions, Evaluation, Source, Tally};
 use xent::{CrossEntropyOptions, Element, Result, Sequences};
 
 use crate::Outcome;
@@ -18,7 +21,8 @@ use crate::output::{bad_argument, check_distinct, complain};
 use crate::report::thousands;
 use checkpoint::{Checkpoint, Identity};
 use inputs::Inputs;
-use outputs::Outputs;
+use outputs::Wanted;
+use pictures::Pictures;
 use run::Run;
 
 pub fn run(args: &EvalArgs) -> Result<Outcome> {
@@ -42,10 +46,12 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
     op.check()?;
     let (shape, layout, dtype) = (logits.shape(), logits.layout().clone(), logits::dtype(logits.file()));
     let mut inputs = Inputs::read(args, &layout, &op)?;
-    let late = inputs.late();
-    let new_outputs = || Outputs::create(&args.output, &layout, dtype);
+    let (late, classes) = (inputs.late(), inputs.classes());
+    let sequences = op.sequences.unwrap_or(Sequences::new(layout.sequence_length()));
+    let wanted = Wanted { args: &args.output, layout, dtype, sequences, classes };
     // What cannot be written is told before a device is looked for.
-    let mut outputs = if args.run.resume { None } else { Some(new_outputs()?) };
+    let outputs = if args.run.resume { None } else { Some(wanted.create()?) };
+    let pictures = Pictures::create(&args.output)?;
 
     let computer = Computer::open(&args.device)?;
     let options = EvaluateOptions {
@@ -59,34 +65,23 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
     let mut evaluation = Evaluation::new(&op, shape, inputs.given(), &options)?;
     let identity = identity(args, &op, &computer)?;
     let place = args.run.checkpoint(&args.logits.files);
-    let again = |rows: usize| Outputs::resume(&args.output, &layout, dtype, rows);
-    if args.run.resume {
-        let checkpoint = Checkpoint::load(&place, &identity)?;
-        evaluation.resume(&checkpoint.state)?;
-        let rows = checkpoint.state.rows();
-        outputs = Some(again(rows)?);
-        complain(format!("going on after {} of {} rows", thousands(rows), thousands(shape.rows)));
-    }
+    let (outputs, tally) = match outputs {
+        Some(outputs) => (outputs, Tally::new(sequences.length)),
+        None => {
+            let Checkpoint { state, tally, written, .. } = Checkpoint::load(&place, &identity)?;
+            evaluation.resume(&state)?;
+            complain(format!("going on after {} of {} rows", thousands(state.rows()), thousands(shape.rows)));
+            (wanted.resume(written)?, tally)
+        }
+    };
     if let Some(allowed) = args.run.memory {
         let windows = computer.window_bytes(&evaluation, &logits)?;
         let (allowed, windows) = (memory::shown(allowed.0), memory::shown(windows));
         complain(format!("memory: at most {allowed}, {windows} of it for windows"));
     }
-    Run {
-        args,
-        op,
-        evaluation,
-        outputs: match outputs {
-            Some(outputs) => outputs,
-            None => new_outputs()?,
-        },
-        outputs_again: &again,
-        computer,
-        identity,
-        place,
-        late,
-    }
-    .to_the_end(&mut logits)
+    let bytes_per_row = inputs::bytes_per_row(args, shape.rows);
+    Run { args, op, evaluation, tally, outputs, pictures, bytes_per_row, computer, identity, place, late }
+        .to_the_end(&mut logits)
 }
 
 /// All on which a digit of the results, or a byte of the outputs, can depend.

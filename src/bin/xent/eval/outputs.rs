@@ -1,60 +1,122 @@
 //! What `xent eval` writes.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use xent::Result;
+use serde::{Deserialize, Serialize};
 use xent::eval::Evaluated;
 use xent::eval::files::{Layout, TensorValue, TensorWriter};
+use xent::{Result, Sequences};
 
+use super::csv::CsvWriter;
 use crate::args::{Dtype, OutputArgs};
 use crate::output::FloatWriter;
 
 /// The files that are written.
 pub fn paths(args: &OutputArgs) -> Vec<&Path> {
-    let OutputArgs { rows_out, grad_out, lse_out, argmax_out, .. } = args;
-    [rows_out, grad_out, lse_out, argmax_out].into_iter().flatten().map(PathBuf::as_path).collect()
+    let OutputArgs { rows_out, grad_out, lse_out, argmax_out, plot, html, .. } = args;
+    [rows_out, grad_out, lse_out, argmax_out, plot, html]
+        .into_iter()
+        .flatten()
+        .map(PathBuf::as_path)
+        .collect()
+}
+
+/// Which files there are to be, and what is needed to begin them.
+pub struct Wanted<'a> {
+    pub args: &'a OutputArgs,
+    pub layout: Layout,
+    /// The logits' type: a gradient has it that is not told another.
+    pub dtype: Dtype,
+    /// A table tells of each row where it is in its sequence, and its target.
+    pub sequences: Sequences,
+    pub classes: Option<Arc<Vec<i32>>>,
+}
+
+/// How much of them is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Written {
+    rows: usize,
+    /// Bytes of a table, behind its header.
+    table_bytes: u64,
 }
 
 /// Files that grow window by window, and take their places together.
 pub struct Outputs {
-    rows: Option<TensorWriter>,
+    rows: Option<RowsFile>,
     grad: Option<FloatWriter>,
     lse: Option<TensorWriter>,
     argmax: Option<TensorWriter>,
+    written: Written,
+}
+
+/// Row losses alone, or all that is known of each row.
+enum RowsFile {
+    Losses(TensorWriter),
+    Table(CsvWriter),
+}
+
+impl Wanted<'_> {
+    /// Begins all files, in the formats that their names say.
+    pub fn create(&self) -> Result<Outputs> {
+        self.open(None)
+    }
+
+    /// Goes on with those that were kept.
+    pub fn resume(&self, written: Written) -> Result<Outputs> {
+        self.open(Some(written))
+    }
+
+    fn open(&self, written: Option<Written>) -> Result<Outputs> {
+        let OutputArgs { rows_out, grad_out, lse_out, argmax_out, out_dtype, .. } = self.args;
+        let dtype = out_dtype.unwrap_or(self.dtype);
+        let (dims, cols) = (self.layout.dims(), self.layout.shape().cols);
+        let grad = |path: &PathBuf| match written {
+            Some(written) => FloatWriter::resume(path, "dlogits", dims, dtype, written.rows * cols),
+            None => FloatWriter::create(path, "dlogits", dims, dtype),
+        };
+        Ok(Outputs {
+            rows: match rows_out {
+                Some(path) if is_csv(path) => Some(RowsFile::Table(self.table(path, written)?)),
+                path => self.of_rows::<f32>(path, "row_losses", written)?.map(RowsFile::Losses),
+            },
+            grad: grad_out.as_ref().map(grad).transpose()?,
+            lse: self.of_rows::<f32>(lse_out, "lse", written)?,
+            argmax: self.of_rows::<u32>(argmax_out, "argmax", written)?,
+            written: written.unwrap_or_default(),
+        })
+    }
+
+    fn table(&self, path: &Path, written: Option<Written>) -> Result<CsvWriter> {
+        let bytes = written.map(|written| written.table_bytes);
+        CsvWriter::open(path, self.sequences, self.classes.clone(), bytes)
+    }
+
+    /// A file of one value a row.
+    fn of_rows<V: TensorValue>(
+        &self,
+        path: &Option<PathBuf>,
+        name: &str,
+        written: Option<Written>,
+    ) -> Result<Option<TensorWriter>> {
+        let dims = self.layout.row_dims();
+        let open = |path| match written {
+            Some(written) => TensorWriter::resume(path, name, V::DTYPE, &dims, written.rows),
+            None => TensorWriter::create(path, name, V::DTYPE, &dims),
+        };
+        path.as_ref().map(open).transpose()
+    }
 }
 
 impl Outputs {
-    /// Begins them, in the formats that their names say; `dtype` is the logits'.
-    pub fn create(args: &OutputArgs, layout: &Layout, dtype: Dtype) -> Result<Self> {
-        let row_dims = layout.row_dims();
-        let dtype = args.out_dtype.unwrap_or(dtype);
-        let grad = |path: &PathBuf| FloatWriter::create(path, "dlogits", layout.dims(), dtype);
-        Ok(Self {
-            rows: create::<f32>(&args.rows_out, "row_losses", &row_dims)?,
-            grad: args.grad_out.as_ref().map(grad).transpose()?,
-            lse: create::<f32>(&args.lse_out, "lse", &row_dims)?,
-            argmax: create::<u32>(&args.argmax_out, "argmax", &row_dims)?,
-        })
-    }
-
-    /// Goes on with those that were kept, behind the first rows.
-    pub fn resume(args: &OutputArgs, layout: &Layout, dtype: Dtype, rows: usize) -> Result<Self> {
-        let row_dims = layout.row_dims();
-        let dtype = args.out_dtype.unwrap_or(dtype);
-        let values = rows * layout.shape().cols;
-        let grad = |path: &PathBuf| FloatWriter::resume(path, "dlogits", layout.dims(), dtype, values);
-        Ok(Self {
-            rows: resume::<f32>(&args.rows_out, "row_losses", &row_dims, rows)?,
-            grad: args.grad_out.as_ref().map(grad).transpose()?,
-            lse: resume::<f32>(&args.lse_out, "lse", &row_dims, rows)?,
-            argmax: resume::<u32>(&args.argmax_out, "argmax", &row_dims, rows)?,
-        })
-    }
-
     pub fn write(&mut self, window: &Evaluated<'_>) -> Result<()> {
         let results = || window.results.iter();
-        if let Some(out) = &mut self.rows {
-            out.write(&results().map(|result| result.loss).collect::<Vec<_>>())?;
+        match &mut self.rows {
+            Some(RowsFile::Losses(out)) => {
+                out.write(&results().map(|result| result.loss).collect::<Vec<_>>())?;
+            }
+            Some(RowsFile::Table(out)) => self.written.table_bytes += out.write(window)?,
+            None => {}
         }
         if let (Some(out), Some(dlogits)) = (&mut self.grad, window.dlogits) {
             out.write(dlogits)?;
@@ -65,42 +127,54 @@ impl Outputs {
         if let Some(out) = &mut self.argmax {
             out.write(&results().map(|result| result.argmax).collect::<Vec<_>>())?;
         }
+        self.written.rows += window.rows.len();
         Ok(())
     }
 
     /// Brings all of them to the disk.
     pub fn flush(&mut self) -> Result<()> {
+        if let Some(RowsFile::Table(out)) = &mut self.rows {
+            out.flush()?;
+        }
+        let losses = match &mut self.rows {
+            Some(RowsFile::Losses(out)) => Some(out),
+            _ => None,
+        };
         let grad = self.grad.as_mut().map(|grad| &mut grad.file);
-        let files = [self.rows.as_mut(), grad, self.lse.as_mut(), self.argmax.as_mut()];
+        let files = [losses, grad, self.lse.as_mut(), self.argmax.as_mut()];
         files.into_iter().flatten().try_for_each(TensorWriter::flush)
     }
 
-    /// Keeps what has been written so far, to go on with.
-    pub fn keep_partial(self) -> Result<()> {
-        let files = [self.rows, self.grad.map(|grad| grad.file), self.lse, self.argmax];
-        files.into_iter().flatten().try_for_each(TensorWriter::keep_partial)
+    /// Keeps what has been written so far, and says how much that is.
+    pub fn keep_partial(self) -> Result<Written> {
+        let written = self.written;
+        self.each(CsvWriter::keep_partial, TensorWriter::keep_partial)?;
+        Ok(written)
     }
 
     /// Puts all of them in their places.
     pub fn finish(self) -> Result<()> {
-        let files = [self.rows, self.grad.map(|grad| grad.file), self.lse, self.argmax];
-        files.into_iter().flatten().try_for_each(TensorWriter::finish)
+        self.each(CsvWriter::finish, TensorWriter::finish)
+    }
+
+    fn each(
+        self,
+        table: impl FnOnce(CsvWriter) -> Result<()>,
+        tensor: impl FnMut(TensorWriter) -> Result<()>,
+    ) -> Result<()> {
+        let losses = match self.rows {
+            Some(RowsFile::Table(out)) => {
+                table(out)?;
+                None
+            }
+            Some(RowsFile::Losses(out)) => Some(out),
+            None => None,
+        };
+        let files = [losses, self.grad.map(|grad| grad.file), self.lse, self.argmax];
+        files.into_iter().flatten().try_for_each(tensor)
     }
 }
 
-fn create<V: TensorValue>(
-    path: &Option<PathBuf>,
-    name: &str,
-    dims: &[usize],
-) -> Result<Option<TensorWriter>> {
-    path.as_ref().map(|path| TensorWriter::create(path, name, V::DTYPE, dims)).transpose()
-}
-
-fn resume<V: TensorValue>(
-    path: &Option<PathBuf>,
-    name: &str,
-    dims: &[usize],
-    done: usize,
-) -> Result<Option<TensorWriter>> {
-    path.as_ref().map(|path| TensorWriter::resume(path, name, V::DTYPE, dims, done)).transpose()
+fn is_csv(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"))
 }

@@ -1,27 +1,31 @@
 //! The run itself, and what is left of one that does not come to its end.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use xent::eval::{Evaluation, Source};
+use xent::eval::{Evaluation, Report, Source, Tally};
 use xent::{CrossEntropyOptions, Element, Error, Result};
 
 use super::checkpoint::{self, Checkpoint, Identity};
 use super::outputs::Outputs;
+use super::pictures::Pictures;
+use crate::Outcome;
 use crate::args::EvalArgs;
 use crate::computer::Computer;
+use crate::memory::peak_resident_bytes;
 use crate::output::complain;
 use crate::progress::{Progress, check_stopped};
-use crate::report::thousands;
-use crate::{Outcome, report};
+use crate::report::{self, Summary, thousands};
 
 /// A run, ready to begin or to go on.
 pub struct Run<'a> {
     pub args: &'a EvalArgs,
     pub op: CrossEntropyOptions,
     pub evaluation: Evaluation<'a>,
+    pub tally: Tally,
     pub outputs: Outputs,
-    /// Opens outputs again that were kept behind so many rows.
-    pub outputs_again: &'a dyn Fn(usize) -> Result<Outputs>,
+    pub pictures: Pictures,
+    /// Bytes of a row in the files that are read window by window, if they are files.
+    pub bytes_per_row: Option<f64>,
     pub computer: Computer,
     pub identity: Identity,
     /// Where the checkpoint goes.
@@ -37,11 +41,9 @@ impl Run<'_> {
             && is_of_the_device(error)
         {
             // A device that was lost may be there again.
-            let rows = self.evaluation.state().rows();
-            complain(format!("{error}; once more, from row {} on", thousands(rows)));
+            let rows = thousands(self.evaluation.state().rows());
+            complain(format!("{error}; once more, from row {rows} on"));
             self.computer = Computer::open(&self.args.device)?;
-            self.outputs.keep_partial()?;
-            self.outputs = (self.outputs_again)(rows)?;
             ended = self.pass(logits);
         }
         match ended {
@@ -53,28 +55,40 @@ impl Run<'_> {
 
     /// From where it is to the end, or to an error.
     fn pass<E: Element>(&mut self, logits: &mut dyn Source<E>) -> Result<()> {
-        let Self { evaluation, outputs, computer, op, args, .. } = self;
-        let mut progress = Progress::new(evaluation.shape().rows);
+        let Self { evaluation, tally, outputs, computer, op, args, .. } = self;
+        let shape = evaluation.shape();
+        let mut progress = Progress::new(shape.rows)
+            .with_rates(shape.cols, self.bytes_per_row)
+            .resumed_at(evaluation.state().rows());
         let mut missing = args.run.stop_after.map(|rows| rows.saturating_sub(evaluation.state().rows()));
         computer.run(evaluation, op, logits, |window| {
+            // Before anything is done with the window: it will come again.
             check_stopped()?;
             if let Some(missing) = &mut missing {
                 *missing = missing.checked_sub(window.rows.len()).ok_or(Error::Stopped)?;
             }
             outputs.write(window)?;
-            progress.reach(window.rows.end)
+            tally.add(window);
+            progress.reach(window.rows.end);
+            Ok(())
         })
     }
 
-    fn finish(self) -> Result<Outcome> {
-        let Self { args, op, evaluation, mut outputs, computer, place, .. } = self;
-        outputs.flush()?;
-        let outcome = report::print(&evaluation.report(), &op, computer.name(), args.output.json, &[])?;
-        // Whatever may fail has been done. Results that are not what they should be replace nothing.
-        if matches!(outcome, Outcome::Done) {
-            outputs.finish()?;
-            if args.run.resume {
-                checkpoint::remove(&place);
+    fn finish(mut self) -> Result<Outcome> {
+        self.outputs.flush()?;
+        let mut pictures = std::mem::take(&mut self.pictures);
+        let report = self.evaluation.report();
+        let summary = self.summary(&report);
+        let name = self.args.logits.files.first().map_or(Path::new("logits"), PathBuf::as_path);
+        pictures.draw(&summary, name)?;
+        let outcome = report::print(&summary, self.args.output.json, self.args.output.strict, &[])?;
+        // Whatever may fail has been done. Results that are not what they should be replace nothing; of bad rows, which are
+        // the input's, they tell.
+        if !matches!(outcome, Outcome::NotVerified) {
+            self.outputs.finish()?;
+            pictures.finish()?;
+            if self.args.run.resume {
+                checkpoint::remove(&self.place);
             }
         }
         Ok(outcome)
@@ -82,21 +96,34 @@ impl Run<'_> {
 
     /// Says what there is so far, and leaves what is needed to go on.
     fn leave(self, error: Error) -> Result<Outcome> {
-        let Self { args, op, evaluation, outputs, computer, identity, place, .. } = self;
-        let (state, rows) = (*evaluation.state(), evaluation.shape().rows);
+        let (state, rows) = (*self.evaluation.state(), self.evaluation.shape().rows);
         if state.rows() == 0 {
             return Err(error);
         }
-        report::print(&evaluation.report(), &op, computer.name(), args.output.json, &[])?;
+        let report = self.evaluation.report();
+        report::print(&self.summary(&report), self.args.output.json, false, &[])?;
         let so_far = format!("after {} of {} rows", thousands(state.rows()), thousands(rows));
-        if args.logits.is_stdin() {
+        if self.args.logits.is_stdin() {
             complain(format!("{so_far}; what came through stdin is gone, and cannot be resumed"));
         } else {
-            outputs.keep_partial()?;
-            Checkpoint::new(identity, state).save(&place)?;
-            complain(format!("{so_far}; the same with --resume goes on from {}", place.display()));
+            let written = self.outputs.keep_partial()?;
+            Checkpoint::new(self.identity, state, self.tally, written).save(&self.place)?;
+            complain(format!("{so_far}; the same with --resume goes on from {}", self.place.display()));
         }
         Err(error)
+    }
+
+    fn summary<'s>(&'s self, report: &'s Report) -> Summary<'s> {
+        let rows = report.loss.rows;
+        Summary {
+            report,
+            tally: &self.tally,
+            op: &self.op,
+            adapter: self.computer.name(),
+            rows_given: self.evaluation.shape().rows,
+            bytes_read: self.bytes_per_row.map(|bytes| (bytes * rows as f64).round() as u64),
+            peak_memory: peak_resident_bytes(),
+        }
     }
 
     /// The library knows no file.

@@ -1,0 +1,127 @@
+//! What is known of each row, as a table that spreadsheets and pandas read.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use xent::eval::{Evaluated, WholeFile};
+use xent::{NO_CLASS, Result, Sequences};
+
+/// The columns. Of a row that was left out all but the first three, and its target, are empty; and a target is where the
+/// targets are classes.
+const HEADER: &str = "row,sequence,position,target,loss,lse,argmax,flags\n";
+
+/// A `.csv` file that grows window by window. It has commas, a header, LF at the ends, and nothing that needs quotes:
+/// flags are names with `|` between them. Losses and lse have as many digits as tell each f32 from all others; `NaN`,
+/// `inf` and `-inf` are those.
+pub struct CsvWriter {
+    file: WholeFile,
+    sequences: Sequences,
+    targets: Option<Arc<Vec<i32>>>,
+    text: String,
+}
+
+impl CsvWriter {
+    /// Begins a table of rows in such sequences, or goes on with one that was kept, behind its header and so many bytes;
+    /// `targets` (rows,) are before they are shifted.
+    pub fn open(
+        path: &Path,
+        sequences: Sequences,
+        targets: Option<Arc<Vec<i32>>>,
+        written: Option<u64>,
+    ) -> Result<Self> {
+        let file = match written {
+            Some(bytes) => WholeFile::resume(path, HEADER.as_bytes(), bytes)?,
+            None => {
+                let mut file = WholeFile::create(path, ".csv")?;
+                file.write_bytes(HEADER.as_bytes())?;
+                file
+            }
+        };
+        Ok(Self { file, sequences, targets, text: String::new() })
+    }
+
+    /// Writes the rows of a window, and says how many bytes these were.
+    pub fn write(&mut self, window: &Evaluated<'_>) -> Result<u64> {
+        self.text.clear();
+        for (row, result) in window.rows.clone().zip(window.results) {
+            let length = self.sequences.length.max(1);
+            let target = self.sequences.target_row(row);
+            let target = target.and_then(|target| self.targets.as_ref()?.get(target));
+            let cells = Cells {
+                target: target.copied(),
+                values: (!result.is_left_out()).then_some((result.loss, result.lse)),
+                argmax: (result.argmax != NO_CLASS).then_some(result.argmax),
+                flags: result.flags().names().collect::<Vec<_>>().join("|"),
+            };
+            let _ = write!(self.text, "{row},{},{},", row / length, row % length);
+            cells.append_to(&mut self.text);
+        }
+        self.file.write_bytes(self.text.as_bytes())?;
+        Ok(self.text.len() as u64)
+    }
+
+    /// Brings all that was written to the disk.
+    pub fn flush(&mut self) -> Result<()> {
+        self.file.flush_bytes()
+    }
+
+    /// Keeps what has been written so far, to go on with.
+    pub fn keep_partial(self) -> Result<()> {
+        self.file.keep_partial()
+    }
+
+    /// Puts the file, whole now, in its place.
+    pub fn finish(self) -> Result<()> {
+        self.file.finish()
+    }
+}
+
+/// The columns from the target on.
+struct Cells {
+    target: Option<i32>,
+    /// Loss and lse.
+    values: Option<(f32, f32)>,
+    argmax: Option<u32>,
+    flags: String,
+}
+
+impl Cells {
+    fn append_to(&self, text: &mut String) {
+        let cell = |value: Option<String>| value.unwrap_or_default();
+        let target = cell(self.target.map(|target| target.to_string()));
+        let (loss, lse) = (self.values.map(|(loss, _)| loss), self.values.map(|(_, lse)| lse));
+        let (loss, lse) = (cell(loss.map(number)), cell(lse.map(number)));
+        let argmax = cell(self.argmax.map(|class| class.to_string()));
+        let _ = writeln!(text, "{target},{loss},{lse},{argmax},{}", self.flags);
+    }
+}
+
+/// The shortest that is read back as this f32; `1e-30` is no row of zeros.
+fn number(value: f32) -> String {
+    format!("{value:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_need_no_quotes_and_lose_no_digit() {
+        let of = |target, values, argmax, flags: &str| {
+            let mut text = String::new();
+            Cells { target, values, argmax, flags: flags.to_owned() }.append_to(&mut text);
+            text
+        };
+        assert_eq!(of(Some(-100), None, None, ""), "-100,,,,\n");
+        assert_eq!(of(Some(3), Some((0.1, 1e-30)), Some(3), ""), "3,0.1,1e-30,3,\n");
+        assert_eq!(of(None, Some((0.0, -2.5)), Some(0), "masked_row"), ",0.0,-2.5,0,masked_row\n");
+        assert_eq!(
+            of(Some(1), Some((f32::NAN, f32::INFINITY)), Some(7), "infinite_logit|nan_loss"),
+            "1,NaN,inf,7,infinite_logit|nan_loss\n"
+        );
+        for value in [0.1f32, 1.0 / 3.0, f32::MAX, f32::MIN_POSITIVE, 1e-45, 16_777_216.0] {
+            assert_eq!(number(value).parse(), Ok(value));
+        }
+    }
+}

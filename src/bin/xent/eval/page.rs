@@ -1,0 +1,113 @@
+//! A page that says all of a batch: one file, which asks nobody for anything.
+
+use crate::report::{Line, Summary, Tone, lines};
+
+const STYLE: &str = include_str!("page.css");
+/// Nothing is fetched and nothing runs, whatever a name may hold.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
+
+/// The summary and two pictures, as SVG, of the batch of this name.
+pub fn html(summary: &Summary<'_>, name: &str, losses: &str, positions: &str) -> String {
+    let lines = lines(summary);
+    let (tiles, rows): (String, String) = (
+        lines.iter().filter(|line| line.tone == Tone::Result).map(tile).collect(),
+        lines.iter().filter(|line| line.tone != Tone::Result).map(row).collect(),
+    );
+    let (name, version) = (escaped(name), env!("CARGO_PKG_VERSION"));
+    let (losses, positions) =
+        (figure("Histogram of the row losses", losses), figure("Mean loss by position", positions));
+    format!(
+        "<!doctype html>
+<html lang=\"en\">
+<head>
+<meta charset=\"utf-8\">
+<meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">
+<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">
+<meta name=\"color-scheme\" content=\"light dark\">
+<title>{name}: cross-entropy</title>
+<style>
+{STYLE}</style>
+</head>
+<body>
+<main>
+<h1>{name}</h1>
+<dl class=\"tiles\">
+{tiles}</dl>
+<div class=\"pictures\">
+{losses}{positions}</div>
+<table>
+{rows}</table>
+<footer>xent {version}</footer>
+</main>
+</body>
+</html>
+"
+    )
+}
+
+fn tile(Line { name, value, .. }: &Line) -> String {
+    format!("<div><dt>{}</dt><dd>{}</dd></div>\n", escaped(name), escaped(value))
+}
+
+fn row(Line { name, value, tone }: &Line) -> String {
+    let class = if *tone == Tone::Warning { " class=\"warning\"" } else { "" };
+    format!(
+        "<tr><th scope=\"row\">{}</th><td{class}>{}</td></tr>\n",
+        escaped(name.trim()),
+        escaped(value).replace(" %", "&nbsp;%")
+    )
+}
+
+/// The picture is the crate's own SVG: it needs no escape, but a name for those who do not see it.
+fn figure(title: &str, svg: &str) -> String {
+    let svg = svg.replacen("<svg ", &format!("<svg role=\"img\" aria-label=\"{title}\" "), 1);
+    format!("<figure>\n{svg}</figure>\n")
+}
+
+/// A text as it stands in a page, whatever it holds. Characters that steer a terminal or turn the line round become �.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            c if c.is_control()
+                || ('\u{202a}'..='\u{202e}').contains(&c)
+                || ('\u{2066}'..='\u{2069}').contains(&c) =>
+            {
+                escaped.push('\u{fffd}');
+            }
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_text_and_nothing_else() {
+        for (text, expected) in [
+            ("logits.npy", "logits.npy"),
+            ("größe 日本.npy", "größe 日本.npy"),
+            ("<script>alert('1')</script>", "&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;"),
+            ("a & \"b\"", "a &amp; &quot;b&quot;"),
+            ("a\u{1b}[31m\nb\u{202e}c", "a\u{fffd}[31m\u{fffd}b\u{fffd}c"),
+        ] {
+            assert_eq!(escaped(text), expected);
+        }
+    }
+
+    #[test]
+    fn every_colour_of_the_pictures_has_one_in_the_dark() {
+        // What plotters writes for black, white and the pictures' own colours.
+        for colour in ["#FFFFFF", "#000000", "#0072B2", "#D55E00", "#E1E1E1"] {
+            assert!(STYLE.contains(&format!("\"{colour}\"")), "{colour}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What is said of a batch: for people, for programs, and by the exit status.
+
+mod json;
+mod numbers;
+mod text;
+
+use xent::eval::{Report, Tally};
+use xent::{CrossEntropyOptions, Verification};
+
+use crate::output::complain;
+use crate::{Outcome, output};
+
+pub use numbers::{decimals, duration, si, thousands};
+pub use text::{Line, Tone, digits, lines};
+
+/// All there is to say.
+#[derive(Clone, Copy)]
+pub struct Summary<'a> {
+    pub report: &'a Report,
+    pub tally: &'a Tally,
+    pub op: &'a CrossEntropyOptions,
+    pub adapter: &'a str,
+    /// Rows that there are; the report is of fewer where the run was stopped.
+    pub rows_given: usize,
+    /// Bytes of logits, and of soft targets, that came from files; none where they were made.
+    pub bytes_read: Option<u64>,
+    /// The most memory that this process has had, where the system tells.
+    pub peak_memory: Option<u64>,
+}
+
+/// Prints a report, and says how the run ended. If `strict`, rows that are bad are an outcome of their own.
+pub fn print(
+    summary: &Summary<'_>,
+    as_json: bool,
+    strict: bool,
+    more: &[(&str, String)],
+) -> xent::Result<Outcome> {
+    if as_json {
+        output::print(&json::text(summary))?;
+    } else {
+        let mut lines = lines(summary);
+        lines.extend(more.iter().map(|(name, value)| Line::new(name, value)));
+        output::print_styled(&text::aligned(&lines))?;
+    }
+    let bad_rows = text::bad_rows(summary).filter(|_| strict);
+    Ok(outcome(summary.report.verification.as_ref(), bad_rows))
+}
+
+/// Prints names and values, aligned.
+pub fn print_lines(lines: &[(&str, String)]) -> xent::Result<()> {
+    let lines: Vec<Line> = lines.iter().map(|(name, value)| Line::new(name, value)).collect();
+    output::print_styled(&text::aligned(&lines))
+}
+
+fn outcome(verification: Option<&Verification>, bad_rows: Option<String>) -> Outcome {
+    match (verification, bad_rows) {
+        (Some(verification), _) if !verification.passed => {
+            complain(format!("not verified: {}", verified(verification)));
+            Outcome::NotVerified
+        }
+        (_, Some(bad)) => {
+            complain(format!("bad rows: {bad}"));
+            Outcome::BadRows
+        }
+        _ => Outcome::Done,
+    }
+}
+
+fn verified(verification: &Verification) -> String {
+    let &Verification { rows_checked, worst_row, worst_abs, worst_rel, passed, .. } = verification;
+    let verdict = if passed { "within bounds" } else { "NOT within bounds" };
+    let worst = worst_row.map_or(String::new(), |row| {
+        format!("; worst is row {row}, off by {worst_abs:.1e} ({worst_rel:.1e} relative)")
+    });
+    format!("{} rows against f64: {verdict}{worst}", thousands(rows_checked))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_an_outcome_of_its_own() {
+        let bad = || Some("1: the first is row 0".to_owned());
+        let mut verification = Verification::new();
+        verification.compare(3, 1.0, 1.0, 0.1);
+        assert!(matches!(outcome(Some(&verification), None), Outcome::Done));
+        assert!(matches!(outcome(Some(&verification), bad()), Outcome::BadRows));
+        verification.compare(3, 1.0, 1.5, 0.1);
+        assert!(matches!(outcome(Some(&verification), None), Outcome::NotVerified));
+        assert!(matches!(outcome(Some(&verification), bad()), Outcome::NotVerified));
+        assert!(matches!(outcome(None, None), Outcome::Done));
+        assert!(matches!(outcome(None, bad()), Outcome::BadRows));
+        assert_eq!(
+            verified(&verification),
+            "1 rows against f64: NOT within bounds; worst is row 3, off by 5.0e-1 (3.3e-1 relative)"
+        );
+    }
+}

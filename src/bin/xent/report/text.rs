@@ -1,0 +1,176 @@
+//! A report for people.
+
+use anstyle::{AnsiColor, Style};
+use xent::Reduction;
+use xent::eval::{Histogram, Quantile};
+
+use super::numbers::{decimals, si, thousands};
+use super::{Summary, verified};
+
+/// How a line looks where colours are shown.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Tone {
+    Plain,
+    /// What was asked for.
+    Result,
+    /// What somebody should look at.
+    Warning,
+}
+
+/// A name, a value, and how they look.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Line {
+    pub name: String,
+    pub value: String,
+    pub tone: Tone,
+}
+
+impl Line {
+    pub fn new(name: &str, value: impl Into<String>) -> Self {
+        Self { name: name.to_owned(), value: value.into(), tone: Tone::Plain }
+    }
+
+    fn toned(self, tone: Tone) -> Self {
+        Self { tone, ..self }
+    }
+}
+
+/// Lines with names and values in columns, styled: what prints them takes the styles out where none are shown.
+pub fn aligned(lines: &[Line]) -> String {
+    let name_style = Style::new().dimmed();
+    let mut text = String::new();
+    for Line { name, value, tone } in lines {
+        let style = match tone {
+            Tone::Plain => Style::new(),
+            Tone::Result => Style::new().bold(),
+            Tone::Warning => Style::new().bold().fg_color(Some(AnsiColor::Red.into())),
+        };
+        text.push_str(&format!("{name_style}{name:<12}{name_style:#}{style}{value}{style:#}\n"));
+    }
+    text
+}
+
+/// All that is said of a batch.
+pub fn lines(summary: &Summary<'_>) -> Vec<Line> {
+    let &Summary { report, tally, op, adapter, rows_given, bytes_read, peak_memory } = summary;
+    let loss = &report.loss;
+    let of = match op.reduction {
+        Reduction::Sum => "sum",
+        _ => "mean",
+    };
+    let mut lines =
+        vec![Line::new("loss", format!("{} nats ({of})", decimals(loss.value, 6))).toned(Tone::Result)];
+    if op.z_loss > 0.0 {
+        lines.push(Line::new("z-loss", format!("{} nats of it", decimals(loss.z_loss, 6))));
+    }
+    let accuracy = report.accuracy();
+    let accuracy =
+        accuracy.map_or("none: no row counts".to_owned(), |share| format!("{:.2} %", 100.0 * share));
+    let (rows, counted, ignored) = (loss.rows, loss.counted, report.ignored());
+    let done = match rows == rows_given {
+        true => thousands(rows),
+        false => format!("{} of {}, so far", thousands(rows), thousands(rows_given)),
+    };
+    lines.extend([
+        Line::new("bits", format!("{} a row", decimals(report.bits(), 6))),
+        Line::new("perplexity", decimals(report.perplexity(), 4)).toned(Tone::Result),
+        Line::new("accuracy", accuracy).toned(Tone::Result),
+        Line::new("rows", format!("{done}: {} counted, {} ignored", thousands(counted), thousands(ignored))),
+        Line::new("classes", thousands(report.cols)),
+    ]);
+    lines.extend(spread(tally.losses()));
+    if [loss.weight, loss.row_weight].iter().any(|&weight| weight != loss.counted as f64) {
+        let (weight, row_weight) = (decimals(loss.weight, 6), decimals(loss.row_weight, 6));
+        lines.push(Line::new("weight", format!("{weight}: of the rows alone {row_weight}")));
+    }
+    if !loss.flags.is_empty() {
+        let names = loss.flags.names().collect::<Vec<_>>().join(", ");
+        lines.push(Line::new("flags", names).toned(Tone::Warning));
+    }
+    if let Some(bad) = bad_rows(summary) {
+        lines.push(Line::new("bad rows", bad).toned(Tone::Warning));
+    }
+    if let Some(verification) = &report.verification {
+        let tone = if verification.passed { Tone::Plain } else { Tone::Warning };
+        lines.push(Line::new("verified", verified(verification)).toned(tone));
+    }
+    lines.push(Line::new("adapter", adapter));
+    let seconds = report.elapsed.as_secs_f64();
+    lines.push(Line::new("time", format!("{seconds:.3} s: {}", si(report.logits_per_second(), " logits/s"))));
+    if let Some(bytes) = bytes_read {
+        let (bytes, rate) = (bytes as f64, bytes as f64 / seconds);
+        lines.push(Line::new("read", format!("{}: {}", si(bytes, "B"), si(rate, "B/s"))));
+    }
+    if let Some(bytes) = peak_memory {
+        lines.push(Line::new("memory", format!("{} at most", si(bytes as f64, "B"))));
+    }
+    lines
+}
+
+/// How many rows are bad, and which is the first: `3: the first is row 17 (nan_logit, nan_loss)`.
+pub fn bad_rows(summary: &Summary<'_>) -> Option<String> {
+    let tally = summary.tally;
+    let (row, flags) = tally.first_bad()?;
+    let names = flags.names().collect::<Vec<_>>().join(", ");
+    let names = if names.is_empty() { String::new() } else { format!(" ({names})") };
+    Some(format!("{}: the first is row {row}{names}", thousands(tally.bad() as usize)))
+}
+
+/// The range of the finite losses and their quantiles, to the digits that the histogram is good for.
+fn spread(losses: &Histogram) -> Vec<Line> {
+    let (Some((min, max)), Some(median)) = (losses.range(), losses.quantile(0.5)) else { return Vec::new() };
+    let digits = digits(losses.width());
+    let (min, max) = (decimals(min.into(), digits), decimals(max.into(), digits));
+    let mut lines =
+        vec![Line::new("row losses", format!("{min} to {max}, median {}", decimals(median.value, digits)))];
+    let quantiles: Vec<(u32, Quantile)> = [5, 25, 75, 95]
+        .into_iter()
+        .filter_map(|percent| Some((percent, losses.quantile(f64::from(percent) / 100.0)?)))
+        .collect();
+    let within = quantiles.iter().map(|(_, quantile)| quantile.within).fold(median.within, f64::max);
+    if losses.rows() >= 20 {
+        let values = quantiles
+            .iter()
+            .map(|(percent, quantile)| format!("{percent} %: {}", decimals(quantile.value, digits)));
+        let within = if within > 0.0 { format!(" (± {within:.digits$})") } else { String::new() };
+        lines.push(Line::new("  quantiles", values.collect::<Vec<_>>().join(", ") + &within));
+    }
+    lines
+}
+
+/// Decimals that tell losses so far apart from each other.
+pub fn digits(width: f64) -> usize {
+    (1.0 - width.log10()).ceil().clamp(0.0, 6.0) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_and_styles_can_be_taken_out() {
+        let lines =
+            [Line::new("loss", "1").toned(Tone::Result), Line::new("  quantiles", "2"), Line::new("x", "3")];
+        let styled = aligned(&lines);
+        assert!(styled.contains("\u{1b}[1m1\u{1b}[0m"), "{styled:?}");
+        let plain = anstream::adapter::strip_str(&styled).to_string();
+        assert_eq!(plain, "loss        1\n  quantiles 2\nx           3\n");
+    }
+
+    #[test]
+    fn as_many_digits_as_bins_tell() {
+        assert_eq!([1.0 / 64.0, 1.0 / 1024.0, 1.0, 1e9, 2f64.powi(-20)].map(digits), [3, 5, 1, 0, 6]);
+    }
+
+    #[test]
+    fn a_spread_in_two_lines() {
+        let mut losses = Histogram::default();
+        assert_eq!(spread(&losses), []);
+        losses.add(2.5);
+        assert_eq!(spread(&losses), [Line::new("row losses", "2.500000 to 2.500000, median 2.500000")]);
+        (0..99).for_each(|at| losses.add(at as f32 / 10.0));
+        let lines = spread(&losses);
+        assert_eq!(lines[0].value, "0.0000 to 9.8000, median 4.7988");
+        assert_eq!(lines[1].value, "5 %: 0.4004, 25 %: 2.4004, 75 %: 7.2988, 95 %: 9.2988 (± 0.0020)");
+    }
+}

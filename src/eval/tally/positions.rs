@@ -1,0 +1,110 @@
+//! How losses go with the position in a sequence.
+
+use std::ops::Range;
+
+/// The most bins there are.
+const MOST_BINS: usize = 1024;
+
+/// The finite losses at each position of a sequence: how many, and their mean. A sequence of more than 1,024 positions
+/// is cut into bins of equal width, the last of them shorter if it must be.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Positions {
+    length: usize,
+    counts: Vec<u64>,
+    #[cfg_attr(feature = "serde", serde(with = "super::serde_bits::all"))]
+    sums: Vec<f64>,
+}
+
+impl Positions {
+    pub(super) fn new(length: usize) -> Self {
+        let length = length.max(1);
+        let bins = length.div_ceil(width_of(length));
+        Self { length, counts: vec![0; bins], sums: vec![0.0; bins] }
+    }
+
+    pub(super) fn add(&mut self, row: usize, loss: f32) {
+        let bin = row % self.length / self.width();
+        if let (Some(count), Some(sum)) = (self.counts.get_mut(bin), self.sums.get_mut(bin)) {
+            *count += 1;
+            *sum += f64::from(loss);
+        }
+    }
+
+    /// Rows of a sequence.
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Positions in a bin.
+    pub fn width(&self) -> usize {
+        width_of(self.length)
+    }
+
+    /// The losses in each bin.
+    pub fn counts(&self) -> &[u64] {
+        &self.counts
+    }
+
+    /// The positions of each bin and the mean of their losses, in nats; `None` where there is none.
+    pub fn means(&self) -> impl Iterator<Item = (Range<usize>, Option<f64>)> {
+        let (length, width) = (self.length, self.width());
+        self.counts.iter().zip(&self.sums).enumerate().map(move |(bin, (&count, &sum))| {
+            let start = bin * width;
+            (start..start.saturating_add(width).min(length), (count > 0).then(|| sum / count as f64))
+        })
+    }
+
+    /// Whether [`add`](Self::add) may have made this of so many losses.
+    pub(super) fn is_sound(&self, length: usize, rows: u64) -> bool {
+        let sum = self.counts.iter().try_fold(0u64, |sum, &count| sum.checked_add(count));
+        let bins = Self::new(length).counts.len();
+        self.length == length.max(1)
+            && (self.counts.len(), self.sums.len()) == (bins, bins)
+            && sum == Some(rows)
+            && self.sums.iter().all(|sum| sum.is_finite())
+    }
+}
+
+fn width_of(length: usize) -> usize {
+    length.div_ceil(MOST_BINS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_position_has_its_bin() {
+        for (length, width, bins) in [
+            (1, 1, 1),
+            (1023, 1, 1023),
+            (1024, 1, 1024),
+            (1025, 2, 513),
+            (3000, 3, 1000),
+            (usize::MAX, 1 << (usize::BITS - 10), 1024),
+        ] {
+            let positions = Positions::new(length);
+            assert_eq!((positions.width(), positions.counts().len()), (width, bins), "{length}");
+            let mut end = 0;
+            for (bin, _) in positions.means() {
+                assert!(bin.start == end && bin.end > end, "{length}: {bin:?}");
+                end = bin.end;
+            }
+            assert_eq!(end, length, "{length}");
+        }
+    }
+
+    #[test]
+    fn means_are_of_the_rows_at_a_position() {
+        let mut positions = Positions::new(3);
+        (0..8).for_each(|row| positions.add(row, (row * row) as f32));
+        assert_eq!(positions.counts(), [3, 3, 2]);
+        let means: Vec<_> = positions.means().collect();
+        assert_eq!(means, [(0..1, Some(15.0)), (1..2, Some(22.0)), (2..3, Some(14.5))]);
+        let mut wide = Positions::new(2048);
+        [0, 1, 2, 2046, 2047, 2048].iter().for_each(|&row| wide.add(row, row as f32));
+        let means: Vec<_> = wide.means().filter(|(_, mean)| mean.is_some()).collect();
+        assert_eq!(means, [(0..2, Some(2049.0 / 3.0)), (2..4, Some(2.0)), (2046..2048, Some(2046.5))]);
+    }
+}
