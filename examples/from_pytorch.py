@@ -54,7 +54,7 @@ def save(folder, logits, targets, format):
 
         path = os.path.join(folder, "batch.safetensors")
         save_file({"logits": logits.contiguous(), "targets": targets.contiguous()}, path)
-        return [path, "--key", "logits", "--targets-key", "targets"]
+        return [path, "--targets-key", "targets"]
     import numpy
 
     paths = [os.path.join(folder, name) for name in ("logits.npy", "targets.npy")]

@@ -10,8 +10,8 @@ const ROWS: usize = 211;
 
 /// Logits, targets of which some are ignored, and every output there is.
 const ALL: &str = "eval logits.npy --targets targets.npy --json --verify 9 --label-smoothing 0.1 --z-loss 1e-4 \
-    --rows-out rows.npy --grad-out grad.npy --lse-out lse.safetensors --argmax-out argmax.npy";
-const OUTPUTS: [&str; 4] = ["rows.npy", "grad.npy", "lse.safetensors", "argmax.npy"];
+    --rows-out rows.csv --grad-out grad.npy --lse-out lse.safetensors --argmax-out argmax.npy";
+const OUTPUTS: [&str; 4] = ["rows.csv", "grad.npy", "lse.safetensors", "argmax.npy"];
 /// So much that a window has few rows.
 const WINDOWS: &str = "--windows 12KB";
 
@@ -26,7 +26,7 @@ fn folder() -> Folder {
 /// What a run said, but for the time it took.
 fn said(run: &Run) -> serde_json::Value {
     let mut said: serde_json::Value = serde_json::from_str(&run.stdout).unwrap_or_else(|_| panic!("{run:?}"));
-    for name in ["seconds", "logits_per_second"] {
+    for name in ["seconds", "logits_per_second", "peak_memory_bytes"] {
         said[name] = serde_json::Value::Null;
     }
     said
@@ -63,8 +63,8 @@ fn stopped_at_twenty_points_and_resumed_a_run_has_the_digits_of_an_unbroken_one(
         assert_eq!(again.complaints()[0], format!("xent: going on after {rows} of {ROWS} rows"));
         let last = if again.status == Some(130) { folder.run(&format!("{ALL} --resume")) } else { again };
         assert_eq!(last.status, Some(0), "{last:?}");
-        assert_eq!(said(&last), said(&unbroken), "stopped after {rows} rows");
-        assert_eq!(outputs(&folder), outputs(&whole), "stopped after {rows} rows");
+        assert!(said(&last) == said(&unbroken), "stopped after {rows} rows");
+        assert!(outputs(&folder) == outputs(&whole), "stopped after {rows} rows");
         let mut left = folder.names();
         left.retain(|name| !OUTPUTS.contains(&name.as_str()));
         assert_eq!(left, ["logits.npy", "targets.npy"], "nothing else is left");
@@ -79,8 +79,8 @@ fn no_window_changes_a_bit() {
     for windows in ["2KB", "3KB", "17KB", "100KB"] {
         let folder = folder();
         let run = folder.run(&format!("{ALL} --windows {windows}"));
-        assert_eq!(said(&run), said(&unbroken), "{windows}");
-        assert_eq!(outputs(&folder), outputs(&whole), "{windows}");
+        assert!(said(&run) == said(&unbroken), "{windows}");
+        assert!(outputs(&folder) == outputs(&whole), "{windows}");
     }
 }
 

@@ -46,7 +46,8 @@ Targets are integers of any width. One that equals --ignore-index is left out: b
 for u32 by its bits as i32, so that 4294967196 is -100 there. The target of a row that is not
 scored (--row-mask, --row-weights 0, --score-from and --score-to) may be anything.
 
-Outputs are .npy or .safetensors by their names, and there whole or not at all. Rows left out have loss 0, lse 0 and the class 4294967295.
+Outputs are .npy or .safetensors by their names, and there whole or not at all. Rows left out have
+loss 0, lse 0 and the class 4294967295.
 
 --rows-out to a .csv writes row, sequence, position, target, loss, lse, argmax and flags of each row;
 what a row has not, as one that is left out, is empty there.

@@ -18,13 +18,20 @@ pub struct LogitsArgs {
     #[arg(long, value_name = "NAME")]
     key: Option<String>,
     /// Read raw values of this type, little-endian, without a header
-    #[arg(long, value_name = "TYPE", value_enum, requires = "cols", conflicts_with = "key")]
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "TYPE",
+        value_enum,
+        requires = "cols",
+        conflicts_with = "key"
+    )]
     dtype: Option<RawDtype>,
     /// Raw values of a row: the classes
-    #[arg(long, value_name = "N", requires = "dtype")]
+    #[arg(hide_short_help = true, long, value_name = "N", requires = "dtype")]
     cols: Option<usize>,
     /// Rows of raw values; from stdin they must be told [default: all there are]
-    #[arg(long, value_name = "N", requires = "dtype")]
+    #[arg(hide_short_help = true, long, value_name = "N", requires = "dtype")]
     rows: Option<usize>,
 }
 

@@ -13,7 +13,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<ByteSize>,
     /// Where a run that is stopped leaves how far it has come [default: LOGITS.xent-checkpoint, here]
-    #[arg(long, value_name = "FILE")]
+    #[arg(hide_short_help = true, long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
     /// Go on where the checkpoint says; the same files and options must be given again
     #[arg(long)]

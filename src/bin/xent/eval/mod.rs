@@ -62,7 +62,8 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
             (None, windows) => windows.map(|windows| windows.0),
         },
     };
-    let mut evaluation = Evaluation::new(&op, shape, inputs.given(), &options)?;
+    let evaluation = Evaluation::new(&op, shape, inputs.given(), &options);
+    let mut evaluation = evaluation.map_err(|error| run::naming(late.as_deref(), error))?;
     let identity = identity(args, &op, &computer)?;
     let place = args.run.checkpoint(&args.logits.files);
     let (outputs, tally) = match outputs {
@@ -82,6 +83,15 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
     let bytes_per_row = inputs::bytes_per_row(args, shape.rows);
     Run { args, op, evaluation, tally, outputs, pictures, bytes_per_row, computer, identity, place, late }
         .to_the_end(&mut logits)
+}
+
+/// What the logits are called: their file, or the first of several.
+fn name(args: &EvalArgs) -> String {
+    let first = args.logits.files.first().map_or(String::new(), |path| path.display().to_string());
+    match args.logits.files.len() {
+        0 | 1 => first,
+        files => format!("{first} and {} more", files - 1),
+    }
 }
 
 /// All on which a digit of the results, or a byte of the outputs, can depend.

@@ -1,6 +1,6 @@
 //! How the row losses are spread, and how they go with the position in a sequence: as SVG.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -32,14 +32,14 @@ pub struct Pictures {
 
 impl Pictures {
     pub fn create(args: &OutputArgs) -> Result<Self> {
-        let create = |path: &Option<std::path::PathBuf>, suffix| {
+        let create = |path: &Option<PathBuf>, suffix| {
             path.as_ref().map(|path| WholeFile::create(path, suffix)).transpose()
         };
         Ok(Self { plot: create(&args.plot, ".svg")?, page: create(&args.html, ".html")? })
     }
 
-    /// Draws what is known of the logits in this file, and brings it to the disk.
-    pub fn draw(&mut self, summary: &Summary<'_>, logits: &Path) -> Result<()> {
+    /// Draws what is known of the logits of this name, and brings it to the disk.
+    pub fn draw(&mut self, summary: &Summary<'_>, name: &str) -> Result<()> {
         if let Some(file) = &mut self.plot {
             let svg = both(summary.tally).map_err(|error| not_drawn(file, &*error))?;
             file.write_bytes(svg.as_bytes())?;
@@ -47,7 +47,7 @@ impl Pictures {
         }
         if let Some(file) = &mut self.page {
             let (losses, positions) = one_by_one(summary.tally).map_err(|error| not_drawn(file, &*error))?;
-            let html = page::html(summary, &logits.display().to_string(), &losses, &positions);
+            let html = page::html(summary, name, &losses, &positions);
             file.write_bytes(html.as_bytes())?;
             file.flush_bytes()?;
         }

@@ -49,7 +49,7 @@ impl Run<'_> {
         match ended {
             Ok(()) => self.finish(),
             Err(error) if matches!(error, Error::Stopped) || is_of_the_device(&error) => self.leave(error),
-            Err(error) => Err(self.naming_the_file(error)),
+            Err(error) => Err(naming(self.late.as_deref(), error)),
         }
     }
 
@@ -79,8 +79,7 @@ impl Run<'_> {
         let mut pictures = std::mem::take(&mut self.pictures);
         let report = self.evaluation.report();
         let summary = self.summary(&report);
-        let name = self.args.logits.files.first().map_or(Path::new("logits"), PathBuf::as_path);
-        pictures.draw(&summary, name)?;
+        pictures.draw(&summary, &super::name(self.args))?;
         let outcome = report::print(&summary, self.args.output.json, self.args.output.strict, &[])?;
         // Whatever may fail has been done. Results that are not what they should be replace nothing; of bad rows, which are
         // the input's, they tell.
@@ -125,15 +124,15 @@ impl Run<'_> {
             peak_memory: peak_resident_bytes(),
         }
     }
+}
 
-    /// The library knows no file.
-    fn naming_the_file(&self, error: Error) -> Error {
-        match (&self.late, &error) {
-            (Some(path), Error::InvalidTarget { .. }) => {
-                Error::File { path: path.display().to_string(), message: error.to_string() }
-            }
-            _ => error,
+/// The library knows no file: this is the one whose values only show when they are used.
+pub fn naming(late: Option<&Path>, error: Error) -> Error {
+    match (late, &error) {
+        (Some(path), Error::InvalidTarget { .. }) => {
+            Error::File { path: path.display().to_string(), message: error.to_string() }
         }
+        _ => error,
     }
 }
 
