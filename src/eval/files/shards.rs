@@ -87,7 +87,8 @@ pub(super) fn natural_order(a: &str, b: &str) -> Ordering {
                 x.len().cmp(&y.len()).then(x.cmp(&y))
             }
             (x, y) => {
-                (left.next(), right.next());
+                left.next();
+                right.next();
                 x.cmp(&y)
             }
         };
