@@ -27,6 +27,7 @@ mod dtype;
 mod format;
 #[cfg(all(test, feature = "npy", feature = "safetensors"))]
 mod fuzz;
+mod input;
 mod layout;
 mod logits;
 #[cfg(feature = "npy")]

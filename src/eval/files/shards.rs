@@ -63,7 +63,7 @@ fn check_complete(shards: &[(String, PathBuf)]) -> Result<(), String> {
     let (first, mut numbers) = (parts[0].0, parts.iter().map(|&(number, _)| number));
     // They are counted from 1, by some from 0.
     let missing = (first.min(1)..).find(|&number| numbers.next() != Some(number)).unwrap_or_default();
-    if missing < first.min(1) + total {
+    if missing < total.saturating_add(first.min(1)) {
         return Err(format!("shard {missing} of {total} is missing"));
     }
     Ok(())
@@ -151,5 +151,7 @@ mod tests {
         }
         assert_eq!(set(&["m-1-of-3.npy", "other.npy"]), Ok(()), "no set");
         assert_eq!(set(&["a-of-b.npy"]), Ok(()), "no numbers");
+        let endless = Err("shard 2 of 18446744073709551615 is missing".to_owned());
+        assert_eq!(set(&["a-1-of-18446744073709551615.npy"]), endless);
     }
 }

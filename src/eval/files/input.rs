@@ -1,0 +1,131 @@
+//! The files of a tensor, of which one is open, or the stream that it comes through.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{ErrorKind, Read, Seek, SeekFrom, copy, sink};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use super::file_error;
+use super::format::{Content, read_content};
+use super::options::OpenOptions;
+use crate::error::Result;
+
+/// A file of those that a tensor is in.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub path: PathBuf,
+    /// Which values of the tensor it has.
+    pub values: Range<usize>,
+    /// Where they lie, in bytes from the file's first.
+    pub data: Range<u64>,
+    /// The file's length.
+    pub end: u64,
+}
+
+/// What is open.
+pub(super) enum Input {
+    File { part: usize, file: File },
+    Stream { reader: Box<dyn Read + Send>, position: u64 },
+}
+
+impl fmt::Debug for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { part, file } => {
+                f.debug_struct("File").field("part", part).field("file", file).finish()
+            }
+            Self::Stream { position, .. } => {
+                f.debug_struct("Stream").field("position", position).finish_non_exhaustive()
+            }
+        }
+    }
+}
+
+impl Input {
+    /// Reads from a byte of a file on, as much as fills `into`.
+    pub fn read(&mut self, parts: &[Part], at: usize, offset: u64, into: &mut [u8]) -> Result<()> {
+        let part = &parts[at];
+        let failed = |error: std::io::Error, early: &str| match error.kind() {
+            ErrorKind::UnexpectedEof => file_error(&part.path, early),
+            _ => file_error(&part.path, error),
+        };
+        match self {
+            Self::File { part: open, file } => {
+                if *open != at {
+                    *file = reopen(part)?;
+                    *open = at;
+                }
+                let read = file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(into));
+                read.map_err(|error| failed(error, "it became shorter while it was read"))
+            }
+            Self::Stream { reader, position } => {
+                let needed = part.data.end - part.data.start;
+                let early = |got: u64| format!("it ends early: {got} of {needed} bytes of values have come");
+                let Some(skipped) = offset.checked_sub(*position) else {
+                    return Err(file_error(&part.path, "a stream is read once, from front to back"));
+                };
+                let came = copy(&mut reader.by_ref().take(skipped), &mut sink())
+                    .map_err(|error| failed(error, ""))?;
+                *position += came;
+                let mut filled = 0;
+                while came == skipped && filled < into.len() {
+                    match read_some(reader, &mut into[filled..]).map_err(|error| failed(error, ""))? {
+                        0 => break,
+                        len => filled += len,
+                    }
+                }
+                *position += filled as u64;
+                if filled < into.len() {
+                    return Err(file_error(&part.path, early(position.saturating_sub(part.data.start))));
+                }
+                // Behind the last value comes nothing: more rows than were told would be left out silently.
+                let is_done = *position == part.end;
+                if is_done && read_some(reader, &mut [0]).map_err(|error| failed(error, ""))? > 0 {
+                    return Err(file_error(
+                        &part.path,
+                        format!("too long: more than {needed} bytes of values come"),
+                    ));
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Reads what there is, waiting for it; nothing at the end.
+fn read_some(reader: &mut dyn Read, into: &mut [u8]) -> std::io::Result<usize> {
+    loop {
+        match reader.read(into) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            read => return read,
+        }
+    }
+}
+
+/// Opens a file and reads its header.
+pub(super) fn open_part(path: &Path, options: &OpenOptions) -> Result<(Content, File)> {
+    // Opening a pipe would wait for its writer, so look first.
+    let metadata = std::fs::metadata(path).map_err(|error| file_error(path, error))?;
+    if !metadata.is_file() {
+        return Err(file_error(path, "no regular file; it is read at many places, so it must be a file"));
+    }
+    let mut file = File::open(path).map_err(|error| file_error(path, error))?;
+    let content = read_content(&mut file, path, Some(metadata.len()), options);
+    let (content, _) = content.map_err(|why| file_error(path, why))?;
+    Ok((content, file))
+}
+
+/// Opens a file whose header has been read before.
+fn reopen(part: &Part) -> Result<File> {
+    let file = File::open(&part.path).map_err(|error| file_error(&part.path, error))?;
+    let found = file.metadata().map_err(|error| file_error(&part.path, error))?.len();
+    if found != part.end {
+        let needed = part.end;
+        return Err(file_error(
+            &part.path,
+            format!("it had {needed} bytes, and now that it is read it has {found}"),
+        ));
+    }
+    Ok(file)
+}
