@@ -18,7 +18,8 @@ pub struct Batch<'a, E> {
     pub dims: (&'a [usize], &'a [usize]),
 }
 
-const OUTPUTS: &str = "--rows-out rows.npy --grad-out grad.npy --lse-out lse.npy --argmax-out argmax.npy";
+const OUTPUTS: &str =
+    "--rows-out rows.npy --grad-out grad.npy --out-dtype f32 --lse-out lse.npy --argmax-out argmax.npy";
 
 impl<'a, E: Element> Batch<'a, E> {
     /// Two axes, class axis last.

@@ -42,7 +42,7 @@ fn check_layouts<E: Element + Value>() {
         for of_rows in [row_dims, &[rows]] {
             folder.array("targets.npy", of_rows, &classes).array("weights.npy", of_rows, &weights);
             folder.array("mask.npy", of_rows, &ints);
-            let args = "--targets targets.npy --row-weights weights.npy --row-mask mask.npy --out-dtype f32";
+            let args = "--targets targets.npy --row-weights weights.npy --row-mask mask.npy";
             batch.check(&folder, &format!("{args} --class-axis {axis}"));
         }
     }

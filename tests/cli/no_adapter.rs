@@ -109,7 +109,10 @@ fn every_option_is_there_too() {
     let line = "xent: soft.npy: targets[8, 1] = NaN is not a finite number";
     assert_eq!((run.status, run.complaints()), (Some(2), vec![NOTICE, line]));
 
-    let run = without_adapters(&folder, "softmax logits.npy -o out.npy --class-axis 1 --temperature 2");
+    let run = without_adapters(
+        &folder,
+        "softmax logits.npy -o out.npy --class-axis 1 --temperature 2 --out-dtype f32",
+    );
     assert_eq!(run.status, Some(0), "{run:?}");
     let options = xent::SoftmaxOptions { temperature: 2.0, ..Default::default() };
     let expected = xent::reference::softmax(&half, Shape::nchw(2, 13, 6), &options).unwrap();
