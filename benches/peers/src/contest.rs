@@ -23,7 +23,7 @@ struct Entry {
     remark: &'static str,
 }
 
-const ENTRIES: [Entry; 7] = [
+const ENTRIES: [Entry; 8] = [
     Entry {
         title: "xent",
         serve: Some("xent"),
@@ -39,8 +39,15 @@ const ENTRIES: [Entry; 7] = [
         remark: "logits and results in the host's memory: with both ways",
     },
     Entry {
-        title: "burn-wgpu",
+        title: "burn-wgpu 0.22",
         serve: Some("burn"),
+        variables: &[],
+        on_adapter: true,
+        remark: "logits on the device, results left there; until `sync` returns",
+    },
+    Entry {
+        title: "burn-wgpu 0.20",
+        serve: Some("burn-0.20"),
         variables: &[],
         on_adapter: true,
         remark: "logits on the device, results left there; until `sync` returns",

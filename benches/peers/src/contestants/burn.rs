@@ -41,7 +41,7 @@ impl Burn {
 
 impl Contestant for Burn {
     fn about(&self) -> String {
-        format!("burn {} with wgpu, fusion and autotuning on {}", version("burn"), self.adapter)
+        format!("burn {} with wgpu, fusion and autotuning on {}", version("burn", "0.22"), self.adapter)
     }
 
     fn load(&mut self, batch: &Batch) -> Result<()> {

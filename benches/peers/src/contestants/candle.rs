@@ -23,7 +23,7 @@ impl Candle {
 
 impl Contestant for Candle {
     fn about(&self) -> String {
-        format!("candle {} on the processor", version("candle-core"))
+        format!("candle {} on the processor", version("candle-core", ""))
     }
 
     fn load(&mut self, batch: &Batch) -> Result<()> {

@@ -1,6 +1,7 @@
 //! Those that are compared, one a file.
 
 mod burn;
+mod burn_0_20;
 mod candle;
 mod simd;
 mod xent;
@@ -14,18 +15,17 @@ pub fn serve(name: &str) -> Result<()> {
         "xent" => answer(xent::OnDevice::open),
         "xent-host" => answer(xent::FromHost::open),
         "burn" => answer(burn::Burn::open),
+        "burn-0.20" => answer(burn_0_20::Burn::open),
         "candle" => answer(candle::Candle::open),
         "simd" => answer(simd::Simd::open),
         _ => Err(format!("no contestant '{name}'").into()),
     }
 }
 
-/// The version of a crate that was compiled in.
-pub fn version(name: &str) -> &'static str {
-    let lock = include_str!("../../Cargo.lock");
-    let after = |text: &'static str, start: &str| text.split_once(start).map(|(_, rest)| rest);
-    after(lock, &format!("name = \"{name}\"\n"))
-        .and_then(|rest| after(rest, "version = \""))
-        .and_then(|rest| rest.split_once('"'))
-        .map_or("of an unknown version", |(version, _)| version)
+/// The version of a crate that was compiled in: of those that begin so, the first.
+pub fn version(name: &str, start: &str) -> &'static str {
+    let lock: &'static str = include_str!("../../Cargo.lock");
+    let head = format!("name = \"{name}\"\nversion = \"{start}");
+    let found = lock.find(&head).and_then(|at| lock[at + head.len() - start.len()..].split_once('"'));
+    found.map_or("of an unknown version", |(version, _)| version)
 }

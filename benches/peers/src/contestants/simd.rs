@@ -229,7 +229,7 @@ impl Simd {
 
 impl Contestant for Simd {
     fn about(&self) -> String {
-        format!("rten-simd {} on {} threads", version("rten-simd"), rayon::current_num_threads())
+        format!("rten-simd {} on {} threads", version("rten-simd", ""), rayon::current_num_threads())
     }
 
     fn load(&mut self, batch: &Batch) -> Result<()> {

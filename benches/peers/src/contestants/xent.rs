@@ -19,7 +19,7 @@ fn open() -> Result<Context> {
 
 fn about(gpu: &Context) -> String {
     let adapter = gpu.profile().map_or_else(|error| error.to_string(), |profile| profile.to_string());
-    format!("xent {} on {adapter}", version("xent"))
+    format!("xent {} on {adapter}", version("xent", ""))
 }
 
 /// Bound operations: timed from the encoder to the end of the device's work. Nothing is read back.

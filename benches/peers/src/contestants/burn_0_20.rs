@@ -1,0 +1,97 @@
+//! burn 0.20's tensors on wgpu: the same as `burn`, in the words of that version.
+
+use burn_0_20::backend::wgpu::graphics::AutoGraphicsApi;
+use burn_0_20::backend::wgpu::{WgpuDevice, init_setup};
+use burn_0_20::backend::{Autodiff, Wgpu};
+use burn_0_20::nn::loss::CrossEntropyLossConfig;
+use burn_0_20::tensor::activation::softmax;
+use burn_0_20::tensor::backend::Backend;
+use burn_0_20::tensor::{Int, Tensor, TensorData};
+
+use crate::Result;
+use crate::contestants::version;
+use crate::data::{Batch, Operation};
+use crate::serve::Contestant;
+
+/// What records what is to be differentiated.
+type Tracked = Autodiff<Wgpu>;
+
+pub struct Burn {
+    device: WgpuDevice,
+    adapter: String,
+    loaded: Option<Loaded>,
+    loss: Option<Tensor<Wgpu, 1>>,
+    output: Option<Tensor<Wgpu, 2>>,
+}
+
+struct Loaded {
+    logits: Tensor<Wgpu, 2>,
+    targets: Tensor<Wgpu, 1, Int>,
+    tracked: (Tensor<Tracked, 2>, Tensor<Tracked, 1, Int>),
+}
+
+impl Burn {
+    pub fn open() -> Result<Self> {
+        let device = WgpuDevice::default();
+        let info = init_setup::<AutoGraphicsApi>(&device, Default::default()).adapter.get_info();
+        let adapter = format!("{} ({} {})", info.name, info.driver, info.driver_info);
+        Ok(Self { device, adapter, loaded: None, loss: None, output: None })
+    }
+
+    fn sync(&self) -> Result<()> {
+        Ok(Wgpu::sync(&self.device).map_err(|error| format!("{error:?}"))?)
+    }
+}
+
+fn tensors<B: Backend>(batch: &Batch, device: &B::Device) -> (Tensor<B, 2>, Tensor<B, 1, Int>) {
+    let logits = TensorData::new(batch.logits.clone(), [batch.rows, batch.cols]);
+    let targets = TensorData::new(batch.targets.clone(), [batch.rows]);
+    (Tensor::from_data(logits, device), Tensor::from_data(targets, device))
+}
+
+impl Contestant for Burn {
+    fn about(&self) -> String {
+        format!("burn {} with wgpu, fusion and autotuning on {}", version("burn", "0.20"), self.adapter)
+    }
+
+    fn load(&mut self, batch: &Batch) -> Result<()> {
+        (self.loaded, self.loss, self.output) = (None, None, None);
+        let (logits, targets) = tensors::<Wgpu>(batch, &self.device);
+        let (tracked, tracked_targets) = tensors::<Tracked>(batch, &self.device);
+        self.loaded = Some(Loaded { logits, targets, tracked: (tracked.require_grad(), tracked_targets) });
+        self.sync()
+    }
+
+    fn run(&mut self, operation: Operation) -> Result<()> {
+        (self.loss, self.output) = (None, None);
+        let loaded = self.loaded.as_ref().ok_or("nothing is loaded")?;
+        match operation {
+            Operation::Loss => {
+                let cross_entropy = CrossEntropyLossConfig::new().init::<Wgpu>(&self.device);
+                self.loss = Some(cross_entropy.forward(loaded.logits.clone(), loaded.targets.clone()));
+            }
+            Operation::LossAndGradient => {
+                let cross_entropy = CrossEntropyLossConfig::new().init::<Tracked>(&self.device);
+                let (logits, targets) = &loaded.tracked;
+                let loss = cross_entropy.forward(logits.clone(), targets.clone());
+                let gradients = loss.backward();
+                self.output = Some(logits.grad(&gradients).ok_or("no gradient")?);
+                self.loss = Some(loss.inner());
+            }
+            Operation::Softmax => self.output = Some(softmax(loaded.logits.clone(), 1)),
+        }
+        self.sync()
+    }
+
+    fn values(&mut self, batch: &Batch) -> Result<Vec<f64>> {
+        let floats = |data: TensorData| data.to_vec::<f32>().map_err(|error| format!("{error:?}"));
+        let mut values = Vec::new();
+        if let Some(loss) = &self.loss {
+            values.extend(floats(loss.to_data())?.into_iter().map(f64::from));
+        }
+        if let Some(output) = &self.output {
+            values.extend(batch.probe(&floats(output.to_data())?));
+        }
+        Ok(values)
+    }
+}
