@@ -4,8 +4,7 @@ override WRITE_ROW_LOSSES: bool = false;
 override WRITE_LSE: bool = false;
 override WRITE_ARGMAX: bool = false;
 
-@group(0) @binding(4) var<storage, read> row_results: array<vec4<u32>>; // {loss, lse, argmax, flags}
-@group(0) @binding(5) var<storage, read> row_inputs: array<vec4<u32>>;
+@group(0) @binding(5) var<storage, read> row_results: array<vec4<u32>>; // {loss, lse, argmax, flags}
 @group(0) @binding(6) var<storage, read_write> block_totals: array<Totals>;
 @group(0) @binding(7) var<storage, read_write> row_losses: array<u32>;
 @group(0) @binding(8) var<storage, read_write> lse: array<u32>;
@@ -17,13 +16,14 @@ fn finite_or_zero(value: f32) -> f32 {
 
 // What a row adds to the batch; its values go where they are asked for.
 fn totals_of(row: u32) -> Totals {
-    let result = row_results[row];
-    let z_loss = z_loss_of(unpack_row_input(row_inputs[INPUT_HEAD + row]), result.y);
-    if WRITE_ROW_LOSSES { row_losses[row] = with_z_loss(result.x, z_loss); }
-    if WRITE_LSE { lse[row] = result.y; }
-    if WRITE_ARGMAX { argmax[row] = result.z; }
-    let loss = finite_or_zero(bitcast<f32>(result.x));
-    return Totals(loss, finite_or_zero(z_loss), 0.0, 0.0, 0u, result.w, NO_CLASS, 0u);
+    let loss = row_results[row].x;
+    var z_loss = 0.0;
+    if Z_LOSS { z_loss = z_loss_of(row_input_of(row), row_results[row].y); }
+    if WRITE_ROW_LOSSES { row_losses[row] = with_z_loss(loss, z_loss); }
+    if WRITE_LSE { lse[row] = row_results[row].y; }
+    if WRITE_ARGMAX { argmax[row] = row_results[row].z; }
+    let flags = row_results[row].w;
+    return Totals(finite_or_zero(bitcast<f32>(loss)), finite_or_zero(z_loss), 0.0, 0.0, 0u, flags, NO_CLASS, 0u);
 }
 
 @compute @workgroup_size(REDUCE_LANES)

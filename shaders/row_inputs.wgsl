@@ -109,7 +109,11 @@ fn row_inputs(
         var chunk = no_rows();
         for (var i = 0u; i < CHUNK_ROWS && row < block_end; i++) {
             let input = input_of(row);
-            inputs[INPUT_HEAD + row] = pack_row_input(input);
+            if PLAIN_INPUTS {
+                inputs[INPUT_HEAD + row / 4u][row % 4u] = pack_plain_input(input);
+            } else {
+                inputs[INPUT_HEAD + row] = pack_row_input(input);
+            }
             chunk = add(chunk, totals_of(row, input));
             row += REDUCE_LANES;
         }

@@ -1,4 +1,9 @@
 // What the targets say of a row, before any logit is read: one record a row, behind a head with the weight of them all.
+//
+// Of PLAIN rows a record is one word, four rows to a place of the array: memory costs by the word where rows are short.
+
+override PLAIN_INPUTS: bool = false; // targets are classes, and no weight or gradient comes with them
+override Z_LOSS: bool = false;
 
 const INPUT_HEAD: u32 = 2u; // {weight, row weight, rows that count, flags}, {first bad row}
 
@@ -17,6 +22,28 @@ fn unpack_row_input(words: vec4<u32>) -> RowInput {
     return RowInput(words.x, bitcast<f32>(words.y), words.z, words.w);
 }
 
+// A row that is left out is no class, one out of range the first behind them.
+fn pack_plain_input(input: RowInput) -> u32 {
+    if input.flags == IGNORED { return NO_CLASS; }
+    return min(input.class_index, params.cols);
+}
+
+fn unpack_plain_input(word: u32) -> RowInput {
+    let counts = word < params.cols;
+    let bad = select(TARGET_OUT_OF_RANGE, IGNORED, word == NO_CLASS);
+    return RowInput(
+        word,
+        select(0.0, 1.0, counts),
+        select(0u, gradient_bits_of(params.upstream), counts),
+        select(bad, 0u, counts),
+    );
+}
+
+fn gradient_bits_of(upstream: f32) -> u32 {
+    let bits = bitcast<u32>(upstream);
+    return select(NAN, bits, is_finite(bits));
+}
+
 // Such a row's logits are not read: they may be NaN.
 fn is_skipped(input: RowInput) -> bool {
     return input.flags != 0u;
@@ -24,7 +51,7 @@ fn is_skipped(input: RowInput) -> bool {
 
 // λ·lse², times the row's weight; a row whose lse is special has its loss decided elsewhere.
 fn z_loss_of(input: RowInput, lse: u32) -> f32 {
-    if params.z_loss == 0.0 || !is_finite(lse) { return 0.0; }
+    if !Z_LOSS || !is_finite(lse) { return 0.0; }
     let value = bitcast<f32>(lse);
     return input.weight * ((params.z_loss * value) * value);
 }

@@ -1,4 +1,8 @@
 // Where a row's result goes: {loss, lse, argmax, flags}, as bits. The loss is the row's weight times the target's part.
+// What lies between is written where somebody reads it: memory costs by the word where rows are short.
+
+override KEEP_LSE: bool = true;
+override KEEP_ARGMAX: bool = true;
 
 @group(0) @binding(5) var<storage, read_write> row_results: array<vec4<u32>>;
 
@@ -14,7 +18,11 @@ fn store_row_result(seat: Seat, loss: u32, lse: u32, position: u32, flags: u32) 
     if SPLIT && seat.segment != 0u {
         return;
     }
-    row_results[params.first_row + seat.row] = vec4(loss, lse, position, all);
+    let row = params.first_row + seat.row;
+    row_results[row].x = loss;
+    if KEEP_LSE { row_results[row].y = lse; }
+    if KEEP_ARGMAX { row_results[row].z = position; }
+    row_results[row].w = all;
 }
 
 // A row that is not read: nothing if it is left out, NaN if its target or its weight is none.

@@ -6,6 +6,7 @@
 // end in the middle of a word its other half is kept.
 
 override ALIKE: bool = false; // the output lies among its packs as the logits do among theirs
+override WHOLE_WORDS: bool = false; // every row begins and ends on whole words of its packs
 
 // The row in the output: like the logits', cut by itself.
 fn output_span(span: RowSpan) -> RowSpan {
@@ -83,7 +84,9 @@ fn store_within(out: RowSpan, col: u32, quad: vec4<u32>) {
 }
 
 fn store_any(out: RowSpan, pack: u32, pair: QuadPair) {
-    if is_whole(out, pack) {
+    if WHOLE_WORDS {
+        store_own_words(out, pack, pair);
+    } else if is_whole(out, pack) {
         store_pack(out, pack, pair);
     } else {
         store_edge(out, pack, pair);

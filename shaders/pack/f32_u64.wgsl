@@ -3,6 +3,8 @@
 
 alias Pack = vec4<u64>;
 const PACK_VALUES: u32 = 8u;
+const PACK_WORDS: u32 = 4u;
+alias PackWord = u64;
 
 fn unpacked(pack: Pack) -> QuadPair {
     let low = vec4<u32>(pack);

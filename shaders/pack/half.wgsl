@@ -2,6 +2,8 @@
 
 alias Pack = vec4<u32>;
 const PACK_VALUES: u32 = 8u;
+const PACK_WORDS: u32 = 4u;
+alias PackWord = u32;
 
 fn unpacked(pack: Pack) -> QuadPair {
     return QuadPair(widened_quad(pack.xy), widened_quad(pack.zw));

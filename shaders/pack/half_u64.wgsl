@@ -2,6 +2,8 @@
 
 alias Pack = vec2<u64>;
 const PACK_VALUES: u32 = 8u;
+const PACK_WORDS: u32 = 2u;
+alias PackWord = u64;
 
 fn unpacked(pack: Pack) -> QuadPair {
     let low = vec2<u32>(pack);

@@ -8,3 +8,7 @@ fn put_pack(index: u32, pair: QuadPair) {
         output_quads[index / 4u + 1u] = pair.b;
     }
 }
+
+fn store_own_words(out: RowSpan, pack: u32, pair: QuadPair) {
+    store_edge(out, pack, pair);
+}

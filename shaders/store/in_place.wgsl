@@ -3,3 +3,7 @@
 fn put_pack(index: u32, pair: QuadPair) {
     logit_packs[index / PACK_VALUES] = packed(pair);
 }
+
+fn put_word(pack: u32, word: u32, bits: PackWord) {
+    logit_packs[pack][word] = bits;
+}

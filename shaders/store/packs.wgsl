@@ -5,3 +5,7 @@
 fn put_pack(index: u32, pair: QuadPair) {
     output_packs[index / PACK_VALUES] = packed(pair);
 }
+
+fn put_word(pack: u32, word: u32, bits: PackWord) {
+    output_packs[pack][word] = bits;
+}

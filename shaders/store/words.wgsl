@@ -3,3 +3,7 @@
 fn store_pack(out: RowSpan, pack: u32, pair: QuadPair) {
     store_pack_words(out, pack, pair);
 }
+
+fn store_own_words(out: RowSpan, pack: u32, pair: QuadPair) {
+    store_edge(out, pack, pair);
+}

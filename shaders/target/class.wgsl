@@ -19,7 +19,7 @@ fn swept_share() -> f32 {
 
 // Focal loss needs 1 − p_y where p_y is almost 1: the sum of the other classes' exponentials is made without it.
 fn excluded_col(span: RowSpan) -> u32 {
-    return unpack_row_input(row_inputs[INPUT_HEAD + params.first_row + span.row]).class_index;
+    return row_input_of(params.first_row + span.row).class_index;
 }
 
 fn target_part(stats: RowStats, others: f32, span: RowSpan, input: RowInput) -> TargetPart {

@@ -134,8 +134,8 @@ impl Pass {
             },
             Part::Store => match variant.output {
                 _ if !variant.second_view => vec![&STORE_WORDS],
-                Output::Element => vec![&STORE_PACKS, &STORE_WHOLE],
-                Output::InPlace => vec![&STORE_IN_PLACE, &STORE_WHOLE],
+                Output::Element => vec![&STORE_PACKS, &STORE_WHOLE, &STORE_OWN_WORDS],
+                Output::InPlace => vec![&STORE_IN_PLACE, &STORE_WHOLE, &STORE_OWN_WORDS],
                 Output::F32 => vec![&STORE_F32_QUADS, &STORE_WHOLE],
             },
             Part::Stats if variant.merged => vec![&SEGMENT_STATS, &MERGE_SEGMENTS],
@@ -217,6 +217,7 @@ pub(crate) mod constant {
     pub const STEPS: &str = "STEPS";
     pub const WHOLE_PACKS: &str = "WHOLE_PACKS";
     pub const ALIKE: &str = "ALIKE";
+    pub const WHOLE_WORDS: &str = "WHOLE_WORDS";
     pub const REDUCE_LANES: &str = "REDUCE_LANES";
     pub const SOFTCAP: &str = "SOFTCAP";
     pub const MASKED_ROW_ZERO: &str = "MASKED_ROW_ZERO";
@@ -235,6 +236,10 @@ pub(crate) mod constant {
     pub const WRITE_ROW_LOSSES: &str = "WRITE_ROW_LOSSES";
     pub const WRITE_LSE: &str = "WRITE_LSE";
     pub const WRITE_ARGMAX: &str = "WRITE_ARGMAX";
+    pub const PLAIN_INPUTS: &str = "PLAIN_INPUTS";
+    pub const Z_LOSS: &str = "Z_LOSS";
+    pub const KEEP_LSE: &str = "KEEP_LSE";
+    pub const KEEP_ARGMAX: &str = "KEEP_ARGMAX";
     pub const EMPTY_ZERO: &str = "EMPTY_ZERO";
     pub const POS_WEIGHT: &str = "POS_WEIGHT";
     pub const ADDITIVE_MASK: &str = "ADDITIVE_MASK";
@@ -296,10 +301,12 @@ static SCORES: File = file!("common/scores.wgsl");
 static ORDER_KEY: File = file!("common/order_key.wgsl");
 static ROW_STATS: File = file!("common/row_stats.wgsl", [], [MASKED_ROW_ZERO, TARGET_SUMS, EXCLUDE_TARGET]);
 static SWEEP_STATS: File = file!("common/sweep_stats.wgsl", [], [TRACK_ARGMAX]);
-static SWEEP_OUTPUT: File = file!("common/sweep_output.wgsl", [], [ALIKE]);
-static ROW_INPUT: File = file!("common/row_input.wgsl");
-static LOAD_ROW_INPUT: File = file!("common/load_row_input.wgsl", [(binding::ROW_INPUTS, Read)], []);
-static ROW_RESULTS_OUT: File = file!("common/row_results.wgsl", [(ROW_RESULTS, Write)], []);
+static SWEEP_OUTPUT: File = file!("common/sweep_output.wgsl", [], [ALIKE, WHOLE_WORDS]);
+static ROW_INPUT: File = file!("common/row_input.wgsl", [], [PLAIN_INPUTS, Z_LOSS]);
+static ROW_INPUT_OF: File = file!("common/row_input_of.wgsl", [(binding::ROW_INPUTS, Read)], []);
+static LOAD_ROW_INPUT: File = file!("common/load_row_input.wgsl");
+static ROW_RESULTS_OUT: File =
+    file!("common/row_results.wgsl", [(ROW_RESULTS, Write)], [KEEP_LSE, KEEP_ARGMAX]);
 static STORE_READ_ROW: File = file!("common/store_read_row.wgsl");
 static SEGMENT_STATS: File = file!("common/segment_stats.wgsl");
 static STORE_SEGMENT: File = file!("common/store_segment.wgsl", [(binding::SEGMENTS, Write)], []);
@@ -328,6 +335,7 @@ static STORE_WORDS: File = file!("store/words.wgsl");
 static STORE_PACKS: File = file!("store/packs.wgsl", [(OUTPUT_PACKS, Write)], []);
 static STORE_IN_PLACE: File = file!("store/in_place.wgsl");
 static STORE_WHOLE: File = file!("store/whole.wgsl");
+static STORE_OWN_WORDS: File = file!("store/own_words.wgsl");
 static STORE_F32_QUADS: File = file!("store/f32_quads.wgsl", [(OUTPUT_PACKS, Write)], []);
 static SCORE_LOGITS: File = file!("score/logits.wgsl", [], [SOFTCAP]);
 static TARGET_NONE: File = file!("target/none.wgsl");
@@ -356,8 +364,14 @@ const STATS: &[Part] = &[
 /// A value for each logit, in a second read.
 const SWEEP: &[Part] = &[Part::Output, Of(&SWEEP_OUTPUT), Part::Store];
 /// What stands behind the stats of a row with a target.
-const TARGETED: &[Part] =
-    &[Of(&CLASS_WEIGHT), Of(&ROW_INPUT), Of(&LOAD_ROW_INPUT), Of(&ROW_RESULT), Of(&LN_1_PLUS)];
+const TARGETED: &[Part] = &[
+    Of(&CLASS_WEIGHT),
+    Of(&ROW_INPUT),
+    Of(&ROW_INPUT_OF),
+    Of(&LOAD_ROW_INPUT),
+    Of(&ROW_RESULT),
+    Of(&LN_1_PLUS),
+];
 /// A row's loss.
 const LOSS: &[Part] = &[Of(&ROW_RESULTS_OUT), Of(&STORE_READ_ROW)];
 /// The stats of a segment go to the pass that merges them.
@@ -454,9 +468,10 @@ pub(crate) static REDUCE_LOSS: Pass = Pass {
         ROWS_ONLY,
         &[
             Of(&ROW_INPUT),
+            Of(&ROW_INPUT_OF),
             Of(&file!(
                 "reduce_loss.wgsl",
-                [(4, Read), (5, Read), (6, Write), (7, Write), (8, Write), (9, Write)],
+                [(ROW_RESULTS, Read), (6, Write), (7, Write), (8, Write), (9, Write)],
                 [WRITE_ROW_LOSSES, WRITE_LSE, WRITE_ARGMAX]
             )),
         ],
@@ -491,6 +506,7 @@ const CLASS_LOSSES: &[Part] = &[
     Of(&ROW_QUADS),
     Of(&CLASS_WEIGHT),
     Of(&ROW_INPUT),
+    Of(&ROW_INPUT_OF),
     Of(&LOAD_ROW_INPUT),
     Of(&ROW_RESULTS_OUT),
     Of(&LN_1_PLUS),
@@ -567,6 +583,7 @@ const PAIRS: &[Part] = &[
     Of(&PAIR_STATS),
     Of(&SWEEP_PAIRS),
     Of(&ROW_INPUT),
+    Of(&ROW_INPUT_OF),
     Of(&LOAD_ROW_INPUT),
     Of(&ROW_RESULTS_OUT),
     Of(&KL_RESULT),

@@ -87,13 +87,20 @@ impl Tuning {
     /// one vector's worth of invocations is best (64 of them take twice as long as 8). Measured on lavapipe with vectors
     /// of 8: where each has a row of its own, and there is no barrier at all, 4,096 rows of 1,000 take half the time,
     /// 65,536 of 64 a tenth; with rows of 50,000 the second sweep no longer finds eight of them in the cache, and takes
-    /// 1.3 times as long. Of the passes over rows, a tree over 256 invocations took 150 ns a row.
+    /// 1.3 times as long. A workgroup has a cost of its own: where rows have 10 columns, 8 vectors of them in one take 0.87
+    /// of the time of one (16 take as long as 8), with 32 columns 0.92, from 64 on no less. Of the passes over rows, a tree
+    /// over 256 invocations took 150 ns a row.
+    ///
+    /// With vectors of 16, words of 64 bits make two vectors of each, and 256 rows of 50,304 take 3.5 to 6 times as long as
+    /// with words of 32. On SwiftShader no other number of lanes is faster (8 and 16 take 1.0 to 1.5 times as long), nor are
+    /// loads of single values that neighbouring invocations have side by side (1.2 times).
     fn software(profile: &Profile) -> Self {
         // A subgroup is a vector: 4 on SwiftShader, 8 on lavapipe (4 or 16 as it is told).
         let width = profile.subgroup_sizes.1.clamp(4, 16).next_power_of_two();
+        let shortest = Band { up_to_cols: 63, lanes: 1, rows: 8 * width };
         let short = |up_to_cols| Band { up_to_cols, lanes: 1, rows: width };
         let long = Band { up_to_cols: u32::MAX, lanes: width, rows: 1 };
-        let bands = [short(64), short(1024), short(8192), long];
+        let bands = [shortest, short(1024), short(8192), long];
         Self {
             read: bands,
             write: bands,
@@ -101,7 +108,7 @@ impl Tuning {
             reduce_lanes: width,
             workgroups: 16,
             segment_cols: 1 << 16,
-            words_of_64: true,
+            words_of_64: width < 16,
         }
     }
 

@@ -147,6 +147,12 @@ impl<E: Element> Engine<E> {
         let pack_values = call.pass.pack_values(call.variant) as u32;
         let is_alike =
             params.inner > 1 || params.logits_base % pack_values == params.output_base % pack_values;
+        // Of 64 bits: where words are of 32, a pack's are written one by one anyway.
+        let word_values = (8 / Self::ELEMENT_BYTES) as u32;
+        let fills_words = [params.cols, params.row_stride, params.output_base]
+            .iter()
+            .all(|values| values.is_multiple_of(word_values));
+        let whole_words = fills_words && params.inner == 1 && call.variant.load == Load::Words64;
         let seats = plan.seats;
         let mut constants = vec![
             (constant::LANES, seats.lanes),
@@ -156,6 +162,7 @@ impl<E: Element> Engine<E> {
             (constant::STEPS, u32::from(plan.has_steps())),
             (constant::WHOLE_PACKS, u32::from(whole_packs)),
             (constant::ALIKE, u32::from(is_alike)),
+            (constant::WHOLE_WORDS, u32::from(whole_words)),
         ];
         constants.extend(call.constants);
         // Whatever is read is read as often as the logits.

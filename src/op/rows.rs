@@ -19,7 +19,7 @@ pub(crate) const TOTALS_BYTES: u64 = 32;
 /// Scratch for a number of rows: every word is written before it is read, by the dispatches themselves.
 #[derive(Clone, Debug)]
 pub(super) struct Scratch {
-    /// The batch's weight, then {class index, weight, upstream, flags}, 16 bytes a row.
+    /// The batch's weight, then {class index, weight, upstream, flags}, 16 bytes a row, or the class index alone.
     pub inputs: Binding,
     /// {loss, lse, argmax, flags}, 16 bytes a row.
     pub results: Binding,
@@ -95,6 +95,8 @@ pub(super) fn constants(
     track_argmax: bool,
 ) -> Vec<(&'static str, u32)> {
     let is_focal = options.focal_gamma > 0.0;
+    let Given { class_weights, row_weights, upstream, row_upstream, .. } = given;
+    let is_plain = kind == TargetKind::Classes && !(class_weights || row_weights || upstream || row_upstream);
     let switches = [
         (constant::MASKED_ROW_ZERO, options.masked_row == MaskedRow::Zero),
         (constant::TRACK_ARGMAX, track_argmax),
@@ -110,6 +112,8 @@ pub(super) fn constants(
         (constant::UPSTREAM, given.upstream),
         (constant::ROW_UPSTREAM, given.row_upstream),
         (constant::SEQUENCES, options.sequences.is_some()),
+        (constant::PLAIN_INPUTS, is_plain),
+        (constant::Z_LOSS, options.z_loss > 0.0),
         (constant::EMPTY_ZERO, options.empty_batch == EmptyBatch::Zero),
     ];
     switches.iter().map(|&(name, on)| (name, u32::from(on))).collect()
@@ -199,9 +203,9 @@ pub(super) fn reduction_dispatches<E: Element>(
     let mut dispatches = vec![engine.kernels.dispatch(
         &passes::REDUCE_LOSS,
         passes::Variant::ROWS,
-        &engine.row_constants(&writes),
+        &engine.row_constants(&[constants, &writes].concat()),
         params,
-        &[(4, Some(&scratch.results)), (5, inputs), (6, blocks), (7, row_losses), (8, lse), (9, argmax)],
+        &[(4, inputs), (5, Some(&scratch.results)), (6, blocks), (7, row_losses), (8, lse), (9, argmax)],
         plan.grid((params.rows as usize).div_ceil(BLOCK_ROWS)),
     )?];
     if loss.is_some() {

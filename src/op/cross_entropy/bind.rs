@@ -3,7 +3,7 @@
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::inputs::check_combination;
-use crate::kernel::passes::{self, Output, binding};
+use crate::kernel::passes::{self, Output, binding, constant};
 use crate::kernel::{Binding, Dispatch, Plan, Work};
 use crate::op::bound::{Bound, Recipe};
 use crate::op::buffers::{self, Checked, Need};
@@ -255,7 +255,12 @@ impl<E: Element> Recipe for Passes<E> {
             upstream: self.upstream.is_some(),
             row_upstream: self.row_upstream.is_some(),
         };
-        let constants = &rows::constants(&op.options, *kind, given, self.argmax.is_some());
+        let mut constants = rows::constants(&op.options, *kind, given, self.argmax.is_some());
+        constants.extend([
+            (constant::KEEP_LSE, u32::from(self.lse.is_some() || op.options.z_loss > 0.0)),
+            (constant::KEEP_ARGMAX, u32::from(self.argmax.is_some())),
+        ]);
+        let constants = &constants;
         let from = InputBindings {
             classes: (*kind != TargetKind::Soft).then_some(&self.targets),
             class_weights: self.class_weights.as_ref(),

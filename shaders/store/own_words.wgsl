@@ -1,0 +1,15 @@
+// Of a pack that the row shares with its neighbours, the words that are the row's own.
+
+const WORD_VALUES: u32 = PACK_VALUES / PACK_WORDS;
+
+fn store_own_words(out: RowSpan, pack: u32, pair: QuadPair) {
+    let at = (out.start - out.shift) / PACK_VALUES + pack;
+    let col = pack_col(out, pack);
+    let words = packed(pair);
+    if col < params.cols { put_word(at, 0u, words[0u]); }
+    if col + WORD_VALUES < params.cols { put_word(at, 1u, words[1u]); }
+    if PACK_WORDS == 4u {
+        if col + 2u * WORD_VALUES < params.cols { put_word(at, PACK_WORDS - 2u, words[PACK_WORDS - 2u]); }
+        if col + 3u * WORD_VALUES < params.cols { put_word(at, PACK_WORDS - 1u, words[PACK_WORDS - 1u]); }
+    }
+}
