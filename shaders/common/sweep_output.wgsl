@@ -6,7 +6,7 @@
 // end in the middle of a word its other half is kept.
 
 override ALIKE: bool = false; // the output lies among its packs as the logits do among theirs
-override WHOLE_WORDS: bool = false; // every row begins and ends on whole words of its packs
+override WHOLE_WORDS: bool = false; // rows begin and end on whole words of packs, which lie in the array as a whole
 
 // The row in the output: like the logits', cut by itself.
 fn output_span(span: RowSpan) -> RowSpan {

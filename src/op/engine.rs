@@ -117,7 +117,7 @@ impl<E: Element> Engine<E> {
     ) -> Result<Vec<Dispatch>> {
         let mut params =
             Params { rows: window.rows as u32, first_row: window.first_row as u32, ..*call.params };
-        let mut whole_packs = false;
+        let (mut whole_packs, mut whole_output) = (false, false);
         let parts: Vec<(u32, Binding)> =
             arrays.iter().map(|placed| (placed.array.number, placed.part())).collect();
         let mut bindings: Vec<(u32, Option<&Binding>)> = Vec::new();
@@ -129,17 +129,17 @@ impl<E: Element> Engine<E> {
                 bindings.push((packs, Some(part).filter(|_| has_packs)));
             }
             let base = placed.place.base;
+            // Whether the last row's last pack lies in the binding as a whole.
+            let end = (u64::from(base) + plan.values(window.rows)) * placed.array.value_bytes;
+            let is_whole = end.next_multiple_of(self.pack_bytes(call, *number)) <= part.size;
             match *number {
                 binding::LOGITS => {
-                    params.logits_base = base;
-                    let end = u64::from(base) + plan.values(window.rows);
-                    let bytes = end * Self::ELEMENT_BYTES;
-                    whole_packs = bytes.next_multiple_of(self.pack_bytes(call, *number)) <= part.size;
+                    (params.logits_base, whole_packs) = (base, is_whole);
                     if call.variant.output == Output::InPlace {
-                        params.output_base = base;
+                        (params.output_base, whole_output) = (base, is_whole);
                     }
                 }
-                binding::OUTPUT => params.output_base = base,
+                binding::OUTPUT => (params.output_base, whole_output) = (base, is_whole),
                 _ => params.second_base = base,
             }
         }
@@ -152,7 +152,8 @@ impl<E: Element> Engine<E> {
         let fills_words = [params.cols, params.row_stride, params.output_base]
             .iter()
             .all(|values| values.is_multiple_of(word_values));
-        let whole_words = fills_words && params.inner == 1 && call.variant.load == Load::Words64;
+        let whole_words =
+            fills_words && whole_output && params.inner == 1 && call.variant.load == Load::Words64;
         let seats = plan.seats;
         let mut constants = vec![
             (constant::LANES, seats.lanes),

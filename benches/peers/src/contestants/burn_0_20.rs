@@ -39,7 +39,7 @@ impl Burn {
     }
 
     fn sync(&self) -> Result<()> {
-        Ok(Wgpu::sync(&self.device).map_err(|error| format!("{error:?}"))?)
+        Ok(<Wgpu as Backend>::sync(&self.device).map_err(|error| format!("{error:?}"))?)
     }
 }
 
