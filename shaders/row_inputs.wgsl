@@ -10,7 +10,8 @@ override ROW_UPSTREAM: bool = false;   // one value for each row's loss
 override SEQUENCES: bool = false;      // rows are positions of sequences
 
 @group(0) @binding(4) var<storage, read> classes: array<u32>; // i32 bits, (rows,) or (rows, entries)
-@group(0) @binding(5) var<storage, read_write> inputs: array<vec4<u32>>;
+// By the word: a store to one component of a vector may touch the others, which are other invocations' rows.
+@group(0) @binding(5) var<storage, read_write> inputs: array<u32>;
 @group(0) @binding(6) var<storage, read_write> block_totals: array<Totals>;
 @group(0) @binding(7) var<storage, read> row_weights: array<u32>;   // f32 bits, (rows,)
 @group(0) @binding(8) var<storage, read> class_weights: array<u32>; // f32 bits, (cols,)
@@ -80,6 +81,19 @@ fn input_of(row: u32) -> RowInput {
     return RowInput(class_index, bitcast<f32>(weight), row_gradient(row, bitcast<f32>(weight)), 0u);
 }
 
+fn store_input(row: u32, input: RowInput) {
+    if PLAIN_INPUTS {
+        inputs[4u * INPUT_HEAD + row] = pack_plain_input(input);
+        return;
+    }
+    let record = pack_row_input(input);
+    let at = 4u * (INPUT_HEAD + row);
+    inputs[at] = record.x;
+    inputs[at + 1u] = record.y;
+    inputs[at + 2u] = record.z;
+    inputs[at + 3u] = record.w;
+}
+
 fn totals_of(row: u32, input: RowInput) -> Totals {
     if input.flags == IGNORED { return no_rows(); }
     if input.flags != 0u {
@@ -109,11 +123,7 @@ fn row_inputs(
         var chunk = no_rows();
         for (var i = 0u; i < CHUNK_ROWS && row < block_end; i++) {
             let input = input_of(row);
-            if PLAIN_INPUTS {
-                inputs[INPUT_HEAD + row / 4u][row % 4u] = pack_plain_input(input);
-            } else {
-                inputs[INPUT_HEAD + row] = pack_row_input(input);
-            }
+            store_input(row, input);
             chunk = add(chunk, totals_of(row, input));
             row += REDUCE_LANES;
         }

@@ -147,13 +147,17 @@ impl<E: Element> Engine<E> {
         let pack_values = call.pass.pack_values(call.variant) as u32;
         let is_alike =
             params.inner > 1 || params.logits_base % pack_values == params.output_base % pack_values;
-        // Of 64 bits: where words are of 32, a pack's are written one by one anyway.
+        // Of 64 bits: where words are of 32, a pack's are written one by one anyway. On Vulkan: elsewhere a store to one
+        // word of a pack may touch the others, which are another row's.
         let word_values = (8 / Self::ELEMENT_BYTES) as u32;
         let fills_words = [params.cols, params.row_stride, params.output_base]
             .iter()
             .all(|values| values.is_multiple_of(word_values));
-        let whole_words =
-            fills_words && whole_output && params.inner == 1 && call.variant.load == Load::Words64;
+        let whole_words = fills_words
+            && whole_output
+            && params.inner == 1
+            && call.variant.load == Load::Words64
+            && self.profile.backend == wgpu::Backend::Vulkan;
         let seats = plan.seats;
         let mut constants = vec![
             (constant::LANES, seats.lanes),
