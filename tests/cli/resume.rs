@@ -148,3 +148,63 @@ fn a_checkpoint_has_the_name_that_it_is_given() {
     assert_eq!(folder.run(&format!("{args} --resume")).status, Some(0));
     assert_eq!(folder.names(), ["logits.npy", "targets.npy"]);
 }
+
+/// Logits of zeros that take no room on the disk, and an output of them that is there already.
+#[cfg(unix)]
+fn wide(rows: usize) -> (Folder, String) {
+    let folder = Folder::new();
+    let cols = 50_000;
+    let file = std::fs::File::create(folder.path("wide.raw")).unwrap();
+    file.set_len((rows * cols * 4) as u64).unwrap();
+    folder.targets(&vec![7; rows]).write("grad.npy", "whole");
+    (
+        folder,
+        format!("eval wide.raw --dtype f32 --cols {cols} --targets targets.npy --grad-out grad.npy --json"),
+    )
+}
+
+/// Starts a run, and waits until its gradient has begun to be written.
+#[cfg(unix)]
+fn begun(folder: &Folder, args: &str) -> std::process::Child {
+    use std::process::Stdio;
+    let mut child = folder.command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let has_begun = || {
+        let names = folder.names();
+        let partial = names.iter().find(|name| name.starts_with(".xent-"));
+        partial.is_some_and(|name| folder.path(name).metadata().is_ok_and(|file| file.len() > 1 << 20))
+    };
+    while !has_begun() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    child
+}
+
+#[cfg(unix)]
+#[test]
+fn killed_half_way_a_run_leaves_the_old_file_whole() {
+    let (folder, args) = wide(3_000);
+    let mut child = begun(&folder, &args);
+    child.kill().unwrap();
+    assert_eq!(child.wait().unwrap().code(), None, "it was killed before its end");
+    assert_eq!(folder.read("grad.npy"), b"whole");
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_leaves_what_resume_needs() {
+    let (folder, args) = wide(1_500);
+    let mut child = begun(&folder, &args);
+    let pid = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(folder.read("grad.npy"), b"whole");
+    let left = ["grad.npy", "grad.npy.xent-partial", "targets.npy", "wide.raw", "wide.raw.xent-checkpoint"];
+    assert_eq!(folder.names(), left);
+
+    let resumed = folder.run(&format!("{args} --resume"));
+    assert_eq!(resumed.status, Some(0), "{resumed:?}");
+    let gradient = folder.read("grad.npy");
+    assert_eq!(folder.names(), ["grad.npy", "targets.npy", "wide.raw"]);
+    let unbroken = folder.run(&args);
+    assert!(said(&resumed) == said(&unbroken) && folder.read("grad.npy") == gradient);
+}

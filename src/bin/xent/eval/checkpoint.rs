@@ -73,8 +73,8 @@ impl Checkpoint {
         file.finish()
     }
 
-    /// Reads one that is of this very run.
-    pub fn load(path: &Path, run: &Identity) -> Result<Self> {
+    /// Reads one that is of this very run, whose sequences have so many rows.
+    pub fn load(path: &Path, run: &Identity, sequence_length: usize) -> Result<Self> {
         let mut bytes = Vec::new();
         let file =
             fs::File::open(path).map_err(|error| refused(path, format!("nothing to resume: {error}")))?;
@@ -90,9 +90,12 @@ impl Checkpoint {
             return Err(refused(path, format!("{format} {version}; {FORMAT} {VERSION} is read")));
         }
         let checkpoint: Self = ciborium::from_reader(&bytes[..]).map_err(|error| refused(path, error))?;
-        match run.difference(&checkpoint.run) {
-            Some(difference) => Err(refused(path, format!("of another run: {difference}"))),
-            None => Ok(checkpoint),
+        if let Some(difference) = run.difference(&checkpoint.run) {
+            return Err(refused(path, format!("of another run: {difference}")));
+        }
+        match checkpoint.tally.is_sound(checkpoint.state.rows(), sequence_length) {
+            true => Ok(checkpoint),
+            false => Err(refused(path, "its parts are not of one run")),
         }
     }
 }
@@ -117,9 +120,7 @@ mod tests {
     use super::*;
 
     fn checkpoint(run: Identity) -> Checkpoint {
-        let mut tally = Tally::new(7);
-        tally.add_rows(0, &[Default::default(); 3]);
-        Checkpoint::new(run, EvaluationState::default(), tally, Written::default())
+        Checkpoint::new(run, EvaluationState::default(), Tally::new(7), Written::default())
     }
 
     fn identity() -> Identity {
@@ -136,7 +137,7 @@ mod tests {
         let saved = checkpoint(identity());
         for _ in 0..2 {
             saved.save(&path).unwrap();
-            assert_eq!(Checkpoint::load(&path, &identity()), Ok(saved.clone()));
+            assert_eq!(Checkpoint::load(&path, &identity(), 7), Ok(saved.clone()));
         }
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
     }
@@ -145,7 +146,7 @@ mod tests {
     fn another_runs_is_refused_and_says_what_differs() {
         let folder = tempfile::TempDir::new().unwrap();
         let path = folder.path().join("c");
-        let load = |run: &Identity| match Checkpoint::load(&path, run) {
+        let load = |run: &Identity| match Checkpoint::load(&path, run, 7) {
             Err(error) => error.to_string().replace(&path.display().to_string(), "FILE"),
             Ok(checkpoint) => panic!("{checkpoint:?}"),
         };
@@ -164,6 +165,10 @@ mod tests {
             fs::write(&path, &whole[..end]).unwrap();
             assert_eq!(load(&identity()), "FILE: no checkpoint, or one that is not whole", "{end} bytes");
         }
+        let mut mixed = checkpoint(identity());
+        mixed.tally.add_rows(0, &[Default::default(); 3]);
+        mixed.save(&path).unwrap();
+        assert_eq!(load(&identity()), "FILE: its parts are not of one run");
         let mut later = checkpoint(identity());
         later.version = 2;
         later.save(&path).unwrap();

@@ -69,7 +69,8 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
     let (outputs, tally) = match outputs {
         Some(outputs) => (outputs, Tally::new(sequences.length)),
         None => {
-            let Checkpoint { state, tally, written, .. } = Checkpoint::load(&place, &identity)?;
+            let Checkpoint { state, tally, written, .. } =
+                Checkpoint::load(&place, &identity, sequences.length)?;
             evaluation.resume(&state)?;
             complain(format!("going on after {} of {} rows", thousands(state.rows()), thousands(shape.rows)));
             (wanted.resume(written)?, tally)
