@@ -363,7 +363,7 @@ mod tests {
             ("raw", plain, raw(Some(3))),
         ] {
             let open =
-                |content: Vec<u8>| TensorFile::from_reader(name, std::io::Cursor::new(content), &options);
+                |content: Vec<u8>| TensorFile::from_reader(name, Cursor::new(content), &options);
             let mut file = open(content.clone()).unwrap();
             assert_eq!(file.dims(), [3, 2], "{name}");
             assert_eq!(read(&mut file, 0, 2), Ok(values(0, 2)), "{name}");

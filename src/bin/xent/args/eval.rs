@@ -112,7 +112,9 @@ pub struct TargetArgs {
         required_unless_present_any = ["soft_targets", "sparse_targets", "targets_key"]
     )]
     pub targets: Option<PathBuf>,
-    /// The tensor of the targets, in their .safetensors file; without one, in the logits' own
+    /// The tensor of the targets, in their file or in the logits' own
+    ///
+    /// In the .safetensors file of --targets or its like; without one, in the file of the logits.
     #[arg(long, value_name = "NAME")]
     pub targets_key: Option<String>,
     /// A probability for each class, floats laid out as the logits
@@ -151,7 +153,7 @@ pub struct LossArgs {
     #[command(flatten)]
     pub score: ScoreArgs,
     /// Add X times the square of each row's ln(sum of exp)
-    #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
+    #[arg(hide_short_help = true, long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
     pub z_loss: f32,
     /// Multiply the target's term by (1 - p)^G
     #[arg(
@@ -177,7 +179,7 @@ pub struct RowArgs {
     #[arg(hide_short_help = true, long, value_name = "FILE")]
     pub row_weights: Option<PathBuf>,
     /// Which rows are scored, booleans or integers: 0 is left out
-    #[arg(long, value_name = "FILE")]
+    #[arg(hide_short_help = true, long, value_name = "FILE")]
     pub row_mask: Option<PathBuf>,
     /// Score position t against the target of t + N: 1 for next tokens
     ///

@@ -8,7 +8,9 @@ use xent::eval::files::{Dtype, OpenOptions, RawLayout};
 /// The files of the logits, and how these are read.
 #[derive(Args)]
 pub struct LogitsArgs {
-    /// Logits: .npy, .safetensors or raw; several are shards in order, a folder is all that are in it, - is stdin
+    /// Logits: .npy, .safetensors or raw; several files or a folder are shards, - is stdin
+    ///
+    /// Files are taken in the order given, a folder's by the numbers in their names.
     #[arg(value_name = "LOGITS", required = true)]
     pub files: Vec<PathBuf>,
     /// The axis of the classes; -1 is the last

@@ -15,7 +15,7 @@ pub struct RunArgs {
     /// Where a run that is stopped leaves how far it has come [default: LOGITS.xent-checkpoint, here]
     #[arg(hide_short_help = true, long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
-    /// Go on where the checkpoint says; the same files and options must be given again
+    /// Go on where a run was stopped: with the same files and options
     #[arg(long)]
     pub resume: bool,
     /// Let windows take this much, whatever the rest does: for tests
