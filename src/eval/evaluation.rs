@@ -259,7 +259,7 @@ impl<'a> Evaluation<'a> {
         let mut times = Times::default();
         let mut soft_targets = self.soft_targets.take();
         let result = halving((room, footprint.least_room()), |room| {
-            let soft = soft_targets.as_deref_mut().map(|soft| Feed::of(soft));
+            let soft = soft_targets.as_mut().map(|soft| Feed::of(&mut **soft));
             self.attempt(&open, room, (Feed::of(source), soft), &mut each, &mut times)
         });
         self.soft_targets = soft_targets;

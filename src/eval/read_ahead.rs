@@ -48,9 +48,15 @@ struct Windows<'s, E> {
     shape: Shape,
     logits: Option<&'s [E]>,
     soft: Option<&'s [f32]>,
-    read: Option<(Receiver<Result<Slab<E>>>, Sender<Slab<E>>)>,
+    read: Option<Reader<E>>,
     /// What the window has that came last.
     slab: Slab<E>,
+}
+
+/// What is exchanged with the thread that reads: full slabs come, empty ones go.
+struct Reader<E> {
+    full: Receiver<Result<Slab<E>>>,
+    empty: Sender<Slab<E>>,
 }
 
 /// The logits of some rows, and their soft targets if there are any.
@@ -80,10 +86,10 @@ impl<'s, E: Element> Windows<'s, E> {
         if read_logits.is_none() && read_soft.is_none() {
             return Ok(windows);
         }
-        let (full, taken) = sync_channel(READ_AHEAD);
-        let (back, empty) = channel();
+        let (read, full) = sync_channel(READ_AHEAD);
+        let (empty, to_read) = channel();
         for _ in 0..READ_AHEAD {
-            let _ = back.send(Slab::default());
+            let _ = empty.send(Slab::default());
         }
         let fill = move |rows: Range<usize>, mut slab: Slab<E>| {
             let start = Instant::now();
@@ -97,22 +103,22 @@ impl<'s, E: Element> Windows<'s, E> {
             Ok(slab)
         };
         let reader = Builder::new().name("xent::read_ahead".to_owned());
-        reader.spawn_scoped(scope, move || read_all(rows, fill, &full, &empty)).map_err(|error| {
+        reader.spawn_scoped(scope, move || read_all(rows, fill, &read, &to_read)).map_err(|error| {
             Error::Device { what: "starting the thread that reads".to_owned(), message: error.to_string() }
         })?;
-        windows.read = Some((taken, back));
+        windows.read = Some(Reader { full, empty });
         Ok(windows)
     }
 
     /// The next window; what the one before had is read into anew. The time that its sources took goes to `reading`.
     fn next(&mut self, rows: Range<usize>, reading: &mut Duration) -> Result<Values<'_, E>> {
-        if let Some((taken, back)) = &self.read {
+        if let Some(Reader { full, empty }) = &self.read {
             let before = std::mem::take(&mut self.slab);
             if !(before.logits.is_empty() && before.soft.is_empty()) {
                 // A reader that is through takes none.
-                let _ = back.send(before);
+                let _ = empty.send(before);
             }
-            self.slab = taken.recv().unwrap_or_else(|_| Err(reader_is_gone()))?;
+            self.slab = full.recv().unwrap_or_else(|_| Err(reader_is_gone()))?;
             *reading += self.slab.took;
         }
         let part = values_of(self.shape, rows)?;

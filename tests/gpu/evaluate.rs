@@ -36,8 +36,8 @@ fn bits(values: &[f32]) -> impl Iterator<Item = u32> + '_ {
 /// The host path's answer.
 fn whole<E: Element>(op: &CrossEntropy<E>, batch: &Batch<E>) -> (Loss, Found) {
     let (inputs, shape) = (batch.inputs(), batch.shape);
-    let (loss, dlogits) = op.loss_and_dlogits_f32(gpu(), &batch.logits, &inputs, shape).unwrap();
-    let results = op.row_results(gpu(), &batch.logits, &inputs, shape).unwrap();
+    let (loss, dlogits) = op.loss_and_dlogits_f32(gpu(), &batch.logits, inputs, shape).unwrap();
+    let results = op.row_results(gpu(), &batch.logits, inputs, shape).unwrap();
     let rows =
         results.iter().map(|row| [row.loss.to_bits(), row.z_loss.to_bits(), row.lse.to_bits(), row.argmax]);
     (loss, Found { rows: rows.collect(), dlogits: bits(&dlogits).collect() })

@@ -362,8 +362,7 @@ mod tests {
             ("safetensors", bytes("a.safetensors"), OpenOptions::default()),
             ("raw", plain, raw(Some(3))),
         ] {
-            let open =
-                |content: Vec<u8>| TensorFile::from_reader(name, Cursor::new(content), &options);
+            let open = |content: Vec<u8>| TensorFile::from_reader(name, Cursor::new(content), &options);
             let mut file = open(content.clone()).unwrap();
             assert_eq!(file.dims(), [3, 2], "{name}");
             assert_eq!(read(&mut file, 0, 2), Ok(values(0, 2)), "{name}");

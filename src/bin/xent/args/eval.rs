@@ -153,7 +153,13 @@ pub struct LossArgs {
     #[command(flatten)]
     pub score: ScoreArgs,
     /// Add X times the square of each row's ln(sum of exp)
-    #[arg(hide_short_help = true, long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "X",
+        default_value_t = 0.0,
+        allow_negative_numbers = true
+    )]
     pub z_loss: f32,
     /// Multiply the target's term by (1 - p)^G
     #[arg(

@@ -83,7 +83,7 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
     }
     let bytes_per_row = inputs::bytes_per_row(args, shape.rows);
     Run { args, op, evaluation, tally, outputs, pictures, bytes_per_row, computer, identity, place, late }
-        .to_the_end(&mut logits)
+        .go(&mut logits)
 }
 
 /// What the logits are called: their file, or the first of several.

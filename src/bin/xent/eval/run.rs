@@ -35,7 +35,7 @@ pub struct Run<'a> {
 }
 
 impl Run<'_> {
-    pub fn to_the_end<E: Element>(mut self, logits: &mut dyn Source<E>) -> Result<Outcome> {
+    pub fn go<E: Element>(mut self, logits: &mut dyn Source<E>) -> Result<Outcome> {
         let mut ended = self.pass(logits);
         if let Err(error) = &ended
             && is_of_the_device(error)
