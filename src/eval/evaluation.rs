@@ -12,7 +12,7 @@ use crate::eval::inputs::{EvaluateInputs, check_before_soft};
 use crate::eval::memory::{Asked, Footprint, halving};
 use crate::eval::read_ahead::{Feed, Values, through};
 use crate::eval::report::Report;
-use crate::eval::source::Source;
+use crate::eval::source::{Source, check_values};
 use crate::eval::state::EvaluationState;
 use crate::eval::window::{Window, with_soft};
 use crate::inputs::{BatchWeight, CrossEntropyInputs, Resolved};
@@ -254,6 +254,8 @@ impl<'a> Evaluation<'a> {
     ) -> Result<()> {
         let start = Instant::now();
         check_same_shape(source.shape(), self.shape)?;
+        check_values(source)?;
+        self.soft_targets.as_deref().map_or(Ok(()), check_values)?;
         let footprint = self.footprint(device, source);
         let room = footprint.room(self.options.memory)?;
         let mut times = Times::default();

@@ -358,6 +358,37 @@ fn a_source_of_another_shape_is_refused() {
     }
 }
 
+/// Says that its values are in memory, of which some are missing.
+struct Short;
+
+impl Source<f32> for Short {
+    fn shape(&self) -> Shape {
+        Shape::new(4, 2)
+    }
+
+    fn read_rows(&mut self, _: Range<usize>, _: &mut [f32]) -> Result<()> {
+        Ok(())
+    }
+
+    fn values(&self) -> Option<&[f32]> {
+        Some(&[0.0; 7])
+    }
+}
+
+#[test]
+fn a_source_that_has_too_little_is_refused() {
+    let refused = Err(Error::Length { what: "the source", found: 7, needed: 8 });
+    let (shape, options) = (Shape::new(4, 2), Default::default());
+    let targets = Targets::Classes(&[0; 4]);
+    let mut evaluation = Evaluation::new(&Default::default(), shape, targets, &options).unwrap();
+    assert_eq!(evaluation.run_on(constant(1.0), None, &mut Short, |_| Ok(())), refused);
+    let (mut short, logits) = (Short, [0.0; 8]);
+    let inputs = EvaluateInputs::soft(&mut short);
+    let mut evaluation = Evaluation::new(&Default::default(), shape, inputs, &options).unwrap();
+    let mut source = SliceSource::new(&logits, shape).unwrap();
+    assert_eq!(evaluation.run_on(constant(1.0), None, &mut source, |_| Ok(())), refused);
+}
+
 #[test]
 fn memory_that_holds_no_row_is_refused_before_the_first() {
     let (mut source, submitted) = (Counted { rows: ROWS, ..Default::default() }, Cell::new(0));

@@ -70,19 +70,16 @@ impl Footprint {
     /// [`Error::MemoryTooSmall`] where that is less than one group of rows.
     pub fn room(&self, allowed: Option<u64>) -> Result<u64> {
         let Some(allowed) = allowed else { return Ok(HOST_WINDOW_BYTES) };
-        let Shape { cols, inner, row_stride, .. } = self.shape;
-        let needed = self.of_groups(1);
+        let (Shape { cols, inner, .. }, needed) = (self.shape, self.of_groups(1));
         if allowed < needed {
             return Err(Error::MemoryTooSmall { allowed, needed, cols, inner });
         }
-        // Strides are at least a group long.
-        let group = row_stride as u64 * self.value_bytes + inner as u64 * self.row_bytes;
-        Ok((allowed / group * row_stride as u64 * self.widest_bytes).min(HOST_WINDOW_BYTES))
+        Ok((allowed / needed).saturating_mul(self.least_room()).min(HOST_WINDOW_BYTES))
     }
 
     /// The room of the smallest windows there are.
     pub fn least_room(&self) -> u64 {
-        self.shape.row_stride as u64 * self.widest_bytes
+        (self.shape.row_stride as u64).saturating_mul(self.widest_bytes)
     }
 
     /// What windows of so much room take, at most.

@@ -8,7 +8,7 @@ use crate::element::Element;
 use crate::error::Result;
 use crate::eval::memory::{Asked, Footprint, halving};
 use crate::eval::read_ahead::{Feed, Values, through};
-use crate::eval::source::Source;
+use crate::eval::source::{Source, check_values};
 use crate::op::{Flight, Softmax, SoftmaxStream, Start};
 use crate::targets::TargetKind;
 
@@ -31,6 +31,7 @@ pub fn softmax<E: Element>(
     mut each: impl FnMut(Range<usize>, &[E]) -> Result<()>,
 ) -> Result<()> {
     let shape = source.shape();
+    check_values(source)?;
     let is_unified = gpu.profile()?.unified_memory;
     let asked = Asked {
         kind: TargetKind::Classes,

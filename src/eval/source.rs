@@ -50,6 +50,13 @@ pub(super) fn check_buffer<E>(into: &[E], needed: usize) -> Result<()> {
     }
 }
 
+/// Refuses a source whose shape is none, or whose values in memory are not of it.
+pub(super) fn check_values<E: Element>(source: &dyn Source<E>) -> Result<()> {
+    let shape = source.shape();
+    shape.check()?;
+    source.values().map_or(Ok(()), |values| shape.check_slice("the source", values))
+}
+
 /// Logits that are in memory: windows are parts of the slice, nothing is copied.
 #[derive(Clone, Copy, Debug)]
 pub struct SliceSource<'a, E> {
