@@ -12,7 +12,7 @@ use crate::eval::inputs::{EvaluateInputs, check_before_soft};
 use crate::eval::memory::{Asked, Footprint, halving};
 use crate::eval::read_ahead::{Feed, Values, through};
 use crate::eval::report::Report;
-use crate::eval::source::{Source, check_values};
+use crate::eval::source::{Source, check_same_shape, check_values};
 use crate::eval::state::EvaluationState;
 use crate::eval::window::{Window, with_soft};
 use crate::inputs::{BatchWeight, CrossEntropyInputs, Resolved};
@@ -253,7 +253,7 @@ impl<'a> Evaluation<'a> {
         mut each: impl FnMut(&Evaluated<'_>) -> Result<()>,
     ) -> Result<()> {
         let start = Instant::now();
-        check_same_shape(source.shape(), self.shape)?;
+        check_same_shape(SOURCE, source.shape(), self.shape)?;
         check_values(source)?;
         self.soft_targets.as_deref().map_or(Ok(()), check_values)?;
         let footprint = self.footprint(device, source);
@@ -314,6 +314,10 @@ impl<'a> Evaluation<'a> {
     }
 }
 
+/// What of the source may be another than of the batch.
+const SOURCE: [&str; 4] =
+    ["a row of the source", "a group of the source", "a padded row of the source", "the source"];
+
 /// Where the time of a run went.
 #[derive(Default)]
 struct Times {
@@ -326,21 +330,6 @@ struct Times {
 fn known<'r>(resolved: &'r Resolved<'_>, stand_in: &'r Option<Vec<i32>>) -> CrossEntropyInputs<'r> {
     let inputs = resolved.inputs();
     CrossEntropyInputs { targets: stand_in.as_deref().map_or(inputs.targets, Targets::Classes), ..inputs }
-}
-
-/// Refuses a source that is not of the batch.
-fn check_same_shape(found: Shape, needed: Shape) -> Result<()> {
-    for (what, found, needed) in [
-        ("a row of the source", found.cols, needed.cols),
-        ("a group of the source", found.inner, needed.inner),
-        ("a padded row of the source", found.row_stride, needed.row_stride),
-        ("the source", found.len(), needed.len()),
-    ] {
-        if found != needed {
-            return Err(Error::Length { what, found, needed });
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

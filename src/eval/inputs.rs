@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::error::{Error, Result};
-use crate::eval::source::Source;
+use crate::error::Result;
+use crate::eval::source::{Source, check_same_shape};
 use crate::inputs::{BatchWeight, CrossEntropyInputs, check_combination};
 use crate::options::CrossEntropyOptions;
 use crate::shape::Shape;
@@ -65,6 +65,14 @@ impl fmt::Debug for EvaluateInputs<'_> {
     }
 }
 
+/// What of the soft targets may be another than of the logits.
+const SOFT_TARGETS: [&str; 4] = [
+    "a row of the soft targets",
+    "a group of the soft targets",
+    "a padded row of the soft targets",
+    "the soft targets",
+];
+
 /// What the rows weigh whose soft targets are still to come: these have no part in it. `stand_in` is a class 0 for
 /// each row.
 pub(super) fn check_before_soft(
@@ -74,16 +82,7 @@ pub(super) fn check_before_soft(
     op: &CrossEntropyOptions,
 ) -> Result<BatchWeight> {
     check_combination(TargetKind::Soft, op)?;
-    for (what, found, needed) in [
-        ("a row of the soft targets", soft.cols, shape.cols),
-        ("a group of the soft targets", soft.inner, shape.inner),
-        ("a padded row of the soft targets", soft.row_stride, shape.row_stride),
-        ("the soft targets", soft.len(), shape.len()),
-    ] {
-        if found != needed {
-            return Err(Error::Length { what, found, needed });
-        }
-    }
+    check_same_shape(SOFT_TARGETS, soft, shape)?;
     // No class is ignored, and soft targets' mean leaves class weights aside.
     let batch = stand_in.check(shape, &CrossEntropyOptions { ignore_index: -1, ..*op })?;
     Ok(BatchWeight { weight: batch.row_weight, ..batch })

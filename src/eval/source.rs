@@ -50,6 +50,18 @@ pub(super) fn check_buffer<E>(into: &[E], needed: usize) -> Result<()> {
     }
 }
 
+/// Refuses another shape than the one needed; `what` names, when they differ, a row, a group of rows side by side, a row with
+/// its padding, and the whole.
+pub(super) fn check_same_shape(what: [&'static str; 4], found: Shape, needed: Shape) -> Result<()> {
+    let parts = |shape: Shape| [shape.cols, shape.inner, shape.row_stride, shape.len()];
+    for ((what, found), needed) in what.into_iter().zip(parts(found)).zip(parts(needed)) {
+        if found != needed {
+            return Err(Error::Length { what, found, needed });
+        }
+    }
+    Ok(())
+}
+
 /// Refuses a source whose shape is none, or whose values in memory are not of it.
 pub(super) fn check_values<E: Element>(source: &dyn Source<E>) -> Result<()> {
     let shape = source.shape();
