@@ -7,7 +7,7 @@ use xent::eval::{EvaluateInputs, EvaluateOptions, Evaluation, SliceSource, Sourc
 use xent::{CrossEntropy, CrossEntropyOptions, Element, Error, Loss, Result, Sequences, Shape, Softmax};
 
 use crate::batch::{Batch, noise};
-use crate::harness::gpu;
+use crate::harness::{device_with, gpu};
 
 /// Values that are read, not taken from where they lie.
 struct Read<'a, E>(SliceSource<'a, E>);
@@ -209,4 +209,27 @@ fn probs_in_windows<E: Element + PartialEq>(batch: &Batch<E>) {
         let stopped = softmax(gpu(), &op, log, &mut source, Some(30_000), |_, _| Err(Error::Stopped));
         assert_eq!(stopped, Err(Error::Stopped));
     }
+}
+
+#[test]
+fn a_run_goes_on_with_another_device_where_one_is_lost() {
+    let batch = noise("lost", 11, 101, 77);
+    let op = CrossEntropy::<f32>::new(&gpu().device, &Default::default()).unwrap();
+    let expected = op.loss(gpu(), &batch.logits, batch.inputs(), batch.shape).unwrap();
+    let lost = device_with(|_| {});
+    let on_lost = CrossEntropy::<f32>::new(&lost.device, &Default::default()).unwrap();
+    let options = EvaluateOptions { memory: Some(30_000), ..Default::default() };
+    let mut source = Read(SliceSource::new(&batch.logits, batch.shape).unwrap());
+    let mut evaluation = Evaluation::new(op.options(), batch.shape, batch.inputs(), &options).unwrap();
+    let ended = evaluation.run(&lost, &on_lost, &mut source, |window| {
+        if window.rows.start > 0 {
+            lost.device.destroy();
+        }
+        Ok(())
+    });
+    let is_of_the_device = matches!(ended, Err(Error::Device { .. } | Error::Validation { .. }));
+    assert!(is_of_the_device, "{ended:?}");
+    assert!(evaluation.state().rows() > 0 && !evaluation.is_done());
+    evaluation.run(gpu(), &op, &mut source, |_| Ok(())).unwrap();
+    assert_eq!(evaluation.report().loss, expected);
 }
