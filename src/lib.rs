@@ -121,6 +121,18 @@
 //! PyTorch, class weights enter the denominator of class targets only, so the two means differ); a sum of row losses
 //! under a mean's gradient (give [`Reduction::Sum`] and `row_upstream` instead); log-probabilities passed as logits
 //! (harmless: their softmax is what they say; [`Input::LogProbs`] takes them as given).
+//!
+//! # Features
+//!
+//! None is on by default.
+//!
+//! | feature | gives |
+//! | --- | --- |
+//! | `npy`, `safetensors` | `eval::files`: tensors in such files, and in files of raw values, as sources of [`eval`]; and files of results |
+//! | `ndarray` | views of `ndarray` arrays as sources of [`eval`] |
+//! | `serde` | [`eval::EvaluationState`] and [`eval::Tally`] can be saved: a run goes on in another process |
+//! | `tuning-file` | [`Tuning`]s can be saved and loaded |
+//! | `cli` | the command-line tool, and what it needs |
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
