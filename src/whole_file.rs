@@ -49,11 +49,11 @@ impl WholeFile {
     /// As [`create`](Self::create); [`Error::File`] where nothing was kept, or it does not begin with this header, or is
     /// shorter.
     #[cfg(any(feature = "npy", feature = "safetensors"))]
-    pub fn resume(given: &Path, header: &[u8], bytes: u64) -> Result<Self> {
+    pub fn resume(given: &Path, run: &str, header: &[u8], bytes: u64) -> Result<Self> {
         use std::io::{Read, Seek, SeekFrom};
 
         let place = place_of(given)?;
-        let partial = partial_path(&place);
+        let partial = partial_path(&place, run);
         let refused = |why: &dyn Display| file_error(&partial, format!("cannot be resumed: {why}"));
         let file = fs::OpenOptions::new().read(true).write(true).open(&partial);
         let mut file = file.map_err(|error| refused(&error))?;
@@ -81,10 +81,11 @@ impl WholeFile {
     /// # Errors
     /// [`Error::File`].
     #[cfg(any(feature = "npy", feature = "safetensors"))]
-    pub fn keep_partial(self) -> Result<()> {
+    pub fn keep_partial(self, run: &str) -> Result<()> {
         let Self { file, path, place } = self;
         let file = file.into_inner().map_err(|error| file_error(&path, without_path(error.error())))?;
-        file.persist(partial_path(&place)).map_err(|error| file_error(&path, without_path(&error.error)))?;
+        file.persist(partial_path(&place, run))
+            .map_err(|error| file_error(&path, without_path(&error.error)))?;
         Ok(())
     }
 
@@ -154,13 +155,13 @@ fn refused(given: &Path, why: &dyn Display) -> Error {
     file_error(given, format!("cannot be written: {why}"))
 }
 
-/// Where an output that was stopped half-way is kept, to go on with: `.xent-partial` behind its name. Of a link, behind
-/// the name of the file that it leads to.
+/// Where an output that was stopped half-way is kept, to go on with: behind its name that of the run, so that no run takes
+/// another one's for its own, and `.xent-partial`. Of a link, behind the name of the file that it leads to.
 #[cfg(any(feature = "npy", feature = "safetensors"))]
-pub fn partial_path(output: &Path) -> PathBuf {
+pub fn partial_path(output: &Path, run: &str) -> PathBuf {
     let place = fs::canonicalize(output).unwrap_or_else(|_| output.to_owned());
     let mut name = place.into_os_string();
-    name.push(".xent-partial");
+    name.push(format!(".{run}.xent-partial"));
     name.into()
 }
 

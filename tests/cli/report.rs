@@ -46,6 +46,20 @@ fn is_of(value: &Value, kind: &str) -> bool {
 }
 
 #[test]
+fn pictures_have_names_of_pictures() {
+    let folder = Folder::new();
+    folder.logits(&[1.0, 2.0, 3.0, 4.0], 2).targets(&[0, 1]).write("x.npy", "whole");
+    for (option, file, needed) in
+        [("--plot", "x.png", "svg"), ("--html", "x.npy", "html"), ("--html", "x", "html")]
+    {
+        let run = folder.run(&format!("eval logits.npy --targets targets.npy {option} {file}"));
+        let says = format!("xent: {file}: cannot be written: its name must end with .{needed}");
+        assert_eq!((run.status, run.complaints()), (Some(2), vec![&*says]), "{option} {file}");
+    }
+    assert_eq!(folder.read("x.npy"), b"whole");
+}
+
+#[test]
 fn every_key_is_documented_and_every_documented_key_is_printed() {
     let documented = documented();
     let folder = Folder::new();

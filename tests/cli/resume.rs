@@ -102,7 +102,7 @@ fn what_is_not_the_same_run_is_not_resumed() {
     for (args, says) in [
         ("--label-smoothing 0.25", "the loss was "),
         ("--verify 3", "--verify was 0, and is 3"),
-        ("--lse-out lse.npy", "the outputs was [], and is [\"lse.npy\"]"),
+        ("--lse-out lse.npy", "the list of outputs was [], and is [\"lse.npy\"]"),
         ("--targets-key a", "--targets-key was None, and is "),
     ] {
         let said = refused(&format!("{resume} {args}"));
@@ -113,7 +113,16 @@ fn what_is_not_the_same_run_is_not_resumed() {
     assert!(said.starts_with(&format!("{of_another}the targets was ")), "{said}");
 
     folder.write("logits.npy.xent-checkpoint", b"not one");
-    assert_eq!(refused(&resume), "logits.npy.xent-checkpoint: no checkpoint, or one that is not whole");
+    let said = refused(&resume);
+    assert_eq!(said, "logits.npy.xent-checkpoint: it is there and is no checkpoint: it stays as it is");
+}
+
+/// The one file whose name ends like this.
+fn ending(folder: &Folder, end: &str) -> String {
+    let names = folder.names().into_iter().filter(|name| name.ends_with(end));
+    let names: Vec<String> = names.collect();
+    assert_eq!(names.len(), 1, "{end}: {names:?}");
+    names.concat()
 }
 
 #[test]
@@ -121,22 +130,78 @@ fn an_output_that_was_kept_and_is_gone_or_short_is_refused() {
     let folder = folder();
     let args = format!("eval logits.npy --targets targets.npy --rows-out rows.npy {WINDOWS}");
     assert_eq!(folder.run(&format!("{args} --stop-after 100")).status, Some(130));
-    let kept = folder.read("rows.npy.xent-partial");
+    let partial = ending(&folder, ".xent-partial");
+    assert!(partial.starts_with("rows.npy."), "{partial}");
+    let kept = folder.read(&partial);
     let resume = format!("{args} --resume");
     for (name, bytes, says) in [
         ("short", &kept[..200], "bytes of values were said to be done"),
         ("of another shape", &kept[1..], "begun for another type, shape or name"),
     ] {
-        folder.write("rows.npy.xent-partial", bytes);
+        folder.write(&partial, bytes);
         let run = folder.run(&resume);
         assert!(run.status == Some(2) && run.stderr.contains(says), "{name}: {run:?}");
     }
-    std::fs::remove_file(folder.path("rows.npy.xent-partial")).unwrap();
+    std::fs::remove_file(folder.path(&partial)).unwrap();
     let run = folder.run(&resume);
     assert!(
-        run.status == Some(2) && run.stderr.contains("rows.npy.xent-partial: cannot be resumed"),
+        run.status == Some(2) && run.stderr.contains(&format!("{partial}: cannot be resumed")),
         "{run:?}"
     );
+}
+
+#[test]
+fn no_run_takes_what_another_one_has_kept() {
+    let folder = folder();
+    let other: Vec<f32> = logits(ROWS * COLS).iter().map(|logit| 0.5 * logit).collect();
+    folder.array("other.npy", &[ROWS, COLS], &other);
+    let run = |logits: &str, more: &str| {
+        folder
+            .run(&format!("eval {logits} --targets targets.npy --json --rows-out rows.npy {WINDOWS} {more}"))
+    };
+    assert_eq!(run("other.npy", "").status, Some(0));
+    let of_other = folder.read("rows.npy");
+    assert_eq!(run("logits.npy", "").status, Some(0));
+    let of_logits = folder.read("rows.npy");
+    assert_eq!(run("logits.npy", "--stop-after 60").status, Some(130));
+    assert_eq!(run("other.npy", "--stop-after 150").status, Some(130));
+    assert_eq!(run("logits.npy", "--resume").status, Some(0));
+    assert!(folder.read("rows.npy") == of_logits);
+    assert_eq!(run("other.npy", "--resume").status, Some(0));
+    assert!(folder.read("rows.npy") == of_other);
+}
+
+#[test]
+fn a_checkpoint_replaces_nothing_but_a_checkpoint() {
+    let folder = folder();
+    folder.write("precious", "whole").write("logits.npy.xent-checkpoint", "mine");
+    let args =
+        format!("eval logits.npy --targets targets.npy --rows-out rows.npy {WINDOWS} --stop-after 100");
+    let before = folder.names();
+    for (checkpoint, says) in [
+        ("--checkpoint logits.npy", "logits.npy: cannot be written: it is also the logits"),
+        ("--checkpoint targets.npy", "targets.npy: cannot be written: it is also the targets"),
+        ("--checkpoint rows.npy", "rows.npy: cannot be written: it is also another output"),
+        ("--checkpoint precious", "precious: it is there and is no checkpoint: it stays as it is"),
+        ("--checkpoint no/such", "no/such: cannot be written: No such file or directory"),
+        ("", "logits.npy.xent-checkpoint: it is there and is no checkpoint: it stays as it is"),
+    ] {
+        let run = folder.run(&format!("{args} {checkpoint}"));
+        assert!(run.status == Some(2) && run.complaints().concat().contains(says), "{checkpoint}: {run:?}");
+        assert_eq!(folder.names(), before, "{checkpoint}");
+    }
+    assert_eq!(folder.read("precious"), b"whole");
+}
+
+#[test]
+fn a_new_run_says_that_one_was_stopped() {
+    let folder = folder();
+    let args = format!("eval logits.npy --targets targets.npy {WINDOWS}");
+    assert_eq!(folder.run(&format!("{args} --stop-after 100")).status, Some(130));
+    let run = folder.run(&args);
+    let says =
+        "xent: logits.npy.xent-checkpoint: of a run that was stopped; without --resume this one begins anew";
+    assert_eq!((run.status, run.complaints()), (Some(0), vec![says]));
 }
 
 #[test]
@@ -191,6 +256,17 @@ fn killed_half_way_a_run_leaves_the_old_file_whole() {
 
 #[cfg(unix)]
 #[test]
+fn logits_that_change_while_they_are_read_are_an_error() {
+    let (folder, args) = wide(3_000);
+    let mut child = begun(&folder, &args);
+    let file = std::fs::OpenOptions::new().write(true).open(folder.path("wide.raw")).unwrap();
+    std::io::Write::write_all(&mut &file, &1f32.to_le_bytes()).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(2));
+    assert_eq!(folder.read("grad.npy"), b"whole");
+}
+
+#[cfg(unix)]
+#[test]
 fn ctrl_c_leaves_what_resume_needs() {
     let (folder, args) = wide(1_500);
     let mut child = begun(&folder, &args);
@@ -198,7 +274,8 @@ fn ctrl_c_leaves_what_resume_needs() {
     assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(folder.read("grad.npy"), b"whole");
-    let left = ["grad.npy", "grad.npy.xent-partial", "targets.npy", "wide.raw", "wide.raw.xent-checkpoint"];
+    let partial = ending(&folder, ".xent-partial");
+    let left = ["grad.npy", &partial, "targets.npy", "wide.raw", "wide.raw.xent-checkpoint"];
     assert_eq!(folder.names(), left);
 
     let resumed = folder.run(&format!("{args} --resume"));

@@ -34,6 +34,20 @@ pub fn paths(args: &LogitsArgs) -> Result<Vec<PathBuf>> {
     }
 }
 
+/// Refuses outputs in a folder of logits: the next run would take them for logits.
+pub fn check_beside(args: &LogitsArgs, outputs: &[&Path]) -> Result<()> {
+    let folders: Vec<PathBuf> =
+        args.files.iter().filter(|path| path.is_dir()).filter_map(|path| path.canonicalize().ok()).collect();
+    for output in outputs {
+        let parent = output.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+        if parent.canonicalize().is_ok_and(|parent| folders.contains(&parent)) {
+            let why = "cannot be written: it would be among the logits, whose folder this is";
+            return Err(bad_argument(output.display().to_string(), why));
+        }
+    }
+    Ok(())
+}
+
 /// The type of their values, as an output has it that is not told another.
 pub fn dtype(file: &TensorFile) -> Dtype {
     match file.dtype() {

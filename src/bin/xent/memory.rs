@@ -2,7 +2,7 @@
 
 use bytesize::ByteSize;
 use memory_stats::memory_stats;
-use xent::Result;
+use xent::{Error, Result};
 
 use crate::output::bad_argument;
 
@@ -26,6 +26,21 @@ pub fn for_windows(allowed: ByteSize) -> Result<u64> {
             ),
         )),
     }
+}
+
+/// Says of windows that do not fit how much would do.
+pub fn too_small(allowed: ByteSize, error: Error) -> Error {
+    let Error::MemoryTooSmall { allowed: left, needed, cols, inner } = error else { return error };
+    let enough = allowed.0.saturating_sub(left).saturating_add(needed);
+    let rows = if inner == 1 { "row".to_owned() } else { format!("{inner} rows") };
+    bad_argument(
+        "--memory",
+        format!(
+            "{}: with windows of one {rows} of {cols} classes it takes {}",
+            shown(allowed.0),
+            shown(enough)
+        ),
+    )
 }
 
 /// As people write it: 512.0 MiB.

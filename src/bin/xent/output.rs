@@ -78,9 +78,15 @@ impl FloatWriter {
     }
 
     /// Goes on with one that was kept, behind so many values.
-    pub fn resume(path: &Path, name: &str, dims: &[usize], dtype: Dtype, done: usize) -> Result<Self> {
+    pub fn resume(
+        path: &Path,
+        run: &str,
+        name: &str,
+        dims: &[usize],
+        (dtype, done): (Dtype, usize),
+    ) -> Result<Self> {
         let of_file = Self::dtype_of_file(path, dtype)?;
-        Ok(Self { file: TensorWriter::resume(path, name, of_file, dims, done)?, dtype })
+        Ok(Self { file: TensorWriter::resume(path, run, name, of_file, dims, done)?, dtype })
     }
 
     fn dtype_of_file(path: &Path, dtype: Dtype) -> Result<FileDtype> {

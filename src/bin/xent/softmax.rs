@@ -23,6 +23,7 @@ const CPU_WINDOW_BYTES: usize = 16 << 20;
 pub fn run(args: &SoftmaxArgs) -> Result<Outcome> {
     let inputs: Vec<_> = logits::paths(&args.logits)?.into_iter().map(|path| ("the logits", path)).collect();
     check_distinct(&inputs, &[&args.output])?;
+    logits::check_beside(&args.logits, &[&args.output])?;
     let file = logits::open(&args.logits)?;
     let dtype = logits::dtype(&file);
     let out = args.out_dtype.unwrap_or(dtype);

@@ -29,7 +29,7 @@ const MAGIC_BYTES: usize = 12;
 impl FileFormat {
     /// The format that a file's name says: by `.npy` or `.safetensors` at its end.
     pub fn of_name(path: &Path) -> Option<Self> {
-        match path.extension()?.to_str()? {
+        match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
             "npy" => Some(Self::Npy),
             "safetensors" => Some(Self::Safetensors),
             _ => None,

@@ -80,6 +80,7 @@ impl TensorWriter {
     /// name, or has fewer values; [`Error::Length`] for more values than the shape has.
     pub fn resume(
         path: impl AsRef<Path>,
+        run: &str,
         name: &str,
         dtype: Dtype,
         shape: &[usize],
@@ -90,7 +91,7 @@ impl TensorWriter {
         let missing = len.checked_sub(values_done);
         let missing =
             missing.ok_or(Error::Length { what: "values done", found: values_done, needed: len })?;
-        let file = WholeFile::resume(path, &header, (values_done * dtype.bytes()) as u64)?;
+        let file = WholeFile::resume(path, run, &header, (values_done * dtype.bytes()) as u64)?;
         Ok(Self { file, dtype, missing })
     }
 
@@ -146,8 +147,8 @@ impl TensorWriter {
     ///
     /// # Errors
     /// [`Error::File`].
-    pub fn keep_partial(self) -> Result<()> {
-        self.file.keep_partial()
+    pub fn keep_partial(self, run: &str) -> Result<()> {
+        self.file.keep_partial(run)
     }
 }
 
@@ -211,16 +212,16 @@ mod tests {
                 stopped.write(&VALUES[..done]).unwrap();
                 // What is behind the values done is written anew.
                 stopped.write(&vec![f32::NAN; VALUES.len() - done]).unwrap();
-                stopped.keep_partial().unwrap();
+                stopped.keep_partial("a").unwrap();
                 assert_eq!(names(&folder), [name.to_owned(), format!("{name}.xent-partial")]);
                 assert_eq!(std::fs::read(&path).unwrap(), b"old");
 
-                let resume = || TensorWriter::resume(&path, "probs", Dtype::F32, &SHAPE, done).unwrap();
+                let resume = || TensorWriter::resume(&path, "a", "probs", Dtype::F32, &SHAPE, done).unwrap();
                 // One that fails leaves what was kept.
                 drop(resume());
                 let mut again = resume();
                 again.write(&VALUES[done..]).unwrap();
-                again.keep_partial().unwrap();
+                again.keep_partial("a").unwrap();
                 let mut resumed = resume();
                 resumed.write(&VALUES[done..]).unwrap();
                 resumed.finish().unwrap();
@@ -236,14 +237,14 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("out.safetensors");
         let resume = |name, dtype, shape: &[usize], done| {
-            TensorWriter::resume(&path, name, dtype, shape, done).map(drop).unwrap_err().to_string()
+            TensorWriter::resume(&path, "a", name, dtype, shape, done).map(drop).unwrap_err().to_string()
         };
         let error = resume("probs", Dtype::F32, &SHAPE, 0);
         assert!(error.contains("out.safetensors.xent-partial: cannot be resumed: No such file"), "{error}");
         let mut file = create(&path);
         file.write(&VALUES[..4]).unwrap();
-        file.keep_partial().unwrap();
-        let kept = std::fs::read(partial_path(&path)).unwrap();
+        file.keep_partial("a").unwrap();
+        let kept = std::fs::read(partial_path(&path, "a")).unwrap();
         for (name, error) in [
             ("name", resume("lse", Dtype::F32, &SHAPE, 0)),
             ("type", resume("probs", Dtype::U32, &SHAPE, 0)),
@@ -254,7 +255,7 @@ mod tests {
         let error = resume("probs", Dtype::F32, &SHAPE, 5);
         assert!(error.ends_with("20 bytes of values were said to be done; it has 16"), "{error}");
         assert_eq!(resume("probs", Dtype::F32, &SHAPE, 7).split(' ').next(), Some("values"));
-        assert_eq!(std::fs::read(partial_path(&path)).unwrap(), kept);
+        assert_eq!(std::fs::read(partial_path(&path, "a")).unwrap(), kept);
     }
 
     #[test]

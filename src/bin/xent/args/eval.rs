@@ -49,8 +49,8 @@ scored (--row-mask, --row-weights 0, --score-from and --score-to) may be anythin
 Outputs are .npy or .safetensors by their names, and there whole or not at all. Rows left out have
 loss 0, lse 0 and the class 4294967295.
 
---rows-out to a .csv writes row, sequence, position, target, loss, lse, argmax and flags of each row;
-what a row has not, as one that is left out, is empty there.
+--rows-out to a .csv writes row, sequence, position, target, loss, lse, argmax and flags of each
+row; what a row has not, as one that is left out, is empty there.
 
 Bad rows have a loss that is NaN or infinite, or a flag: nan_logit, infinite_logit (+inf),
 target_out_of_range, invalid_target, invalid_weight. A masked_row (all -inf) is bad unless
@@ -59,9 +59,9 @@ all outputs written.
 
 --json prints one object. Its keys: format ('xent eval'), version (1; rises where a key changes its
 meaning), xent, loss (reduced), sum, z_loss (the part of it in loss), perplexity (e to the mean; of
-a plain loss it is one, otherwise just that number), accuracy (of the most probable class of soft and
-sparse targets), rows, cols, counted, ignored, weight (what a mean divides by), row_weight (what it
-divides the z-loss by), flags, bad_rows, first_bad_row, row_losses (range, quantiles, histogram),
+a plain loss it is one, otherwise just that number), accuracy (of the most probable class of soft
+and sparse targets), complete (false where the run was stopped), rows, cols, counted, ignored,
+weight (what a mean divides by), row_weight (what it divides the z-loss by), flags, bad_rows, first_bad_row, row_losses (range, quantiles, histogram),
 positions (mean loss by position in the sequence), adapter, seconds, logits_per_second, bytes_read,
 peak_memory_bytes, verification. A number that is not finite, or undefined because no row counts, is
 null, and its key is among the flags. docs/eval-json.md in the sources says all.
@@ -76,7 +76,8 @@ Exit status:
   2    the command line, a file or an adapter's name is wrong; no output file is left or changed
   3    the device failed, or is too small
   130  stopped by Ctrl-C; what there is so far is printed, no output file is changed, and --resume
-       goes on from the checkpoint that is left";
+       goes on from the checkpoint that is left. A second Ctrl-C ends the run at once, as a kill
+       does, and leaves unfinished files .xent-* behind";
 
 #[derive(Args)]
 pub struct EvalArgs {

@@ -27,6 +27,11 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
+    /// Whether a checkpoint was asked for by its name.
+    pub fn names_checkpoint(&self) -> bool {
+        self.checkpoint.is_some()
+    }
+
     /// The checkpoint's file, of a run over these logits.
     pub fn checkpoint(&self, logits: &[PathBuf]) -> PathBuf {
         let default = || {

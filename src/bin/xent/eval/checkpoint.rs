@@ -1,6 +1,7 @@
 //! How far a run has come, in a file.
 
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Read;
 use std::path::Path;
 
@@ -9,7 +10,7 @@ use xent::eval::{EvaluationState, Tally, WholeFile};
 use xent::{Error, Result};
 
 use super::outputs::Written;
-use crate::output::bad_argument;
+use crate::output::{bad_argument, check_writable};
 
 const FORMAT: &str = "xent checkpoint";
 const VERSION: u32 = 1;
@@ -26,6 +27,12 @@ impl Identity {
         self.0.push((name.to_owned(), value.to_string()));
     }
 
+    /// Both.
+    pub fn and(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        self
+    }
+
     /// A file by its place, its length and when it was last written.
     pub fn add_file(&mut self, name: &str, path: &Path) {
         let place = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -37,8 +44,13 @@ impl Identity {
         self.add(name, format!("{}{}", place.display(), known.unwrap_or_default()));
     }
 
+    /// A name for the run that no other one has, but by a rare chance.
+    pub fn name(&self) -> String {
+        format!("{:016x}", hash(&self.0))
+    }
+
     /// What is not as in another one, in words.
-    fn difference(&self, other: &Self) -> Option<String> {
+    pub fn difference(&self, other: &Self) -> Option<String> {
         let value = |of: &Self, name: &str| {
             of.0.iter().find(|(other, _)| other == name).map_or("none".to_owned(), |(_, value)| value.clone())
         };
@@ -68,9 +80,24 @@ impl Checkpoint {
     pub fn save(&self, path: &Path) -> Result<()> {
         let mut bytes = Vec::new();
         ciborium::into_writer(self, &mut bytes).map_err(|error| refused(path, error))?;
+        let sum = hash(&bytes);
+        bytes.extend(sum.to_le_bytes());
         let mut file = WholeFile::create(path, ".xent-checkpoint")?;
         file.write_bytes(&bytes)?;
         file.finish()
+    }
+
+    /// Refuses a place where something else lies, and one that was asked for and cannot be written, before the run that may
+    /// need it.
+    pub fn check_place(path: &Path, is_asked_for: bool) -> Result<()> {
+        if is_asked_for {
+            check_writable(path)?;
+        }
+        let Ok(there) = fs::File::open(path) else { return Ok(()) };
+        match ciborium::from_reader::<Head, _>(there.take(MOST_BYTES)) {
+            Ok(head) if head.format == FORMAT => Ok(()),
+            _ => Err(refused(path, "it is there and is no checkpoint: it stays as it is")),
+        }
     }
 
     /// Reads one that is of this very run, whose sequences have so many rows.
@@ -89,7 +116,12 @@ impl Checkpoint {
             let Head { format, version } = head;
             return Err(refused(path, format!("{format} {version}; {FORMAT} {VERSION} is read")));
         }
-        let checkpoint: Self = ciborium::from_reader(&bytes[..]).map_err(|error| refused(path, error))?;
+        let not_whole = || refused(path, "no checkpoint, or one that is not whole");
+        let (body, sum) = bytes.split_last_chunk().ok_or_else(not_whole)?;
+        if hash(&body) != u64::from_le_bytes(*sum) {
+            return Err(not_whole());
+        }
+        let checkpoint: Self = ciborium::from_reader(body).map_err(|_| not_whole())?;
         if let Some(difference) = run.difference(&checkpoint.run) {
             return Err(refused(path, format!("of another run: {difference}")));
         }
@@ -104,6 +136,13 @@ impl Checkpoint {
 struct Head {
     format: String,
     version: u32,
+}
+
+/// What tells a file that was changed, and one run from another; no secret.
+fn hash(what: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    what.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn refused(path: &Path, why: impl ToString) -> Error {
@@ -164,6 +203,15 @@ mod tests {
         for end in 0..whole.len() {
             fs::write(&path, &whole[..end]).unwrap();
             assert_eq!(load(&identity()), "FILE: no checkpoint, or one that is not whole", "{end} bytes");
+        }
+        fs::write(&path, &whole).unwrap();
+        assert!(Checkpoint::load(&path, &identity(), 7).is_ok());
+        for at in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 4;
+            fs::write(&path, damaged).unwrap();
+            let said = load(&identity());
+            assert!(!said.contains("Semantic"), "byte {at}: {said}");
         }
         let mut mixed = checkpoint(identity());
         mixed.tally.add_rows(0, &[Default::default(); 3]);

@@ -28,10 +28,10 @@ impl CsvWriter {
         path: &Path,
         sequences: Sequences,
         targets: Option<Arc<Vec<i32>>>,
-        written: Option<u64>,
+        written: Option<(&str, u64)>,
     ) -> Result<Self> {
         let file = match written {
-            Some(bytes) => WholeFile::resume(path, HEADER.as_bytes(), bytes)?,
+            Some((run, bytes)) => WholeFile::resume(path, run, HEADER.as_bytes(), bytes)?,
             None => {
                 let mut file = WholeFile::create(path, ".csv")?;
                 file.write_bytes(HEADER.as_bytes())?;
@@ -67,8 +67,8 @@ impl CsvWriter {
     }
 
     /// Keeps what has been written so far, to go on with.
-    pub fn keep_partial(self) -> Result<()> {
-        self.file.keep_partial()
+    pub fn keep_partial(self, run: &str) -> Result<()> {
+        self.file.keep_partial(run)
     }
 
     /// Puts the file, whole now, in its place.

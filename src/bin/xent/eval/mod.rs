@@ -26,9 +26,17 @@ use pictures::Pictures;
 use run::Run;
 
 pub fn run(args: &EvalArgs) -> Result<Outcome> {
-    check_distinct(&inputs::paths(args)?, &outputs::paths(&args.output))?;
+    let place = args.run.checkpoint(&args.logits.files);
+    let mut written = outputs::paths(&args.output);
+    logits::check_beside(&args.logits, &written)?;
+    written.push(&place);
+    check_distinct(&inputs::paths(args)?, &written)?;
+    outputs::check_names(&args.output)?;
     if args.run.resume && args.logits.is_stdin() {
         return Err(bad_argument("--resume", "what came through stdin is gone"));
+    }
+    if !args.logits.is_stdin() {
+        Checkpoint::check_place(&place, args.run.names_checkpoint())?;
     }
     inputs::check_targets(args)?;
     let file = logits::open(&args.logits)?;
@@ -45,6 +53,7 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
     let op = options(args, logits.layout());
     op.check()?;
     let (shape, layout, dtype) = (logits.shape(), logits.layout().clone(), logits::dtype(logits.file()));
+    let files = files(args)?;
     let mut inputs = Inputs::read(args, &layout, &op)?;
     let (late, classes) = (inputs.late(), inputs.classes());
     let sequences = op.sequences.unwrap_or(Sequences::new(layout.sequence_length()));
@@ -67,23 +76,45 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
     let identity = identity(args, &op, &computer)?;
     let place = args.run.checkpoint(&args.logits.files);
     let (outputs, tally) = match outputs {
-        Some(outputs) => (outputs, Tally::new(sequences.length)),
+        Some(outputs) => {
+            if place.exists() {
+                complain(format!(
+                    "{}: of a run that was stopped; without --resume this one begins anew",
+                    place.display()
+                ));
+            }
+            (outputs, Tally::new(sequences.length))
+        }
         None => {
             let Checkpoint { state, tally, written, .. } =
                 Checkpoint::load(&place, &identity, sequences.length)?;
             evaluation.resume(&state)?;
             complain(format!("going on after {} of {} rows", thousands(state.rows()), thousands(shape.rows)));
-            (wanted.resume(written)?, tally)
+            (wanted.resume(&identity.name(), written)?, tally)
         }
     };
     if let Some(allowed) = args.run.memory {
-        let windows = computer.window_bytes(&evaluation, &logits)?;
+        let windows = computer.window_bytes(&evaluation, &logits);
+        let windows = windows.map_err(|error| memory::too_small(allowed, error))?;
         let (allowed, windows) = (memory::shown(allowed.0), memory::shown(windows));
         complain(format!("memory: at most {allowed}, {windows} of it for windows"));
     }
     let bytes_per_row = inputs::bytes_per_row(args, shape.rows);
-    Run { args, op, evaluation, tally, outputs, pictures, bytes_per_row, computer, identity, place, late }
-        .go(&mut logits)
+    Run {
+        args,
+        op,
+        evaluation,
+        tally,
+        outputs,
+        pictures,
+        bytes_per_row,
+        computer,
+        identity,
+        files,
+        place,
+        late,
+    }
+    .go(&mut logits)
 }
 
 /// What the logits are called: their file, or the first of several.
@@ -105,11 +136,17 @@ fn identity(args: &EvalArgs, op: &CrossEntropyOptions, computer: &Computer) -> R
     run.add("--targets-key", format!("{:?}", args.targets.targets_key));
     run.add("--out-dtype", format!("{:?}", args.output.out_dtype));
     run.add("--verify", args.output.verify);
+    run.add("the list of outputs", format!("{:?}", outputs::paths(&args.output)));
+    Ok(run.and(files(args)?))
+}
+
+/// The files that are read: which they are, how long, and of when.
+fn files(args: &EvalArgs) -> Result<Identity> {
+    let mut files = Identity::default();
     for (name, path) in inputs::paths(args)? {
-        run.add_file(name, &path);
+        files.add_file(name, &path);
     }
-    run.add("the outputs", format!("{:?}", outputs::paths(&args.output)));
-    Ok(run)
+    Ok(files)
 }
 
 fn options(args: &EvalArgs, layout: &Layout) -> CrossEntropyOptions {

@@ -10,7 +10,7 @@ use xent::{Result, Sequences};
 
 use super::csv::CsvWriter;
 use crate::args::{Dtype, OutputArgs};
-use crate::output::FloatWriter;
+use crate::output::{FloatWriter, bad_argument};
 
 /// The files that are written.
 pub fn paths(args: &OutputArgs) -> Vec<&Path> {
@@ -20,6 +20,19 @@ pub fn paths(args: &OutputArgs) -> Vec<&Path> {
         .flatten()
         .map(PathBuf::as_path)
         .collect()
+}
+
+/// Refuses pictures under the name of something else.
+pub fn check_names(args: &OutputArgs) -> Result<()> {
+    for (path, endings) in [(&args.plot, &["svg"][..]), (&args.html, &["html", "htm"])] {
+        let Some(path) = path else { continue };
+        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+        if !endings.contains(&ending.to_ascii_lowercase().as_str()) {
+            let why = format!("cannot be written: its name must end with .{}", endings[0]);
+            return Err(bad_argument(path.display().to_string(), why));
+        }
+    }
+    Ok(())
 }
 
 /// Which files there are to be, and what is needed to begin them.
@@ -63,33 +76,35 @@ impl Wanted<'_> {
     }
 
     /// Goes on with those that were kept.
-    pub fn resume(&self, written: Written) -> Result<Outputs> {
-        self.open(Some(written))
+    pub fn resume(&self, run: &str, written: Written) -> Result<Outputs> {
+        self.open(Some((run, written)))
     }
 
-    fn open(&self, written: Option<Written>) -> Result<Outputs> {
+    fn open(&self, kept: Option<(&str, Written)>) -> Result<Outputs> {
         let OutputArgs { rows_out, grad_out, lse_out, argmax_out, out_dtype, .. } = self.args;
         let dtype = out_dtype.unwrap_or(self.dtype);
         let (dims, cols) = (self.layout.dims(), self.layout.shape().cols);
-        let grad = |path: &PathBuf| match written {
-            Some(written) => FloatWriter::resume(path, "dlogits", dims, dtype, written.rows * cols),
+        let grad = |path: &PathBuf| match kept {
+            Some((run, Written { rows, .. })) => {
+                FloatWriter::resume(path, run, "dlogits", dims, (dtype, rows * cols))
+            }
             None => FloatWriter::create(path, "dlogits", dims, dtype),
         };
         Ok(Outputs {
             rows: match rows_out {
-                Some(path) if is_csv(path) => Some(RowsFile::Table(self.table(path, written)?)),
-                path => self.of_rows::<f32>(path, "row_losses", written)?.map(RowsFile::Losses),
+                Some(path) if is_csv(path) => Some(RowsFile::Table(self.table(path, kept)?)),
+                path => self.of_rows::<f32>(path, "row_losses", kept)?.map(RowsFile::Losses),
             },
             grad: grad_out.as_ref().map(grad).transpose()?,
-            lse: self.of_rows::<f32>(lse_out, "lse", written)?,
-            argmax: self.of_rows::<u32>(argmax_out, "argmax", written)?,
-            written: written.unwrap_or_default(),
+            lse: self.of_rows::<f32>(lse_out, "lse", kept)?,
+            argmax: self.of_rows::<u32>(argmax_out, "argmax", kept)?,
+            written: kept.map(|(_, written)| written).unwrap_or_default(),
         })
     }
 
-    fn table(&self, path: &Path, written: Option<Written>) -> Result<CsvWriter> {
-        let bytes = written.map(|written| written.table_bytes);
-        CsvWriter::open(path, self.sequences, self.classes.clone(), bytes)
+    fn table(&self, path: &Path, kept: Option<(&str, Written)>) -> Result<CsvWriter> {
+        let kept = kept.map(|(run, written)| (run, written.table_bytes));
+        CsvWriter::open(path, self.sequences, self.classes.clone(), kept)
     }
 
     /// A file of one value a row.
@@ -97,11 +112,11 @@ impl Wanted<'_> {
         &self,
         path: &Option<PathBuf>,
         name: &str,
-        written: Option<Written>,
+        kept: Option<(&str, Written)>,
     ) -> Result<Option<TensorWriter>> {
         let dims = self.layout.row_dims();
-        let open = |path| match written {
-            Some(written) => TensorWriter::resume(path, name, V::DTYPE, &dims, written.rows),
+        let open = |path| match kept {
+            Some((run, Written { rows, .. })) => TensorWriter::resume(path, run, name, V::DTYPE, &dims, rows),
             None => TensorWriter::create(path, name, V::DTYPE, &dims),
         };
         path.as_ref().map(open).transpose()
@@ -145,10 +160,10 @@ impl Outputs {
         files.into_iter().flatten().try_for_each(TensorWriter::flush)
     }
 
-    /// Keeps what has been written so far, and says how much that is.
-    pub fn keep_partial(self) -> Result<Written> {
+    /// Keeps what this run has written so far, and says how much that is.
+    pub fn keep_partial(self, run: &str) -> Result<Written> {
         let written = self.written;
-        self.each(CsvWriter::keep_partial, TensorWriter::keep_partial)?;
+        self.each(|table| table.keep_partial(run), |tensor| tensor.keep_partial(run))?;
         Ok(written)
     }
 

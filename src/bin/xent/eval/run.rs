@@ -12,7 +12,7 @@ use crate::Outcome;
 use crate::args::EvalArgs;
 use crate::computer::Computer;
 use crate::memory::peak_resident_bytes;
-use crate::output::complain;
+use crate::output::{bad_argument, complain};
 use crate::progress::{Progress, check_stopped};
 use crate::report::{self, Summary, thousands};
 
@@ -28,6 +28,8 @@ pub struct Run<'a> {
     pub bytes_per_row: Option<f64>,
     pub computer: Computer,
     pub identity: Identity,
+    /// The files that are read, as they were when that began.
+    pub files: Identity,
     /// Where the checkpoint goes.
     pub place: PathBuf,
     /// The file whose values only show when they are used.
@@ -75,6 +77,9 @@ impl Run<'_> {
     }
 
     fn finish(mut self) -> Result<Outcome> {
+        if let Some(difference) = super::files(self.args)?.difference(&self.files) {
+            return Err(bad_argument("the input", format!("changed while it was read: {difference}")));
+        }
         self.outputs.flush()?;
         let mut pictures = std::mem::take(&mut self.pictures);
         let report = self.evaluation.report();
@@ -105,9 +110,16 @@ impl Run<'_> {
         if self.args.logits.is_stdin() {
             complain(format!("{so_far}; what came through stdin is gone, and cannot be resumed"));
         } else {
-            let written = self.outputs.keep_partial()?;
-            Checkpoint::new(self.identity, state, self.tally, written).save(&self.place)?;
-            complain(format!("{so_far}; the same with --resume goes on from {}", self.place.display()));
+            let written = self.outputs.keep_partial(&self.identity.name())?;
+            match Checkpoint::new(self.identity, state, self.tally, written).save(&self.place) {
+                Ok(()) => {
+                    complain(format!(
+                        "{so_far}; the same with --resume goes on from {}",
+                        self.place.display()
+                    ));
+                }
+                Err(refused) => complain(format!("{so_far}, which cannot be resumed: {refused}")),
+            }
         }
         Err(error)
     }
