@@ -268,7 +268,7 @@ fn logits_that_change_while_they_are_read_are_an_error() {
 #[cfg(unix)]
 #[test]
 fn ctrl_c_leaves_what_resume_needs() {
-    let (folder, args) = wide(1_500);
+    let (folder, args) = wide(3_000);
     let mut child = begun(&folder, &args);
     let pid = child.id().to_string();
     assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());

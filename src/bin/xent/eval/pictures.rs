@@ -116,7 +116,7 @@ fn draw_losses(area: &Area<'_>, losses: &Histogram) -> Drawn<()> {
         .x_labels(5)
         .y_labels(6)
         .x_label_formatter(&|&loss| axis_number(loss, bars.end - bars.start))
-        .y_label_formatter(&|&rows| if highest < 1e4 { axis_number(rows, highest) } else { si(rows, "") })
+        .y_label_formatter(&|&rows| if highest < 1e4 { axis_count(rows) } else { si(rows, "") })
         .x_desc("loss of a row, nats")
         .y_desc("rows")
         .label_style((FONT, 17))
@@ -213,7 +213,7 @@ fn draw_positions(area: &Area<'_>, tally: &Tally) -> Drawn<()> {
         .max_light_lines(0)
         .x_labels(5)
         .y_labels(6)
-        .x_label_formatter(&|&at| if length < 1e5 { axis_number(at, length) } else { si(at, "") })
+        .x_label_formatter(&|&at| if length < 1e5 { axis_count(at) } else { si(at, "") })
         .y_label_formatter(&|&loss| axis_number(loss, high - low))
         .x_desc(x_name)
         .y_desc("mean loss, nats")
@@ -253,6 +253,11 @@ fn nothing(area: &Area<'_>, why: &str) -> Drawn<()> {
     Ok(area.draw(&text)?)
 }
 
+/// A number of things on an axis; between whole ones there is none.
+fn axis_count(value: f64) -> String {
+    if (value - value.round()).abs() < 1e-6 { format!("{:.0}", value.abs()) } else { String::new() }
+}
+
 /// A number on an axis of such a range.
 fn axis_number(value: f64, range: f64) -> String {
     let decimals = (1.0 - range.log10()).ceil().clamp(0.0, 6.0) as usize;
@@ -268,6 +273,11 @@ fn axis_number(value: f64, range: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counts_are_whole() {
+        assert_eq!([0.0, -1e-12, 2.0, 2.5, 40.0].map(axis_count), ["0", "0", "2", "", "40"]);
+    }
 
     fn of(losses: impl IntoIterator<Item = f32>) -> Histogram {
         let mut histogram = Histogram::default();
