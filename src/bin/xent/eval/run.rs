@@ -38,16 +38,16 @@ pub struct Run<'a> {
 
 impl Run<'_> {
     pub fn go<E: Element>(mut self, logits: &mut dyn Source<E>) -> Result<Outcome> {
-        let mut ended = self.pass(logits);
-        if let Err(error) = &ended
-            && is_of_the_device(error)
-        {
+        let ended = match self.pass(logits) {
             // A device that was lost may be there again.
-            let rows = thousands(self.evaluation.state().rows());
-            complain(format!("{error}; once more, from row {rows} on"));
-            self.computer = Computer::open(&self.args.device)?;
-            ended = self.pass(logits);
-        }
+            Err(error) if is_of_the_device(&error) => {
+                let rows = thousands(self.evaluation.state().rows());
+                complain(format!("{error}; once more, from row {rows} on"));
+                self.computer = Computer::open(&self.args.device)?;
+                self.pass(logits)
+            }
+            ended => ended,
+        };
         match ended {
             Ok(()) => self.finish(),
             Err(error) if matches!(error, Error::Stopped) || is_of_the_device(&error) => self.leave(error),
