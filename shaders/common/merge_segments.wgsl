@@ -22,8 +22,13 @@ fn segment_at(row: u32, segment: u32) -> RowStats {
     return stats;
 }
 
+// Sums are brought to the highest base at once: one that followed the segments' own would be rescaled at each of them, and
+// in a row that rises gently the errors of an adapter's exp2 would add up.
 fn sweep_stats(span: RowSpan, lane: u32) -> RowStats {
     var stats = identity();
+    for (var segment = lane; segment < params.segments; segment += LANES) {
+        stats.base = max(stats.base, bitcast<f32>(segment_stats[segment_start(span.row, segment) + 1u]));
+    }
     for (var segment = lane; segment < params.segments; segment += LANES) {
         stats = combine(stats, segment_at(span.row, segment));
     }
