@@ -8,7 +8,7 @@ use xent::{Element, Result};
 
 use crate::Outcome;
 use crate::args::{Dtype, LogitsArgs};
-use crate::output::{bad_argument, complain};
+use crate::output::{bad_argument, complain, folder_of};
 
 /// Opens them, and says so where they are not taken as they are.
 pub fn open(args: &LogitsArgs) -> Result<TensorFile> {
@@ -39,8 +39,7 @@ pub fn check_beside(args: &LogitsArgs, outputs: &[&Path]) -> Result<()> {
     let folders: Vec<PathBuf> =
         args.files.iter().filter(|path| path.is_dir()).filter_map(|path| path.canonicalize().ok()).collect();
     for output in outputs {
-        let parent = output.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
-        if parent.canonicalize().is_ok_and(|parent| folders.contains(&parent)) {
+        if folder_of(output).canonicalize().is_ok_and(|folder| folders.contains(&folder)) {
             let why = "cannot be written: it would be among the logits, whose folder this is";
             return Err(bad_argument(output.display().to_string(), why));
         }

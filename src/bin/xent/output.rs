@@ -55,8 +55,7 @@ pub fn check_writable(path: &Path) -> Result<()> {
     if path.metadata().is_ok_and(|there| there.permissions().readonly()) {
         return Err(refused("it is there and is read-only".to_owned()));
     }
-    let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
-    match tempfile::tempfile_in(folder) {
+    match tempfile::tempfile_in(folder_of(path)) {
         Ok(_) => Ok(()),
         // `tempfile` adds the temporary's own path, which says nothing to the user.
         Err(error) => {
@@ -141,13 +140,17 @@ pub fn check_distinct(inputs: &[(&'static str, PathBuf)], outputs: &[&Path]) -> 
     Ok(())
 }
 
+/// The folder that a file is in, or will be.
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."))
+}
+
 /// Where a path leads, links followed, whether or not there is a file yet.
 fn place(path: &Path) -> PathBuf {
     if let Ok(place) = path.canonicalize() {
         return place;
     }
-    let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
-    match (folder.canonicalize(), path.file_name()) {
+    match (folder_of(path).canonicalize(), path.file_name()) {
         (Ok(folder), Some(name)) => folder.join(name),
         _ => path.to_owned(),
     }

@@ -28,8 +28,8 @@ impl Identity {
     }
 
     /// Both.
-    pub fn and(mut self, other: Self) -> Self {
-        self.0.extend(other.0);
+    pub fn and(mut self, other: &Self) -> Self {
+        self.0.extend_from_slice(&other.0);
         self
     }
 

@@ -73,7 +73,7 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
     };
     let evaluation = Evaluation::new(&op, shape, inputs.given(), &options);
     let mut evaluation = evaluation.map_err(|error| run::naming(late.as_deref(), error))?;
-    let identity = identity(args, &op, &computer)?;
+    let identity = identity(args, &op, &computer, &files);
     let place = args.run.checkpoint(&args.logits.files);
     let (outputs, tally) = match outputs {
         Some(outputs) => {
@@ -127,7 +127,7 @@ fn name(args: &EvalArgs) -> String {
 }
 
 /// All on which a digit of the results, or a byte of the outputs, can depend.
-fn identity(args: &EvalArgs, op: &CrossEntropyOptions, computer: &Computer) -> Result<Identity> {
+fn identity(args: &EvalArgs, op: &CrossEntropyOptions, computer: &Computer, files: &Identity) -> Identity {
     let mut run = Identity::default();
     run.add("the version of xent", env!("CARGO_PKG_VERSION"));
     run.add("the adapter", computer.identity());
@@ -137,7 +137,7 @@ fn identity(args: &EvalArgs, op: &CrossEntropyOptions, computer: &Computer) -> R
     run.add("--out-dtype", format!("{:?}", args.output.out_dtype));
     run.add("--verify", args.output.verify);
     run.add("the list of outputs", format!("{:?}", outputs::paths(&args.output)));
-    Ok(run.and(files(args)?))
+    run.and(files)
 }
 
 /// The files that are read: which they are, how long, and of when.
