@@ -213,7 +213,7 @@ mod tests {
                 // What is behind the values done is written anew.
                 stopped.write(&vec![f32::NAN; VALUES.len() - done]).unwrap();
                 stopped.keep_partial("a").unwrap();
-                assert_eq!(names(&folder), [name.to_owned(), format!("{name}.xent-partial")]);
+                assert_eq!(names(&folder), [name.to_owned(), format!("{name}.a.xent-partial")]);
                 assert_eq!(std::fs::read(&path).unwrap(), b"old");
 
                 let resume = || TensorWriter::resume(&path, "a", "probs", Dtype::F32, &SHAPE, done).unwrap();
@@ -240,7 +240,7 @@ mod tests {
             TensorWriter::resume(&path, "a", name, dtype, shape, done).map(drop).unwrap_err().to_string()
         };
         let error = resume("probs", Dtype::F32, &SHAPE, 0);
-        assert!(error.contains("out.safetensors.xent-partial: cannot be resumed: No such file"), "{error}");
+        assert!(error.contains("out.safetensors.a.xent-partial: cannot be resumed: No such file"), "{error}");
         let mut file = create(&path);
         file.write(&VALUES[..4]).unwrap();
         file.keep_partial("a").unwrap();
