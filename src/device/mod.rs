@@ -1,11 +1,13 @@
 //! All that is wgpu and nothing that is loss: adapters, limits, error scopes, bytes to and from the device.
 
 mod context;
+mod copying;
 mod profile;
 mod scope;
 mod transfer;
 
 pub use context::{AdapterChoice, AdapterInfo, Context};
+pub(crate) use copying::{Lines, in_parts};
 pub use profile::{AdapterKind, Profile};
 pub(crate) use scope::scoped;
 pub(crate) use transfer::{Buffers, InFlight, Landed, Transfer, Wait};

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
 use wgpu::BufferUsages as Usage;
 
-use crate::device::{Context, Profile, scoped};
+use crate::device::{Context, Lines, Profile, scoped};
 use crate::error::{Error, Result};
 
 /// Who waits for the device.
@@ -194,34 +194,17 @@ impl Transfer {
 }
 
 impl Buffers {
-    /// Writes bytes into the upload of this name, from an offset (a multiple of 4) on: runs of so many bytes, each followed
-    /// by zeros up to the place of the next. The last word is filled up with zeros.
-    pub(crate) fn write<'a>(
-        &mut self,
-        name: &'static str,
-        offset: u64,
-        stride: usize,
-        runs: impl ExactSizeIterator<Item = &'a [u8]>,
-    ) -> Result<()> {
-        let Some(upload) = self.uploads.get_mut(name) else { return Ok(()) };
-        let mut bytes = runs.len().saturating_sub(1) * stride;
-        let mut runs = runs.peekable();
-        bytes += runs.peek().map_or(0, |run| run.len());
-        if bytes == 0 {
+    /// Writes lines of bytes into the upload of this name, from an offset (a multiple of 4) on. The last word is filled up
+    /// with zeros.
+    pub(crate) fn write(&mut self, name: &'static str, offset: u64, lines: Lines<'_>) -> Result<()> {
+        let Some(upload) = self.uploads.get_mut(name).filter(|_| !lines.bytes.is_empty()) else {
             return Ok(());
-        }
-        let end = (offset + bytes as u64).next_multiple_of(4);
+        };
+        let end = (offset + lines.len_out() as u64).next_multiple_of(4);
         // A view begins at a multiple of this; nobody reads what lies before the offset.
         let from = offset / wgpu::MAP_ALIGNMENT * wgpu::MAP_ALIGNMENT;
         let mut view = upload.host_side().slice(from..end).get_mapped_range_mut().map_err(map_failed)?;
-        let mut rest = view.slice((offset - from) as usize..);
-        while let Some(run) = runs.next() {
-            let place = if runs.peek().is_some() { stride } else { rest.len() };
-            let (mut place, behind) = rest.split_at(place);
-            place.slice(..run.len()).copy_from_slice(run);
-            place.slice(run.len()..).fill(0);
-            rest = behind;
-        }
+        lines.copy(view.slice((offset - from) as usize..));
         upload.written = end;
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use crate::element::Element;
 use crate::error::{Error, Result};
-use crate::kernel::HOST_WINDOW_BYTES;
+use crate::kernel::host_window_bytes;
 use crate::op::WINDOWS_AHEAD;
 use crate::shape::Shape;
 use crate::targets::TargetKind;
@@ -25,6 +25,8 @@ pub(super) struct Footprint {
     row_bytes: u64,
     /// Bytes of a value of the widest array: what a window's size is counted by.
     widest_bytes: u64,
+    /// Bytes of that array in a window that is as large as it gets.
+    most: u64,
 }
 
 /// What a footprint depends on.
@@ -61,6 +63,7 @@ impl Footprint {
             value_bytes: host + device,
             row_bytes: ROW_BYTES + 2 * ENTRY_BYTES * entries,
             widest_bytes: element.max(soft).max(gradient),
+            most: host_window_bytes(asked.device == Some(true)),
         }
     }
 
@@ -69,12 +72,12 @@ impl Footprint {
     /// # Errors
     /// [`Error::MemoryTooSmall`] where that is less than one group of rows.
     pub fn room(&self, allowed: Option<u64>) -> Result<u64> {
-        let Some(allowed) = allowed else { return Ok(HOST_WINDOW_BYTES) };
+        let Some(allowed) = allowed else { return Ok(self.most) };
         let (Shape { cols, inner, .. }, needed) = (self.shape, self.of_groups(1));
         if allowed < needed {
             return Err(Error::MemoryTooSmall { allowed, needed, cols, inner });
         }
-        Ok((allowed / needed).saturating_mul(self.least_room()).min(HOST_WINDOW_BYTES))
+        Ok((allowed / needed).saturating_mul(self.least_room()).min(self.most))
     }
 
     /// The room of the smallest windows there are.
@@ -151,7 +154,9 @@ mod tests {
         assert_eq!(footprint.bytes(u64::MAX), 1000 * row, "no more than there is");
         let refused = Error::MemoryTooSmall { allowed: row - 1, needed: row, cols: 50, inner: 1 };
         assert_eq!(footprint.room(Some(row - 1)), Err(refused));
-        assert_eq!((footprint.room(None), footprint.room(Some(1 << 60))), (Ok(32 << 20), Ok(32 << 20)));
+        assert_eq!((footprint.room(None), footprint.room(Some(1 << 60))), (Ok(64 << 20), Ok(64 << 20)));
+        let staged = Footprint::of::<f32>(shape, Asked { device: Some(false), ..READ });
+        assert_eq!(staged.room(None), Ok(32 << 20));
         let sparse = Asked { kind: TargetKind::Sparse { entries: 3 }, ..READ };
         assert_eq!(Footprint::of::<f32>(shape, sparse).bytes(0), row + 48);
     }

@@ -143,6 +143,9 @@ impl<'a> CrossEntropyInputs<'a> {
         self.targets.check_lengths(shape)?;
         check_weights("class_weights", self.class_weights, shape.cols)?;
         self.rows().check(shape)?;
+        if let Some(batch) = self.plain_weight(shape, options) {
+            return Ok(batch);
+        }
         let mut batch = BatchWeight::default();
         for row in 0..shape.rows {
             let Some(target) = self.row_target(shape, options, row) else { continue };
@@ -161,6 +164,23 @@ impl<'a> CrossEntropyInputs<'a> {
             batch.add(self.weight_of(row, &target));
         }
         Ok(batch)
+    }
+
+    /// What rows weigh that have a class each and nothing else, if every one of them is right: of a million narrow rows
+    /// the check takes as long as the loss where it goes through all that a row may have.
+    fn plain_weight(&self, shape: Shape, options: &CrossEntropyOptions) -> Option<BatchWeight> {
+        let Self { class_weights: None, row_weights: None, row_mask: None, .. } = self else { return None };
+        let classes = self.targets.classes().filter(|_| options.sequences.is_none())?;
+        // As a u32 a negative class is beyond every possible one.
+        let end = u32::try_from(shape.cols).unwrap_or(u32::MAX).min(1 << 31);
+        let (mut counted, mut wrong) = (0, 0);
+        for &class in classes {
+            let counts = class != options.ignore_index;
+            counted += usize::from(counts);
+            wrong += usize::from(counts && class as u32 >= end);
+        }
+        let weight = counted as f64;
+        (wrong == 0).then_some(BatchWeight { weight, row_weight: weight, counted })
     }
 
     /// What a row that is not left out weighs.

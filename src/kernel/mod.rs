@@ -15,7 +15,7 @@ mod tuning_file;
 pub(crate) use dispatch::{Binding, Dispatch, Kernels};
 pub(crate) use params::Params;
 pub(crate) use plan::{
-    HOST_WINDOW_BYTES, INPUT_HEAD, Place, Plan, ROW_SCRATCH_BYTES, Window, Work, check_row_scratch,
+    INPUT_HEAD, Place, Plan, ROW_SCRATCH_BYTES, Window, Work, check_row_scratch, host_window_bytes,
 };
 pub use tuning::{Band, Tuning};
 #[cfg(feature = "tuning-file")]

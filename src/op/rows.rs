@@ -87,19 +87,29 @@ pub(super) struct Given {
     pub row_upstream: bool,
 }
 
+/// What somebody reads of each row's result, beside its loss and its flags.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kept {
+    pub lse: bool,
+    pub argmax: bool,
+}
+
 /// The override constants of all passes of a call; each takes those that it has.
 pub(super) fn constants(
     options: &CrossEntropyOptions,
     kind: TargetKind,
     given: Given,
-    track_argmax: bool,
+    kept: Kept,
 ) -> Vec<(&'static str, u32)> {
     let is_focal = options.focal_gamma > 0.0;
     let Given { class_weights, row_weights, upstream, row_upstream, .. } = given;
     let is_plain = kind == TargetKind::Classes && !(class_weights || row_weights || upstream || row_upstream);
     let switches = [
         (constant::MASKED_ROW_ZERO, options.masked_row == MaskedRow::Zero),
-        (constant::TRACK_ARGMAX, track_argmax),
+        (constant::TRACK_ARGMAX, kept.argmax),
+        (constant::KEEP_ARGMAX, kept.argmax),
+        // The z-loss follows from the lse.
+        (constant::KEEP_LSE, kept.lse || options.z_loss > 0.0),
         (constant::SOFTCAP, options.softcap.is_some()),
         (constant::LOG_PROBS, options.input == Input::LogProbs),
         (constant::TARGET_SUMS, kind == TargetKind::Soft || options.label_smoothing > 0.0),

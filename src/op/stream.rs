@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use crate::device::{Buffers, Context, InFlight, Landed, Transfer, Wait};
+use crate::device::{Buffers, Context, InFlight, Landed, Lines, Transfer, Wait, in_parts};
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::inputs::mask_words;
@@ -251,13 +251,16 @@ impl<E: Element> Stream<E> {
         let shape = self.shape.with_rows(place.window.rows);
         let values = &values[..shape.len()];
         let offset = u64::from(place.base) * size_of::<T>() as u64;
-        if self.is_repacked() {
-            let (group, stride) = (shape.cols * shape.inner, self.device_shape.row_stride);
-            let rows = values.chunks(shape.row_stride).map(|row| bytemuck::cast_slice(&row[..group]));
-            buffers.write(name, offset, stride * size_of::<T>(), rows)
+        let bytes = bytemuck::cast_slice(values);
+        let lines = if self.is_repacked() {
+            let [len, pitch, stride] =
+                [shape.cols * shape.inner, shape.row_stride, self.device_shape.row_stride]
+                    .map(|values| values * size_of::<T>());
+            Lines { bytes, len, pitch, stride }
         } else {
-            buffers.write(name, offset, 0, [bytemuck::cast_slice(values)].into_iter())
-        }
+            Lines::whole(bytes)
+        };
+        buffers.write(name, offset, lines)
     }
 
     fn is_repacked(&self) -> bool {
@@ -308,7 +311,7 @@ impl<E: Element> Stream<E> {
     ) -> Result<Binding> {
         let size = room((most * size_of::<T>()) as u64);
         let buffer = self.transfer.upload(buffers, name, size)?;
-        buffers.write(name, 0, 0, [bytemuck::cast_slice(values)].into_iter())?;
+        buffers.write(name, 0, Lines::whole(bytemuck::cast_slice(values)))?;
         Ok(bound(buffer, size))
     }
 
@@ -388,7 +391,8 @@ impl<E: Element> Stream<E> {
             } else if self.is_repacked() {
                 copy_rows(&values_of(bytes), device, into, host, |value| value);
             } else {
-                bytemuck::cast_slice_mut(&mut into[..host.len()]).copy_from_slice(bytes);
+                let into: &mut [u8] = bytemuck::cast_slice_mut(&mut into[..host.len()]);
+                copy_parts((bytes, 1), (into, 1), |from, into| into.copy_from_slice(from));
             }
         })?;
         clear_padding(into, host);
@@ -431,13 +435,33 @@ fn values_of<T: bytemuck::Pod>(bytes: &[u8]) -> Cow<'_, [T]> {
 }
 
 /// Copies the groups of rows from one layout to another.
-fn copy_rows<A: Copy, B>(from: &[A], laid: Shape, into: &mut [B], out: Shape, of: impl Fn(A) -> B) {
+fn copy_rows<A: Copy + Sync, B: Send>(
+    from: &[A],
+    laid: Shape,
+    into: &mut [B],
+    out: Shape,
+    of: impl Fn(A) -> B + Sync,
+) {
     let group = laid.cols * laid.inner;
-    for at in 0..laid.groups() {
-        let values = &from[at * laid.row_stride..][..group];
-        let places = &mut into[at * out.row_stride..][..group];
-        places.iter_mut().zip(values).for_each(|(place, &value)| *place = of(value));
-    }
+    copy_parts((from, laid.row_stride), (&mut into[..out.len()], out.row_stride), |from, into| {
+        for (values, places) in from.chunks(laid.row_stride).zip(into.chunks_mut(out.row_stride)) {
+            let (values, places) = (&values[..group], &mut places[..group]);
+            places.iter_mut().zip(values).for_each(|(place, &value)| *place = of(value));
+        }
+    });
+}
+
+/// Copies some lines of so many values at a time, by several threads where they are many.
+fn copy_parts<A: Sync, B: Send>(
+    (from, pitch): (&[A], usize),
+    (into, stride): (&mut [B], usize),
+    copy: impl Fn(&[A], &mut [B]) + Sync,
+) {
+    const PART_VALUES: usize = 1 << 18;
+    let lines = (PART_VALUES / pitch.max(stride)).max(1);
+    let bytes = size_of_val(into);
+    let parts = from.chunks(lines * pitch).zip(into.chunks_mut(lines * stride));
+    in_parts(bytes, parts, |(from, into)| copy(from, into));
 }
 
 /// Zeros between the rows, and behind the last where the slice goes on.
@@ -506,11 +530,13 @@ impl Back {
         Ok(())
     }
 
-    /// The results' records, one a row.
-    pub fn results(&self) -> Result<Vec<[u32; 4]>> {
-        let mut records = vec![[0; 4]; self.place.window.rows];
-        self.read(ROW_RESULTS, &mut records)?;
-        Ok(records)
+    /// Takes each row's result in their order: the row's number in the window, and its record.
+    pub fn results(&self, mut take: impl FnMut(usize, [u32; 4])) -> Result<()> {
+        let range = (0, self.place.window.rows * ROW_SCRATCH_BYTES as usize);
+        self.landed.read(ROW_RESULTS, range, |bytes| {
+            values_of(bytes).iter().enumerate().for_each(|(row, &record)| take(row, record));
+        })?;
+        Ok(())
     }
 }
 

@@ -23,7 +23,7 @@ struct Entry {
     remark: &'static str,
 }
 
-const ENTRIES: [Entry; 8] = [
+const ENTRIES: [Entry; 9] = [
     Entry {
         title: "xent",
         serve: Some("xent"),
@@ -51,6 +51,13 @@ const ENTRIES: [Entry; 8] = [
         variables: &[],
         on_adapter: true,
         remark: "logits on the device, results left there; until `sync` returns",
+    },
+    Entry {
+        title: "burn-wgpu 0.20, no fusion",
+        serve: Some("burn-0.20-unfused"),
+        variables: &[],
+        on_adapter: true,
+        remark: "the same, each operation a kernel of its own",
     },
     Entry { title: "candle", serve: Some("candle"), variables: &[], on_adapter: false, remark: "in memory" },
     Entry {

@@ -3,14 +3,14 @@
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::inputs::check_combination;
-use crate::kernel::passes::{self, Output, binding, constant};
+use crate::kernel::passes::{self, Output, binding};
 use crate::kernel::{Binding, Dispatch, Plan, Work};
 use crate::op::bound::{Bound, Recipe};
 use crate::op::buffers::{self, Checked, Need};
 use crate::op::cross_entropy::{CrossEntropy, LossRecord};
 use crate::op::dlogits::Dlogits;
 use crate::op::engine::{Array, Engine, LogitsCall};
-use crate::op::rows::{self, Given, InputBindings, RowOutputs, Scratch};
+use crate::op::rows::{self, Given, InputBindings, Kept, RowOutputs, Scratch};
 use crate::shape::Shape;
 use crate::targets::{TargetKind, check_entries};
 
@@ -255,12 +255,8 @@ impl<E: Element> Recipe for Passes<E> {
             upstream: self.upstream.is_some(),
             row_upstream: self.row_upstream.is_some(),
         };
-        let mut constants = rows::constants(&op.options, *kind, given, self.argmax.is_some());
-        constants.extend([
-            (constant::KEEP_LSE, u32::from(self.lse.is_some() || op.options.z_loss > 0.0)),
-            (constant::KEEP_ARGMAX, u32::from(self.argmax.is_some())),
-        ]);
-        let constants = &constants;
+        let kept = Kept { lse: self.lse.is_some(), argmax: self.argmax.is_some() };
+        let constants = &rows::constants(&op.options, *kind, given, kept);
         let from = InputBindings {
             classes: (*kind != TargetKind::Soft).then_some(&self.targets),
             class_weights: self.class_weights.as_ref(),

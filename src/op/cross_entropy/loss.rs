@@ -131,14 +131,16 @@ impl LossSum {
         self.flags
     }
 
-    /// Adds rows in their order.
-    pub fn add(&mut self, results: &[RowResult], weight: BatchWeight) {
-        for result in results {
-            self.loss += f64::from(result.loss);
-            self.z_loss += f64::from(result.z_loss);
-            self.flags |= result.flags();
-        }
-        self.rows += results.len();
+    /// Adds the next row.
+    pub fn add(&mut self, result: &RowResult) {
+        self.loss += f64::from(result.loss);
+        self.z_loss += f64::from(result.z_loss);
+        self.flags |= result.flags();
+        self.rows += 1;
+    }
+
+    /// Adds what some of the rows weigh.
+    pub fn weigh(&mut self, weight: BatchWeight) {
         self.weight.add(weight);
     }
 

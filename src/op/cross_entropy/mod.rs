@@ -98,7 +98,7 @@ impl<E: Element> CrossEntropy<E> {
         inputs: impl Into<CrossEntropyInputs<'a>>,
         shape: Shape,
     ) -> Result<Loss> {
-        Ok(pollster::block_on(self.all(gpu, logits, inputs.into(), shape, Wait::blocking(gpu)))?.0)
+        pollster::block_on(self.reduced(gpu, logits, inputs.into(), shape, Wait::blocking(gpu)))
     }
 
     /// [`loss`](Self::loss), async: see [`Softmax::softmax_async`](crate::Softmax::softmax_async).
@@ -112,7 +112,7 @@ impl<E: Element> CrossEntropy<E> {
         inputs: impl Into<CrossEntropyInputs<'a>>,
         shape: Shape,
     ) -> Result<Loss> {
-        Ok(self.all(gpu, logits, inputs.into(), shape, Wait::Elsewhere).await?.0)
+        self.reduced(gpu, logits, inputs.into(), shape, Wait::Elsewhere).await
     }
 
     /// The loss, and its gradient (rows, cols) laid out as the logits are, in their type; padding columns are 0. Blocks.
@@ -186,7 +186,7 @@ impl<E: Element> CrossEntropy<E> {
         dlogits: &mut [E],
     ) -> Result<Loss> {
         let wait = Wait::blocking(gpu);
-        Ok(pollster::block_on(self.windows(gpu, logits, inputs.into(), shape, Some(dlogits), wait))?.0)
+        pollster::block_on(self.windows(gpu, logits, inputs.into(), shape, Some(dlogits), wait, None))
     }
 
     /// [`loss_and_dlogits_into`](Self::loss_and_dlogits_into), async: see
@@ -202,7 +202,7 @@ impl<E: Element> CrossEntropy<E> {
         shape: Shape,
         dlogits: &mut [E],
     ) -> Result<Loss> {
-        Ok(self.windows(gpu, logits, inputs.into(), shape, Some(dlogits), Wait::Elsewhere).await?.0)
+        self.windows(gpu, logits, inputs.into(), shape, Some(dlogits), Wait::Elsewhere, None).await
     }
 
     /// [`loss_and_dlogits_f32`](Self::loss_and_dlogits_f32) with the gradient in a slice of the caller's, as long as the logits. Blocks.
@@ -218,7 +218,7 @@ impl<E: Element> CrossEntropy<E> {
         dlogits: &mut [f32],
     ) -> Result<Loss> {
         let wait = Wait::blocking(gpu);
-        Ok(pollster::block_on(self.windows(gpu, logits, inputs.into(), shape, Some(dlogits), wait))?.0)
+        pollster::block_on(self.windows(gpu, logits, inputs.into(), shape, Some(dlogits), wait, None))
     }
 
     /// [`loss_and_dlogits_f32_into`](Self::loss_and_dlogits_f32_into), async: see
@@ -234,7 +234,7 @@ impl<E: Element> CrossEntropy<E> {
         shape: Shape,
         dlogits: &mut [f32],
     ) -> Result<Loss> {
-        Ok(self.windows(gpu, logits, inputs.into(), shape, Some(dlogits), Wait::Elsewhere).await?.0)
+        self.windows(gpu, logits, inputs.into(), shape, Some(dlogits), Wait::Elsewhere, None).await
     }
 
     /// Device memory that the last host call left to the next, in bytes: see
@@ -259,7 +259,7 @@ impl<E: Element> CrossEntropy<E> {
         inputs: impl Into<CrossEntropyInputs<'a>>,
         shape: Shape,
     ) -> Result<Vec<RowResult>> {
-        Ok(pollster::block_on(self.all(gpu, logits, inputs.into(), shape, Wait::blocking(gpu)))?.1)
+        pollster::block_on(self.of_rows(gpu, logits, inputs.into(), shape, Wait::blocking(gpu)))
     }
 
     /// [`row_results`](Self::row_results), async: see [`Softmax::softmax_async`](crate::Softmax::softmax_async).
@@ -273,7 +273,7 @@ impl<E: Element> CrossEntropy<E> {
         inputs: impl Into<CrossEntropyInputs<'a>>,
         shape: Shape,
     ) -> Result<Vec<RowResult>> {
-        Ok(self.all(gpu, logits, inputs.into(), shape, Wait::Elsewhere).await?.1)
+        self.of_rows(gpu, logits, inputs.into(), shape, Wait::Elsewhere).await
     }
 
     /// Row losses (rows,), in nats, times the rows' weights, not reduced. Blocks.
@@ -398,15 +398,29 @@ impl<E: Element> CrossEntropy<E> {
         CrossEntropyStream::new(self, gpu, shape, targets, Some((Output::F32, weight)))
     }
 
-    async fn all(
+    async fn reduced(
         &self,
         gpu: &Context,
         logits: &[E],
         inputs: CrossEntropyInputs<'_>,
         shape: Shape,
         wait: Wait,
-    ) -> Result<(Loss, Vec<RowResult>)> {
-        self.windows::<E>(gpu, logits, inputs, shape, None, wait).await
+    ) -> Result<Loss> {
+        self.windows::<E>(gpu, logits, inputs, shape, None, wait, None).await
+    }
+
+    async fn of_rows(
+        &self,
+        gpu: &Context,
+        logits: &[E],
+        inputs: CrossEntropyInputs<'_>,
+        shape: Shape,
+        wait: Wait,
+    ) -> Result<Vec<RowResult>> {
+        shape.check_slice("logits", logits)?;
+        let mut results = Vec::with_capacity(shape.rows);
+        self.windows::<E>(gpu, logits, inputs, shape, None, wait, Some(&mut results)).await?;
+        Ok(results)
     }
 
     async fn all_with_dlogits<D: Element>(
@@ -419,10 +433,12 @@ impl<E: Element> CrossEntropy<E> {
     ) -> Result<(Loss, Vec<D>)> {
         shape.check_slice("logits", logits)?;
         let mut dlogits = vec![D::default(); shape.len()];
-        let (loss, _) = self.windows(gpu, logits, inputs, shape, Some(&mut dlogits), wait).await?;
+        let loss = self.windows(gpu, logits, inputs, shape, Some(&mut dlogits), wait, None).await?;
         Ok((loss, dlogits))
     }
 
+    /// The whole batch, window by window; `results` takes each row's in their order.
+    #[expect(clippy::too_many_arguments, reason = "what a host call has, and where each of its results goes")]
     async fn windows<D: Element>(
         &self,
         gpu: &Context,
@@ -431,7 +447,8 @@ impl<E: Element> CrossEntropy<E> {
         shape: Shape,
         mut dlogits: Option<&mut [D]>,
         wait: Wait,
-    ) -> Result<(Loss, Vec<RowResult>)> {
+        mut results: Option<&mut Vec<RowResult>>,
+    ) -> Result<Loss> {
         shape.check_slice("logits", logits)?;
         if let Some(dlogits) = &dlogits {
             shape.check_slice("dlogits", dlogits)?;
@@ -445,7 +462,7 @@ impl<E: Element> CrossEntropy<E> {
         let gradient = dlogits.is_some().then_some((output, weight));
         let kind = inputs.targets.kind();
         let mut stream = CrossEntropyStream::pooled(&op, gpu, shape, kind, gradient)?;
-        let mut results = Vec::with_capacity(shape.rows);
+        stream.keeps_rows = results.is_some();
         // The first window stands for what the whole weighs.
         let mut weight = Some(weight);
         let parts = windows(shape, stream.window_rows());
@@ -456,8 +473,12 @@ impl<E: Element> CrossEntropy<E> {
         let read = |stream: &mut CrossEntropyStream<E>, back: Back, (rows, values): Part| {
             let part = dlogits.as_deref_mut().map(|all| &mut all[values]);
             let weight = weight.take().unwrap_or_default();
-            results.extend_from_slice(stream.read(back, &inputs.part(shape, rows), part, weight)?);
-            Ok(())
+            let keep = |result| {
+                if let Some(results) = results.as_deref_mut() {
+                    results.push(result);
+                }
+            };
+            stream.read_each(back, &inputs.part(shape, rows), part, weight, keep)
         };
         through(&mut stream, parts, wait, submit, read).await?;
         if let Some(dlogits) = dlogits {
@@ -465,7 +486,7 @@ impl<E: Element> CrossEntropy<E> {
         }
         let loss = stream.loss();
         self.pool.put(stream.into_idle());
-        Ok((loss, results))
+        Ok(loss)
     }
 }
 

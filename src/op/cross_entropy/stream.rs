@@ -9,7 +9,7 @@ use crate::kernel::passes::{self, Output, binding};
 use crate::op::cross_entropy::{CrossEntropy, Loss, LossSum, RowResult};
 use crate::op::engine::LogitsCall;
 use crate::op::pool::Idle;
-use crate::op::rows::{self, Given, InputBindings};
+use crate::op::rows::{self, Given, InputBindings, Kept};
 use crate::op::stream::{Back, Extras, Flight, Second, Start, Stream};
 use crate::shape::Shape;
 use crate::targets::{TargetKind, Targets};
@@ -25,6 +25,8 @@ pub struct CrossEntropyStream<E: Element> {
     kind: TargetKind,
     output: Option<Output>,
     params: Params,
+    /// Whether all of a row's result is kept, and not what the batch's loss needs alone.
+    pub(super) keeps_rows: bool,
     results: Vec<RowResult>,
     sum: LossSum,
 }
@@ -100,6 +102,7 @@ impl<E: Element> CrossEntropyStream<E> {
             kind,
             output,
             params,
+            keeps_rows: true,
             results: Vec::new(),
             sum: LossSum::default(),
         })
@@ -234,7 +237,8 @@ impl<E: Element> CrossEntropyStream<E> {
             row_upstream: inputs.row_upstream.is_some(),
         };
         let params = Params { rows: rows as u32, upstream: inputs.upstream, ..self.params };
-        let constants = rows::constants(&op.options, self.kind, given, true);
+        let kept = Kept { lse: self.keeps_rows, argmax: self.keeps_rows };
+        let constants = rows::constants(&op.options, self.kind, given, kept);
         let from = InputBindings {
             classes: classes.as_ref(),
             class_weights: class_weights.as_ref(),
@@ -267,18 +271,36 @@ impl<E: Element> CrossEntropyStream<E> {
         dlogits: Option<&mut [D]>,
         weight: BatchWeight,
     ) -> Result<&[RowResult]> {
-        let z_factor = self.op.options.z_loss;
-        let records = back.results()?;
-        let result =
-            |(row, &record): (usize, &[u32; 4])| RowResult::of(record, inputs.row_weight(row), z_factor);
-        self.results.clear();
-        self.results.extend(records.iter().enumerate().map(result));
+        let mut results = std::mem::take(&mut self.results);
+        results.clear();
+        let read = self.read_each(back, inputs, dlogits, weight, |result| results.push(result));
+        self.results = results;
+        read?;
+        Ok(&self.results)
+    }
+
+    /// The same, each row's result for the caller to keep.
+    pub(super) fn read_each<D: Element>(
+        &mut self,
+        back: Back,
+        inputs: &CrossEntropyInputs<'_>,
+        dlogits: Option<&mut [D]>,
+        weight: BatchWeight,
+        mut keep: impl FnMut(RowResult),
+    ) -> Result<()> {
+        let (z_factor, mut sum) = (self.op.options.z_loss, self.sum);
+        sum.weigh(weight);
+        back.results(|row, record| {
+            let result = RowResult::of(record, inputs.row_weight(row), z_factor);
+            sum.add(&result);
+            keep(result);
+        })?;
         if let Some(dlogits) = dlogits {
             self.stream.read_output(&back, dlogits)?;
         }
         self.stream.close(back);
-        self.sum.add(&self.results, weight);
-        Ok(&self.results)
+        self.sum = sum;
+        Ok(())
     }
 
     /// The buffers, for the next batch.

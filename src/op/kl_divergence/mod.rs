@@ -12,7 +12,7 @@ use crate::kernel::{Params, Tuning};
 use crate::op::cross_entropy::{Loss, RowResult};
 use crate::op::engine::Engine;
 use crate::op::pool::Pool;
-use crate::op::rows::{self, Given};
+use crate::op::rows::{self, Given, Kept};
 use crate::op::verify::{Verification, kl_divergence_bound, prob_bound};
 use crate::options::{KlDivergenceOptions, SoftmaxOptions};
 use crate::reference::{kl_divergence as reference, softmax_row};
@@ -392,7 +392,8 @@ impl<E: Element> KlDivergence<E> {
 
     /// The override constants of all passes of a call; each takes those that it has.
     fn constants(&self, given: Given) -> Vec<(&'static str, u32)> {
-        let mut constants = rows::constants(&self.options.of_rows(), TargetKind::Soft, given, false);
+        let kept = Kept { lse: false, argmax: false };
+        let mut constants = rows::constants(&self.options.of_rows(), TargetKind::Soft, given, kept);
         constants.push((constant::SCALE_BY_T_SQUARED, u32::from(self.options.scale_by_t_squared)));
         constants
     }

@@ -79,10 +79,7 @@ impl<E: Element> KlDivergence<E> {
         };
         let read = |stream: &mut Stream<E>, back: Back, (rows, values): Part| {
             let part = inputs.part(rows);
-            let records = back.results()?;
-            let result =
-                |(row, &record): (usize, &[u32; 4])| RowResult::of(record, part.row_weight(row), 0.0);
-            results.extend(records.iter().enumerate().map(result));
+            back.results(|row, record| results.push(RowResult::of(record, part.row_weight(row), 0.0)))?;
             if let Some(dlogits) = dlogits.as_deref_mut() {
                 stream.read_output(&back, &mut dlogits[values])?;
             }
@@ -95,7 +92,8 @@ impl<E: Element> KlDivergence<E> {
             clear_padding(dlogits, shape);
         }
         let mut sum = LossSum::default();
-        sum.add(&results, weight);
+        sum.weigh(weight);
+        results.iter().for_each(|result| sum.add(result));
         Ok((sum.reduced(&options), results))
     }
 }

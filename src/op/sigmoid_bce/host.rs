@@ -109,11 +109,13 @@ impl<E: Element> SigmoidBce<E> {
             stream.submit("xent::sigmoid_bce", filling, &[vec![first, merge], swept].concat())
         };
         let read = |stream: &mut Stream<E>, back: Back, (_, values): Part| {
-            let results: Vec<RowResult> =
-                back.results()?.iter().map(|&record| RowResult::of(record, 1.0, 0.0)).collect();
             // The whole has been checked: the first window stands for what it weighs.
-            sum.add(&results, std::mem::take(&mut weight));
-            losses.extend(results.iter().map(|result| result.loss));
+            sum.weigh(std::mem::take(&mut weight));
+            back.results(|_, record| {
+                let result = RowResult::of(record, 1.0, 0.0);
+                sum.add(&result);
+                losses.push(result.loss);
+            })?;
             if let Some(dlogits) = dlogits.as_deref_mut() {
                 stream.read_output(&back, &mut dlogits[values])?;
             }

@@ -1,7 +1,8 @@
-//! burn 0.20's tensors on wgpu: the same as `burn`, in the words of that version.
+//! burn 0.20's tensors on wgpu: the same as `burn`, in the words of that version; and without fusion, as whoever
+//! switches burn's default features off and `wgpu` on again has them.
 
 use burn_0_20::backend::wgpu::graphics::AutoGraphicsApi;
-use burn_0_20::backend::wgpu::{WgpuDevice, init_setup};
+use burn_0_20::backend::wgpu::{CubeBackend, WgpuDevice, WgpuRuntime, init_setup};
 use burn_0_20::backend::{Autodiff, Wgpu};
 use burn_0_20::nn::loss::CrossEntropyLossConfig;
 use burn_0_20::tensor::activation::softmax;
@@ -13,33 +14,48 @@ use crate::contestants::version;
 use crate::data::{Batch, Operation};
 use crate::serve::Contestant;
 
-/// What records what is to be differentiated.
-type Tracked = Autodiff<Wgpu>;
+/// The backend that burn-wgpu's defaults make, and what it is built on.
+pub type Fused = Wgpu;
+pub type Unfused = CubeBackend<WgpuRuntime, f32, i32, u32>;
 
-pub struct Burn {
+pub struct Burn<B: Backend> {
     device: WgpuDevice,
-    adapter: String,
-    loaded: Option<Loaded>,
-    loss: Option<Tensor<Wgpu, 1>>,
-    output: Option<Tensor<Wgpu, 2>>,
+    about: String,
+    loaded: Option<Loaded<B>>,
+    loss: Option<Tensor<B, 1>>,
+    output: Option<Tensor<B, 2>>,
 }
 
-struct Loaded {
-    logits: Tensor<Wgpu, 2>,
-    targets: Tensor<Wgpu, 1, Int>,
-    tracked: (Tensor<Tracked, 2>, Tensor<Tracked, 1, Int>),
+struct Loaded<B: Backend> {
+    logits: Tensor<B, 2>,
+    targets: Tensor<B, 1, Int>,
+    /// The same, where it is recorded what is to be differentiated.
+    tracked: (Tensor<Autodiff<B>, 2>, Tensor<Autodiff<B>, 1, Int>),
 }
 
-impl Burn {
+impl Burn<Fused> {
     pub fn open() -> Result<Self> {
+        Ok(Self::with("fusion and autotuning"))
+    }
+}
+
+impl Burn<Unfused> {
+    pub fn open_unfused() -> Result<Self> {
+        Ok(Self::with("autotuning, without fusion"))
+    }
+}
+
+impl<B: Backend<Device = WgpuDevice>> Burn<B> {
+    fn with(features: &str) -> Self {
         let device = WgpuDevice::default();
         let info = init_setup::<AutoGraphicsApi>(&device, Default::default()).adapter.get_info();
         let adapter = format!("{} ({} {})", info.name, info.driver, info.driver_info);
-        Ok(Self { device, adapter, loaded: None, loss: None, output: None })
+        let about = format!("burn {} with wgpu, {features}, on {adapter}", version("burn", "0.20"));
+        Self { device, about, loaded: None, loss: None, output: None }
     }
 
     fn sync(&self) -> Result<()> {
-        Ok(<Wgpu as Backend>::sync(&self.device).map_err(|error| format!("{error:?}"))?)
+        Ok(B::sync(&self.device).map_err(|error| format!("{error:?}"))?)
     }
 }
 
@@ -49,15 +65,15 @@ fn tensors<B: Backend>(batch: &Batch, device: &B::Device) -> (Tensor<B, 2>, Tens
     (Tensor::from_data(logits, device), Tensor::from_data(targets, device))
 }
 
-impl Contestant for Burn {
+impl<B: Backend<Device = WgpuDevice>> Contestant for Burn<B> {
     fn about(&self) -> String {
-        format!("burn {} with wgpu, fusion and autotuning on {}", version("burn", "0.20"), self.adapter)
+        self.about.clone()
     }
 
     fn load(&mut self, batch: &Batch) -> Result<()> {
         (self.loaded, self.loss, self.output) = (None, None, None);
-        let (logits, targets) = tensors::<Wgpu>(batch, &self.device);
-        let (tracked, tracked_targets) = tensors::<Tracked>(batch, &self.device);
+        let (logits, targets) = tensors::<B>(batch, &self.device);
+        let (tracked, tracked_targets) = tensors::<Autodiff<B>>(batch, &self.device);
         self.loaded = Some(Loaded { logits, targets, tracked: (tracked.require_grad(), tracked_targets) });
         self.sync()
     }
@@ -67,11 +83,11 @@ impl Contestant for Burn {
         let loaded = self.loaded.as_ref().ok_or("nothing is loaded")?;
         match operation {
             Operation::Loss => {
-                let cross_entropy = CrossEntropyLossConfig::new().init::<Wgpu>(&self.device);
+                let cross_entropy = CrossEntropyLossConfig::new().init::<B>(&self.device);
                 self.loss = Some(cross_entropy.forward(loaded.logits.clone(), loaded.targets.clone()));
             }
             Operation::LossAndGradient => {
-                let cross_entropy = CrossEntropyLossConfig::new().init::<Tracked>(&self.device);
+                let cross_entropy = CrossEntropyLossConfig::new().init::<Autodiff<B>>(&self.device);
                 let (logits, targets) = &loaded.tracked;
                 let loss = cross_entropy.forward(logits.clone(), targets.clone());
                 let gradients = loss.backward();

@@ -16,6 +16,7 @@ pub fn serve(name: &str) -> Result<()> {
         "xent-host" => answer(xent::FromHost::open),
         "burn" => answer(burn::Burn::open),
         "burn-0.20" => answer(burn_0_20::Burn::open),
+        "burn-0.20-unfused" => answer(burn_0_20::Burn::open_unfused),
         "candle" => answer(candle::Candle::open),
         "simd" => answer(simd::Simd::open),
         _ => Err(format!("no contestant '{name}'").into()),
