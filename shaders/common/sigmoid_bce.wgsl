@@ -33,13 +33,15 @@ fn first_label(row: u32) -> u32 {
 }
 
 fn pos_weight_bits(col: u32) -> u32 {
+    var bits = ONE;
     if POS_WEIGHT {
-        return pos_weight[col];
+        bits = pos_weight[col];
     }
-    return ONE;
+    return bits;
 }
 
-// x as bits, the target's bits, the class.
+// x as bits, the target's bits, the class. It is inlined many times: with a branch a flag, SwiftShader compiled the gradient
+// of one lane a row for minutes, and took 13 GB and more.
 fn class_term(bits: u32, label: u32, col: u32) -> ClassTerm {
     let weight = class_weight_bits(col);
     let positive_weight = pos_weight_bits(col);
@@ -47,7 +49,7 @@ fn class_term(bits: u32, label: u32, col: u32) -> ClassTerm {
     let below = (bits >> 31u) == 1u;
     // A factor is 0 by its bits: a product may underflow, a comparison may flush.
     let no_weight = (weight & MAGNITUDE) == 0u;
-    let no_positive = (label & MAGNITUDE) == 0u || (positive_weight & MAGNITUDE) == 0u;
+    let no_positive = ((label & MAGNITUDE) == 0u) | ((positive_weight & MAGNITUDE) == 0u);
     let no_negative = label == ONE;
     let t = bitcast<f32>(label);
     let positive = select(bitcast<f32>(positive_weight) * t, 0.0, no_positive);
@@ -63,11 +65,11 @@ fn class_term(bits: u32, label: u32, col: u32) -> ClassTerm {
     let loss = w * (negative + positive) * ln_1_plus(e) + w * select(negative, positive, below) * height;
     let slope = w * negative * select(near, far, below) - w * positive * select(far, near, below);
 
-    var flags = 0u;
-    if magnitude > INFINITY { flags |= NAN_LOGIT; }
-    if !is_finite(label) { flags |= INVALID_TARGET; }
-    if !is_weight(weight) || !is_weight(positive_weight) { flags |= INVALID_WEIGHT; }
-    if magnitude == INFINITY && !no_weight && !select(no_negative, no_positive, below) { flags |= INFINITE_LOSS; }
+    let is_infinite = (magnitude == INFINITY) & !no_weight & !select(no_negative, no_positive, below);
+    let flags = select(0u, NAN_LOGIT, magnitude > INFINITY)
+        | select(0u, INVALID_TARGET, !is_finite(label))
+        | select(0u, INVALID_WEIGHT, !(is_weight(weight) & is_weight(positive_weight)))
+        | select(0u, INFINITE_LOSS, is_infinite);
     return ClassTerm(select(loss, 0.0, no_weight), select(slope, 0.0, no_weight), flags);
 }
 
@@ -81,19 +83,16 @@ struct Taken {
 
 var<private> taken: Taken;
 
+// Without a branch: it is inlined many times.
 fn take(term: ClassTerm) {
-    taken.flags |= term.flags;
-    taken.sums.x += term.loss;
-    taken.count += 1u;
-    if taken.count % 16u != 0u { return; }
-    taken.sums.y += taken.sums.x;
-    taken.sums.x = 0.0;
-    if taken.count % 256u != 0u { return; }
-    taken.sums.z += taken.sums.y;
-    taken.sums.y = 0.0;
-    if taken.count % 4096u != 0u { return; }
-    taken.sums.w += taken.sums.z;
-    taken.sums.z = 0.0;
+    let count = taken.count + 1u;
+    var sums = taken.sums;
+    sums.x += term.loss;
+    let full = (vec3(count) & vec3(15u, 255u, 4095u)) == vec3(0u);
+    sums.y += select(0.0, sums.x, full.x);
+    sums.z += select(0.0, sums.y, full.y);
+    sums.w += select(0.0, sums.z, full.z);
+    taken = Taken(select(sums, vec4(0.0), vec4(full, false)), count, taken.flags | term.flags);
 }
 
 // A row's loss and its flags, as a monoid.

@@ -1,5 +1,6 @@
 //! Batches larger than a binding: devices with small limits cut small batches into many windows, and change no bit.
 
+use xent::half::f16;
 use xent::{Context, CrossEntropyBuffers, Error, Shape, TargetKind, Targets};
 
 use crate::batch::{Batch, Ops, noise, ops};
@@ -102,6 +103,22 @@ fn repeats_change_no_bit() {
     // The two paths differ in how they sum, and in nothing else.
     let host = Outputs { loss: bound.loss, host_loss: None, ..host };
     assert_same_bits("paths", &batch, &bound, &host);
+}
+
+/// Windows that are cut by their rows, and copies that several threads share: of whole windows, and of rows that lie
+/// otherwise on the device.
+#[test]
+fn rows_by_the_hundred_thousand() {
+    let batch = noise("many rows", 16, 300_000, 7);
+    let window_rows = ops().softmax.stream(gpu(), batch.shape, false).unwrap().window_rows();
+    assert!(window_rows < batch.shape.rows, "{window_rows}");
+    let bound = run_bound(gpu(), ops(), &batch, (256, 256));
+    let host = Outputs { loss: bound.loss, host_loss: None, ..run_host(gpu(), ops(), &batch) };
+    assert_same_bits("f32", &batch, &bound, &host);
+
+    let ops = Ops::<f16>::new(gpu(), Default::default());
+    let halves = batch.with_stride(10).cast::<f16>();
+    check(&halves, &Expected::of(&halves, &ops.options), &run_host(gpu(), &ops, &halves), &ops);
 }
 
 /// A vocabulary that lavapipe's 128 MiB bindings hold 261 rows of.
