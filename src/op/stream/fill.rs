@@ -1,0 +1,208 @@
+//! The way in: a window's buffers, what the host writes into them, and the dispatches that take them.
+
+use crate::device::{Buffers, Lines};
+use crate::element::Element;
+use crate::error::Result;
+use crate::inputs::mask_words;
+use crate::kernel::passes::binding;
+use crate::kernel::{Binding, Dispatch, INPUT_HEAD, Place, ROW_SCRATCH_BYTES};
+use crate::op::engine::{Array, Engine, LogitsCall, Placed};
+use crate::op::rows::{BLOCK_ROWS, InputBindings, Scratch, TOTALS_BYTES};
+use crate::op::stream::{Filling, LOGITS, OUTPUT, ROW_RESULTS, SECOND, Second, Stream, Taken, output_bytes};
+
+/// A window's buffers, as its dispatches take them.
+pub(super) struct Bindings {
+    logits: Binding,
+    second: Option<Beside>,
+    output: Option<Beside>,
+}
+
+/// Values beside the logits that lie like them.
+struct Beside {
+    number: u32,
+    value_bytes: u64,
+    binding: Binding,
+}
+
+/// What comes with each of a window's rows, where it does: weights, mask, upstream gradients, each (rows,).
+pub(crate) struct RowBuffers {
+    weights: Option<Binding>,
+    mask: Option<Binding>,
+    upstream: Option<Binding>,
+}
+
+impl RowBuffers {
+    /// For the pass that makes row inputs.
+    pub fn inputs(&self) -> InputBindings<'_> {
+        InputBindings {
+            row_weights: self.weights.as_ref(),
+            row_mask: self.mask.as_ref(),
+            row_upstream: self.upstream.as_ref(),
+            ..InputBindings::default()
+        }
+    }
+}
+
+impl<E: Element> Stream<E> {
+    /// A window's buffers, with room for any window.
+    pub(super) fn bind(
+        &self,
+        buffers: &mut Buffers,
+        rows: usize,
+        base: u32,
+        with_output: bool,
+    ) -> Result<Bindings> {
+        let transfer = &self.transfer;
+        let values = |value_bytes: u64| room(self.plan.streamed_bytes(value_bytes));
+        let size = values(Engine::<E>::ELEMENT_BYTES);
+        let logits = bound(transfer.upload(buffers, LOGITS, size)?, size);
+        let second = self.extras.second.map(|Second { number, value_bytes }| {
+            let size = values(value_bytes);
+            let binding = bound(transfer.upload(buffers, SECOND, size)?, size);
+            Ok(Beside { number, value_bytes, binding })
+        });
+        let output = self.extras.output.map(|output| {
+            let value_bytes = output_bytes::<E>(output);
+            let size = values(value_bytes);
+            let len = self.device_shape.with_rows(rows).len() as u64;
+            let wanted = if with_output { (u64::from(base) + len) * value_bytes } else { 0 };
+            let binding = bound(transfer.download(buffers, OUTPUT, size, wanted)?, size);
+            Ok(Beside { number: binding::OUTPUT, value_bytes, binding })
+        });
+        Ok(Bindings {
+            logits,
+            second: second.transpose()?,
+            output: output.transpose()?.filter(|_| with_output),
+        })
+    }
+
+    /// Writes the window's part of the second array.
+    pub fn write_second<T: bytemuck::Pod>(&self, filling: &mut Filling, values: &[T]) -> Result<()> {
+        self.write(&mut filling.buffers, SECOND, filling.place, values)
+    }
+
+    /// Writes values that lie like the logits, in the device's layout.
+    pub(super) fn write<T: bytemuck::Pod>(
+        &self,
+        buffers: &mut Buffers,
+        name: &'static str,
+        place: Taken,
+        values: &[T],
+    ) -> Result<()> {
+        let shape = self.shape.with_rows(place.window.rows);
+        let values = &values[..shape.len()];
+        let offset = u64::from(place.base) * size_of::<T>() as u64;
+        let bytes = bytemuck::cast_slice(values);
+        let lines = if self.is_repacked() {
+            let [len, pitch, stride] =
+                [shape.cols * shape.inner, shape.row_stride, self.device_shape.row_stride]
+                    .map(|values| values * size_of::<T>());
+            Lines { bytes, len, pitch, stride }
+        } else {
+            Lines::whole(bytes)
+        };
+        buffers.write(name, offset, lines)
+    }
+
+    /// Writes what comes with a window's rows or classes, if it does, in a buffer with room for `most` such values.
+    pub fn upload<T: bytemuck::Pod>(
+        &self,
+        filling: &mut Filling,
+        name: &'static str,
+        most: usize,
+        values: Option<&[T]>,
+    ) -> Result<Option<Binding>> {
+        values.map(|values| self.upload_into(&mut filling.buffers, name, most, values)).transpose()
+    }
+
+    /// Writes what comes with each of a window's rows.
+    pub fn upload_rows(
+        &self,
+        filling: &mut Filling,
+        weights: Option<&[f32]>,
+        mask: Option<&[bool]>,
+        upstream: Option<&[f32]>,
+    ) -> Result<RowBuffers> {
+        let (most, mask) = (self.window_rows(), mask.map(mask_words));
+        Ok(RowBuffers {
+            weights: self.upload(filling, "row_weights", most, weights)?,
+            mask: self.upload(filling, "row_mask", most, mask.as_deref())?,
+            upstream: self.upload(filling, "row_upstream", most, upstream)?,
+        })
+    }
+
+    /// Writes what all windows of the batch share: before the first of them.
+    pub fn upload_whole<T: bytemuck::Pod>(&mut self, name: &'static str, values: &[T]) -> Result<Binding> {
+        let mut whole = std::mem::take(&mut self.idle.whole);
+        let binding = self.upload_into(&mut whole, name, values.len(), values);
+        self.idle.whole = whole;
+        binding
+    }
+
+    fn upload_into<T: bytemuck::Pod>(
+        &self,
+        buffers: &mut Buffers,
+        name: &'static str,
+        most: usize,
+        values: &[T],
+    ) -> Result<Binding> {
+        let size = room((most * size_of::<T>()) as u64);
+        let buffer = self.transfer.upload(buffers, name, size)?;
+        buffers.write(name, 0, Lines::whole(bytemuck::cast_slice(values)))?;
+        Ok(bound(buffer, size))
+    }
+
+    /// The records of a window's rows: of their inputs, and of their results, to be read as `Back::results` does.
+    pub fn row_records(&self, filling: &mut Filling) -> Result<Scratch> {
+        let (transfer, buffers) = (&self.transfer, &mut filling.buffers);
+        let window_rows = self.window_rows();
+        let records = |count: usize| room(count as u64 * ROW_SCRATCH_BYTES);
+        let (inputs, results) = (records(INPUT_HEAD + window_rows), records(window_rows));
+        let blocks = room(window_rows.div_ceil(BLOCK_ROWS) as u64 * TOTALS_BYTES);
+        let wanted = filling.place.window.rows as u64 * ROW_SCRATCH_BYTES;
+        Ok(Scratch {
+            inputs: bound(transfer.scratch(buffers, "row_inputs", inputs)?, inputs),
+            results: bound(transfer.download(buffers, ROW_RESULTS, results, wanted)?, results),
+            blocks: bound(transfer.scratch(buffers, "blocks", blocks)?, blocks),
+        })
+    }
+
+    /// A buffer for one value of 4 bytes a row, to be read as `Back::read` does.
+    pub fn row_values(&self, filling: &mut Filling, name: &'static str) -> Result<Binding> {
+        let (size, wanted) = (room(self.window_rows() as u64 * 4), filling.place.window.rows as u64 * 4);
+        Ok(bound(self.transfer.download(&mut filling.buffers, name, size, wanted)?, size))
+    }
+
+    /// A pass over a window's logits.
+    pub fn dispatches(
+        &self,
+        engine: &Engine<E>,
+        filling: &Filling,
+        call: &LogitsCall<'_>,
+    ) -> Result<Vec<Dispatch>> {
+        let Bindings { logits, second, output, .. } = &filling.bound;
+        let logits =
+            Array { number: binding::LOGITS, binding: logits, value_bytes: Engine::<E>::ELEMENT_BYTES };
+        let beside = output.iter().chain(second).map(|beside| Array {
+            number: beside.number,
+            binding: &beside.binding,
+            value_bytes: beside.value_bytes,
+        });
+        let placed = std::iter::once(logits).chain(beside).map(|array| Placed {
+            array,
+            place: Place { offset: 0, size: array.binding.size, base: filling.place.base },
+        });
+        let arrays: Vec<Placed<'_>> = placed.collect();
+        engine.logits_dispatches(&self.plan, &filling.place.window, call, &arrays)
+    }
+}
+
+/// Bytes of a buffer that holds so many.
+fn room(bytes: u64) -> u64 {
+    bytes.max(32).next_multiple_of(16)
+}
+
+/// The part of a buffer that a window needs; an earlier one may have needed more.
+fn bound(buffer: wgpu::Buffer, size: u64) -> Binding {
+    Binding { buffer, offset: 0, size }
+}
