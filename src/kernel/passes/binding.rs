@@ -1,0 +1,38 @@
+//! Bindings: their numbers in the shaders.
+
+/// The logits, and the same buffer a pack at a time.
+pub const LOGITS: u32 = 1;
+pub const LOGIT_PACKS: u32 = 2;
+/// Where passes with a value for each logit write it, and the same buffer a pack at a time.
+pub const OUTPUT: u32 = 3;
+pub const OUTPUT_PACKS: u32 = 12;
+/// Of passes over logits with targets.
+pub const ROW_INPUTS: u32 = 4;
+pub const ROW_RESULTS: u32 = 5;
+pub const CLASS_WEIGHTS: u32 = 6;
+pub const TARGETS: u32 = 7;
+pub const TARGET_PROBS: u32 = 8;
+pub const POS_WEIGHT: u32 = 8;
+/// Of a masked softmax.
+pub const ADDITIVE_MASK: u32 = 4;
+pub const BOOLEAN_MASK: u32 = 5;
+/// Of a softmax's backward, whose gradient takes the logits' place: probabilities, and the same buffer four values
+/// at a time.
+pub const PROBS: u32 = 4;
+pub const PROB_QUADS: u32 = 5;
+/// Of a divergence: a second batch of logits, and the same buffer four values at a time.
+pub const TEACHER: u32 = 9;
+pub const TEACHER_QUADS: u32 = 10;
+/// The stats of the segments of split rows.
+pub const SEGMENTS: u32 = 11;
+
+/// The second view of what is read or written several values at a time.
+pub fn packs_of(number: u32) -> Option<u32> {
+    match number {
+        LOGITS => Some(LOGIT_PACKS),
+        OUTPUT => Some(OUTPUT_PACKS),
+        PROBS => Some(PROB_QUADS),
+        TEACHER => Some(TEACHER_QUADS),
+        _ => None,
+    }
+}

@@ -1,0 +1,102 @@
+//! The files of `shaders/` that passes share or choose among, with the bindings and constants of each.
+
+use crate::kernel::passes::binding::{
+    self, LOGIT_PACKS, LOGITS, OUTPUT, OUTPUT_PACKS, ROW_RESULTS, TARGET_PROBS, TARGETS,
+};
+use crate::kernel::passes::constant::*;
+
+/// How a storage buffer is bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read,
+    Write,
+}
+use Access::{Read, Write};
+
+/// One file of `shaders/`.
+pub(super) struct File {
+    pub text: &'static str,
+    pub bindings: &'static [(u32, Access)],
+    pub overrides: &'static [&'static str],
+}
+
+macro_rules! file {
+    ($path:literal, [$($binding:expr),*], [$($constant:expr),*]) => {
+        File {
+            text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $path)),
+            bindings: &[$($binding),*],
+            overrides: &[$($constant),*],
+        }
+    };
+    ($path:literal) => { file!($path, [], []) };
+}
+
+pub(super) static PARAMS: File = file!("common/params.wgsl");
+pub(super) static SEAT: File = file!("common/seat.wgsl", [], [LANES, ROWS, INVOCATIONS, STRIDED, SPLIT]);
+pub(super) static ROW_SPAN: File = file!("common/row_span.wgsl", [], [STEPS, WHOLE_PACKS]);
+pub(super) static ROW_QUADS: File = file!("common/row_quads.wgsl");
+pub(super) static SCORES: File = file!("common/scores.wgsl");
+pub(super) static ORDER_KEY: File = file!("common/order_key.wgsl");
+pub(super) static ROW_STATS: File =
+    file!("common/row_stats.wgsl", [], [MASKED_ROW_ZERO, TARGET_SUMS, EXCLUDE_TARGET]);
+pub(super) static SWEEP_STATS: File = file!("common/sweep_stats.wgsl", [], [TRACK_ARGMAX]);
+pub(super) static SWEEP_OUTPUT: File = file!("common/sweep_output.wgsl", [], [ALIKE, WHOLE_WORDS]);
+pub(super) static ROW_INPUT: File = file!("common/row_input.wgsl", [], [PLAIN_INPUTS, Z_LOSS]);
+pub(super) static ROW_INPUT_OF: File = file!("common/row_input_of.wgsl", [(binding::ROW_INPUTS, Read)], []);
+pub(super) static LOAD_ROW_INPUT: File = file!("common/load_row_input.wgsl");
+pub(super) static ROW_RESULTS_OUT: File =
+    file!("common/row_results.wgsl", [(ROW_RESULTS, Write)], [KEEP_LSE, KEEP_ARGMAX]);
+pub(super) static STORE_READ_ROW: File = file!("common/store_read_row.wgsl");
+pub(super) static SEGMENT_STATS: File = file!("common/segment_stats.wgsl");
+pub(super) static STORE_SEGMENT: File = file!("common/store_segment.wgsl", [(binding::SEGMENTS, Write)], []);
+pub(super) static MERGE_SEGMENTS: File = file!("common/merge_segments.wgsl", [(binding::SEGMENTS, Read)], []);
+pub(super) static ROW_RESULT: File = file!("common/row_result.wgsl", [], [LOG_PROBS]);
+pub(super) static LN_1_PLUS: File = file!("common/ln_1_plus.wgsl");
+pub(super) static BATCH_WEIGHT: File = file!("common/batch_weight.wgsl");
+pub(super) static CLASS_WEIGHT: File =
+    file!("common/class_weights.wgsl", [(binding::CLASS_WEIGHTS, Read)], [CLASS_WEIGHTS]);
+pub(super) static TOTALS: File = file!("common/totals.wgsl", [], [REDUCE_LANES]);
+pub(super) static SWEEP_BLOCKS: File = file!("common/sweep_blocks.wgsl");
+pub(super) static SIGMOID_BCE: File =
+    file!("common/sigmoid_bce.wgsl", [(TARGETS, Read), (binding::POS_WEIGHT, Read)], [POS_WEIGHT]);
+pub(super) static ROW_PAIRS: File =
+    file!("common/row_pairs.wgsl", [(binding::PROBS, Read), (binding::PROB_QUADS, Read)], [LOG_PROBS]);
+
+pub(super) static ELEMENT_F32: File = file!("element/f32.wgsl");
+pub(super) static ELEMENT_F16: File = file!("element/f16.wgsl");
+pub(super) static ELEMENT_BF16: File = file!("element/bf16.wgsl");
+pub(super) static PACK_QUAD: File = file!("pack/quad.wgsl");
+pub(super) static PACK_HALF: File = file!("pack/half.wgsl");
+pub(super) static PACK_F32_U64: File = file!("pack/f32_u64.wgsl");
+pub(super) static PACK_HALF_U64: File = file!("pack/half_u64.wgsl");
+pub(super) static LOGITS_READ: File = file!("logits/read.wgsl", [(LOGITS, Read), (LOGIT_PACKS, Read)], []);
+pub(super) static LOGITS_IN_PLACE: File =
+    file!("logits/in_place.wgsl", [(LOGITS, Write), (LOGIT_PACKS, Write)], []);
+pub(super) static LOGITS_IN_PLACE_WORDS: File = file!("logits/in_place_words.wgsl", [(LOGITS, Write)], []);
+pub(super) static OUTPUT_ELEMENT: File = file!("output/element.wgsl", [(OUTPUT, Write)], []);
+pub(super) static OUTPUT_F32: File = file!("output/f32.wgsl", [(OUTPUT, Write)], []);
+pub(super) static STORE_WORDS: File = file!("store/words.wgsl");
+pub(super) static STORE_PACKS: File = file!("store/packs.wgsl", [(OUTPUT_PACKS, Write)], []);
+pub(super) static STORE_IN_PLACE: File = file!("store/in_place.wgsl");
+pub(super) static STORE_WHOLE: File = file!("store/whole.wgsl");
+pub(super) static STORE_OWN_WORDS: File = file!("store/own_words.wgsl");
+pub(super) static STORE_F32_QUADS: File = file!("store/f32_quads.wgsl", [(OUTPUT_PACKS, Write)], []);
+pub(super) static SCORE_LOGITS: File = file!("score/logits.wgsl", [], [SOFTCAP]);
+pub(super) static SCORE_MASKED: File = file!(
+    "score/masked.wgsl",
+    [(binding::ADDITIVE_MASK, Read), (binding::BOOLEAN_MASK, Read)],
+    [ADDITIVE_MASK, BOOLEAN_MASK, CAUSAL]
+);
+pub(super) static TARGET_NONE: File = file!("target/none.wgsl");
+pub(super) static TARGET_CLASS: File = file!("target/class.wgsl", [], [FOCAL]);
+pub(super) static TARGET_SOFT: File = file!("target/soft.wgsl", [(TARGETS, Read)], []);
+pub(super) static TARGET_SPARSE: File =
+    file!("target/sparse.wgsl", [(TARGETS, Read), (TARGET_PROBS, Read)], []);
+pub(super) static GRADIENT_CLASS: File = file!("gradient/class.wgsl");
+pub(super) static GRADIENT_SOFT: File = file!("gradient/soft.wgsl");
+pub(super) static GRADIENT_SPARSE: File = file!("gradient/sparse.wgsl");
+pub(super) static TEACHER: File =
+    file!("pairs/teacher.wgsl", [(binding::TEACHER, Read), (binding::TEACHER_QUADS, Read)], []);
+pub(super) static PAIR_STATS: File = file!("pairs/pair_stats.wgsl", [], [MASKED_ROW_ZERO]);
+pub(super) static SWEEP_PAIRS: File = file!("pairs/sweep_pairs.wgsl");
+pub(super) static KL_RESULT: File = file!("pairs/kl_result.wgsl", [], [SCALE_BY_T_SQUARED]);

@@ -1,0 +1,132 @@
+//! A pass is a list of files, some of which its variant chooses; its source, bindings and constants are theirs.
+
+use crate::kernel::passes::SIGMOID_BCE_DLOGITS;
+use crate::kernel::passes::files::*;
+use crate::kernel::passes::variant::{Load, Output, Target, Variant};
+
+/// Of a stage, in every WebGPU.
+const MAX_STORAGE_BUFFERS: usize = 8;
+
+/// A part of a module: one file, or the one that the variant asks for.
+#[derive(Clone, Copy)]
+pub(super) enum Part {
+    Of(&'static File),
+    Element,
+    Pack,
+    Logits,
+    Output,
+    Store,
+    Stats,
+    Target,
+    Gradient,
+}
+use Part::Of;
+
+/// A pass: its name is that of its file, its entry point, its label and its CPU twin.
+pub(crate) struct Pass {
+    pub name: &'static str,
+    pub(super) parts: &'static [&'static [Part]],
+    /// The pass over the segments of split rows, after which this one merges their stats.
+    pub segments: Option<&'static Pass>,
+}
+
+impl Pass {
+    fn files(&self, variant: Variant) -> impl Iterator<Item = &'static File> {
+        self.parts.iter().copied().flatten().flat_map(move |part| match part {
+            &Of(file) => vec![file],
+            Part::Element => match variant.element {
+                "f16" => vec![&ELEMENT_F16],
+                "bf16" => vec![&ELEMENT_BF16],
+                _ => vec![&ELEMENT_F32],
+            },
+            Part::Pack => match (variant.load, variant.element) {
+                (Load::Words32, "f32") => vec![&PACK_QUAD],
+                (Load::Words32, _) => vec![&PACK_HALF],
+                (Load::Words64, "f32") => vec![&PACK_F32_U64],
+                (Load::Words64, _) => vec![&PACK_HALF_U64],
+            },
+            Part::Logits => match variant.output {
+                Output::InPlace if variant.second_view => vec![&LOGITS_IN_PLACE],
+                Output::InPlace => vec![&LOGITS_IN_PLACE_WORDS],
+                _ => vec![&LOGITS_READ],
+            },
+            Part::Output => match variant.output {
+                Output::Element => vec![&OUTPUT_ELEMENT],
+                Output::F32 => vec![&OUTPUT_F32],
+                // It comes with the logits.
+                Output::InPlace => vec![],
+            },
+            Part::Store => match variant.output {
+                _ if !variant.second_view => vec![&STORE_WORDS],
+                Output::Element => vec![&STORE_PACKS, &STORE_WHOLE, &STORE_OWN_WORDS],
+                Output::InPlace => vec![&STORE_IN_PLACE, &STORE_WHOLE, &STORE_OWN_WORDS],
+                Output::F32 => vec![&STORE_F32_QUADS, &STORE_WHOLE],
+            },
+            Part::Stats if variant.merged => vec![&SEGMENT_STATS, &MERGE_SEGMENTS],
+            Part::Stats => vec![&SWEEP_STATS],
+            Part::Target => match variant.target {
+                Target::None => vec![&TARGET_NONE],
+                Target::Class => vec![&TARGET_CLASS],
+                Target::Soft => vec![&TARGET_SOFT],
+                Target::Sparse => vec![&TARGET_SPARSE],
+            },
+            Part::Gradient => match variant.target {
+                Target::Soft => vec![&GRADIENT_SOFT],
+                Target::Sparse => vec![&GRADIENT_SPARSE],
+                _ => vec![&GRADIENT_CLASS],
+            },
+        })
+    }
+
+    /// How often it goes over the logits of a row: once for their stats, unless their segments have been through, and once
+    /// for the output. A test holds this to the loops of its module.
+    pub fn reads(&self, variant: Variant) -> u64 {
+        let finds_stats = !variant.merged && self.name != SIGMOID_BCE_DLOGITS.name;
+        u64::from(finds_stats) + u64::from(self.writes())
+    }
+
+    /// Whether it writes a value for each logit.
+    pub fn writes(&self) -> bool {
+        self.has(|part| matches!(part, Part::Store))
+    }
+
+    fn has(&self, wanted: impl Fn(&Part) -> bool) -> bool {
+        self.parts.iter().copied().flatten().any(wanted)
+    }
+
+    /// The variant nearest to the one wished for that this pass can have: a stage has at most eight storage buffers.
+    pub fn fitted(&self, wished: Variant) -> Variant {
+        let fits = self.bindings(wished).len() <= MAX_STORAGE_BUFFERS;
+        let load = if self.has(|part| matches!(part, Part::Pack)) { wished.load } else { Load::Words32 };
+        Variant { second_view: wished.second_view && fits, load, ..wished }
+    }
+
+    /// Values of a pack of logits.
+    pub fn pack_values(&self, variant: Variant) -> u64 {
+        match (variant.load, variant.element) {
+            _ if !self.has(|part| matches!(part, Part::Pack)) => 4,
+            (Load::Words32, "f32") => 4,
+            _ => 8,
+        }
+    }
+
+    /// The module's source: its files, one behind the other.
+    pub fn source(&self, variant: Variant) -> String {
+        self.files(variant).map(|file| file.text).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The storage bindings beside the `Params` at binding 0.
+    pub fn bindings(&self, variant: Variant) -> Vec<(u32, Access)> {
+        self.files(variant).flat_map(|file| file.bindings).copied().collect()
+    }
+
+    /// The override constants that the module has.
+    pub fn overrides(&self, variant: Variant) -> Vec<&'static str> {
+        self.files(variant).flat_map(|file| file.overrides).copied().collect()
+    }
+
+    /// The pass's label on every object made for it.
+    pub fn label(&self) -> String {
+        format!("xent::{}", self.name)
+    }
+}
