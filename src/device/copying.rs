@@ -77,7 +77,7 @@ pub(crate) fn in_parts<P>(bytes: usize, parts: impl Iterator<Item = P> + Send, j
     scope(|scope| {
         for _ in 1..processors().min(MOST_THREADS) {
             // Where no thread can be had, those that there are do its share.
-            let _ = Builder::new().spawn_scoped(scope, &work);
+            let _ = Builder::new().spawn_scoped(scope, work);
         }
         work();
     });
