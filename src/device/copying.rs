@@ -1,5 +1,5 @@
 //! Copies between slices and mapped memory. One processor seldom moves as many bytes as memory can, so several share the
-//! large ones (two of an AMD EPYC copied 32 MiB in 0.6 of the time that one took).
+//! large ones (two of an AMD EPYC copied 64 MiB in 0.6 of the time that one took).
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::{Builder, available_parallelism, scope};
