@@ -9,8 +9,8 @@ use std::time::Duration;
 use xent::half::{bf16, f16};
 use xent::{
     Causal, Context, CrossEntropyOptions, Element, Error, KlDivergence, KlDivergenceInputs, MaskRows,
-    MaskedSoftmax, MaskedSoftmaxOptions, Masks, Shape, SigmoidBce, SigmoidBceInputs, SoftmaxBackward,
-    TargetKind, Targets, wgpu,
+    MaskedSoftmax, MaskedSoftmaxOptions, Masks, RowResult, Shape, SigmoidBce, SigmoidBceInputs,
+    SoftmaxBackward, TargetKind, Targets, wgpu,
 };
 
 use crate::batch::{Batch, Ops, noise};
@@ -154,6 +154,36 @@ fn smaller_and_other_batches_after_a_larger() {
         let used = Ops::<f16>::new(&gpu, Default::default());
         run_host(&gpu, &used, &poison.cast());
         assert!(same(&run_host(&gpu, &used, &halves.cast()), &all(&gpu, &halves.cast::<f16>())), "f16");
+    }
+}
+
+/// Of each row's result a loss alone needs little, and no more is written: what an earlier batch left in the buffers must
+/// not be taken for it.
+#[test]
+fn a_loss_needs_no_more_of_its_rows() {
+    let (batch, other) = (noise("alone", 15, 300, 257), noise("other", 16, 300, 257));
+    for gpu in both_ways() {
+        for z_loss in [0.0, 1e-3] {
+            let op = || {
+                let options = CrossEntropyOptions { z_loss, ..Default::default() };
+                Ops::<f32>::new(&gpu, options).loss
+            };
+            let (rows, used) =
+                (op().row_results(&gpu, &batch.logits, batch.inputs(), batch.shape).unwrap(), op());
+            let sum = |of: fn(&RowResult) -> f32| rows.iter().map(|row| f64::from(of(row))).sum::<f64>();
+            let losses = [
+                op().loss(&gpu, &batch.logits, batch.inputs(), batch.shape).unwrap(),
+                op().loss_and_dlogits(&gpu, &batch.logits, batch.inputs(), batch.shape).unwrap().0,
+                {
+                    used.row_results(&gpu, &other.logits, other.inputs(), other.shape).unwrap();
+                    used.loss(&gpu, &batch.logits, batch.inputs(), batch.shape).unwrap()
+                },
+            ];
+            for loss in losses {
+                assert_eq!(loss.sum, sum(|row| row.loss), "z-loss {z_loss}");
+                assert_eq!(loss.z_loss, sum(|row| row.z_loss) / loss.row_weight, "z-loss {z_loss}");
+            }
+        }
     }
 }
 
