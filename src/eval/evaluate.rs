@@ -20,7 +20,7 @@ pub struct EvaluateOptions {
     /// Whether each window comes with its gradient, which costs a second sweep and its readback. Default: no.
     pub dlogits: bool,
     /// Bytes that all windows together may take, on the host and on the device: they get smaller to fit. Default: as many
-    /// as are fast, some 64 MiB of logits in each of four windows (32 where the device has memory of its own).
+    /// as are fast, some 32 MiB of logits in each of four windows.
     pub memory: Option<u64>,
 }
 

@@ -26,7 +26,7 @@ pub(super) const CHUNK_STEPS: u64 = 32;
 /// Device bytes that hold a window of a host batch's logits: enough to make the work of a submission far greater than its
 /// cost, little enough that two windows with all that is beside them stay under half a gigabyte. (On lavapipe 16,384 ×
 /// 50,000 took 1.18 times the kernel and the copy in windows of 32 MiB, 1.09 in those of 64.)
-pub(crate) const fn host_window_bytes(is_unified: bool) -> u64 {
+const fn host_window_bytes(is_unified: bool) -> u64 {
     // Staging takes as much again.
     if is_unified { 64 << 20 } else { 32 << 20 }
 }
