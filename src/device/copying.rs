@@ -8,9 +8,9 @@ use wgpu::WriteOnly;
 
 /// Bytes that a thread takes at a time.
 const PART_BYTES: usize = 1 << 20;
-/// Below this a copy is done before another thread has begun.
+/// Below this there is little to share.
 const SHARED_BYTES: usize = 4 << 20;
-/// More do not copy faster.
+/// It is memory that is slow, and a few processors bring all that it takes.
 const MOST_THREADS: usize = 4;
 
 /// Lines of bytes: the same number in each (but fewer in the last), `pitch` apart where they are and `stride` where they
