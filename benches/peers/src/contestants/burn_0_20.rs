@@ -1,5 +1,5 @@
-//! burn 0.20's tensors on wgpu: the same as `burn`, in the words of that version; and without fusion, as whoever
-//! switches burn's default features off and `wgpu` on again has them.
+//! burn 0.20's tensors on wgpu: the same as `burn`, in the words of that version; and without fusion, each
+//! operation a kernel of its own.
 
 use burn_0_20::backend::wgpu::graphics::AutoGraphicsApi;
 use burn_0_20::backend::wgpu::{CubeBackend, WgpuDevice, WgpuRuntime, init_setup};
