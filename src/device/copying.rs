@@ -61,9 +61,21 @@ impl<'a> Lines<'a> {
     }
 }
 
+/// Copies lines of so many values from one slice into another, some at a time, by several threads where they are many.
+pub(crate) fn copy_parts<A: Sync, B: Send>(
+    (from, pitch): (&[A], usize),
+    (into, stride): (&mut [B], usize),
+    copy: impl Fn(&[A], &mut [B]) + Sync,
+) {
+    let lines = (PART_BYTES / (pitch * size_of::<A>()).max(stride * size_of::<B>())).max(1);
+    let bytes = size_of_val(into);
+    let parts = from.chunks(lines * pitch).zip(into.chunks_mut(lines * stride));
+    in_parts(bytes, parts, |(from, into)| copy(from, into));
+}
+
 /// Does a job on every part of something so large, on several threads where that is worth while. Each takes the next part
 /// when it is done with one.
-pub(crate) fn in_parts<P>(bytes: usize, parts: impl Iterator<Item = P> + Send, job: impl Fn(P) + Sync) {
+fn in_parts<P>(bytes: usize, parts: impl Iterator<Item = P> + Send, job: impl Fn(P) + Sync) {
     let parts = Mutex::new(parts);
     let next = || parts.lock().unwrap_or_else(PoisonError::into_inner).next();
     let work = || {

@@ -7,7 +7,7 @@ mod scope;
 mod transfer;
 
 pub use context::{AdapterChoice, AdapterInfo, Context};
-pub(crate) use copying::{Lines, in_parts};
+pub(crate) use copying::{Lines, copy_parts};
 pub use profile::{AdapterKind, Profile};
 pub(crate) use scope::scoped;
 pub(crate) use transfer::{Buffers, InFlight, Landed, Transfer, Wait};

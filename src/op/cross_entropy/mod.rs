@@ -417,8 +417,7 @@ impl<E: Element> CrossEntropy<E> {
         shape: Shape,
         wait: Wait,
     ) -> Result<Vec<RowResult>> {
-        shape.check_slice("logits", logits)?;
-        let mut results = Vec::with_capacity(shape.rows);
+        let mut results = Vec::new();
         self.windows::<E>(gpu, logits, inputs, shape, None, wait, Some(&mut results)).await?;
         Ok(results)
     }
@@ -463,6 +462,9 @@ impl<E: Element> CrossEntropy<E> {
         let kind = inputs.targets.kind();
         let mut stream = CrossEntropyStream::pooled(&op, gpu, shape, kind, gradient)?;
         stream.keeps_rows = results.is_some();
+        if let Some(results) = &mut results {
+            results.reserve_exact(shape.rows);
+        }
         // The first window stands for what the whole weighs.
         let mut weight = Some(weight);
         let parts = windows(shape, stream.window_rows());

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::device::in_parts;
+use crate::device::copy_parts;
 use crate::element::Element;
 use crate::error::Result;
 use crate::kernel::ROW_SCRATCH_BYTES;
@@ -74,19 +74,6 @@ fn copy_rows<A: Copy + Sync, B: Send>(
             places.iter_mut().zip(values).for_each(|(place, &value)| *place = of(value));
         }
     });
-}
-
-/// Copies some lines of so many values at a time, by several threads where they are many.
-fn copy_parts<A: Sync, B: Send>(
-    (from, pitch): (&[A], usize),
-    (into, stride): (&mut [B], usize),
-    copy: impl Fn(&[A], &mut [B]) + Sync,
-) {
-    const PART_VALUES: usize = 1 << 18;
-    let lines = (PART_VALUES / pitch.max(stride)).max(1);
-    let bytes = size_of_val(into);
-    let parts = from.chunks(lines * pitch).zip(into.chunks_mut(lines * stride));
-    in_parts(bytes, parts, |(from, into)| copy(from, into));
 }
 
 /// Zeros between the rows, and behind the last where the slice goes on.
