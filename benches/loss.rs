@@ -75,7 +75,7 @@ impl<E: Element> Batch<E> {
     }
 
     fn cross_entropy(&self) -> CrossEntropy<E> {
-        CrossEntropy::new(&self.gpu.device, &Default::default()).unwrap()
+        CrossEntropy::new(&self.gpu, &Default::default()).unwrap()
     }
 
     fn bound_cross_entropy(&self, with_dlogits: bool) -> Bound {
@@ -86,30 +86,30 @@ impl<E: Element> Batch<E> {
         let shares_words = !(self.shape.cols * size_of::<E>()).is_multiple_of(4);
         let output = if shares_words { Dlogits::F32 } else { Dlogits::To };
         buffers.dlogits = with_dlogits.then(|| output(whole(&self.output)));
-        self.cross_entropy().bind(&self.gpu.device, self.shape, &buffers).unwrap()
+        self.cross_entropy().bind(self.shape, &buffers).unwrap()
     }
 
     fn bound_softmax(&self, log: bool) -> Bound {
-        let op = Softmax::<E>::new(&self.gpu.device, &Default::default()).unwrap();
+        let op = Softmax::<E>::new(&self.gpu, &Default::default()).unwrap();
         let output = || self.output.as_entire_buffer_binding();
         let buffers = SoftmaxBuffers {
             logits: self.logits.as_entire_buffer_binding(),
             probs: (!log).then(output),
             log_probs: log.then(output),
         };
-        op.bind(&self.gpu.device, self.shape, &buffers).unwrap()
+        op.bind(self.shape, &buffers).unwrap()
     }
 
     fn bound_logsumexp(&self) -> Bound {
         let (logits, lse) = (self.logits.as_entire_buffer_binding(), self.rows.as_entire_buffer_binding());
-        let op = LogSumExp::<E>::new(&self.gpu.device).unwrap();
-        op.bind(&self.gpu.device, self.shape, &LogSumExpBuffers { logits, lse }).unwrap()
+        let op = LogSumExp::<E>::new(&self.gpu).unwrap();
+        op.bind(self.shape, &LogSumExpBuffers { logits, lse }).unwrap()
     }
 
     fn bound_argmax(&self) -> Bound {
         let (logits, argmax) = (self.logits.as_entire_buffer_binding(), self.rows.as_entire_buffer_binding());
-        let op = Argmax::<E>::new(&self.gpu.device).unwrap();
-        op.bind(&self.gpu.device, self.shape, &ArgmaxBuffers { logits, argmax }).unwrap()
+        let op = Argmax::<E>::new(&self.gpu).unwrap();
+        op.bind(self.shape, &ArgmaxBuffers { logits, argmax }).unwrap()
     }
 
     fn submit(&self, record: impl FnOnce(&mut wgpu::CommandEncoder)) {
@@ -138,12 +138,12 @@ impl<E: Element> Batch<E> {
 
     fn check_others(&self) {
         let (gpu, logits, shape) = (&self.gpu, &self.values, self.shape);
-        let softmax = Softmax::<E>::new(&gpu.device, &Default::default()).unwrap();
+        let softmax = Softmax::<E>::new(&gpu, &Default::default()).unwrap();
         right("softmax", softmax.verify(gpu, logits, shape, 4).unwrap());
         right("log-softmax", softmax.verify_log(gpu, logits, shape, 4).unwrap());
 
-        let lse = LogSumExp::<E>::new(&gpu.device).unwrap().logsumexp(gpu, logits, shape).unwrap();
-        let argmax = Argmax::<E>::new(&gpu.device).unwrap().argmax(gpu, logits, shape).unwrap();
+        let lse = LogSumExp::<E>::new(&gpu).unwrap().logsumexp(gpu, logits, shape).unwrap();
+        let argmax = Argmax::<E>::new(&gpu).unwrap().argmax(gpu, logits, shape).unwrap();
         let (mut of_lse, mut of_argmax) = (Verification::new(), Verification::new());
         for row in Verification::sample(shape.rows, 16) {
             let values = &logits[row * shape.cols..][..shape.cols];

@@ -2,7 +2,7 @@
 //! nothing read back but the loss.
 
 use xent::wgpu::{self, BufferUsages as Usage};
-use xent::{CrossEntropy, CrossEntropyBuffers, Dlogits, LossRecord, Shape, Softmax, SoftmaxBuffers};
+use xent::{Context, CrossEntropy, CrossEntropyBuffers, Dlogits, LossRecord, Shape, Softmax, SoftmaxBuffers};
 
 const ROWS: usize = 64;
 const COLS: usize = 1000;
@@ -35,8 +35,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     queue.write_buffer(&targets_buffer, 0, bytemuck::cast_slice(&targets));
 
     // Build once for the device, bind once to the buffers ...
-    let cross_entropy = CrossEntropy::<f32>::new(&device, &Default::default())?.bind(
-        &device,
+    let gpu = Context::from_device(device.clone(), queue.clone());
+    let cross_entropy = CrossEntropy::<f32>::new(&gpu, &Default::default())?.bind(
         shape,
         &CrossEntropyBuffers {
             loss: Some(loss_buffer.as_entire_buffer_binding()),
@@ -47,8 +47,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             )
         },
     )?;
-    let softmax = Softmax::<f32>::new(&device, &Default::default())?.bind(
-        &device,
+    let softmax = Softmax::<f32>::new(&gpu, &Default::default())?.bind(
         shape,
         &SoftmaxBuffers {
             logits: logits_buffer.as_entire_buffer_binding(),

@@ -9,7 +9,7 @@ use xent::{Context, CrossEntropy, Shape, Targets};
 
 fn main() -> xent::Result<()> {
     let gpu = Context::new_blocking()?;
-    let op = CrossEntropy::<f32>::new(&gpu.device, &Default::default())?;
+    let op = CrossEntropy::<f32>::new(&gpu, &Default::default())?;
 
     // 32 sequences of 512 tokens. A source of your own is two methods: its shape, and the logits of a range of rows.
     let shape = Shape::new(32 * 512, 50_000);

@@ -12,7 +12,7 @@ const LEARNING_RATE: f32 = 0.5;
 
 fn main() -> xent::Result<()> {
     let gpu = Context::new_blocking()?;
-    let cross_entropy = CrossEntropy::<f32>::new(&gpu.device, &Default::default())?;
+    let cross_entropy = CrossEntropy::<f32>::new(&gpu, &Default::default())?;
     let shape = Shape::new(POINTS, CLASSES);
     let (points, classes) = three_clouds();
 

@@ -274,9 +274,11 @@ pub enum Error {
         /// The other.
         second: &'static str,
     },
-    /// The operation was built for another device than the one given. (Of two devices of one adapter and of two
-    /// `wgpu::Instance`s this cannot be told.)
-    #[error("the operation was built for another device than the one given")]
+    /// An operation was called with another context than the one it was built on, or with buffers of another device. (Of
+    /// buffers from another `wgpu::Instance` this cannot be told.)
+    #[error(
+        "an operation, its context and its buffers belong together: one of these is of another context or device"
+    )]
     OtherDevice,
     /// Nothing was asked for: every output is `None`.
     #[error("no output bound: give at least one of {options}")]
@@ -293,8 +295,7 @@ pub enum Error {
         /// What wgpu said.
         message: String,
     },
-    /// wgpu refused a call, most often because a buffer given belongs to another device, or because the device was
-    /// destroyed.
+    /// wgpu refused a call.
     #[error("wgpu refused {what}: {message}")]
     Validation {
         /// What was being made.
@@ -302,9 +303,18 @@ pub enum Error {
         /// What wgpu said.
         message: String,
     },
-    /// The device was lost, or the driver failed.
+    /// The driver failed.
     #[error("the device failed: {what}: {message}")]
     Device {
+        /// What was being done.
+        what: String,
+        /// What wgpu said.
+        message: String,
+    },
+    /// The device is lost: it was destroyed, or its driver was reset or updated. Nothing on it works any more: open a new
+    /// [`Context`](crate::Context) and build the operations again.
+    #[error("the device was lost ({what}): open a new context and build the operations again\n{message}")]
+    DeviceLost {
         /// What was being done.
         what: String,
         /// What wgpu said.

@@ -5,7 +5,7 @@
 //! use xent::{Context, CrossEntropy, Shape, Targets};
 //!
 //! let gpu = Context::new_blocking()?;
-//! let cross_entropy = CrossEntropy::<f32>::new(&gpu.device, &Default::default())?;
+//! let cross_entropy = CrossEntropy::<f32>::new(&gpu, &Default::default())?;
 //!
 //! // 2 rows (samples or tokens) × 3 cols (classes or vocabulary).
 //! let logits = [2.0, 1.0, 0.5, 0.1, 3.0, 0.2];
@@ -27,7 +27,7 @@
 //!   with the operation for its next call, until `free_idle_buffers` or its end.
 //! * **Streams**: [`CrossEntropy::stream`] and [`Softmax::stream`] take a batch window by window, and [`eval`] drives
 //!   them from slices, generators and files: batches larger than memory.
-//! * **Your own device, buffers and compute pass**: *build* an operation once for a device and its options, *bind* it
+//! * **Your own device, buffers and compute pass**: *build* an operation once on a [`Context`] around them, *bind* it
 //!   once to a shape and to buffers, *encode* it as often as you like. Nothing is submitted for you, and nothing is
 //!   read back.
 //!
@@ -65,7 +65,7 @@
 //!
 //! let gpu = Context::new_blocking()?;
 //! let options = CrossEntropyOptions { label_smoothing: 0.1, z_loss: 1e-4, ..Default::default() };
-//! let cross_entropy = CrossEntropy::<f32>::new(&gpu.device, &options)?;
+//! let cross_entropy = CrossEntropy::<f32>::new(&gpu, &options)?;
 //!
 //! // One image of 3 classes and 2 × 2 pixels, as PyTorch lays it out; class 0 weighs half.
 //! let logits = [2.0, 0.1, 0.5, 1.0, 1.0, 3.0, 0.5, 1.5, 0.5, 0.2, 4.0, 1.2];
@@ -136,6 +136,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod context;
 mod device;
 mod element;
 mod error;
@@ -152,7 +153,8 @@ mod targets;
 #[cfg(any(feature = "npy", feature = "safetensors", feature = "tuning-file"))]
 mod whole_file;
 
-pub use device::{AdapterChoice, AdapterInfo, AdapterKind, Context, Profile};
+pub use context::Context;
+pub use device::{AdapterChoice, AdapterInfo, AdapterKind, Profile};
 pub use element::Element;
 pub use error::{Error, Result};
 pub use flags::Flags;

@@ -1,6 +1,8 @@
 //! wgpu's errors as values: the caller's error scopes and handlers never see ours.
 
+use std::any::Any;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
@@ -19,8 +21,57 @@ pub(crate) fn scoped<T>(device: &wgpu::Device, what: &str, run: impl FnOnce() ->
     let errors = [ready(internal.pop()), ready(validation.pop()), ready(memory.pop())];
     match errors.into_iter().flatten().next() {
         None => Ok(value),
-        Some(error) => Err(from_wgpu(error, what)),
+        Some(error) => Err(told(device, from_wgpu(error, what))),
     }
+}
+
+/// What an error comes from: a lost device, if it is one. wgpu reports that to a handler which is the caller's own, to us
+/// only as things made without a word that do not work.
+pub(crate) fn told(device: &wgpu::Device, error: Error) -> Error {
+    match error {
+        Error::Validation { what, message } | Error::Device { what, message } if is_lost(device) => {
+            Error::DeviceLost { what, message }
+        }
+        error => error,
+    }
+}
+
+/// Whether a device is lost: of a lost one, a new buffer has no memory, and no error says why.
+fn is_lost(device: &wgpu::Device) -> bool {
+    let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+    let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
+    let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
+    let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("xent::is_lost"),
+        size: 16,
+        usage: wgpu::BufferUsages::COPY_SRC,
+        mapped_at_creation: true,
+    });
+    let is_mapped = buffer.slice(..).get_mapped_range_mut().is_ok();
+    let errors = [ready(internal.pop()), ready(validation.pop()), ready(memory.pop())];
+    !is_mapped && errors.iter().all(Option::is_none)
+}
+
+/// Lets the device come along, or waits for it. wgpu panics where the driver loses the device meanwhile; of that, too, comes
+/// an error (and what the process's panic hook says).
+pub(crate) fn poll(device: &wgpu::Device, until: wgpu::PollType) -> Result<()> {
+    const WHAT: &str = "waiting for the device";
+    let polled = catch_unwind(AssertUnwindSafe(|| device.poll(until.clone())));
+    let message = match polled {
+        Ok(Ok(_)) => return Ok(()),
+        Ok(Err(wgpu::PollError::Timeout)) => {
+            let wgpu::PollType::Wait { timeout, .. } = until else { return Ok(()) };
+            return Err(Error::Timeout { after: timeout.unwrap_or_default() });
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(panic) => message_of(&*panic).to_owned(),
+    };
+    Err(told(device, Error::Device { what: WHAT.to_owned(), message }))
+}
+
+fn message_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("wgpu panicked")
 }
 
 fn ready(popped: impl Future<Output = Option<wgpu::Error>>) -> Option<wgpu::Error> {
@@ -35,7 +86,13 @@ fn from_wgpu(error: wgpu::Error, what: &str) -> Error {
     // The source says more than the error's own line.
     match error {
         wgpu::Error::OutOfMemory { source } => Error::OutOfMemory { what, message: source.to_string() },
+        wgpu::Error::Validation { description, .. } if names_two_devices(&description) => Error::OtherDevice,
         wgpu::Error::Validation { description, .. } => Error::Validation { what, message: description },
         wgpu::Error::Internal { description, .. } => Error::Device { what, message: description },
     }
+}
+
+/// Whether wgpu says that a thing's device is not the one it is used with.
+fn names_two_devices(description: &str) -> bool {
+    description.contains("doesn't match Device with")
 }

@@ -11,7 +11,8 @@ use std::time::Duration;
 use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
 use wgpu::BufferUsages as Usage;
 
-use crate::device::{Context, Lines, Profile, scoped};
+use crate::device::scope::{poll, scoped, told};
+use crate::device::{Lines, Profile};
 use crate::error::{Error, Result};
 
 /// Who waits for the device.
@@ -23,17 +24,11 @@ pub(crate) enum Wait {
     Elsewhere,
 }
 
-impl Wait {
-    /// Waiting as a blocking method of this context does.
-    pub(crate) fn blocking(gpu: &Context) -> Self {
-        Self::Blocking(gpu.timeout)
-    }
-}
-
 /// The way to and from one device.
 #[derive(Clone, Debug)]
 pub(crate) struct Transfer {
-    gpu: Context,
+    device: wgpu::Device,
+    queue: wgpu::Queue,
     is_unified: bool,
 }
 
@@ -71,18 +66,21 @@ type Mapped = OneshotReceiver<std::result::Result<(), wgpu::BufferAsyncError>>;
 
 /// A set of buffers that the device has. Dropped, it is gone: the device ends its work, and nobody gets the buffers back.
 pub(crate) struct InFlight {
-    gpu: Context,
+    device: wgpu::Device,
     buffers: Buffers,
     submission: wgpu::SubmissionIndex,
     mapped: Vec<Mapped>,
 }
 
 /// A set of buffers that has come back, with what was to be read.
-pub(crate) struct Landed(Buffers);
+pub(crate) struct Landed {
+    device: wgpu::Device,
+    buffers: Buffers,
+}
 
 impl Transfer {
-    pub(crate) fn new(gpu: &Context, profile: &Profile) -> Self {
-        Self { gpu: gpu.clone(), is_unified: profile.unified_memory }
+    pub(crate) fn new(device: &wgpu::Device, queue: &wgpu::Queue, profile: &Profile) -> Self {
+        Self { device: device.clone(), queue: queue.clone(), is_unified: profile.unified_memory }
     }
 
     /// The buffer of this name that the host will fill, `bytes` large at least.
@@ -152,8 +150,8 @@ impl Transfer {
     /// A new buffer; one that the host writes is mapped.
     fn buffer(&self, name: &str, bytes: u64, usage: Usage) -> Result<wgpu::Buffer> {
         let label = format!("xent::window::{name}");
-        scoped(&self.gpu.device, &label, || {
-            self.gpu.device.create_buffer(&wgpu::BufferDescriptor {
+        scoped(&self.device, &label, || {
+            self.device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some(&label),
                 size: bytes,
                 usage,
@@ -171,7 +169,7 @@ impl Transfer {
         (whole, is_last): (&mut Buffers, bool),
         record: impl FnOnce(&mut wgpu::ComputePass<'_>),
     ) -> Result<InFlight> {
-        let Context { device, queue, .. } = &self.gpu;
+        let Self { device, queue, .. } = self;
         let (submission, mapped) = scoped(device, label, || {
             let descriptor = wgpu::CommandEncoderDescriptor { label: Some(label) };
             let mut encoder = device.create_command_encoder(&descriptor);
@@ -189,26 +187,33 @@ impl Transfer {
             let downloads = buffers.downloads.values().filter_map(Download::map);
             (submission, uploads.chain(downloads).collect())
         })?;
-        Ok(InFlight { gpu: self.gpu.clone(), buffers, submission, mapped })
+        Ok(InFlight { device: device.clone(), buffers, submission, mapped })
     }
-}
 
-impl Buffers {
     /// Writes lines of bytes into the upload of this name, from an offset (a multiple of 4) on. The last word is filled up
     /// with zeros.
-    pub(crate) fn write(&mut self, name: &'static str, offset: u64, lines: Lines<'_>) -> Result<()> {
-        let Some(upload) = self.uploads.get_mut(name).filter(|_| !lines.bytes.is_empty()) else {
+    pub(crate) fn write(
+        &self,
+        buffers: &mut Buffers,
+        name: &'static str,
+        offset: u64,
+        lines: Lines<'_>,
+    ) -> Result<()> {
+        let Some(upload) = buffers.uploads.get_mut(name).filter(|_| !lines.bytes.is_empty()) else {
             return Ok(());
         };
         let end = (offset + lines.len_out() as u64).next_multiple_of(4);
         // A view begins at a multiple of this; nobody reads what lies before the offset.
         let from = offset / wgpu::MAP_ALIGNMENT * wgpu::MAP_ALIGNMENT;
-        let mut view = upload.host_side().slice(from..end).get_mapped_range_mut().map_err(map_failed)?;
+        let view = upload.host_side().slice(from..end).get_mapped_range_mut();
+        let mut view = view.map_err(|error| map_failed(&self.device, error))?;
         lines.copy(view.slice((offset - from) as usize..));
         upload.written = end;
         Ok(())
     }
+}
 
+impl Buffers {
     /// Device memory that they take, staging included, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         let uploads = self.uploads.values().map(|upload| (&upload.storage, &upload.staging));
@@ -264,25 +269,20 @@ impl Download {
 impl InFlight {
     /// Waits until the device is done.
     pub(crate) async fn land(self, wait: Wait) -> Result<Landed> {
-        let Self { gpu, buffers, submission, mapped } = self;
+        let Self { device, buffers, submission, mapped } = self;
         if let Wait::Blocking(timeout) = wait {
-            let until = wgpu::PollType::Wait { submission_index: Some(submission), timeout };
-            match gpu.device.poll(until) {
-                Ok(_) => {}
-                Err(wgpu::PollError::Timeout) => {
-                    return Err(Error::Timeout { after: timeout.unwrap_or_default() });
-                }
-                Err(error) => return Err(failed("waiting for the device", error)),
-            }
+            poll(&device, wgpu::PollType::Wait { submission_index: Some(submission), timeout })?;
         }
+        let failed =
+            |message: String| told(&device, Error::Device { what: "mapping a buffer".to_owned(), message });
         for mapped in mapped {
             match mapped.receive().await {
                 Some(Ok(())) => {}
-                Some(Err(error)) => return Err(failed("mapping a buffer", error)),
-                None => return Err(failed("mapping a buffer", "the device dropped the request")),
+                Some(Err(error)) => return Err(failed(error.to_string())),
+                None => return Err(failed("the device dropped the request".to_owned())),
             }
         }
-        Ok(Landed(buffers))
+        Ok(Landed { device, buffers })
     }
 }
 
@@ -294,23 +294,24 @@ impl Landed {
         (offset, bytes): (u64, usize),
         read: impl FnOnce(&[u8]) -> T,
     ) -> Result<Option<T>> {
-        let download = self.0.downloads.get(name);
+        let download = self.buffers.downloads.get(name);
         let Some(download) = download.filter(|download| bytes > 0 && download.wanted > 0) else {
             return Ok(None);
         };
         let from = offset / wgpu::MAP_ALIGNMENT * wgpu::MAP_ALIGNMENT;
         let to = (offset + bytes as u64).next_multiple_of(4);
-        let view = download.host_side().slice(from..to).get_mapped_range().map_err(map_failed)?;
+        let view = download.host_side().slice(from..to).get_mapped_range();
+        let view = view.map_err(|error| map_failed(&self.device, error))?;
         Ok(Some(read(&view[(offset - from) as usize..][..bytes])))
     }
 
     /// The buffers, for another window.
     pub(crate) fn close(mut self) -> Buffers {
-        for download in self.0.downloads.values_mut().filter(|download| download.wanted > 0) {
+        for download in self.buffers.downloads.values_mut().filter(|download| download.wanted > 0) {
             download.host_side().unmap();
             download.wanted = 0;
         }
-        self.0
+        self.buffers
     }
 }
 
@@ -323,10 +324,6 @@ fn map(buffer: &wgpu::Buffer, mode: wgpu::MapMode, bytes: u64) -> Mapped {
     receiver
 }
 
-fn failed(what: &str, message: impl ToString) -> Error {
-    Error::Device { what: what.to_owned(), message: message.to_string() }
-}
-
-fn map_failed(error: wgpu::MapRangeError) -> Error {
-    failed("using a mapped buffer", error)
+fn map_failed(device: &wgpu::Device, error: wgpu::MapRangeError) -> Error {
+    told(device, Error::Device { what: "using a mapped buffer".to_owned(), message: error.to_string() })
 }

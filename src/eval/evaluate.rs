@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::device::Context;
+use crate::context::Context;
 use crate::element::Element;
 use crate::error::Result;
 use crate::eval::evaluation::Evaluation;

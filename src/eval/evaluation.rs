@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use crate::device::{Context, Wait};
+use crate::context::Context;
+use crate::device::Wait;
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::eval::evaluate::{EvaluateOptions, Evaluated};
@@ -34,7 +35,7 @@ use crate::targets::{TargetKind, Targets};
 /// use xent::{Context, CrossEntropy, CrossEntropyOptions, Error, Shape, Targets};
 ///
 /// let gpu = Context::new_blocking()?;
-/// let op = CrossEntropy::<f32>::new(&gpu.device, &Default::default())?;
+/// let op = CrossEntropy::<f32>::new(&gpu, &Default::default())?;
 /// let logits = [2.0, 1.0, 0.5, 0.1, 3.0, 0.2];
 /// let mut source = SliceSource::new(&logits, Shape::new(2, 3))?;
 /// let mut evaluation = Evaluation::new(

@@ -9,7 +9,7 @@
 //! use xent::{Context, CrossEntropy, Shape, Targets};
 //!
 //! let gpu = Context::new_blocking()?;
-//! let op = CrossEntropy::<f32>::new(&gpu.device, &Default::default())?;
+//! let op = CrossEntropy::<f32>::new(&gpu, &Default::default())?;
 //! let logits = [2.0, 1.0, 0.5, 0.1, 3.0, 0.2];
 //! let mut source = SliceSource::new(&logits, Shape::new(2, 3))?;
 //! let targets = Targets::Classes(&[0, 1]);

@@ -1,7 +1,8 @@
 //! Pipelines, made on first use and kept, and dispatches ready to be recorded.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::device::scoped;
 use crate::error::Result;
@@ -30,15 +31,57 @@ impl Binding {
     }
 }
 
-/// The pipelines of one operation on one device.
+/// The pipelines of a device, shared by all operations on it.
 #[derive(Debug)]
 pub(crate) struct Kernels {
     pub device: wgpu::Device,
-    made: Mutex<HashMap<Key, Arc<Kernel>>>,
+    modules: Made<ModuleKey, wgpu::ShaderModule>,
+    pipelines: Made<Key, Kernel>,
 }
 
-/// What a pipeline is made from: the pass, its variant and its override constants.
+/// What a module is made from: the pass and its variant.
+type ModuleKey = (&'static str, Variant);
+/// What a pipeline is made from: the same, and its override constants.
 type Key = (&'static str, Variant, Vec<(&'static str, u32)>);
+
+/// Things made once for each key. Who makes one holds up those who want the same, and nobody else.
+#[derive(Debug)]
+struct Made<K, V>(Mutex<HashMap<K, Arc<Slot<V>>>>);
+
+/// A place for one thing, filled by the first who wants it.
+type Slot<V> = Mutex<Option<Arc<V>>>;
+
+impl<K, V> Default for Made<K, V> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash, V> Made<K, V> {
+    fn get(&self, key: K, make: impl FnOnce() -> Result<V>) -> Result<Arc<V>> {
+        let slot = locked(&self.0).entry(key).or_default().clone();
+        let mut slot = locked(&slot);
+        if let Some(made) = &*slot {
+            return Ok(made.clone());
+        }
+        let made = Arc::new(make()?);
+        *slot = Some(made.clone());
+        Ok(made)
+    }
+
+    fn len(&self) -> usize {
+        let slots: Vec<_> = locked(&self.0).values().cloned().collect();
+        slots.iter().filter(|slot| locked(slot).is_some()).count()
+    }
+
+    fn clear(&self) {
+        locked(&self.0).clear();
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 #[derive(Debug)]
 struct Kernel {
@@ -75,7 +118,7 @@ impl Dispatch {
 
 impl Kernels {
     pub fn new(device: &wgpu::Device) -> Self {
-        Self { device: device.clone(), made: Mutex::default() }
+        Self { device: device.clone(), modules: Made::default(), pipelines: Made::default() }
     }
 
     /// A dispatch of a pass. Of the constants those are taken that the pass has; bindings are told by their numbers. What
@@ -151,19 +194,31 @@ impl Kernels {
     ) -> Result<Arc<Kernel>> {
         let known = pass.overrides(variant);
         let constants: Vec<_> = constants.iter().filter(|(name, _)| known.contains(name)).copied().collect();
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (pass.name, variant, constants);
-        if let Some(kernel) = made.get(&key) {
-            return Ok(kernel.clone());
-        }
-        let kernel = Arc::new(self.make(pass, variant, &key.2)?);
-        made.insert(key, kernel.clone());
-        Ok(kernel)
+        let key = (pass.name, variant, constants.clone());
+        self.pipelines.get(key, || self.make(pass, variant, &constants))
     }
 
     /// Pipelines made so far.
     pub fn made(&self) -> usize {
-        self.made.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.pipelines.len()
+    }
+
+    /// Forgets what was made. Bound operations keep their own.
+    pub fn free(&self) {
+        self.pipelines.clear();
+        self.modules.clear();
+    }
+
+    fn module(&self, pass: &'static Pass, variant: Variant) -> Result<Arc<wgpu::ShaderModule>> {
+        let label = pass.label();
+        self.modules.get((pass.name, variant), || {
+            scoped(&self.device, &label, || {
+                self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
+                    label: Some(&label),
+                    source: wgpu::ShaderSource::Wgsl(pass.source(variant).into()),
+                })
+            })
+        })
     }
 
     fn make(
@@ -176,11 +231,8 @@ impl Kernels {
         let label = label.as_str();
         let constants: Vec<(&str, f64)> =
             constants.iter().map(|&(name, value)| (name, f64::from(value))).collect();
+        let module = self.module(pass, variant)?;
         scoped(&self.device, label, || {
-            let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
-                label: Some(label),
-                source: wgpu::ShaderSource::Wgsl(pass.source(variant).into()),
-            });
             let uniform = layout_entry(0, wgpu::BufferBindingType::Uniform);
             let storage = pass.bindings(variant).into_iter().map(|(binding, access)| {
                 layout_entry(binding, wgpu::BufferBindingType::Storage { read_only: access == Access::Read })

@@ -106,7 +106,7 @@ impl Tuning {
     /// use xent::{Context, SavedTuning, Softmax, Tuning};
     ///
     /// let gpu = Context::new_blocking()?;
-    /// let mut softmax = Softmax::<f32>::new(&gpu.device, &Default::default())?;
+    /// let mut softmax = Softmax::<f32>::new(&gpu, &Default::default())?;
     /// match Tuning::load("tuning.json", &gpu.profile()?)? {
     ///     SavedTuning::Fitting(tuning) => softmax = softmax.with_tuning(tuning),
     ///     SavedTuning::Ignored { why } => eprintln!("tuning.json: ignored: {why}"),

@@ -1,6 +1,7 @@
 //! The most probable class.
 
-use crate::device::{Context, Wait};
+use crate::context::Context;
+use crate::device::Wait;
 use crate::element::Element;
 use crate::error::Result;
 use crate::kernel::{Tuning, passes};
@@ -27,13 +28,13 @@ pub struct ArgmaxBuffers<'a> {
 }
 
 impl<E: Element> Argmax<E> {
-    /// Builds the operation for a device. Pipelines are made on first use.
+    /// Builds the operation on a context. Pipelines are made on first use, unless another operation has made them.
     ///
     /// # Errors
     /// [`Error::DeviceLimit`](crate::Error::DeviceLimit).
-    pub fn new(device: &wgpu::Device) -> Result<Self> {
+    pub fn new(gpu: &Context) -> Result<Self> {
         let pass = PassOf { pass: &passes::ARGMAX, constants: &[(passes::constant::TRACK_ARGMAX, 1)] };
-        Ok(Self { rows: RowValues::new(device, pass)? })
+        Ok(Self { rows: RowValues::new(gpu, pass)? })
     }
 
     /// The same with another tuning than the plan would choose.
@@ -73,7 +74,7 @@ impl<E: Element> Argmax<E> {
     ///
     /// # Errors
     /// As [`Softmax::bind`](crate::Softmax::bind).
-    pub fn bind(&self, device: &wgpu::Device, shape: Shape, to: &ArgmaxBuffers<'_>) -> Result<Bound> {
-        self.rows.bind(device, shape, &to.logits, ("argmax", &to.argmax))
+    pub fn bind(&self, shape: Shape, to: &ArgmaxBuffers<'_>) -> Result<Bound> {
+        self.rows.bind(shape, &to.logits, ("argmax", &to.argmax))
     }
 }

@@ -3,7 +3,8 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use crate::device::{Context, Profile, scoped};
+use crate::context::Context;
+use crate::device::{Profile, scoped};
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::kernel::passes::{Load, Output, Pass, Target, Variant, binding, constant};
@@ -20,10 +21,10 @@ pub(crate) struct Engine<E> {
 }
 
 impl<E: Element> Engine<E> {
-    pub fn new(device: &wgpu::Device) -> Result<Self> {
+    pub fn new(gpu: &Context) -> Result<Self> {
         Ok(Self {
-            profile: Arc::new(Profile::of(device)?),
-            kernels: Arc::new(Kernels::new(device)),
+            profile: Arc::new(gpu.profile()?),
+            kernels: gpu.kernels.clone(),
             tuning: None,
             element: PhantomData,
         })
@@ -33,13 +34,6 @@ impl<E: Element> Engine<E> {
 
     pub fn device(&self) -> &wgpu::Device {
         &self.kernels.device
-    }
-
-    /// Refuses another device than the one this operation was built for. wgpu tells devices apart only within one
-    /// Instance; of two Instances, those of different adapters are told apart here.
-    pub fn check_device(&self, device: &wgpu::Device) -> Result<()> {
-        let is_same = device == self.device() && device.adapter_info() == self.device().adapter_info();
-        if is_same { Ok(()) } else { Err(Error::OtherDevice) }
     }
 
     /// The work of sweeping a shape, with nothing beside the logits that is wider than they are.
@@ -87,7 +81,7 @@ impl<E: Element> Engine<E> {
     }
 
     pub fn streamed_plan(&self, gpu: &Context, work: Work, room: Option<u64>) -> Result<Plan> {
-        self.check_device(&gpu.device)?;
+        gpu.check_same(&self.kernels)?;
         Plan::streamed(&self.profile, work, room)
     }
 

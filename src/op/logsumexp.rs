@@ -1,6 +1,7 @@
 //! The logarithm of the sum of exponentials.
 
-use crate::device::{Context, Wait};
+use crate::context::Context;
+use crate::device::Wait;
 use crate::element::Element;
 use crate::error::Result;
 use crate::kernel::{Tuning, passes};
@@ -26,13 +27,13 @@ pub struct LogSumExpBuffers<'a> {
 }
 
 impl<E: Element> LogSumExp<E> {
-    /// Builds the operation for a device. Pipelines are made on first use.
+    /// Builds the operation on a context. Pipelines are made on first use, unless another operation has made them.
     ///
     /// # Errors
     /// [`Error::DeviceLimit`](crate::Error::DeviceLimit).
-    pub fn new(device: &wgpu::Device) -> Result<Self> {
+    pub fn new(gpu: &Context) -> Result<Self> {
         let pass = PassOf { pass: &passes::LOGSUMEXP, constants: &[] };
-        Ok(Self { rows: RowValues::new(device, pass)? })
+        Ok(Self { rows: RowValues::new(gpu, pass)? })
     }
 
     /// The same with another tuning than the plan would choose.
@@ -72,7 +73,7 @@ impl<E: Element> LogSumExp<E> {
     ///
     /// # Errors
     /// As [`Softmax::bind`](crate::Softmax::bind).
-    pub fn bind(&self, device: &wgpu::Device, shape: Shape, to: &LogSumExpBuffers<'_>) -> Result<Bound> {
-        self.rows.bind(device, shape, &to.logits, ("lse", &to.lse))
+    pub fn bind(&self, shape: Shape, to: &LogSumExpBuffers<'_>) -> Result<Bound> {
+        self.rows.bind(shape, &to.logits, ("lse", &to.lse))
     }
 }

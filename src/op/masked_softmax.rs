@@ -1,6 +1,7 @@
 //! Softmax of scaled, masked logits, as attention takes it.
 
-use crate::device::{Context, Wait};
+use crate::context::Context;
+use crate::device::Wait;
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::inputs::mask_words;
@@ -46,7 +47,7 @@ use crate::shape::Shape;
 ///     causal: Some(Causal::lower_right(q_len)),
 ///     ..Default::default()
 /// };
-/// let softmax = MaskedSoftmax::<f32>::new(&gpu.device, &options)?;
+/// let softmax = MaskedSoftmax::<f32>::new(&gpu, &options)?;
 /// let scores = vec![1.0; heads * q_len * k_len];
 /// let is_word = [true, true, false];
 /// let masks = Masks::NONE.boolean(&is_word, MaskRows::each(1));
@@ -93,13 +94,13 @@ struct Bindings {
 }
 
 impl<E: Element> MaskedSoftmax<E> {
-    /// Builds the operation for a device. Pipelines are made on first use.
+    /// Builds the operation on a context. Pipelines are made on first use, unless another operation has made them.
     ///
     /// # Errors
     /// [`Error::InvalidOption`], [`Error::DeviceLimit`].
-    pub fn new(device: &wgpu::Device, options: &MaskedSoftmaxOptions) -> Result<Self> {
+    pub fn new(gpu: &Context, options: &MaskedSoftmaxOptions) -> Result<Self> {
         options.check()?;
-        Ok(Self { engine: Engine::new(device)?, options: *options, pool: Pool::default() })
+        Ok(Self { engine: Engine::new(gpu)?, options: *options, pool: Pool::default() })
     }
 
     /// The same with another tuning than the plan would choose.
@@ -217,8 +218,7 @@ impl<E: Element> MaskedSoftmax<E> {
     /// [`Error::BufferTooSmall`], [`Error::BufferOffset`], [`Error::BufferUsage`], [`Error::BufferAlias`]; of 16-bit
     /// logits [`Error::OddStride`]; [`Error::RowTooLarge`], [`Error::TooManyRows`]; [`Error::OtherDevice`]; whatever the
     /// device reports.
-    pub fn bind(&self, device: &wgpu::Device, shape: Shape, to: &MaskedSoftmaxBuffers<'_>) -> Result<Bound> {
-        self.engine.check_device(device)?;
+    pub fn bind(&self, shape: Shape, to: &MaskedSoftmaxBuffers<'_>) -> Result<Bound> {
         self.check(shape)?;
         let value_bytes = Engine::<E>::ELEMENT_BYTES;
         let (output, to_probs, output_bytes) = match &to.probs {

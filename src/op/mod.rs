@@ -1,5 +1,5 @@
-//! What users call, one operation a file. Three moments are three types: build an operation once for a device and its
-//! options, bind it to one shape and one set of buffers, encode it as often as wanted. The methods over host slices
+//! What users call, one operation a file. Three moments are three types: build an operation once on a context, with
+//! its options, bind it to one shape and one set of buffers, encode it as often as wanted. The methods over host slices
 //! are a thin layer over those three.
 
 mod argmax;

@@ -1,6 +1,7 @@
 //! Operations that give one value a row, without targets: what `LogSumExp` and `Argmax` share.
 
-use crate::device::{Context, Wait};
+use crate::context::Context;
+use crate::device::Wait;
 use crate::element::Element;
 use crate::error::Result;
 use crate::kernel::passes::{Output, Pass, Target, binding};
@@ -40,8 +41,8 @@ const ROW_VALUES: &str = "row_values";
 const VALUES: u32 = 4;
 
 impl<E: Element> RowValues<E> {
-    pub fn new(device: &wgpu::Device, pass: PassOf) -> Result<Self> {
-        Ok(Self { engine: Engine::new(device)?, pass, pool: Pool::default() })
+    pub fn new(gpu: &Context, pass: PassOf) -> Result<Self> {
+        Ok(Self { engine: Engine::new(gpu)?, pass, pool: Pool::default() })
     }
 
     /// One value for each row of a host batch.
@@ -77,12 +78,10 @@ impl<E: Element> RowValues<E> {
 
     pub fn bind(
         &self,
-        device: &wgpu::Device,
         shape: Shape,
         logits: &wgpu::BufferBinding<'_>,
         (name, values): (&'static str, &wgpu::BufferBinding<'_>),
     ) -> Result<Bound> {
-        self.engine.check_device(device)?;
         let plan = self.engine.resident_plan(Work { splits: true, ..self.engine.work(shape) })?;
         check_row_scratch(&self.engine.profile, shape.rows)?;
         let need = Need { bytes: plan.logits_bytes(shape.rows), alignment: size_of::<E>() as u64 };

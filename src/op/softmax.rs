@@ -1,6 +1,7 @@
 //! Softmax and log-softmax.
 
-use crate::device::{Context, Wait};
+use crate::context::Context;
+use crate::device::Wait;
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::kernel::passes::{self, Output, Pass, Target, binding, constant};
@@ -24,7 +25,7 @@ use crate::shape::Shape;
 /// use xent::{Context, Shape, Softmax};
 ///
 /// let gpu = Context::new_blocking()?;
-/// let softmax = Softmax::<f32>::new(&gpu.device, &Default::default())?;
+/// let softmax = Softmax::<f32>::new(&gpu, &Default::default())?;
 /// let probs = softmax.softmax(&gpu, &[2.0, 1.0, 0.5, -1.0], Shape::new(1, 4))?;
 /// # Ok::<(), xent::Error>(())
 /// ```
@@ -48,13 +49,13 @@ pub struct SoftmaxBuffers<'a> {
 }
 
 impl<E: Element> Softmax<E> {
-    /// Builds the operation for a device. Pipelines are made on first use.
+    /// Builds the operation on a context. Pipelines are made on first use, unless another operation has made them.
     ///
     /// # Errors
     /// [`Error::InvalidOption`], [`Error::DeviceLimit`].
-    pub fn new(device: &wgpu::Device, options: &SoftmaxOptions) -> Result<Self> {
+    pub fn new(gpu: &Context, options: &SoftmaxOptions) -> Result<Self> {
         options.check()?;
-        Ok(Self { engine: Engine::new(device)?, options: *options, pool: Pool::default() })
+        Ok(Self { engine: Engine::new(gpu)?, options: *options, pool: Pool::default() })
     }
 
     /// The same with another tuning than the plan would choose.
@@ -204,8 +205,7 @@ impl<E: Element> Softmax<E> {
     /// What [`Shape::check`] refuses; [`Error::NoOutput`], [`Error::BufferTooSmall`], [`Error::BufferOffset`],
     /// [`Error::BufferUsage`], [`Error::BufferAlias`]; of 16-bit logits [`Error::OddStride`], [`Error::PackedLayout`];
     /// [`Error::RowTooLarge`], [`Error::TooManyRows`]; [`Error::OtherDevice`]; whatever the device reports.
-    pub fn bind(&self, device: &wgpu::Device, shape: Shape, to: &SoftmaxBuffers<'_>) -> Result<Bound> {
-        self.engine.check_device(device)?;
+    pub fn bind(&self, shape: Shape, to: &SoftmaxBuffers<'_>) -> Result<Bound> {
         let plan =
             self.engine.resident_plan(Work { writes: true, splits: true, ..self.engine.work(shape) })?;
         let value_bytes = Engine::<E>::ELEMENT_BYTES;

@@ -1,6 +1,7 @@
 //! The gradient that comes back through a softmax or a log-softmax.
 
-use crate::device::{Context, Wait};
+use crate::context::Context;
+use crate::device::Wait;
 use crate::element::Element;
 use crate::error::Result;
 use crate::kernel::passes::{self, Output, Target, binding, constant};
@@ -40,7 +41,7 @@ use crate::shape::Shape;
 /// use xent::{Context, Shape, SoftmaxBackward};
 ///
 /// let gpu = Context::new_blocking()?;
-/// let backward = SoftmaxBackward::<f32>::new(&gpu.device, &Default::default())?;
+/// let backward = SoftmaxBackward::<f32>::new(&gpu, &Default::default())?;
 /// let (probs, dprobs) = ([0.5, 0.25, 0.25], [1.0, 2.0, 0.0]);
 /// let dlogits = backward.backward(&gpu, &probs, &dprobs, Shape::new(1, 3))?; // 0, 0.25, −0.25
 /// # Ok::<(), xent::Error>(())
@@ -64,13 +65,13 @@ pub struct SoftmaxBackwardBuffers<'a> {
 }
 
 impl<E: Element> SoftmaxBackward<E> {
-    /// Builds the operation for a device. Pipelines are made on first use.
+    /// Builds the operation on a context. Pipelines are made on first use, unless another operation has made them.
     ///
     /// # Errors
     /// [`Error::InvalidOption`](crate::Error::InvalidOption), [`Error::DeviceLimit`](crate::Error::DeviceLimit).
-    pub fn new(device: &wgpu::Device, options: &SoftmaxBackwardOptions) -> Result<Self> {
+    pub fn new(gpu: &Context, options: &SoftmaxBackwardOptions) -> Result<Self> {
         options.check()?;
-        Ok(Self { engine: Engine::new(device)?, options: *options, pool: Pool::default() })
+        Ok(Self { engine: Engine::new(gpu)?, options: *options, pool: Pool::default() })
     }
 
     /// The same with another tuning than the plan would choose.
@@ -190,13 +191,7 @@ impl<E: Element> SoftmaxBackward<E> {
     ///
     /// # Errors
     /// As [`Softmax::bind`](crate::Softmax::bind).
-    pub fn bind(
-        &self,
-        device: &wgpu::Device,
-        shape: Shape,
-        to: &SoftmaxBackwardBuffers<'_>,
-    ) -> Result<Bound> {
-        self.engine.check_device(device)?;
+    pub fn bind(&self, shape: Shape, to: &SoftmaxBackwardBuffers<'_>) -> Result<Bound> {
         let value_bytes = Engine::<E>::ELEMENT_BYTES;
         let (output, to_dlogits, output_bytes) = match &to.dlogits {
             Dlogits::InPlace => (Output::InPlace, None, value_bytes),

@@ -207,7 +207,7 @@ fn outputs_are_the_librarys_bit_for_bit() {
     let gpu = gpu();
     for (args, reduction) in [("--reduction mean", Reduction::Mean), ("--reduction sum", Reduction::Sum)] {
         let options = CrossEntropyOptions { reduction, ..Default::default() };
-        let op = CrossEntropy::<f32>::new(&gpu.device, &options).unwrap();
+        let op = CrossEntropy::<f32>::new(&gpu, &options).unwrap();
         let targets = Targets::Classes(&targets);
         let (loss, dlogits) = op.loss_and_dlogits(&gpu, &logits, targets, shape).unwrap();
         let row_losses = op.row_losses(&gpu, &logits, targets, shape).unwrap();

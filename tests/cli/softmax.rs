@@ -34,7 +34,7 @@ fn outputs_are_the_librarys_bit_for_bit() {
     let folder = Folder::new();
     folder.logits(&logits, shape.cols);
     let gpu = gpu();
-    let op = Softmax::<f32>::new(&gpu.device, &Default::default()).unwrap();
+    let op = Softmax::<f32>::new(&gpu, &Default::default()).unwrap();
     let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
     for (args, expected) in [
         ("", op.softmax(&gpu, &logits, shape).unwrap()),

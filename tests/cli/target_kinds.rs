@@ -71,7 +71,7 @@ fn soft_targets_pass_in_windows_bit_for_bit() {
     let folder = Folder::new();
     folder.logits(&logits, shape.cols).array("soft.npy", &[shape.rows, shape.cols], &soft);
     let gpu = gpu();
-    let op = CrossEntropy::<f32>::new(&gpu.device, &Default::default()).unwrap();
+    let op = CrossEntropy::<f32>::new(&gpu, &Default::default()).unwrap();
     let (_, dlogits) = op.loss_and_dlogits(&gpu, &logits, Targets::Soft(&soft), shape).unwrap();
     let rows = op.row_losses(&gpu, &logits, Targets::Soft(&soft), shape).unwrap();
     let run = folder.run("eval logits.npy --soft-targets soft.npy --rows-out rows.npy --grad-out grad.npy");

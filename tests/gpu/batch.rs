@@ -186,12 +186,11 @@ pub fn softmax_options(options: &CrossEntropyOptions) -> SoftmaxOptions {
 
 impl<E: Element> Ops<E> {
     pub fn new(gpu: &Context, options: CrossEntropyOptions) -> Self {
-        let device = &gpu.device;
         Self {
-            softmax: Softmax::new(device, &softmax_options(&options)).expect("softmax"),
-            logsumexp: LogSumExp::new(device).expect("logsumexp"),
-            argmax: Argmax::new(device).expect("argmax"),
-            loss: CrossEntropy::new(device, &options).expect("cross_entropy"),
+            softmax: Softmax::new(gpu, &softmax_options(&options)).expect("softmax"),
+            logsumexp: LogSumExp::new(gpu).expect("logsumexp"),
+            argmax: Argmax::new(gpu).expect("argmax"),
+            loss: CrossEntropy::new(gpu, &options).expect("cross_entropy"),
             options,
             tuning: None,
         }

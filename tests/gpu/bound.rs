@@ -36,7 +36,7 @@ fn each_output_alone() {
         let output = Region::unwritten(gpu(), expected.len());
         let mut to = CrossEntropyBuffers::new(logits.binding(), targets.binding());
         set(&mut to, output.binding());
-        let bound = ops().loss.bind(&gpu().device, batch.shape, &to).unwrap();
+        let bound = ops().loss.bind(batch.shape, &to).unwrap();
         in_pass(gpu(), |pass| bound.encode(pass));
         assert_eq!(output.read(gpu()), expected, "{name}");
     }
@@ -52,7 +52,7 @@ fn each_output_of_softmax_alone() {
         let output = Region::unwritten_at(gpu(), 4, batch.shape.len());
         let binding = |wanted| (wanted == log).then(|| output.binding());
         let to = SoftmaxBuffers { logits: logits.binding(), probs: binding(false), log_probs: binding(true) };
-        let bound = ops().softmax.bind(&gpu().device, batch.shape, &to).unwrap();
+        let bound = ops().softmax.bind(batch.shape, &to).unwrap();
         in_pass(gpu(), |pass| bound.encode(pass));
         assert_eq!(Some(output.read(gpu())), if log { all.log_probs.clone() } else { all.probs.clone() });
     }
@@ -86,7 +86,7 @@ impl BoundLoss {
             dlogits: Some(Dlogits::To(self.dlogits.binding())),
             ..CrossEntropyBuffers::new(self.logits.binding(), self.targets.binding())
         };
-        ops.loss.bind(&gpu().device, self.batch.shape, &to).unwrap()
+        ops.loss.bind(self.batch.shape, &to).unwrap()
     }
 
     fn read(&self) -> [Vec<u32>; 3] {
@@ -180,16 +180,16 @@ fn fewer_rows_of_the_other_operations() {
     let ops = Ops::new(gpu, Default::default());
     let batch = noise("fewer rows", 7, 60, 21);
     let all = run_bound(gpu, &ops, &batch, (256, 256));
-    let (device, shape, logits) = (&gpu.device, batch.shape, Region::of_f32(gpu, 256, &batch.logits));
+    let (shape, logits) = (batch.shape, Region::of_f32(gpu, 256, &batch.logits));
     for rows in [0, 1, 7, 8, 9, 55, 57, 59, 60] {
         let (probs, lse) = (Region::unwritten(gpu, shape.len()), Region::unwritten(gpu, 60));
         let argmax = Region::unwritten(gpu, 60);
         let to = SoftmaxBuffers { logits: logits.binding(), probs: Some(probs.binding()), log_probs: None };
-        let softmax = ops.softmax.bind(device, shape, &to).unwrap();
+        let softmax = ops.softmax.bind(shape, &to).unwrap();
         let to = LogSumExpBuffers { logits: logits.binding(), lse: lse.binding() };
-        let logsumexp = ops.logsumexp.bind(device, shape, &to).unwrap();
+        let logsumexp = ops.logsumexp.bind(shape, &to).unwrap();
         let to = ArgmaxBuffers { logits: logits.binding(), argmax: argmax.binding() };
-        let most_probable = ops.argmax.bind(device, shape, &to).unwrap();
+        let most_probable = ops.argmax.bind(shape, &to).unwrap();
         in_pass(gpu, |pass| {
             for bound in [&softmax, &logsumexp, &most_probable] {
                 bound.encode_rows(pass, rows).unwrap();

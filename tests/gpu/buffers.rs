@@ -39,7 +39,7 @@ impl Binds {
             dlogits: Some(Dlogits::To(bound(6))),
             ..CrossEntropyBuffers::new(bound(0), bound(1))
         };
-        ops().loss.bind(&gpu().device, Shape::new(2, 4), &to).map(drop)
+        ops().loss.bind(Shape::new(2, 4), &to).map(drop)
     }
 }
 
@@ -114,17 +114,17 @@ fn buffer_aliases() {
             probs: Some(probs.binding()),
             log_probs: Some(log_probs.binding()),
         };
-        ops().softmax.bind(&gpu().device, Shape::new(2, 4), &to).map(drop)
+        ops().softmax.bind(Shape::new(2, 4), &to).map(drop)
     };
     let alias = |first, second| Err(Error::BufferAlias { first, second });
     assert_eq!(bind(&a, &b), alias("logits", "probs"));
     assert_eq!(bind(&b, &a), alias("logits", "log_probs"));
     assert_eq!(bind(&b, &b), alias("probs", "log_probs"));
     let to = LogSumExpBuffers { logits: a.binding(), lse: a.binding() };
-    let bound = ops().logsumexp.bind(&gpu().device, Shape::new(2, 4), &to).map(drop);
+    let bound = ops().logsumexp.bind(Shape::new(2, 4), &to).map(drop);
     assert_eq!(bound, alias("logits", "lse"));
     let to = ArgmaxBuffers { logits: a.binding(), argmax: a.binding() };
-    let bound = ops().argmax.bind(&gpu().device, Shape::new(2, 4), &to).map(drop);
+    let bound = ops().argmax.bind(Shape::new(2, 4), &to).map(drop);
     assert_eq!(bound, alias("logits", "argmax"));
     still_works(gpu(), ops());
 }
@@ -133,10 +133,10 @@ fn buffer_aliases() {
 fn no_output() {
     let values = Region::unwritten(gpu(), 16);
     let to = CrossEntropyBuffers::new(values.binding(), values.binding());
-    let error = ops().loss.bind(&gpu().device, Shape::new(2, 4), &to).err();
+    let error = ops().loss.bind(Shape::new(2, 4), &to).err();
     let options = "loss, row_losses, lse, argmax, dlogits";
     assert_eq!(error, Some(Error::NoOutput { options }));
     let to = SoftmaxBuffers { logits: values.binding(), probs: None, log_probs: None };
-    let error = ops().softmax.bind(&gpu().device, Shape::new(2, 4), &to).err();
+    let error = ops().softmax.bind(Shape::new(2, 4), &to).err();
     assert_eq!(error, Some(Error::NoOutput { options: "probs, log_probs" }));
 }

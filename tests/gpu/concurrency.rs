@@ -130,7 +130,7 @@ fn a_bound_operation_moves_to_another_thread() {
         row_losses: Some(losses.binding()),
         ..CrossEntropyBuffers::new(logits.binding(), targets.binding())
     };
-    let bound = ops().loss.bind(&gpu().device, batch.shape, &to).unwrap();
+    let bound = ops().loss.bind(batch.shape, &to).unwrap();
     thread::spawn(move || in_pass(gpu(), |pass| bound.encode(pass))).join().unwrap();
     assert_eq!(Some(losses.read(gpu())), run_bound(gpu(), ops(), &batch, (0, 0)).row_losses);
 }

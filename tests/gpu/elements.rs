@@ -227,14 +227,14 @@ fn rows_that_share_words_are_refused() {
         let dense = noise("refused", 1, shape.rows, shape.cols);
         let batch = dense.laid_out(shape).cast::<f16>();
         let regions = LossRegions::new(gpu(), &batch, (0, 0), gradient);
-        let loss = ops.loss.bind(&gpu().device, shape, &regions.buffers(&batch)).err();
+        let loss = ops.loss.bind(shape, &regions.buffers(&batch)).err();
         let output = Region::unwritten(gpu(), shape.len());
         let to = SoftmaxBuffers {
             logits: regions.logits.binding(),
             probs: None,
             log_probs: Some(output.binding()),
         };
-        [loss, ops.softmax.bind(&gpu().device, shape, &to).err()]
+        [loss, ops.softmax.bind(shape, &to).err()]
     };
     let odd = |what| Some(Error::OddStride { what, row_stride: 5, needed: 6 });
     let packed = |what| Some(Error::PackedLayout { what, inner: 4 });

@@ -88,7 +88,7 @@ fn in_windows<E: Element>(
 }
 
 fn every_way<E: Element>(op: &CrossEntropyOptions, batch: &Batch<E>) {
-    let op = CrossEntropy::<E>::new(&gpu().device, op).unwrap();
+    let op = CrossEntropy::<E>::new(gpu(), op).unwrap();
     let expected = whole(&op, batch);
     let group = batch.shape.inner;
     for (window_rows, reads, stops) in [
@@ -119,7 +119,7 @@ fn windows_and_stops_change_no_bit() {
 fn soft_targets_are_read_with_their_logits() {
     let batch = noise("soft", 7, 61, 33);
     let soft: Vec<f32> = (0..batch.shape.len()).map(|at| ((at * 7) % 11) as f32 / 55.0).collect();
-    let op = CrossEntropy::<f32>::new(&gpu().device, &Default::default()).unwrap();
+    let op = CrossEntropy::<f32>::new(gpu(), &Default::default()).unwrap();
     let targets = xent::Targets::Soft(&soft);
     let expected = op.loss(gpu(), &batch.logits, targets, batch.shape).unwrap();
     for (reads, memory) in [(true, Some(20_000)), (false, Some(20_000)), (true, None)] {
@@ -151,7 +151,7 @@ fn soft_targets_are_read_with_their_logits() {
 #[test]
 fn windows_take_what_they_are_said_to() {
     let batch = noise("memory", 8, 500, 1000);
-    let op = CrossEntropy::<f32>::new(&gpu().device, &Default::default()).unwrap();
+    let op = CrossEntropy::<f32>::new(gpu(), &Default::default()).unwrap();
     for memory in [100_000u64, 1_000_000] {
         let options = EvaluateOptions { memory: Some(memory), ..Default::default() };
         let mut source = Read(SliceSource::new(&batch.logits, batch.shape).unwrap());
@@ -182,7 +182,7 @@ fn probabilities_come_window_by_window() {
 
 fn probs_in_windows<E: Element + PartialEq>(batch: &Batch<E>) {
     let shape = batch.shape;
-    let op = Softmax::<E>::new(&gpu().device, &Default::default()).unwrap();
+    let op = Softmax::<E>::new(gpu(), &Default::default()).unwrap();
     for log in [false, true] {
         let expected = match log {
             true => op.log_softmax(gpu(), &batch.logits, shape).unwrap(),
@@ -214,10 +214,10 @@ fn probs_in_windows<E: Element + PartialEq>(batch: &Batch<E>) {
 #[test]
 fn a_run_goes_on_with_another_device_where_one_is_lost() {
     let batch = noise("lost", 11, 101, 77);
-    let op = CrossEntropy::<f32>::new(&gpu().device, &Default::default()).unwrap();
+    let op = CrossEntropy::<f32>::new(gpu(), &Default::default()).unwrap();
     let expected = op.loss(gpu(), &batch.logits, batch.inputs(), batch.shape).unwrap();
     let lost = device_with(|_| {});
-    let on_lost = CrossEntropy::<f32>::new(&lost.device, &Default::default()).unwrap();
+    let on_lost = CrossEntropy::<f32>::new(&lost, &Default::default()).unwrap();
     let options = EvaluateOptions { memory: Some(30_000), ..Default::default() };
     let mut source = Read(SliceSource::new(&batch.logits, batch.shape).unwrap());
     let mut evaluation = Evaluation::new(op.options(), batch.shape, batch.inputs(), &options).unwrap();

@@ -12,7 +12,7 @@ const LOGITS: [f32; 6] = [2.0, 1.0, 0.5, 0.1, 3.0, 0.2];
 const CLASSES: Targets<'_> = Targets::Classes(&[0, 1]);
 
 fn op(options: CrossEntropyOptions) -> CrossEntropy<f32> {
-    CrossEntropy::new(&gpu().device, &options).expect("options")
+    CrossEntropy::new(gpu(), &options).expect("options")
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn weights_that_sum_to_0_are_told() {
 
 #[test]
 fn a_16_bit_gradient_beyond_its_range_is_infinite_and_verified() {
-    let op = CrossEntropy::<f16>::new(&gpu().device, &Default::default()).expect("options");
+    let op = CrossEntropy::<f16>::new(gpu(), &Default::default()).expect("options");
     let logits = [1.0, 2.0].map(f16::from_f32);
     let inputs = CrossEntropyInputs::new(Targets::Classes(&[0])).upstream(1e6);
     let (_, dlogits) = op.loss_and_dlogits(gpu(), &logits, inputs, Shape::new(1, 2)).expect("gradient");

@@ -85,19 +85,19 @@ fn both_ways_agree_of_the_other_operations() {
     let shape = a.shape;
     let weights: Vec<f32> = (0..200).map(|row| (row % 4) as f32).collect();
     assert_same("divergence", |gpu| {
-        let op = KlDivergence::<f32>::new(&gpu.device, &Default::default()).unwrap();
+        let op = KlDivergence::<f32>::new(&gpu, &Default::default()).unwrap();
         let inputs = KlDivergenceInputs::default().row_weights(&weights);
         format!("{:?}", op.loss_and_dlogits(gpu, &a.logits, &b.logits, inputs, shape).unwrap())
     });
     let labels: Vec<f32> = b.logits.iter().map(|x| if *x > 0.0 { 1.0 } else { 0.0 }).collect();
     let of_classes = vec![0.5; 301];
     assert_same("multi-label loss", |gpu| {
-        let op = SigmoidBce::<f32>::new(&gpu.device, &Default::default()).unwrap();
+        let op = SigmoidBce::<f32>::new(&gpu, &Default::default()).unwrap();
         let inputs = SigmoidBceInputs::new(&labels).pos_weight(&of_classes).row_weights(&weights);
         format!("{:?}", op.loss_and_dlogits(gpu, &a.logits, inputs, shape).unwrap())
     });
     assert_same("softmax backward", |gpu| {
-        let op = SoftmaxBackward::<f32>::new(&gpu.device, &Default::default()).unwrap();
+        let op = SoftmaxBackward::<f32>::new(&gpu, &Default::default()).unwrap();
         let probs: Vec<f32> = a.logits.iter().map(|x| x.abs()).collect();
         format!("{:?}", op.backward(gpu, &probs, &b.logits, shape).unwrap())
     });
@@ -105,7 +105,7 @@ fn both_ways_agree_of_the_other_operations() {
     let boolean: Vec<bool> = b.logits[..4 * 301].iter().map(|x| *x > -1.0).collect();
     assert_same("masked softmax", |gpu| {
         let options = MaskedSoftmaxOptions { causal: Some(Causal::lower_right(50)), ..Default::default() };
-        let op = MaskedSoftmax::<f32>::new(&gpu.device, &options).unwrap();
+        let op = MaskedSoftmax::<f32>::new(&gpu, &options).unwrap();
         let masks =
             Masks::NONE.boolean(&boolean, MaskRows::repeated(4, 50)).additive(&additive, MaskRows::each(20));
         // The buffers of the masks are used again, and by fewer rows.
@@ -342,10 +342,9 @@ fn into_slices_of_the_other_operations() {
     let gpu = &both_ways()[0];
     let (a, b) = (noise("a", 41, 100, 301).with_stride(303), noise("b", 42, 100, 301).with_stride(303));
     let (shape, x, y) = (a.shape, &a.logits, &b.logits);
-    let device = &gpu.device;
     let (mut values, mut wide) = (filled::<f32>(shape.len()), filled::<f32>(shape.len()));
 
-    let op = KlDivergence::<f32>::new(device, &Default::default()).unwrap();
+    let op = KlDivergence::<f32>::new(gpu, &Default::default()).unwrap();
     let inputs = KlDivergenceInputs::default();
     let into = op.loss_and_dlogits_into(gpu, x, y, inputs, shape, &mut values).unwrap();
     let (loss, dlogits) = op.loss_and_dlogits(gpu, x, y, inputs, shape).unwrap();
@@ -354,7 +353,7 @@ fn into_slices_of_the_other_operations() {
     assert!(bytes(&wide) == bytes(&dlogits), "divergence, in f32");
 
     let labels: Vec<f32> = y.iter().map(|y| if *y > 0.0 { 1.0 } else { 0.0 }).collect();
-    let op = SigmoidBce::<f32>::new(device, &Default::default()).unwrap();
+    let op = SigmoidBce::<f32>::new(gpu, &Default::default()).unwrap();
     values.fill(f32::NAN);
     wide.fill(f32::NAN);
     let into = op.loss_and_dlogits_into(gpu, x, &labels[..], shape, &mut values).unwrap();
@@ -363,12 +362,12 @@ fn into_slices_of_the_other_operations() {
     op.loss_and_dlogits_f32_into(gpu, x, &labels[..], shape, &mut wide).unwrap();
     assert!(bytes(&wide) == bytes(&dlogits), "multi-label loss, in f32");
 
-    let op = SoftmaxBackward::<f32>::new(device, &Default::default()).unwrap();
+    let op = SoftmaxBackward::<f32>::new(gpu, &Default::default()).unwrap();
     values.fill(f32::NAN);
     op.backward_into(gpu, &labels, y, shape, &mut values).unwrap();
     assert!(bytes(&values) == bytes(&op.backward(gpu, &labels, y, shape).unwrap()), "backward");
 
-    let op = MaskedSoftmax::<f32>::new(device, &Default::default()).unwrap();
+    let op = MaskedSoftmax::<f32>::new(gpu, &Default::default()).unwrap();
     values.fill(f32::NAN);
     op.softmax_into(gpu, x, Masks::NONE, shape, &mut values).unwrap();
     assert!(bytes(&values) == bytes(&op.softmax(gpu, x, Masks::NONE, shape).unwrap()), "masked softmax");
@@ -382,11 +381,10 @@ fn slices_of_another_length() {
     let shape = Shape::new(3, 4);
     let x = [1.0f32; 12];
     let targets = Targets::Classes(&[0, 1, 2]);
-    let device = &gpu.device;
-    let divergence = KlDivergence::<f32>::new(device, &Default::default()).unwrap();
-    let multi_label = SigmoidBce::<f32>::new(device, &Default::default()).unwrap();
-    let backward = SoftmaxBackward::<f32>::new(device, &Default::default()).unwrap();
-    let masked = MaskedSoftmax::<f32>::new(device, &Default::default()).unwrap();
+    let divergence = KlDivergence::<f32>::new(gpu, &Default::default()).unwrap();
+    let multi_label = SigmoidBce::<f32>::new(gpu, &Default::default()).unwrap();
+    let backward = SoftmaxBackward::<f32>::new(gpu, &Default::default()).unwrap();
+    let masked = MaskedSoftmax::<f32>::new(gpu, &Default::default()).unwrap();
     for found in [0, 11, 13] {
         let mut out = vec![7.0f32; found];
         let error = |what| Some(Error::Length { what, found, needed: 12 });

@@ -323,8 +323,7 @@ fn run_bound<E: Element>(
         loss: None,
         ..buffers.clone()
     };
-    let (bound, without) =
-        (op.bind(&gpu.device, *shape, &buffers).unwrap(), op.bind(&gpu.device, *shape, &without).unwrap());
+    let (bound, without) = (op.bind(*shape, &buffers).unwrap(), op.bind(*shape, &without).unwrap());
     in_pass(gpu, |pass| {
         without.encode(pass);
         bound.encode(pass);
@@ -368,10 +367,10 @@ fn half_of<E: Element>(value: f32) -> u16 {
 fn op<E: Element>(on: &Context, options: &Options) -> KlDivergence<E> {
     static MADE: Mutex<BTreeMap<&str, Box<dyn Any + Send>>> = Mutex::new(BTreeMap::new());
     if !std::ptr::eq(on, gpu()) {
-        return KlDivergence::new(&on.device, options).unwrap();
+        return KlDivergence::new(&on, options).unwrap();
     }
     let mut made = MADE.lock().unwrap();
-    let first = || Box::new(KlDivergence::<E>::new(&on.device, &Options::default()).unwrap()) as _;
+    let first = || Box::new(KlDivergence::<E>::new(&on, &Options::default()).unwrap()) as _;
     let op = made.entry(E::NAME).or_insert_with(first);
     op.downcast_ref::<KlDivergence<E>>().unwrap().with_options(options).unwrap()
 }
@@ -820,7 +819,7 @@ fn fewer_rows_than_bound_and_encoding_twice() {
         row_losses: Some(losses.binding()),
         ..KlDivergenceBuffers::new(x.binding(), b.binding())
     };
-    let bound = op.bind(&gpu().device, case.shape, &buffers).unwrap();
+    let bound = op.bind(case.shape, &buffers).unwrap();
     in_pass(gpu(), |pass| bound.encode_rows(pass, 4).unwrap());
     let part = losses.read(gpu());
     assert!(part[4..].iter().all(|&word| word == SENTINEL));
@@ -876,18 +875,19 @@ fn verification_and_async_twins() {
 
 #[test]
 fn options_are_values_and_switches() {
-    let op = KlDivergence::<f32>::new(&gpu().device, &Options::default()).unwrap();
+    let gpu = &device_with(|_| {});
+    let op = KlDivergence::<f32>::new(gpu, &Options::default()).unwrap();
     let run = |op: &KlDivergence<f32>| {
-        op.loss(gpu(), &[0.0, 1.0], &[1.0, 0.0], Inputs::default(), Shape::new(1, 2)).unwrap().value
+        op.loss(gpu, &[0.0, 1.0], &[1.0, 0.0], Inputs::default(), Shape::new(1, 2)).unwrap().value
     };
     let plain = run(&op);
-    let made = op.pipelines();
+    let made = gpu.pipelines();
     let hot = op.with_options(&Options { temperature: 2.0, ..Options::default() }).unwrap();
     assert!(run(&hot) < plain);
-    assert_eq!(op.pipelines(), made, "another temperature makes nothing anew");
+    assert_eq!(gpu.pipelines(), made, "another temperature makes nothing anew");
     let scaled = op.with_options(&Options { scale_by_t_squared: true, ..*hot.options() }).unwrap();
     assert!((run(&scaled) - 4.0 * run(&hot)).abs() < 1e-5);
-    assert!(op.pipelines() > made);
+    assert!(gpu.pipelines() > made);
     assert!(matches!(
         op.with_options(&Options { temperature: 0.0, ..Options::default() }),
         Err(Error::InvalidOption { option: "temperature", .. })
@@ -915,13 +915,13 @@ fn misuse() {
     assert_eq!(run(&good, &good, none), Ok(()));
     // Both of one Instance: devices of two cannot be told apart.
     let (own, other) = (device_with(|_| ()), device_with(|_| ()));
-    let op_of_own = KlDivergence::<f32>::new(&own.device, &Options::default()).unwrap();
+    let op_of_own = KlDivergence::<f32>::new(&own, &Options::default()).unwrap();
     assert!(matches!(op_of_own.loss(&other, &good, &good, none, shape), Err(Error::OtherDevice)));
     assert_eq!(op.loss(gpu, &[], &[], none, Shape::new(2, 0)).map(|_| ()), Err(Error::NoCols { rows: 2 }));
 
     let of = |words: usize| Region::unwritten(gpu, words);
     let (x, b, small, output, losses) = (of(6), of(6), of(5), of(6), of(2));
-    let bind = |buffers: &KlDivergenceBuffers<'_>| op.bind(&gpu.device, shape, buffers).map(|_| ());
+    let bind = |buffers: &KlDivergenceBuffers<'_>| op.bind(shape, buffers).map(|_| ());
     let plain = || KlDivergenceBuffers::new(x.binding(), b.binding());
     assert!(matches!(bind(&plain()), Err(Error::NoOutput { .. })));
     let with = |dlogits| KlDivergenceBuffers { dlogits: Some(dlogits), ..plain() };
@@ -947,16 +947,15 @@ fn misuse() {
     assert_eq!(of_two(&x, &small), too_small("teacher"));
     assert_eq!(bind(&with(Dlogits::To(small.binding()))), too_small("dlogits"));
 
-    let half = KlDivergence::<f16>::new(&gpu.device, &Options::default()).unwrap();
+    let half = KlDivergence::<f16>::new(&gpu, &Options::default()).unwrap();
     let bind = |shape, dlogits| {
-        half.bind(&gpu.device, shape, &KlDivergenceBuffers { dlogits: Some(dlogits), ..plain() }).map(|_| ())
+        half.bind(shape, &KlDivergenceBuffers { dlogits: Some(dlogits), ..plain() }).map(|_| ())
     };
     let odd = Err(Error::OddStride { what: "dlogits", row_stride: 3, needed: 4 });
     assert_eq!(bind(shape, Dlogits::InPlace), odd);
     let packed = Err(Error::PackedLayout { what: "dlogits", inner: 2 });
     assert_eq!(bind(Shape::nchw(1, 3, 2), Dlogits::InPlace), packed);
-    let invalid =
-        KlDivergence::<f32>::new(&gpu.device, &Options { temperature: f32::NAN, ..Options::default() });
+    let invalid = KlDivergence::<f32>::new(&gpu, &Options { temperature: f32::NAN, ..Options::default() });
     assert!(matches!(invalid, Err(Error::InvalidOption { option: "temperature", .. })));
     let found = op.clone().with_tuning(Tuning::fixed(3, 1)).loss(gpu, &good, &good, none, shape);
     assert!(matches!(found, Err(Error::InvalidOption { option: "tuning.lanes", .. })));

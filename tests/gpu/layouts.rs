@@ -219,7 +219,7 @@ fn windows_of_whole_groups() {
 fn encoded_rows_are_whole_groups() {
     let batch: Batch = noise("whole groups", 2, 12, 7).laid_out(Shape::nchw(3, 7, 4));
     let regions = LossRegions::new(gpu(), &batch, (256, 256), Gradient::To);
-    let bound = regions.bind(gpu(), ops(), &batch);
+    let bound = regions.bind(ops(), &batch);
     in_pass(gpu(), |pass| {
         for rows in [1, 5, 11] {
             assert_eq!(bound.encode_rows(pass, rows), Err(Error::Layout { rows, inner: 4 }));

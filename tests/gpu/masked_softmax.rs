@@ -31,7 +31,7 @@ enum To {
 }
 
 fn base<E: Element>(gpu: &Context) -> MaskedSoftmax<E> {
-    MaskedSoftmax::new(&gpu.device, &Default::default()).expect("an operation")
+    MaskedSoftmax::new(&gpu, &Default::default()).expect("an operation")
 }
 
 impl<E: Element> Batch<E> {
@@ -87,7 +87,7 @@ impl<E: Element> Batch<E> {
                 To::InPlace => Probs::InPlace,
             },
         };
-        let bound = op.bind(&gpu.device, self.shape, &buffers).expect("bound");
+        let bound = op.bind(self.shape, &buffers).expect("bound");
         in_pass(gpu, |pass| bound.encode(pass));
         if to != To::InPlace {
             in_pass(gpu, |pass| bound.encode(pass));
@@ -332,7 +332,7 @@ fn masks_of_each_kind_bf16() {
 #[test]
 fn worked_answers() {
     let options = MaskedSoftmaxOptions { scale: 0.5, ..Default::default() };
-    let softmax = MaskedSoftmax::<f32>::new(&gpu().device, &options).expect("an operation");
+    let softmax = MaskedSoftmax::<f32>::new(gpu(), &options).expect("an operation");
     let of = |masks: Masks<'_>| {
         softmax.softmax(gpu(), &[6.0, 2.0, 0.4], masks, Shape::new(1, 3)).expect("probabilities")
     };
@@ -387,7 +387,7 @@ fn other_options_and_fewer_rows() {
         boolean: None,
         probs: Probs::To(probs.binding()),
     };
-    let bound = op.bind(&gpu.device, batch.shape, &buffers).expect("bound");
+    let bound = op.bind(batch.shape, &buffers).expect("bound");
     in_pass(gpu, |pass| bound.encode_rows(pass, 7).expect("fewer rows"));
     let found = read::<f32>(gpu, &probs, batch.logits.len());
     let fewer = batch.shape.with_rows(7);
@@ -421,7 +421,7 @@ fn verification_and_the_async_twin() {
 #[test]
 fn misuse() {
     let gpu = gpu();
-    let of = |options: MaskedSoftmaxOptions| MaskedSoftmax::<f16>::new(&gpu.device, &options);
+    let of = |options: MaskedSoftmaxOptions| MaskedSoftmax::<f16>::new(&gpu, &options);
     for scale in [0.0, f32::NAN, INF, f32::MIN_POSITIVE / 2.0, 2e38] {
         let error = of(MaskedSoftmaxOptions { scale, ..Default::default() }).err();
         assert!(matches!(error, Some(Error::InvalidOption { option: "scale", .. })), "{error:?}");
@@ -449,7 +449,7 @@ fn misuse() {
     assert_eq!(causal.softmax(gpu, &logits, Masks::NONE, shape).err(), Some(error.clone()));
 
     let small = device_with(|limits| limits.max_storage_buffer_binding_size = 16 << 10);
-    let on_small = MaskedSoftmax::<f16>::new(&small.device, &Default::default()).expect("an operation");
+    let on_small = MaskedSoftmax::<f16>::new(&small, &Default::default()).expect("an operation");
     let (wide, rows) = (Shape::new(50, 100), MaskRows::each(50));
     let too_large = Error::MaskTooLarge { what: "masks: boolean", bytes: 20_000, limit: 16 << 10 };
     let flags = [true; 5000];
@@ -465,10 +465,10 @@ fn misuse() {
         boolean: None,
         probs: Probs::To(other.binding()),
     };
-    let refused = |shape: Shape, to: &MaskedSoftmaxBuffers<'_>| op.bind(&gpu.device, shape, to).err();
+    let refused = |shape: Shape, to: &MaskedSoftmaxBuffers<'_>| op.bind(shape, to).err();
     assert_eq!(refused(shape, &buffers), None);
     assert_eq!(refused(Shape::nchw(2, 6, 2), &buffers), Some(inner));
-    assert_eq!(causal.bind(&gpu.device, shape, &buffers).err(), Some(error));
+    assert_eq!(causal.bind(shape, &buffers).err(), Some(error));
     let odd = Error::OddStride { what: "probs", row_stride: 7, needed: 8 };
     assert_eq!(refused(shape.row_stride(7), &buffers), Some(odd.clone()));
     let over = MaskedSoftmaxBuffers { probs: Probs::InPlace, ..buffers.clone() };

@@ -9,13 +9,13 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use wgpu::BufferUsages as Usage;
 use xent::{
-    Context, CrossEntropyBuffers, Dlogits, Error, LogSumExpBuffers, Shape, SoftmaxBuffers, TargetKind,
-    Targets, wgpu,
+    AdapterChoice, Context, CrossEntropy, CrossEntropyBuffers, CrossEntropyOptions, Dlogits, Error,
+    LogSumExpBuffers, Shape, Softmax, SoftmaxBuffers, SoftmaxOptions, TargetKind, Targets, wgpu,
 };
 
 use crate::batch::{Ops, noise};
 use crate::compare::check_both;
-use crate::harness::{Region, buffer_of, device_with, in_pass};
+use crate::harness::{Region, buffer_of, device_with, gpu, in_pass};
 
 /// Counts the errors that reach a device's own handler.
 fn count_errors(gpu: &Context) -> Arc<AtomicUsize> {
@@ -28,7 +28,7 @@ fn count_errors(gpu: &Context) -> Arc<AtomicUsize> {
     seen
 }
 
-fn bind_foreign(ops: &Ops, gpu: &Context, foreign: &Region, own: &Region) -> [Option<Error>; 3] {
+fn bind_foreign(ops: &Ops, foreign: &Region, own: &Region) -> [Option<Error>; 3] {
     let shape = Shape::new(1, 4);
     let to_softmax =
         SoftmaxBuffers { logits: foreign.binding(), probs: Some(own.binding()), log_probs: None };
@@ -38,9 +38,9 @@ fn bind_foreign(ops: &Ops, gpu: &Context, foreign: &Region, own: &Region) -> [Op
         ..CrossEntropyBuffers::new(own.binding(), own.binding())
     };
     [
-        ops.softmax.bind(&gpu.device, shape, &to_softmax).err(),
-        ops.logsumexp.bind(&gpu.device, shape, &to_lse).err(),
-        ops.loss.bind(&gpu.device, shape, &to_loss).err(),
+        ops.softmax.bind(shape, &to_softmax).err(),
+        ops.logsumexp.bind(shape, &to_lse).err(),
+        ops.loss.bind(shape, &to_loss).err(),
     ]
 }
 
@@ -50,8 +50,8 @@ fn foreign_buffers() {
     let (gpu, other) = (device_with(|_| {}), device_with(|_| {}));
     let ops = Ops::new(&gpu, Default::default());
     let (foreign, own) = (Region::unwritten(&other, 4), Region::unwritten(&gpu, 4));
-    for error in bind_foreign(&ops, &gpu, &foreign, &own) {
-        assert!(matches!(error, Some(Error::Validation { .. })), "{error:?}");
+    for error in bind_foreign(&ops, &foreign, &own) {
+        assert_eq!(error, Some(Error::OtherDevice));
     }
     check_both(&gpu, &ops, &noise("after foreign buffers", 1, 3, 5));
 }
@@ -65,7 +65,7 @@ fn the_callers_handler_and_scopes_see_nothing() {
     let scopes = [wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Internal]
         .map(|filter| gpu.device.push_error_scope(filter));
 
-    assert!(bind_foreign(&ops, &gpu, &foreign, &own).iter().all(Option::is_some));
+    assert!(bind_foreign(&ops, &foreign, &own).iter().all(Option::is_some));
     assert!(ops.softmax.softmax(&gpu, &[0.0; 4], Shape::new(1, 5)).is_err());
     assert!(ops.loss.loss(&gpu, &[0.0; 4], Targets::Classes(&[9]), Shape::new(1, 4)).is_err());
     check_both(&gpu, &ops, &noise("scopes", 2, 9, 7));
@@ -110,7 +110,7 @@ fn out_of_memory() {
     let whole = wgpu::BufferBinding { buffer: &values, offset: 0, size: None };
     let to =
         CrossEntropyBuffers { loss: Some(loss.binding()), ..CrossEntropyBuffers::new(whole.clone(), whole) };
-    match ops.loss.bind(&gpu.device, Shape::new(rows, 1), &to) {
+    match ops.loss.bind(Shape::new(rows, 1), &to) {
         Err(Error::OutOfMemory { what, message }) => eprintln!("out of memory, as hoped: {what}: {message}"),
         Err(other) => panic!("{other}"),
         Ok(_) => {
@@ -136,7 +136,7 @@ fn a_timeout() {
     let logits = Region::of_f32(&gpu, 0, &batch.logits);
     let lse = Region::unwritten(&gpu, 64);
     let to = LogSumExpBuffers { logits: logits.binding(), lse: lse.binding() };
-    let bound = ops.logsumexp.bind(&gpu.device, batch.shape, &to).unwrap();
+    let bound = ops.logsumexp.bind(batch.shape, &to).unwrap();
     let hasty = gpu.clone().with_timeout(Duration::from_nanos(1));
     let timeout = Some(Error::Timeout { after: Duration::from_nanos(1) });
     let few = noise("few", 4, 3, 5);
@@ -177,12 +177,87 @@ fn a_destroyed_device() {
     let seen = count_errors(&gpu);
     let ops = Ops::new(&gpu, Default::default());
     check_both(&gpu, &ops, &noise("before", 7, 3, 5));
+    let (logits, targets, shape) = ([0.0; 6], Targets::Classes(&[0, 1]), Shape::new(2, 3));
+    let [own, lse] = [6, 2].map(|words| Region::unwritten(&gpu, words));
+    let mut open = ops.loss.stream(&gpu, shape, TargetKind::Classes).unwrap();
     gpu.device.destroy();
-    let error = ops.softmax.softmax(&gpu, &[0.0; 6], Shape::new(2, 3)).err();
-    assert!(error.is_some());
-    let error = ops.loss.loss(&gpu, &[0.0; 6], Targets::Classes(&[0, 1]), Shape::new(2, 3)).err();
-    assert!(error.is_some());
+    let to_lse = LogSumExpBuffers { logits: own.binding(), lse: lse.binding() };
+    let errors = [
+        ops.softmax.softmax(&gpu, &logits, shape).err(),
+        ops.logsumexp.logsumexp(&gpu, &logits, shape).err(),
+        ops.loss.loss(&gpu, &logits, targets, shape).err(),
+        ops.loss.loss_and_dlogits(&gpu, &logits, targets, shape).err(),
+        pollster::block_on(ops.argmax.argmax_async(&gpu, &logits, shape)).err(),
+        ops.loss
+            .stream(&gpu, shape, TargetKind::Classes)
+            .and_then(|mut stream| stream.push(&logits, 2, targets).map(drop))
+            .err(),
+        open.push(&logits, 2, targets).err(),
+        // With pipelines that were made before, and with one that was not.
+        ops.logsumexp.bind(shape, &to_lse).err(),
+        Softmax::<f32>::new(&gpu, &SoftmaxOptions { softcap: Some(3.0), ..Default::default() })
+            .and_then(|softmax| softmax.softmax(&gpu, &logits, shape))
+            .err(),
+    ];
+    for (call, error) in errors.into_iter().enumerate() {
+        let Some(Error::DeviceLost { .. }) = error else { panic!("call {call}: {error:?}") };
+        assert!(error.unwrap().to_string().contains("open a new context"));
+    }
     assert_eq!(seen.load(Ordering::SeqCst), 0, "uncaptured errors");
+
+    // What the error says to do.
+    let again = device_with(|_| {});
+    check_both(&again, &Ops::new(&again, Default::default()), &noise("after", 8, 3, 5));
+}
+
+/// Contexts opened by themselves, each with the first device that it knows of: devices and buffers of two must not be taken
+/// for one another.
+#[test]
+fn two_contexts() {
+    let choice = AdapterChoice::named(gpu().device.adapter_info().name);
+    let [one, other] = [(); 2].map(|()| Context::open_blocking(&choice).expect("a second device"));
+    let [ops, others] = [&one, &other].map(|gpu| Ops::<f32>::new(gpu, Default::default()));
+    let (logits, shape) = ([9.0, 0.0, 0.0, 0.0], Shape::new(1, 4));
+    for (ops, gpu) in [(&ops, &other), (&others, &one)] {
+        assert_eq!(ops.softmax.softmax(gpu, &logits, shape), Err(Error::OtherDevice));
+        assert_eq!(
+            ops.loss.loss(gpu, &logits, Targets::Classes(&[0]), shape).err(),
+            Some(Error::OtherDevice)
+        );
+        assert_eq!(ops.loss.stream(gpu, shape, TargetKind::Classes).err(), Some(Error::OtherDevice));
+    }
+    let [own, foreign] = [&one, &other].map(|gpu| Region::unwritten(gpu, 4));
+    assert_eq!(bind_foreign(&ops, &foreign, &own), [(); 3].map(|()| Some(Error::OtherDevice)));
+    assert_eq!(bind_foreign(&others, &own, &foreign), [(); 3].map(|()| Some(Error::OtherDevice)));
+
+    // A context around the same device is another one; a clone is the same.
+    let twin = Context::from_device(one.device.clone(), one.queue.clone());
+    assert_eq!(ops.argmax.argmax(&twin, &logits, shape), Err(Error::OtherDevice));
+    assert_eq!(ops.argmax.argmax(&one.clone(), &logits, shape), Ok(vec![0]));
+    for (gpu, ops) in [(&one, &ops), (&other, &others)] {
+        check_both(gpu, ops, &noise("two contexts", 11, 3, 5));
+    }
+}
+
+/// A second operation compiles only what is new.
+#[test]
+fn operations_of_a_context_share_pipelines() {
+    let gpu = device_with(|_| {});
+    let run = |options: CrossEntropyOptions| {
+        let op = CrossEntropy::<f32>::new(&gpu, &options).unwrap();
+        op.loss(&gpu, &[2.0, 0.0], Targets::Classes(&[0]), Shape::new(1, 2)).unwrap().value
+    };
+    let first = run(Default::default());
+    let made = gpu.pipelines();
+    assert!(made > 0);
+    assert_eq!(run(Default::default()), first);
+    assert_eq!(gpu.pipelines(), made, "the same again");
+    run(CrossEntropyOptions { softcap: Some(9.0), ..Default::default() });
+    let more = gpu.pipelines();
+    assert!(more > made && more < 2 * made, "{made} pipelines, then {more}");
+    gpu.free_pipelines();
+    assert_eq!((gpu.pipelines(), run(Default::default())), (0, first));
+    assert_eq!(gpu.pipelines(), made, "made again");
 }
 
 /// Whatever shape and bindings are given, `bind` answers and does not panic; what it takes, the device runs.
@@ -226,7 +301,7 @@ fn anything_may_be_bound() {
         let to_lse = LogSumExpBuffers { logits: binding(), lse: binding() };
         let context = format!("seed {seed}, call {i}: {shape:?}, {to:?}, {to_lse:?}");
         let bound = catch_unwind(AssertUnwindSafe(|| {
-            [ops.loss.bind(&gpu.device, shape, &to), ops.logsumexp.bind(&gpu.device, shape, &to_lse)]
+            [ops.loss.bind(shape, &to), ops.logsumexp.bind(shape, &to_lse)]
         }));
         let Ok(bound) = bound else { panic!("a panic: {context}") };
         for bound in bound.iter().flatten() {

@@ -168,8 +168,8 @@ impl LossRegions {
         }
     }
 
-    pub fn bind<E: Element>(&self, gpu: &Context, ops: &Ops<E>, batch: &Batch<E>) -> Bound {
-        let bound = ops.loss.bind(&gpu.device, batch.shape, &self.buffers(batch));
+    pub fn bind<E: Element>(&self, ops: &Ops<E>, batch: &Batch<E>) -> Bound {
+        let bound = ops.loss.bind(batch.shape, &self.buffers(batch));
         bound.unwrap_or_else(|error| {
             panic!("{}, {:?}, {:?}, {:?}: {error}", batch.name, batch.shape, ops.tuning, self.gradient)
         })
@@ -210,7 +210,7 @@ pub fn run_loss<E: Element>(
     gradient: Gradient,
 ) -> Outputs {
     let regions = LossRegions::new(gpu, batch, offsets, gradient);
-    let bound = regions.bind(gpu, ops, batch);
+    let bound = regions.bind(ops, batch);
     in_pass(gpu, |pass| bound.encode(pass));
     regions.read::<E>(gpu)
 }
@@ -218,7 +218,7 @@ pub fn run_loss<E: Element>(
 /// Everything, through bound operations recorded in one pass. Offsets are of the logits and of the values' outputs, in
 /// bytes.
 pub fn run_bound<E: Element>(gpu: &Context, ops: &Ops<E>, batch: &Batch<E>, offsets: (u64, u64)) -> Outputs {
-    let (device, shape) = (&gpu.device, batch.shape);
+    let shape = batch.shape;
     let of_loss = LossRegions::new(gpu, batch, offsets, Gradient::To);
     let values = || {
         let halves = vec![SENTINEL; shape.len()];
@@ -237,10 +237,10 @@ pub fn run_bound<E: Element>(gpu: &Context, ops: &Ops<E>, batch: &Batch<E>, offs
     let to_argmax = ArgmaxBuffers { logits: logits.binding(), argmax: argmax.binding() };
     let context = |error| panic!("{}, {shape:?}, {:?}: {error}", batch.name, ops.tuning);
     let bound = [
-        of_loss.bind(gpu, ops, batch),
-        ops.softmax.bind(device, shape, &to_softmax).unwrap_or_else(context),
-        ops.logsumexp.bind(device, shape, &to_lse).unwrap_or_else(context),
-        ops.argmax.bind(device, shape, &to_argmax).unwrap_or_else(context),
+        of_loss.bind(ops, batch),
+        ops.softmax.bind(shape, &to_softmax).unwrap_or_else(context),
+        ops.logsumexp.bind(shape, &to_lse).unwrap_or_else(context),
+        ops.argmax.bind(shape, &to_argmax).unwrap_or_else(context),
     ];
     in_pass(gpu, |pass| bound.iter().for_each(|bound| bound.encode(pass)));
 

@@ -152,7 +152,7 @@ fn the_mean_of_a_million_rows() {
         ..CrossEntropyBuffers::new(logits.binding(), targets.binding())
     };
     let ops = ops().tuned(Some(Tuning::fixed(1, 1)));
-    let bound = ops.loss.bind(&gpu().device, batch.shape, &to).unwrap();
+    let bound = ops.loss.bind(batch.shape, &to).unwrap();
     in_pass(gpu(), |pass| bound.encode(pass));
     let record: LossRecord = bytemuck::pod_read_unaligned(bytemuck::cast_slice(&loss.read(gpu())));
     let (mean, value) = (f64::from(record.value), expected.value());

@@ -54,7 +54,7 @@ fn zero_rows_of_empty_buffers() {
         row_losses: Some(whole(&row_losses)),
         ..CrossEntropyBuffers::new(whole(&logits), whole(&targets))
     };
-    let bound = ops().loss.bind(&gpu().device, shape, &to).unwrap();
+    let bound = ops().loss.bind(shape, &to).unwrap();
     in_pass(gpu(), |pass| bound.encode(pass));
     let record = record_of(&loss);
     assert!(
@@ -62,7 +62,7 @@ fn zero_rows_of_empty_buffers() {
         "{record:?}"
     );
     let to = LogSumExpBuffers { logits: whole(&logits), lse: whole(&lse) };
-    let bound = ops().logsumexp.bind(&gpu().device, shape, &to).unwrap();
+    let bound = ops().logsumexp.bind(shape, &to).unwrap();
     in_pass(gpu(), |pass| bound.encode(pass));
 }
 

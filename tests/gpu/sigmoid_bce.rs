@@ -300,7 +300,7 @@ fn on_device<E: Element>(
         }),
         ..SigmoidBceBuffers::new(behind(&logits, lead * size_of::<E>()), behind(&targets, lead * 4))
     };
-    let bound = op.bind(&gpu.device, shape, &buffers).expect("bound");
+    let bound = op.bind(shape, &buffers).expect("bound");
     in_pass(gpu, |pass| {
         bound.encode(pass);
         if to != To::InPlace {
@@ -328,7 +328,7 @@ fn on_device<E: Element>(
 }
 
 fn op<E: Element>(options: &SigmoidBceOptions) -> SigmoidBce<E> {
-    SigmoidBce::new(&gpu().device, options).expect("an operation")
+    SigmoidBce::new(gpu(), options).expect("an operation")
 }
 
 /// Every element type, on both ways, for every place a gradient can go.
@@ -617,7 +617,7 @@ fn windows_change_no_bit() {
     let whole = on_host(gpu(), &op(&MEAN), &batch, shape);
     let bound = on_device(gpu(), &op(&MEAN), &batch, shape, To::Own, 0);
     let small = device_with(|limits| limits.max_storage_buffer_binding_size = 64 << 10);
-    let op = SigmoidBce::<f32>::new(&small.device, &MEAN).expect("an operation");
+    let op = SigmoidBce::<f32>::new(&small, &MEAN).expect("an operation");
     let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
     let cut = on_host(&small, &op, &batch, shape);
     assert_eq!((bits(&cut.losses), bits(&cut.dlogits)), (bits(&whole.losses), bits(&whole.dlogits)));
@@ -640,7 +640,7 @@ fn fewer_rows_than_bound() {
         dlogits: Some(Dlogits::To(dlogits.binding())),
         ..SigmoidBceBuffers::new(logits.binding(), targets.binding())
     };
-    let bound = op.bind(&gpu().device, shape, &buffers).expect("bound");
+    let bound = op.bind(shape, &buffers).expect("bound");
     in_pass(gpu(), |pass| bound.encode_rows(pass, 4).expect("four rows"));
     let record: LossRecord = *bytemuck::from_bytes(bytemuck::cast_slice(&loss.read(gpu())));
     let expected = reference::loss(&batch.logits[..24], &batch.targets[..24], shape.with_rows(4), &MEAN);
@@ -712,14 +712,14 @@ fn misuse() {
     assert!(matches!(bad, Err(Error::InvalidTarget { row: 1, at: 1, .. })), "{bad:?}");
     assert_eq!(op.loss(gpu, &[], &[], Shape::new(2, 0)), Err(Error::NoCols { rows: 2 }));
     let options = SigmoidBceOptions { reduction: Reduction::MeanOver(-1.0), ..MEAN };
-    assert!(matches!(SigmoidBce::<f32>::new(&gpu.device, &options), Err(Error::InvalidOption { .. })));
+    assert!(matches!(SigmoidBce::<f32>::new(&gpu, &options), Err(Error::InvalidOption { .. })));
     assert!(op.with_options(&options).is_err());
     let tuned = op.clone().with_tuning(Tuning::fixed(3, 1)).loss(gpu, &x, inputs, shape);
     assert!(matches!(tuned, Err(Error::InvalidOption { option: "tuning.lanes", .. })));
 
     let (logits, targets) = (Region::of_f32(gpu, 256, &x), Region::of_f32(gpu, 256, &t));
     let output = Region::unwritten(gpu, 6);
-    let bind = |buffers: &SigmoidBceBuffers<'_>| op.bind(&gpu.device, shape, buffers).map(|_| ());
+    let bind = |buffers: &SigmoidBceBuffers<'_>| op.bind(shape, buffers).map(|_| ());
     let plain = SigmoidBceBuffers::new(logits.binding(), targets.binding());
     assert_eq!(bind(&plain), Err(Error::NoOutput { options: "loss, row_losses, dlogits" }));
     let with = |dlogits| SigmoidBceBuffers { dlogits: Some(dlogits), ..plain.clone() };
@@ -732,9 +732,9 @@ fn misuse() {
     let one = Region::of_f32(gpu, 256, &[1.0]);
     let small = SigmoidBceBuffers { pos_weight: Some(one.binding()), ..with(Dlogits::InPlace) };
     assert_eq!(bind(&small), Err(Error::BufferTooSmall { what: "pos_weight", found: 4, needed: 12 }));
-    let halves = SigmoidBce::<f16>::new(&gpu.device, &MEAN).expect("an operation");
-    let odd = halves.bind(&gpu.device, shape, &with(Dlogits::InPlace)).map(|_| ());
+    let halves = SigmoidBce::<f16>::new(&gpu, &MEAN).expect("an operation");
+    let odd = halves.bind(shape, &with(Dlogits::InPlace)).map(|_| ());
     assert_eq!(odd, Err(Error::OddStride { what: "dlogits", row_stride: 3, needed: 4 }));
-    let side = halves.bind(&gpu.device, Shape::nchw(1, 3, 2), &with(Dlogits::InPlace)).map(|_| ());
+    let side = halves.bind(Shape::nchw(1, 3, 2), &with(Dlogits::InPlace)).map(|_| ());
     assert_eq!(side, Err(Error::PackedLayout { what: "dlogits", inner: 2 }));
 }

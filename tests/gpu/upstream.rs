@@ -42,7 +42,7 @@ fn one_upstream_that_changes_between_submits() {
     let mut batch = noise("scaled", 2, 12, 33);
     batch.given.upstream = Some(1.0);
     let regions = LossRegions::new(gpu(), &batch, (4, 8), Gradient::To);
-    let bound = regions.bind(gpu(), &op, &batch);
+    let bound = regions.bind(&op, &batch);
     for upstream in [1.0, 65_536.0, -0.25, 0.0, f32::NAN, f32::INFINITY, 3.0] {
         let region = regions.upstream.as_ref().unwrap();
         gpu().queue.write_buffer(&region.buffer, region.offset, bytemuck::bytes_of(&upstream));
@@ -97,7 +97,7 @@ fn encoded_twice_with_options() {
     for kind in KINDS {
         let batch = noise("twice", 7, 1100, 17).with_targets(kind, 8).with_weights(9);
         let regions = LossRegions::new(gpu(), &batch, (20, 4), Gradient::To);
-        let bound = regions.bind(gpu(), &op, &batch);
+        let bound = regions.bind(&op, &batch);
         in_pass(gpu(), |pass| bound.encode(pass));
         let once = regions.read::<f32>(gpu());
         check(&batch, &Expected::of(&batch, &op.options), &once, &op);
@@ -119,7 +119,7 @@ fn fewer_rows_with_options() {
             whole.given.row_upstream = Some((0..1100).map(|row| row as f32 * 1e-3).collect());
             for rows in [0, 1, 8, 13, 1024, 1030] {
                 let regions = LossRegions::new(gpu(), &whole, (4, 8), Gradient::To);
-                let bound = regions.bind(gpu(), &op, &whole);
+                let bound = regions.bind(&op, &whole);
                 in_pass(gpu(), |pass| bound.encode_rows(pass, rows).unwrap());
                 let mut outputs = regions.read::<f32>(gpu());
                 let (part, values) = (first_rows(&whole, rows), rows * 9);

@@ -32,7 +32,7 @@ fn bound_row_losses(gpu: &Context, ops: &Ops, batch: &Batch) -> Vec<u32> {
         row_losses: Some(losses.binding()),
         ..CrossEntropyBuffers::new(logits.binding(), targets.binding())
     };
-    let bound = ops.loss.bind(&gpu.device, batch.shape, &to).unwrap();
+    let bound = ops.loss.bind(batch.shape, &to).unwrap();
     in_pass(gpu, |pass| bound.encode(pass));
     losses.read(gpu)
 }
@@ -140,7 +140,7 @@ fn a_batch_above_128_mib() {
         row_losses: Some(row_losses.binding()),
         ..CrossEntropyBuffers::new(values.binding(), classes.binding())
     };
-    let bound = ops().loss.bind(&gpu().device, shape, &to).unwrap();
+    let bound = ops().loss.bind(shape, &to).unwrap();
     in_pass(gpu(), |pass| bound.encode(pass));
     let repeated = four.row_losses.unwrap().repeat(rows / 4);
     assert_eq!(row_losses.read(gpu()), repeated, "bound");
@@ -176,6 +176,6 @@ fn a_row_larger_than_a_binding() {
         loss: Some(loss.binding()),
         ..CrossEntropyBuffers::new(logits.binding(), targets.binding())
     };
-    assert_eq!(ops.loss.bind(&gpu.device, shape, &to).map(drop), Err(too_large));
+    assert_eq!(ops.loss.bind(shape, &to).map(drop), Err(too_large));
     check(&batch, &expected, &run_bound(&gpu, &ops, &batch, (260, 4)), &ops);
 }

@@ -14,7 +14,7 @@
 //! use xent::{Context, CrossEntropy, Targets};
 //!
 //! let gpu = Context::new_blocking()?;
-//! let op = CrossEntropy::<f32>::new(&gpu.device, &Default::default())?;
+//! let op = CrossEntropy::<f32>::new(&gpu, &Default::default())?;
 //! let mut logits = FileLogits::<f32>::open("batch.safetensors", -1)?;
 //! let mut targets = TensorFile::open("batch.safetensors", &OpenOptions::of(Wanted::Classes))?;
 //! let targets = read_targets(&mut targets, logits.layout(), -100, None)?;

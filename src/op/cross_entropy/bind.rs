@@ -116,9 +116,8 @@ impl<E: Element> CrossEntropy<E> {
     /// [`Error::PackedLayout`]; [`Error::InvalidOption`] for options that the targets do not go with;
     /// [`Error::RowTooLarge`], [`Error::GroupTooLarge`], [`Error::TooManyRows`]; [`Error::OtherDevice`]; whatever the
     /// device reports.
-    pub fn bind(&self, device: &wgpu::Device, shape: Shape, to: &CrossEntropyBuffers<'_>) -> Result<Bound> {
+    pub fn bind(&self, shape: Shape, to: &CrossEntropyBuffers<'_>) -> Result<Bound> {
         let engine = &self.engine;
-        engine.check_device(device)?;
         shape.check()?;
         let kind = to.targets.kind();
         check_combination(kind, &self.options)?;

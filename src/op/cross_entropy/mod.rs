@@ -4,7 +4,8 @@ mod bind;
 mod loss;
 mod stream;
 
-use crate::device::{Context, Wait};
+use crate::context::Context;
+use crate::device::Wait;
 use crate::element::Element;
 use crate::error::Result;
 use crate::inputs::{BatchWeight, CrossEntropyInputs};
@@ -34,7 +35,7 @@ pub use stream::CrossEntropyStream;
 /// use xent::{Context, CrossEntropy, Shape, Targets};
 ///
 /// let gpu = Context::new_blocking()?;
-/// let op = CrossEntropy::<f32>::new(&gpu.device, &Default::default())?;
+/// let op = CrossEntropy::<f32>::new(&gpu, &Default::default())?;
 /// let logits = [2.0, 1.0, 0.5, 0.1, 3.0, 0.2];
 /// let loss = op.loss(&gpu, &logits, Targets::Classes(&[0, 1]), Shape::new(2, 3))?;
 /// assert!((loss.value - 0.2870).abs() < 1e-4);
@@ -48,13 +49,13 @@ pub struct CrossEntropy<E: Element> {
 }
 
 impl<E: Element> CrossEntropy<E> {
-    /// Builds the operation for a device. Pipelines are made on first use.
+    /// Builds the operation on a context. Pipelines are made on first use, unless another operation has made them.
     ///
     /// # Errors
     /// [`Error::InvalidOption`](crate::Error::InvalidOption), [`Error::DeviceLimit`](crate::Error::DeviceLimit).
-    pub fn new(device: &wgpu::Device, options: &CrossEntropyOptions) -> Result<Self> {
+    pub fn new(gpu: &Context, options: &CrossEntropyOptions) -> Result<Self> {
         options.check()?;
-        Ok(Self { engine: Engine::new(device)?, options: *options, pool: Pool::default() })
+        Ok(Self { engine: Engine::new(gpu)?, options: *options, pool: Pool::default() })
     }
 
     /// The same with another tuning than the plan would choose.
@@ -76,11 +77,6 @@ impl<E: Element> CrossEntropy<E> {
     pub fn with_options(&self, options: &CrossEntropyOptions) -> Result<Self> {
         options.check()?;
         Ok(Self { options: *options, ..self.clone() })
-    }
-
-    /// Pipelines made so far, by this operation and all its copies.
-    pub fn pipelines(&self) -> usize {
-        self.engine.kernels.made()
     }
 
     /// The loss of logits (rows, cols) against targets: one read of the logits. Blocks. `inputs` are

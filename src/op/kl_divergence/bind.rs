@@ -67,9 +67,8 @@ impl<E: Element> KlDivergence<E> {
     /// [`Error::BufferUsage`], [`Error::BufferAlias`]; of 16-bit gradients [`Error::OddStride`],
     /// [`Error::PackedLayout`]; [`Error::RowTooLarge`], [`Error::GroupTooLarge`], [`Error::TooManyRows`];
     /// [`Error::OtherDevice`]; whatever the device reports.
-    pub fn bind(&self, device: &wgpu::Device, shape: Shape, to: &KlDivergenceBuffers<'_>) -> Result<Bound> {
+    pub fn bind(&self, shape: Shape, to: &KlDivergenceBuffers<'_>) -> Result<Bound> {
         let engine = &self.engine;
-        engine.check_device(device)?;
         shape.check()?;
         let value_bytes = Engine::<E>::ELEMENT_BYTES;
         let (dlogits, output, output_bytes) = Dlogits::parts(to.dlogits.as_ref(), value_bytes);

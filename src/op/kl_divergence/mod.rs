@@ -3,7 +3,8 @@
 mod bind;
 mod windows;
 
-use crate::device::{Context, Wait};
+use crate::context::Context;
+use crate::device::Wait;
 use crate::element::Element;
 use crate::error::Result;
 use crate::inputs::KlDivergenceInputs;
@@ -50,7 +51,7 @@ pub use bind::KlDivergenceBuffers;
 ///
 /// let gpu = Context::new_blocking()?;
 /// let options = KlDivergenceOptions { temperature: 2.0, scale_by_t_squared: true, ..Default::default() };
-/// let op = KlDivergence::<f32>::new(&gpu.device, &options)?;
+/// let op = KlDivergence::<f32>::new(&gpu, &options)?;
 /// let (student, teacher) = ([1.0, 0.0, 0.0, 0.0], [1.0, 0.0, 2.0, -1.0]);
 /// let inputs = KlDivergenceInputs::default();
 /// let (loss, dlogits) = op.loss_and_dlogits(&gpu, &student, &teacher, inputs, Shape::new(2, 2))?;
@@ -64,13 +65,13 @@ pub struct KlDivergence<E: Element> {
 }
 
 impl<E: Element> KlDivergence<E> {
-    /// Builds the operation for a device. Pipelines are made on first use.
+    /// Builds the operation on a context. Pipelines are made on first use, unless another operation has made them.
     ///
     /// # Errors
     /// [`Error::InvalidOption`](crate::Error::InvalidOption), [`Error::DeviceLimit`](crate::Error::DeviceLimit).
-    pub fn new(device: &wgpu::Device, options: &KlDivergenceOptions) -> Result<Self> {
+    pub fn new(gpu: &Context, options: &KlDivergenceOptions) -> Result<Self> {
         options.check()?;
-        Ok(Self { engine: Engine::new(device)?, options: *options, pool: Pool::default() })
+        Ok(Self { engine: Engine::new(gpu)?, options: *options, pool: Pool::default() })
     }
 
     /// The same with another tuning than the plan would choose.
@@ -92,11 +93,6 @@ impl<E: Element> KlDivergence<E> {
     pub fn with_options(&self, options: &KlDivergenceOptions) -> Result<Self> {
         options.check()?;
         Ok(Self { options: *options, ..self.clone() })
-    }
-
-    /// Pipelines made so far, by this operation and all its copies.
-    pub fn pipelines(&self) -> usize {
-        self.engine.kernels.made()
     }
 
     /// The loss, in nats, of student and teacher logits (rows, cols): one read of both. Blocks.

@@ -73,9 +73,8 @@ impl<E: Element> SigmoidBce<E> {
     /// [`Error::BufferUsage`], [`Error::BufferAlias`]; of 16-bit gradients [`Error::OddStride`],
     /// [`Error::PackedLayout`]; [`Error::RowTooLarge`], [`Error::GroupTooLarge`], [`Error::TooManyRows`];
     /// [`Error::OtherDevice`]; whatever the device reports.
-    pub fn bind(&self, device: &wgpu::Device, shape: Shape, to: &SigmoidBceBuffers<'_>) -> Result<Bound> {
+    pub fn bind(&self, shape: Shape, to: &SigmoidBceBuffers<'_>) -> Result<Bound> {
         let engine = &self.engine;
-        engine.check_device(device)?;
         shape.check()?;
         let value_bytes = Engine::<E>::ELEMENT_BYTES;
         // Targets are f32, whatever the logits are.

@@ -1,6 +1,7 @@
 //! The host path: a batch that passes through the device window by window.
 
-use crate::device::{Context, Wait};
+use crate::context::Context;
+use crate::device::Wait;
 use crate::element::Element;
 use crate::error::Result;
 use crate::inputs::SigmoidBceInputs;

@@ -3,7 +3,8 @@
 mod bind;
 mod host;
 
-use crate::device::{Context, Wait};
+use crate::context::Context;
+use crate::device::Wait;
 use crate::element::Element;
 use crate::error::Result;
 use crate::inputs::SigmoidBceInputs;
@@ -43,7 +44,7 @@ pub use bind::SigmoidBceBuffers;
 /// use xent::{Context, Shape, SigmoidBce};
 ///
 /// let gpu = Context::new_blocking()?;
-/// let op = SigmoidBce::<f32>::new(&gpu.device, &Default::default())?;
+/// let op = SigmoidBce::<f32>::new(&gpu, &Default::default())?;
 /// // One picture; three labels, of which the first and the last apply.
 /// let loss = op.loss(&gpu, &[2.0, -1.0, 0.0], &[1.0, 0.0, 1.0], Shape::new(1, 3))?;
 /// assert!((loss.value - 0.3778).abs() < 1e-4);
@@ -57,13 +58,13 @@ pub struct SigmoidBce<E: Element> {
 }
 
 impl<E: Element> SigmoidBce<E> {
-    /// Builds the operation for a device. Pipelines are made on first use.
+    /// Builds the operation on a context. Pipelines are made on first use, unless another operation has made them.
     ///
     /// # Errors
     /// [`Error::InvalidOption`](crate::Error::InvalidOption), [`Error::DeviceLimit`](crate::Error::DeviceLimit).
-    pub fn new(device: &wgpu::Device, options: &SigmoidBceOptions) -> Result<Self> {
+    pub fn new(gpu: &Context, options: &SigmoidBceOptions) -> Result<Self> {
         options.check()?;
-        Ok(Self { engine: Engine::new(device)?, options: *options, pool: Pool::default() })
+        Ok(Self { engine: Engine::new(gpu)?, options: *options, pool: Pool::default() })
     }
 
     /// The same with another tuning than the plan would choose.
@@ -84,11 +85,6 @@ impl<E: Element> SigmoidBce<E> {
     pub fn with_options(&self, options: &SigmoidBceOptions) -> Result<Self> {
         options.check()?;
         Ok(Self { options: *options, ..self.clone() })
-    }
-
-    /// Pipelines made so far, by this operation and all its copies.
-    pub fn pipelines(&self) -> usize {
-        self.engine.kernels.made()
     }
 
     /// The loss of logits (rows, cols) against targets of the same layout: one read of both. Blocks. `inputs` are a slice

@@ -101,7 +101,7 @@ impl<E: Element> Stream<E> {
         } else {
             Lines::whole(bytes)
         };
-        buffers.write(name, offset, lines)
+        self.transfer.write(buffers, name, offset, lines)
     }
 
     /// Writes what comes with a window's rows or classes, if it does, in a buffer with room for `most` such values.
@@ -148,7 +148,7 @@ impl<E: Element> Stream<E> {
     ) -> Result<Binding> {
         let size = room((most * size_of::<T>()) as u64);
         let buffer = self.transfer.upload(buffers, name, size)?;
-        buffers.write(name, 0, Lines::whole(bytemuck::cast_slice(values)))?;
+        self.transfer.write(buffers, name, 0, Lines::whole(bytemuck::cast_slice(values)))?;
         Ok(bound(buffer, size))
     }
 

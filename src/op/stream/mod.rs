@@ -5,7 +5,8 @@ mod fill;
 mod read;
 mod windows;
 
-use crate::device::{Buffers, Context, InFlight, Landed, Transfer, Wait};
+use crate::context::Context;
+use crate::device::{Buffers, InFlight, Landed, Transfer, Wait};
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::kernel::passes::Output;
@@ -158,7 +159,7 @@ impl<E: Element> Stream<E> {
         };
         let plan = engine.streamed_plan(gpu, work, start.room)?;
         let mut stream = Self {
-            transfer: Transfer::new(gpu, &engine.profile),
+            transfer: Transfer::new(&gpu.device, &gpu.queue, &engine.profile),
             idle: idle(),
             plan,
             shape,

@@ -146,8 +146,8 @@ impl FromHost {
     pub fn open() -> Result<Self> {
         let gpu = open()?;
         Ok(Self {
-            cross_entropy: CrossEntropy::new(&gpu.device, &Default::default())?,
-            softmax: Softmax::new(&gpu.device, &Default::default())?,
+            cross_entropy: CrossEntropy::new(&gpu, &Default::default())?,
+            softmax: Softmax::new(&gpu, &Default::default())?,
             gpu,
             shape: Shape::new(0, 1),
             logits: Vec::new(),

@@ -111,10 +111,10 @@ impl<E: Element> Batch<E> {
             output: buffer("output", if writes { bytes.buffer } else { BUFFER_MULTIPLE })?,
             values: buffer("values", bytes.rows)?,
             record: buffer("record", LossRecord::BYTES)?,
-            cross_entropy: CrossEntropy::new(&gpu.device, &Default::default())?,
-            softmax: Softmax::new(&gpu.device, &Default::default())?,
-            logsumexp: LogSumExp::new(&gpu.device)?,
-            argmax: Argmax::new(&gpu.device)?,
+            cross_entropy: CrossEntropy::new(&gpu, &Default::default())?,
+            softmax: Softmax::new(&gpu, &Default::default())?,
+            logsumexp: LogSumExp::new(&gpu)?,
+            argmax: Argmax::new(&gpu)?,
         };
         batch.uploaded()
     }
@@ -165,7 +165,7 @@ impl<E: Element> Batch<E> {
 
     fn bind_with(&self, op: Operation, tuning: Option<Tuning>, with_rows: bool) -> Result<Bound> {
         let whole = wgpu::Buffer::as_entire_buffer_binding;
-        let (device, shape, logits) = (&self.gpu.device, self.shape, whole(&self.logits));
+        let (shape, logits) = (self.shape, whole(&self.logits));
         match op {
             Operation::Copy => Err(Error::NoOutput { options: "an operation other than the copy" }),
             Operation::Loss | Operation::LossAndGradient => {
@@ -175,21 +175,21 @@ impl<E: Element> Batch<E> {
                 buffers.dlogits =
                     (op == Operation::LossAndGradient).then(|| Dlogits::To(whole(&self.output)));
                 let op = self.cross_entropy.clone();
-                tuned(op, tuning, CrossEntropy::with_tuning).bind(device, shape, &buffers)
+                tuned(op, tuning, CrossEntropy::with_tuning).bind(shape, &buffers)
             }
             Operation::Softmax | Operation::LogSoftmax => {
                 let log = op == Operation::LogSoftmax;
                 let output = |wanted: bool| wanted.then(|| whole(&self.output));
                 let buffers = SoftmaxBuffers { logits, probs: output(!log), log_probs: output(log) };
-                tuned(self.softmax.clone(), tuning, Softmax::with_tuning).bind(device, shape, &buffers)
+                tuned(self.softmax.clone(), tuning, Softmax::with_tuning).bind(shape, &buffers)
             }
             Operation::Logsumexp => {
                 let buffers = LogSumExpBuffers { logits, lse: whole(&self.values) };
-                tuned(self.logsumexp.clone(), tuning, LogSumExp::with_tuning).bind(device, shape, &buffers)
+                tuned(self.logsumexp.clone(), tuning, LogSumExp::with_tuning).bind(shape, &buffers)
             }
             Operation::Argmax => {
                 let buffers = ArgmaxBuffers { logits, argmax: whole(&self.values) };
-                tuned(self.argmax.clone(), tuning, Argmax::with_tuning).bind(device, shape, &buffers)
+                tuned(self.argmax.clone(), tuning, Argmax::with_tuning).bind(shape, &buffers)
             }
         }
     }

@@ -1,0 +1,157 @@
+//! The adapters there are, and which of them to open.
+
+use crate::device::{AdapterKind, Profile};
+use crate::error::{Error, Result};
+
+/// Which adapter to take. Among those that fit, hardware comes before software.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AdapterChoice {
+    /// A part of the adapter's name, upper or lower case. Default: any name.
+    pub name: Option<String>,
+    /// The backends to look at. Default: all.
+    pub backends: Option<wgpu::Backends>,
+    /// Hardware only (`Some(true)`), software only (`Some(false)`), or either. Default: either.
+    pub hardware: Option<bool>,
+}
+
+/// An adapter, as [`AdapterChoice::list`] finds it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct AdapterInfo {
+    /// What a device of this adapter would be and allow.
+    pub profile: Profile,
+    /// Whether [`Context::open`](crate::Context::open) with this choice would take it.
+    pub chosen: bool,
+}
+
+impl AdapterChoice {
+    /// An adapter by a part of its name.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: Some(name.into()), ..Self::default() }
+    }
+
+    /// Every adapter of the backends looked at, best first, and which one [`Context::open`](crate::Context::open) would take.
+    pub async fn list(&self) -> Vec<AdapterInfo> {
+        let adapters = self.adapters(true).await;
+        let chosen = adapters.fitting(self).next().map(wgpu::Adapter::get_info);
+        let info = |adapter: &wgpu::Adapter| {
+            let info = adapter.get_info();
+            let profile = Profile::new(&info, &adapter.limits(), adapter.features());
+            AdapterInfo { profile, chosen: chosen.as_ref() == Some(&info) }
+        };
+        adapters.0.iter().map(info).collect()
+    }
+
+    /// Opens the best adapter that fits, with the adapter's own limits and those of the features that it has.
+    pub(crate) async fn open(&self, features: wgpu::Features) -> Result<(wgpu::Device, wgpu::Queue)> {
+        let adapters = self.adapters(false).await;
+        let Some(adapter) = adapters.fitting(self).next() else {
+            return Err(Error::NoAdapter { wanted: self.wanted(), found: adapters.names() });
+        };
+        let info = adapter.get_info();
+        let opened = adapter
+            .request_device(&wgpu::DeviceDescriptor {
+                label: Some("xent::device"),
+                required_features: adapter.features() & (AdapterKind::of(&info).features() | features),
+                required_limits: adapter.limits(),
+                ..Default::default()
+            })
+            .await;
+        let (device, queue) = opened.map_err(|error| Error::RequestDevice {
+            adapter: info.name.clone(),
+            message: error.to_string(),
+        })?;
+        log::info!("took adapter {}", Profile::new(&info, &device.limits(), device.features()));
+        Ok((device, queue))
+    }
+
+    /// The adapters of the primary backends, and of the others (GL) if `all` are asked for or none of those fits.
+    async fn adapters(&self, all: bool) -> Adapters {
+        let backends = self.backends.unwrap_or(wgpu::Backends::all());
+        let mut found = PRIMARY.adapters(backends).await;
+        if all || !found.iter().any(|adapter| self.fits(adapter)) {
+            found.extend(SECONDARY.adapters(backends).await);
+        }
+        // GL is the last resort, whatever is behind it.
+        found.sort_by_key(|adapter| {
+            let info = adapter.get_info();
+            (info.backend == wgpu::Backend::Gl, AdapterKind::of(&info))
+        });
+        Adapters(found)
+    }
+
+    fn fits(&self, adapter: &wgpu::Adapter) -> bool {
+        let info = adapter.get_info();
+        let is_hardware = AdapterKind::of(&info) != AdapterKind::Software;
+        let has_name = |name: &String| info.name.to_lowercase().contains(&name.to_lowercase());
+        self.name.as_ref().is_none_or(has_name) && self.hardware.is_none_or(|wanted| wanted == is_hardware)
+    }
+
+    fn wanted(&self) -> String {
+        let mut words = Vec::new();
+        words.extend(
+            self.hardware.map(|hardware| if hardware { "of hardware" } else { "of software" }.to_owned()),
+        );
+        words.extend(self.name.as_ref().map(|name| format!("named '{name}'")));
+        words.extend(self.backends.map(|backends| format!("on {backends:?}")));
+        if words.is_empty() { "of any kind".to_owned() } else { words.join(" ") }
+    }
+}
+
+/// The instance of the backends that are looked at first, and that of the others. Loading GL prints complaints where there
+/// is no display, so it has an instance of its own, made only when nothing else fits.
+static PRIMARY: SharedInstance = SharedInstance::of(wgpu::Backends::PRIMARY);
+static SECONDARY: SharedInstance = SharedInstance::of(wgpu::Backends::SECONDARY);
+
+/// An instance that all contexts opened here share. wgpu numbers devices and buffers anew in each instance: those of two
+/// instances can be told apart in nothing, those of one are.
+struct SharedInstance {
+    backends: wgpu::Backends,
+    /// In a browser an instance cannot be shared among threads: each look at the adapters makes its own.
+    #[cfg(not(target_arch = "wasm32"))]
+    made: std::sync::OnceLock<wgpu::Instance>,
+}
+
+impl SharedInstance {
+    const fn of(backends: wgpu::Backends) -> Self {
+        Self {
+            backends,
+            #[cfg(not(target_arch = "wasm32"))]
+            made: std::sync::OnceLock::new(),
+        }
+    }
+
+    /// The adapters of those of its backends that are asked for.
+    async fn adapters(&self, asked: wgpu::Backends) -> Vec<wgpu::Adapter> {
+        let backends = self.backends & asked;
+        if backends.is_empty() {
+            return Vec::new();
+        }
+        #[cfg(not(target_arch = "wasm32"))]
+        let instance = self.made.get_or_init(|| self.make());
+        #[cfg(target_arch = "wasm32")]
+        let instance = self.make();
+        instance.enumerate_adapters(backends).await
+    }
+
+    fn make(&self) -> wgpu::Instance {
+        wgpu::Instance::new(wgpu::InstanceDescriptor {
+            backends: self.backends,
+            ..wgpu::InstanceDescriptor::new_without_display_handle()
+        })
+    }
+}
+
+/// Adapters, best first.
+struct Adapters(Vec<wgpu::Adapter>);
+
+impl Adapters {
+    fn fitting<'a>(&'a self, choice: &'a AdapterChoice) -> impl Iterator<Item = &'a wgpu::Adapter> {
+        self.0.iter().filter(|adapter| choice.fits(adapter))
+    }
+
+    fn names(&self) -> Vec<String> {
+        let name = |info: wgpu::AdapterInfo| format!("{} on {}", info.name, info.backend);
+        self.0.iter().map(|adapter| name(adapter.get_info())).collect()
+    }
+}
