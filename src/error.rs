@@ -313,7 +313,7 @@ pub enum Error {
     },
     /// The device is lost: it was destroyed, or its driver was reset or updated. Nothing on it works any more: open a new
     /// [`Context`](crate::Context) and build the operations again.
-    #[error("the device was lost ({what}): open a new context and build the operations again\n{message}")]
+    #[error("the device was lost ({what}: {message}): open a new context and build the operations again")]
     DeviceLost {
         /// What was being done.
         what: String,

@@ -1,5 +1,6 @@
 //! The adapters there are, and which of them to open.
 
+use crate::device::scope::unpanicked;
 use crate::device::{AdapterKind, Profile};
 use crate::error::{Error, Result};
 
@@ -49,18 +50,20 @@ impl AdapterChoice {
             return Err(Error::NoAdapter { wanted: self.wanted(), found: adapters.names() });
         };
         let info = adapter.get_info();
-        let opened = adapter
-            .request_device(&wgpu::DeviceDescriptor {
-                label: Some("xent::device"),
-                required_features: adapter.features() & (AdapterKind::of(&info).features() | features),
-                required_limits: adapter.limits(),
-                ..Default::default()
-            })
-            .await;
-        let (device, queue) = opened.map_err(|error| Error::RequestDevice {
-            adapter: info.name.clone(),
-            message: error.to_string(),
-        })?;
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("xent::device"),
+            required_features: adapter.features() & (AdapterKind::of(&info).features() | features),
+            required_limits: adapter.limits(),
+            ..Default::default()
+        };
+        #[cfg(target_arch = "wasm32")]
+        let opened = adapter.request_device(&descriptor).await.map_err(|error| error.to_string());
+        // wgpu panics where memory runs out in the middle of this.
+        #[cfg(not(target_arch = "wasm32"))]
+        let opened = unpanicked(|| pollster::block_on(adapter.request_device(&descriptor)))
+            .and_then(|opened| opened.map_err(|error| error.to_string()));
+        let (device, queue) =
+            opened.map_err(|message| Error::RequestDevice { adapter: info.name.clone(), message })?;
         log::info!("took adapter {}", Profile::new(&info, &device.limits(), device.features()));
         Ok((device, queue))
     }

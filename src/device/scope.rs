@@ -1,6 +1,5 @@
 //! wgpu's errors as values: the caller's error scopes and handlers never see ours.
 
-use std::any::Any;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -30,6 +29,9 @@ pub(crate) fn scoped<T>(device: &wgpu::Device, what: &str, run: impl FnOnce() ->
 pub(crate) fn told(device: &wgpu::Device, error: Error) -> Error {
     match error {
         Error::Validation { what, message } | Error::Device { what, message } if is_lost(device) => {
+            // The last line is the cause of the others.
+            let message =
+                message.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default().to_owned();
             Error::DeviceLost { what, message }
         }
         error => error,
@@ -56,22 +58,24 @@ fn is_lost(device: &wgpu::Device) -> bool {
 /// an error (and what the process's panic hook says).
 pub(crate) fn poll(device: &wgpu::Device, until: wgpu::PollType) -> Result<()> {
     const WHAT: &str = "waiting for the device";
-    let polled = catch_unwind(AssertUnwindSafe(|| device.poll(until.clone())));
-    let message = match polled {
+    let message = match unpanicked(|| device.poll(until.clone())) {
         Ok(Ok(_)) => return Ok(()),
         Ok(Err(wgpu::PollError::Timeout)) => {
             let wgpu::PollType::Wait { timeout, .. } = until else { return Ok(()) };
             return Err(Error::Timeout { after: timeout.unwrap_or_default() });
         }
         Ok(Err(error)) => error.to_string(),
-        Err(panic) => message_of(&*panic).to_owned(),
+        Err(panic) => panic,
     };
     Err(told(device, Error::Device { what: WHAT.to_owned(), message }))
 }
 
-fn message_of(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("wgpu panicked")
+/// Runs a call into wgpu that may panic, and gives what it says then.
+pub(crate) fn unpanicked<T>(run: impl FnOnce() -> T) -> std::result::Result<T, String> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("wgpu panicked").to_owned()
+    })
 }
 
 fn ready(popped: impl Future<Output = Option<wgpu::Error>>) -> Option<wgpu::Error> {

@@ -152,6 +152,10 @@ pub fn naming(late: Option<&Path>, error: Error) -> Error {
 fn is_of_the_device(error: &Error) -> bool {
     matches!(
         error,
-        Error::Device { .. } | Error::Validation { .. } | Error::OutOfMemory { .. } | Error::Timeout { .. }
+        Error::Device { .. }
+            | Error::DeviceLost { .. }
+            | Error::Validation { .. }
+            | Error::OutOfMemory { .. }
+            | Error::Timeout { .. }
     )
 }
