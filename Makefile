@@ -36,7 +36,7 @@ doc: ## build the documentation, without warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --lib --no-deps --all-features
 
 examples: ## build the examples
-	cargo build --locked --features cli --examples
+	cargo build --locked --all-features --examples
 
 wasm: ## check that the library compiles for browsers, where that target is installed
 	@if [ -d "$$(rustc --print sysroot)/lib/rustlib/wasm32-unknown-unknown" ]; then \
