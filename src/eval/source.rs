@@ -52,6 +52,16 @@ pub(super) fn check_buffer<E>(into: &[E], needed: usize) -> Result<()> {
     }
 }
 
+/// Memory for so many values, if there is as much.
+#[cfg(feature = "cli")]
+pub(super) fn reserved<T>(what: &str, values: usize) -> Result<Vec<T>> {
+    let mut reserved = Vec::new();
+    match reserved.try_reserve_exact(values) {
+        Ok(()) => Ok(reserved),
+        Err(error) => Err(Error::OutOfMemory { what: what.to_owned(), message: error.to_string() }),
+    }
+}
+
 /// Refuses another shape than the one needed; `what` names, when they differ, a row, a group of rows side by side, a row with
 /// its padding, and the whole.
 pub(super) fn check_same_shape(what: [&'static str; 4], found: Shape, needed: Shape) -> Result<()> {
