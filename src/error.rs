@@ -11,7 +11,7 @@ use std::time::Duration;
 #[non_exhaustive]
 pub enum Error {
     /// No adapter of the wanted kind was found.
-    #[error("no adapter {wanted}; found {}\n{}", list(.found), ADAPTER_HELP)]
+    #[error("no adapter {}; found {}\n{}", one_line(.wanted), one_line(&list(.found)), ADAPTER_HELP)]
     NoAdapter {
         /// What was asked for, as words: "of any kind", "named 'nvidia'", ...
         wanted: String,
@@ -19,7 +19,7 @@ pub enum Error {
         found: Vec<String>,
     },
     /// The adapter refused to open a device.
-    #[error("adapter '{adapter}' opened no device: {message}")]
+    #[error("adapter '{}' opened no device: {message}", one_line(.adapter))]
     RequestDevice {
         /// The adapter's name.
         adapter: String,
@@ -327,6 +327,14 @@ pub enum Error {
         after: Duration,
     },
 
+    /// The system started no thread, most often for want of memory or because the process may have no more.
+    #[error("no thread could be started for {what}: {message}")]
+    NoThread {
+        /// What it was to do.
+        what: &'static str,
+        /// What the system said.
+        message: String,
+    },
     /// An earlier push into this stream failed, timed out or was dropped half-way: what it holds is unknown.
     #[error("the stream ended with an earlier push that failed or was dropped: make a new one")]
     StreamEnded,
@@ -334,8 +342,9 @@ pub enum Error {
     #[error("stopped")]
     Stopped,
 
-    /// A file could not be read or written, or is not what was expected of it.
-    #[error("{path}: {message}")]
+    /// A file could not be read or written, or is not what was expected of it. Names and contents of files may be anything:
+    /// what a terminal would obey is shown as `?`.
+    #[error("{}: {}", one_line(.path), one_line(.message))]
     File {
         /// The file.
         path: String,
@@ -359,6 +368,23 @@ impl fmt::Debug for Error {
 
 /// `Result` with this crate's [`enum@Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Whether a terminal shows a character, and does nothing else: neither control characters nor those that end a line or
+/// turn its direction.
+#[doc(hidden)]
+pub fn is_safe(c: char) -> bool {
+    let turns = matches!(
+        c,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    );
+    let ends = matches!(c, '\u{2028}' | '\u{2029}');
+    !c.is_control() && !turns && !ends
+}
+
+/// A text of anybody's, as it may stand in a message of one line.
+pub(crate) fn one_line(text: &str) -> String {
+    text.replace(|c| !is_safe(c), "?")
+}
 
 /// A number as one reads it, however large or small.
 fn number(value: f64) -> String {

@@ -108,13 +108,28 @@ impl Shape {
     }
 
     /// The values of one row of a slice laid out in this shape, class by class.
+    ///
+    /// # Panics
+    /// Where `row` is not in 0..rows, or the slice ends before the row does.
     pub fn row<'a, T>(
         &self,
         values: &'a [T],
         row: usize,
     ) -> impl ExactSizeIterator<Item = &'a T> + use<'a, T> {
         let inner = self.inner.max(1);
+        self.assert_holds(values, row);
         values[self.row_start(row)..].iter().step_by(inner).take(self.cols)
+    }
+
+    /// Panics where there is no such row, or a slice ends before the row does: as an index that is out of bounds.
+    #[track_caller]
+    pub(crate) fn assert_holds<T>(&self, values: &[T], row: usize) {
+        let &Self { rows, cols, inner, .. } = self;
+        assert_row(row, rows);
+        let before_last = cols.saturating_sub(1).saturating_mul(inner.max(1));
+        let end = self.row_start(row).saturating_add(before_last).saturating_add(cols.min(1));
+        let found = values.len();
+        assert!(end <= found, "row {row} of {cols} cols ends at value {end}; the slice holds {found}");
     }
 
     /// The values of one row, gathered.
@@ -156,6 +171,12 @@ impl Shape {
             Err(Error::Length { what, found, needed })
         }
     }
+}
+
+/// Panics where there is no such row: as an index that is out of bounds.
+#[track_caller]
+pub(crate) fn assert_row(row: usize, rows: usize) {
+    assert!(row < rows, "row {row} of a batch of {rows} rows");
 }
 
 #[cfg(test)]
@@ -209,6 +230,32 @@ mod tests {
         let padded = Shape::nchw(2, 2, 3).row_stride(8);
         assert_eq!((padded.len(), padded.row_vec(&values, 4)), (14, vec![9, 12]));
         assert_eq!(padded.check(), Ok(()));
+    }
+
+    #[test]
+    fn rows_and_slices_out_of_bounds_panic_with_the_numbers() {
+        let says = |shape: Shape, found: usize, row: usize| {
+            let values = vec![0u8; found];
+            let panic = std::panic::catch_unwind(|| shape.row(&values, row).count()).expect_err("a panic");
+            panic.downcast_ref::<String>().cloned().unwrap_or_default()
+        };
+        let padded = Shape::nchw(2, 2, 3).row_stride(8);
+        for (shape, found, row, expected) in [
+            (Shape::new(2, 3), 6, 2, "row 2 of a batch of 2 rows"),
+            (Shape::new(2, 3), 9, 2, "row 2 of a batch of 2 rows"),
+            (Shape::new(0, 3), 3, 0, "row 0 of a batch of 0 rows"),
+            (Shape::new(2, 3), 5, 1, "row 1 of 3 cols ends at value 6; the slice holds 5"),
+            (Shape::new(2, 3), 0, 0, "row 0 of 3 cols ends at value 3; the slice holds 0"),
+            (padded, 13, 5, "row 5 of 2 cols ends at value 14; the slice holds 13"),
+            (padded, 3, 0, "row 0 of 2 cols ends at value 4; the slice holds 3"),
+        ] {
+            assert_eq!(says(shape, found, row), expected, "{shape:?}");
+        }
+        let huge = Shape { rows: usize::MAX, cols: usize::MAX, row_stride: usize::MAX, inner: usize::MAX };
+        assert!(says(huge, 3, usize::MAX - 1).contains("the slice holds 3"));
+        assert_eq!(padded.row(&[0u8; 14], 5).count(), 2);
+        assert_eq!(Shape::new(2, 0).row(&[0u8; 0], 1).count(), 0, "no value is needed");
+        assert_eq!(Shape { inner: 0, ..Shape::new(2, 3) }.row(&[0u8; 6], 1).count(), 3);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::error::{Error, Result};
-use crate::shape::Shape;
+use crate::shape::{Shape, assert_row};
 
 /// The most entries a row of sparse targets may have.
 pub const MAX_SPARSE_ENTRIES: usize = 512;
@@ -93,18 +93,23 @@ impl<'a> Targets<'a> {
     }
 
     /// The target of one row.
+    ///
+    /// # Panics
+    /// Where `row` is not in 0..rows of the shape, or the targets end before its own do.
     pub fn row(&self, shape: Shape, row: usize) -> RowTarget<'a> {
+        assert_row(row, shape.rows);
         match *self {
-            Targets::Classes(classes) => RowTarget::Class(classes[row]),
-            Targets::ClassesU32(classes) => RowTarget::Class(classes[row] as i32),
+            Targets::Classes(classes) => RowTarget::Class(entries_of(classes, row, 1)[0]),
+            Targets::ClassesU32(classes) => RowTarget::Class(entries_of(classes, row, 1)[0] as i32),
             Targets::Soft(probs) if shape.inner == 1 => {
+                shape.assert_holds(probs, row);
                 RowTarget::Soft(Cow::Borrowed(&probs[shape.row_start(row)..][..shape.cols]))
             }
             Targets::Soft(probs) => RowTarget::Soft(Cow::Owned(shape.row_vec(probs, row))),
-            Targets::Sparse { indices, probs, entries } => {
-                let entries = row * entries..(row + 1) * entries;
-                RowTarget::Sparse { indices: &indices[entries.clone()], probs: &probs[entries] }
-            }
+            Targets::Sparse { indices, probs, entries } => RowTarget::Sparse {
+                indices: entries_of(indices, row, entries),
+                probs: entries_of(probs, row, entries),
+            },
         }
     }
 
@@ -141,6 +146,15 @@ impl<'a> Targets<'a> {
             }
         }
     }
+}
+
+/// Those of a row; panics where the slice ends before they do.
+#[track_caller]
+fn entries_of<T>(values: &[T], row: usize, entries: usize) -> &[T] {
+    let [start, end] = [row, row + 1].map(|row| row.saturating_mul(entries));
+    let found = values.len();
+    assert!(end <= found, "the targets of row {row} end at value {end}; the slice holds {found}");
+    &values[start..end]
 }
 
 pub(crate) fn check_entries(entries: usize) -> Result<()> {
@@ -233,6 +247,32 @@ mod tests {
         let sparse = Targets::Sparse { indices: &[0, 1, 1, 0], probs: &[0.1, 0.2, 0.3, 0.4], entries: 2 };
         assert_eq!(sparse.row(shape, 1), RowTarget::Sparse { indices: &[1, 0], probs: &[0.3, 0.4] });
         assert_eq!(Targets::ClassesU32(&[4_294_967_196]).row(shape, 0), RowTarget::Class(-100));
+    }
+
+    #[test]
+    fn targets_that_end_too_early_panic_with_the_numbers() {
+        let says = |targets: Targets<'_>| {
+            let of_row = || drop(targets.row(Shape::new(3, 2), 2));
+            let panic = std::panic::catch_unwind(of_row).expect_err("a panic");
+            panic.downcast_ref::<String>().cloned().unwrap_or_default()
+        };
+        let sparse = |indices, probs, entries| Targets::Sparse { indices, probs, entries };
+        let (indices, probs) = ([0; 5], [0.0; 5]);
+        for (targets, end, found) in [
+            (Targets::Classes(&[0, 1]), 3, 2),
+            (Targets::ClassesU32(&[]), 3, 0),
+            (sparse(&indices, &probs, 2), 6, 5),
+            (sparse(&[0; 6], &probs, 2), 6, 5),
+            (sparse(&indices, &probs, usize::MAX), usize::MAX, 5),
+        ] {
+            let expected = format!("the targets of row 2 end at value {end}; the slice holds {found}");
+            assert_eq!(says(targets), expected, "{targets:?}");
+        }
+        assert_eq!(says(Targets::Soft(&probs)), "row 2 of 2 cols ends at value 6; the slice holds 5");
+        assert_eq!(
+            sparse(&[], &[], 0).row(Shape::new(3, 2), 2),
+            RowTarget::Sparse { indices: &[], probs: &[] }
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tempfile::NamedTempFile;
 #[cfg(any(feature = "npy", feature = "safetensors"))]
 use tempfile::TempPath;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, is_safe};
 
 /// A file in the making. It is written beside its place and takes it in [`finish`](Self::finish): until then, and
 /// whenever anything fails, a file that is already there stays as it is.
@@ -169,13 +169,6 @@ pub fn partial_path(output: &Path, run: &str) -> PathBuf {
 pub(crate) fn file_error(path: &Path, message: impl ToString) -> Error {
     let path = path.display().to_string().replace(|c| !is_safe(c), "?");
     Error::File { path, message: message.to_string() }
-}
-
-/// Whether a terminal shows a character, and does nothing else: neither control characters nor those that turn the
-/// direction of a line.
-pub(crate) fn is_safe(c: char) -> bool {
-    let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    !c.is_control() && !turns
 }
 
 /// `tempfile` adds the temporary's own path, which says nothing to the user.

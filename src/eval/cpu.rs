@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::eval::evaluate::Evaluated;
 use crate::eval::evaluation::Evaluation;
 use crate::eval::evaluator::Evaluator;
-use crate::eval::source::Source;
+use crate::eval::source::{Source, reserved};
 use crate::flags::Flags;
 use crate::inputs::{BatchWeight, CrossEntropyInputs};
 use crate::op::{NO_CLASS, RowResult, Start};
@@ -77,8 +77,11 @@ impl<E: Element> Evaluator<E> for Cpu {
         let Self { op, batch, .. } = self;
         let shape = self.shape.with_rows(rows);
         let result = |row| row_result(logits, inputs, shape, op, row);
-        let results = (0..rows).into_par_iter().map(result).collect();
-        let mut dlogits = vec![0.0; if with_dlogits { shape.len() } else { 0 }];
+        let mut results = reserved("the results of a window", rows)?;
+        results.par_extend((0..rows).into_par_iter().map(result));
+        let values = if with_dlogits { shape.len() } else { 0 };
+        let mut dlogits = reserved("the gradient of a window", values)?;
+        dlogits.resize(values, 0.0);
         // Rows that lie side by side have no slice of their own to be written by a thread.
         dlogits.par_chunks_mut(shape.row_stride).enumerate().for_each(|(group, into)| {
             for slot in 0..shape.inner {

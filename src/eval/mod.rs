@@ -40,6 +40,9 @@ mod tally;
 mod window;
 
 #[cfg(any(feature = "npy", feature = "safetensors", feature = "tuning-file"))]
+#[doc(hidden)]
+pub use crate::error::is_safe;
+#[cfg(any(feature = "npy", feature = "safetensors", feature = "tuning-file"))]
 pub use crate::whole_file::WholeFile;
 pub use evaluate::{EvaluateOptions, Evaluated, evaluate};
 pub use evaluation::Evaluation;

@@ -69,7 +69,7 @@ impl<'s, E: Element> Windows<'s, E> {
     /// Begins to read the windows of these rows, unless all is in memory.
     ///
     /// # Errors
-    /// [`Error::Device`] where no thread can be had.
+    /// [`Error::NoThread`].
     fn new<'scope>(
         scope: &'scope Scope<'scope, '_>,
         shape: Shape,
@@ -103,9 +103,9 @@ impl<'s, E: Element> Windows<'s, E> {
             Ok(slab)
         };
         let reader = Builder::new().name("xent::read_ahead".to_owned());
-        reader.spawn_scoped(scope, move || read_all(rows, fill, &read, &to_read)).map_err(|error| {
-            Error::Device { what: "starting the thread that reads".to_owned(), message: error.to_string() }
-        })?;
+        reader
+            .spawn_scoped(scope, move || read_all(rows, fill, &read, &to_read))
+            .map_err(|error| Error::NoThread { what: "reading ahead", message: error.to_string() })?;
         windows.read = Some(Reader { full, empty });
         Ok(windows)
     }

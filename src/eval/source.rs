@@ -29,8 +29,10 @@ pub trait Source<E: Element>: Send {
 
 /// Where the values of a range of rows lie among those of a checked shape.
 pub(super) fn values_of(shape: Shape, rows: Range<usize>) -> Result<Range<usize>> {
-    if rows.end > shape.rows {
-        return Err(Error::RowsExceedBound { rows: rows.end, bound: shape.rows });
+    // A range that ends before it begins is empty, wherever that is.
+    let end = rows.end.max(rows.start);
+    if end > shape.rows {
+        return Err(Error::RowsExceedBound { rows: end, bound: shape.rows });
     }
     let inner = shape.inner;
     if let Some(&rows) = [rows.start, rows.len()].iter().find(|rows| !rows.is_multiple_of(inner)) {
@@ -47,6 +49,16 @@ pub(super) fn check_buffer<E>(into: &[E], needed: usize) -> Result<()> {
         Ok(())
     } else {
         Err(Error::Length { what: "the buffer of a window", found, needed })
+    }
+}
+
+/// Memory for so many values, if there is as much.
+#[cfg(feature = "cli")]
+pub(super) fn reserved<T>(what: &str, values: usize) -> Result<Vec<T>> {
+    let mut reserved = Vec::new();
+    match reserved.try_reserve_exact(values) {
+        Ok(()) => Ok(reserved),
+        Err(error) => Err(Error::OutOfMemory { what: what.to_owned(), message: error.to_string() }),
     }
 }
 
@@ -122,6 +134,8 @@ mod tests {
         assert_eq!(read(3..3, 0).as_deref(), Ok(&values[..0]));
         for (rows, refused) in [
             (3..9, Error::RowsExceedBound { rows: 9, bound: 6 }),
+            (Range { start: 9, end: 3 }, Error::RowsExceedBound { rows: 9, bound: 6 }),
+            (Range { start: usize::MAX, end: 0 }, Error::RowsExceedBound { rows: usize::MAX, bound: 6 }),
             (1..4, Error::Layout { rows: 1, inner: 3 }),
             (3..5, Error::Layout { rows: 2, inner: 3 }),
             (0..3, Error::Length { what: "the buffer of a window", found: 7, needed: 6 }),

@@ -8,7 +8,7 @@ use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 
 use crate::error::Result;
-use crate::eval::source::Source;
+use crate::eval::source::{Source, check_buffer, reserved, values_of};
 use crate::shape::Shape;
 
 /// Logits (rows, cols) as a language model gives them, made when they are read and kept nowhere: a few likely tokens,
@@ -38,7 +38,8 @@ impl SyntheticLogits {
         let shape = Shape::new(shape.rows, shape.cols);
         shape.check()?;
         let target = |row| Head::draw(&mut row_rng(seed, row), shape.cols).target as i32;
-        let targets = (0..shape.rows).into_par_iter().map(target).collect();
+        let mut targets = reserved("a target for each row", shape.rows)?;
+        targets.par_extend((0..shape.rows).into_par_iter().map(target));
         Ok(Self { shape, seed, targets })
     }
 
@@ -55,6 +56,7 @@ impl Source<f32> for SyntheticLogits {
 
     fn read_rows(&mut self, rows: Range<usize>, into: &mut [f32]) -> Result<()> {
         let Self { shape, seed, .. } = *self;
+        check_buffer(into, values_of(shape, rows.clone())?.len())?;
         into.par_chunks_mut(shape.cols).zip(rows).for_each(|(logits, row)| {
             let mut rng = row_rng(seed, row);
             let head = Head::draw(&mut rng, shape.cols);
@@ -118,6 +120,7 @@ fn frequent(rng: &mut SmallRng, cols: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
 
     #[test]
     fn windows_change_no_bit() {
@@ -133,6 +136,19 @@ mod tests {
         assert!(whole.iter().all(|logit| logit.is_finite()));
         assert_ne!(whole[..1001], whole[1001..2002], "rows differ");
         assert_ne!(whole, read(8, 0..9), "seeds differ");
+    }
+
+    #[test]
+    fn refusals() {
+        let mut source = SyntheticLogits::new(Shape::new(4, 3), 1).unwrap();
+        for (rows, refused) in [
+            (2..5, Error::RowsExceedBound { rows: 5, bound: 4 }),
+            (2..4, Error::Length { what: "the buffer of a window", found: 3, needed: 6 }),
+        ] {
+            assert_eq!(source.read_rows(rows, &mut [0.0; 3]), Err(refused));
+        }
+        let too_many = SyntheticLogits::new(Shape::new(1 << 60, 1), 1).err();
+        assert!(matches!(too_many, Some(Error::OutOfMemory { .. })), "{too_many:?}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::ops::Range;
 use crate::error::{Error, Result};
 use crate::options::{CrossEntropyOptions, EmptyBatch, Reduction};
 use crate::shape::Shape;
+use crate::targets::TargetKind;
 
 pub use cross_entropy::CrossEntropyInputs;
 pub(crate) use cross_entropy::{Resolved, RowWeights, check_combination};
@@ -28,6 +29,11 @@ pub struct BatchWeight {
     pub counted: usize,
 }
 
+/// How errors name what a caller says of a batch.
+const WEIGHT: &str = "batch weight: weight";
+const ROW_WEIGHT: &str = "batch weight: row_weight";
+const COUNTED: &str = "batch weight: counted";
+
 impl BatchWeight {
     /// Adds another part of the batch.
     pub(crate) fn add(&mut self, other: Self) {
@@ -44,6 +50,56 @@ impl BatchWeight {
     /// Whether a reduction is a mean of nothing.
     pub(crate) fn is_empty_mean(&self, reduction: Reduction) -> bool {
         reduction == Reduction::Mean && self.is_empty()
+    }
+
+    /// Refuses what no batch of this shape can weigh: of what a caller says, before any row has come.
+    pub(crate) fn check_given(
+        &self,
+        shape: Shape,
+        kind: TargetKind,
+        options: &CrossEntropyOptions,
+    ) -> Result<()> {
+        let &Self { weight, row_weight, counted } = self;
+        for (option, value) in [(WEIGHT, weight), (ROW_WEIGHT, row_weight)] {
+            if !(value >= 0.0 && value.is_finite()) {
+                return Err(Error::option(option, value, "finite and at least 0"));
+            }
+        }
+        if counted > shape.rows {
+            return Err(Error::option(COUNTED, counted as f64, "at most the rows of the shape"));
+        }
+        if options.reduction != Reduction::Mean {
+            return Ok(());
+        }
+        if (counted == 0) != (row_weight == 0.0) {
+            return Err(Error::option(ROW_WEIGHT, row_weight, "0 where no row counts, else above 0"));
+        }
+        // Class weights enter the mean of class targets only.
+        if weight != row_weight && (kind != TargetKind::Classes || counted == 0) {
+            let needed = "the row_weight, unless targets are classes that have weights";
+            return Err(Error::option(WEIGHT, weight, needed));
+        }
+        self.check(shape.rows, options)
+    }
+
+    /// Refuses this weight of a whole batch where some of its rows weigh more, or all of them something else.
+    pub(crate) fn check_parts(&self, parts: Self, are_all: bool) -> Result<()> {
+        // The parts are summed in another order than the whole was.
+        const ROUNDING: f64 = 1e-6;
+        let (counted, parts_counted) = (self.counted as f64, parts.counted as f64);
+        for (option, whole, parts, slack) in [
+            (COUNTED, counted, parts_counted, 0.0),
+            (WEIGHT, self.weight, parts.weight, ROUNDING),
+            (ROW_WEIGHT, self.row_weight, parts.row_weight, ROUNDING),
+        ] {
+            let slack = slack * whole;
+            if parts > whole + slack || (are_all && parts < whole - slack) {
+                let needed =
+                    "that of all rows of the stream together, as `CrossEntropyInputs::check` gives it";
+                return Err(Error::option(option, whole, needed));
+            }
+        }
+        Ok(())
     }
 
     /// Refuses a batch without a mean, where that is asked for, and one whose mean no f32 can divide by.

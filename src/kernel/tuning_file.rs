@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::device::Profile;
-use crate::error::Result;
+use crate::error::{Result, one_line};
 use crate::kernel::Tuning;
 use crate::whole_file::{WholeFile, file_error};
 
@@ -135,7 +135,7 @@ impl Tuning {
                 format!("no tuning: its format is '{}', not '{FORMAT}'", head.format),
             ));
         }
-        let ignored = |why| Ok(SavedTuning::Ignored { why });
+        let ignored = |why: String| Ok(SavedTuning::Ignored { why: one_line(&why) });
         if head.version != VERSION {
             return ignored(format!("version {} of its format, not {VERSION}", head.version));
         }

@@ -310,7 +310,7 @@ impl<E: Element> MaskedSoftmax<E> {
         let (boolean_rows, boolean_repeat) = rows(&masks.boolean);
         // Beyond the keys, and beyond the queries, an offset changes nothing any more.
         let (sequence_length, causal_offset) = self.options.causal.map_or((1, 0), |causal| {
-            let (queries, keys) = (causal.q_len as i64, shape.cols as i64);
+            let (queries, keys) = (causal.q_len as i128, shape.cols as i128);
             (causal.q_len as u32, causal.offset_of(shape.cols).clamp(-queries, keys) as i32)
         });
         Params {

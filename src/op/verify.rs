@@ -44,6 +44,8 @@ pub fn prob_bound(expected: f64) -> f64 {
 ///
 /// A score s = scale·x + mask is off by δ = 6e-8·(|scale·x| + |s|) at most, and with it an exponential by the factor
 /// e^±δ: the probability is between `p·e^−δ / Σ p·e^δ` and `p·e^δ / Σ p·e^−δ`. For small δ that is δ + Σ p·δ, relative.
+///
+/// NaN, within which no value is, where the reference has NaN for want of a mask's values or of a valid option.
 pub fn masked_prob_bounds<E: Element>(
     row: &[E],
     at: usize,
@@ -76,11 +78,16 @@ pub fn masked_prob_bounds<E: Element>(
 /// [`SoftmaxBackward`](crate::SoftmaxBackward) gives it, s being the scale:
 /// - of probabilities: `s·(2e-5·p·(|dp| + Σ p·|dp|) + 1e-37) + 1e-37`;
 /// - of log-probabilities: `s·(2e-5·p·Σ |d| + 1e-6·|d| + 1e-37) + 1e-37`.
+///
+/// NaN throughout, within which no value is, where the two rows differ in length.
 pub fn softmax_backward_bounds<P: Copy + Into<f64>, D: Copy + Into<f64>>(
     probs: &[P],
     dprobs: &[D],
     options: &SoftmaxBackwardOptions,
 ) -> Vec<f64> {
+    if probs.len() != dprobs.len() {
+        return vec![f64::NAN; probs.len()];
+    }
     let scale = f64::from(options.scale).abs();
     let of = |p: P| if options.log { p.into().exp() } else { p.into().abs() };
     let pairs = || probs.iter().zip(dprobs).map(|(&p, &d)| (of(p), d.into().abs()));
@@ -104,14 +111,15 @@ pub fn softcap_rounding(options: &CrossEntropyOptions) -> f64 {
 /// and its z-loss are multiplied by, `lse` the row's ln Σ exp as the loss takes it
 /// ([`RowLoss::lse`](crate::reference::cross_entropy::RowLoss::lse)).
 ///
-/// With S = Σ t the gradient is `p·S − t`, scaled; each of the two has its own relative error.
+/// With S = Σ t the gradient is `p·S − t`, scaled; each of the two has its own relative error. NaN, within which no value
+/// is, where an option is outside its range.
 pub fn gradient_bound(
     options: &CrossEntropyOptions,
     scale: RowScale,
     shares: &[f64],
     lse: f64,
 ) -> impl Fn(f64, f64) -> f64 + use<> {
-    let slope = 1.0 / f64::from(options.temperature);
+    let slope = if options.check().is_ok() { 1.0 / f64::from(options.temperature) } else { f64::NAN };
     let (loss, z_loss) = (scale.loss.abs() * slope, scale.z_loss.abs() * slope);
     let mass = shares.iter().fold(0.0, |sum: f64, share| sum + share.abs());
     // γ powers of 1 − p_y, each with its own error.
@@ -211,10 +219,9 @@ impl Verification {
         } else {
             (f64::INFINITY, f64::INFINITY, f64::INFINITY)
         };
-        // A bound of 0 and an error make ∞; a NaN bound must not pass either.
-        let within = of_bound <= 1.0;
-        self.passed &= within;
-        let of_bound = if of_bound.is_nan() { f64::INFINITY } else { of_bound };
+        // A bound of 0 and an error make ∞; a bound that is NaN or below 0 must not pass either.
+        let of_bound = if of_bound >= 0.0 { of_bound } else { f64::INFINITY };
+        self.passed &= of_bound <= 1.0;
         if of_bound > self.worst {
             self.worst = of_bound;
             self.worst_row = Some(row);
@@ -261,6 +268,7 @@ mod tests {
         }
         assert!(!passes(1.0, 1.5, 0.0), "no bound");
         assert!(!passes(1.0, 1.5, nan), "a NaN bound");
+        assert!(!passes(1.0, 1.5, -1.0), "a bound below 0");
         assert!(passes(0.0, 0.0, 0.0), "exact zero");
     }
 

@@ -78,7 +78,7 @@ impl Sequences {
         let position = row % self.length.max(1);
         let is_scored = (self.from..self.to).contains(&position)
             && position.checked_add(self.shift).is_some_and(|target| target < self.length);
-        is_scored.then(|| row + self.shift)
+        row.checked_add(self.shift).filter(|_| is_scored)
     }
 }
 
@@ -243,6 +243,8 @@ mod tests {
         assert_eq!(of(Sequences::shifted(4, 1)), next);
         assert_eq!(of(Sequences::shifted(4, 4)), [None; 8]);
         assert_eq!(of(Sequences::shifted(4, usize::MAX)), [None; 8]);
+        // usize::MAX is a multiple of 3: a first position, whose target would be beyond every row.
+        assert_eq!(Sequences::shifted(3, 2).target_row(usize::MAX), None);
         let response = Sequences { from: 1, to: 3, ..Sequences::new(4) };
         assert_eq!(of(response), [None, Some(1), Some(2), None, None, Some(5), Some(6), None]);
     }

@@ -108,14 +108,14 @@ impl Causal {
     }
 
     /// The offset, among so many keys.
-    pub(crate) fn offset_of(&self, cols: usize) -> i64 {
-        self.offset.unwrap_or(cols as i64 - self.q_len as i64)
+    pub(crate) fn offset_of(&self, cols: usize) -> i128 {
+        self.offset.map_or(cols as i128 - self.q_len as i128, i128::from)
     }
 
     /// Whether a row attends to a class, of so many.
     pub fn attends(&self, row: usize, col: usize, cols: usize) -> bool {
         let position = (row % self.q_len.max(1)) as i128;
-        col as i128 <= position + i128::from(self.offset_of(cols))
+        col as i128 <= position + self.offset_of(cols)
     }
 }
 
@@ -143,5 +143,27 @@ impl SoftmaxBackwardOptions {
     /// [`Error::InvalidOption`], naming the option and the value.
     pub fn check(&self) -> Result<()> {
         check_scale(self.scale)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_and_queries_of_any_number() {
+        for (causal, row, col, cols, attends) in [
+            (Causal::lower_right(2), 0, 3, 5, true),
+            (Causal::lower_right(2), 0, 4, 5, false),
+            (Causal::lower_right(1 << 63), 5, 0, 0, false),
+            (Causal::lower_right(usize::MAX), usize::MAX - 1, 6, 7, true),
+            (Causal::lower_right(usize::MAX), usize::MAX - 1, 7, 7, false),
+            (Causal::lower_right(1), 0, usize::MAX - 1, usize::MAX, true),
+            (Causal::at(3, i64::MAX), 2, usize::MAX, usize::MAX, false),
+            (Causal::at(3, i64::MIN), 2, 0, 4, false),
+            (Causal::at(0, 0), 2, 0, 4, true),
+        ] {
+            assert_eq!(causal.attends(row, col, cols), attends, "{causal:?}, {row}, {col}, {cols}");
+        }
     }
 }

@@ -20,19 +20,17 @@ use crate::element::Element;
 use crate::error::Result;
 use crate::inputs::{BatchWeight, KlDivergenceInputs};
 use crate::options::{EmptyBatch, KlDivergenceOptions, MaskedRow};
-use crate::shape::Shape;
+use crate::shape::{Shape, assert_row};
 
 /// KL(teacher ‖ student) of one row (cols,) of each, in nats, times T² if
 /// [`scale_by_t_squared`](KlDivergenceOptions::scale_by_t_squared) asks for it: `Σ_j q_j·(ln q_j − ln p_j)`.
 ///
 /// | the row | loss |
 /// | --- | --- |
-/// | a NaN or +∞ in either | NaN |
+/// | a NaN or +∞ in either; rows that differ in length; an option outside its range | NaN |
 /// | nothing but −∞ in either | NaN, or 0 with [`MaskedRow::Zero`] |
 /// | a teacher's logit of −∞ | its term is 0, whatever the student's logit is |
 /// | a student's logit of −∞ where the teacher's is finite | +∞: a finite logit has a probability above 0, however small |
-///
-/// The two rows are of one length; what the longer one has more takes no part in the sum.
 pub fn row_loss<E: Element>(student: &[E], teacher: &[E], options: &KlDivergenceOptions) -> f64 {
     let pair = Pair::new(student, teacher, options);
     if let Some(special) = pair.special(options) {
@@ -55,7 +53,7 @@ pub fn row_loss<E: Element>(student: &[E], teacher: &[E], options: &KlDivergence
 ///
 /// | the row | gradient |
 /// | --- | --- |
-/// | a NaN or +∞ in either | NaN throughout |
+/// | a NaN or +∞ in either; rows that differ in length; an option outside its range | NaN throughout |
 /// | nothing but −∞ in either | NaN, or 0 with [`MaskedRow::Zero`], throughout |
 /// | a teacher's logit of −∞ | p_j's part alone |
 /// | a student's logit of −∞ | q_j's part alone, finite though the loss may be +∞ |
@@ -138,7 +136,10 @@ pub fn dlogits<E: Element>(
 /// upstream gradient times the batch's, N the denominator of [`loss`]. Zero for a row that is left out, and for every row
 /// where a mean has no row to count.
 ///
-/// `batch` is what [`KlDivergenceInputs::check`] gave; `row` is in 0..rows of checked inputs.
+/// `batch` is what [`KlDivergenceInputs::check`] gave for these inputs.
+///
+/// # Panics
+/// Where a slice of values for each row has none for `row`.
 pub fn row_scale(
     inputs: KlDivergenceInputs<'_>,
     options: &KlDivergenceOptions,
@@ -153,7 +154,10 @@ pub fn row_scale(
 }
 
 /// [`row_loss`] of one row of a batch, not multiplied by its weight; 0 if it is left out, its logits then not read.
-/// Arguments as of [`row_losses`], not checked again; `row` is in 0..rows.
+/// Arguments as of [`row_losses`], not checked again.
+///
+/// # Panics
+/// Where `row` is not in 0..rows, or a slice ends before the row's part of it does.
 pub fn row_loss_at<E: Element>(
     student: &[E],
     teacher: &[E],
@@ -162,6 +166,7 @@ pub fn row_loss_at<E: Element>(
     options: &KlDivergenceOptions,
     row: usize,
 ) -> f64 {
+    assert_row(row, shape.rows);
     if inputs.row_weight(row) == 0.0 {
         return 0.0;
     }
@@ -170,6 +175,9 @@ pub fn row_loss_at<E: Element>(
 
 /// [`row_dlogits`] of one row of a batch (cols,), by its [`row_scale`]: that row of [`dlogits`]. Arguments as of that, not
 /// checked again, and `batch` as of [`row_scale`].
+///
+/// # Panics
+/// Where `row` is not in 0..rows, or a slice ends before the row's part of it does.
 pub fn row_dlogits_at<E: Element>(
     student: &[E],
     teacher: &[E],
@@ -179,6 +187,7 @@ pub fn row_dlogits_at<E: Element>(
     batch: &BatchWeight,
     row: usize,
 ) -> Vec<f64> {
+    assert_row(row, shape.rows);
     if inputs.row_weight(row) == 0.0 || batch.is_empty_mean(options.reduction) {
         return vec![0.0; shape.cols];
     }
@@ -201,13 +210,14 @@ impl Pair {
     }
 
     fn classes(&self) -> std::ops::Range<usize> {
-        0..self.p.cols().min(self.q.cols())
+        0..self.p.cols()
     }
 
     /// What every value of a special row is.
     fn special(&self, options: &KlDivergenceOptions) -> Option<f64> {
         let kinds = [self.p.kind(), self.q.kind()];
-        if kinds.contains(&RowKind::Nan) {
+        let is_valid = self.p.cols() == self.q.cols() && options.check().is_ok();
+        if kinds.contains(&RowKind::Nan) || !is_valid {
             Some(f64::NAN)
         } else if kinds.contains(&RowKind::Masked) {
             Some(if options.masked_row == MaskedRow::Zero { 0.0 } else { f64::NAN })

@@ -3,7 +3,7 @@
 use super::map_rows;
 use crate::element::Element;
 use crate::error::Result;
-use crate::masks::Masks;
+use crate::masks::{MaskRows, Masks};
 use crate::options::{MaskedRow, MaskedSoftmaxOptions};
 use crate::shape::Shape;
 
@@ -38,6 +38,7 @@ pub fn masked_softmax<E: Element>(
 /// | an additive mask of −∞ | 0 there, but NaN throughout where the logit is NaN, or the scaled one +∞ |
 /// | a score that is NaN or +∞ elsewhere | NaN throughout |
 /// | no class left (every score −∞) | by [`MaskedRow`] |
+/// | a mask that ends before its row does, or an option outside its range | NaN throughout |
 pub fn masked_softmax_row<E: Element>(
     row: &[E],
     at: usize,
@@ -58,7 +59,7 @@ pub fn masked_softmax_row<E: Element>(
 }
 
 /// The scores of row `at` (cols,) of a batch: `scale·x + mask`, −∞ where a class may not be attended to. What exceeds f32
-/// is the infinity that it is there.
+/// is the infinity that it is there. NaN where a mask has no value, and throughout where an option is outside its range.
 pub fn masked_scores_row<E: Element>(
     row: &[E],
     at: usize,
@@ -66,15 +67,23 @@ pub fn masked_scores_row<E: Element>(
     options: &MaskedSoftmaxOptions,
 ) -> Vec<f64> {
     let cols = row.len();
+    if options.check().is_err() {
+        return vec![f64::NAN; cols];
+    }
+    let place = |rows: MaskRows, col: usize| rows.of(at).saturating_mul(cols).saturating_add(col);
     let score = |(col, x): (usize, &E)| {
         let causal = options.causal.is_none_or(|causal| causal.attends(at, col, cols));
-        let allowed = masks.boolean.is_none_or(|(mask, rows)| mask[rows.of(at) * cols + col]);
-        if !causal || !allowed {
-            return f64::NEG_INFINITY;
+        let allowed = masks.boolean.map_or(Some(&true), |(mask, rows)| mask.get(place(rows, col)));
+        match allowed {
+            None => return f64::NAN,
+            Some(&allowed) if !causal || !allowed => return f64::NEG_INFINITY,
+            Some(_) => {}
         }
         let scaled = within_f32(f64::from(options.scale) * x.to_f64());
         match masks.additive {
-            Some((mask, rows)) => within_f32(scaled + f64::from(mask[rows.of(at) * cols + col])),
+            Some((mask, rows)) => {
+                mask.get(place(rows, col)).map_or(f64::NAN, |&bias| within_f32(scaled + f64::from(bias)))
+            }
             None => scaled,
         }
     };

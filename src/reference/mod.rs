@@ -7,10 +7,14 @@
 //! GPU.
 //!
 //! Each operation comes twice:
-//! - for one row (cols,), as [`softmax_row`] or [`cross_entropy::row_loss`]: refuses nothing and never panics. For
-//!   callers who check a sample of rows, or spread rows over threads.
+//! - for one row (cols,), as [`softmax_row`] or [`cross_entropy::row_loss`]: refuses nothing and never panics. An option
+//!   outside its range, or a slice that is too short for the row, makes all that comes out NaN. For callers who check a
+//!   sample of rows, or spread rows over threads.
 //! - for a batch (rows, cols), laid out as a [`Shape`] says, class axis anywhere, as [`softmax()`] or
 //!   [`cross_entropy::loss`]: checks its arguments, then is a plain loop over the rows.
+//!
+//! Functions whose name ends in `_at`, as [`cross_entropy::row_loss_at`], are for one row of a batch whose arguments were
+//! checked before. They panic, as an index does, where there is no such row.
 //!
 //! ```
 //! use xent::{Shape, SoftmaxOptions, reference};
@@ -30,6 +34,8 @@ mod distribution;
 pub mod kl_divergence;
 mod logsumexp;
 mod masked_softmax;
+#[cfg(test)]
+mod misuse_tests;
 pub mod sigmoid_bce;
 mod softmax;
 

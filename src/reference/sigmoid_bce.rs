@@ -26,7 +26,7 @@ use crate::error::Result;
 use crate::inputs::BatchWeight;
 use crate::inputs::SigmoidBceInputs;
 use crate::options::{EmptyBatch, SigmoidBceOptions};
-use crate::shape::Shape;
+use crate::shape::{Shape, assert_row};
 
 /// `σ(x) = 1 / (1 + exp(−x))`, in a form that keeps the digits of a small one.
 pub fn sigmoid(x: f64) -> f64 {
@@ -153,7 +153,10 @@ pub fn dlogits<'a, E: Element>(
 /// its upstream gradient times the batch's, N the denominator of [`loss`]. Zero for a row that is left out, and for every
 /// row where a mean has no row to count.
 ///
-/// `batch` is what [`SigmoidBceInputs::check`] gave; `row` is in 0..rows of checked inputs.
+/// `batch` is what [`SigmoidBceInputs::check`] gave for these inputs.
+///
+/// # Panics
+/// Where a slice of values for each row has none for `row`.
 pub fn row_scale<'a>(
     inputs: impl Into<SigmoidBceInputs<'a>>,
     options: &SigmoidBceOptions,
@@ -169,7 +172,10 @@ pub fn row_scale<'a>(
 }
 
 /// One row's of [`row_losses`]: 0 if it is left out, its logits and targets then not read. Arguments as of that, not
-/// checked again; `row` is in 0..rows.
+/// checked again.
+///
+/// # Panics
+/// Where `row` is not in 0..rows, or a slice ends before the row's part of it does.
 pub fn row_loss_at<'a, E: Element>(
     logits: &[E],
     inputs: impl Into<SigmoidBceInputs<'a>>,
@@ -177,6 +183,7 @@ pub fn row_loss_at<'a, E: Element>(
     row: usize,
 ) -> f64 {
     let inputs = inputs.into();
+    assert_row(row, shape.rows);
     let weight = f64::from(inputs.row_weight(row));
     if weight == 0.0 {
         return 0.0;
@@ -186,6 +193,9 @@ pub fn row_loss_at<'a, E: Element>(
 }
 
 /// One row's of [`dlogits`] (cols,). Arguments as of that, not checked again, and `batch` as of [`row_scale`].
+///
+/// # Panics
+/// Where `row` is not in 0..rows, or a slice ends before the row's part of it does.
 pub fn row_dlogits_at<'a, E: Element>(
     logits: &[E],
     inputs: impl Into<SigmoidBceInputs<'a>>,
@@ -195,6 +205,7 @@ pub fn row_dlogits_at<'a, E: Element>(
     row: usize,
 ) -> Vec<f64> {
     let inputs = inputs.into();
+    assert_row(row, shape.rows);
     if inputs.row_weight(row) == 0.0 || batch.is_empty_mean(options.reduction) {
         return vec![0.0; shape.cols];
     }

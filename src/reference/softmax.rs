@@ -41,8 +41,11 @@ pub fn log_softmax<E: Element>(logits: &[E], shape: Shape, options: &SoftmaxOpti
 /// [`softmax()`] of one row (cols,).
 ///
 /// A logit of −∞ has probability 0. A NaN or +∞ makes the whole row NaN; so do logits that are −∞ throughout, which
-/// [`MaskedRow::Zero`] makes 0. A softcap changes none of this.
+/// [`MaskedRow::Zero`] makes 0. A softcap changes none of this. An option outside its range makes the whole row NaN.
 pub fn softmax_row<E: Element>(row: &[E], options: &SoftmaxOptions) -> Vec<f64> {
+    if options.check().is_err() {
+        return vec![f64::NAN; row.len()];
+    }
     let distribution = Distribution::new(row, options.temperature, options.softcap);
     if distribution.kind() == RowKind::Masked && options.masked_row == MaskedRow::Zero {
         return vec![0.0; row.len()];
@@ -53,8 +56,11 @@ pub fn softmax_row<E: Element>(row: &[E], options: &SoftmaxOptions) -> Vec<f64> 
 /// [`log_softmax`] of one row (cols,), in nats.
 ///
 /// A logit of −∞ has log-probability −∞. A NaN or +∞ makes the whole row NaN; so do logits that are −∞ throughout, which
-/// [`MaskedRow::Zero`] makes −∞. A softcap changes none of this.
+/// [`MaskedRow::Zero`] makes −∞. A softcap changes none of this. An option outside its range makes the whole row NaN.
 pub fn log_softmax_row<E: Element>(row: &[E], options: &SoftmaxOptions) -> Vec<f64> {
+    if options.check().is_err() {
+        return vec![f64::NAN; row.len()];
+    }
     let distribution = Distribution::new(row, options.temperature, options.softcap);
     if distribution.kind() == RowKind::Masked && options.masked_row == MaskedRow::Zero {
         return vec![f64::NEG_INFINITY; row.len()];
@@ -119,12 +125,13 @@ pub fn log_softmax_backward<P: Copy + Into<f64>, D: Copy + Into<f64>>(
 ///
 /// | the row | gradient |
 /// | --- | --- |
-/// | a probability or a `dprobs` that is NaN or infinite | NaN throughout |
+/// | a probability or a `dprobs` that is NaN or infinite, or `dprobs` of another length | NaN throughout |
 /// | a probability of 0 (a logit of −∞) | 0 there |
 /// | nothing but zeros ([`MaskedRow::Zero`]) | 0 throughout |
 pub fn softmax_backward_row<P: Copy + Into<f64>, D: Copy + Into<f64>>(probs: &[P], dprobs: &[D]) -> Vec<f64> {
     let pairs = || probs.iter().zip(dprobs).map(|(&p, &dp)| (p.into(), dp.into()));
-    if pairs().any(|(p, dp): (f64, f64)| !p.is_finite() || !dp.is_finite()) {
+    let has_special = pairs().any(|(p, dp): (f64, f64)| !p.is_finite() || !dp.is_finite());
+    if has_special || probs.len() != dprobs.len() {
         return vec![f64::NAN; probs.len()];
     }
     let mean: f64 = pairs().map(|(p, dp): (f64, f64)| p * dp).sum();
@@ -136,6 +143,7 @@ pub fn softmax_backward_row<P: Copy + Into<f64>, D: Copy + Into<f64>>(probs: &[P
 /// | the row | gradient |
 /// | --- | --- |
 /// | a log-probability that is NaN or +∞, or a `dlog_probs` that is NaN or infinite | NaN throughout |
+/// | `dlog_probs` of another length | NaN throughout |
 /// | a log-probability of −∞ | that of `dlog_probs` there: the probability is 0 |
 /// | nothing but −∞ ([`MaskedRow::Zero`]) | 0 throughout |
 pub fn log_softmax_backward_row<P: Copy + Into<f64>, D: Copy + Into<f64>>(
@@ -145,6 +153,7 @@ pub fn log_softmax_backward_row<P: Copy + Into<f64>, D: Copy + Into<f64>>(
     let is_special = |log_p: f64| log_p.is_nan() || log_p == f64::INFINITY;
     if log_probs.iter().any(|&log_p| is_special(log_p.into()))
         || dlog_probs.iter().any(|&d| !d.into().is_finite())
+        || log_probs.len() != dlog_probs.len()
     {
         return vec![f64::NAN; log_probs.len()];
     }

@@ -9,11 +9,12 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use wgpu::BufferUsages as Usage;
 use xent::{
-    AdapterChoice, Context, CrossEntropy, CrossEntropyBuffers, CrossEntropyOptions, Dlogits, Error,
-    LogSumExpBuffers, Shape, Softmax, SoftmaxBuffers, SoftmaxOptions, TargetKind, Targets, wgpu,
+    AdapterChoice, Context, CrossEntropy, CrossEntropyBuffers, CrossEntropyInputs, CrossEntropyOptions,
+    Dlogits, EmptyBatch, Error, LogSumExpBuffers, Sequences, Shape, Softmax, SoftmaxBuffers, SoftmaxOptions,
+    TargetKind, Targets, Tuning, reference, wgpu,
 };
 
-use crate::batch::{Ops, noise};
+use crate::batch::{Ops, noise, ops};
 use crate::compare::check_both;
 use crate::harness::{Region, buffer_of, device_with, gpu, in_pass};
 
@@ -313,4 +314,66 @@ fn anything_may_be_bound() {
     assert!(taken > 50, "only {taken} were taken: the test tests nothing");
     gpu.device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
     check_both(&gpu, &ops, &noise("after all that", 9, 3, 5));
+}
+
+/// Numbers of the caller's that no slice's length bounds: an answer or an error, and no panic.
+#[test]
+fn any_number_may_be_given() {
+    let (gpu, ops, batch) = (gpu(), ops(), noise("numbers", 10, 6, 5));
+    let (logits, shape, targets) = (&batch.logits, batch.shape, batch.classes());
+    for rows in [0, 1, 6, 7, usize::MAX] {
+        for verification in [
+            ops.softmax.verify(gpu, logits, shape, rows),
+            ops.softmax.verify_log(gpu, logits, shape, rows),
+            ops.loss.verify(gpu, logits, targets, shape, rows),
+            ops.loss.verify_dlogits(gpu, logits, targets, shape, rows),
+        ] {
+            let verification = verification.unwrap();
+            assert!(verification.passed && verification.rows_checked <= rows.min(6), "{verification:?}");
+        }
+    }
+    for timeout in [Duration::MAX, Duration::from_secs(u64::MAX), Duration::from_secs(1 << 40)] {
+        let gpu = gpu.clone().with_timeout(timeout);
+        assert!(ops.loss.loss(&gpu, logits, targets, shape).is_ok(), "{timeout:?}");
+    }
+    let numbers = [0, 1, 3, 1 << 20, u32::MAX];
+    for lanes in numbers {
+        for rows in numbers {
+            let loss = ops.loss.clone().with_tuning(Tuning::fixed(lanes, rows));
+            let softmax = ops.softmax.clone().with_tuning(Tuning::fixed(1, 1).split(lanes, rows));
+            let is_valid = (lanes, rows) == (1, 1);
+            let answer = loss.loss(gpu, logits, targets, shape).map(drop);
+            assert!(answer.is_ok() == is_valid, "{lanes}, {rows}: {answer:?}");
+            let answer = softmax.softmax(gpu, logits, shape).map(drop);
+            let is_refused = matches!(answer, Err(Error::InvalidOption { .. }));
+            assert!(is_refused || answer.is_ok(), "{lanes}, {rows}: {answer:?}");
+        }
+    }
+    let places = [0, 1, 2, 5, 6, 7, u32::MAX as usize, usize::MAX];
+    for length in &places[1..] {
+        for shift in places {
+            for (from, to) in [(0, usize::MAX), (1, 3), (usize::MAX, 0), (3, 1)] {
+                let sequences = Sequences { length: *length, shift, from, to };
+                let options = CrossEntropyOptions {
+                    sequences: Some(sequences),
+                    empty_batch: EmptyBatch::Zero,
+                    ..Default::default()
+                };
+                let found = ops.with(options).loss.loss(gpu, logits, targets, shape).unwrap().value;
+                let expected = reference::cross_entropy::loss(logits, targets, shape, &options).unwrap();
+                assert!((found - expected).abs() < 1e-5, "{sequences:?}: {found}, {expected}");
+            }
+        }
+    }
+    // A row that is left out has no gradient, whatever comes from behind.
+    for upstream in [f32::NAN, f32::INFINITY, -0.0, f32::MIN, 1e-45] {
+        let of_rows = [upstream; 6];
+        let classes = Targets::Classes(&[-100, 1, -100, 2, 0, 4]);
+        let inputs = CrossEntropyInputs::new(classes).upstream(upstream).row_upstream(&of_rows);
+        let (_, dlogits) = ops.loss.loss_and_dlogits(gpu, logits, inputs, shape).unwrap();
+        let left_out = [&dlogits[..5], &dlogits[10..15]].concat();
+        assert!(left_out.iter().all(|dx| *dx == 0.0), "{upstream}: {left_out:?}");
+        assert!(!upstream.is_nan() || dlogits[5..10].iter().all(|dx| dx.is_nan()), "{upstream}");
+    }
+    check_both(gpu, ops, &noise("after any number", 11, 3, 5));
 }

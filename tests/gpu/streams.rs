@@ -115,9 +115,9 @@ fn refused_pushes() {
 #[test]
 fn refused_outputs_take_no_row() {
     let shape = Shape::new(2, 4);
-    let mut stream =
-        ops().loss.stream_with_dlogits(gpu(), shape, TargetKind::Classes, Default::default()).unwrap();
     let targets = Targets::Classes(&[0, 1]);
+    let weight = BatchWeight { weight: 2.0, row_weight: 2.0, counted: 2 };
+    let mut stream = ops().loss.stream_with_dlogits(gpu(), shape, TargetKind::Classes, weight).unwrap();
     let error = stream.push_with_dlogits(&[0.0; 8], 2, targets, &mut [0.0f32; 7]).err();
     assert!(matches!(error, Some(Error::Length { found: 7, needed: 8, .. })), "{error:?}");
     assert_eq!(stream.push_with_dlogits(&[0.0; 8], 2, targets, &mut [0.0f32; 8]).err(), None);
@@ -165,4 +165,166 @@ fn a_push_beyond_the_window() {
     assert_eq!(error, Some(Error::RowsExceedBound { rows: rows + 1, bound: rows }));
     stream.push(&logits[100..], rows, Targets::Classes(&targets[1..])).unwrap();
     assert!((stream.loss().value - 100f64.ln()).abs() < 1e-5);
+}
+
+const OF_FOUR: BatchWeight = BatchWeight { weight: 4.0, row_weight: 4.0, counted: 4 };
+
+/// The name and the value of an option that was refused.
+fn refused<T>(result: Result<T, Error>, context: &str) -> (&'static str, f64) {
+    match result.err() {
+        Some(Error::InvalidOption { option, value, .. }) => (option, value),
+        other => panic!("{context}: {other:?}"),
+    }
+}
+
+/// The gradient is of a mean over what the caller says that the batch weighs: what no batch can weigh is refused.
+#[test]
+fn weights_that_no_batch_can_have() {
+    const WEIGHT: &str = "batch weight: weight";
+    const ROW_WEIGHT: &str = "batch weight: row_weight";
+    const COUNTED: &str = "batch weight: counted";
+    let (inf, nan) = (f64::INFINITY, f64::NAN);
+    let kinds = [TargetKind::Classes, TargetKind::Soft, TargetKind::Sparse { entries: 2 }];
+    let with = |reduction, weight, kind| {
+        let ops = ops().with(CrossEntropyOptions { reduction, ..Default::default() });
+        let shape = Shape::new(4, 3);
+        let stream = ops.loss.stream_with_dlogits(gpu(), shape, kind, weight).map(drop);
+        let stream_f32 = ops.loss.stream_with_dlogits_f32(gpu(), shape, kind, weight).map(drop);
+        assert_eq!(format!("{stream:?}"), format!("{stream_f32:?}"));
+        stream
+    };
+    for kind in kinds {
+        for reduction in [Reduction::Mean, Reduction::Sum, Reduction::MeanOver(4.0)] {
+            let context = format!("{reduction:?}, {kind:?}");
+            assert_eq!(with(reduction, OF_FOUR, kind), Ok(()), "{context}");
+            for value in [-2.0, -1e-300, inf, -inf, nan] {
+                for (option, weight) in [
+                    (WEIGHT, BatchWeight { weight: value, ..OF_FOUR }),
+                    (ROW_WEIGHT, BatchWeight { row_weight: value, ..OF_FOUR }),
+                ] {
+                    let (name, found) = refused(with(reduction, weight, kind), &context);
+                    assert_eq!((name, found.to_bits()), (option, value.to_bits()), "{context}");
+                }
+            }
+            let many = BatchWeight { counted: 5, ..OF_FOUR };
+            assert_eq!(refused(with(reduction, many, kind), &context), (COUNTED, 5.0), "{context}");
+        }
+        for (option, value, weight) in [
+            (ROW_WEIGHT, 0.0, BatchWeight { row_weight: 0.0, ..OF_FOUR }),
+            (ROW_WEIGHT, 4.0, BatchWeight { counted: 0, ..OF_FOUR }),
+            (WEIGHT, 4.0, BatchWeight { row_weight: 0.0, counted: 0, ..OF_FOUR }),
+        ] {
+            let found = refused(with(Reduction::Mean, weight, kind), option);
+            assert_eq!(found, (option, value), "{kind:?}, {weight:?}");
+            assert_eq!(with(Reduction::Sum, weight, kind), Ok(()), "not looked at: {kind:?}, {weight:?}");
+        }
+        // Class weights enter the mean of class targets only.
+        for (weight, is_of_classes) in [(2.0, true), (0.0, true), (1e39, false), (1e-39, false)] {
+            let result = with(Reduction::Mean, BatchWeight { weight, ..OF_FOUR }, kind);
+            let is_taken = is_of_classes && kind == TargetKind::Classes;
+            assert_eq!(result.is_ok(), is_taken, "{kind:?}, {weight}: {result:?}");
+        }
+        let none = BatchWeight::default();
+        assert_eq!(with(Reduction::Mean, none, kind), Ok(()), "a batch of which no row counts");
+    }
+}
+
+/// What the rows weigh is compared with what the caller said, before any value of a wrong gradient.
+#[test]
+fn weights_that_the_rows_do_not_add_up_to() {
+    const SENTINEL: f32 = 7.5;
+    let shape = Shape::new(4, 3);
+    let logits = [0.0f32; 12];
+    let soft = [0.5f32; 12];
+    let kinds = [
+        Targets::Classes(&[0, 1, 2, 0]),
+        Targets::ClassesU32(&[0, 1, 2, 0]),
+        Targets::Soft(&soft),
+        Targets::Sparse { indices: &[0, 1, 2, 0], probs: &[1.0; 4], entries: 1 },
+    ];
+    // What the caller says, the push of two rows that is refused, and why.
+    let cases = [
+        ("of all rows", OF_FOUR, None, ""),
+        ("the default", BatchWeight::default(), Some(0), "batch weight: counted"),
+        (
+            "of the first window",
+            BatchWeight { weight: 2.0, row_weight: 2.0, counted: 2 },
+            Some(1),
+            "batch weight: counted",
+        ),
+        ("rows too few", BatchWeight { counted: 3, ..OF_FOUR }, Some(1), "batch weight: counted"),
+        (
+            "weighs too little",
+            BatchWeight { weight: 1.5, row_weight: 1.5, ..OF_FOUR },
+            Some(0),
+            "batch weight: weight",
+        ),
+        (
+            "weighs too much",
+            BatchWeight { weight: 8.0, row_weight: 8.0, ..OF_FOUR },
+            Some(1),
+            "batch weight: weight",
+        ),
+    ];
+    for targets in kinds {
+        for (name, weight, refused_at, option) in cases {
+            let context = format!("{name}, {:?}", targets.kind());
+            let mut stream = ops().loss.stream_with_dlogits(gpu(), shape, targets.kind(), weight).unwrap();
+            for push in 0..2 {
+                let mut dlogits = [SENTINEL; 6];
+                let part = match targets {
+                    Targets::Classes(classes) => Targets::Classes(&classes[2 * push..][..2]),
+                    Targets::ClassesU32(classes) => Targets::ClassesU32(&classes[2 * push..][..2]),
+                    Targets::Sparse { indices, probs, entries } => Targets::Sparse {
+                        indices: &indices[2 * push..][..2],
+                        probs: &probs[2 * push..][..2],
+                        entries,
+                    },
+                    _ => Targets::Soft(&soft[6 * push..][..6]),
+                };
+                let values = &logits[6 * push..][..6];
+                let pushed = stream.push_with_dlogits(values, 2, part, &mut dlogits).map(|_| ());
+                if refused_at == Some(push) {
+                    assert_eq!(refused(pushed, &context).0, option, "{context}");
+                    assert_eq!((dlogits, stream.loss().rows), ([SENTINEL; 6], 2 * push), "{context}");
+                    break;
+                }
+                assert_eq!(pushed, Ok(()), "{context}");
+                assert!(dlogits.iter().all(|&dx| dx != SENTINEL), "{context}");
+            }
+        }
+    }
+    // A sum needs no weight; nor does a batch of which no row counts.
+    let sum = ops().with(CrossEntropyOptions { reduction: Reduction::Sum, ..Default::default() });
+    for (ops, classes) in [(&sum, [0, 1, 2, 0]), (ops(), [-100; 4])] {
+        let none = Default::default();
+        let mut stream = ops.loss.stream_with_dlogits(gpu(), shape, TargetKind::Classes, none).unwrap();
+        let mut dlogits = [SENTINEL; 12];
+        stream.push_with_dlogits(&logits, 4, Targets::Classes(&classes), &mut dlogits).unwrap();
+        let expected = if classes[0] == 0 { [-2.0 / 3.0, 1.0 / 3.0] } else { [0.0; 2] };
+        assert!((dlogits[0] - expected[0]).abs() < 1e-6 && (dlogits[1] - expected[1]).abs() < 1e-6);
+    }
+}
+
+/// Row weights and class weights are summed in another order than the whole: that is no difference.
+#[test]
+fn weights_of_windows_are_rounded_otherwise() {
+    let batch = noise("rounding", 4, 999, 7).with_weights(9);
+    let inputs = batch.inputs();
+    let whole = inputs.check(batch.shape, &ops().options).unwrap();
+    let mut stream = ops().loss.stream_with_dlogits(gpu(), batch.shape, TargetKind::Classes, whole).unwrap();
+    let mut dlogits = vec![0.0f32; batch.shape.len()];
+    for first in (0..999).step_by(37) {
+        let values = values_of(batch.shape, first, 37);
+        let weights = batch.given.row_weights.as_ref().map(|weights| &weights[first..first + 37]);
+        let part = xent::CrossEntropyInputs {
+            targets: Targets::Classes(&batch.targets[first..first + 37]),
+            row_weights: weights,
+            row_mask: None,
+            row_upstream: None,
+            ..inputs
+        };
+        stream.push_with_dlogits(&batch.logits[values.clone()], 37, part, &mut dlogits[values]).unwrap();
+    }
+    assert_eq!(stream.loss().rows, 999);
 }

@@ -5,14 +5,17 @@ use xent::{AdapterInfo, Context, Error, Result};
 
 use crate::args::AdaptersArgs;
 use crate::computer::choice;
+use crate::limits::complain_if_tight;
+use crate::output::one_line;
 use crate::{Outcome, output};
 
 pub fn run(args: &AdaptersArgs) -> Result<Outcome> {
+    let is_tight = complain_if_tight();
     let choice = choice(&args.adapter);
     let adapters = pollster::block_on(choice.list());
     if args.json {
         let adapters: Vec<_> = adapters.iter().map(json).collect();
-        output::print(&format!("{:#}\n", json!(adapters)))?;
+        output::print_json(&format!("{:#}\n", json!(adapters)))?;
     } else {
         output::print(&adapters.iter().map(text).collect::<Vec<_>>().join("\n"))?;
     }
@@ -22,7 +25,7 @@ pub fn run(args: &AdaptersArgs) -> Result<Outcome> {
     match Context::open_blocking(&choice) {
         Err(error @ Error::NoAdapter { .. }) if args.adapter.name().is_none() => {
             output::complain(format!("{error}\nUntil then eval, softmax and demo compute on the CPU."));
-            Ok(Outcome::Done)
+            Ok(if is_tight { Outcome::TooTight } else { Outcome::Done })
         }
         opened => opened.map(|_| Outcome::Done),
     }
@@ -30,7 +33,7 @@ pub fn run(args: &AdaptersArgs) -> Result<Outcome> {
 
 fn text(adapter: &AdapterInfo) -> String {
     let AdapterInfo { profile, chosen, .. } = adapter;
-    let mut text = format!("{}{}\n", profile.name, if *chosen { "  <- taken" } else { "" });
+    let mut text = format!("{}{}\n", one_line(&profile.name), if *chosen { "  <- taken" } else { "" });
     let subgroups = match profile.subgroup_sizes {
         (least, most) if least == most => format!("{least}"),
         (least, most) => format!("{least} to {most}"),
@@ -57,7 +60,7 @@ fn text(adapter: &AdapterInfo) -> String {
             ),
         ),
     ] {
-        text += &format!("  {name:<11}{value}\n");
+        text += &format!("  {name:<11}{}\n", one_line(&value));
     }
     text
 }

@@ -1,5 +1,7 @@
 //! What computes: a device, or the processor where there is none.
 
+use std::sync::OnceLock;
+
 use xent::eval::{Evaluated, Evaluation, Source};
 use xent::{
     AdapterChoice, Context, CrossEntropy, CrossEntropyOptions, Element, Error, Profile, Result, SavedTuning,
@@ -7,7 +9,8 @@ use xent::{
 };
 
 use crate::args::{AdapterArgs, DeviceArgs};
-use crate::output::complain;
+use crate::limits::complain_if_tight;
+use crate::output::{complain, one_line, shown};
 
 pub enum Computer {
     Gpu {
@@ -31,16 +34,29 @@ pub fn load_tuning(args: &DeviceArgs, profile: &Profile) -> Result<Option<Tuning
     match Tuning::load(path, profile)? {
         SavedTuning::Fitting(tuning) => Ok(Some(tuning)),
         SavedTuning::Ignored { why } => {
-            complain(format!("{}: ignored: {why}", path.display()));
+            complain(format!("{}: ignored: {}", shown(path), one_line(&why)));
             Ok(None)
         }
     }
+}
+
+/// Starts the threads that compute on the CPU: in the midst of the work, rayon would panic for want of one.
+pub fn start_threads() -> Result<()> {
+    static STARTED: OnceLock<Result<()>> = OnceLock::new();
+    complain_if_tight();
+    let start = || {
+        let started = rayon::ThreadPoolBuilder::new().build_global();
+        let refused = |error: rayon::ThreadPoolBuildError| error.to_string();
+        started.map_err(|error| Error::NoThread { what: "computing on the CPU", message: refused(error) })
+    };
+    STARTED.get_or_init(start).clone()
 }
 
 impl Computer {
     /// The adapter that is named; else the best there is; else the reference on the CPU, saying so: a newcomer always
     /// gets an answer.
     pub fn open(args: &DeviceArgs) -> Result<Self> {
+        complain_if_tight();
         match Context::open_blocking(&choice(&args.adapter)) {
             Ok(gpu) => {
                 let profile = gpu.profile()?;
@@ -50,8 +66,9 @@ impl Computer {
             Err(Error::NoAdapter { .. }) if args.adapter.name().is_none() => {
                 complain("no adapter found: computing on the CPU (`xent adapters` says how to get one)");
                 if let Some(path) = args.tuning() {
-                    complain(format!("{}: ignored: the CPU takes no tuning", path.display()));
+                    complain(format!("{}: ignored: the CPU takes no tuning", shown(path)));
                 }
+                start_threads()?;
                 Ok(Self::Cpu)
             }
             Err(error) => Err(error),

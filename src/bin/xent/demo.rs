@@ -4,7 +4,7 @@ use xent::eval::{EvaluateOptions, Evaluation, SyntheticLogits, Tally};
 use xent::{CrossEntropyOptions, Result, Shape, Targets};
 
 use crate::args::DemoArgs;
-use crate::computer::Computer;
+use crate::computer::{Computer, start_threads};
 use crate::memory::peak_resident_bytes;
 use crate::output;
 use crate::progress::{Progress, check_stopped};
@@ -18,6 +18,7 @@ const SEQUENCE: usize = 512;
 
 pub fn run(args: &DemoArgs) -> Result<Outcome> {
     let shape = Shape::new(args.rows, args.cols);
+    start_threads()?;
     let mut logits = SyntheticLogits::new(shape, args.seed)?;
     let targets = logits.targets().to_vec();
     let computer = Computer::open(&args.device)?;

@@ -8,7 +8,7 @@ use xent::{Element, Result};
 
 use crate::Outcome;
 use crate::args::{Dtype, LogitsArgs};
-use crate::output::{bad_argument, complain, folder_of};
+use crate::output::{bad_argument, complain, folder_of, shown};
 
 /// Opens them, and says so where they are not taken as they are.
 pub fn open(args: &LogitsArgs) -> Result<TensorFile> {
@@ -73,7 +73,7 @@ pub fn run_in(dtype: Dtype, file: TensorFile, class_axis: isize, run: impl OnLog
 /// Says where values are not taken as they are.
 pub fn note_narrowing(what: &str, file: TensorFile) -> TensorFile {
     if file.dtype() == Some(FileDtype::F64) {
-        complain(format!("{}: f64 {what}, narrowed to f32", file.path().display()));
+        complain(format!("{}: f64 {what}, narrowed to f32", shown(file.path())));
     }
     file
 }
@@ -87,7 +87,7 @@ fn note_order(files: &[PathBuf]) {
     let numbers: Option<Vec<u64>> = files.iter().map(|path| number(path)).collect();
     let Some(numbers) = numbers.filter(|_| files.is_sorted()) else { return };
     if let Some(at) = (1..files.len()).find(|&at| numbers[at] < numbers[at - 1]) {
-        let (first, second) = (files[at - 1].display(), files[at].display());
+        let (first, second) = (shown(&files[at - 1]), shown(&files[at]));
         complain(format!("{first} is taken before {second}, as given; their folder is taken by the numbers"));
     }
 }

@@ -7,6 +7,7 @@ mod completions;
 mod computer;
 mod demo;
 mod eval;
+mod limits;
 mod logits;
 mod measure;
 mod memory;
@@ -30,10 +31,12 @@ enum Outcome {
     NotVerified,
     /// The loss of some row is none, and `--strict` was given.
     BadRows,
+    /// No adapter was found, which may be for want of what this process may take.
+    TooTight,
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = command_line();
     if std::env::var_os("RUST_LOG").is_some() {
         env_logger::init();
     }
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
     ExitCode::from(match outcome {
         Ok(Outcome::Done) => 0,
         Ok(Outcome::NotVerified | Outcome::BadRows) => 1,
+        Ok(Outcome::TooTight) => 3,
         Err(error) => {
             output::complain(message(&error));
             status(&error)
@@ -57,9 +61,20 @@ fn main() -> ExitCode {
     })
 }
 
+/// The command line; where it is wrong, or asks for help, that is told and the process ends. Messages repeat arguments, which
+/// may be anything: they are told of what a terminal shows as it is.
+fn command_line() -> Cli {
+    Cli::try_parse().unwrap_or_else(|error| {
+        let shown = std::env::args_os().map(|arg| output::one_line(&arg.to_string_lossy()));
+        let shown = if error.use_stderr() { Cli::try_parse_from(shown).err() } else { None };
+        shown.unwrap_or(error).exit()
+    })
+}
+
 fn status(error: &Error) -> u8 {
     match error {
         Error::RequestDevice { .. }
+        | Error::NoThread { .. }
         | Error::DeviceLimit { .. }
         | Error::RowTooLarge { .. }
         | Error::GroupTooLarge { .. }

@@ -1,9 +1,11 @@
 //! What goes to the terminal and to files.
 
+use std::fmt::Write as _;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use xent::eval::files::{Dtype as FileDtype, FileFormat, TensorValue, TensorWriter};
+use xent::eval::is_safe;
 use xent::half::{bf16, f16};
 use xent::{Element, Error, Result};
 
@@ -14,7 +16,33 @@ const ROUNDED_VALUES: usize = 1 << 16;
 
 /// Prints to stdout. A reader that has gone away is no error.
 pub fn print(text: &str) -> Result<()> {
-    print_to(std::io::stdout().lock(), text)
+    let text = text.replace(|c: char| !is_safe(c) && !c.is_ascii_whitespace(), "?");
+    print_to(std::io::stdout().lock(), &text)
+}
+
+/// Prints a text of JSON. Names in it may be anything: what a terminal would obey is escaped, and stays what it is to a
+/// program.
+pub fn print_json(text: &str) -> Result<()> {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_safe(c) || c == '\n' {
+            escaped.push(c);
+        } else {
+            // None of them needs two: they are all in the first plane.
+            let _ = write!(escaped, "\\u{:04x}", u32::from(c));
+        }
+    }
+    print_to(std::io::stdout().lock(), &escaped)
+}
+
+/// A text of anybody's on one line, as a terminal may show it.
+pub fn one_line(text: &str) -> String {
+    text.replace(|c| !is_safe(c), "?")
+}
+
+/// A path, as a terminal may show it.
+pub fn shown(path: &Path) -> String {
+    one_line(&path.display().to_string())
 }
 
 /// The same of a text with styles: they are shown on a terminal, unless NO_COLOR, CLICOLOR or TERM say otherwise.
@@ -31,10 +59,10 @@ fn print_to(mut stdout: impl Write, text: &str) -> Result<()> {
     }
 }
 
-/// Says something on stderr; where that is closed, nobody listens. Names of files and tensors may be in it, and these
-/// may be anything: what a terminal obeys does not reach it.
+/// Says something on stderr; where that is closed, nobody listens. What a terminal obeys does not reach it; a name that may
+/// hold the end of a line comes as [`one_line`] or [`shown`].
 pub fn complain(message: impl AsRef<str>) {
-    let message = message.as_ref().replace(|c: char| c.is_control() && c != '\n', "?");
+    let message = message.as_ref().replace(|c| !is_safe(c) && c != '\n', "?");
     let _ = writeln!(std::io::stderr(), "xent: {message}");
 }
 

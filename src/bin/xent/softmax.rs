@@ -1,12 +1,13 @@
 //! `xent softmax`: probabilities of logits in a file.
 
+use std::collections::TryReserveError;
 use std::ops::Range;
 use std::time::Instant;
 
 use rayon::prelude::*;
 use xent::eval::files::FileLogits;
 use xent::eval::{Source, softmax};
-use xent::{Element, Result, Softmax, SoftmaxOptions, reference};
+use xent::{Element, Error, Result, Softmax, SoftmaxOptions, reference};
 
 use crate::args::{Dtype, SoftmaxArgs};
 use crate::computer::Computer;
@@ -76,6 +77,17 @@ fn run_on<E: Element>(args: &SoftmaxArgs, out: Dtype, mut logits: FileLogits<E>)
     Ok(Outcome::Done)
 }
 
+/// A window, if there is memory for it.
+fn zeros<E: Element>(len: usize) -> Result<Vec<E>> {
+    let mut values = Vec::new();
+    values.try_reserve_exact(len).map_err(|error: TryReserveError| Error::OutOfMemory {
+        what: format!("a window of {len} values"),
+        message: error.to_string(),
+    })?;
+    values.resize(len, E::default());
+    Ok(values)
+}
+
 /// Hands the (log-)probabilities of each window to `each`.
 fn each_window<E: Element>(
     computer: &Computer,
@@ -95,8 +107,8 @@ fn each_window<E: Element>(
     let shape = logits.shape();
     let of_row = if args.log { reference::log_softmax_row } else { reference::softmax_row };
     let step = (CPU_WINDOW_BYTES / size_of::<E>() / shape.row_stride).max(1) * shape.inner;
-    let mut read = vec![E::default(); shape.with_rows(step.min(shape.rows)).len()];
-    let mut values = read.clone();
+    let len = shape.with_rows(step.min(shape.rows)).len();
+    let (mut read, mut values) = (zeros::<E>(len)?, zeros::<E>(len)?);
     for first in (0..shape.rows).step_by(step) {
         let rows = first..shape.rows.min(first + step);
         let len = shape.with_rows(rows.len()).len();

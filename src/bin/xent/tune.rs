@@ -6,7 +6,7 @@ use xent::{Band, Bound, Context, Error, Profile, Result, Shape, Tuning};
 
 use crate::args::TuneArgs;
 use crate::measure::{self, Batch, Bytes, Clock, Job, Operation, median};
-use crate::output::{check_writable, complain};
+use crate::output::{check_writable, complain, one_line, shown};
 use crate::progress::{Progress, check_stopped};
 use crate::report::thousands;
 use crate::{Outcome, output};
@@ -145,14 +145,15 @@ pub fn run(args: &TuneArgs) -> Result<Outcome> {
     let clock = if clock.name() == "gpu" { "the GPU's clock" } else { "wall clock" };
     let partial = table.iter().any(|row| row.contains('*'));
     output::print(&format!(
-        "{profile}\nf32, medians of {ROUNDS} runs, {clock}\n\n{:<29}{:<16}{:>11}{:>11}  choice\n{}{}\n{} written: for `--tuning` and `Tuning::load`\n",
+        "{}\nf32, medians of {ROUNDS} runs, {clock}\n\n{:<29}{:<16}{:>11}{:>11}  choice\n{}{}\n{} written: for `--tuning` and `Tuning::load`\n",
+        one_line(&profile.to_string()),
         "what",
         "rows x cols",
         "before",
         "best",
         table.concat(),
         if partial { "* time ran out before every candidate was tried: see --time\n" } else { "" },
-        args.output.display(),
+        shown(&args.output),
     ))?;
     Ok(Outcome::Done)
 }

@@ -62,7 +62,11 @@ pub(super) fn parse(header: &[u8]) -> Result<NpyArray, String> {
         _ => &header[12..],
     };
     check_text(text).map_err(|why| not_understood(&why))?;
-    let parsed = NpyHeader::from_reader(header).map_err(|why| not_understood(&one_line(&why)))?;
+    let parsed = match NpyHeader::from_reader(header) {
+        Err(why) if why.to_string().contains(STACK_ENDS) => with_stack(|| NpyHeader::from_reader(header)),
+        parsed => parsed,
+    };
+    let parsed = parsed.map_err(|why| not_understood(&one_line(&why)))?;
     let dtype = parsed.dtype();
     let descr = dtype.descr();
     let DType::Plain(number) = dtype else {
@@ -84,6 +88,20 @@ pub(super) fn parse(header: &[u8]) -> Result<NpyArray, String> {
         return Err(format!("shape {} is larger than memory can be", shape_text(parsed.shape())));
     };
     Ok(NpyArray { dtype: dtype_of(number.type_char(), size), size, descr, shape })
+}
+
+/// What is in the parser's error where it has too little stack; the rest calls that a syntax error.
+const STACK_ENDS: &str = "stack limit reached";
+
+/// Does something on a stack of its own, which is large enough whatever the caller's is.
+fn with_stack<T: Send>(job: impl Fn() -> T + Sync) -> T {
+    const STACK_BYTES: usize = 512 << 10;
+    let on_its_own = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, &job);
+        thread.ok().and_then(|thread| thread.join().ok())
+    });
+    // Where there is no thread, the caller's stack may do.
+    on_its_own.unwrap_or_else(job)
 }
 
 fn dtype_of(kind: TypeChar, size: usize) -> Option<Dtype> {
@@ -173,6 +191,14 @@ mod tests {
         bytes.extend((text.len() as u16).to_le_bytes());
         bytes.extend(text.as_bytes());
         bytes
+    }
+
+    #[test]
+    fn a_small_stack_is_no_syntax_error() {
+        let header = of_array(Dtype::F32, &[2, 3]).unwrap();
+        let thread = std::thread::Builder::new().stack_size(48 << 10);
+        let parsed = thread.spawn(move || parse(&header)).unwrap().join().unwrap();
+        assert_eq!(parsed.map(|array| array.shape), Ok(vec![2, 3]));
     }
 
     #[test]

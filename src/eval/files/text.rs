@@ -1,6 +1,6 @@
 //! What a file says, as a message may repeat it.
 
-use crate::whole_file::is_safe;
+use crate::error::is_safe;
 
 /// A shape as Python writes it.
 pub(super) fn shape_text<T: ToString>(shape: &[T]) -> String {

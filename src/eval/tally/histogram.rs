@@ -101,9 +101,9 @@ impl Histogram {
         (self.first..).zip(&self.counts).map(move |(bin, &count)| (edge(bin)..edge(bin + 1), count))
     }
 
-    /// The smallest loss that so large a share, in 0..=1, of the losses does not exceed; `None` where there is none.
+    /// The loss that a share of the losses, in 0..=1, does not exceed; `None` where there is no loss, or no such share.
     pub fn quantile(&self, share: f64) -> Option<Quantile> {
-        let (min, max) = self.range()?;
+        let (min, max) = self.range().filter(|_| (0.0..=1.0).contains(&share))?;
         let rank = ((share * self.rows as f64).ceil() as u64).clamp(1, self.rows);
         let mut below = 0;
         let (bin, _) = self.bins().find(|&(_, count)| {
@@ -230,6 +230,9 @@ mod tests {
             let expected = f64::from(sorted[rank - 1]);
             assert!((value - expected).abs() <= within, "{share}: {value} ± {within}, {expected}");
             assert!(within <= histogram.width() / 2.0, "{share}");
+        }
+        for share in [f64::NAN, -0.1, 1.1, f64::INFINITY, f64::NEG_INFINITY] {
+            assert_eq!(histogram.quantile(share), None, "{share}");
         }
         assert_eq!(of(&[3.0; 7]).quantile(0.5), Some(Quantile { value: 3.0, within: 0.0 }));
     }

@@ -54,7 +54,8 @@ impl Tally {
 
     /// Adds the results (rows,) of the rows from `first` on.
     pub fn add_rows(&mut self, first: usize, results: &[RowResult]) {
-        for (row, result) in (first..).zip(results) {
+        for (at, result) in results.iter().enumerate() {
+            let row = first.saturating_add(at);
             self.rows += 1;
             if result.is_left_out() {
                 self.left_out += 1;
@@ -118,7 +119,7 @@ impl Tally {
     }
 
     /// Whether this may be what [`add`](Self::add) makes of so many rows in such sequences: to be asked of a tally that was
-    /// read from a file, before anything is added to it.
+    /// read from a file, before anything else.
     pub fn is_sound(&self, rows: usize, sequence_length: usize) -> bool {
         let parts = [self.left_out, self.nan, self.infinite, self.losses.rows()];
         let sum = parts.iter().try_fold(0u64, |sum, &part| sum.checked_add(part));
@@ -215,6 +216,13 @@ mod tests {
         assert_eq!(tally.first_bad(), Some((3, Flags::INFINITE_LOGIT)));
         let means: Vec<_> = tally.positions().means().map(|(_, mean)| mean).collect();
         assert_eq!(means, [Some(1.0), None, Some(0.0), Some(0.5)]);
+    }
+
+    #[test]
+    fn rows_behind_the_last_there_can_be() {
+        let mut tally = Tally::new(usize::MAX);
+        tally.add_rows(usize::MAX, &results(3));
+        assert_eq!(tally.rows(), 3);
     }
 
     #[test]

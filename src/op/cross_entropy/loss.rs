@@ -126,6 +126,11 @@ impl LossSum {
         self.rows
     }
 
+    /// What they weigh.
+    pub fn weight(&self) -> BatchWeight {
+        self.weight
+    }
+
     /// What was out of the ordinary in any of them.
     pub fn flags(&self) -> Flags {
         self.flags

@@ -366,10 +366,11 @@ impl<E: Element> CrossEntropy<E> {
 
     /// The same with the gradient, in the logits' type. A mean's gradient needs the batch's whole weight before its first
     /// value: `weight` is that of all windows together, as [`CrossEntropyInputs::check`] gives it (other reductions do not
-    /// need it).
+    /// need it). A push that makes the rows weigh more than that is refused, and so is the last if they weigh less.
     ///
     /// # Errors
-    /// As [`stream`](Self::stream).
+    /// As [`stream`](Self::stream); [`Error::InvalidOption`](crate::Error::InvalidOption) for a `weight` that no batch of
+    /// this shape can have; [`Error::NoRowCounts`](crate::Error::NoRowCounts).
     pub fn stream_with_dlogits(
         &self,
         gpu: &Context,
@@ -380,10 +381,10 @@ impl<E: Element> CrossEntropy<E> {
         CrossEntropyStream::new(self, gpu, shape, targets, Some((dlogits_output(shape), weight)))
     }
 
-    /// The same with the gradient in f32, whatever the logits' type.
+    /// [`stream_with_dlogits`](Self::stream_with_dlogits) with the gradient in f32, whatever the logits' type.
     ///
     /// # Errors
-    /// As [`stream`](Self::stream).
+    /// As [`stream_with_dlogits`](Self::stream_with_dlogits).
     pub fn stream_with_dlogits_f32(
         &self,
         gpu: &Context,

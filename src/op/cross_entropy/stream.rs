@@ -12,6 +12,7 @@ use crate::op::engine::LogitsCall;
 use crate::op::pool::Idle;
 use crate::op::rows::{self, Given, InputBindings, Kept};
 use crate::op::stream::{Back, Extras, Flight, Second, Start, Stream};
+use crate::options::Reduction;
 use crate::shape::Shape;
 use crate::targets::{TargetKind, Targets};
 
@@ -26,6 +27,8 @@ pub struct CrossEntropyStream<E: Element> {
     kind: TargetKind,
     output: Option<Output>,
     params: Params,
+    /// What the caller says that all rows weigh, of which the gradient of a mean is.
+    whole: Option<BatchWeight>,
     /// Whether all of a row's result is kept, and not what the batch's loss needs alone.
     pub(super) keeps_rows: bool,
     results: Vec<RowResult>,
@@ -40,7 +43,14 @@ impl<E: Element> CrossEntropyStream<E> {
         kind: TargetKind,
         gradient: Option<(Output, BatchWeight)>,
     ) -> Result<Self> {
-        Self::over(op, gpu, shape, kind, gradient, |extras| Stream::new(&op.engine, gpu, shape, extras))
+        if let Some((_, weight)) = gradient {
+            shape.check()?;
+            weight.check_given(shape, kind, &op.options)?;
+        }
+        let stream = |extras| Stream::new(&op.engine, gpu, shape, extras);
+        let stream = Self::over(op, gpu, shape, kind, gradient, stream)?;
+        let is_mean = op.options.reduction == Reduction::Mean;
+        Ok(Self { whole: gradient.map(|(_, weight)| weight).filter(|_| is_mean), ..stream })
     }
 
     /// For windows of which one is given to the device while the one before is under way: see
@@ -103,6 +113,7 @@ impl<E: Element> CrossEntropyStream<E> {
             kind,
             output,
             params,
+            whole: None,
             keeps_rows: true,
             results: Vec::new(),
             sum: LossSum::default(),
@@ -124,8 +135,8 @@ impl<E: Element> CrossEntropyStream<E> {
     ///
     /// # Errors
     /// [`Error::Length`]; [`Error::TargetOutOfRange`] and [`Error::InvalidTarget`], the row counted from the stream's
-    /// first; [`Error::InvalidOption`] for weights, and for targets of another kind than the stream's;
-    /// [`Error::RowsExceedBound`] beyond a window or the stream's shape; whatever the device reports, and then
+    /// first; [`Error::InvalidOption`] for weights, that of the whole batch among them where the rows do not add up to it;
+    /// [`Error::TargetKind`]; [`Error::RowsExceedBound`] beyond a window or the stream's shape; whatever the device reports, and then
     /// [`Error::StreamEnded`].
     pub fn push<'a>(
         &mut self,
@@ -195,6 +206,12 @@ impl<E: Element> CrossEntropyStream<E> {
         }
         let weight = self.check(self.shape.with_rows(rows), inputs)?;
         self.stream.check_rows(logits, rows)?;
+        if let Some(whole) = self.whole {
+            let are_all = self.sum.rows() + rows == self.shape.rows;
+            let mut parts = self.sum.weight();
+            parts.add(weight);
+            whole.check_parts(parts, are_all)?;
+        }
         self.results.clear();
         if rows > 0 {
             let back = self.submit(logits, rows, inputs, dlogits.is_some())?.land(wait).await?;

@@ -39,7 +39,7 @@ use crate::element::Element;
 use crate::error::Result;
 use crate::inputs::{BatchWeight, CrossEntropyInputs};
 use crate::options::{CrossEntropyOptions, EmptyBatch};
-use crate::shape::Shape;
+use crate::shape::{Shape, assert_row};
 
 mod row;
 mod shares;
@@ -127,7 +127,10 @@ pub fn dlogits<'a, E: Element>(
 /// row's weight, g its upstream gradient times the batch's, N and N₁ the denominators of [`loss`]. Zero for a row that is
 /// left out, and for every row where a mean has no row to count.
 ///
-/// `batch` is what [`CrossEntropyInputs::check`] gave; `row` is in 0..rows of checked inputs.
+/// `batch` is what [`CrossEntropyInputs::check`] gave for these inputs.
+///
+/// # Panics
+/// Where `row` is not in 0..rows, or a slice ends before the row's part of it does.
 pub fn row_scale<'a>(
     inputs: impl Into<CrossEntropyInputs<'a>>,
     shape: Shape,
@@ -136,6 +139,7 @@ pub fn row_scale<'a>(
     row: usize,
 ) -> RowScale {
     let inputs = inputs.into();
+    assert_row(row, shape.rows);
     if batch.is_empty_mean(options.reduction) || inputs.row_target(shape, options, row).is_none() {
         return RowScale::ZERO;
     }
@@ -147,7 +151,10 @@ pub fn row_scale<'a>(
 }
 
 /// [`row_loss`] of one row of a batch: of its own target, not multiplied by the row's weight; all parts 0 if it is left
-/// out, its logits then not read. Arguments as of [`row_losses`], not checked again; `row` is in 0..rows.
+/// out, its logits then not read. Arguments as of [`row_losses`], not checked again.
+///
+/// # Panics
+/// Where `row` is not in 0..rows, or a slice ends before the row's part of it does.
 pub fn row_loss_at<'a, E: Element>(
     logits: &[E],
     inputs: impl Into<CrossEntropyInputs<'a>>,
@@ -156,6 +163,7 @@ pub fn row_loss_at<'a, E: Element>(
     row: usize,
 ) -> RowLoss {
     let inputs = inputs.into();
+    assert_row(row, shape.rows);
     match inputs.row_target(shape, options, row) {
         Some(target) => row_loss(&shape.row_vec(logits, row), &target, inputs.class_weights, options),
         None => RowLoss::default(),
@@ -164,6 +172,9 @@ pub fn row_loss_at<'a, E: Element>(
 
 /// [`row_dlogits`] of one row of a batch (cols,), by its own target and [`row_scale`]: that row of [`dlogits`]. Arguments
 /// as of that, not checked again, and `batch` as of [`row_scale`].
+///
+/// # Panics
+/// Where `row` is not in 0..rows, or a slice ends before the row's part of it does.
 pub fn row_dlogits_at<'a, E: Element>(
     logits: &[E],
     inputs: impl Into<CrossEntropyInputs<'a>>,
@@ -173,6 +184,7 @@ pub fn row_dlogits_at<'a, E: Element>(
     row: usize,
 ) -> Vec<f64> {
     let inputs = inputs.into();
+    assert_row(row, shape.rows);
     match inputs.row_target(shape, options, row) {
         Some(target) if !batch.is_empty_mean(options.reduction) => {
             let scale = row_scale(inputs, shape, options, batch, row);

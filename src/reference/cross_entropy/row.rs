@@ -62,6 +62,7 @@ impl RowScale {
 /// | target or sparse index outside 0..cols, not ignored | NaN |
 /// | a class weight that it uses is negative, NaN, infinite or missing | NaN |
 /// | a logit, or a target's probability, is NaN or +∞ (of probabilities also −∞ or missing) | NaN, even if its weight is 0 |
+/// | an option is outside its range | NaN in all parts |
 /// | every logit is −∞ | NaN, or by [`MaskedRow::Zero`] 0, as the z-loss |
 /// | a class with a logit of −∞ has a share in the target, by smoothing too | +∞ |
 /// | that share is 0 (by w, q, ε or 1 − ε) | finite: 0 · ∞ counts as 0 |
@@ -75,6 +76,9 @@ pub fn row_loss<E: Element>(
         return RowLoss::default();
     }
     let options = &of_this_input(options);
+    if options.check().is_err() {
+        return RowLoss { loss: f64::NAN, z_loss: f64::NAN, lse: f64::NAN };
+    }
     let distribution = Distribution::new(row, options.temperature, options.softcap);
     let lse = distribution.lse();
     let z_loss = match distribution.kind() {
@@ -109,7 +113,7 @@ pub fn row_loss<E: Element>(
 /// | --- | --- |
 /// | its target is ignored | 0, whatever `scale` is; its logits are not read |
 /// | target or sparse index outside 0..cols, or an invalid class weight in use | 0 |
-/// | a logit, or a target's probability, is NaN or +∞ | NaN throughout, whatever `scale` is |
+/// | a logit, or a target's probability, is NaN or +∞; an option is outside its range | NaN throughout, whatever `scale` is |
 /// | every logit is −∞ | NaN throughout, or 0 by [`MaskedRow::Zero`] |
 /// | a logit is −∞, another finite | 0 there if it has no share in the target; −share · `scale` / T if it has, and a loss of +∞ (under a softcap 0: its slope is) |
 pub fn row_dlogits<E: Element>(
@@ -124,6 +128,9 @@ pub fn row_dlogits<E: Element>(
         return all(0.0);
     }
     let options = &of_this_input(options);
+    if options.check().is_err() {
+        return all(f64::NAN);
+    }
     let distribution = Distribution::new(row, options.temperature, options.softcap);
     match (Shares::new(target, class_weights, row.len(), options), distribution.kind()) {
         (None, _) => all(0.0),
@@ -145,13 +152,14 @@ pub fn row_dlogits<E: Element>(
 
 /// What each class's ℓ_j is multiplied by in a row's [`loss`](RowLoss::loss) (cols,), focal loss left aside:
 /// `t_j = w_j·((1 − ε)·q_j + ε / C)`, q of a class target being 1 there and 0 elsewhere. This is what the gradient's error
-/// is measured by. None where the target or a weight is out of range.
+/// is measured by. None where the target, a weight or an option is out of range.
 pub fn row_shares(
     target: &RowTarget<'_>,
     class_weights: Option<&[f32]>,
     cols: usize,
     options: &CrossEntropyOptions,
 ) -> Option<Vec<f64>> {
+    of_this_input(options).check().ok()?;
     let shares = Shares::new(target, class_weights, cols, options)?;
     Some(shares.own.iter().zip(&shares.smoothing).map(|(own, smoothing)| own + smoothing).collect())
 }

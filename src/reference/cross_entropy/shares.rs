@@ -42,10 +42,10 @@ impl Shares {
                 }
             }
             RowTarget::Sparse { indices, probs: entries } => {
-                let entries = indices.iter().zip(*entries);
-                for (&index, &prob) in entries.filter(|&(&index, _)| index != options.ignore_index) {
+                let named = |&(_, &index): &(usize, &i32)| index != options.ignore_index;
+                for (at, &index) in indices.iter().enumerate().filter(named) {
                     let named = in_range(index)?;
-                    probs[named] += f64::from(prob);
+                    probs[named] += entries.get(at).map_or(f64::NAN, |&prob| f64::from(prob));
                     uses[named] = true;
                 }
             }

@@ -30,7 +30,8 @@ Exit status:
   1    done, but rows are bad (eval --strict), or results are not within their bounds of the f64
        reference (eval --verify, demo, bench); these replace no file
   2    the command line, a file or an adapter's name is wrong; no output file is left or changed
-  3    the device failed, or is too small
+  3    the device failed, or is too small; this process may take too little memory, or too few
+       threads or files
   130  stopped by Ctrl-C; no output file is changed, and eval leaves a checkpoint to --resume from
 
 RUST_LOG=info tells on stderr which adapter was taken, RUST_LOG=debug more.";
@@ -44,7 +45,7 @@ Examples:
 
 /// Softmax and cross-entropy of logits in files, on the GPU.
 #[derive(Parser)]
-#[command(name = "xent", version, after_help = STATUSES)]
+#[command(name = "xent", bin_name = "xent", version, after_help = STATUSES)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,

@@ -90,7 +90,11 @@ pub fn run(args: &BenchArgs) -> Result<Outcome> {
     if let Some(path) = &args.plot {
         plot::draw(&benched, path)?;
     }
-    output::print(&if args.json { table::json(&benched) } else { table::text(&benched) })?;
+    if args.json {
+        output::print_json(&table::json(&benched))?;
+    } else {
+        output::print(&table::text(&benched))?;
+    }
     let wrong: Vec<_> = benched.results.iter().filter(|measured| !measured.checked.passed).collect();
     for Measured { shape, dtype, op, checked, .. } in &wrong {
         complain(format!(

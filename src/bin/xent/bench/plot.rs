@@ -8,6 +8,7 @@ use xent::{Error, Result};
 
 use super::{Benched, Measured};
 use crate::measure::Operation;
+use crate::output::one_line;
 
 /// Operations as in the colours of Okabe and Ito, which stay apart for everybody.
 const COLOURS: [RGBColor; 6] = [
@@ -67,7 +68,7 @@ fn draw_on(
     let highest = if highest > 0.0 { 1.1 * highest } else { 1.0 };
     let last = batches.len().max(1) as f64 - 0.5;
     let (plot, legend) = area.split_horizontally(area.dim_in_pixel().0 - LEGEND);
-    let title = format!("xent on {}", benched.adapter);
+    let title = format!("xent on {}", one_line(&benched.adapter));
     let fits = (plot.dim_in_pixel().0 / TITLE_CHAR) as usize;
     let title: String = if title.chars().count() > fits {
         title.chars().take(fits - 1).chain(['…']).collect()

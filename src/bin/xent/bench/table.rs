@@ -3,11 +3,12 @@
 use serde_json::{Value, json};
 
 use super::{Benched, Measured, RUNS};
+use crate::output::one_line;
 use crate::report::{si, thousands};
 
 pub fn text(benched: &Benched) -> String {
     let clock = if benched.clock == "gpu" { "the GPU's clock" } else { "wall clock, submission included" };
-    let mut text = format!("{}\nmedians of {RUNS} runs, {clock}", benched.adapter);
+    let mut text = format!("{}\nmedians of {RUNS} runs, {clock}", one_line(&benched.adapter));
     if benched.tuned {
         text += ", tuned";
     }

@@ -17,7 +17,7 @@ use crate::args::EvalArgs;
 use crate::computer::Computer;
 use crate::logits::{self, OnLogits, run_in};
 use crate::memory;
-use crate::output::{bad_argument, check_distinct, complain};
+use crate::output::{bad_argument, check_distinct, complain, shown};
 use crate::report::thousands;
 use checkpoint::{Checkpoint, Identity};
 use inputs::Inputs;
@@ -80,7 +80,7 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
             if place.exists() {
                 complain(format!(
                     "{}: of a run that was stopped; without --resume this one begins anew",
-                    place.display()
+                    shown(&place)
                 ));
             }
             (outputs, Tally::new(sequences.length))

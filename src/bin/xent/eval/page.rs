@@ -1,5 +1,7 @@
 //! A page that says all of a batch: one file, which asks nobody for anything.
 
+use xent::eval::is_safe;
+
 use crate::report::{Line, Summary, Tone, lines};
 
 const STYLE: &str = include_str!("page.css");
@@ -74,12 +76,7 @@ fn escaped(text: &str) -> String {
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&#39;"),
-            c if c.is_control()
-                || ('\u{202a}'..='\u{202e}').contains(&c)
-                || ('\u{2066}'..='\u{2069}').contains(&c) =>
-            {
-                escaped.push('\u{fffd}');
-            }
+            c if !is_safe(c) => escaped.push('\u{fffd}'),
             c => escaped.push(c),
         }
     }
@@ -97,6 +94,7 @@ mod tests {
             ("größe 日本.npy", "größe 日本.npy"),
             ("<script>alert('1')</script>", "&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;"),
             ("a & \"b\"", "a &amp; &quot;b&quot;"),
+            ("a\u{200f}\u{61c}\u{2028}b", "a\u{fffd}\u{fffd}\u{fffd}b"),
             ("a\u{1b}[31m\nb\u{202e}c", "a\u{fffd}[31m\u{fffd}b\u{fffd}c"),
         ] {
             assert_eq!(escaped(text), expected);

@@ -12,7 +12,7 @@ use crate::Outcome;
 use crate::args::EvalArgs;
 use crate::computer::Computer;
 use crate::memory::peak_resident_bytes;
-use crate::output::{bad_argument, complain};
+use crate::output::{bad_argument, complain, shown};
 use crate::progress::{Progress, check_stopped};
 use crate::report::{self, Summary, thousands};
 
@@ -113,10 +113,7 @@ impl Run<'_> {
             let written = self.outputs.keep_partial(&self.identity.name())?;
             match Checkpoint::new(self.identity, state, self.tally, written).save(&self.place) {
                 Ok(()) => {
-                    complain(format!(
-                        "{so_far}; the same with --resume goes on from {}",
-                        self.place.display()
-                    ));
+                    complain(format!("{so_far}; the same with --resume goes on from {}", shown(&self.place)));
                 }
                 Err(refused) => complain(format!("{so_far}, which cannot be resumed: {refused}")),
             }

@@ -10,6 +10,7 @@ use xent::{Context, Error, Result};
 
 use crate::args::AdapterArgs;
 use crate::computer::choice;
+use crate::limits::complain_if_tight;
 
 pub use batch::{Batch, Bytes};
 pub use clock::{Clock, Job, median};
@@ -49,6 +50,7 @@ impl Operation {
 
 /// The adapter that is asked for, with its clock where it has one.
 pub fn open(args: &AdapterArgs) -> Result<Context> {
+    complain_if_tight();
     pollster::block_on(Context::open_with(&choice(args), clock::FEATURES))
 }
 

@@ -36,7 +36,7 @@ pub fn print(
     more: &[(&str, String)],
 ) -> xent::Result<Outcome> {
     if as_json {
-        output::print(&json::text(summary))?;
+        output::print_json(&json::text(summary))?;
     } else {
         let mut lines = lines(summary);
         lines.extend(more.iter().map(|(name, value)| Line::new(name, value)));

@@ -4,6 +4,8 @@ use anstyle::{AnsiColor, Style};
 use xent::Reduction;
 use xent::eval::{Histogram, Quantile};
 
+use crate::output::one_line;
+
 use super::numbers::{decimals, si, thousands};
 use super::{Summary, verified};
 
@@ -40,6 +42,7 @@ pub fn aligned(lines: &[Line]) -> String {
     let name_style = Style::new().dimmed();
     let mut text = String::new();
     for Line { name, value, tone } in lines {
+        let value = one_line(value);
         let style = match tone {
             Tone::Plain => Style::new(),
             Tone::Result => Style::new().bold(),

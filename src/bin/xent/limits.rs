@@ -1,0 +1,91 @@
+//! The limits that a shell or a container has set to this process.
+
+use std::sync::OnceLock;
+
+use crate::memory;
+use crate::output::complain;
+
+/// A limit, as `/proc/self/limits` names it, below which drivers were seen to fail: Mesa's lavapipe needs 700 MB of address
+/// space, and opens a dozen files.
+struct Limit {
+    name: &'static str,
+    /// How a shell sets it.
+    option: &'static str,
+    enough: u64,
+    shown: fn(u64) -> String,
+}
+
+const LIMITS: [Limit; 4] = [
+    Limit {
+        name: "Max address space",
+        option: "-v",
+        enough: 1 << 30,
+        shown: |bytes| format!("{} of address space", memory::shown(bytes)),
+    },
+    Limit {
+        name: "Max data size",
+        option: "-d",
+        enough: 1 << 30,
+        shown: |bytes| format!("{} of data", memory::shown(bytes)),
+    },
+    Limit { name: "Max open files", option: "-n", enough: 16, shown: |files| format!("{files} open files") },
+    Limit { name: "Max processes", option: "-u", enough: 16, shown: |threads| format!("{threads} threads") },
+];
+
+/// Says that drivers may fail where this process may take little, and says whether it did. Drivers do not tell why they
+/// are not there, and some crash: so it is said before one is looked for, once.
+pub fn complain_if_tight() -> bool {
+    static IS_TIGHT: OnceLock<bool> = OnceLock::new();
+    let complain = || {
+        let tight = tight();
+        if let Some(tight) = &tight {
+            complain(format!("a driver may fail or crash: this process may take only {tight}"));
+        }
+        tight.is_some()
+    };
+    *IS_TIGHT.get_or_init(complain)
+}
+
+fn tight() -> Option<String> {
+    match std::fs::read_to_string("/proc/self/limits") {
+        Ok(limits) => tight_of(&limits),
+        // EMFILE and ENFILE, of which std has no kind.
+        Err(error) if cfg!(target_os = "linux") && matches!(error.raw_os_error(), Some(23 | 24)) => {
+            Some(format!("as many files as are open already (ulimit -n): {error}"))
+        }
+        Err(_) => None,
+    }
+}
+
+fn tight_of(limits: &str) -> Option<String> {
+    let words = LIMITS.iter().filter_map(|limit| {
+        let values = limits.lines().find_map(|line| line.strip_prefix(limit.name))?;
+        let allowed = values.split_whitespace().next()?.parse().ok().filter(|&value| value < limit.enough)?;
+        Some(format!("{} (ulimit {})", (limit.shown)(allowed), limit.option))
+    });
+    let words: Vec<String> = words.collect();
+    (!words.is_empty()).then(|| words.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_lines_of_the_system() {
+        let limits = "\
+Limit                     Soft Limit           Hard Limit           Units     
+Max data size             unlimited            unlimited            bytes     
+Max processes             63432                63432                processes 
+Max open files            7                    524288               files     
+Max address space         204800000            unlimited            bytes     
+";
+        let expected = "195.3 MiB of address space (ulimit -v), 7 open files (ulimit -n)";
+        assert_eq!(tight_of(limits).as_deref(), Some(expected));
+        let enough = limits.replace(" 7  ", " 16 ").replace("204800000", "1073741824");
+        assert_eq!(
+            [tight_of(&enough), tight_of(""), tight_of("Max open files\nMax processes many")],
+            [const { None }; 3]
+        );
+    }
+}
