@@ -15,7 +15,7 @@ use xent::Shape;
 pub use bench::{BenchArgs, BenchDtype};
 pub use eval::{EvalArgs, OutputArgs, TargetArgs};
 pub use logits::LogitsArgs;
-pub use run::RunArgs;
+pub use run::{CHECKPOINT_END, RunArgs, checkpoint_start};
 pub use softmax::SoftmaxArgs;
 pub use tune::TuneArgs;
 
