@@ -194,14 +194,14 @@ impl WholeFile {
         Ok(())
     }
 
-    /// Takes room for a file of so many bytes, of which none is written yet: a disk that is full later has it.
-    ///
-    /// # Errors
-    /// [`Error::File`].
-    pub fn take_room(&mut self, bytes: usize) -> Result<()> {
-        let taken = self.file.write_all(&vec![0; bytes]).and_then(|()| self.rewind());
-        self.has_room = true;
-        taken.map_err(|error| file_error(&self.path, error))
+    /// Takes room for a file of so many bytes, of which none is written yet: a disk that is full later has it. Where there
+    /// is none, it does without.
+    pub fn take_room(&mut self, bytes: usize) {
+        self.has_room = self.file.write_all(&vec![0; bytes]).is_ok();
+        if !self.has_room {
+            let _ = self.file.set_len(0);
+        }
+        let _ = self.file.rewind();
     }
 
     /// Brings all that was written to the disk, where it outlives the machine.

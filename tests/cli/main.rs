@@ -8,6 +8,7 @@ mod eval;
 mod expected;
 mod files;
 mod from_pytorch;
+mod kept;
 mod layouts;
 mod losses;
 mod malformed;

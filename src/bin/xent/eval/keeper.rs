@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use xent::eval::files::partial_path;
 use xent::eval::{EvaluationState, Tally, WholeFile};
 use xent::{Error, Result};
 
@@ -12,14 +13,17 @@ use super::outputs::Written;
 use crate::args::CHECKPOINT_END;
 use crate::output::{bad_argument, folder_of};
 
-/// A checkpoint is about a tenth of this. A disk that is full has the room of the next one still.
-const ROOM_BYTES: usize = 256 << 10;
+/// More than a checkpoint takes. A disk that is full has the room of the next one still.
+const ROOM_BYTES: usize = 128 << 10;
 /// Outputs that have grown by so much are worth a checkpoint, however early it is.
 const MOST_BYTES: u64 = 4 << 30;
 /// Of the time, at most the inverse of this goes into checkpoints.
 const SHARE: u32 = 20;
 /// The first one comes sooner by this factor.
 const SOONER: u32 = 10;
+
+/// What a checkpoint is named after until it is in its place.
+const NEXT: &str = "next";
 
 /// Writes the checkpoint of a run, and holds the run's lock: no other process writes the same one.
 pub struct Keeper {
@@ -30,6 +34,8 @@ pub struct Keeper {
     pace: Pace,
     /// The rows that the checkpoint which lies there has done.
     saved: Option<usize>,
+    /// Whether an earlier process has begun this run, and died.
+    was_begun: bool,
     /// The last to be dropped.
     _lock: WholeFile,
 }
@@ -46,13 +52,15 @@ impl Keeper {
             return Err(bad_argument(place.display().to_string(), why));
         };
         Checkpoint::check_place(&place, Some(&run))?;
+        let was_begun = partial_path(&place, NEXT).exists();
         let next = Some(Self::make_room(&place)?);
-        Ok(Self { place, run, next, pace: Pace::new(every, Instant::now()), saved: None, _lock: lock })
+        let pace = Pace::new(every, Instant::now());
+        Ok(Self { place, run, next, pace, saved: None, was_begun, _lock: lock })
     }
 
     fn make_room(place: &Path) -> Result<WholeFile> {
-        let mut file = WholeFile::create(place, "next")?;
-        file.take_room(ROOM_BYTES)?;
+        let mut file = WholeFile::create(place, NEXT)?;
+        file.take_room(ROOM_BYTES);
         Ok(file)
     }
 
@@ -88,6 +96,11 @@ impl Keeper {
         fs::remove_file(&self.place).is_ok()
     }
 
+    /// Whether an earlier process has begun this run, and died before its first checkpoint.
+    pub fn died_early(&self) -> bool {
+        self.was_begun && !self.place.exists()
+    }
+
     /// Where the checkpoint is.
     pub fn place(&self) -> &Path {
         &self.place
@@ -117,7 +130,7 @@ impl Keeper {
         let start = Instant::now();
         let saved = keep().and_then(|written| {
             let checkpoint = Checkpoint::new(self.run.clone(), state, tally.clone(), written);
-            let next = self.next.take().map_or_else(|| WholeFile::create(&self.place, "next"), Ok)?;
+            let next = self.next.take().map_or_else(|| WholeFile::create(&self.place, NEXT), Ok)?;
             checkpoint.save(next)
         });
         if self.next.is_none() {

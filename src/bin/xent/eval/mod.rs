@@ -98,7 +98,7 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
     let run = identity.name();
     let mut keeper = keeper(args, &identity)?;
     let (outputs, tally) = match &mut keeper {
-        Ok(keeper) if args.run.resume => {
+        Ok(keeper) if args.run.resume && !keeper.died_early() => {
             let start = checkpoint_start(&args.logits.files);
             let Checkpoint { state, tally, written, .. } = keeper.load(sequences.length, &start)?;
             evaluation.resume(&state)?;
@@ -106,6 +106,9 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
             (wanted.resume(&run, written, state.rows())?, tally)
         }
         keeper => {
+            if args.run.resume {
+                complain("the run died before its first checkpoint: it begins anew");
+            }
             if let Some(keeper) = keeper.as_mut().ok().filter(|keeper| keeper.place().exists()) {
                 let place = keeper.place().display();
                 complain(format!(
