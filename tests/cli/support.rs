@@ -44,6 +44,12 @@ impl Folder {
         Self(TempDir::new().unwrap())
     }
 
+    /// In memory, where there is such a place: what is brought to the disk again and again takes no time there.
+    #[cfg(target_os = "linux")]
+    pub fn in_memory() -> Self {
+        TempDir::new_in("/dev/shm").map_or_else(|_| Self::new(), Self)
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
