@@ -150,7 +150,7 @@ mod options;
 pub mod reference;
 mod shape;
 mod targets;
-#[cfg(any(feature = "npy", feature = "safetensors", feature = "tuning-file"))]
+#[cfg(feature = "whole-file")]
 mod whole_file;
 
 pub use context::Context;

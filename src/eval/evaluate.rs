@@ -9,6 +9,7 @@ use crate::eval::evaluation::Evaluation;
 use crate::eval::inputs::EvaluateInputs;
 use crate::eval::report::Report;
 use crate::eval::source::Source;
+use crate::eval::state::EvaluationState;
 use crate::op::{CrossEntropy, RowResult};
 
 /// What [`evaluate`] does besides the loss.
@@ -35,6 +36,8 @@ pub struct Evaluated<'a> {
     /// The gradient of the reduced loss (rows, cols), laid out by the source's shape, if asked for. In f32, whatever
     /// the logits' type.
     pub dlogits: Option<&'a [f32]>,
+    /// How far the evaluation has come with this window: what another process needs to go on behind it.
+    pub state: &'a EvaluationState,
 }
 
 /// The loss of a batch, however many rows it has: each window is read, computed and handed to `each`, which may write

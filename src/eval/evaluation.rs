@@ -253,13 +253,12 @@ impl<'a> Evaluation<'a> {
         source: &mut dyn Source<E>,
         mut each: impl FnMut(&Evaluated<'_>) -> Result<()>,
     ) -> Result<()> {
-        let start = Instant::now();
+        let mut times = Times::begin();
         check_same_shape(SOURCE, source.shape(), self.shape)?;
         check_values(source)?;
         self.soft_targets.as_deref().map_or(Ok(()), check_values)?;
         let footprint = self.footprint(device, source);
         let room = footprint.room(self.options.memory)?;
-        let mut times = Times::default();
         let mut soft_targets = self.soft_targets.take();
         let result = halving((room, footprint.least_room()), |room| {
             let soft = soft_targets.as_mut().map(|soft| Feed::of(&mut **soft));
@@ -268,7 +267,7 @@ impl<'a> Evaluation<'a> {
         self.soft_targets = soft_targets;
         self.state.reading += times.reading;
         self.state.computing += times.submitting + times.landing;
-        self.state.elapsed += start.elapsed();
+        self.state.elapsed += times.start.elapsed();
         result
     }
 
@@ -288,7 +287,7 @@ impl<'a> Evaluation<'a> {
         let mut verified = Verification::sample(shape.rows, self.options.verify_rows)
             .skip_while(|&row| row < first)
             .peekable();
-        let (op, state) = (self.op, &mut self.state);
+        let (op, state, began) = (self.op, &mut self.state, times.start);
         let inputs = known(&self.inputs, &self.stand_in);
 
         let submit = |evaluator: &mut V, rows: Range<usize>, values: &Values<'_, E>| {
@@ -307,7 +306,8 @@ impl<'a> Evaluation<'a> {
             times.landing += start.elapsed();
             let mut next = *state;
             window.add_to(&mut next, results, &op);
-            each(&Evaluated { rows: window.rows, results, dlogits: dlogits.as_deref() })?;
+            let told = EvaluationState { elapsed: next.elapsed + began.elapsed(), ..next };
+            each(&Evaluated { rows: window.rows, results, dlogits: dlogits.as_deref(), state: &told })?;
             *state = next;
             Ok(())
         };
@@ -320,11 +320,18 @@ const SOURCE: [&str; 4] =
     ["a row of the source", "a group of the source", "a padded row of the source", "the source"];
 
 /// Where the time of a run went.
-#[derive(Default)]
 struct Times {
+    start: Instant,
     reading: Duration,
     submitting: Duration,
     landing: Duration,
+}
+
+impl Times {
+    fn begin() -> Self {
+        let zero = Duration::ZERO;
+        Self { start: Instant::now(), reading: zero, submitting: zero, landing: zero }
+    }
 }
 
 /// What is known of all rows before any window has come.

@@ -265,9 +265,22 @@ fn a_run_goes_on_from_any_row_with_the_digits_of_one_without_a_stop() {
     whole.run_on(echo(&submitted, None), None, &mut source, |_| Ok(())).unwrap();
     for stops_at in 0..ROWS {
         let mut first = evaluation(&memory_of(1));
+        let mut told = EvaluationState::default();
         let stopped = first.run_on(echo(&submitted, None), None, &mut source, |window| {
-            if window.rows.contains(&stops_at) { Err(Error::Stopped) } else { Ok(()) }
+            assert_eq!(window.state.rows(), window.rows.end);
+            if window.rows.contains(&stops_at) {
+                return Err(Error::Stopped);
+            }
+            told = *window.state;
+            Ok(())
         });
+        let without_times = |state: &EvaluationState| EvaluationState {
+            reading: Duration::ZERO,
+            computing: Duration::ZERO,
+            elapsed: Duration::ZERO,
+            ..*state
+        };
+        assert_eq!(without_times(&told), without_times(first.state()), "the same is told at each window");
         assert_eq!((stopped, first.state().rows()), (Err(Error::Stopped), stops_at));
         let so_far = first.report();
         assert_eq!(so_far.loss.sum, (0..stops_at).map(|row| 2.0 * row as f64).sum::<f64>());

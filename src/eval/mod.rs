@@ -39,11 +39,11 @@ mod synthetic;
 mod tally;
 mod window;
 
-#[cfg(any(feature = "npy", feature = "safetensors", feature = "tuning-file"))]
+#[cfg(feature = "whole-file")]
 #[doc(hidden)]
 pub use crate::error::is_safe;
-#[cfg(any(feature = "npy", feature = "safetensors", feature = "tuning-file"))]
-pub use crate::whole_file::WholeFile;
+#[cfg(feature = "whole-file")]
+pub use crate::whole_file::{FilePart, WholeFile};
 pub use evaluate::{EvaluateOptions, Evaluated, evaluate};
 pub use evaluation::Evaluation;
 pub use inputs::EvaluateInputs;

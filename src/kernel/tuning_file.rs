@@ -92,7 +92,7 @@ impl Tuning {
             tuning: *self,
         };
         let text = serde_json::to_string_pretty(&saved).map_err(|error| file_error(path, error))?;
-        let mut file = WholeFile::create(path, ".json")?;
+        let mut file = WholeFile::create(path, "tuning")?;
         file.write_bytes(text.as_bytes())?;
         file.write_bytes(b"\n")?;
         file.finish()
@@ -120,6 +120,11 @@ impl Tuning {
     /// do. A tuning for something else is no error: see [`SavedTuning::Ignored`].
     pub fn load(path: impl AsRef<Path>, profile: &Profile) -> Result<SavedTuning> {
         let path = path.as_ref();
+        // Opening a pipe would wait for its writer, so look first.
+        let metadata = path.metadata().map_err(|error| file_error(path, error))?;
+        if !metadata.is_file() {
+            return Err(file_error(path, "no tuning: it is no regular file"));
+        }
         let mut text = String::new();
         File::open(path)
             .and_then(|file| file.take(MOST_BYTES + 1).read_to_string(&mut text))

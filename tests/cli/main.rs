@@ -9,6 +9,7 @@ mod expected;
 mod files;
 mod from_pytorch;
 mod hostile_names;
+mod kept;
 mod layouts;
 mod limits;
 mod losses;

@@ -184,13 +184,17 @@ fn links_that_lead_nowhere_are_no_outputs() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_report_that_nobody_got_leaves_no_file() {
+fn a_report_that_nobody_got_leaves_what_resume_needs() {
     let folder = folder();
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let mut command = folder.command("eval logits.npy --targets targets.npy --rows-out rows.npy");
-    let output = command.stdout(full).output().unwrap();
+    let args = "eval logits.npy --targets targets.npy --rows-out rows.npy";
+    let output = folder.command(args).stdout(full).output().unwrap();
     assert_eq!(output.status.code(), Some(2), "{output:?}");
-    assert_eq!(folder.names(), ["logits.npy", "targets.npy"]);
+    assert!(!folder.path("rows.npy").exists());
+    let resumed = folder.run(&format!("{args} --resume"));
+    assert_eq!((resumed.status, resumed.complaints()), (Some(0), vec!["xent: going on after 4 of 4 rows"]));
+    assert_eq!(folder.values("rows.npy").1, [3f32.ln(); 4]);
+    assert_eq!(folder.names(), ["logits.npy", "rows.npy", "targets.npy"]);
 }
 
 /// Ctrl-C while an output grows: the run stops at its next window, and what it has written goes.
@@ -205,7 +209,9 @@ fn an_interrupted_run_leaves_no_file() {
     file.set_len(file.metadata().unwrap().len() + rows * cols * 4).unwrap();
     let mut command = folder.command("softmax wide.npy -o out.npy");
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    while folder.names().len() < 2 && child.try_wait().unwrap().is_none() {
+    let has_begun =
+        || folder.path("out.npy.softmax.xent-partial").metadata().is_ok_and(|file| file.len() > 1 << 20);
+    while !has_begun() && child.try_wait().unwrap().is_none() {
         std::thread::sleep(Duration::from_millis(5));
     }
     let pid = child.id().to_string();

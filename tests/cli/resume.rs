@@ -51,9 +51,10 @@ fn stopped_at_twenty_points_and_resumed_a_run_has_the_digits_of_an_unbroken_one(
         let rows = said(&stopped)["rows"].as_u64().unwrap() as usize;
         assert!(rows > 0 && rows <= row, "{rows} of {row}");
         resumed_at.insert(rows);
-        let complaint = format!(
-            "xent: after {rows} of {ROWS} rows; the same with --resume goes on from logits.npy.xent-checkpoint"
-        );
+        let checkpoint = ending(&folder, ".xent-checkpoint");
+        assert!(checkpoint.starts_with("logits.npy."), "{checkpoint}");
+        let complaint =
+            format!("xent: after {rows} of {ROWS} rows; the same with --resume goes on from {checkpoint}");
         assert_eq!(stopped.complaints(), [&*complaint, "xent: stopped"]);
         assert!(OUTPUTS.iter().all(|name| !folder.path(name).exists()), "{:?}", folder.names());
 
@@ -94,11 +95,14 @@ fn what_is_not_the_same_run_is_not_resumed() {
         run.complaints().last().unwrap().trim_start_matches("xent: ").to_owned()
     };
     let resume = format!("{eval} --resume");
-    assert!(refused(&resume).starts_with("logits.npy.xent-checkpoint: nothing to resume: No such file"));
+    let nothing = refused(&resume);
+    let says = ".xent-checkpoint: nothing to resume: No such file";
+    assert!(nothing.starts_with("logits.npy.") && nothing.contains(says), "{nothing}");
 
     let stopped = folder.run(&format!("{eval} {WINDOWS} --stop-after 100"));
     assert_eq!(stopped.status, Some(130), "{stopped:?}");
-    let of_another = "logits.npy.xent-checkpoint: of another run: ";
+    let checkpoint = ending(&folder, ".xent-checkpoint");
+    let of_another = format!("{checkpoint}: of another run: ");
     for (args, says) in [
         ("--label-smoothing 0.25", "the loss was "),
         ("--verify 3", "--verify was 0, and is 3"),
@@ -112,9 +116,11 @@ fn what_is_not_the_same_run_is_not_resumed() {
     let said = refused(&resume);
     assert!(said.starts_with(&format!("{of_another}the targets was ")), "{said}");
 
-    folder.write("logits.npy.xent-checkpoint", b"not one");
-    let said = refused(&resume);
-    assert_eq!(said, "logits.npy.xent-checkpoint: it is there and is no checkpoint: it stays as it is");
+    assert_eq!(ending(&folder, ".xent-checkpoint"), checkpoint, "it is there still, and nothing else");
+
+    let resume = format!("{eval} --checkpoint mine --resume");
+    folder.write("mine", b"not one");
+    assert_eq!(refused(&resume), "mine: it is there and is no checkpoint: it stays as it is");
 }
 
 /// The one file whose name ends like this.
@@ -133,10 +139,13 @@ fn an_output_that_was_kept_and_is_gone_or_short_is_refused() {
     let partial = ending(&folder, ".xent-partial");
     assert!(partial.starts_with("rows.npy."), "{partial}");
     let kept = folder.read(&partial);
+    let mut changed = kept.clone();
+    changed[200] ^= 1;
     let resume = format!("{args} --resume");
     for (name, bytes, says) in [
-        ("short", &kept[..200], "bytes of values were said to be done"),
+        ("short", &kept[..200], "bytes were said to be done; it has 200"),
         ("of another shape", &kept[1..], "begun for another type, shape or name"),
+        ("a digit changed", &changed, "it was changed: its first "),
     ] {
         folder.write(&partial, bytes);
         let run = folder.run(&resume);
@@ -174,7 +183,7 @@ fn no_run_takes_what_another_one_has_kept() {
 #[test]
 fn a_checkpoint_replaces_nothing_but_a_checkpoint() {
     let folder = folder();
-    folder.write("precious", "whole").write("logits.npy.xent-checkpoint", "mine");
+    folder.write("precious", "whole");
     let args =
         format!("eval logits.npy --targets targets.npy --rows-out rows.npy {WINDOWS} --stop-after 100");
     let before = folder.names();
@@ -184,7 +193,6 @@ fn a_checkpoint_replaces_nothing_but_a_checkpoint() {
         ("--checkpoint rows.npy", "rows.npy: cannot be written: it is also another output"),
         ("--checkpoint precious", "precious: it is there and is no checkpoint: it stays as it is"),
         ("--checkpoint no/such", "no/such: cannot be written: No such file or directory"),
-        ("", "logits.npy.xent-checkpoint: it is there and is no checkpoint: it stays as it is"),
     ] {
         let run = folder.run(&format!("{args} {checkpoint}"));
         assert!(run.status == Some(2) && run.complaints().concat().contains(says), "{checkpoint}: {run:?}");
@@ -198,10 +206,12 @@ fn a_new_run_says_that_one_was_stopped() {
     let folder = folder();
     let args = format!("eval logits.npy --targets targets.npy {WINDOWS}");
     assert_eq!(folder.run(&format!("{args} --stop-after 100")).status, Some(130));
+    let checkpoint = ending(&folder, ".xent-checkpoint");
     let run = folder.run(&args);
     let says =
-        "xent: logits.npy.xent-checkpoint: of a run that was stopped; without --resume this one begins anew";
-    assert_eq!((run.status, run.complaints()), (Some(0), vec![says]));
+        format!("xent: {checkpoint}: of a run that was stopped; without --resume this one begins anew");
+    assert_eq!((run.status, run.complaints()), (Some(0), vec![&*says]));
+    assert_eq!(folder.names(), ["logits.npy", "targets.npy"], "a run that ended leaves nothing");
 }
 
 #[test]
@@ -210,6 +220,9 @@ fn a_checkpoint_has_the_name_that_it_is_given() {
     let args = format!("eval logits.npy --targets targets.npy --checkpoint here.cbor {WINDOWS}");
     assert_eq!(folder.run(&format!("{args} --stop-after 100")).status, Some(130));
     assert_eq!(folder.names(), ["here.cbor", "logits.npy", "targets.npy"]);
+    let another = folder.run(&format!("{args} --label-smoothing 0.5"));
+    let says = "here.cbor: of another run, and stays as it is: the loss was ";
+    assert!(another.status == Some(2) && another.complaints()[0].contains(says), "{another:?}");
     assert_eq!(folder.run(&format!("{args} --resume")).status, Some(0));
     assert_eq!(folder.names(), ["logits.npy", "targets.npy"]);
 }
@@ -235,7 +248,7 @@ fn begun(folder: &Folder, args: &str) -> std::process::Child {
     let mut child = folder.command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let has_begun = || {
         let names = folder.names();
-        let partial = names.iter().find(|name| name.starts_with(".xent-"));
+        let partial = names.iter().find(|name| name.starts_with("grad.npy."));
         partial.is_some_and(|name| folder.path(name).metadata().is_ok_and(|file| file.len() > 1 << 20))
     };
     while !has_begun() && child.try_wait().unwrap().is_none() {
@@ -275,7 +288,8 @@ fn ctrl_c_leaves_what_resume_needs() {
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(folder.read("grad.npy"), b"whole");
     let partial = ending(&folder, ".xent-partial");
-    let left = ["grad.npy", &partial, "targets.npy", "wide.raw", "wide.raw.xent-checkpoint"];
+    let checkpoint = ending(&folder, ".xent-checkpoint");
+    let left = ["grad.npy", &partial, "targets.npy", "wide.raw", &checkpoint];
     assert_eq!(folder.names(), left);
 
     let resumed = folder.run(&format!("{args} --resume"));

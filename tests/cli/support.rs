@@ -44,6 +44,12 @@ impl Folder {
         Self(TempDir::new().unwrap())
     }
 
+    /// In memory, where there is such a place: what is brought to the disk again and again takes no time there.
+    #[cfg(target_os = "linux")]
+    pub fn in_memory() -> Self {
+        TempDir::new_in("/dev/shm").map_or_else(|_| Self::new(), Self)
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
@@ -153,6 +159,32 @@ fn shape_text(dims: &[usize]) -> String {
 
 pub fn run(mut command: Command) -> Run {
     finished(command.stdin(Stdio::null()).output().unwrap())
+}
+
+/// Without Vulkan's and EGL's drivers no adapter is found: the reference computes, and nothing is compiled.
+#[cfg(target_os = "linux")]
+pub fn without_adapters(mut command: Command) -> Command {
+    command.env_remove("XENT_ADAPTER").env_remove("VK_ADD_DRIVER_FILES");
+    for variable in
+        ["VK_DRIVER_FILES", "VK_ICD_FILENAMES", "__EGL_VENDOR_LIBRARY_FILENAMES", "LIBGL_DRIVERS_PATH"]
+    {
+        command.env(variable, "/nonexistent");
+    }
+    command
+}
+
+/// Waits for a process to end, and for so long at most: the status, where it ended by itself.
+pub fn ended_within(child: &mut std::process::Child, limit: std::time::Duration) -> Option<i32> {
+    let start = std::time::Instant::now();
+    while start.elapsed() < limit {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    panic!("it had not ended after {limit:?}");
 }
 
 /// The same with this on stdin.

@@ -7,8 +7,9 @@ use crate::args::DemoArgs;
 use crate::computer::{Computer, start_threads};
 use crate::memory::peak_resident_bytes;
 use crate::output;
-use crate::progress::{Progress, check_stopped};
+use crate::progress::Progress;
 use crate::report::{Summary, si, thousands};
+use crate::stop::check_stopped;
 use crate::{Outcome, report};
 
 /// Rows compared with the reference.

@@ -9,6 +9,7 @@ use xent::{Element, Result};
 use crate::Outcome;
 use crate::args::{Dtype, LogitsArgs};
 use crate::output::{bad_argument, complain, folder_of, shown};
+use crate::stop::{STDIN, stdin};
 
 /// Opens them, and says so where they are not taken as they are.
 pub fn open(args: &LogitsArgs) -> Result<TensorFile> {
@@ -21,9 +22,9 @@ pub fn open(args: &LogitsArgs) -> Result<TensorFile> {
         return Err(bad_argument("-", "stdin goes together with no other file of logits"));
     }
     if options.raw.is_some_and(|raw| raw.rows.is_none()) {
-        return Err(bad_argument("stdin", "how many rows come must be told: --rows"));
+        return Err(bad_argument(STDIN, "how many rows come must be told: --rows"));
     }
-    Ok(note_narrowing("logits", TensorFile::from_reader("stdin", std::io::stdin(), &options)?))
+    Ok(note_narrowing("logits", TensorFile::from_reader(STDIN, stdin()?, &options)?))
 }
 
 /// The files they are in, shards of folders one by one.

@@ -15,6 +15,7 @@ mod output;
 mod progress;
 mod report;
 mod softmax;
+mod stop;
 mod tune;
 
 use std::process::ExitCode;
@@ -40,7 +41,7 @@ fn main() -> ExitCode {
     if std::env::var_os("RUST_LOG").is_some() {
         env_logger::init();
     }
-    progress::stop_on_signals();
+    stop::on_signals();
     let outcome = match cli.command {
         Command::Eval(args) => eval::run(&args),
         Command::Softmax(args) => softmax::run(&args),
@@ -50,7 +51,7 @@ fn main() -> ExitCode {
         Command::Tune(args) => tune::run(&args),
         Command::Completions(args) => completions::run(&args),
     };
-    ExitCode::from(match outcome {
+    ExitCode::from(match outcome.map_err(stop::or_stopped) {
         Ok(Outcome::Done) => 0,
         Ok(Outcome::NotVerified | Outcome::BadRows) => 1,
         Ok(Outcome::TooTight) => 3,
@@ -83,7 +84,7 @@ fn status(error: &Error) -> u8 {
         | Error::Validation { .. }
         | Error::Device { .. }
         | Error::Timeout { .. } => 3,
-        Error::Stopped => progress::STOPPED_STATUS,
+        Error::Stopped => stop::STOPPED_STATUS,
         _ => 2,
     }
 }

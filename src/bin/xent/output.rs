@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use xent::eval::FilePart;
 use xent::eval::files::{Dtype as FileDtype, FileFormat, TensorValue, TensorWriter};
 use xent::eval::is_safe;
 use xent::half::{bf16, f16};
@@ -71,27 +72,6 @@ pub fn bad_argument(argument: impl Into<String>, why: impl Into<String>) -> Erro
     Error::File { path: argument.into(), message: why.into() }
 }
 
-/// Refuses a path where no file can be written, before the work that is to be written there.
-pub fn check_writable(path: &Path) -> Result<()> {
-    let refused = |why: String| Error::File {
-        path: path.display().to_string(),
-        message: format!("cannot be written: {why}"),
-    };
-    if path.exists() && !path.is_file() {
-        return Err(refused("it is there and is no regular file".to_owned()));
-    }
-    if path.metadata().is_ok_and(|there| there.permissions().readonly()) {
-        return Err(refused("it is there and is read-only".to_owned()));
-    }
-    match tempfile::tempfile_in(folder_of(path)) {
-        Ok(_) => Ok(()),
-        // `tempfile` adds the temporary's own path, which says nothing to the user.
-        Err(error) => {
-            Err(refused(error.to_string().split(" at path ").next().unwrap_or_default().to_owned()))
-        }
-    }
-}
-
 /// Floats of one type into a file of another.
 pub struct FloatWriter {
     pub file: TensorWriter,
@@ -99,21 +79,25 @@ pub struct FloatWriter {
 }
 
 impl FloatWriter {
-    pub fn create(path: &Path, name: &str, dims: &[usize], dtype: Dtype) -> Result<Self> {
-        let of_file = Self::dtype_of_file(path, dtype)?;
-        Ok(Self { file: TensorWriter::create(path, name, of_file, dims)?, dtype })
-    }
-
-    /// Goes on with one that was kept, behind so many values.
-    pub fn resume(
+    /// Begins a file, or goes on with one that was kept, behind this part of it.
+    pub fn open(
         path: &Path,
-        run: &str,
+        (run, part): (&str, Option<FilePart>),
         name: &str,
         dims: &[usize],
-        (dtype, done): (Dtype, usize),
+        dtype: Dtype,
     ) -> Result<Self> {
         let of_file = Self::dtype_of_file(path, dtype)?;
-        Ok(Self { file: TensorWriter::resume(path, run, name, of_file, dims, done)?, dtype })
+        let file = match part {
+            Some(part) => TensorWriter::resume(path, run, name, of_file, dims, part)?,
+            None => TensorWriter::create(path, run, name, of_file, dims)?,
+        };
+        Ok(Self { file, dtype })
+    }
+
+    /// Refuses a file that cannot be written.
+    pub fn check(path: &Path, name: &str, dims: &[usize], dtype: Dtype) -> Result<()> {
+        TensorWriter::check(path, name, Self::dtype_of_file(path, dtype)?, dims)
     }
 
     fn dtype_of_file(path: &Path, dtype: Dtype) -> Result<FileDtype> {

@@ -1,36 +1,10 @@
 //! How far the work has come: a bar on a terminal, a line now and then elsewhere.
 
 use std::io::{IsTerminal, Write, stderr};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use xent::{Error, Result};
-
 use crate::report::{duration, si, thousands};
-
-/// As a shell tells of a process that Ctrl-C has ended.
-pub const STOPPED_STATUS: u8 = 130;
-
-static STOPPED: AtomicBool = AtomicBool::new(false);
-
-/// From here on, Ctrl-C (and a polite kill) stops the run at its next window; a second one ends the process.
-pub fn stop_on_signals() {
-    // Where no handler can be set, signals end the process as before.
-    let _ = ctrlc::set_handler(|| {
-        if STOPPED.swap(true, Ordering::Relaxed) {
-            std::process::exit(i32::from(STOPPED_STATUS));
-        }
-    });
-}
-
-/// Refuses to go on with what comes next.
-///
-/// # Errors
-/// `Error::Stopped` where somebody has pressed Ctrl-C.
-pub fn check_stopped() -> Result<()> {
-    if STOPPED.load(Ordering::Relaxed) { Err(Error::Stopped) } else { Ok(()) }
-}
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Work that is done sooner shows no bar.
 const PATIENCE: Duration = Duration::from_millis(500);

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::time::Instant;
 
 use rayon::prelude::*;
-use xent::eval::files::FileLogits;
+use xent::eval::files::{FileLogits, partial_path};
 use xent::eval::{Source, softmax};
 use xent::{Element, Error, Result, Softmax, SoftmaxOptions, reference};
 
@@ -14,12 +14,15 @@ use crate::computer::Computer;
 use crate::logits::{self, OnLogits, run_in};
 use crate::memory;
 use crate::output::{FloatWriter, check_distinct};
-use crate::progress::{Progress, check_stopped};
+use crate::progress::Progress;
 use crate::report::{si, thousands};
+use crate::stop::{before_stop, check_stopped};
 use crate::{Outcome, report};
 
 /// Bytes of logits that the CPU takes at a time.
 const CPU_WINDOW_BYTES: usize = 16 << 20;
+/// What the output is named after until it is whole: the next run takes what a killed one has left.
+const RUN: &str = "softmax";
 
 pub fn run(args: &SoftmaxArgs) -> Result<Outcome> {
     let inputs: Vec<_> = logits::paths(&args.logits)?.into_iter().map(|path| ("the logits", path)).collect();
@@ -54,7 +57,12 @@ fn run_on<E: Element>(args: &SoftmaxArgs, out: Dtype, mut logits: FileLogits<E>)
     options.check()?;
     let shape = logits.shape();
     let name = if args.log { "log_probs" } else { "probs" };
-    let mut out = FloatWriter::create(&args.output, name, logits.layout().dims(), out)?;
+    let mut out = FloatWriter::open(&args.output, (RUN, None), name, logits.layout().dims(), out)?;
+    let partial = partial_path(&args.output, RUN);
+    before_stop(move || {
+        let _ = std::fs::remove_file(partial);
+        true
+    });
     let computer = Computer::open(&args.device)?;
     let start = Instant::now();
     let mut progress = Progress::new(shape.rows).with_rates(shape.cols, None);
@@ -65,7 +73,7 @@ fn run_on<E: Element>(args: &SoftmaxArgs, out: Dtype, mut logits: FileLogits<E>)
         Ok(())
     })?;
     drop(progress);
-    out.file.flush()?;
+    out.file.sync()?;
     let seconds = start.elapsed().as_secs_f64();
     report::print_lines(&[
         ("rows", thousands(shape.rows)),

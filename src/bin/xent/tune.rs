@@ -2,13 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use xent::eval::WholeFile;
 use xent::{Band, Bound, Context, Error, Profile, Result, Shape, Tuning};
 
 use crate::args::TuneArgs;
 use crate::measure::{self, Batch, Bytes, Clock, Job, Operation, median};
-use crate::output::{check_writable, complain, one_line, shown};
-use crate::progress::{Progress, check_stopped};
+use crate::output::{complain, one_line, shown};
+use crate::progress::Progress;
 use crate::report::thousands;
+use crate::stop::check_stopped;
 use crate::{Outcome, output};
 
 /// Batches of each band of row lengths, of one long row, and of one that is not quite as long.
@@ -103,7 +105,7 @@ struct Decision {
 }
 
 pub fn run(args: &TuneArgs) -> Result<Outcome> {
-    check_writable(&args.output)?;
+    WholeFile::check_place(&args.output)?;
     let gpu = measure::open(&args.adapter)?;
     let profile = gpu.profile()?;
     let trials = trials(args, &profile)?;

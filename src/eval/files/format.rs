@@ -37,6 +37,7 @@ impl FileFormat {
     }
 
     /// What its files' names end with.
+    #[cfg(not(all(feature = "npy", feature = "safetensors")))]
     pub(super) fn suffix(self) -> &'static str {
         match self {
             Self::Npy => ".npy",

@@ -256,7 +256,7 @@ mod tests {
     /// Rows of 2 from the value `from` on.
     fn write(folder: &TempDir, name: &str, from: usize, rows: usize) -> PathBuf {
         let path = folder.path().join(name);
-        let mut file = TensorWriter::create(&path, "logits", Dtype::F32, &[rows, 2]).unwrap();
+        let mut file = TensorWriter::create(&path, "a", "logits", Dtype::F32, &[rows, 2]).unwrap();
         file.write(&values(from, 2 * rows)).unwrap();
         file.finish().unwrap();
         path
@@ -319,7 +319,7 @@ mod tests {
             ("none.npy", Dtype::F32, &[]),
         ] {
             let path = folder.path().join(name);
-            let mut file = TensorWriter::create(&path, "", dtype, shape).unwrap();
+            let mut file = TensorWriter::create(&path, "a", "", dtype, shape).unwrap();
             match dtype {
                 Dtype::F32 => file.write(&vec![0f32; shape.iter().product()]).unwrap(),
                 _ => file.write(&vec![half::f16::ZERO; shape.iter().product()]).unwrap(),

@@ -12,7 +12,7 @@ use super::npy_header;
 #[cfg(feature = "safetensors")]
 use super::safetensors_header;
 use crate::error::{Error, Result};
-use crate::whole_file::WholeFile;
+use crate::whole_file::{FilePart, WholeFile};
 
 mod sealed {
     pub trait Sealed {}
@@ -44,11 +44,10 @@ impl TensorValue for u32 {
     const DTYPE: Dtype = Dtype::U32;
 }
 
-/// A `.npy` or `.safetensors` file in the making, of one tensor. It is written beside its place and takes it in
-/// [`finish`](Self::finish): until then, and whenever anything fails, a file that is already there stays as it is.
+/// A `.npy` or `.safetensors` file in the making, of one tensor. It is a [`WholeFile`]: written beside its place, which it
+/// takes in [`finish`](Self::finish). Until then, and whenever anything fails, a file that is already there stays as it is.
 ///
-/// What is half written is lost when this is dropped, unless [`keep_partial`](Self::keep_partial) keeps it for
-/// [`resume`](Self::resume).
+/// What is half written is lost when this is dropped, unless [`keep`](Self::keep) keeps it for [`resume`](Self::resume).
 #[derive(Debug)]
 pub struct TensorWriter {
     file: WholeFile,
@@ -57,41 +56,65 @@ pub struct TensorWriter {
 }
 
 impl TensorWriter {
-    /// Begins a file of this type and shape, any number of axes, in the format that its name says. `name` is the
-    /// tensor's, where the format has names.
+    /// Begins a file of this type and shape, any number of axes, in the format that its name says. `run` is what a part of
+    /// it is named after ([`partial_path`](super::partial_path)); `name` is the tensor's, where the format has names.
     ///
     /// # Errors
     /// [`Error::File`] where nothing can be written there: a name of neither format, a type that the format does not
-    /// have, no such folder, no permission, no regular file, a link that leads nowhere.
-    pub fn create(path: impl AsRef<Path>, name: &str, dtype: Dtype, shape: &[usize]) -> Result<Self> {
+    /// have, no such folder, no permission, no regular file, a link that leads nowhere; or where another process writes it.
+    pub fn create(
+        path: impl AsRef<Path>,
+        run: &str,
+        name: &str,
+        dtype: Dtype,
+        shape: &[usize],
+    ) -> Result<Self> {
         let path = path.as_ref();
-        let (format, header, missing) = begin(path, name, dtype, shape)?;
-        let mut file = WholeFile::create(path, format.suffix())?;
+        let (header, missing) = begin(path, name, dtype, shape)?;
+        let mut file = WholeFile::create(path, run)?;
         file.write_bytes(&header)?;
         Ok(Self { file, dtype, missing })
     }
 
-    /// Goes on with what [`keep_partial`](Self::keep_partial) has kept of the same file, behind its first
-    /// `values_done` values; what is behind them is written anew. It stays where it is until the file is finished,
-    /// whatever happens.
+    /// Refuses what [`create`](Self::create) would refuse, and leaves nothing there.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create), but for another process.
+    pub fn check(path: impl AsRef<Path>, name: &str, dtype: Dtype, shape: &[usize]) -> Result<()> {
+        begin(path.as_ref(), name, dtype, shape)?;
+        WholeFile::check_place(path.as_ref())
+    }
+
+    /// Goes on with what [`keep`](Self::keep) has kept of the same file, behind this part of it; what is behind that is
+    /// written anew. It stays where it is until the file is finished, whatever happens.
     ///
     /// # Errors
     /// As [`create`](Self::create); [`Error::File`] where nothing was kept, or what was kept is of another type, shape or
-    /// name, or has fewer values; [`Error::Length`] for more values than the shape has.
+    /// name, is shorter, or was changed; [`Error::Length`] for more values than the shape has.
     pub fn resume(
         path: impl AsRef<Path>,
         run: &str,
         name: &str,
         dtype: Dtype,
         shape: &[usize],
-        values_done: usize,
+        part: FilePart,
     ) -> Result<Self> {
         let path = path.as_ref();
-        let (_, header, len) = begin(path, name, dtype, shape)?;
-        let missing = len.checked_sub(values_done);
-        let missing =
-            missing.ok_or(Error::Length { what: "values done", found: values_done, needed: len })?;
-        let file = WholeFile::resume(path, run, &header, (values_done * dtype.bytes()) as u64)?;
+        let (header, len) = begin(path, name, dtype, shape)?;
+        let value_bytes = dtype.bytes() as u64;
+        let done =
+            part.bytes.checked_sub(header.len() as u64).filter(|bytes| bytes.is_multiple_of(value_bytes));
+        let done = done.ok_or_else(|| {
+            let (bytes, header) = (part.bytes, header.len());
+            file_error(
+                path,
+                format!("cannot be resumed: {bytes} bytes are no header of {header} and whole values"),
+            )
+        })?;
+        let done = usize::try_from(done / value_bytes).unwrap_or(usize::MAX);
+        let missing = len.checked_sub(done);
+        let missing = missing.ok_or(Error::Length { what: "values done", found: done, needed: len })?;
+        let file = WholeFile::resume(path, run, &header, part, missing == 0)?;
         Ok(Self { file, dtype, missing })
     }
 
@@ -112,22 +135,31 @@ impl TensorWriter {
         Ok(())
     }
 
-    /// Hands all that was written to the system, so that [`finish`](Self::finish) has only a name to change: of several
-    /// files, flush each before the first is finished.
+    /// All that has been written so far, the header with it: what [`resume`](Self::resume) needs.
+    pub fn part(&self) -> FilePart {
+        self.file.part()
+    }
+
+    /// Values that are still to come.
+    pub fn missing(&self) -> usize {
+        self.missing
+    }
+
+    /// Brings all that was written to the disk, so that [`finish`](Self::finish) has only a name to change: of several
+    /// files, sync each before the first is finished.
     ///
     /// # Errors
     /// [`Error::File`].
-    pub fn flush(&mut self) -> Result<()> {
-        self.file.flush_bytes()
+    pub fn sync(&mut self) -> Result<()> {
+        self.file.sync()
     }
 
     /// Puts the file, whole now, in its place.
     ///
     /// # Errors
-    /// [`Error::Length`] where values are missing; as [`flush`](Self::flush).
-    pub fn finish(mut self) -> Result<()> {
+    /// [`Error::Length`] where values are missing; as [`sync`](Self::sync).
+    pub fn finish(self) -> Result<()> {
         self.check_whole()?;
-        self.flush()?;
         self.file.finish()
     }
 
@@ -142,19 +174,24 @@ impl TensorWriter {
         }
     }
 
-    /// Keeps what has been written so far, beside the file's place: at [`partial_path`](super::partial_path). What was
-    /// kept there before is replaced.
+    /// Brings all that was written to the disk, and keeps it when this is dropped, beside the file's place: at
+    /// [`partial_path`](super::partial_path).
     ///
     /// # Errors
     /// [`Error::File`].
-    pub fn keep_partial(self, run: &str) -> Result<()> {
-        self.file.keep_partial(run)
+    pub fn keep(&mut self) -> Result<()> {
+        self.file.keep()
+    }
+
+    /// Leaves nothing of it, though it was kept.
+    pub fn discard(self) {
+        self.file.discard();
     }
 }
 
-/// The format of a file, its header, and how many values it will have.
+/// The header of a file, and how many values it will have.
 #[cfg_attr(not(feature = "safetensors"), allow(unused_variables, reason = "only tensors have names"))]
-fn begin(path: &Path, name: &str, dtype: Dtype, shape: &[usize]) -> Result<(FileFormat, Vec<u8>, usize)> {
+fn begin(path: &Path, name: &str, dtype: Dtype, shape: &[usize]) -> Result<(Vec<u8>, usize)> {
     let refused = |why: String| file_error(path, format!("cannot be written: {why}"));
     let Some(format) = FileFormat::of_name(path) else {
         return Err(refused("its name must end with .npy or .safetensors".to_owned()));
@@ -172,7 +209,7 @@ fn begin(path: &Path, name: &str, dtype: Dtype, shape: &[usize]) -> Result<(File
         #[cfg(not(all(feature = "npy", feature = "safetensors")))]
         _ => Err(format!("xent was built without the feature {}", &format.suffix()[1..])),
     };
-    Ok((format, header.map_err(refused)?, values))
+    Ok((header.map_err(refused)?, values))
 }
 
 #[cfg(all(test, feature = "npy", feature = "safetensors"))]
@@ -186,7 +223,7 @@ mod tests {
     const VALUES: [f32; 6] = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0];
 
     fn create(path: &Path) -> TensorWriter {
-        TensorWriter::create(path, "probs", Dtype::F32, &SHAPE).unwrap()
+        TensorWriter::create(path, "a", "probs", Dtype::F32, &SHAPE).unwrap()
     }
 
     fn names(folder: &TempDir) -> Vec<String> {
@@ -210,22 +247,31 @@ mod tests {
                 std::fs::write(&path, "old").unwrap();
                 let mut stopped = create(&path);
                 stopped.write(&VALUES[..done]).unwrap();
+                let part = stopped.part();
                 // What is behind the values done is written anew.
                 stopped.write(&vec![f32::NAN; VALUES.len() - done]).unwrap();
-                stopped.keep_partial("a").unwrap();
+                stopped.keep().unwrap();
+                drop(stopped);
                 assert_eq!(names(&folder), [name.to_owned(), format!("{name}.a.xent-partial")]);
                 assert_eq!(std::fs::read(&path).unwrap(), b"old");
 
-                let resume = || TensorWriter::resume(&path, "a", "probs", Dtype::F32, &SHAPE, done).unwrap();
+                let resume =
+                    |part| TensorWriter::resume(&path, "a", "probs", Dtype::F32, &SHAPE, part).unwrap();
                 // One that fails leaves what was kept.
-                drop(resume());
-                let mut again = resume();
+                drop(resume(part));
+                let mut again = resume(part);
                 again.write(&VALUES[done..]).unwrap();
-                again.keep_partial("a").unwrap();
-                let mut resumed = resume();
+                again.keep().unwrap();
+                let whole = again.part();
+                drop(again);
+                let mut resumed = resume(part);
                 resumed.write(&VALUES[done..]).unwrap();
                 resumed.finish().unwrap();
                 assert_eq!(names(&folder), [name]);
+                assert_eq!(std::fs::read(&path).unwrap(), expected, "{name} {done}");
+                // A process that dies behind that finds it in its place.
+                resume(whole).finish().unwrap();
+                resume(whole).discard();
                 assert_eq!(std::fs::read(&path).unwrap(), expected, "{name} {done}");
             }
             std::fs::remove_file(&path).unwrap();
@@ -236,26 +282,72 @@ mod tests {
     fn what_was_kept_of_another_file_is_refused() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("out.safetensors");
-        let resume = |name, dtype, shape: &[usize], done| {
-            TensorWriter::resume(&path, "a", name, dtype, shape, done).map(drop).unwrap_err().to_string()
+        let resume = |name, dtype, shape: &[usize], part| {
+            TensorWriter::resume(&path, "a", name, dtype, shape, part).map(drop).unwrap_err().to_string()
         };
-        let error = resume("probs", Dtype::F32, &SHAPE, 0);
-        assert!(error.contains("out.safetensors.a.xent-partial: cannot be resumed: No such file"), "{error}");
         let mut file = create(&path);
+        let header = file.part();
+        let error = resume("probs", Dtype::F32, &SHAPE, header);
+        assert!(
+            error.ends_with(
+                "out.safetensors.a.xent-partial: cannot be resumed: another process is writing it"
+            )
+        );
         file.write(&VALUES[..4]).unwrap();
-        file.keep_partial("a").unwrap();
-        let kept = std::fs::read(partial_path(&path, "a")).unwrap();
-        for (name, error) in [
-            ("name", resume("lse", Dtype::F32, &SHAPE, 0)),
-            ("type", resume("probs", Dtype::U32, &SHAPE, 0)),
-            ("shape", resume("probs", Dtype::F32, &[2, 3], 0)),
+        file.keep().unwrap();
+        let part = file.part();
+        drop(file);
+        let partial = partial_path(&path, "a");
+        let kept = std::fs::read(&partial).unwrap();
+        let changed = "it was begun for another type, shape or name";
+        for (case, error, says) in [
+            ("name", resume("lse!!", Dtype::F32, &SHAPE, part), changed),
+            ("type", resume("probs", Dtype::U32, &SHAPE, part), changed),
+            ("shape", resume("probs", Dtype::F32, &[2, 3], part), changed),
+            (
+                "length",
+                resume("probs", Dtype::F32, &SHAPE, FilePart { bytes: part.bytes + 4, ..part }),
+                &format!("{} bytes were said to be done; it has {}", part.bytes + 4, part.bytes),
+            ),
+            (
+                "half a value",
+                resume("probs", Dtype::F32, &SHAPE, FilePart { bytes: part.bytes + 1, ..part }),
+                "and whole values",
+            ),
+            (
+                "too many values",
+                resume("probs", Dtype::F32, &SHAPE, FilePart { bytes: part.bytes + 12, ..part }),
+                "values done holds 7 values; the shape needs 6",
+            ),
         ] {
-            assert!(error.ends_with("it was begun for another type, shape or name"), "{name}: {error}");
+            assert!(error.ends_with(says), "{case}: {error}");
         }
-        let error = resume("probs", Dtype::F32, &SHAPE, 5);
-        assert!(error.ends_with("20 bytes of values were said to be done; it has 16"), "{error}");
-        assert_eq!(resume("probs", Dtype::F32, &SHAPE, 7).split(' ').next(), Some("values"));
-        assert_eq!(std::fs::read(partial_path(&path, "a")).unwrap(), kept);
+        assert_eq!(std::fs::read(&partial).unwrap(), kept);
+        for at in header.bytes as usize..kept.len() {
+            let mut damaged = kept.clone();
+            damaged[at] ^= 1;
+            std::fs::write(&partial, &damaged).unwrap();
+            let error = resume("probs", Dtype::F32, &SHAPE, part);
+            assert!(error.contains("cannot be resumed: it was changed: its first "), "{at}: {error}");
+        }
+        std::fs::remove_file(&partial).unwrap();
+        let error = resume("probs", Dtype::F32, &SHAPE, part);
+        assert!(error.contains("out.safetensors.a.xent-partial: cannot be resumed: No such file"), "{error}");
+    }
+
+    #[test]
+    fn of_two_writers_the_second_is_refused() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("out.npy");
+        let mut first = create(&path);
+        let second = || TensorWriter::create(&path, "a", "probs", Dtype::F32, &SHAPE).map(drop);
+        let error = second().unwrap_err().to_string();
+        assert!(error.ends_with("out.npy: cannot be written: another process is writing it"), "{error}");
+        first.write(&VALUES).unwrap();
+        first.finish().unwrap();
+        assert_eq!(names(&folder), ["out.npy"]);
+        second().unwrap();
+        assert_eq!(names(&folder), ["out.npy"], "what is dropped leaves nothing");
     }
 
     #[test]
@@ -273,7 +365,7 @@ mod tests {
             ("out", Dtype::F32, "its name must end with .npy or .safetensors"),
             ("out.npy", Dtype::Bf16, ".npy has no type for bf16: .safetensors has, or another type"),
         ] {
-            let error = TensorWriter::create(folder.path().join(name), "x", dtype, &SHAPE).unwrap_err();
+            let error = TensorWriter::create(folder.path().join(name), "a", "x", dtype, &SHAPE).unwrap_err();
             assert!(error.to_string().ends_with(&format!("cannot be written: {why}")), "{error}");
         }
         assert_eq!(names(&folder), Vec::<String>::new());

@@ -173,7 +173,8 @@ mod tests {
         let mut tally = Tally::new(length);
         for (at, window_results) in results.chunks(window).enumerate() {
             let rows = at * window..at * window + window_results.len();
-            tally.add(&Evaluated { rows, results: window_results, dlogits: None });
+            let state = &Default::default();
+            tally.add(&Evaluated { rows, results: window_results, dlogits: None, state });
         }
         tally
     }

@@ -69,15 +69,24 @@ null, and its key is among the flags. docs/eval-json.md in the sources says all.
 Colours are shown on a terminal, unless NO_COLOR is set. Long runs show a bar there, and elsewhere a
 line on stderr every 10 seconds.
 
+How far a run has come is written as it goes (--checkpoint-every): outputs first, to the disk, each
+beside its place as NAME.RUN.xent-partial, then the checkpoint LOGITS.RUN.xent-checkpoint. RUN is a
+number made of the files, the options and the adapter. So after a kill, a full disk or an error the
+same command with --resume goes on, to the same digits; what was kept is read once and compared with
+its checksum. The same command without it begins anew, over what was left. A run that ends leaves
+none of these files. While it goes, no other process can run it: that one fails and changes nothing.
+
 Exit status:
   0    done
   1    done, but rows are bad (--strict), or results are not within their bounds of the f64
        reference (--verify); these replace no file
-  2    the command line, a file or an adapter's name is wrong; no output file is left or changed
+  2    the command line, a file or an adapter's name is wrong, or a file cannot be read or written;
+       no output file is changed, and if rows were done, --resume goes on from the checkpoint
   3    the device failed, or is too small
   130  stopped by Ctrl-C; what there is so far is printed, no output file is changed, and --resume
-       goes on from the checkpoint that is left. A second Ctrl-C ends the run at once, as a kill
-       does, and leaves unfinished files .xent-* behind";
+       goes on from the checkpoint that is left. Where no window ends within a second, it stops
+       without the print. A second Ctrl-C ends the run at once, as a kill does: --resume goes on from
+       the checkpoint before";
 
 #[derive(Args)]
 pub struct EvalArgs {

@@ -15,7 +15,7 @@ use xent::Shape;
 pub use bench::{BenchArgs, BenchDtype};
 pub use eval::{EvalArgs, OutputArgs, TargetArgs};
 pub use logits::LogitsArgs;
-pub use run::RunArgs;
+pub use run::{CHECKPOINT_END, RunArgs, checkpoint_start};
 pub use softmax::SoftmaxArgs;
 pub use tune::TuneArgs;
 
@@ -29,7 +29,7 @@ Exit status:
   0    done
   1    done, but rows are bad (eval --strict), or results are not within their bounds of the f64
        reference (eval --verify, demo, bench); these replace no file
-  2    the command line, a file or an adapter's name is wrong; no output file is left or changed
+  2    the command line, a file or an adapter's name is wrong; no output file is changed
   3    the device failed, or is too small; this process may take too little memory, or too few
        threads or files
   130  stopped by Ctrl-C; no output file is changed, and eval leaves a checkpoint to --resume from

@@ -3,14 +3,16 @@
 mod plot;
 mod table;
 
+use xent::eval::WholeFile;
 use xent::half::{bf16, f16};
 use xent::{Bound, Context, Element, Profile, Result, Shape, Tuning, Verification};
 
 use crate::args::{BenchArgs, BenchDtype};
 use crate::computer::load_tuning;
 use crate::measure::{self, Batch, Bytes, Clock, Job, Operation, median};
-use crate::output::{check_writable, complain};
-use crate::progress::{Progress, check_stopped};
+use crate::output::complain;
+use crate::progress::Progress;
+use crate::stop::check_stopped;
 use crate::{Outcome, output};
 
 const SHAPES: [(usize, usize); 6] =
@@ -54,7 +56,7 @@ impl Measured {
 
 pub fn run(args: &BenchArgs) -> Result<Outcome> {
     if let Some(path) = &args.plot {
-        check_writable(path)?;
+        WholeFile::check_place(path)?;
     }
     let gpu = measure::open(&args.device.adapter)?;
     let profile = gpu.profile()?;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
+use xent::eval::WholeFile;
 use xent::{Error, Result};
 
 use super::{Benched, Measured};
@@ -37,7 +38,9 @@ pub fn draw(benched: &Benched, path: &Path) -> Result<()> {
         let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
         draw_on(&area, benched, &batches).map_err(|error| file_error(error.to_string()))?;
     }
-    std::fs::write(path, svg).map_err(|error| file_error(error.to_string()))
+    let mut file = WholeFile::create(path, "bench")?;
+    file.write_bytes(svg.as_bytes())?;
+    file.finish()
 }
 
 /// The batches, in order: each has a place on the horizontal axis.

@@ -10,10 +10,10 @@ use xent::eval::{EvaluationState, Tally, WholeFile};
 use xent::{Error, Result};
 
 use super::outputs::Written;
-use crate::output::{bad_argument, check_writable};
+use crate::output::bad_argument;
 
 const FORMAT: &str = "xent checkpoint";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Ours are a few hundred kilobytes at most.
 const MOST_BYTES: u64 = 16 << 20;
 
@@ -76,52 +76,45 @@ impl Checkpoint {
         Self { format: FORMAT.to_owned(), version: VERSION, run, state, tally, written }
     }
 
-    /// Writes it beside its place, and then there.
-    pub fn save(&self, path: &Path) -> Result<()> {
+    /// Writes it into this file, and puts that in its place.
+    pub fn save(&self, mut file: WholeFile) -> Result<()> {
         let mut bytes = Vec::new();
-        ciborium::into_writer(self, &mut bytes).map_err(|error| refused(path, error))?;
+        ciborium::into_writer(self, &mut bytes).map_err(|error| refused(file.path(), error))?;
         let sum = hash(&bytes);
         bytes.extend(sum.to_le_bytes());
-        let mut file = WholeFile::create(path, ".xent-checkpoint")?;
         file.write_bytes(&bytes)?;
         file.finish()
     }
 
-    /// Refuses a place where something else lies, and one that was asked for and cannot be written, before the run that may
-    /// need it.
-    pub fn check_place(path: &Path, is_asked_for: bool) -> Result<()> {
-        if is_asked_for {
-            check_writable(path)?;
+    /// Refuses a place where something else lies, before the run that may need it: no checkpoint, or another run's.
+    pub fn check_place(path: &Path, run: Option<&Identity>) -> Result<()> {
+        if !path.exists() {
+            return Ok(());
         }
-        let Ok(there) = fs::File::open(path) else { return Ok(()) };
-        match ciborium::from_reader::<Head, _>(there.take(MOST_BYTES)) {
-            Ok(head) if head.format == FORMAT => Ok(()),
-            _ => Err(refused(path, "it is there and is no checkpoint: it stays as it is")),
+        let bytes = read(path)?;
+        match ciborium::from_reader::<Head, _>(&bytes[..]) {
+            Ok(Head { format, version }) if format == FORMAT && version == VERSION => {}
+            Ok(Head { format, version }) if format == FORMAT => {
+                return Err(refused(path, format!("{format} {version}: it stays as it is")));
+            }
+            _ => return Err(refused(path, "it is there and is no checkpoint: it stays as it is")),
         }
+        match run.and_then(|run| run.difference(&Self::parse(path, &bytes).ok()?.run)) {
+            Some(difference) => {
+                Err(refused(path, format!("of another run, and stays as it is: {difference}")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// In what this run is not the one whose checkpoint lies here; none where that cannot be told.
+    pub fn difference(path: &Path, run: &Identity) -> Option<String> {
+        run.difference(&Self::parse(path, &read(path).ok()?).ok()?.run)
     }
 
     /// Reads one that is of this very run, whose sequences have so many rows.
     pub fn load(path: &Path, run: &Identity, sequence_length: usize) -> Result<Self> {
-        let mut bytes = Vec::new();
-        let file =
-            fs::File::open(path).map_err(|error| refused(path, format!("nothing to resume: {error}")))?;
-        file.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(|error| refused(path, error))?;
-        if bytes.len() as u64 > MOST_BYTES {
-            return Err(refused(path, format!("no checkpoint: longer than {MOST_BYTES} bytes")));
-        }
-        // The version first: other ones have other fields.
-        let head: Head = ciborium::from_reader(&bytes[..])
-            .map_err(|_| refused(path, "no checkpoint, or one that is not whole"))?;
-        if head.format != FORMAT || head.version != VERSION {
-            let Head { format, version } = head;
-            return Err(refused(path, format!("{format} {version}; {FORMAT} {VERSION} is read")));
-        }
-        let not_whole = || refused(path, "no checkpoint, or one that is not whole");
-        let (body, sum) = bytes.split_last_chunk().ok_or_else(not_whole)?;
-        if hash(&body) != u64::from_le_bytes(*sum) {
-            return Err(not_whole());
-        }
-        let checkpoint: Self = ciborium::from_reader(body).map_err(|_| not_whole())?;
+        let checkpoint = Self::parse(path, &read(path)?)?;
         if let Some(difference) = run.difference(&checkpoint.run) {
             return Err(refused(path, format!("of another run: {difference}")));
         }
@@ -129,6 +122,37 @@ impl Checkpoint {
             true => Ok(checkpoint),
             false => Err(refused(path, "its parts are not of one run")),
         }
+    }
+
+    fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
+        let not_whole = || refused(path, "no checkpoint, or one that is not whole");
+        // The version first: other ones have other fields.
+        let head: Head = ciborium::from_reader(bytes).map_err(|_| not_whole())?;
+        if head.format != FORMAT || head.version != VERSION {
+            let Head { format, version } = head;
+            return Err(refused(path, format!("{format} {version}; {FORMAT} {VERSION} is read")));
+        }
+        let (body, sum) = bytes.split_last_chunk().ok_or_else(not_whole)?;
+        if hash(&body) != u64::from_le_bytes(*sum) {
+            return Err(not_whole());
+        }
+        ciborium::from_reader(body).map_err(|_| not_whole())
+    }
+}
+
+/// All of a checkpoint's file.
+fn read(path: &Path) -> Result<Vec<u8>> {
+    let nothing = |error: std::io::Error| refused(path, format!("nothing to resume: {error}"));
+    // Opening a pipe would wait for its writer, so look first.
+    if !path.metadata().map_err(nothing)?.is_file() {
+        return Err(refused(path, "it is there and is no regular file"));
+    }
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path).map_err(nothing)?;
+    file.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(|error| refused(path, error))?;
+    match bytes.len() as u64 > MOST_BYTES {
+        true => Err(refused(path, format!("no checkpoint: longer than {MOST_BYTES} bytes"))),
+        false => Ok(bytes),
     }
 }
 
@@ -149,17 +173,16 @@ fn refused(path: &Path, why: impl ToString) -> Error {
     bad_argument(path.display().to_string(), why.to_string())
 }
 
-/// The run is over: nothing is left to go on from.
-pub fn remove(path: &Path) {
-    let _ = fs::remove_file(path);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn checkpoint(run: Identity) -> Checkpoint {
         Checkpoint::new(run, EvaluationState::default(), Tally::new(7), Written::default())
+    }
+
+    fn save(checkpoint: &Checkpoint, path: &Path) -> Result<()> {
+        checkpoint.save(WholeFile::create(path, "next")?)
     }
 
     fn identity() -> Identity {
@@ -175,7 +198,7 @@ mod tests {
         let path = folder.path().join("c");
         let saved = checkpoint(identity());
         for _ in 0..2 {
-            saved.save(&path).unwrap();
+            save(&saved, &path).unwrap();
             assert_eq!(Checkpoint::load(&path, &identity(), 7), Ok(saved.clone()));
         }
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
@@ -190,7 +213,7 @@ mod tests {
             Ok(checkpoint) => panic!("{checkpoint:?}"),
         };
         assert!(load(&identity()).starts_with("FILE: nothing to resume: "), "{}", load(&identity()));
-        checkpoint(identity()).save(&path).unwrap();
+        save(&checkpoint(identity()), &path).unwrap();
         let (mut more, mut other) = (identity(), Identity::default());
         more.add("option c", 2);
         other.add("option a", 1);
@@ -215,11 +238,11 @@ mod tests {
         }
         let mut mixed = checkpoint(identity());
         mixed.tally.add_rows(0, &[Default::default(); 3]);
-        mixed.save(&path).unwrap();
+        save(&mixed, &path).unwrap();
         assert_eq!(load(&identity()), "FILE: its parts are not of one run");
         let mut later = checkpoint(identity());
-        later.version = 2;
-        later.save(&path).unwrap();
-        assert_eq!(load(&identity()), "FILE: xent checkpoint 2; xent checkpoint 1 is read");
+        later.version = 3;
+        save(&later, &path).unwrap();
+        assert_eq!(load(&identity()), "FILE: xent checkpoint 3; xent checkpoint 2 is read");
     }
 }

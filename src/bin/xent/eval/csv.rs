@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use xent::eval::{Evaluated, WholeFile};
+use xent::eval::{Evaluated, FilePart, WholeFile};
 use xent::{NO_CLASS, Result, Sequences};
 
 /// The columns. Of a row that was left out all but the first three, and its target, are empty; and a target is where the
@@ -22,18 +22,18 @@ pub struct CsvWriter {
 }
 
 impl CsvWriter {
-    /// Begins a table of rows in such sequences, or goes on with one that was kept, behind its header and so many bytes;
-    /// `targets` (rows,) are before they are shifted.
+    /// Begins a table of rows in such sequences, or goes on with one that was kept, behind this part of it, which may be
+    /// all; `targets` (rows,) are before they are shifted.
     pub fn open(
         path: &Path,
         sequences: Sequences,
         targets: Option<Arc<Vec<i32>>>,
-        written: Option<(&str, u64)>,
+        (run, part): (&str, Option<(FilePart, bool)>),
     ) -> Result<Self> {
-        let file = match written {
-            Some((run, bytes)) => WholeFile::resume(path, run, HEADER.as_bytes(), bytes)?,
+        let file = match part {
+            Some((part, is_whole)) => WholeFile::resume(path, run, HEADER.as_bytes(), part, is_whole)?,
             None => {
-                let mut file = WholeFile::create(path, ".csv")?;
+                let mut file = WholeFile::create(path, run)?;
                 file.write_bytes(HEADER.as_bytes())?;
                 file
             }
@@ -41,8 +41,8 @@ impl CsvWriter {
         Ok(Self { file, sequences, targets, text: String::new() })
     }
 
-    /// Writes the rows of a window, and says how many bytes these were.
-    pub fn write(&mut self, window: &Evaluated<'_>) -> Result<u64> {
+    /// Writes the rows of a window.
+    pub fn write(&mut self, window: &Evaluated<'_>) -> Result<()> {
         self.text.clear();
         for (row, result) in window.rows.clone().zip(window.results) {
             let length = self.sequences.length.max(1);
@@ -57,23 +57,17 @@ impl CsvWriter {
             let _ = write!(self.text, "{row},{},{},", row / length, row % length);
             cells.append_to(&mut self.text);
         }
-        self.file.write_bytes(self.text.as_bytes())?;
-        Ok(self.text.len() as u64)
+        self.file.write_bytes(self.text.as_bytes())
     }
 
-    /// Brings all that was written to the disk.
-    pub fn flush(&mut self) -> Result<()> {
-        self.file.flush_bytes()
+    /// The file that it is written into.
+    pub fn file(&mut self) -> &mut WholeFile {
+        &mut self.file
     }
 
-    /// Keeps what has been written so far, to go on with.
-    pub fn keep_partial(self, run: &str) -> Result<()> {
-        self.file.keep_partial(run)
-    }
-
-    /// Puts the file, whole now, in its place.
-    pub fn finish(self) -> Result<()> {
-        self.file.finish()
+    /// The same, with which the table ends.
+    pub fn into_file(self) -> WholeFile {
+        self.file
     }
 }
 

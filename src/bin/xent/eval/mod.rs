@@ -3,17 +3,19 @@
 mod checkpoint;
 mod csv;
 mod inputs;
+mod keeper;
+mod kept;
 mod outputs;
 mod page;
 mod pictures;
 mod run;
 
 use xent::eval::files::{FileLogits, Layout};
-use xent::eval::{EvaluateOptions, Evaluation, Source, Tally};
+use xent::eval::{EvaluateOptions, Evaluation, Source, Tally, WholeFile};
 use xent::{CrossEntropyOptions, Element, Result, Sequences};
 
 use crate::Outcome;
-use crate::args::EvalArgs;
+use crate::args::{EvalArgs, checkpoint_start};
 use crate::computer::Computer;
 use crate::logits::{self, OnLogits, run_in};
 use crate::memory;
@@ -21,12 +23,15 @@ use crate::output::{bad_argument, check_distinct, complain, shown};
 use crate::report::thousands;
 use checkpoint::{Checkpoint, Identity};
 use inputs::Inputs;
+use keeper::Keeper;
+use kept::{Kept, SharedKept};
 use outputs::Wanted;
 use pictures::Pictures;
 use run::Run;
 
 pub fn run(args: &EvalArgs) -> Result<Outcome> {
-    let place = args.run.checkpoint(&args.logits.files);
+    // Its name is not known yet, but its folder is.
+    let place = args.run.checkpoint(&args.logits.files, "");
     let mut written = outputs::paths(&args.output);
     logits::check_beside(&args.logits, &written)?;
     written.push(&place);
@@ -35,12 +40,28 @@ pub fn run(args: &EvalArgs) -> Result<Outcome> {
     if args.run.resume && args.logits.is_stdin() {
         return Err(bad_argument("--resume", "what came through stdin is gone"));
     }
-    if !args.logits.is_stdin() {
-        Checkpoint::check_place(&place, args.run.names_checkpoint())?;
+    if let Some(place) = args.run.named_checkpoint().filter(|_| !args.logits.is_stdin()) {
+        Checkpoint::check_place(place, None)?;
+        WholeFile::check_place(place)?;
     }
     inputs::check_targets(args)?;
     let file = logits::open(&args.logits)?;
     run_in(logits::dtype(&file), file, args.logits.class_axis, args)
+}
+
+/// Who writes the checkpoint of this run; or why there can be none, which only one that was asked for by its name refuses.
+fn keeper(args: &EvalArgs, run: &Identity) -> Result<Result<Keeper, String>> {
+    if args.logits.is_stdin() {
+        return Ok(Err("what came through stdin is gone, and cannot be resumed".to_owned()));
+    }
+    let place = args.run.checkpoint(&args.logits.files, &run.name());
+    if args.run.named_checkpoint().is_none() && !args.run.resume {
+        if let Err(error) = WholeFile::check_place(&place) {
+            complain(format!("{error}: this run has no checkpoint, unless --checkpoint says where"));
+            return Ok(Err("it has no checkpoint, and cannot be resumed".to_owned()));
+        }
+    }
+    Keeper::new(place, run.clone(), args.run.checkpoint_every).map(Ok)
 }
 
 impl OnLogits for &EvalArgs {
@@ -59,8 +80,8 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
     let sequences = op.sequences.unwrap_or(Sequences::new(layout.sequence_length()));
     let wanted = Wanted { args: &args.output, layout, dtype, sequences, classes };
     // What cannot be written is told before a device is looked for.
-    let outputs = if args.run.resume { None } else { Some(wanted.create()?) };
-    let pictures = Pictures::create(&args.output)?;
+    wanted.check()?;
+    Pictures::check(&args.output)?;
 
     let computer = Computer::open(&args.device)?;
     let options = EvaluateOptions {
@@ -74,25 +95,32 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
     let evaluation = Evaluation::new(&op, shape, inputs.given(), &options);
     let mut evaluation = evaluation.map_err(|error| run::naming(late.as_deref(), error))?;
     let identity = identity(args, &op, &computer, &files);
-    let place = args.run.checkpoint(&args.logits.files);
-    let (outputs, tally) = match outputs {
-        Some(outputs) => {
-            if place.exists() {
-                complain(format!(
-                    "{}: of a run that was stopped; without --resume this one begins anew",
-                    shown(&place)
-                ));
-            }
-            (outputs, Tally::new(sequences.length))
-        }
-        None => {
-            let Checkpoint { state, tally, written, .. } =
-                Checkpoint::load(&place, &identity, sequences.length)?;
+    let run = identity.name();
+    let mut keeper = keeper(args, &identity)?;
+    let (outputs, tally) = match &mut keeper {
+        Ok(keeper) if args.run.resume && !keeper.died_early() => {
+            let start = checkpoint_start(&args.logits.files);
+            let Checkpoint { state, tally, written, .. } = keeper.load(sequences.length, &start)?;
             evaluation.resume(&state)?;
             complain(format!("going on after {} of {} rows", thousands(state.rows()), thousands(shape.rows)));
-            (wanted.resume(&identity.name(), written)?, tally)
+            (wanted.resume(&run, written, state.rows())?, tally)
+        }
+        keeper => {
+            if args.run.resume {
+                complain("the run died before its first checkpoint: it begins anew");
+            }
+            if let Some(keeper) = keeper.as_mut().ok().filter(|keeper| keeper.place().exists()) {
+                let place = shown(keeper.place());
+                complain(format!(
+                    "{place}: of a run that was stopped; without --resume this one begins anew"
+                ));
+                keeper.forget();
+            }
+            (wanted.create(&run)?, Tally::new(sequences.length))
         }
     };
+    let pictures = Pictures::create(&args.output, &run)?;
+    let kept = Kept::new((outputs, pictures), tally, *evaluation.state(), shape.rows, keeper);
     if let Some(allowed) = args.run.memory {
         let windows = computer.window_bytes(&evaluation, &logits);
         let windows = windows.map_err(|error| memory::too_small(allowed, error))?;
@@ -100,21 +128,8 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
         complain(format!("memory: at most {allowed}, {windows} of it for windows"));
     }
     let bytes_per_row = inputs::bytes_per_row(args, shape.rows);
-    Run {
-        args,
-        op,
-        evaluation,
-        tally,
-        outputs,
-        pictures,
-        bytes_per_row,
-        computer,
-        identity,
-        files,
-        place,
-        late,
-    }
-    .go(&mut logits)
+    Run { args, op, evaluation, kept: SharedKept::new(kept), bytes_per_row, computer, files, late }
+        .go(&mut logits)
 }
 
 /// What the logits are called: their file, or the first of several.

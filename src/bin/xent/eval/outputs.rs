@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use xent::eval::Evaluated;
 use xent::eval::files::{Layout, TensorValue, TensorWriter};
+use xent::eval::{Evaluated, FilePart, WholeFile};
 use xent::{Result, Sequences};
 
 use super::csv::CsvWriter;
@@ -35,6 +35,12 @@ pub fn check_names(args: &OutputArgs) -> Result<()> {
     Ok(())
 }
 
+/// The names of the tensors.
+const ROW_LOSSES: &str = "row_losses";
+const DLOGITS: &str = "dlogits";
+const LSE: &str = "lse";
+const ARGMAX: &str = "argmax";
+
 /// Which files there are to be, and what is needed to begin them.
 pub struct Wanted<'a> {
     pub args: &'a OutputArgs,
@@ -46,12 +52,14 @@ pub struct Wanted<'a> {
     pub classes: Option<Arc<Vec<i32>>>,
 }
 
-/// How much of them is written.
+/// How much of them is written, and what: of each the part that the rows done have made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Written {
     rows: usize,
-    /// Bytes of a table, behind its header.
-    table_bytes: u64,
+    row_losses: Option<FilePart>,
+    dlogits: Option<FilePart>,
+    lse: Option<FilePart>,
+    argmax: Option<FilePart>,
 }
 
 /// Files that grow window by window, and take their places together.
@@ -70,41 +78,72 @@ enum RowsFile {
 }
 
 impl Wanted<'_> {
-    /// Begins all files, in the formats that their names say.
-    pub fn create(&self) -> Result<Outputs> {
-        self.open(None)
-    }
-
-    /// Goes on with those that were kept.
-    pub fn resume(&self, run: &str, written: Written) -> Result<Outputs> {
-        self.open(Some((run, written)))
-    }
-
-    fn open(&self, kept: Option<(&str, Written)>) -> Result<Outputs> {
-        let OutputArgs { rows_out, grad_out, lse_out, argmax_out, out_dtype, .. } = self.args;
-        let dtype = out_dtype.unwrap_or(self.dtype);
-        let (dims, cols) = (self.layout.dims(), self.layout.shape().cols);
-        let grad = |path: &PathBuf| match kept {
-            Some((run, Written { rows, .. })) => {
-                FloatWriter::resume(path, run, "dlogits", dims, (dtype, rows * cols))
+    /// Refuses what cannot be written, and leaves nothing there.
+    pub fn check(&self) -> Result<()> {
+        let OutputArgs { rows_out, grad_out, lse_out, argmax_out, .. } = self.args;
+        let (dims, row_dims) = (self.layout.dims(), self.layout.row_dims());
+        for (path, name, dtype) in
+            [(rows_out, ROW_LOSSES, f32::DTYPE), (lse_out, LSE, f32::DTYPE), (argmax_out, ARGMAX, u32::DTYPE)]
+        {
+            match path {
+                Some(path) if is_csv(path) && name == ROW_LOSSES => WholeFile::check_place(path)?,
+                Some(path) => TensorWriter::check(path, name, dtype, &row_dims)?,
+                None => {}
             }
-            None => FloatWriter::create(path, "dlogits", dims, dtype),
+        }
+        grad_out.as_ref().map_or(Ok(()), |path| FloatWriter::check(path, DLOGITS, dims, self.grad_dtype()))
+    }
+
+    /// Begins all files, in the formats that their names say, as parts of this run.
+    pub fn create(&self, run: &str) -> Result<Outputs> {
+        self.open(run, None)
+    }
+
+    /// Goes on with those that were kept, behind so many rows, of those there are.
+    pub fn resume(&self, run: &str, written: Written, rows: usize) -> Result<Outputs> {
+        let outputs = self.open(run, Some(written))?;
+        let shape = self.layout.shape();
+        let missing = |file: &TensorWriter, of_row: usize| file.missing() == (shape.rows - rows) * of_row;
+        let is_sound = written.rows == rows
+            && outputs.grad.as_ref().is_none_or(|grad| missing(&grad.file, shape.cols))
+            && outputs.of_rows().all(|file| missing(file, 1));
+        match is_sound {
+            true => Ok(outputs),
+            false => Err(bad_argument("the checkpoint", "its parts are not of one run")),
+        }
+    }
+
+    fn open(&self, run: &str, kept: Option<Written>) -> Result<Outputs> {
+        let OutputArgs { rows_out, grad_out, lse_out, argmax_out, .. } = self.args;
+        let written = kept.unwrap_or_default();
+        let grad = |path: &PathBuf| {
+            let part = of_kept(kept, path, written.dlogits)?;
+            FloatWriter::open(path, (run, part), DLOGITS, self.layout.dims(), self.grad_dtype())
         };
-        Ok(Outputs {
+        let mut outputs = Outputs {
             rows: match rows_out {
-                Some(path) if is_csv(path) => Some(RowsFile::Table(self.table(path, kept)?)),
-                path => self.of_rows::<f32>(path, "row_losses", kept)?.map(RowsFile::Losses),
+                Some(path) if is_csv(path) => {
+                    let is_whole = written.rows == self.layout.shape().rows;
+                    let part = of_kept(kept, path, written.row_losses)?.map(|part| (part, is_whole));
+                    let table = CsvWriter::open(path, self.sequences, self.classes.clone(), (run, part))?;
+                    Some(RowsFile::Table(table))
+                }
+                path => {
+                    let file = self.of_rows::<f32>(path, ROW_LOSSES, run, (kept, written.row_losses))?;
+                    file.map(RowsFile::Losses)
+                }
             },
             grad: grad_out.as_ref().map(grad).transpose()?,
-            lse: self.of_rows::<f32>(lse_out, "lse", kept)?,
-            argmax: self.of_rows::<u32>(argmax_out, "argmax", kept)?,
-            written: kept.map(|(_, written)| written).unwrap_or_default(),
-        })
+            lse: self.of_rows::<f32>(lse_out, LSE, run, (kept, written.lse))?,
+            argmax: self.of_rows::<u32>(argmax_out, ARGMAX, run, (kept, written.argmax))?,
+            written,
+        };
+        outputs.written = outputs.parts(written.rows);
+        Ok(outputs)
     }
 
-    fn table(&self, path: &Path, kept: Option<(&str, Written)>) -> Result<CsvWriter> {
-        let kept = kept.map(|(run, written)| (run, written.table_bytes));
-        CsvWriter::open(path, self.sequences, self.classes.clone(), kept)
+    fn grad_dtype(&self) -> Dtype {
+        self.args.out_dtype.unwrap_or(self.dtype)
     }
 
     /// A file of one value a row.
@@ -112,25 +151,35 @@ impl Wanted<'_> {
         &self,
         path: &Option<PathBuf>,
         name: &str,
-        kept: Option<(&str, Written)>,
+        run: &str,
+        (kept, part): (Option<Written>, Option<FilePart>),
     ) -> Result<Option<TensorWriter>> {
         let dims = self.layout.row_dims();
-        let open = |path| match kept {
-            Some((run, Written { rows, .. })) => TensorWriter::resume(path, run, name, V::DTYPE, &dims, rows),
-            None => TensorWriter::create(path, name, V::DTYPE, &dims),
+        let open = |path: &PathBuf| match of_kept(kept, path, part)? {
+            Some(part) => TensorWriter::resume(path, run, name, V::DTYPE, &dims, part),
+            None => TensorWriter::create(path, run, name, V::DTYPE, &dims),
         };
         path.as_ref().map(open).transpose()
     }
 }
 
+/// The part of a file that was kept, if any was to be.
+fn of_kept(kept: Option<Written>, path: &Path, part: Option<FilePart>) -> Result<Option<FilePart>> {
+    match (kept, part) {
+        (Some(_), None) => Err(bad_argument(path.display().to_string(), "the checkpoint has no part of it")),
+        _ => Ok(part),
+    }
+}
+
 impl Outputs {
+    /// Writes a window. Where that fails, what is kept is that of the windows before.
     pub fn write(&mut self, window: &Evaluated<'_>) -> Result<()> {
         let results = || window.results.iter();
         match &mut self.rows {
             Some(RowsFile::Losses(out)) => {
                 out.write(&results().map(|result| result.loss).collect::<Vec<_>>())?;
             }
-            Some(RowsFile::Table(out)) => self.written.table_bytes += out.write(window)?,
+            Some(RowsFile::Table(out)) => out.write(window)?,
             None => {}
         }
         if let (Some(out), Some(dlogits)) = (&mut self.grad, window.dlogits) {
@@ -142,34 +191,80 @@ impl Outputs {
         if let Some(out) = &mut self.argmax {
             out.write(&results().map(|result| result.argmax).collect::<Vec<_>>())?;
         }
-        self.written.rows += window.rows.len();
+        self.written = self.parts(self.written.rows + window.rows.len());
         Ok(())
     }
 
-    /// Brings all of them to the disk.
-    pub fn flush(&mut self) -> Result<()> {
-        if let Some(RowsFile::Table(out)) = &mut self.rows {
-            out.flush()?;
+    /// All that lies in the files, of which so many rows are whole.
+    fn parts(&mut self, rows: usize) -> Written {
+        Written {
+            rows,
+            row_losses: self.rows.as_mut().map(|rows| match rows {
+                RowsFile::Losses(out) => out.part(),
+                RowsFile::Table(out) => out.file().part(),
+            }),
+            dlogits: self.grad.as_ref().map(|grad| grad.file.part()),
+            lse: self.lse.as_ref().map(TensorWriter::part),
+            argmax: self.argmax.as_ref().map(TensorWriter::part),
         }
+    }
+
+    /// Bytes that are written.
+    pub fn bytes(&self) -> u64 {
+        let Written { row_losses, dlogits, lse, argmax, .. } = self.written;
+        [row_losses, dlogits, lse, argmax].into_iter().flatten().map(|part| part.bytes).sum()
+    }
+
+    /// Brings all of them to the disk, where they outlive this process, and says what they are.
+    pub fn keep(&mut self) -> Result<Written> {
+        if let Some(RowsFile::Table(out)) = &mut self.rows {
+            out.file().keep()?;
+        }
+        self.tensors().try_for_each(TensorWriter::keep)?;
+        Ok(self.written)
+    }
+
+    /// Brings all of them to the disk.
+    pub fn sync(&mut self) -> Result<()> {
+        if let Some(RowsFile::Table(out)) = &mut self.rows {
+            out.file().sync()?;
+        }
+        self.tensors().try_for_each(TensorWriter::sync)
+    }
+
+    fn tensors(&mut self) -> impl Iterator<Item = &mut TensorWriter> {
         let losses = match &mut self.rows {
             Some(RowsFile::Losses(out)) => Some(out),
             _ => None,
         };
         let grad = self.grad.as_mut().map(|grad| &mut grad.file);
-        let files = [losses, grad, self.lse.as_mut(), self.argmax.as_mut()];
-        files.into_iter().flatten().try_for_each(TensorWriter::flush)
+        [losses, grad, self.lse.as_mut(), self.argmax.as_mut()].into_iter().flatten()
     }
 
-    /// Keeps what this run has written so far, and says how much that is.
-    pub fn keep_partial(self, run: &str) -> Result<Written> {
-        let written = self.written;
-        self.each(|table| table.keep_partial(run), |tensor| tensor.keep_partial(run))?;
-        Ok(written)
+    /// Those of one value a row.
+    fn of_rows(&self) -> impl Iterator<Item = &TensorWriter> {
+        let losses = match &self.rows {
+            Some(RowsFile::Losses(out)) => Some(out),
+            _ => None,
+        };
+        [losses, self.lse.as_ref(), self.argmax.as_ref()].into_iter().flatten()
+    }
+
+    /// Leaves nothing of them.
+    pub fn discard(self) {
+        let table = |table: CsvWriter| {
+            table.into_file().discard();
+            Ok(())
+        };
+        let _ = self.each(table, |tensor| {
+            tensor.discard();
+            Ok(())
+        });
     }
 
     /// Puts all of them in their places.
     pub fn finish(self) -> Result<()> {
-        self.each(CsvWriter::finish, TensorWriter::finish)
+        self.each(|table| table.into_file().finish(), TensorWriter::finish)
     }
 
     fn each(

@@ -24,18 +24,22 @@ const MOST_BARS: usize = 60;
 const MOST_POINTS: usize = 240;
 
 /// The files that are drawn when all is known.
-#[derive(Default)]
 pub struct Pictures {
     plot: Option<WholeFile>,
     page: Option<WholeFile>,
 }
 
 impl Pictures {
-    pub fn create(args: &OutputArgs) -> Result<Self> {
-        let create = |path: &Option<PathBuf>, suffix| {
-            path.as_ref().map(|path| WholeFile::create(path, suffix)).transpose()
-        };
-        Ok(Self { plot: create(&args.plot, ".svg")?, page: create(&args.html, ".html")? })
+    /// Begins them, as parts of this run.
+    pub fn create(args: &OutputArgs, run: &str) -> Result<Self> {
+        let create =
+            |path: &Option<PathBuf>| path.as_ref().map(|path| WholeFile::create(path, run)).transpose();
+        Ok(Self { plot: create(&args.plot)?, page: create(&args.html)? })
+    }
+
+    /// Refuses those that cannot be written.
+    pub fn check(args: &OutputArgs) -> Result<()> {
+        [&args.plot, &args.html].into_iter().flatten().try_for_each(|path| WholeFile::check_place(path))
     }
 
     /// Draws what is known of the logits of this name, and brings it to the disk.
@@ -43,13 +47,13 @@ impl Pictures {
         if let Some(file) = &mut self.plot {
             let svg = both(summary.tally).map_err(|error| not_drawn(file, &*error))?;
             file.write_bytes(svg.as_bytes())?;
-            file.flush_bytes()?;
+            file.sync()?;
         }
         if let Some(file) = &mut self.page {
             let (losses, positions) = one_by_one(summary.tally).map_err(|error| not_drawn(file, &*error))?;
             let html = page::html(summary, name, &losses, &positions);
             file.write_bytes(html.as_bytes())?;
-            file.flush_bytes()?;
+            file.sync()?;
         }
         Ok(())
     }

@@ -5,59 +5,66 @@ use std::path::{Path, PathBuf};
 use xent::eval::{Evaluation, Report, Source, Tally};
 use xent::{CrossEntropyOptions, Element, Error, Result};
 
-use super::checkpoint::{self, Checkpoint, Identity};
-use super::outputs::Outputs;
-use super::pictures::Pictures;
+use super::checkpoint::Identity;
+use super::kept::SharedKept;
 use crate::Outcome;
 use crate::args::EvalArgs;
 use crate::computer::Computer;
 use crate::memory::peak_resident_bytes;
-use crate::output::{bad_argument, complain, shown};
-use crate::progress::{Progress, check_stopped};
+use crate::output::{bad_argument, complain};
+use crate::progress::Progress;
 use crate::report::{self, Summary, thousands};
+use crate::stop::{before_stop, check_stopped, or_stopped};
 
 /// A run, ready to begin or to go on.
 pub struct Run<'a> {
     pub args: &'a EvalArgs,
     pub op: CrossEntropyOptions,
     pub evaluation: Evaluation<'a>,
-    pub tally: Tally,
-    pub outputs: Outputs,
-    pub pictures: Pictures,
+    pub kept: SharedKept,
     /// Bytes of a row in the files that are read window by window, if they are files.
     pub bytes_per_row: Option<f64>,
     pub computer: Computer,
-    pub identity: Identity,
     /// The files that are read, as they were when that began.
     pub files: Identity,
-    /// Where the checkpoint goes.
-    pub place: PathBuf,
     /// The file whose values only show when they are used.
     pub late: Option<PathBuf>,
 }
 
 impl Run<'_> {
     pub fn go<E: Element>(mut self, logits: &mut dyn Source<E>) -> Result<Outcome> {
+        let kept = self.kept.clone();
+        before_stop(move || {
+            let left = kept.end(|kept| {
+                kept.leave();
+                Ok(())
+            });
+            left.is_ok()
+        });
         let ended = match self.pass(logits) {
             // A device that was lost may be there again.
             Err(error) if is_of_the_device(&error) => {
                 let rows = thousands(self.evaluation.state().rows());
                 complain(format!("{error}; once more, from row {rows} on"));
-                self.computer = Computer::open(&self.args.device)?;
-                self.pass(logits)
+                Computer::open(&self.args.device).and_then(|computer| {
+                    self.computer = computer;
+                    self.pass(logits)
+                })
             }
             ended => ended,
         };
-        match ended {
+        match ended.map_err(or_stopped) {
             Ok(()) => self.finish(),
-            Err(error) if matches!(error, Error::Stopped) || is_of_the_device(&error) => self.leave(error),
-            Err(error) => Err(naming(self.late.as_deref(), error)),
+            Err(error) => {
+                let late = self.late.clone();
+                Err(naming(late.as_deref(), self.leave(error)))
+            }
         }
     }
 
     /// From where it is to the end, or to an error.
     fn pass<E: Element>(&mut self, logits: &mut dyn Source<E>) -> Result<()> {
-        let Self { evaluation, tally, outputs, computer, op, args, .. } = self;
+        let Self { evaluation, kept, computer, op, args, .. } = self;
         let shape = evaluation.shape();
         let mut progress = Progress::new(shape.rows)
             .with_rates(shape.cols, self.bytes_per_row)
@@ -69,63 +76,73 @@ impl Run<'_> {
             if let Some(missing) = &mut missing {
                 *missing = missing.checked_sub(window.rows.len()).ok_or(Error::Stopped)?;
             }
-            outputs.write(window)?;
-            tally.add(window);
+            kept.with(|kept| kept.add(window))?;
             progress.reach(window.rows.end);
             Ok(())
         })
     }
 
-    fn finish(mut self) -> Result<Outcome> {
+    fn finish(self) -> Result<Outcome> {
         if let Some(difference) = super::files(self.args)?.difference(&self.files) {
+            // What was read is there no more, so nothing can go on from it.
+            self.kept.end(|kept| {
+                kept.discard();
+                Ok(())
+            })?;
             return Err(bad_argument("the input", format!("changed while it was read: {difference}")));
         }
-        self.outputs.flush()?;
-        let mut pictures = std::mem::take(&mut self.pictures);
-        let report = self.evaluation.report();
-        let summary = self.summary(&report);
-        pictures.draw(&summary, &super::name(self.args))?;
-        let outcome = report::print(&summary, self.args.output.json, self.args.output.strict, &[])?;
+        // All rows are done: whatever fails from here on can be done again without them.
+        let outcome = match self.tell() {
+            Ok(outcome) => outcome,
+            Err(error) => return Err(self.leave(error)),
+        };
         // Whatever may fail has been done. Results that are not what they should be replace nothing; of bad rows, which are
         // the input's, they tell.
-        if !matches!(outcome, Outcome::NotVerified) {
-            self.outputs.finish()?;
-            pictures.finish()?;
-            if self.args.run.resume {
-                checkpoint::remove(&self.place);
+        self.kept.end(|kept| match outcome {
+            Outcome::NotVerified => {
+                kept.discard();
+                Ok(())
             }
-        }
+            _ => kept.finish(),
+        })?;
         Ok(outcome)
     }
 
-    /// Says what there is so far, and leaves what is needed to go on.
-    fn leave(self, error: Error) -> Result<Outcome> {
-        let (state, rows) = (*self.evaluation.state(), self.evaluation.shape().rows);
-        if state.rows() == 0 {
-            return Err(error);
-        }
+    /// Brings the outputs and the pictures to the disk, and prints the report.
+    fn tell(&self) -> Result<Outcome> {
+        let tally = self.kept.with(|kept| {
+            kept.outputs.sync()?;
+            Ok(kept.tally.clone())
+        })?;
         let report = self.evaluation.report();
-        report::print(&self.summary(&report), self.args.output.json, false, &[])?;
-        let so_far = format!("after {} of {} rows", thousands(state.rows()), thousands(rows));
-        if self.args.logits.is_stdin() {
-            complain(format!("{so_far}; what came through stdin is gone, and cannot be resumed"));
-        } else {
-            let written = self.outputs.keep_partial(&self.identity.name())?;
-            match Checkpoint::new(self.identity, state, self.tally, written).save(&self.place) {
-                Ok(()) => {
-                    complain(format!("{so_far}; the same with --resume goes on from {}", shown(&self.place)));
-                }
-                Err(refused) => complain(format!("{so_far}, which cannot be resumed: {refused}")),
-            }
-        }
-        Err(error)
+        let summary = self.summary(&report, &tally);
+        self.kept.with(|kept| kept.pictures.draw(&summary, &super::name(self.args)))?;
+        report::print(&summary, self.args.output.json, self.args.output.strict, &[])
     }
 
-    fn summary<'s>(&'s self, report: &'s Report) -> Summary<'s> {
+    /// Leaves what is needed to go on. Of a run that was stopped, and not by its files, it says what there is so far.
+    fn leave(self, error: Error) -> Error {
+        let left = self.kept.end(|kept| {
+            let tally = kept.tally.clone();
+            kept.leave();
+            Ok(tally)
+        });
+        let is_stopped = matches!(error, Error::Stopped) || is_of_the_device(&error);
+        if let (Ok(tally), true) = (left, is_stopped && self.evaluation.state().rows() > 0) {
+            let report = self.evaluation.report();
+            let summary = self.summary(&report, &tally);
+            if let Err(error) = report::print(&summary, self.args.output.json, false, &[]) {
+                complain(error.to_string());
+            }
+        }
+        error
+    }
+
+    fn summary<'s>(&'s self, report: &'s Report, tally: &'s Tally) -> Summary<'s> {
         let rows = report.loss.rows;
         Summary {
             report,
-            tally: &self.tally,
+            tally,
             op: &self.op,
             adapter: self.computer.name(),
             rows_given: self.evaluation.shape().rows,

@@ -1,0 +1,228 @@
+//! The checkpoint of a run while it goes: when it is written, how, and by whom.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use xent::eval::files::partial_path;
+use xent::eval::{EvaluationState, Tally, WholeFile};
+use xent::{Error, Result};
+
+use super::checkpoint::{Checkpoint, Identity};
+use super::outputs::Written;
+use crate::args::CHECKPOINT_END;
+use crate::output::{bad_argument, folder_of};
+
+/// More than a checkpoint takes. A disk that is full has the room of the next one still.
+const ROOM_BYTES: usize = 128 << 10;
+/// Outputs that have grown by so much are worth a checkpoint, however early it is.
+const MOST_BYTES: u64 = 4 << 30;
+/// Of the time, at most the inverse of this goes into checkpoints.
+const SHARE: u32 = 20;
+/// The first one comes sooner by this factor.
+const SOONER: u32 = 10;
+
+/// What a checkpoint is named after until it is in its place.
+const NEXT: &str = "next";
+
+/// Writes the checkpoint of a run, and holds the run's lock: no other process writes the same one.
+pub struct Keeper {
+    place: PathBuf,
+    run: Identity,
+    /// The next checkpoint, with room for it.
+    next: Option<WholeFile>,
+    pace: Pace,
+    /// The rows that the checkpoint which lies there has done.
+    saved: Option<usize>,
+    /// Whether an earlier process has begun this run, and died.
+    was_begun: bool,
+    /// The last to be dropped.
+    _lock: WholeFile,
+}
+
+impl Keeper {
+    /// Takes the lock of a run.
+    ///
+    /// # Errors
+    /// [`Error::File`] where another process has it, where a checkpoint of another run or something else lies in its
+    /// place, and where nothing can be written there.
+    pub fn new(place: PathBuf, run: Identity, every: Duration) -> Result<Self> {
+        let Some(lock) = WholeFile::try_create(&place, "lock")? else {
+            let why = "this run is under way in another process, which goes on; this one has changed nothing";
+            return Err(bad_argument(place.display().to_string(), why));
+        };
+        Checkpoint::check_place(&place, Some(&run))?;
+        let was_begun = partial_path(&place, NEXT).exists();
+        let next = Some(Self::make_room(&place)?);
+        let pace = Pace::new(every, Instant::now());
+        Ok(Self { place, run, next, pace, saved: None, was_begun, _lock: lock })
+    }
+
+    fn make_room(place: &Path) -> Result<WholeFile> {
+        let mut file = WholeFile::create(place, NEXT)?;
+        file.take_room(ROOM_BYTES);
+        Ok(file)
+    }
+
+    /// The checkpoint that lies there.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::load`]; where there is none, it says which there are instead.
+    pub fn load(&mut self, sequence_length: usize, start: &str) -> Result<Checkpoint> {
+        if !self.place.exists() {
+            if let Some(difference) = self.of_others(start) {
+                return Err(difference);
+            }
+        }
+        let checkpoint = Checkpoint::load(&self.place, &self.run, sequence_length)?;
+        self.saved = Some(checkpoint.state.rows());
+        Ok(checkpoint)
+    }
+
+    /// In what this run is another than the last one that was stopped over logits of this name.
+    fn of_others(&self, start: &str) -> Option<Error> {
+        let entries = fs::read_dir(folder_of(&self.place)).ok()?;
+        let is_one = |name: &str| name.starts_with(start) && name.ends_with(CHECKPOINT_END);
+        let theirs = entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(is_one));
+        let latest = theirs.max_by_key(|entry| entry.metadata().and_then(|there| there.modified()).ok())?;
+        let name = latest.file_name().display().to_string();
+        let difference = Checkpoint::difference(&latest.path(), &self.run)?;
+        Some(bad_argument(name, format!("of another run: {difference}")))
+    }
+
+    /// Removes what an earlier process has left of this run, which begins anew; whether there was something.
+    pub fn forget(&mut self) -> bool {
+        self.saved = None;
+        fs::remove_file(&self.place).is_ok()
+    }
+
+    /// Whether an earlier process has begun this run, and died before its first checkpoint.
+    pub fn died_early(&self) -> bool {
+        self.was_begun && !self.place.exists()
+    }
+
+    /// Where the checkpoint is.
+    pub fn place(&self) -> &Path {
+        &self.place
+    }
+
+    /// The rows that the checkpoint which lies there has done.
+    pub fn saved(&self) -> Option<usize> {
+        self.saved
+    }
+
+    /// Whether it is time for the next checkpoint, of outputs of so many bytes.
+    pub fn is_due(&self, bytes: u64) -> bool {
+        self.pace.is_due(Instant::now(), bytes)
+    }
+
+    /// Writes the checkpoint. `keep` brings the outputs to the disk before, and says what they are.
+    ///
+    /// # Errors
+    /// As `keep`; [`Error::File`]. The one before is there still.
+    pub fn save(
+        &mut self,
+        state: EvaluationState,
+        tally: &Tally,
+        keep: impl FnOnce() -> Result<Written>,
+        bytes: u64,
+    ) -> Result<()> {
+        let start = Instant::now();
+        let saved = keep().and_then(|written| {
+            let checkpoint = Checkpoint::new(self.run.clone(), state, tally.clone(), written);
+            let next = self.next.take().map_or_else(|| WholeFile::create(&self.place, NEXT), Ok)?;
+            checkpoint.save(next)
+        });
+        if self.next.is_none() {
+            self.next = Self::make_room(&self.place).ok();
+        }
+        self.pace.took(start, Instant::now(), bytes);
+        saved?;
+        self.saved = Some(state.rows());
+        Ok(())
+    }
+
+    /// Removes the checkpoint: the run is over.
+    pub fn finish(self) {
+        let _ = fs::remove_file(&self.place);
+    }
+}
+
+/// When checkpoints are due.
+struct Pace {
+    every: Duration,
+    /// When the last one was written, or the run began.
+    last: Instant,
+    /// From then on.
+    wait: Duration,
+    /// How long the last one took.
+    took: Duration,
+    /// How large the outputs were.
+    bytes: u64,
+}
+
+impl Pace {
+    fn new(every: Duration, now: Instant) -> Self {
+        Self { every, last: now, wait: every / SOONER, took: Duration::ZERO, bytes: 0 }
+    }
+
+    fn is_due(&self, now: Instant, bytes: u64) -> bool {
+        let waited = now.saturating_duration_since(self.last);
+        waited >= SHARE * self.took && (waited >= self.wait || bytes.saturating_sub(self.bytes) >= MOST_BYTES)
+    }
+
+    fn took(&mut self, start: Instant, now: Instant, bytes: u64) {
+        (self.last, self.wait, self.bytes) = (now, self.every, bytes);
+        self.took = if self.every.is_zero() { self.every } else { now.saturating_duration_since(start) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checkpoints_come_in_time_and_take_little_of_it() {
+        let start = Instant::now();
+        let at = |seconds: f64| start + Duration::from_secs_f64(seconds);
+        let mut pace = Pace::new(Duration::from_secs(10), start);
+        assert!(!pace.is_due(at(0.9), 0) && pace.is_due(at(1.0), 0), "the first is early");
+        assert!(pace.is_due(at(0.1), 4 << 30), "much was written");
+        pace.took(at(1.0), at(1.1), 7);
+        assert!(!pace.is_due(at(11.0), 4 << 30) && pace.is_due(at(11.1), 7));
+        assert!(!pace.is_due(at(3.0), (4 << 30) + 6) && pace.is_due(at(3.2), (4 << 30) + 7));
+        pace.took(at(12.0), at(14.0), 7);
+        assert!(!pace.is_due(at(53.9), 9 << 30) && pace.is_due(at(54.1), 7), "a slow disk");
+    }
+
+    #[test]
+    fn a_run_has_one_keeper_and_leaves_nothing() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let place = folder.path().join("c");
+        let names = || fs::read_dir(folder.path()).unwrap().count();
+        let mut run = Identity::default();
+        run.add("option a", 1);
+        let keeper = |run: &Identity| Keeper::new(place.clone(), run.clone(), Duration::ZERO);
+        let mut first = keeper(&run).unwrap();
+        let error = keeper(&run).map(drop).unwrap_err().to_string();
+        assert!(error.contains("c: this run is under way in another process"), "{error}");
+        let (state, tally) = (EvaluationState::default(), Tally::new(7));
+        for _ in 0..3 {
+            first.save(state, &tally, || Ok(Written::default()), 0).unwrap();
+        }
+        drop(first);
+        assert_eq!(names(), 1, "the checkpoint alone");
+        assert_eq!(Checkpoint::load(&place, &run, 7).unwrap().state, state);
+
+        let mut other = Identity::default();
+        other.add("option a", 2);
+        let error = keeper(&other).map(drop).unwrap_err().to_string();
+        assert!(
+            error.ends_with("c: of another run, and stays as it is: option a was 1, and is 2"),
+            "{error}"
+        );
+        assert_eq!(names(), 1, "it stays");
+        keeper(&run).unwrap().finish();
+        assert_eq!(names(), 0);
+    }
+}

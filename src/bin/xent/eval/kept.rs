@@ -1,0 +1,153 @@
+//! What a run has done so far, and has to lose.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use xent::eval::{Evaluated, EvaluationState, Tally};
+use xent::{Error, Result};
+
+use super::keeper::Keeper;
+use super::outputs::Outputs;
+use super::pictures::Pictures;
+use crate::output::{complain, shown};
+use crate::report::thousands;
+
+/// All that a run has made of the rows that are done.
+pub struct Kept {
+    pub outputs: Outputs,
+    pub pictures: Pictures,
+    pub tally: Tally,
+    pub state: EvaluationState,
+    /// Of all rows.
+    pub rows: usize,
+    /// Who writes the checkpoint, or why there can be none.
+    pub keeper: Result<Keeper, String>,
+    /// Whether it was said that a checkpoint could not be written.
+    has_complained: bool,
+}
+
+impl Kept {
+    pub fn new(
+        (outputs, pictures): (Outputs, Pictures),
+        tally: Tally,
+        state: EvaluationState,
+        rows: usize,
+        keeper: Result<Keeper, String>,
+    ) -> Self {
+        Self { outputs, pictures, tally, state, rows, keeper, has_complained: false }
+    }
+
+    /// Adds a window.
+    pub fn add(&mut self, window: &Evaluated<'_>) -> Result<()> {
+        self.save_if_due()?;
+        self.outputs.write(window)?;
+        self.tally.add(window);
+        self.state = *window.state;
+        Ok(())
+    }
+
+    /// Writes a checkpoint if it is time. That it cannot be written stops no run; that an output cannot, does.
+    fn save_if_due(&mut self) -> Result<()> {
+        let bytes = self.outputs.bytes();
+        if self.state.rows() == 0 || !self.keeper.as_ref().is_ok_and(|keeper| keeper.is_due(bytes)) {
+            return Ok(());
+        }
+        if let Err(error) = self.save() {
+            self.outputs.sync()?;
+            if !std::mem::replace(&mut self.has_complained, true) {
+                complain(format!("{error}; the run goes on without a checkpoint"));
+            }
+        }
+        Ok(())
+    }
+
+    fn save(&mut self) -> Result<()> {
+        let Self { outputs, tally, state, keeper, .. } = self;
+        let bytes = outputs.bytes();
+        match keeper {
+            Ok(keeper) => keeper.save(*state, tally, || outputs.keep(), bytes),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Leaves what is needed to go on, and says how far the run has come.
+    pub fn leave(mut self) {
+        let done = self.state.rows();
+        let so_far = |done| format!("after {} of {} rows", thousands(done), thousands(self.rows));
+        let saved = self.keeper.as_ref().ok().and_then(Keeper::saved);
+        if done == 0 && saved.is_none() {
+            return;
+        }
+        let so_far_now = so_far(done);
+        let refused = if saved == Some(done) { None } else { self.save().err() };
+        let Self { outputs, keeper, .. } = self;
+        let keeper = match keeper {
+            Ok(keeper) => keeper,
+            Err(why) => return complain(format!("{so_far_now}; {why}")),
+        };
+        let goes_on = format!("the same with --resume goes on from {}", shown(keeper.place()));
+        match (refused, keeper.saved()) {
+            (None, _) => complain(format!("{so_far_now}; {goes_on}")),
+            (Some(error), Some(saved)) => complain(format!(
+                "{so_far_now}, of which no checkpoint could be written: {error}; {goes_on}, after {} rows",
+                thousands(saved)
+            )),
+            (Some(error), None) => {
+                complain(format!("{so_far_now}, which cannot be resumed: {error}"));
+                outputs.discard();
+            }
+        }
+    }
+
+    /// Removes all that there is of a run whose results are of no use.
+    pub fn discard(self) {
+        self.outputs.discard();
+        if let Ok(keeper) = self.keeper {
+            keeper.finish();
+        }
+    }
+
+    /// Puts outputs and pictures in their places. Where a checkpoint lies there, it is brought to the end before: whenever
+    /// this process dies, the next one finds what is left to be done.
+    pub fn finish(mut self) -> Result<()> {
+        if self.keeper.as_ref().is_ok_and(|keeper| keeper.saved().is_some_and(|rows| rows < self.rows)) {
+            self.save()?;
+        }
+        self.outputs.finish()?;
+        self.pictures.finish()?;
+        if let Ok(keeper) = self.keeper {
+            keeper.finish();
+        }
+        Ok(())
+    }
+}
+
+/// The same, for the run and for whoever stops it; nothing where the run is at its end.
+#[derive(Clone)]
+pub struct SharedKept(Arc<Mutex<Option<Kept>>>);
+
+impl SharedKept {
+    pub fn new(kept: Kept) -> Self {
+        Self(Arc::new(Mutex::new(Some(kept))))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Kept>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something with it.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] where it is gone; as `what`.
+    pub fn with<T>(&self, what: impl FnOnce(&mut Kept) -> Result<T>) -> Result<T> {
+        self.lock().as_mut().ok_or(Error::Stopped).and_then(what)
+    }
+
+    /// Ends it. Nobody stops the process meanwhile.
+    ///
+    /// # Errors
+    /// As [`with`](Self::with).
+    pub fn end<T>(&self, how: impl FnOnce(Kept) -> Result<T>) -> Result<T> {
+        let mut kept = self.lock();
+        kept.take().ok_or(Error::Stopped).and_then(how)
+    }
+}

@@ -1,0 +1,456 @@
+//! What is kept of a run that dies, or that meets a fault: everything but the last moments.
+
+#![cfg(target_os = "linux")]
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::support::{Folder, Run, ended_within, logits, run, without_adapters};
+
+const COLS: usize = 50;
+const ROWS: usize = 1_500;
+const OUTPUTS: [&str; 3] = ["rows.csv", "grad.npy", "lse.npy"];
+/// Many windows, and a checkpoint before each.
+const EVAL: &str = "eval logits.npy --targets targets.npy --json --windows 10KB --checkpoint-every 0 \
+    --rows-out rows.csv --grad-out grad.npy --lse-out lse.npy";
+/// What is so slow that it fails is not slow but stuck.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn folder() -> Folder {
+    let folder = Folder::in_memory();
+    let targets: Vec<i64> = (0..ROWS).map(|row| (row * row % COLS) as i64).collect();
+    folder.logits(&logits(ROWS * COLS), COLS).targets(&targets);
+    folder
+}
+
+/// Without a device: what is kept is the same, and it begins at once.
+fn command(folder: &Folder, args: &str) -> Command {
+    without_adapters(folder.command(args))
+}
+
+fn eval(folder: &Folder, args: &str) -> Run {
+    run(command(folder, args))
+}
+
+fn spawn(mut command: Command) -> Child {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+fn signal(child: &Child, name: &str) {
+    let _ = Command::new("kill").args([name, &child.id().to_string()]).status();
+}
+
+/// What an unbroken run writes.
+fn expected() -> Vec<Vec<u8>> {
+    let folder = folder();
+    let run = eval(&folder, &EVAL.replace("--checkpoint-every 0", ""));
+    assert_eq!(run.status, Some(0), "{run:?}");
+    outputs(&folder)
+}
+
+fn outputs(folder: &Folder) -> Vec<Vec<u8>> {
+    OUTPUTS.iter().map(|name| folder.read(name)).collect()
+}
+
+/// Resumes a run, which must give this and leave nothing else; whether it went on behind the first row.
+fn resumes(folder: &Folder, args: &str, expected: &[Vec<u8>], name: &str) -> bool {
+    let resumed = eval(folder, &format!("{args} --resume"));
+    let nothing = resumed.stderr.contains("nothing to resume");
+    let resumed = if nothing { eval(folder, args) } else { resumed };
+    assert_eq!(resumed.status, Some(0), "{name}: {resumed:?}");
+    assert!(outputs(folder) == expected, "{name}: {resumed:?}");
+    let mut left = folder.names();
+    left.retain(|name| !OUTPUTS.contains(&name.as_str()));
+    assert_eq!(left, ["logits.npy", "targets.npy"], "{name}: nothing else is left");
+    resumed.stderr.contains("xent: going on after ")
+}
+
+/// Runs until the gradient has so many bytes.
+fn begun(folder: &Folder, args: &str, bytes: u64) -> Child {
+    let mut child = spawn(command(folder, args));
+    let has_begun = || {
+        let names = folder.names();
+        let partial = names.iter().find(|name| name.starts_with("grad.npy."));
+        partial.is_some_and(|name| folder.path(name).metadata().is_ok_and(|file| file.len() > bytes))
+    };
+    while !has_begun() && child.try_wait().unwrap().is_none() {
+        sleep(Duration::from_millis(1));
+    }
+    child
+}
+
+#[test]
+fn killed_at_twenty_points_and_resumed_a_run_has_the_digits_of_an_unbroken_one() {
+    let expected = expected();
+    let unbroken = folder();
+    let start = Instant::now();
+    assert_eq!(eval(&unbroken, EVAL).status, Some(0));
+    let whole = start.elapsed();
+    let mut rng = SmallRng::seed_from_u64(9);
+    let mut resumed = 0;
+    for kill in 0..20 {
+        let folder = folder();
+        let mut child = spawn(command(&folder, EVAL));
+        sleep(whole.mul_f64(rng.random_range(0.0..1.0)));
+        signal(&child, if kill % 5 == 4 { "-QUIT" } else { "-KILL" });
+        child.wait().unwrap();
+        resumed += usize::from(resumes(&folder, EVAL, &expected, &format!("kill {kill}")));
+    }
+    assert!(resumed >= 5, "most were killed behind their first checkpoint: {resumed}");
+}
+
+#[test]
+fn of_two_that_resume_one_run_at_once_the_second_is_refused() {
+    let expected = expected();
+    let mut refused = 0;
+    for round in 0..20 {
+        let folder = folder();
+        assert_eq!(eval(&folder, &format!("{EVAL} --stop-after 700")).status, Some(130));
+        let resume = format!("{EVAL} --resume");
+        let both = [(); 2].map(|()| spawn(command(&folder, &resume)));
+        let mut done = 0;
+        for child in both {
+            let output = child.wait_with_output().unwrap();
+            let said = String::from_utf8(output.stderr).unwrap();
+            let complaints =
+                said.lines().filter(|line| line.starts_with("xent: ") && !line.contains("adapter"));
+            match (output.status.code(), &complaints.collect::<Vec<_>>()[..]) {
+                (Some(0), _) => done += 1,
+                (Some(2), [line]) if line.contains("this run is under way in another process") => {
+                    refused += 1
+                }
+                // The other one was through already.
+                (Some(2), [line]) if line.contains("nothing to resume") => {}
+                other => panic!("{round}: {other:?}"),
+            }
+        }
+        assert_eq!(done, 1, "{round}");
+        assert!(outputs(&folder) == expected, "{round}");
+        assert_eq!(folder.names().len(), 2 + OUTPUTS.len(), "{round}: {:?}", folder.names());
+    }
+    assert!(refused > 0, "they never met");
+}
+
+#[test]
+fn a_second_run_changes_nothing_of_the_first() {
+    let folder = folder();
+    let first = begun(&folder, EVAL, 10_000);
+    let second = eval(&folder, EVAL);
+    let says = "this run is under way in another process, which goes on; this one has changed nothing";
+    assert!(second.status == Some(2) && second.complaints()[1].ends_with(says), "{second:?}");
+    // Another name of the checkpoint is no way around it.
+    let third = eval(&folder, &format!("{EVAL} --checkpoint mine"));
+    let says = "rows.csv: cannot be written: another process is writing it";
+    assert!(third.status == Some(2) && third.complaints()[1].ends_with(says), "{third:?}");
+    assert_eq!(first.wait_with_output().unwrap().status.code(), Some(0));
+    assert!(outputs(&folder) == expected());
+    assert_eq!(folder.names().len(), 2 + OUTPUTS.len(), "{:?}", folder.names());
+}
+
+/// A file that ends early while it is read, and is whole again.
+#[test]
+fn a_read_that_fails_loses_nothing() {
+    let folder = folder();
+    let child = begun(&folder, EVAL, 30_000);
+    let path = folder.path("logits.npy");
+    let (bytes, there) = (folder.read("logits.npy"), path.metadata().unwrap());
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len(100).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("rows; the same with --resume goes on from logits.npy."), "{said}");
+    assert!(said.contains("xent: logits.npy: it became shorter while it was read"), "{said}");
+    std::fs::write(&path, bytes).unwrap();
+    file.set_modified(there.modified().unwrap()).unwrap();
+    assert!(resumes(&folder, EVAL, &expected(), "truncated"));
+}
+
+/// A write beyond so many blocks of 512 bytes is SIGXFSZ.
+#[test]
+fn a_file_larger_than_is_allowed_loses_nothing() {
+    let folder = folder();
+    // By the clock there is no checkpoint yet: the fault makes it.
+    let args = EVAL.replace("--checkpoint-every 0", "");
+    let mut limited = Command::new("sh");
+    let script = format!("ulimit -f 400; exec {} {args}", env!("CARGO_BIN_EXE_xent"));
+    limited.args(["-c", &script]).current_dir(folder.path(""));
+    let stopped = run(without_adapters(limited));
+    assert_eq!(stopped.status, Some(2), "{stopped:?}");
+    assert!(stopped.stderr.contains("grad.npy: File too large"), "{stopped:?}");
+    assert!(resumes(&folder, &args, &expected(), "ulimit"));
+}
+
+/// A file system of so many bytes, where the rights to make one are there.
+struct Small(std::path::PathBuf);
+
+impl Small {
+    fn mount(at: std::path::PathBuf, bytes: usize) -> Option<Self> {
+        std::fs::create_dir(&at).unwrap();
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"])
+            .arg(&at)
+            .output();
+        let is_mounted = mount.is_ok_and(|output| output.status.success());
+        is_mounted.then_some(Self(at))
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_loses_nothing() {
+    let folder = folder();
+    let Some(small) = Small::mount(folder.path("small"), 1_000_000) else {
+        let _ = writeln!(std::io::stderr(), "xent: SKIPPED: a full disk: no file system can be mounted");
+        return;
+    };
+    let args = EVAL.replace("--checkpoint-every 0", "");
+    for name in ["logits.npy", "targets.npy"] {
+        std::fs::copy(folder.path(name), small.0.join(name)).unwrap();
+    }
+    let on_small = |args: &str| {
+        let mut command = command(&folder, args);
+        command.current_dir(&small.0);
+        run(command)
+    };
+    // What is left is taken up to the last bytes, so that the checkpoint has only the room that it has taken before.
+    let ballast = small.0.join("ballast");
+    std::fs::write(&ballast, vec![1; 350_000]).unwrap();
+    let full = on_small(&args);
+    assert_eq!(full.status, Some(2), "{full:?}");
+    assert!(full.stderr.contains("No space left on device"), "{full:?}");
+    assert!(full.stderr.contains("the same with --resume goes on from logits.npy."), "{full:?}");
+    std::fs::remove_file(ballast).unwrap();
+    let resumed = on_small(&format!("{args} --resume"));
+    assert_eq!(resumed.status, Some(0), "{resumed:?}");
+    let expected = expected();
+    for (name, expected) in OUTPUTS.iter().zip(expected) {
+        assert!(std::fs::read(small.0.join(name)).unwrap() == expected, "{name}");
+    }
+    assert_eq!(std::fs::read_dir(&small.0).unwrap().count(), 2 + OUTPUTS.len(), "nothing else is left");
+}
+
+/// Faults that the system makes on purpose, where it can: `strace` lets the `when`th call on a file fail.
+#[test]
+fn input_and_output_errors_lose_nothing() {
+    if !Command::new("strace").args(["-o", "/dev/null", "true"]).status().is_ok_and(|status| status.success())
+    {
+        let _ = writeln!(std::io::stderr(), "xent: SKIPPED: errors of input and output: no strace");
+        return;
+    }
+    let expected = expected();
+    let args = EVAL.replace("--checkpoint-every 0", "");
+    // The name of the partial output has the run's in it, and that is the folder's too.
+    let folder = folder();
+    assert_eq!(eval(&folder, &format!("{args} --stop-after 700")).status, Some(130));
+    let partial = folder.names().into_iter().find(|name| name.starts_with("grad.npy.")).unwrap();
+    assert!(resumes(&folder, &args, &expected, "stopped"));
+    let every = format!("{args} --checkpoint-every 0");
+    for (name, file, inject, args, says) in [
+        ("a read", "logits.npy", "read:error=EIO:when=20", &args, "logits.npy: Input/output error"),
+        ("a write", &partial, "write:error=EIO:when=20", &args, "grad.npy: Input/output error"),
+        ("a full disk", &partial, "write:error=ENOSPC:when=20", &args, "grad.npy: No space left on device"),
+        ("a sync", &partial, "fdatasync:error=EIO:when=9", &every, "grad.npy: Input/output error"),
+        ("a death in a sync", &partial, "fdatasync:signal=KILL:when=9", &every, ""),
+    ] {
+        let inner = command(&folder, args);
+        let mut traced = Command::new("strace");
+        let of_calls = format!("trace={}", inject.split(':').next().unwrap());
+        traced
+            .args(["-f", "-qq", "-o", "/dev/null", "-P"])
+            .arg(folder.path(file).canonicalize().unwrap_or(folder.path(file)));
+        traced.args(["-e", &of_calls, "-e", &format!("inject={inject}")]).arg(inner.get_program());
+        traced.args(inner.get_args()).current_dir(folder.path(""));
+        let failed = run(without_adapters(traced));
+        assert!(failed.status != Some(0) && failed.stderr.contains(says), "{name}: {failed:?}");
+        assert!(resumes(&folder, args, &expected, name), "{name}: {failed:?}");
+        OUTPUTS.iter().for_each(|name| std::fs::remove_file(folder.path(name)).unwrap());
+    }
+}
+
+#[test]
+fn logits_of_one_name_have_checkpoints_of_their_own() {
+    let folder = folder();
+    let others: Vec<f32> = logits(ROWS * COLS).iter().map(|logit| 0.5 * logit).collect();
+    for (name, values) in [("a", logits(ROWS * COLS)), ("b", others)] {
+        std::fs::create_dir(folder.path(name)).unwrap();
+        folder.array(&format!("{name}/logits.npy"), &[ROWS, COLS], &values);
+    }
+    let args = |name: &str, more: &str| {
+        format!(
+            "eval {name}/logits.npy --targets targets.npy --json --windows 10KB --lse-out {name}.npy {more}"
+        )
+    };
+    for (name, row) in [("a", 300), ("b", 900)] {
+        assert_eq!(eval(&folder, &args(name, &format!("--stop-after {row}"))).status, Some(130));
+    }
+    for name in ["a", "b"] {
+        let resumed = eval(&folder, &args(name, "--resume"));
+        assert_eq!(resumed.status, Some(0), "{name}: {resumed:?}");
+        let unbroken = eval(
+            &folder,
+            &args(name, "--lse-out whole.npy").replacen(&format!("--lse-out {name}.npy"), "", 1),
+        );
+        assert_eq!(unbroken.status, Some(0), "{unbroken:?}");
+        assert!(folder.read(&format!("{name}.npy")) == folder.read("whole.npy"), "{name}");
+    }
+    assert!(folder.names().iter().all(|name| !name.contains("xent-")), "{:?}", folder.names());
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_written_is_told_before_the_run() {
+    let folder = folder();
+    let long = "c".repeat(240);
+    let args = "eval logits.npy --targets targets.npy --json --windows 10KB";
+    for (checkpoint, says) in [(&*long, "File name too long"), ("/proc/c", "cannot be written: ")] {
+        let run = eval(&folder, &format!("{args} --checkpoint {checkpoint}"));
+        assert!(run.status == Some(2) && run.stdout.is_empty() && run.stderr.contains(says), "{run:?}");
+    }
+    // The logits may have the longest name there is.
+    let name = format!("{}.npy", "l".repeat(251));
+    std::fs::rename(folder.path("logits.npy"), folder.path(&name)).unwrap();
+    let args = args.replace("logits.npy", &name);
+    assert_eq!(eval(&folder, &format!("{args} --stop-after 700")).status, Some(130));
+    assert_eq!(eval(&folder, &format!("{args} --resume")).status, Some(0));
+    // Where nobody has named one, a run goes without.
+    let (logits, targets) = (folder.path(&name), folder.path("targets.npy"));
+    let args = format!("eval {} --targets {} --json", logits.display(), targets.display());
+    let mut elsewhere = command(&folder, &args);
+    elsewhere.current_dir("/proc");
+    let run = run(elsewhere);
+    let says = "this run has no checkpoint, unless --checkpoint says where";
+    assert!(run.status == Some(0) && run.complaints()[1].ends_with(says), "{run:?}");
+}
+
+#[test]
+fn a_stop_is_seen_while_stdin_stalls() {
+    let folder = folder();
+    let some = &folder.read("logits.npy")[..150_000];
+    for (name, args, sent) in [
+        ("rows", "eval - --targets targets.npy --windows 10KB --rows-out rows.csv", some),
+        ("no header yet", "eval - --targets targets.npy --rows-out rows.csv", &some[..0]),
+        ("half a header", "softmax - -o out.npy", &some[..40]),
+        ("softmax", "softmax - -o out.npy", some),
+    ] {
+        for kill in ["-INT", "-TERM"] {
+            let mut stalled = command(&folder, args);
+            let stalled = stalled.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            let mut child = stalled.spawn().unwrap();
+            let mut stdin = child.stdin.take().unwrap();
+            stdin.write_all(sent).unwrap();
+            sleep(Duration::from_millis(500));
+            assert!(child.try_wait().unwrap().is_none(), "{name}: it waits");
+            let start = Instant::now();
+            signal(&child, kill);
+            assert_eq!(ended_within(&mut child, PATIENCE), Some(130), "{name} {kill}");
+            // A second is promised; a machine with other work has some more.
+            assert!(start.elapsed() < Duration::from_secs(4), "{name} {kill}: {:?}", start.elapsed());
+            let output = child.wait_with_output().unwrap();
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert!(said.ends_with("xent: stopped\n"), "{name} {kill}: {said}");
+            if name == "rows" {
+                let says = "rows; what came through stdin is gone, and cannot be resumed";
+                assert!(said.contains(says), "{kill}: {said}");
+                assert!(String::from_utf8(output.stdout).unwrap().contains("so far"), "{kill}: {said}");
+            }
+            assert_eq!(folder.names(), ["logits.npy", "targets.npy"], "{name} {kill}");
+        }
+    }
+}
+
+/// Something in a window that does not return: here a report that nobody takes, behind the last row.
+#[test]
+fn a_stop_is_seen_where_no_window_comes() {
+    let folder = folder();
+    let mut stuck = command(&folder, EVAL);
+    let (reader, writer) = std::io::pipe().unwrap();
+    // A pipe that is full already.
+    let full = spawn_filler(&writer);
+    let mut child = stuck.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+    drop(stuck);
+    let is_all_done = || {
+        let names = folder.names();
+        names.iter().any(|name| {
+            name.starts_with("grad.npy.")
+                && folder.path(name).metadata().is_ok_and(|file| file.len() as usize > ROWS * COLS * 4)
+        })
+    };
+    let start = Instant::now();
+    while !is_all_done() && start.elapsed() < PATIENCE {
+        sleep(Duration::from_millis(5));
+    }
+    sleep(Duration::from_millis(500));
+    assert!(child.try_wait().unwrap().is_none(), "nobody has taken the report");
+    let start = Instant::now();
+    signal(&child, "-INT");
+    assert_eq!(ended_within(&mut child, PATIENCE), Some(130));
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+    drop((reader, full));
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut said).unwrap();
+    assert!(said.contains("after 1,500 of 1,500 rows; the same with --resume goes on from "), "{said}");
+    assert!(resumes(&folder, EVAL, &expected(), "stuck"));
+}
+
+/// Fills a pipe, as far as it takes bytes.
+fn spawn_filler(pipe: &std::io::PipeWriter) -> Child {
+    let child = Command::new("cat").arg("/dev/zero").stdout(pipe.try_clone().unwrap()).spawn().unwrap();
+    sleep(Duration::from_millis(200));
+    child
+}
+
+#[test]
+fn a_second_signal_ends_a_run_at_once_and_keeps_its_checkpoint() {
+    let folder = folder();
+    let mut child = begun(&folder, EVAL, 30_000);
+    signal(&child, "-TERM");
+    signal(&child, "-TERM");
+    assert_eq!(ended_within(&mut child, PATIENCE), Some(130));
+    assert!(resumes(&folder, EVAL, &expected(), "two signals"));
+}
+
+#[test]
+fn pipes_where_files_are_needed_are_refused() {
+    let folder = Folder::new();
+    folder.logits(&logits(40), 4).targets(&[1; 10]);
+    assert!(Command::new("mkfifo").arg(folder.path("pipe")).status().unwrap().success());
+    std::os::unix::fs::symlink("pipe", folder.path("pipe.npy")).unwrap();
+    let eval = "eval logits.npy --targets targets.npy";
+    for args in [
+        "eval pipe --targets targets.npy".to_owned(),
+        "eval logits.npy --targets pipe".to_owned(),
+        format!("{eval} --class-weights pipe"),
+        format!("{eval} --row-weights pipe"),
+        format!("{eval} --row-mask pipe"),
+        "eval logits.npy --soft-targets pipe".to_owned(),
+        format!("{eval} --checkpoint pipe"),
+        format!("{eval} --checkpoint pipe --resume"),
+        format!("{eval} --rows-out pipe.npy"),
+        format!("{eval} --tuning pipe"),
+        "softmax logits.npy -o out.npy --tuning pipe".to_owned(),
+        "softmax pipe -o out.npy".to_owned(),
+        "softmax logits.npy -o pipe.npy".to_owned(),
+        "tune --quick -o pipe".to_owned(),
+    ] {
+        let before = folder.names();
+        let mut command = folder.command(&args);
+        let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let status = ended_within(&mut child, PATIENCE);
+        let mut said = String::new();
+        std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut said).unwrap();
+        assert!(status == Some(2) && said.contains("regular file"), "{args}: {status:?}, {said}");
+        assert_eq!(folder.names(), before, "{args}");
+    }
+}
