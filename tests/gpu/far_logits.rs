@@ -164,7 +164,7 @@ fn heavy_and_light_classes() {
         let mut batch = ends(33, temperature);
         batch.name = format!("weight {weight:e}");
         batch.given.class_weights = Some(vec![weight; 33]);
-        batch.given.upstream = None;
+        batch.given.upstream = Some(temperature.min(1.0));
         check_both(gpu(), &base.with(options(temperature)), &batch);
     }
 }
