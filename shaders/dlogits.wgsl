@@ -45,14 +45,16 @@ fn row_record(stats: RowStats, span: RowSpan, input: RowInput, part: TargetPart)
     }
     // Of one class p is 1 whatever its logit: what is left of p·S − t is rounding. A log-probability is no logit.
     let data = select(u, 0.0, params.cols == 1u && !LOG_PROBS);
-    var scale = data * (part.mass + swept_share() * stats.mass);
+    // Weights that are heavy or light may meet a temperature that makes up for them.
+    let slope = params.inverse_temperature;
+    var scale = scaled_twice(data, part.mass + swept_share() * stats.mass, slope);
     if params.z_loss != 0.0 {
-        scale += 2.0 * v * params.z_loss * (stats.base * params.inverse_temperature + ln_sum_exp(stats));
+        scale += 2.0 * v * params.z_loss * (stats.base * slope + ln_sum_exp(stats)) * slope;
     }
     record.fill = false;
-    record.alpha = select(scale * params.inverse_temperature / stats.sum_exp, 0.0, LOG_PROBS);
-    record.beta = data * (params.smoothing / f32(params.cols)) * params.inverse_temperature;
-    record.tau = data * target_pull(part) * params.inverse_temperature;
+    record.alpha = select(scale / stats.sum_exp, 0.0, LOG_PROBS);
+    record.beta = scaled_twice(data, params.smoothing / f32(params.cols), slope);
+    record.tau = scaled_twice(data, target_pull(part), slope);
     return record;
 }
 

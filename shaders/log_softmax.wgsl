@@ -1,14 +1,15 @@
 // log_softmax_j = (s_j − max) / T − ln Σ exp((s − max) / T): the maximum is taken off first, so that an offset shared
-// by the whole row cancels exactly before the small logarithm is taken off.
+// by the whole row cancels exactly before the small logarithm is taken off. Differences are of halves, which do not
+// overflow before the temperature brings them back.
 
 struct Record {
-    row_max: f32,
+    half_max: f32,
     ln_sum_exp: f32,
 }
 
 fn output_bits(bits: u32, span: RowSpan, col: u32, record: Record) -> u32 {
-    let below = capped_one(bitcast<f32>(bits)) - record.row_max;
-    let log_p = below * params.inverse_temperature - record.ln_sum_exp;
+    let half_below = 0.5 * capped_one(bitcast<f32>(bits)) - record.half_max;
+    let log_p = half_below * params.twice_inverse_temperature - record.ln_sum_exp;
     return select(bitcast<u32>(log_p), NEG_INFINITY, bits == NEG_INFINITY);
 }
 
@@ -27,5 +28,5 @@ fn log_softmax(
         fill_output(span, at.lane, special_bits(flags, NEG_INFINITY));
         return;
     }
-    sweep_output(span, at.lane, Record(stats.base, ln_sum_exp(stats)));
+    sweep_output(span, at.lane, Record(0.5 * stats.base, ln_sum_exp(stats)));
 }

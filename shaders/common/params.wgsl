@@ -40,6 +40,10 @@ struct Params {
 
     segments: u32,                // of a row that is split: each has a workgroup
     segment_values: u32,          // values of a segment: whole packs
+    mask_scale: f32,              // of what is added to scores, which are scaled like it
+    twice_exp_scale: f32,         // of halved differences. Doubled here an adapter could make it meet the halves, and have
+                                  // their overflow back
+    twice_inverse_temperature: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -25,15 +25,22 @@ fn ln_z(stats: RowStats) -> f32 {
     return ln_sum_exp(stats);
 }
 
+// A distance times two factors. A large and a small factor meet first, and else the distance meets them one by one: no
+// product on the way is beyond f32, or below it, where the whole is not.
+fn scaled_twice(distance: f32, a: f32, b: f32) -> f32 {
+    let are_opposite = (abs(a) < 1.0) != (b < 1.0);
+    return select((distance * a) * b, distance * (a * b), are_opposite);
+}
+
 // A weight times −ln p of a score. Never lse − s, which loses everything when logits share an offset of 1e6, never the
-// logarithm of p, which is infinite once p underflows. Halves do not overflow, and a small weight comes first.
+// logarithm of p, which is infinite once p underflows. Halves do not overflow.
 fn surprise(stats: RowStats, bits: u32, weight: f32) -> f32 {
     let s = bitcast<f32>(bits);
     if LOG_PROBS {
         return -s * weight;
     }
     let below = 0.5 * stats.base - 0.5 * capped_one(s);
-    return weight * ln_z(stats) + (below * weight) * (2.0 * params.inverse_temperature);
+    return weight * ln_z(stats) + scaled_twice(below, weight, params.twice_inverse_temperature);
 }
 
 // A share of Σ ω_j ℓ_j, of what was swept.

@@ -2,7 +2,8 @@
 // monoid (identity, combine) that invocations fold step by step and the lanes of a row fold as a tree.
 //
 // exp((s − max) / T) never overflows, and it is computed as exp2 with the factor applied behind the subtraction: scaling
-// s itself would lose everything when logits share an offset of 1e6.
+// s itself would lose everything when logits share an offset of 1e6. Scores may be 6.8e38 apart, which f32 does not hold:
+// where the temperature is so large that classes so far below have a probability, the difference is taken of halves.
 //
 // While the maximum is not known yet, sums are relative to a base that follows it in leaps of more than SLACK. In a row
 // that rises gently a sum that followed at once would be rescaled at every step, and the errors of an adapter's exp2
@@ -11,6 +12,7 @@
 override MASKED_ROW_ZERO: bool = false; // a row of nothing but −∞ gives zeros; else NaN
 override TARGET_SUMS: bool = false;     // sum over the target's weights ω too: smoothing, soft targets
 override EXCLUDE_TARGET: bool = false;  // leave the target's class out of the sum of exponentials, for focal loss
+override HALVE_DIFFERENCES: bool = false; // scores further apart than f32's largest number may be of weight
 
 const LOG2_E: f32 = 1.4426950408889634;
 const SLACK: f32 = LOG2_E; // in units of exp2's argument: a factor of e
@@ -35,11 +37,15 @@ var<private> exp_scale: f32;
 
 // exp((s − base) / T). Below 2^−150 every f32 is 0; the bound keeps −∞ out of exp2.
 fn scaled_exps(s: vec4<f32>, base: f32) -> vec4<f32> {
-    return exp2(max((s - vec4(base)) * exp_scale, vec4(-150.0)));
+    if HALVE_DIFFERENCES {
+        return exp2(max((0.5 * s - vec4(0.5 * base)) * params.twice_exp_scale, vec4(-150.0)));
+    } else {
+        return exp2(max((s - vec4(base)) * exp_scale, vec4(-150.0)));
+    }
 }
 
 fn scaled_exp(s: f32, base: f32) -> f32 {
-    return exp2(max((s - base) * exp_scale, -150.0));
+    return scaled_exps(vec4(s), base).x;
 }
 
 fn maximum_of(key: i32) -> f32 {

@@ -1,4 +1,7 @@
 // The scores of a masked softmax: scale·x + mask, −∞ where a row may not attend to a class. There is no cap.
+//
+// They come multiplied by a power of two, which changes no digit, and which the exponential's scale takes back: so they do
+// not overflow.
 
 override ADDITIVE_MASK: bool = false;
 override BOOLEAN_MASK: bool = false;
@@ -33,7 +36,7 @@ fn begin_row(seat: Seat) {
 }
 
 // What is special is decided on bits: an infinity keeps its sign times the scale's, infinities of both signs make NaN, a
-// NaN stays. What overflows is the infinity that it becomes.
+// NaN stays.
 fn masked(bits: vec4<u32>, mask: vec4<u32>, attended: vec4<bool>) -> vec4<u32> {
     let sign = bitcast<u32>(params.score_scale) & 0x80000000u;
     let product = bitcast<vec4<u32>>(bitcast<vec4<f32>>(bits) * params.score_scale);
@@ -41,7 +44,7 @@ fn masked(bits: vec4<u32>, mask: vec4<u32>, attended: vec4<bool>) -> vec4<u32> {
     if ADDITIVE_MASK {
         let is_special = (scores & vec4(MAGNITUDE)) >= vec4(INFINITY);
         let adds_special = (mask & vec4(MAGNITUDE)) >= vec4(INFINITY);
-        let sum = bitcast<vec4<u32>>(bitcast<vec4<f32>>(scores) + bitcast<vec4<f32>>(mask));
+        let sum = bitcast<vec4<u32>>(bitcast<vec4<f32>>(scores) + bitcast<vec4<f32>>(mask) * params.mask_scale);
         let clash = is_special & adds_special & (scores != mask);
         let special = select(select(mask, scores, is_special), vec4(NAN), clash);
         scores = select(sum, special, is_special | adds_special);

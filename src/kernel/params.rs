@@ -1,5 +1,7 @@
 //! The per-call numbers of every pass, as `Params` in `shaders/common/params.wgsl`.
 
+use std::f64::consts::LOG2_E;
+
 use crate::shape::Shape;
 
 /// The uniform of a dispatch. Values are counted in elements of their array's type.
@@ -45,6 +47,9 @@ pub(crate) struct Params {
 
     pub segments: u32,
     pub segment_values: u32,
+    pub mask_scale: f32,
+    pub twice_exp_scale: f32,
+    pub twice_inverse_temperature: f32,
 }
 
 impl Params {
@@ -65,9 +70,27 @@ impl Params {
     /// Scores are divided by a checked temperature.
     pub fn with_temperature(self, temperature: f32) -> Self {
         let inverse = 1.0 / f64::from(temperature);
+        let (exp_scale, inverse_temperature) = ((LOG2_E * inverse) as f32, inverse as f32);
         Self {
-            exp_scale: (std::f64::consts::LOG2_E * inverse) as f32,
-            inverse_temperature: inverse as f32,
+            exp_scale,
+            inverse_temperature,
+            twice_exp_scale: 2.0 * exp_scale,
+            twice_inverse_temperature: 2.0 * inverse_temperature,
+            ..self
+        }
+    }
+
+    /// Scores are `scale·x + mask` with a checked scale, divided by a power of two that the exponential multiplies them by
+    /// again: neither of the two parts is then above half of f32's largest, and their sum does not overflow.
+    pub fn with_masked_scores(self, scale: f32) -> Self {
+        // The power of two above the scale, doubled for the sum. Beside a mask near f32's largest, what a scale below 2^-26
+        // makes of a logit is rounded away: no sum overflows, and the scale is not made denormal.
+        let power_above = (scale.abs().to_bits() >> 23) as i32 - 126;
+        let divisor = if power_above < -25 { 1.0 } else { 2f32.powi(power_above.max(0) + 1) };
+        Self {
+            score_scale: scale / divisor,
+            mask_scale: 1.0 / divisor,
+            exp_scale: (LOG2_E * f64::from(divisor)) as f32,
             ..self
         }
     }
@@ -77,5 +100,37 @@ impl Params {
         let softcap = softcap.unwrap_or(0.0);
         let inverse_softcap = if softcap == 0.0 { 0.0 } else { 1.0 / softcap };
         Self { softcap, inverse_softcap, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masked_scores_do_not_overflow() {
+        let two = |exponent| 2f32.powi(exponent);
+        for scale in [
+            f32::MIN_POSITIVE,
+            two(-27),
+            two(-26),
+            0.125,
+            0.3,
+            1.0,
+            1.0000001,
+            1.9999999,
+            -2.0,
+            3e29,
+            -two(100),
+        ] {
+            let of = Params::of(Shape::new(1, 1)).with_masked_scores(scale);
+            let extreme = (of.score_scale.abs() * f32::MAX, of.mask_scale * f32::MAX);
+            assert!((extreme.0 + extreme.1).is_finite(), "{scale:e}: {extreme:?}");
+            assert!(of.score_scale.is_normal() && of.mask_scale.is_normal(), "{scale:e}: {of:?}");
+            // A power of two, taken back.
+            assert_eq!(of.mask_scale.to_bits() << 9, 0, "{scale:e}");
+            assert_eq!(of.score_scale / of.mask_scale, scale);
+            assert_eq!(of.exp_scale * of.mask_scale, std::f32::consts::LOG2_E, "{scale:e}");
+        }
     }
 }

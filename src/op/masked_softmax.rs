@@ -31,7 +31,8 @@ use crate::shape::Shape;
 /// - an additive mask of −∞: but a NaN, or a scaled logit of +∞, makes the row NaN there too, as in PyTorch.
 ///
 /// Any other score that is NaN or +∞ makes its row NaN. A row with no class left is NaN, or zeros by
-/// [`MaskedRow::Zero`]. Scores are f32: where `scale·x`, or the sum with the mask, exceeds f32, it is an infinity.
+/// [`MaskedRow::Zero`]. Scores are rounded as f32 are, but do not overflow: where `scale·x` or the sum with the mask exceeds
+/// f32, the probabilities are still right.
 ///
 /// Probabilities are within 2e-5·p + 1e-37 of those of the f32 scores. Rounding a score to f32 shifts it by up to
 /// `6e-8·(|scale·x| + |score|)`, and its probability by that factor: [`masked_prob_bounds`] has both. At scores of 100
@@ -314,7 +315,6 @@ impl<E: Element> MaskedSoftmax<E> {
             (causal.q_len as u32, causal.offset_of(shape.cols).clamp(-queries, keys) as i32)
         });
         Params {
-            score_scale: self.options.scale,
             mask_first_row: before as u32,
             sequence_length,
             causal_offset,
@@ -322,7 +322,7 @@ impl<E: Element> MaskedSoftmax<E> {
             additive_repeat,
             boolean_rows,
             boolean_repeat,
-            ..Params::of(shape)
+            ..Params::of(shape).with_masked_scores(self.options.scale)
         }
     }
 

@@ -7,7 +7,7 @@ use crate::inputs::BatchWeight;
 use crate::kernel::passes::{self, Target, constant};
 use crate::kernel::{Binding, Dispatch, INPUT_HEAD, Params, Plan, ROW_SCRATCH_BYTES, check_row_scratch};
 use crate::op::engine::Engine;
-use crate::options::{CrossEntropyOptions, EmptyBatch, Input, MaskedRow, Reduction};
+use crate::options::{CrossEntropyOptions, EmptyBatch, HALVED_FROM, Input, MaskedRow, Reduction};
 use crate::shape::Shape;
 use crate::targets::TargetKind;
 
@@ -111,6 +111,7 @@ pub(super) fn constants(
         // The z-loss follows from the lse.
         (constant::KEEP_LSE, kept.lse || options.z_loss > 0.0),
         (constant::SOFTCAP, options.softcap.is_some()),
+        (constant::HALVE_DIFFERENCES, options.temperature > HALVED_FROM),
         (constant::LOG_PROBS, options.input == Input::LogProbs),
         (constant::TARGET_SUMS, kind == TargetKind::Soft || options.label_smoothing > 0.0),
         (constant::EXCLUDE_TARGET, is_focal),

@@ -12,7 +12,7 @@ use crate::op::pool::Pool;
 use crate::op::stream::{Back, Extras, Flight, Part, Start, Stream, clear_padding, through, windows};
 use crate::op::verify::Verification;
 use crate::op::{Bound, loss_bound, prob_bound};
-use crate::options::{MaskedRow, SoftmaxOptions};
+use crate::options::{HALVED_FROM, MaskedRow, SoftmaxOptions};
 use crate::reference;
 use crate::shape::Shape;
 
@@ -64,7 +64,8 @@ impl<E: Element> Softmax<E> {
         self
     }
 
-    /// The same, on the same pipelines, with other options: another temperature makes nothing anew.
+    /// The same, on the same pipelines, with other options: another temperature makes nothing anew (one above 2^100, which
+    /// has pipelines of its own, on first use).
     ///
     /// # Errors
     /// [`Error::InvalidOption`].
@@ -256,10 +257,11 @@ impl<E: Element> Softmax<E> {
         Params::of(shape).with_temperature(self.options.temperature).with_softcap(self.options.softcap)
     }
 
-    fn constants(&self) -> [(&'static str, u32); 2] {
+    fn constants(&self) -> [(&'static str, u32); 3] {
         [
             (constant::MASKED_ROW_ZERO, u32::from(self.options.masked_row == MaskedRow::Zero)),
             (constant::SOFTCAP, u32::from(self.options.softcap.is_some())),
+            (constant::HALVE_DIFFERENCES, u32::from(self.options.temperature > HALVED_FROM)),
         ]
     }
 

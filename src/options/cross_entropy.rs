@@ -33,10 +33,10 @@ pub struct CrossEntropyOptions {
     /// ε in 0..=1: the target is 1 − ε of what it was, and ε spread evenly over all classes, as in PyTorch (with class
     /// weights: ε/C · Σ w_j ℓ_j). Default: 0.
     pub label_smoothing: f32,
-    /// T: the loss is of logits / T. A normal number above zero. Default: 1.
+    /// T: the loss is of logits / T. From 2^-100 (7.9e-31) to 2^126 (8.5e37). Default: 1.
     pub temperature: f32,
-    /// κ: logits are capped to κ·tanh(x / κ) first, before the temperature, as Gemma 2 does. A normal number above
-    /// zero. Default: none.
+    /// κ: logits are capped to κ·tanh(x / κ) first, before the temperature, as Gemma 2 does. From 2^-126 (1.2e-38) to 2^126
+    /// (8.5e37), and at most 2^100 times the temperature. Default: none.
     pub softcap: Option<f32>,
     /// λ: adds λ·lse² to each row's loss (times the row's weight, not the class's), lse being ln Σ exp of the capped
     /// logits / T, which keeps it near 0 (PaLM, Liger-Kernel). At least 0. Default: 0.
@@ -111,7 +111,7 @@ impl CrossEntropyOptions {
             return Err(Error::option("label_smoothing", self.label_smoothing, "in 0..=1"));
         }
         check_temperature(self.temperature)?;
-        check_softcap(self.softcap)?;
+        check_softcap(self.softcap, self.temperature)?;
         let not_negative = [("z_loss", self.z_loss), ("focal_gamma", self.focal_gamma)];
         for (option, value) in not_negative {
             if !(value >= 0.0 && value.is_finite()) {
@@ -161,6 +161,8 @@ mod tests {
     };
     const INF: f32 = f32::INFINITY;
     const DENORMAL: f32 = f32::MIN_POSITIVE / 2.0;
+    const TWO_100: f32 = (1u128 << 100) as f32;
+    const TWO_126: f32 = (1u128 << 126) as f32;
 
     #[test]
     fn the_default_is_plain() {
@@ -187,14 +189,14 @@ mod tests {
             (
                 "temperature",
                 |temperature| Options { temperature, ..PLAIN },
-                &[0.0, -1.0, f32::NAN, INF, DENORMAL, 3e38],
-                &[0.01, 1.0, 1e6],
+                &[0.0, -1.0, f32::NAN, INF, DENORMAL, f32::MIN_POSITIVE, 7.8e-31, 8.6e37, 3e38],
+                &[1.0 / TWO_100, 0.01, 1.0, 1e6, TWO_126],
             ),
             (
                 "softcap",
                 |softcap| Options { softcap: Some(softcap), ..PLAIN },
-                &[0.0, -30.0, f32::NAN, INF, DENORMAL],
-                &[30.0],
+                &[0.0, -30.0, f32::NAN, INF, DENORMAL, 1.3e30, 8.6e37],
+                &[f32::MIN_POSITIVE, 30.0, TWO_100],
             ),
             ("z_loss", |z_loss| Options { z_loss, ..PLAIN }, &[-1e-4, f32::NAN, INF], &[0.0, 1e-4]),
             (
@@ -217,6 +219,25 @@ mod tests {
             for &value in good {
                 assert_eq!(set(value).check(), Ok(()), "{name} = {value}");
             }
+        }
+    }
+
+    #[test]
+    fn a_cap_is_measured_by_the_temperature() {
+        for (softcap, temperature, is_taken) in [
+            (TWO_126, TWO_126, true),
+            (TWO_126, 1e8, true),
+            (TWO_126, 1e7, false),
+            (2.0, 1.0 / TWO_100, false),
+            (0.5, 1.0 / TWO_100, true),
+        ] {
+            let options = Options { softcap: Some(softcap), temperature, ..PLAIN };
+            assert_eq!(
+                options.check().is_ok(),
+                is_taken,
+                "{softcap:e}, {temperature:e}: {:?}",
+                options.check()
+            );
         }
     }
 

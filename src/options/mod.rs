@@ -71,28 +71,46 @@ pub enum EmptyBatch {
     Error,
 }
 
+/// 2^100, the most that a number is multiplied by where a device flushes it to zero below 1.2e-38: 1.5e-8 are lost, which no
+/// answer shows.
+const MOST_SCALE: f32 = (1u128 << 100) as f32;
+
+/// 2^126, whose reciprocal is the least that no device flushes to zero.
+const MOST_TEMPERATURE: f32 = (1u128 << 126) as f32;
+
+/// Above this temperature classes are of weight that are further below the others than f32's largest number. (Only above
+/// 3e36, to be exact.)
+pub(crate) const HALVED_FROM: f32 = MOST_SCALE;
+
 pub(crate) fn check_scale(value: f32) -> Result<()> {
-    // A device may take a denormal one for zero; the kernels use its double too.
-    if value.is_normal() && (2.0 * value).is_finite() {
+    if (f32::MIN_POSITIVE..=MOST_SCALE).contains(&value.abs()) {
         Ok(())
     } else {
-        Err(Error::option("scale", value, "a normal number, as its double"))
+        Err(Error::option(
+            "scale",
+            value,
+            "from 1.1754944e-38 (2^-126) to 1.2676506e30 (2^100), of either sign",
+        ))
     }
 }
 
-/// T and 1/T are both of use to the kernels.
+/// What logits are divided by, and their scale 1/T multiplied.
 pub(crate) fn check_temperature(value: f32) -> Result<()> {
-    if value > 0.0 && value.is_normal() && (1.0 / value).is_normal() {
+    if (1.0 / MOST_SCALE..=MOST_TEMPERATURE).contains(&value) {
         Ok(())
     } else {
-        Err(Error::option("temperature", value, "a normal number above zero, and so must its reciprocal"))
+        Err(Error::option("temperature", value, "from 7.888609e-31 (2^-100) to 8.507059e37 (2^126)"))
     }
 }
 
-pub(crate) fn check_softcap(value: Option<f32>) -> Result<()> {
+/// x/κ is multiplied by κ/T.
+pub(crate) fn check_softcap(value: Option<f32>, temperature: f32) -> Result<()> {
     match value {
-        Some(value) if !(value > 0.0 && value.is_normal() && (1.0 / value).is_normal()) => {
-            Err(Error::option("softcap", value, "a normal number above zero, and so must its reciprocal"))
+        Some(value) if !(f32::MIN_POSITIVE..=MOST_TEMPERATURE).contains(&value) => {
+            Err(Error::option("softcap", value, "from 1.1754944e-38 (2^-126) to 8.507059e37 (2^126)"))
+        }
+        Some(value) if f64::from(value) > f64::from(MOST_SCALE) * f64::from(temperature) => {
+            Err(Error::option("softcap", value, "at most 1.2676506e30 (2^100) times the temperature"))
         }
         _ => Ok(()),
     }

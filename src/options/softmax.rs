@@ -10,10 +10,11 @@ use crate::shape::Shape;
 pub struct SoftmaxOptions {
     /// Rows in which every logit is −∞. Default: [`MaskedRow::Nan`].
     pub masked_row: MaskedRow,
-    /// T: the softmax is of logits / T; above 1 flatter, below 1 sharper. A normal number above zero. Default: 1.
+    /// T: the softmax is of logits / T; above 1 flatter, below 1 sharper. From 2^-100 (7.9e-31) to 2^126 (8.5e37).
+    /// Default: 1.
     pub temperature: f32,
-    /// κ: logits are capped to κ·tanh(x / κ) first, before the temperature, as Gemma 2 does. A normal number above
-    /// zero. Default: none.
+    /// κ: logits are capped to κ·tanh(x / κ) first, before the temperature, as Gemma 2 does. From 2^-126 (1.2e-38) to 2^126
+    /// (8.5e37), and at most 2^100 times the temperature. Default: none.
     pub softcap: Option<f32>,
 }
 
@@ -30,7 +31,7 @@ impl SoftmaxOptions {
     /// [`Error::InvalidOption`], naming the option and the value.
     pub fn check(&self) -> Result<()> {
         check_temperature(self.temperature)?;
-        check_softcap(self.softcap)
+        check_softcap(self.softcap, self.temperature)
     }
 }
 
@@ -38,8 +39,8 @@ impl SoftmaxOptions {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MaskedSoftmaxOptions {
     /// What the logits are multiplied by before the masks come in: attention's 1/√d, d being the values of a query
-    /// (Vaswani et al. 2017). A normal number; a negative one is allowed, and turns the order of the classes around (and
-    /// the sign of infinite logits). Default: 1.
+    /// (Vaswani et al. 2017). From 2^-126 (1.2e-38) to 2^100 (1.3e30); a negative one is allowed, and turns the order of the
+    /// classes around (and the sign of infinite logits). Default: 1.
     pub scale: f32,
     /// Whether a query attends only to keys before its own place. Default: no.
     pub causal: Option<Causal>,
@@ -126,7 +127,7 @@ pub struct SoftmaxBackwardOptions {
     /// its probabilities.
     pub log: bool,
     /// What the logits were multiplied by: 1/temperature, or the scale of a
-    /// [`MaskedSoftmax`](crate::MaskedSoftmax). A normal number. Default: 1.
+    /// [`MaskedSoftmax`](crate::MaskedSoftmax). From 2^-126 (1.2e-38) to 2^100 (1.3e30), or the negative of such. Default: 1.
     pub scale: f32,
 }
 

@@ -58,8 +58,8 @@ pub fn masked_softmax_row<E: Element>(
     scores.iter().map(|s| (s - max).exp() / sum).collect()
 }
 
-/// The scores of row `at` (cols,) of a batch: `scale·x + mask`, −∞ where a class may not be attended to. What exceeds f32
-/// is the infinity that it is there. NaN where a mask has no value, and throughout where an option is outside its range.
+/// The scores of row `at` (cols,) of a batch: `scale·x + mask`, −∞ where a class may not be attended to. NaN where a mask
+/// has no value, and throughout where an option is outside its range.
 pub fn masked_scores_row<E: Element>(
     row: &[E],
     at: usize,
@@ -79,19 +79,15 @@ pub fn masked_scores_row<E: Element>(
             Some(&allowed) if !causal || !allowed => return f64::NEG_INFINITY,
             Some(_) => {}
         }
-        let scaled = within_f32(f64::from(options.scale) * x.to_f64());
+        let scaled = f64::from(options.scale) * x.to_f64();
         match masks.additive {
             Some((mask, rows)) => {
-                mask.get(place(rows, col)).map_or(f64::NAN, |&bias| within_f32(scaled + f64::from(bias)))
+                mask.get(place(rows, col)).map_or(f64::NAN, |&bias| scaled + f64::from(bias))
             }
             None => scaled,
         }
     };
     row.iter().enumerate().map(score).collect()
-}
-
-fn within_f32(value: f64) -> f64 {
-    if (value as f32).is_infinite() { f64::from(value as f32) } else { value }
 }
 
 #[cfg(test)]
@@ -178,8 +174,10 @@ mod tests {
             ("all −∞, zero", &[-INF; 2], open, ZERO, &[0.0; 2]),
             ("−∞, negative scale", &[1.0, -INF], open, flipped, &[N; 2]),
             ("+∞, negative scale", &[1.0, INF], open, flipped, &[1.0, 0.0]),
-            ("overflow", &[1.0, 1e38], open, tenfold, &[N; 2]),
-            ("overflow downwards", &[1.0, -1e38], open, tenfold, &[1.0, 0.0]),
+            ("beyond f32", &[1.0, 1e38], open, tenfold, &[0.0, 1.0]),
+            ("beyond f32 downwards", &[1.0, -1e38], open, tenfold, &[1.0, 0.0]),
+            ("all beyond f32 downwards", &[-1e38, -1e38], open, tenfold, &[0.5, 0.5]),
+            ("a mask that brings it back", &[3e38, 2e38], additive(&[-3e38, -3e38]), tenfold, &[1.0, 0.0]),
             ("no class", &[], open, DEFAULT, &[]),
         ];
         for (name, row, masks, options, expected) in cases {

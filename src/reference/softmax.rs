@@ -79,7 +79,7 @@ pub fn log_softmax_row<E: Element>(row: &[E], options: &SoftmaxOptions) -> Vec<f
 ///
 /// # Errors
 /// Those of [`Shape::check`]; [`Error::Length`](crate::Error::Length) where `probs` or `dprobs` have another length than
-/// `shape`; [`Error::InvalidOption`](crate::Error::InvalidOption) for a scale that is no normal number.
+/// `shape`; [`Error::InvalidOption`](crate::Error::InvalidOption) for a scale outside its range.
 pub fn softmax_backward<P: Copy + Into<f64>, D: Copy + Into<f64>>(
     probs: &[P],
     dprobs: &[D],

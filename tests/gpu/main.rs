@@ -12,6 +12,7 @@ mod errors;
 mod evaluate;
 mod expected;
 mod extremes;
+mod far_logits;
 mod harness;
 mod host;
 mod invalid;

@@ -13,6 +13,7 @@ pub const REDUCE_LANES: &str = "REDUCE_LANES";
 pub const SOFTCAP: &str = "SOFTCAP";
 pub const MASKED_ROW_ZERO: &str = "MASKED_ROW_ZERO";
 pub const TARGET_SUMS: &str = "TARGET_SUMS";
+pub const HALVE_DIFFERENCES: &str = "HALVE_DIFFERENCES";
 pub const EXCLUDE_TARGET: &str = "EXCLUDE_TARGET";
 pub const TRACK_ARGMAX: &str = "TRACK_ARGMAX";
 pub const LOG_PROBS: &str = "LOG_PROBS";

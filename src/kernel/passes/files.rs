@@ -38,7 +38,7 @@ pub(super) static ROW_QUADS: File = file!("common/row_quads.wgsl");
 pub(super) static SCORES: File = file!("common/scores.wgsl");
 pub(super) static ORDER_KEY: File = file!("common/order_key.wgsl");
 pub(super) static ROW_STATS: File =
-    file!("common/row_stats.wgsl", [], [MASKED_ROW_ZERO, TARGET_SUMS, EXCLUDE_TARGET]);
+    file!("common/row_stats.wgsl", [], [MASKED_ROW_ZERO, TARGET_SUMS, EXCLUDE_TARGET, HALVE_DIFFERENCES]);
 pub(super) static SWEEP_STATS: File = file!("common/sweep_stats.wgsl", [], [TRACK_ARGMAX]);
 pub(super) static SWEEP_OUTPUT: File = file!("common/sweep_output.wgsl", [], [ALIKE, WHOLE_WORDS]);
 pub(super) static ROW_INPUT: File = file!("common/row_input.wgsl", [], [PLAIN_INPUTS, Z_LOSS]);
