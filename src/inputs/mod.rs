@@ -11,7 +11,7 @@ use crate::options::{CrossEntropyOptions, EmptyBatch, Reduction};
 use crate::shape::Shape;
 
 pub use cross_entropy::CrossEntropyInputs;
-pub(crate) use cross_entropy::{Resolved, RowWeights, check_combination};
+pub(crate) use cross_entropy::{OwnedTargets, Resolved, RowWeights, check_combination, target_rows};
 pub use kl_divergence::KlDivergenceInputs;
 pub use sigmoid_bce::SigmoidBceInputs;
 

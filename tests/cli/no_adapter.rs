@@ -10,16 +10,8 @@ use xent::{CrossEntropyInputs, CrossEntropyOptions, Element, Sequences, Shape, T
 use crate::expected::Batch;
 use crate::support::{Folder, Run, logits, run};
 
-/// Without Vulkan's and EGL's drivers, nothing is found.
 fn without_adapters(folder: &Folder, args: &str) -> Run {
-    let mut command = folder.command(args);
-    command.env_remove("XENT_ADAPTER").env_remove("VK_ADD_DRIVER_FILES");
-    for variable in
-        ["VK_DRIVER_FILES", "VK_ICD_FILENAMES", "__EGL_VENDOR_LIBRARY_FILENAMES", "LIBGL_DRIVERS_PATH"]
-    {
-        command.env(variable, "/nonexistent");
-    }
-    run(command)
+    run(folder.command_without_adapters(args))
 }
 
 const NOTICE: &str = "xent: no adapter found: computing on the CPU (`xent adapters` says how to get one)";

@@ -112,6 +112,28 @@ impl Folder {
         command
     }
 
+    /// The same where neither Vulkan's nor EGL's drivers are found.
+    #[cfg(target_os = "linux")]
+    pub fn command_without_adapters(&self, args: &str) -> Command {
+        let mut command = self.command(args);
+        command.env_remove("XENT_ADAPTER").env_remove("VK_ADD_DRIVER_FILES");
+        for variable in
+            ["VK_DRIVER_FILES", "VK_ICD_FILENAMES", "__EGL_VENDOR_LIBRARY_FILENAMES", "LIBGL_DRIVERS_PATH"]
+        {
+            command.env(variable, "/nonexistent");
+        }
+        command
+    }
+
+    /// A file that begins with these bytes; behind them are so many zeros, which take no room on the disk.
+    #[cfg(target_os = "linux")]
+    pub fn zeros(&self, name: &str, head: &[u8], zeros: usize) -> &Self {
+        self.write(name, head);
+        let file = std::fs::File::options().write(true).open(self.path(name)).unwrap();
+        file.set_len((head.len() + zeros) as u64).unwrap();
+        self
+    }
+
     /// `xent eval logits.npy --targets targets.npy --json` with more arguments.
     pub fn eval(&self, args: &str) -> serde_json::Value {
         let run = self.run(&format!("eval logits.npy --targets targets.npy --json {args}"));
@@ -144,7 +166,7 @@ pub fn shape_of(dims: &[usize]) -> String {
 }
 
 /// A shape as Python writes it: `(5,)`, `(2, 5)`.
-fn shape_text(dims: &[usize]) -> String {
+pub fn shape_text(dims: &[usize]) -> String {
     match dims {
         [only] => format!("({only},)"),
         _ => shape_of(dims),

@@ -172,7 +172,7 @@ mod tests {
         let mut tally = Tally::new(length);
         for (at, window_results) in results.chunks(window).enumerate() {
             let rows = at * window..at * window + window_results.len();
-            tally.add(&Evaluated { rows, results: window_results, dlogits: None });
+            tally.add(&Evaluated { rows, results: window_results, classes: None, dlogits: None });
         }
         tally
     }

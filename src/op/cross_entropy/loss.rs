@@ -144,6 +144,11 @@ impl LossSum {
         self.weight.add(weight);
     }
 
+    /// What they weigh, as far as that was said.
+    pub fn weight(&self) -> BatchWeight {
+        self.weight
+    }
+
     /// The same of rows that weigh so much together.
     pub fn weighing(self, weight: BatchWeight) -> Self {
         Self { weight, ..self }
