@@ -194,7 +194,8 @@ fn a_source_takes_the_place_of_a_slice() {
     let mut inputs = EvaluateInputs::from(TargetSource::Classes(&mut classes));
     inputs.beside.row_weights = Some(&[0.0; 3]);
     inputs.beside.row_mask = Some(&[false; 3]);
-    (inputs.row_weights, inputs.row_mask) = (Some(&mut weights), Some(&mut mask));
+    inputs.row_weights = Some(&mut weights);
+    inputs.row_mask = Some(&mut mask);
     let (.., weight) = RowInputs::checked(inputs, shape, &options(None)).unwrap();
     assert_eq!(weight, BatchWeight { weight: 4.0, row_weight: 4.0, counted: 2 });
 }

@@ -32,7 +32,6 @@ impl<'w> Window<'w> {
     ///
     /// # Errors
     /// As [`CrossEntropyInputs::weigh`], the row counted from the batch's first.
-    #[expect(clippy::too_many_arguments, reason = "what there is of a window, and what is asked of it")]
     pub fn new<E: Element>(
         rows: Range<usize>,
         values: &Values<'_, E>,

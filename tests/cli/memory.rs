@@ -65,7 +65,7 @@ mod peaks {
         assert!(peak <= allowed, "{args}: {peak} bytes, {allowed} allowed");
     }
 
-    const ROWS: usize = 1_500_000;
+    const ROWS: usize = 1_000_000;
     const COLS: usize = 2;
 
     /// Narrow rows, so that what grows with their number shows. Most files are holes.
