@@ -28,10 +28,10 @@ impl Evaluation<'_> {
         each: impl FnMut(&Evaluated<'_>) -> Result<()>,
     ) -> Result<()> {
         let (op, shape, batch) = (*self.op(), source.shape(), *self.weight());
+        let footprint = self.footprint(None, source);
         let open = |start: Start| {
-            let group = shape.row_stride * size_of::<E>();
-            let bytes = start.room.map_or(WINDOW_BYTES, |room| WINDOW_BYTES.min(room as usize));
-            let window_rows = (bytes / group).max(1) * shape.inner;
+            let room = start.room.map_or(WINDOW_BYTES, |room| WINDOW_BYTES.min(room));
+            let window_rows = footprint.groups(room) as usize * shape.inner;
             Ok(Cpu { op, shape, batch, window_rows, results: Vec::new() })
         };
         self.run_on(open, None, source, each)
@@ -46,8 +46,8 @@ impl Evaluation<'_> {
     }
 }
 
-/// Bytes of logits that are taken at a time.
-const WINDOW_BYTES: usize = 16 << 20;
+/// Bytes of a window's widest array, at most.
+const WINDOW_BYTES: u64 = 16 << 20;
 
 struct Cpu {
     op: CrossEntropyOptions,

@@ -33,6 +33,9 @@ pub struct Evaluated<'a> {
     pub rows: Range<usize>,
     /// All that one read of their logits tells (rows,).
     pub results: &'a [RowResult],
+    /// The class that each row is scored against (rows,), where targets are classes: sequences are worked in. Of a row that
+    /// is left out it may be any.
+    pub classes: Option<&'a [i32]>,
     /// The gradient of the reduced loss (rows, cols), laid out by the source's shape, if asked for. In f32, whatever
     /// the logits' type.
     pub dlogits: Option<&'a [f32]>,
@@ -42,8 +45,8 @@ pub struct Evaluated<'a> {
 
 /// The loss of a batch, however many rows it has: each window is read, computed and handed to `each`, which may write
 /// it somewhere, show progress, or stop the run with an error. `inputs` are [`Targets`](crate::Targets), or
-/// [`CrossEntropyInputs`](crate::CrossEntropyInputs) where more is given than those, or [`EvaluateInputs`] where soft
-/// targets come from a source too. Blocks.
+/// [`CrossEntropyInputs`](crate::CrossEntropyInputs) where more is given than those, or [`EvaluateInputs`] where
+/// something of it is read too. Blocks.
 ///
 /// An [`Evaluation`] does the same, and can go on where it was stopped.
 ///

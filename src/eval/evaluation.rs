@@ -9,19 +9,20 @@ use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::eval::evaluate::{EvaluateOptions, Evaluated};
 use crate::eval::evaluator::{Device, Evaluator};
-use crate::eval::inputs::{EvaluateInputs, check_before_soft};
+use crate::eval::inputs::EvaluateInputs;
 use crate::eval::memory::{Asked, Footprint, halving};
 use crate::eval::read_ahead::{Feed, Values, through};
 use crate::eval::report::Report;
+use crate::eval::row_inputs::RowInputs;
 use crate::eval::source::{Source, check_same_shape, check_values};
 use crate::eval::state::EvaluationState;
-use crate::eval::window::{Window, with_soft};
-use crate::inputs::{BatchWeight, CrossEntropyInputs, Resolved};
+use crate::eval::window::Window;
+use crate::inputs::BatchWeight;
 use crate::kernel::passes::Output;
 use crate::op::{CrossEntropy, CrossEntropyStream, Start, Verification};
 use crate::options::{CrossEntropyOptions, EmptyBatch, Reduction};
 use crate::shape::Shape;
-use crate::targets::{TargetKind, Targets};
+use crate::targets::TargetKind;
 
 /// The evaluation of a batch, however many rows it has, that can stop and go on: after an error, a Ctrl-C, in another
 /// process. [`evaluate`](super::evaluate()) is one that does neither.
@@ -54,11 +55,9 @@ pub struct Evaluation<'a> {
     /// Without sequences, which are worked into the inputs.
     op: CrossEntropyOptions,
     shape: Shape,
-    inputs: Resolved<'a>,
+    rows: RowInputs<'a>,
     kind: TargetKind,
     soft_targets: Option<&'a mut dyn Source<f32>>,
-    /// A class for each row, in the place of soft targets whose windows are still to come.
-    stand_in: Option<Vec<i32>>,
     /// What all rows weigh.
     weight: BatchWeight,
     options: EvaluateOptions,
@@ -66,12 +65,13 @@ pub struct Evaluation<'a> {
 }
 
 impl<'a> Evaluation<'a> {
-    /// Of a batch of this shape. `inputs` are [`Targets`], or [`CrossEntropyInputs`] where more is given than those, or
-    /// [`EvaluateInputs`] where soft targets come from a source too.
+    /// Of a batch of this shape. `inputs` are [`Targets`](crate::Targets), or
+    /// [`CrossEntropyInputs`](crate::CrossEntropyInputs) where more is given than those, or [`EvaluateInputs`] where
+    /// something of it is read: that is read once here, to be checked before any work.
     ///
     /// # Errors
-    /// What [`CrossEntropyInputs::check`] refuses (of soft targets from a source: but for their values);
-    /// [`Error::NoRowCounts`].
+    /// What [`CrossEntropyInputs::check`](crate::CrossEntropyInputs::check) refuses (of soft targets from a source: but for
+    /// their values); [`Error::NoRowCounts`]; whatever the sources report.
     pub fn new(
         op: &CrossEntropyOptions,
         shape: Shape,
@@ -80,26 +80,14 @@ impl<'a> Evaluation<'a> {
     ) -> Result<Self> {
         let inputs = inputs.into();
         let kind = inputs.kind();
-        let EvaluateInputs { mut beside, soft_targets } = inputs;
-        let stand_in = soft_targets.as_ref().map(|_| vec![0; shape.rows]);
-        let weight = match (&soft_targets, &stand_in) {
-            (Some(soft), Some(stand_in)) => {
-                let known = CrossEntropyInputs { targets: Targets::Classes(stand_in), ..beside };
-                check_before_soft(soft.shape(), known, shape, op)?
-            }
-            _ => beside.check(shape, op)?,
-        };
+        let (rows, soft_targets, weight) = RowInputs::checked(inputs, shape, op)?;
         weight.check(shape.rows, op)?;
-        if soft_targets.is_some() {
-            beside.targets = Targets::Soft(&[]);
-        }
         Ok(Self {
             op: CrossEntropyOptions { sequences: None, ..*op },
             shape,
-            inputs: beside.resolved(shape, op),
+            rows,
             kind,
             soft_targets,
-            stand_in,
             weight,
             options: *options,
             state: EvaluationState::default(),
@@ -181,7 +169,7 @@ impl<'a> Evaluation<'a> {
     /// What has been found so far, of the rows that are done: of all of them, at the end.
     pub fn report(&self) -> Report {
         let EvaluationState { sum, correct, verification, reading, computing, elapsed } = self.state;
-        let sum = sum.weighing(self.weight_of(self.state.rows()));
+        let sum = if self.is_done() { sum.weighing(self.weight) } else { sum };
         let mean =
             CrossEntropyOptions { reduction: Reduction::Mean, empty_batch: EmptyBatch::Nan, ..self.op };
         Report {
@@ -196,27 +184,8 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// What the first rows weigh.
-    fn weight_of(&self, rows: usize) -> BatchWeight {
-        if rows == self.shape.rows {
-            return self.weight;
-        }
-        let inputs = known(&self.inputs, &self.stand_in);
-        let is_soft = self.stand_in.is_some();
-        // The class that stands for soft targets is never an ignored one.
-        let op =
-            CrossEntropyOptions { ignore_index: if is_soft { -1 } else { self.op.ignore_index }, ..self.op };
-        let mut weight = BatchWeight::default();
-        for row in 0..rows {
-            if let Some(target) = inputs.row_target(self.shape, &op, row) {
-                weight.add(inputs.weight_of(row, &target));
-            }
-        }
-        if is_soft { BatchWeight { weight: weight.row_weight, ..weight } } else { weight }
-    }
-
     /// The most bytes that the windows of a run on this device take, on its side and on the host's together: what is known
-    /// of memory beforehand. Targets, and whatever else comes with each row, are held beside them.
+    /// of memory beforehand.
     ///
     /// # Errors
     /// [`Error::MemoryTooSmall`]; [`Error::DeviceLimit`].
@@ -234,7 +203,7 @@ impl<'a> Evaluation<'a> {
         Ok(footprint.bytes(footprint.room(self.options.memory)?))
     }
 
-    fn footprint<E: Element>(&self, device: Option<bool>, source: &dyn Source<E>) -> Footprint {
+    pub(super) fn footprint<E: Element>(&self, device: Option<bool>, source: &dyn Source<E>) -> Footprint {
         let asked = Asked {
             kind: self.kind,
             dlogits: self.options.dlogits,
@@ -287,14 +256,17 @@ impl<'a> Evaluation<'a> {
         let mut verified = Verification::sample(shape.rows, self.options.verify_rows)
             .skip_while(|&row| row < first)
             .peekable();
-        let (op, state, began) = (self.op, &mut self.state, times.start);
-        let inputs = known(&self.inputs, &self.stand_in);
+        let (op, state, row_inputs, began) = (self.op, &mut self.state, &mut self.rows, times.start);
+        let shift = row_inputs.shift();
+        let mut weight = state.sum.weight();
 
         let submit = |evaluator: &mut V, rows: Range<usize>, values: &Values<'_, E>| {
-            let window = Window::new(rows, values, &inputs, shape, &op, &mut verified)?;
+            let beside = row_inputs.window(rows.clone())?;
+            let window = Window::new(rows, values, beside, weight, (shape, shift), &op, &mut verified)?;
+            weight = window.weight();
             let (start, rows) = (Instant::now(), window.rows.len());
-            let with_soft = with_soft(&window.inputs, values.soft);
-            let flight = evaluator.submit(values.logits, rows, &with_soft, wants_dlogits)?;
+            let inputs = window.inputs(values.soft);
+            let flight = evaluator.submit(values.logits, rows, &inputs, wants_dlogits)?;
             times.submitting += start.elapsed();
             Ok((flight, window))
         };
@@ -302,12 +274,14 @@ impl<'a> Evaluation<'a> {
             let start = Instant::now();
             let len = shape.with_rows(window.rows.len()).len();
             let mut dlogits = dlogits.as_mut().map(|dlogits| &mut dlogits[..len]);
-            let results = evaluator.finish(flight, &window.inputs, dlogits.as_deref_mut())?;
+            let inputs = window.inputs(None);
+            let results = evaluator.finish(flight, &inputs, dlogits.as_deref_mut())?;
             times.landing += start.elapsed();
             let mut next = *state;
             window.add_to(&mut next, results, &op);
             let told = EvaluationState { elapsed: next.elapsed + began.elapsed(), ..next };
-            each(&Evaluated { rows: window.rows, results, dlogits: dlogits.as_deref(), state: &told })?;
+            let (rows, classes) = (window.rows.clone(), inputs.targets.classes());
+            each(&Evaluated { rows, results, classes, dlogits: dlogits.as_deref(), state: &told })?;
             *state = next;
             Ok(())
         };
@@ -332,12 +306,6 @@ impl Times {
         let zero = Duration::ZERO;
         Self { start: Instant::now(), reading: zero, submitting: zero, landing: zero }
     }
-}
-
-/// What is known of all rows before any window has come.
-fn known<'r>(resolved: &'r Resolved<'_>, stand_in: &'r Option<Vec<i32>>) -> CrossEntropyInputs<'r> {
-    let inputs = resolved.inputs();
-    CrossEntropyInputs { targets: stand_in.as_deref().map_or(inputs.targets, Targets::Classes), ..inputs }
 }
 
 #[cfg(test)]

@@ -5,8 +5,10 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::eval::SliceSource;
+use crate::eval::{SliceSource, TargetSource};
+use crate::inputs::CrossEntropyInputs;
 use crate::op::{Loss, RowResult};
+use crate::targets::Targets;
 
 /// Takes three rows at a time, gives every row this loss, and says class 1 is the most probable.
 struct Constant(f32, Vec<RowResult>);
@@ -93,7 +95,7 @@ fn soft_targets_come_window_by_window() {
     // Class 1 has most in rows 1, 3 and 4; class weights have no part in a mean of soft targets.
     let soft = [0.9f32, 0.1, 0.2, 0.8, 0.5, 0.5, 0.0, 1.0, 0.3, 0.7];
     let mut source = SliceSource::new(&soft, Shape::new(5, 2)).unwrap();
-    let mut inputs = EvaluateInputs::soft(&mut source);
+    let mut inputs = EvaluateInputs::from(TargetSource::Soft(&mut source));
     inputs.beside.class_weights = Some(&[0.0, 2.0]);
     inputs.beside.row_weights = Some(&[1.0, 0.5, 1.0, 0.0, 2.0]);
     let report = report(1.0, 5, inputs, 0).unwrap();
@@ -112,12 +114,12 @@ fn soft_targets_of_another_shape_are_refused() {
         (Shape::new(4, 2).row_stride(3), "a padded row of the soft targets", 3, 2),
     ] {
         let mut source = SliceSource::new(&soft[..shape.len()], shape).unwrap();
-        let error = report(1.0, 6, EvaluateInputs::soft(&mut source), 0).unwrap_err();
+        let error = report(1.0, 6, TargetSource::Soft(&mut source), 0).unwrap_err();
         assert_eq!(error, Error::Length { what, found, needed });
     }
     let mut source = SliceSource::new(&soft, Shape::new(6, 2)).unwrap();
     let focal = CrossEntropyOptions { focal_gamma: 1.0, ..Default::default() };
-    let inputs = EvaluateInputs::soft(&mut source);
+    let inputs = TargetSource::Soft(&mut source);
     let refused = Evaluation::new(&focal, Shape::new(6, 2), inputs, &Default::default()).err();
     assert!(matches!(refused, Some(Error::InvalidOption { option: "focal_gamma", .. })), "{refused:?}");
 }
@@ -396,7 +398,7 @@ fn a_source_that_has_too_little_is_refused() {
     let mut evaluation = Evaluation::new(&Default::default(), shape, targets, &options).unwrap();
     assert_eq!(evaluation.run_on(constant(1.0), None, &mut Short, |_| Ok(())), refused);
     let (mut short, logits) = (Short, [0.0; 8]);
-    let inputs = EvaluateInputs::soft(&mut short);
+    let inputs = TargetSource::Soft(&mut short);
     let mut evaluation = Evaluation::new(&Default::default(), shape, inputs, &options).unwrap();
     let mut source = SliceSource::new(&logits, shape).unwrap();
     assert_eq!(evaluation.run_on(constant(1.0), None, &mut source, |_| Ok(())), refused);
@@ -407,7 +409,8 @@ fn memory_that_holds_no_row_is_refused_before_the_first() {
     let (mut source, submitted) = (Counted { rows: ROWS, ..Default::default() }, Cell::new(0));
     let options = EvaluateOptions { memory: Some(100), ..Default::default() };
     let run = evaluation(&options).run_on(echo(&submitted, None), None, &mut source, |_| Ok(()));
-    assert_eq!(run, Err(Error::MemoryTooSmall { allowed: 100, needed: 208, cols: 2, inner: 1 }));
+    let needed = memory_of(1).memory.unwrap() - 12 * 2;
+    assert_eq!(run, Err(Error::MemoryTooSmall { allowed: 100, needed, cols: 2, inner: 1 }), "no gradient");
     assert!(source.asked.lock().unwrap().is_empty());
 }
 

@@ -1,48 +1,91 @@
 //! What `evaluate` takes beside the logits.
 
 use std::fmt;
+use std::ops::Range;
 
 use crate::error::Result;
-use crate::eval::source::{Source, check_same_shape};
-use crate::inputs::{BatchWeight, CrossEntropyInputs, check_combination};
-use crate::options::CrossEntropyOptions;
-use crate::shape::Shape;
+use crate::eval::source::Source;
+use crate::inputs::CrossEntropyInputs;
 use crate::targets::{TargetKind, Targets};
 
-/// What [`evaluate`](super::evaluate()) takes beside the logits. [`Targets`] or [`CrossEntropyInputs`] will do where
-/// all of it is in memory; soft targets, of which there are as many as logits, may come window by window too:
+/// Values that come with the rows of a batch, window by window: targets, weights, a mask.
+///
+/// [`Evaluation::new`](super::Evaluation::new) reads all of them once, to check them and to find what the rows weigh
+/// together, which a gradient needs before its first value; a run then reads each window's again.
+pub trait RowSource<T>: Send {
+    /// The number of rows.
+    fn rows(&self) -> usize;
+
+    /// Reads the values of a range of rows into a buffer of just their length: one for each row, or (rows, entries) of
+    /// sparse targets. `used` (rows,) says which rows are scored against them: the values of others are not looked at, and
+    /// need not be right. Ranges are asked for in order, from any row on, and again from an earlier one.
+    ///
+    /// # Errors
+    /// Whatever keeps them from coming, most often an [`Error::File`](crate::Error::File).
+    fn read_rows(&mut self, rows: Range<usize>, used: &[bool], into: &mut [T]) -> Result<()>;
+}
+
+/// Targets that are read window by window.
+pub enum TargetSource<'a> {
+    /// Class indices (rows,), as of [`Targets::Classes`].
+    Classes(&'a mut dyn RowSource<i32>),
+    /// Classes with their probabilities (rows, entries), as of [`Targets::Sparse`].
+    Sparse {
+        /// Class indices (rows, entries).
+        indices: &'a mut dyn RowSource<i32>,
+        /// Their probabilities (rows, entries).
+        probs: &'a mut dyn RowSource<f32>,
+        /// Entries of each row.
+        entries: usize,
+    },
+    /// A probability for each class, of the logits' own [`Shape`](crate::Shape). Values that are no numbers show when their
+    /// window comes.
+    Soft(&'a mut dyn Source<f32>),
+}
+
+impl TargetSource<'_> {
+    fn kind(&self) -> TargetKind {
+        match *self {
+            Self::Classes(_) => TargetKind::Classes,
+            Self::Sparse { entries, .. } => TargetKind::Sparse { entries },
+            Self::Soft(_) => TargetKind::Soft,
+        }
+    }
+}
+
+/// What [`evaluate`](super::evaluate()) takes beside the logits. [`Targets`] or [`CrossEntropyInputs`] will do where all of
+/// it is in memory, a [`TargetSource`] where there is nothing but targets that are read.
 ///
 /// ```
 /// use xent::Shape;
-/// use xent::eval::{EvaluateInputs, SliceSource};
+/// use xent::eval::{EvaluateInputs, SliceSource, TargetSource};
 ///
 /// let mut teacher = SliceSource::new(&[0.9, 0.1, 0.5, 0.5], Shape::new(2, 2))?;
-/// let mut inputs = EvaluateInputs::soft(&mut teacher);
+/// let mut inputs = EvaluateInputs::from(TargetSource::Soft(&mut teacher));
 /// inputs.beside.row_weights = Some(&[1.0, 0.5]);
 /// # Ok::<(), xent::Error>(())
 /// ```
 pub struct EvaluateInputs<'a> {
-    /// Targets, weights and mask. Its targets are not looked at where there are soft ones from a source.
+    /// Targets, weights and mask that are in memory. What comes from a source takes the place of what is here.
     pub beside: CrossEntropyInputs<'a>,
-    /// Soft targets, of the logits' own [`Shape`].
-    pub soft_targets: Option<&'a mut dyn Source<f32>>,
+    /// Targets that are read.
+    pub targets: Option<TargetSource<'a>>,
+    /// Row weights that are read.
+    pub row_weights: Option<&'a mut dyn RowSource<f32>>,
+    /// A row mask that is read.
+    pub row_mask: Option<&'a mut dyn RowSource<bool>>,
 }
 
-impl<'a> EvaluateInputs<'a> {
-    /// Soft targets from a source, and nothing else.
-    pub fn soft(targets: &'a mut dyn Source<f32>) -> Self {
-        Self { beside: CrossEntropyInputs::new(Targets::Soft(&[])), soft_targets: Some(targets) }
-    }
-
+impl EvaluateInputs<'_> {
     /// What the targets are.
     pub(super) fn kind(&self) -> TargetKind {
-        if self.soft_targets.is_some() { TargetKind::Soft } else { self.beside.targets.kind() }
+        self.targets.as_ref().map_or_else(|| self.beside.targets.kind(), TargetSource::kind)
     }
 }
 
 impl<'a> From<CrossEntropyInputs<'a>> for EvaluateInputs<'a> {
     fn from(beside: CrossEntropyInputs<'a>) -> Self {
-        Self { beside, soft_targets: None }
+        Self { beside, targets: None, row_weights: None, row_mask: None }
     }
 }
 
@@ -58,32 +101,19 @@ impl<'a> From<Targets<'a>> for EvaluateInputs<'a> {
     }
 }
 
-impl fmt::Debug for EvaluateInputs<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let soft = self.soft_targets.as_ref().map(|targets| targets.shape());
-        f.debug_struct("EvaluateInputs").field("beside", &self.beside).field("soft_targets", &soft).finish()
+impl<'a> From<TargetSource<'a>> for EvaluateInputs<'a> {
+    fn from(targets: TargetSource<'a>) -> Self {
+        Self { targets: Some(targets), ..Targets::Classes(&[]).into() }
     }
 }
 
-/// What of the soft targets may be another than of the logits.
-const SOFT_TARGETS: [&str; 4] = [
-    "a row of the soft targets",
-    "a group of the soft targets",
-    "a padded row of the soft targets",
-    "the soft targets",
-];
-
-/// What the rows weigh whose soft targets are still to come: these have no part in it. `stand_in` is a class 0 for
-/// each row.
-pub(super) fn check_before_soft(
-    soft: Shape,
-    stand_in: CrossEntropyInputs<'_>,
-    shape: Shape,
-    op: &CrossEntropyOptions,
-) -> Result<BatchWeight> {
-    check_combination(TargetKind::Soft, op)?;
-    check_same_shape(SOFT_TARGETS, soft, shape)?;
-    // No class is ignored, and soft targets' mean leaves class weights aside.
-    let batch = stand_in.check(shape, &CrossEntropyOptions { ignore_index: -1, ..*op })?;
-    Ok(BatchWeight { weight: batch.row_weight, ..batch })
+impl fmt::Debug for EvaluateInputs<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EvaluateInputs")
+            .field("beside", &self.beside)
+            .field("targets", &self.targets.as_ref().map(TargetSource::kind))
+            .field("row_weights", &self.row_weights.is_some())
+            .field("row_mask", &self.row_mask.is_some())
+            .finish()
+    }
 }

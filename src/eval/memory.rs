@@ -1,8 +1,11 @@
 //! What the windows of a run take.
 
+use std::num::NonZero;
+use std::thread::available_parallelism;
+
 use crate::element::Element;
 use crate::error::{Error, Result};
-use crate::op::WINDOWS_AHEAD;
+use crate::op::{WINDOWS_AHEAD, device_shape};
 use crate::shape::Shape;
 use crate::targets::TargetKind;
 
@@ -13,21 +16,29 @@ pub(super) const READ_AHEAD: usize = 2;
 /// read from a file (16,384 × 50,000 in f32 took 1.0 s either way on lavapipe).
 const MOST_ROOM: u64 = 32 << 20;
 
-/// Bytes that every row has beside its values: what the kernels are given for it and leave of it, on both sides.
-const ROW_BYTES: u64 = 192;
+/// Bytes that a window's row has on the host beside its values: its target and weights, what it is to give, and its result.
+const ROW_BYTES: u64 = 96;
+/// Bytes that it has on the device: what the kernels are given for it and leave of it.
+const DEVICE_ROW_BYTES: u64 = 48;
 /// Bytes of a sparse target's entry.
 const ENTRY_BYTES: u64 = 8;
+/// Values in f64 that the reference has of each class of a row.
+const REFERENCE_VALUES: u64 = 10;
 
 /// Bytes that the windows of a run take, on the host and on the device together.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Footprint {
     shape: Shape,
-    /// For each value of a window.
-    value_bytes: u64,
+    /// For each value of a window on the host, and on the device, where rows may be longer.
+    host_bytes: u64,
+    device_bytes: u64,
+    device_stride: u64,
     /// For each of its rows.
     row_bytes: u64,
     /// Bytes of a value of the widest array: what a window's size is counted by.
     widest_bytes: u64,
+    /// Whatever the window's size.
+    fixed_bytes: u64,
 }
 
 /// What a footprint depends on.
@@ -48,22 +59,37 @@ impl Footprint {
         let element = size_of::<E>() as u64;
         let soft = if asked.kind == TargetKind::Soft { 4 } else { 0 };
         let gradient = if asked.dlogits { 4 } else { 0 };
-        let host = READ_AHEAD as u64
+        let entries = if let TargetKind::Sparse { entries } = asked.kind { entries as u64 } else { 0 };
+        let (windows, entry_bytes) = (WINDOWS_AHEAD as u64, ENTRY_BYTES * entries);
+        let host_bytes = READ_AHEAD as u64
             * (if asked.reads_logits { element } else { 0 } + if asked.reads_soft { soft } else { 0 })
             + gradient;
-        let device = match asked.device {
+        let row_bytes = ROW_BYTES + windows * entry_bytes;
+        let widest_bytes = element.max(soft).max(gradient);
+        match asked.device {
             Some(is_unified) => {
-                WINDOWS_AHEAD as u64 * (element + soft + gradient) * if is_unified { 1 } else { 2 }
+                let copies = windows * if is_unified { 1 } else { 2 };
+                Self {
+                    shape,
+                    host_bytes,
+                    device_bytes: copies * (element + soft + gradient),
+                    device_stride: device_shape::<E>(shape).row_stride as u64,
+                    row_bytes: row_bytes + copies * (DEVICE_ROW_BYTES + entry_bytes),
+                    widest_bytes,
+                    fixed_bytes: 0,
+                }
             }
-            // The reference has a gradient of its own under way.
-            None => gradient,
-        };
-        let entries = if let TargetKind::Sparse { entries } = asked.kind { entries as u64 } else { 0 };
-        Self {
-            shape,
-            value_bytes: host + device,
-            row_bytes: ROW_BYTES + 2 * ENTRY_BYTES * entries,
-            widest_bytes: element.max(soft).max(gradient),
+            // The reference has the gradients of two windows, and a few rows in f64.
+            None => Self {
+                shape,
+                host_bytes: host_bytes + windows * gradient,
+                device_bytes: 0,
+                device_stride: shape.row_stride as u64,
+                row_bytes,
+                widest_bytes,
+                fixed_bytes: available_parallelism().map_or(1, NonZero::get) as u64
+                    * (shape.cols as u64).saturating_mul(8 * REFERENCE_VALUES),
+            },
         }
     }
 
@@ -73,29 +99,35 @@ impl Footprint {
     /// [`Error::MemoryTooSmall`] where that is less than one group of rows.
     pub fn room(&self, allowed: Option<u64>) -> Result<u64> {
         let Some(allowed) = allowed else { return Ok(MOST_ROOM) };
-        let (Shape { cols, inner, .. }, needed) = (self.shape, self.of_groups(1));
-        if allowed < needed {
+        let (Shape { cols, inner, .. }, needed) = (self.shape, self.bytes(0));
+        let Some(left) = allowed.checked_sub(self.fixed_bytes).filter(|_| allowed >= needed) else {
             return Err(Error::MemoryTooSmall { allowed, needed, cols, inner });
-        }
-        Ok((allowed / needed).saturating_mul(self.least_room()).min(MOST_ROOM))
+        };
+        Ok((left / self.of_groups(1).max(1)).saturating_mul(self.least_room()).min(MOST_ROOM))
     }
 
     /// The room of the smallest windows there are.
     pub fn least_room(&self) -> u64 {
-        (self.shape.row_stride as u64).saturating_mul(self.widest_bytes)
+        self.device_stride.saturating_mul(self.widest_bytes)
+    }
+
+    /// Groups of rows in a window of so much room, one at least.
+    pub fn groups(&self, room: u64) -> u64 {
+        (room / self.least_room().max(1)).max(1)
     }
 
     /// What windows of so much room take, at most.
     pub fn bytes(&self, room: u64) -> u64 {
         let groups = self.shape.groups().max(1) as u64;
-        self.of_groups((room / self.least_room().max(1)).clamp(1, groups))
+        self.of_groups(self.groups(room).min(groups)).saturating_add(self.fixed_bytes)
     }
 
     fn of_groups(&self, groups: u64) -> u64 {
         let Shape { inner, row_stride, .. } = self.shape;
-        let group = (row_stride as u64).saturating_mul(self.value_bytes)
-            + (inner as u64).saturating_mul(self.row_bytes);
-        groups.saturating_mul(group)
+        let host = (row_stride as u64).saturating_mul(self.host_bytes);
+        let device = self.device_stride.saturating_mul(self.device_bytes);
+        let rows = (inner as u64).saturating_mul(self.row_bytes);
+        groups.saturating_mul(host.saturating_add(device).saturating_add(rows))
     }
 }
 
@@ -130,25 +162,30 @@ mod tests {
 
     #[test]
     fn bytes_of_a_value() {
-        let of = |asked| Footprint::of::<f32>(Shape::new(100, 10), asked).value_bytes;
-        for (name, asked, bytes) in [
+        let bytes = |footprint: Footprint| footprint.host_bytes + footprint.device_bytes;
+        let of = |asked| bytes(Footprint::of::<f32>(Shape::new(100, 10), asked));
+        for (name, asked, expected) in [
             ("two windows read and two on the device", READ, 16),
             ("in memory", Asked { reads_logits: false, ..READ }, 8),
             ("staged", Asked { device: Some(false), ..READ }, 24),
             ("a gradient", Asked { dlogits: true, ..READ }, 28),
             ("soft targets", Asked { kind: TargetKind::Soft, ..READ }, 32),
             ("the reference", Asked { device: None, ..READ }, 8),
+            ("its gradient", Asked { device: None, dlogits: true, ..READ }, 20),
         ] {
-            assert_eq!(of(asked), bytes, "{name}");
+            assert_eq!(of(asked), expected, "{name}");
         }
-        assert_eq!(Footprint::of::<half::bf16>(Shape::new(100, 10), READ).value_bytes, 8);
+        let narrow = Footprint::of::<half::bf16>(Shape::new(100, 10), READ);
+        assert_eq!((bytes(narrow), narrow.device_stride), (8, 12), "rows begin at a multiple of four values");
+        let reference = Asked { device: None, ..READ };
+        assert_eq!(Footprint::of::<half::bf16>(Shape::new(100, 10), reference).device_stride, 10);
     }
 
     #[test]
     fn a_room_and_what_it_takes() {
         let shape = Shape::new(1000, 50);
         let footprint = Footprint::of::<f32>(shape, READ);
-        let row = 50 * 16 + 192;
+        let row = 50 * 16 + 96 + 2 * 48;
         assert_eq!(footprint.room(Some(10 * row + row / 2)), Ok(10 * 50 * 4));
         assert_eq!(footprint.bytes(10 * 50 * 4), 10 * row);
         assert_eq!(footprint.bytes(u64::MAX), 1000 * row, "no more than there is");
@@ -156,6 +193,6 @@ mod tests {
         assert_eq!(footprint.room(Some(row - 1)), Err(refused));
         assert_eq!((footprint.room(None), footprint.room(Some(1 << 60))), (Ok(32 << 20), Ok(32 << 20)));
         let sparse = Asked { kind: TargetKind::Sparse { entries: 3 }, ..READ };
-        assert_eq!(Footprint::of::<f32>(shape, sparse).bytes(0), row + 48);
+        assert_eq!(Footprint::of::<f32>(shape, sparse).bytes(0), row + 4 * 24);
     }
 }

@@ -1,8 +1,8 @@
 //! Batches larger than a buffer, or than memory: where they come from, and what is said of them.
 //!
 //! A [`Source`] gives the logits window by window; [`evaluate`] takes them through the device and says all of them in
-//! one [`Report`]. Targets are a few numbers a row and are held whole; soft targets, as many as there are logits, may
-//! come from a source of their own: see [`EvaluateInputs`].
+//! one [`Report`]. What comes with the rows - targets, weights, a mask - is in slices, or comes window by window from
+//! sources of its own: see [`EvaluateInputs`].
 //!
 //! ```no_run
 //! use xent::eval::{SliceSource, evaluate};
@@ -31,6 +31,7 @@ mod memory;
 mod ndarray;
 mod read_ahead;
 mod report;
+mod row_inputs;
 mod softmax;
 mod source;
 mod state;
@@ -46,7 +47,7 @@ pub use crate::error::is_safe;
 pub use crate::whole_file::{FilePart, WholeFile};
 pub use evaluate::{EvaluateOptions, Evaluated, evaluate};
 pub use evaluation::Evaluation;
-pub use inputs::EvaluateInputs;
+pub use inputs::{EvaluateInputs, RowSource, TargetSource};
 pub use report::Report;
 pub use softmax::softmax;
 pub use source::{SliceSource, Source};

@@ -4,10 +4,10 @@ use std::iter::Peekable;
 use std::ops::Range;
 
 use crate::element::Element;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::eval::read_ahead::Values;
 use crate::eval::state::EvaluationState;
-use crate::inputs::CrossEntropyInputs;
+use crate::inputs::{BatchWeight, CrossEntropyInputs, Resolved};
 use crate::op::RowResult;
 use crate::options::CrossEntropyOptions;
 use crate::reference;
@@ -17,8 +17,9 @@ use crate::targets::Targets;
 /// A window on its way. Its logits are not kept: what will be wanted of them is found when they are given to the device.
 pub(super) struct Window<'w> {
     pub rows: Range<usize>,
-    /// What comes with its rows. Soft targets that were read are not among it.
-    pub inputs: CrossEntropyInputs<'w>,
+    beside: Resolved<'w>,
+    /// What all rows of the batch weigh, up to the window's last.
+    weight: BatchWeight,
     /// The class that each row is to give, of rows that count.
     top_classes: Vec<Option<u32>>,
     /// The losses of some rows by the reference, without their weights.
@@ -26,33 +27,26 @@ pub(super) struct Window<'w> {
 }
 
 impl<'w> Window<'w> {
-    /// Of the next rows, whose values have come; `all` is what comes with every row, `verified` the rows that are to be
-    /// compared with the reference.
+    /// The next rows, whose values have come; `beside` is what comes with them, `before` what the rows before weigh, `shift`
+    /// how far from its row a target stands in messages, `verified` the rows that are to be compared with the reference.
     ///
     /// # Errors
-    /// [`Error::InvalidTarget`] for soft targets that are no numbers, the row counted from the batch's first.
+    /// As [`CrossEntropyInputs::weigh`], the row counted from the batch's first.
     pub fn new<E: Element>(
         rows: Range<usize>,
         values: &Values<'_, E>,
-        all: &CrossEntropyInputs<'w>,
-        shape: Shape,
+        beside: Resolved<'w>,
+        mut before: BatchWeight,
+        (shape, shift): (Shape, usize),
         op: &CrossEntropyOptions,
         verified: &mut Peekable<impl Iterator<Item = usize>>,
     ) -> Result<Self> {
-        let inputs = all.part(shape, rows.clone());
+        let inputs = with_soft(beside.inputs(), values.soft);
         let shape = shape.with_rows(rows.len());
-        let with_soft = with_soft(&inputs, values.soft);
-        if values.soft.is_some() {
-            with_soft.check(shape, op).map_err(|error| match error {
-                Error::InvalidTarget { row, at, value } => {
-                    Error::InvalidTarget { row: row + rows.start, at, value }
-                }
-                other => other,
-            })?;
-        }
-        let top_class = |row| with_soft.row_target(shape, op, row)?.top_class(op.ignore_index);
+        inputs.weigh(shape, op, rows.start.saturating_add(shift), &mut before)?;
+        let top_class = |row| inputs.row_target(shape, op, row)?.top_class(op.ignore_index);
         let expected = |row: usize| {
-            let loss = reference::cross_entropy::row_loss_at(values.logits, with_soft, shape, op, row);
+            let loss = reference::cross_entropy::row_loss_at(values.logits, inputs, shape, op, row);
             (row, loss.total())
         };
         Ok(Self {
@@ -60,26 +54,35 @@ impl<'w> Window<'w> {
             expected: std::iter::from_fn(|| verified.next_if(|row| rows.contains(row)))
                 .map(|row| expected(row - rows.start))
                 .collect(),
-            inputs,
+            weight: before,
+            beside,
             rows,
         })
+    }
+
+    /// What all rows of the batch weigh, up to the window's last.
+    pub fn weight(&self) -> BatchWeight {
+        self.weight
+    }
+
+    /// What comes with its rows; soft targets that were read are not kept.
+    pub fn inputs<'v>(&'v self, soft: Option<&'v [f32]>) -> CrossEntropyInputs<'v> {
+        with_soft(self.beside.inputs(), soft)
     }
 
     /// Adds what the device has found of it.
     pub fn add_to(&self, state: &mut EvaluationState, results: &[RowResult], op: &CrossEntropyOptions) {
         let is_correct = |(class, result): &(&Option<u32>, &RowResult)| **class == Some(result.argmax);
         state.add(results, self.top_classes.iter().zip(results).filter(is_correct).count());
+        state.sum = state.sum.weighing(self.weight);
+        let inputs = self.inputs(None);
         for &(row, expected) in &self.expected {
-            let (at, weights) = (self.rows.start + row, self.inputs.weights(row));
+            let (at, weights) = (self.rows.start + row, inputs.weights(row));
             state.verification.compare_loss(at, results[row].loss, expected, weights, op);
         }
     }
 }
 
-/// The same inputs, with soft targets that were read.
-pub(super) fn with_soft<'w>(
-    inputs: &CrossEntropyInputs<'w>,
-    soft: Option<&'w [f32]>,
-) -> CrossEntropyInputs<'w> {
-    CrossEntropyInputs { targets: soft.map_or(inputs.targets, Targets::Soft), ..*inputs }
+fn with_soft<'v>(inputs: CrossEntropyInputs<'v>, soft: Option<&'v [f32]>) -> CrossEntropyInputs<'v> {
+    CrossEntropyInputs { targets: soft.map_or(inputs.targets, Targets::Soft), ..inputs }
 }

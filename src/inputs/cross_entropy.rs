@@ -143,15 +143,33 @@ impl<'a> CrossEntropyInputs<'a> {
         self.targets.check_lengths(shape)?;
         check_weights("class_weights", self.class_weights, shape.cols)?;
         self.rows().check(shape)?;
-        if let Some(batch) = self.plain_weight(shape, options) {
-            return Ok(batch);
-        }
+        // Messages speak of the row that the target stands in.
+        let shift = options.sequences.map_or(0, |sequences| sequences.shift);
         let mut batch = BatchWeight::default();
+        self.weigh(shape, options, shift, &mut batch)?;
+        Ok(batch)
+    }
+
+    /// Adds what the rows weigh, one after the other, so that the parts of a batch give the bits of the whole. Messages
+    /// count targets from `first` on.
+    ///
+    /// # Errors
+    /// [`Error::TargetOutOfRange`], [`Error::InvalidTarget`].
+    pub(crate) fn weigh(
+        &self,
+        shape: Shape,
+        options: &CrossEntropyOptions,
+        first: usize,
+        batch: &mut BatchWeight,
+    ) -> Result<()> {
+        if let Some(plain) = self.plain_weight(shape, options) {
+            batch.add(plain);
+            return Ok(());
+        }
         for row in 0..shape.rows {
             let Some(target) = self.row_target(shape, options, row) else { continue };
-            // Messages speak of the row that the target stands in.
-            let shift = options.sequences.map_or(0, |sequences| sequences.shift);
-            target.check(row + shift, shape.cols, options.ignore_index).map_err(|error| match error {
+            let checked = target.check(first.saturating_add(row), shape.cols, options.ignore_index);
+            checked.map_err(|error| match error {
                 Error::TargetOutOfRange { row, target, cols } => {
                     let target = match self.targets {
                         Targets::ClassesU32(_) => i64::from(target as u32),
@@ -163,7 +181,7 @@ impl<'a> CrossEntropyInputs<'a> {
             })?;
             batch.add(self.weight_of(row, &target));
         }
-        Ok(batch)
+        Ok(())
     }
 
     /// What rows weigh that have a class each and nothing else, if every one of them is right. To go through all that a row
@@ -208,55 +226,104 @@ impl<'a> CrossEntropyInputs<'a> {
         }
     }
 
-    /// The same with [`sequences`](CrossEntropyOptions::sequences) worked in, for parts that know nothing of their
-    /// neighbours: targets in the row they are scored in, and a mask of the rows that have one.
-    pub(crate) fn resolved(&self, shape: Shape, options: &CrossEntropyOptions) -> Resolved<'a> {
-        let mut resolved =
-            Resolved { inputs: *self, classes: None, indices: None, probs: None, row_mask: None };
-        let Some(sequences) = options.sequences else { return resolved };
-        let target_rows: Vec<Option<usize>> = (0..shape.rows)
-            .map(|row| sequences.target_row(row).filter(|&target| target < shape.rows))
-            .collect();
-        let is_scored = |row: usize| target_rows[row].is_some() && self.row_mask.is_none_or(|mask| mask[row]);
-        resolved.row_mask = Some((0..shape.rows).map(is_scored).collect());
-        if sequences.shift > 0 {
-            let moved = |row: usize| target_rows[row].unwrap_or(row);
-            if let Some(classes) = self.targets.classes() {
-                resolved.classes = Some((0..shape.rows).map(|row| classes[moved(row)]).collect());
-            }
-            if let Targets::Sparse { indices, probs, entries } = self.targets {
-                let rows = || (0..shape.rows).map(|row| moved(row) * entries);
-                resolved.indices =
-                    Some(rows().flat_map(|start| &indices[start..start + entries]).copied().collect());
-                resolved.probs =
-                    Some(rows().flat_map(|start| &probs[start..start + entries]).copied().collect());
-            }
+    /// The inputs of some rows with [`sequences`](CrossEntropyOptions::sequences) worked in: targets in the row they are
+    /// scored in, and a mask of the rows that have one. The part knows nothing of its neighbours any more.
+    pub(crate) fn resolved(
+        &self,
+        shape: Shape,
+        options: &CrossEntropyOptions,
+        rows: Range<usize>,
+    ) -> Resolved<'a> {
+        let mut resolved = self.resolved_rows(shape, options, rows.clone());
+        let of_targets = target_rows(shape, options, &rows);
+        resolved.inputs.targets = self.targets.part(shape, of_targets.clone());
+        if of_targets.len() < rows.len() {
+            let padded = OwnedTargets::padded(resolved.inputs.targets, rows.len(), options.ignore_index);
+            resolved.targets = Some(padded);
         }
         resolved
     }
+
+    /// The same without targets.
+    pub(crate) fn resolved_rows(
+        &self,
+        shape: Shape,
+        options: &CrossEntropyOptions,
+        rows: Range<usize>,
+    ) -> Resolved<'a> {
+        let of_rows = self.rows().part(rows.clone());
+        let inputs = Self {
+            targets: Targets::Soft(&[]),
+            row_weights: of_rows.weights,
+            row_mask: of_rows.mask,
+            row_upstream: of_rows.row_upstream,
+            ..*self
+        };
+        let row_mask = options.sequences.map(|sequences| {
+            let has_target = |row| sequences.target_row(row).is_some_and(|target| target < shape.rows);
+            let is_scored = |at: usize| of_rows.mask.is_none_or(|mask| mask[at]);
+            rows.enumerate().map(|(at, row)| is_scored(at) && has_target(row)).collect()
+        });
+        Resolved { inputs, targets: None, row_weights: None, row_mask }
+    }
 }
 
-/// Inputs whose sequences are worked in.
+/// The rows whose targets these rows are scored against, if they have one: fewer at the end of the batch.
+pub(crate) fn target_rows(shape: Shape, options: &CrossEntropyOptions, rows: &Range<usize>) -> Range<usize> {
+    let shift = options.sequences.map_or(0, |sequences| sequences.shift);
+    let moved = |row: usize| row.saturating_add(shift).min(shape.rows);
+    moved(rows.start)..moved(rows.end)
+}
+
+/// Inputs of some rows whose sequences are worked in, as far as they do not lie in the caller's slices.
 pub(crate) struct Resolved<'a> {
     inputs: CrossEntropyInputs<'a>,
-    classes: Option<Vec<i32>>,
-    indices: Option<Vec<i32>>,
-    probs: Option<Vec<f32>>,
-    row_mask: Option<Vec<bool>>,
+    pub targets: Option<OwnedTargets>,
+    pub row_weights: Option<Vec<f32>>,
+    pub row_mask: Option<Vec<bool>>,
 }
 
 impl Resolved<'_> {
     /// The inputs, to be used without [`sequences`](CrossEntropyOptions::sequences).
     pub fn inputs(&self) -> CrossEntropyInputs<'_> {
-        let targets = match (&self.classes, &self.indices, &self.probs, self.inputs.targets) {
-            (Some(classes), ..) => Targets::Classes(classes),
-            (_, Some(indices), Some(probs), Targets::Sparse { entries, .. }) => {
-                Targets::Sparse { indices, probs, entries }
-            }
-            (.., targets) => targets,
+        CrossEntropyInputs {
+            targets: self.targets.as_ref().map_or(self.inputs.targets, OwnedTargets::targets),
+            row_weights: self.row_weights.as_deref().or(self.inputs.row_weights),
+            row_mask: self.row_mask.as_deref().or(self.inputs.row_mask),
+            ..self.inputs
+        }
+    }
+}
+
+/// Targets that were read, or that had to be moved.
+pub(crate) enum OwnedTargets {
+    Classes(Vec<i32>),
+    Sparse { indices: Vec<i32>, probs: Vec<f32>, entries: usize },
+}
+
+impl OwnedTargets {
+    /// A copy of classes or sparse targets, and behind them rows without a target.
+    fn padded(targets: Targets<'_>, rows: usize, ignore_index: i32) -> Self {
+        let longer = |values: &[i32], len| {
+            let mut values = values.to_vec();
+            values.resize(len, ignore_index);
+            values
         };
-        let row_mask = self.row_mask.as_deref().or(self.inputs.row_mask);
-        CrossEntropyInputs { targets, row_mask, ..self.inputs }
+        match targets {
+            Targets::Sparse { indices, probs, entries } => {
+                let mut probs = probs.to_vec();
+                probs.resize(rows * entries, 0.0);
+                Self::Sparse { indices: longer(indices, rows * entries), probs, entries }
+            }
+            targets => Self::Classes(longer(targets.classes().unwrap_or_default(), rows)),
+        }
+    }
+
+    fn targets(&self) -> Targets<'_> {
+        match self {
+            Self::Classes(classes) => Targets::Classes(classes),
+            Self::Sparse { indices, probs, entries } => Targets::Sparse { indices, probs, entries: *entries },
+        }
     }
 }
 

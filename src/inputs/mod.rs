@@ -12,7 +12,7 @@ use crate::shape::Shape;
 use crate::targets::TargetKind;
 
 pub use cross_entropy::CrossEntropyInputs;
-pub(crate) use cross_entropy::{Resolved, RowWeights, check_combination};
+pub(crate) use cross_entropy::{OwnedTargets, Resolved, RowWeights, check_combination, target_rows};
 pub use kl_divergence::KlDivergenceInputs;
 pub use sigmoid_bce::SigmoidBceInputs;
 

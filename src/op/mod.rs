@@ -36,7 +36,7 @@ pub(crate) use rows::{BLOCK_ROWS, TOTALS_BYTES};
 pub use sigmoid_bce::{SigmoidBce, SigmoidBceBuffers};
 pub use softmax::{Softmax, SoftmaxBuffers, SoftmaxStream};
 pub use softmax_backward::{SoftmaxBackward, SoftmaxBackwardBuffers};
-pub(crate) use stream::{Flight, Start, WINDOWS_AHEAD};
+pub(crate) use stream::{Flight, Start, WINDOWS_AHEAD, device_shape};
 pub use verify::{
     Verification, gradient_bound, kl_divergence_bound, loss_bound, masked_prob_bounds, prob_bound,
     softcap_rounding, softmax_backward_bounds,

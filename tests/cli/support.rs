@@ -118,6 +118,15 @@ impl Folder {
         command
     }
 
+    /// A file that begins with these bytes; behind them are so many zeros, which take no room on the disk.
+    #[cfg(target_os = "linux")]
+    pub fn zeros(&self, name: &str, head: &[u8], zeros: usize) -> &Self {
+        self.write(name, head);
+        let file = std::fs::File::options().write(true).open(self.path(name)).unwrap();
+        file.set_len((head.len() + zeros) as u64).unwrap();
+        self
+    }
+
     /// `xent eval logits.npy --targets targets.npy --json` with more arguments.
     pub fn eval(&self, args: &str) -> serde_json::Value {
         let run = self.run(&format!("eval logits.npy --targets targets.npy --json {args}"));
@@ -150,7 +159,7 @@ pub fn shape_of(dims: &[usize]) -> String {
 }
 
 /// A shape as Python writes it: `(5,)`, `(2, 5)`.
-fn shape_text(dims: &[usize]) -> String {
+pub fn shape_text(dims: &[usize]) -> String {
     match dims {
         [only] => format!("({only},)"),
         _ => shape_of(dims),

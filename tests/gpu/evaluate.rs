@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use half::{bf16, f16};
-use xent::eval::{EvaluateInputs, EvaluateOptions, Evaluation, SliceSource, Source, evaluate, softmax};
+use xent::eval::{EvaluateOptions, Evaluation, SliceSource, Source, TargetSource, evaluate, softmax};
 use xent::{CrossEntropy, CrossEntropyOptions, Element, Error, Loss, Result, Sequences, Shape, Softmax};
 
 use crate::batch::{Batch, noise};
@@ -127,7 +127,7 @@ fn soft_targets_are_read_with_their_logits() {
         let soft_there = SliceSource::new(&soft, batch.shape).unwrap();
         let (mut logits, mut read) = (there, Read(soft_there));
         let mut soft_source = soft_there;
-        let inputs = EvaluateInputs::soft(if reads { &mut read } else { &mut soft_source });
+        let inputs = TargetSource::Soft(if reads { &mut read } else { &mut soft_source });
         let options = EvaluateOptions { memory, verify_rows: 9, ..Default::default() };
         let mut windows = 0;
         let report = evaluate(gpu(), &op, &mut logits, inputs, &options, |_| {
@@ -144,7 +144,7 @@ fn soft_targets_are_read_with_their_logits() {
     let mut logits = SliceSource::new(&batch.logits, batch.shape).unwrap();
     let mut read = Read(SliceSource::new(&bad, batch.shape).unwrap());
     let options = EvaluateOptions { memory: Some(20_000), ..Default::default() };
-    let refused = evaluate(gpu(), &op, &mut logits, EvaluateInputs::soft(&mut read), &options, |_| Ok(()));
+    let refused = evaluate(gpu(), &op, &mut logits, TargetSource::Soft(&mut read), &options, |_| Ok(()));
     assert!(matches!(refused, Err(Error::InvalidTarget { row: 40, at: 5, .. })), "{refused:?}");
 }
 

@@ -10,6 +10,7 @@ use xent::{
 
 use crate::args::{AdapterArgs, DeviceArgs};
 use crate::limits::complain_if_tight;
+use crate::memory::Reserve;
 use crate::output::{complain, one_line, shown};
 
 pub enum Computer {
@@ -111,6 +112,15 @@ impl Computer {
         match self {
             Self::Gpu { gpu, .. } => evaluation.window_bytes(gpu, source),
             Self::Cpu => evaluation.window_bytes_on_cpu(source),
+        }
+    }
+
+    /// What it will take beside the windows, which come with their gradients or without.
+    pub fn reserve(&self, with_gradients: bool) -> Reserve {
+        match self {
+            Self::Cpu => Reserve::Reference,
+            Self::Gpu { .. } if with_gradients => Reserve::Writes,
+            Self::Gpu { .. } => Reserve::Reads,
         }
     }
 

@@ -6,14 +6,31 @@ use xent::{Error, Result};
 
 use crate::output::bad_argument;
 
-/// What compiling the kernels will still take, and what goes to and fro beside the windows: measured on lavapipe, whose
-/// compiler is in the process, 35 MiB for a loss and 50 with its gradient.
-const RESERVE: u64 = 64 << 20;
+/// What a run will still take beside its windows: the driver compiles its kernels, files are read and written in pieces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reserve {
+    /// The reference on the processor: nothing is compiled.
+    Reference,
+    /// Kernels that read logits. lavapipe, whose compiler is in the process, takes 28 MiB for them.
+    Reads,
+    /// Kernels that write as much as they read. lavapipe takes 82 MiB.
+    Writes,
+}
+
+impl Reserve {
+    fn bytes(self) -> u64 {
+        match self {
+            Self::Reference => 8 << 20,
+            Self::Reads => 48 << 20,
+            Self::Writes => 112 << 20,
+        }
+    }
+}
 
 /// What of the memory allowed is left for the windows, now that the driver is there and has taken its part.
-pub fn for_windows(allowed: ByteSize) -> Result<u64> {
+pub fn for_windows(allowed: ByteSize, reserve: Reserve) -> Result<u64> {
     // Where the system does not tell, the driver's part of a small adapter is the guess.
-    let taken = memory_stats().map_or(128 << 20, |stats| stats.physical_mem as u64) + RESERVE;
+    let taken = memory_stats().map_or(128 << 20, |stats| stats.physical_mem as u64) + reserve.bytes();
     let ByteSize(allowed) = allowed;
     match allowed.checked_sub(taken).filter(|&left| left > 0) {
         Some(left) => Ok(left),

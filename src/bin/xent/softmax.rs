@@ -12,7 +12,7 @@ use xent::{Element, Error, Result, Softmax, SoftmaxOptions, reference};
 use crate::args::{Dtype, SoftmaxArgs};
 use crate::computer::Computer;
 use crate::logits::{self, OnLogits, run_in};
-use crate::memory;
+use crate::memory::{self, Reserve};
 use crate::output::{FloatWriter, check_distinct};
 use crate::progress::Progress;
 use crate::report::{si, thousands};
@@ -109,12 +109,15 @@ fn each_window<E: Element>(
         if let Some(tuning) = tuning {
             op = op.with_tuning(*tuning);
         }
-        let memory = args.memory.map(memory::for_windows).transpose()?;
+        let memory = args.memory.map(|allowed| memory::for_windows(allowed, Reserve::Writes)).transpose()?;
         return softmax(gpu, &op, args.log, logits, memory, each);
     }
     let shape = logits.shape();
     let of_row = if args.log { reference::log_softmax_row } else { reference::softmax_row };
-    let step = (CPU_WINDOW_BYTES / size_of::<E>() / shape.row_stride).max(1) * shape.inner;
+    let left = args.memory.map(|allowed| memory::for_windows(allowed, Reserve::Reference)).transpose()?;
+    // What is read, what is written, and rows in f64.
+    let bytes = left.map_or(CPU_WINDOW_BYTES, |left| CPU_WINDOW_BYTES.min(left as usize / 4));
+    let step = (bytes / size_of::<E>() / shape.row_stride).max(1) * shape.inner;
     let len = shape.with_rows(step.min(shape.rows)).len();
     let (mut read, mut values) = (zeros::<E>(len)?, zeros::<E>(len)?);
     for first in (0..shape.rows).step_by(step) {

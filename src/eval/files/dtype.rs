@@ -87,15 +87,15 @@ impl Dtype {
 
     /// How an integer is read from its bytes; `None` for other types.
     pub(super) fn integers(self) -> Option<fn(&[u8]) -> i128> {
-        let unsigned: fn(&[u8]) -> i128 =
-            |bytes| bytes.iter().rev().fold(0, |value, &byte| value << 8 | i128::from(byte));
-        let signed: fn(&[u8]) -> i128 = |bytes| {
-            let (top, rest) = bytes.split_last().map_or((0, bytes), |(&top, rest)| (top as i8, rest));
-            rest.iter().rev().fold(i128::from(top), |value, &byte| value << 8 | i128::from(byte))
-        };
         match self {
-            Self::I8 | Self::I16 | Self::I32 | Self::I64 => Some(signed),
-            Self::U8 | Self::U16 | Self::U32 | Self::U64 => Some(unsigned),
+            Self::I8 => Some(|bytes| i8::from_le_bytes(array(bytes)).into()),
+            Self::I16 => Some(|bytes| i16::from_le_bytes(array(bytes)).into()),
+            Self::I32 => Some(|bytes| i32::from_le_bytes(array(bytes)).into()),
+            Self::I64 => Some(|bytes| i64::from_le_bytes(array(bytes)).into()),
+            Self::U8 => Some(|bytes| u8::from_le_bytes(array(bytes)).into()),
+            Self::U16 => Some(|bytes| u16::from_le_bytes(array(bytes)).into()),
+            Self::U32 => Some(|bytes| u32::from_le_bytes(array(bytes)).into()),
+            Self::U64 => Some(|bytes| u64::from_le_bytes(array(bytes)).into()),
             _ => None,
         }
     }

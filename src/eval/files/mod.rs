@@ -4,21 +4,22 @@
 //!
 //! A [`TensorFile`] is a tensor in a file, in several shards, or in a stream; [`FileLogits`] make a
 //! [`Source`](super::Source) of it. Logits have any number of axes; targets, weights and masks have the same without the
-//! class axis, or one axis of all rows: see [`Layout`]. Headers are checked before anything else is read. Logits and soft
-//! targets are read window by window at their place, never whole and never mapped: a mapped file that shrinks kills the
-//! process. What is wrong with a file is an [`Error::File`](crate::Error::File) that says so with numbers.
+//! class axis, or one axis of all rows: see [`Layout`]. Headers are checked before anything else is read. Values are read window
+//! by window at their place, never whole and never mapped: a mapped file that shrinks kills the process. Targets, row
+//! weights and masks are [`FileRows`], which an evaluation reads twice: before its first window, and with each. What is wrong with a file is an [`Error::File`](crate::Error::File) that says so with numbers.
 //!
 //! ```no_run
-//! use xent::eval::files::{FileLogits, OpenOptions, TensorFile, Wanted, read_targets};
-//! use xent::eval::evaluate;
-//! use xent::{Context, CrossEntropy, Targets};
+//! use xent::eval::files::{FileLogits, FileRows, OpenOptions, TensorFile, Wanted};
+//! use xent::eval::{TargetSource, evaluate};
+//! use xent::{Context, CrossEntropy};
 //!
 //! let gpu = Context::new_blocking()?;
 //! let op = CrossEntropy::<f32>::new(&gpu, &Default::default())?;
 //! let mut logits = FileLogits::<f32>::open("batch.safetensors", -1)?;
-//! let mut targets = TensorFile::open("batch.safetensors", &OpenOptions::of(Wanted::Classes))?;
-//! let targets = read_targets(&mut targets, logits.layout(), -100, None)?;
-//! let report = evaluate(&gpu, &op, &mut logits, Targets::Classes(&targets), &Default::default(), |_| Ok(()))?;
+//! let targets = TensorFile::open("batch.safetensors", &OpenOptions::of(Wanted::Classes))?;
+//! let mut targets = FileRows::targets(targets, logits.layout(), -100)?;
+//! let targets = TargetSource::Classes(&mut targets);
+//! let report = evaluate(&gpu, &op, &mut logits, targets, &Default::default(), |_| Ok(()))?;
 //! println!("{} nats", report.mean());
 //! # Ok::<(), xent::Error>(())
 //! ```
@@ -33,6 +34,7 @@ mod logits;
 #[cfg(feature = "npy")]
 mod npy_header;
 mod options;
+mod rows;
 #[cfg(feature = "safetensors")]
 mod safetensors_header;
 mod shards;
@@ -47,10 +49,11 @@ pub use format::FileFormat;
 pub use layout::Layout;
 pub use logits::{FileLogits, open_soft_targets};
 pub use options::{OpenOptions, RawLayout, Wanted};
+pub use rows::FileRows;
 pub use shards::shard_paths;
-pub use targets::{SparseTargets, read_sparse_targets, read_targets};
+pub use targets::sparse_targets;
 pub use tensor::TensorFile;
-pub use weights::{read_class_weights, read_row_mask, read_row_weights};
+pub use weights::read_class_weights;
 pub use writer::{TensorValue, TensorWriter};
 
 pub use crate::whole_file::partial_path;

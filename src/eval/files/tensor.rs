@@ -164,7 +164,7 @@ impl TensorFile {
         &self.descr
     }
 
-    fn value_bytes(&self) -> usize {
+    pub(super) fn value_bytes(&self) -> usize {
         self.dtype.map_or(0, Dtype::bytes)
     }
 

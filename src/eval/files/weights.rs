@@ -2,6 +2,7 @@
 
 use super::dtype::Dtype;
 use super::layout::Layout;
+use super::rows::FileRows;
 use super::tensor::TensorFile;
 use super::text::shape_text;
 use crate::error::Result;
@@ -16,45 +17,50 @@ pub fn read_class_weights(file: &mut TensorFile, layout: &Layout) -> Result<Vec<
     if *found != [cols] {
         return Err(file.error(format!("shape {}: {cols} classes need ({cols},)", shape_text(found))));
     }
-    read_floats(file, "class_weights", check_weight)
+    let value_of = floats(file, "class_weights")?;
+    file.read_all("class_weights", |_, bytes| weight(value_of(bytes)))
 }
 
-/// Row weights: floats, read as f32; of the logits' axes without the classes, or (rows,).
-///
-/// # Errors
-/// As [`read_class_weights`].
-pub fn read_row_weights(file: &mut TensorFile, layout: &Layout) -> Result<Vec<f32>> {
-    layout.check_rows(file)?;
-    read_floats(file, "row_weights", check_weight)
-}
-
-/// Which rows are scored: booleans, or integers of which 0 leaves a row out; axes as of [`read_row_weights`].
-///
-/// # Errors
-/// [`Error::File`](crate::Error::File) as of [`TensorFile::read_at`], and for another number of rows.
-pub fn read_row_mask(file: &mut TensorFile, layout: &Layout) -> Result<Vec<bool>> {
-    if file.dtype().is_none_or(Dtype::is_float) {
-        return Err(file.error(format!("type {}: a row mask must be booleans or integers", file.descr())));
+impl FileRows<f32> {
+    /// Row weights: floats, read as f32; of the logits' axes without the classes, or (rows,).
+    ///
+    /// # Errors
+    /// [`Error::File`](crate::Error::File) for another type or another number of rows. When they are read: as
+    /// [`read_class_weights`].
+    pub fn row_weights(file: TensorFile, layout: &Layout) -> Result<Self> {
+        layout.check_rows(&file)?;
+        let value_of = floats(&file, "row_weights")?;
+        Ok(Self::new(file, "row_weights", 1, move |bytes, _| weight(value_of(bytes))))
     }
-    layout.check_rows(file)?;
-    file.read_all("row_mask", |_, bytes| Ok(bytes.iter().any(|&byte| byte != 0)))
 }
 
-/// All values of a file of floats, as f32.
-pub(super) fn read_floats(
-    file: &mut TensorFile,
-    what: &str,
-    check: impl Fn(f32) -> Result<(), &'static str>,
-) -> Result<Vec<f32>> {
-    let Some(value_of) = file.dtype().and_then(Dtype::floats) else {
-        return Err(file.error(format!("type {}: {what} must be f16, bf16, f32 or f64", file.descr())));
-    };
-    file.read_all(what, |_, bytes| {
-        let value = value_of(bytes);
-        check(value as f32).map(|()| value as f32).map_err(|needed| format!("{value:?}: must be {needed}"))
-    })
+impl FileRows<bool> {
+    /// Which rows are scored: booleans, or integers of which 0 leaves a row out; axes as of row weights.
+    ///
+    /// # Errors
+    /// [`Error::File`](crate::Error::File) for another type or another number of rows.
+    pub fn row_mask(file: TensorFile, layout: &Layout) -> Result<Self> {
+        if file.dtype().is_none_or(Dtype::is_float) {
+            let found = file.descr();
+            return Err(file.error(format!("type {found}: a row mask must be booleans or integers")));
+        }
+        layout.check_rows(&file)?;
+        Ok(Self::new(file, "row_mask", 1, |bytes, _| Ok(bytes.iter().any(|&byte| byte != 0))))
+    }
 }
 
-fn check_weight(weight: f32) -> Result<(), &'static str> {
-    if weight >= 0.0 && weight.is_finite() { Ok(()) } else { Err("finite in f32 and at least 0") }
+/// How floats are read from their bytes.
+pub(super) fn floats(file: &TensorFile, what: &str) -> Result<fn(&[u8]) -> f64> {
+    let floats = file.dtype().and_then(Dtype::floats);
+    floats.ok_or_else(|| file.error(format!("type {}: {what} must be f16, bf16, f32 or f64", file.descr())))
+}
+
+/// A weight that can be one, as f32.
+fn weight(value: f64) -> Result<f32, String> {
+    let weight = value as f32;
+    if weight >= 0.0 && weight.is_finite() {
+        Ok(weight)
+    } else {
+        Err(format!("{value:?}: must be finite in f32 and at least 0"))
+    }
 }

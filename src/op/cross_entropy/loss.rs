@@ -126,11 +126,6 @@ impl LossSum {
         self.rows
     }
 
-    /// What they weigh.
-    pub fn weight(&self) -> BatchWeight {
-        self.weight
-    }
-
     /// What was out of the ordinary in any of them.
     pub fn flags(&self) -> Flags {
         self.flags
@@ -147,6 +142,11 @@ impl LossSum {
     /// Adds what some of the rows weigh.
     pub fn weigh(&mut self, weight: BatchWeight) {
         self.weight.add(weight);
+    }
+
+    /// What they weigh, as far as that was said.
+    pub fn weight(&self) -> BatchWeight {
+        self.weight
     }
 
     /// The same of rows that weigh so much together.

@@ -451,8 +451,6 @@ impl<E: Element> CrossEntropy<E> {
         }
         let weight = inputs.check(shape, &self.options)?;
         weight.check(shape.rows, &self.options)?;
-        let resolved = inputs.resolved(shape, &self.options);
-        let inputs = resolved.inputs();
         let op = Self { options: CrossEntropyOptions { sequences: None, ..self.options }, ..self.clone() };
         let output = if D::NAME == E::NAME { dlogits_output(shape) } else { Output::F32 };
         let gradient = dlogits.is_some().then_some((output, weight));
@@ -466,8 +464,8 @@ impl<E: Element> CrossEntropy<E> {
         let mut weight = Some(weight);
         let parts = windows(shape, stream.window_rows());
         let submit = |stream: &mut CrossEntropyStream<E>, (rows, values): Part| {
-            let (count, inputs) = (rows.len(), inputs.part(shape, rows));
-            stream.submit(&logits[values], count, &inputs, gradient.is_some())
+            let (count, resolved) = (rows.len(), inputs.resolved(shape, &self.options, rows));
+            stream.submit(&logits[values], count, &resolved.inputs(), gradient.is_some())
         };
         let read = |stream: &mut CrossEntropyStream<E>, back: Back, (rows, values): Part| {
             let part = dlogits.as_deref_mut().map(|all| &mut all[values]);
@@ -477,6 +475,7 @@ impl<E: Element> CrossEntropy<E> {
                     results.push(result);
                 }
             };
+            // A row that is left out by its place in a sequence has lse 0, and needs no weight.
             stream.read_each(back, &inputs.part(shape, rows), part, weight, keep)
         };
         through(&mut stream, parts, wait, submit, read).await?;

@@ -251,7 +251,7 @@ impl<E: Element> Stream<E> {
 }
 
 /// How a host batch's windows lie on the device.
-fn device_shape<E: Element>(shape: Shape) -> Shape {
+pub(crate) fn device_shape<E: Element>(shape: Shape) -> Shape {
     if size_of::<E>() == 2 && shape.inner == 1 && !shape.row_stride.is_multiple_of(4) {
         shape.row_stride(shape.cols.next_multiple_of(4))
     } else {

@@ -39,8 +39,9 @@ names, part-2 before part-10.
 
 Logits may have any number of axes, one of them the classes'; they are f16, bf16, f32, or f64
 narrowed to f32. What has a value for each row has the other axes, in their order, or one axis of
-all rows. Logits and soft targets are read piece by piece, so they may be larger than memory; with
-the classes not last, a piece is at least what lies behind one index of the axes before them.
+all rows. All of it is read piece by piece, so it may be larger than memory; with the classes not
+last, a piece is at least what lies behind one index of the axes before them. Targets, row weights
+and masks are read twice: before the first logit, to be checked and added up, and with the logits.
 
 Targets are integers of any width. One that equals --ignore-index is left out: by its value, and
 for u32 by its bits as i32, so that 4294967196 is -100 there. The target of a row that is not

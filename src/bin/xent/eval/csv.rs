@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
-use std::sync::Arc;
 
 use xent::eval::{Evaluated, FilePart, WholeFile};
 use xent::{NO_CLASS, Result, Sequences};
+
+use super::outputs::ROWS_AT_A_TIME;
 
 /// The columns. Of a row that was left out all but the first three, and its target, are empty; and a target is where the
 /// targets are classes.
@@ -17,17 +18,18 @@ const HEADER: &str = "row,sequence,position,target,loss,lse,argmax,flags\n";
 pub struct CsvWriter {
     file: WholeFile,
     sequences: Sequences,
-    targets: Option<Arc<Vec<i32>>>,
+    /// Rows of the batch.
+    rows: usize,
     text: String,
 }
 
 impl CsvWriter {
-    /// Begins a table of rows in such sequences, or goes on with one that was kept, behind this part of it, which may be
-    /// all; `targets` (rows,) are before they are shifted.
+    /// Begins a table of so many rows in such sequences, or goes on with one that was kept, behind this part of it, which may
+    /// be all.
     pub fn open(
         path: &Path,
         sequences: Sequences,
-        targets: Option<Arc<Vec<i32>>>,
+        rows: usize,
         (run, part): (&str, Option<(FilePart, bool)>),
     ) -> Result<Self> {
         let file = match part {
@@ -38,26 +40,30 @@ impl CsvWriter {
                 file
             }
         };
-        Ok(Self { file, sequences, targets, text: String::new() })
+        Ok(Self { file, sequences, rows, text: String::new() })
     }
 
     /// Writes the rows of a window.
     pub fn write(&mut self, window: &Evaluated<'_>) -> Result<()> {
-        self.text.clear();
-        for (row, result) in window.rows.clone().zip(window.results) {
-            let length = self.sequences.length.max(1);
-            let target = self.sequences.target_row(row);
-            let target = target.and_then(|target| self.targets.as_ref()?.get(target));
-            let cells = Cells {
-                target: target.copied(),
-                values: (!result.is_left_out()).then_some((result.loss, result.lse)),
-                argmax: (result.argmax != NO_CLASS).then_some(result.argmax),
-                flags: result.flags().names().collect::<Vec<_>>().join("|"),
-            };
-            let _ = write!(self.text, "{row},{},{},", row / length, row % length);
-            cells.append_to(&mut self.text);
+        for (chunk, results) in window.results.chunks(ROWS_AT_A_TIME).enumerate() {
+            self.text.clear();
+            for (at, result) in (chunk * ROWS_AT_A_TIME..).zip(results) {
+                let (row, length) = (window.rows.start + at, self.sequences.length.max(1));
+                // A row whose target would be in the next sequence has none.
+                let target = self.sequences.target_row(row).filter(|&target| target < self.rows);
+                let target = target.and_then(|_| window.classes?.get(at).copied());
+                let cells = Cells {
+                    target,
+                    values: (!result.is_left_out()).then_some((result.loss, result.lse)),
+                    argmax: (result.argmax != NO_CLASS).then_some(result.argmax),
+                    flags: result.flags().names().collect::<Vec<_>>().join("|"),
+                };
+                let _ = write!(self.text, "{row},{},{},", row / length, row % length);
+                cells.append_to(&mut self.text);
+            }
+            self.file.write_bytes(self.text.as_bytes())?;
         }
-        self.file.write_bytes(self.text.as_bytes())
+        Ok(())
     }
 
     /// The file that it is written into.

@@ -1,18 +1,19 @@
 //! What comes with the logits, from files.
 
+use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use xent::eval::EvaluateInputs;
 use xent::eval::files::{
-    FileLogits, Layout, OpenOptions, SparseTargets, TensorFile, Wanted, open_soft_targets,
-    read_class_weights, read_row_mask, read_row_weights, read_sparse_targets, read_targets,
+    FileLogits, FileRows, Layout, OpenOptions, TensorFile, Wanted, open_soft_targets, read_class_weights,
+    sparse_targets,
 };
-use xent::{CrossEntropyInputs, CrossEntropyOptions, Result, Targets};
+use xent::eval::{EvaluateInputs, RowSource, TargetSource};
+use xent::{CrossEntropyOptions, Result};
 
 use crate::args::{EvalArgs, TargetArgs};
 use crate::logits::{self, note_narrowing};
 use crate::output::bad_argument;
+use crate::stop::check_stopped;
 
 /// The files that are read, and what they are called.
 pub fn paths(args: &EvalArgs) -> Result<Vec<(&'static str, PathBuf)>> {
@@ -54,85 +55,91 @@ pub fn bytes_per_row(args: &EvalArgs, rows: usize) -> Option<f64> {
     (rows > 0).then(|| bytes as f64 / rows as f64)
 }
 
-/// Targets, weights and mask; soft targets are open, and read with the logits.
+/// Targets, weights and mask: all but the class weights are open, and read window by window.
 pub struct Inputs {
     targets: TargetFile,
     /// The file whose values only show when they are used.
     late: Option<PathBuf>,
     class_weights: Option<Vec<f32>>,
-    row_weights: Option<Vec<f32>>,
-    row_mask: Option<Vec<bool>>,
+    row_weights: Option<UntilStopped<FileRows<f32>>>,
+    row_mask: Option<UntilStopped<FileRows<bool>>>,
 }
 
 enum TargetFile {
-    Classes(Arc<Vec<i32>>),
+    Classes(UntilStopped<FileRows<i32>>),
     Soft(FileLogits<f32>),
-    Sparse(SparseTargets),
+    Sparse { indices: UntilStopped<FileRows<i32>>, probs: FileRows<f32> },
+}
+
+/// A source that ends when somebody has pressed Ctrl-C: before the first window all of it is read.
+struct UntilStopped<S>(S);
+
+impl<T, S: RowSource<T>> RowSource<T> for UntilStopped<S> {
+    fn rows(&self) -> usize {
+        self.0.rows()
+    }
+
+    fn read_rows(&mut self, rows: Range<usize>, used: &[bool], into: &mut [T]) -> Result<()> {
+        check_stopped()?;
+        self.0.read_rows(rows, used, into)
+    }
 }
 
 impl Inputs {
-    pub fn read(args: &EvalArgs, layout: &Layout, op: &CrossEntropyOptions) -> Result<Self> {
+    pub fn open(args: &EvalArgs, layout: &Layout, op: &CrossEntropyOptions) -> Result<Self> {
         let beside = |path: &PathBuf, wanted| TensorFile::open(path, &OpenOptions::of(wanted));
-        let class_weights = args
-            .loss
-            .class_weights
-            .as_ref()
-            .map(|path| read_class_weights(&mut beside(path, Wanted::Values)?, layout));
-        let row_weights = args
-            .rows
-            .row_weights
-            .as_ref()
-            .map(|path| read_row_weights(&mut beside(path, Wanted::Values)?, layout));
-        let row_mask =
-            args.rows.row_mask.as_ref().map(|path| read_row_mask(&mut beside(path, Wanted::Mask)?, layout));
-        let (class_weights, row_weights) = (class_weights.transpose()?, row_weights.transpose()?);
-        let row_mask = row_mask.transpose()?;
-        let used = used_targets(layout.shape().rows, op, row_weights.as_deref(), row_mask.as_deref());
-        let (paths, used) = (&args.targets, used.as_deref());
+        let class_weights = args.loss.class_weights.as_ref();
+        let class_weights =
+            class_weights.map(|path| read_class_weights(&mut beside(path, Wanted::Values)?, layout));
+        let row_weights = args.rows.row_weights.as_ref();
+        let row_weights =
+            row_weights.map(|path| FileRows::row_weights(beside(path, Wanted::Values)?, layout));
+        let row_mask = args.rows.row_mask.as_ref();
+        let row_mask = row_mask.map(|path| FileRows::row_mask(beside(path, Wanted::Mask)?, layout));
+        let paths = &args.targets;
         let keyed = |wanted| OpenOptions { key: paths.targets_key.clone(), ..OpenOptions::of(wanted) };
+        let class_weights = class_weights.transpose()?;
+        let (row_weights, row_mask) = (row_weights.transpose()?, row_mask.transpose()?);
         let (targets, late) = match (&paths.soft_targets, &paths.sparse_targets, &paths.sparse_probs) {
             (Some(path), ..) => {
                 let file = note_narrowing("soft targets", TensorFile::open(path, &keyed(Wanted::Logits))?);
                 (TargetFile::Soft(open_soft_targets(file, layout)?), Some(path))
             }
             (None, Some(indices), Some(probs)) => {
-                let mut indices = TensorFile::open(indices, &keyed(Wanted::Classes))?;
-                let mut values = beside(probs, Wanted::Values)?;
-                let sparse = read_sparse_targets(&mut indices, &mut values, layout, op.ignore_index, used)?;
-                (TargetFile::Sparse(sparse), Some(probs))
+                let (of, with) =
+                    (TensorFile::open(indices, &keyed(Wanted::Classes))?, beside(probs, Wanted::Values)?);
+                let (indices, values) = sparse_targets(of, with, layout, op.ignore_index)?;
+                (TargetFile::Sparse { indices: UntilStopped(indices), probs: values }, Some(probs))
             }
             _ => {
-                let mut file = open_classes(args, &keyed(Wanted::Classes))?;
-                let classes = read_targets(&mut file, layout, op.ignore_index, used)?;
-                (TargetFile::Classes(Arc::new(classes)), None)
+                let file = open_classes(args, &keyed(Wanted::Classes))?;
+                let classes = FileRows::targets(file, layout, op.ignore_index)?;
+                (TargetFile::Classes(UntilStopped(classes)), None)
             }
         };
-        Ok(Self { targets, late: late.cloned(), class_weights, row_weights, row_mask })
+        Ok(Self {
+            targets,
+            late: late.cloned(),
+            class_weights,
+            row_weights: row_weights.map(UntilStopped),
+            row_mask: row_mask.map(UntilStopped),
+        })
     }
 
     pub fn given(&mut self) -> EvaluateInputs<'_> {
-        let Self { targets, class_weights, row_weights, row_mask, .. } = self;
-        let beside = CrossEntropyInputs {
-            class_weights: class_weights.as_deref(),
-            row_weights: row_weights.as_deref(),
-            row_mask: row_mask.as_deref(),
-            ..CrossEntropyInputs::new(Targets::Soft(&[]))
-        };
-        match targets {
-            TargetFile::Classes(classes) => {
-                CrossEntropyInputs { targets: Targets::Classes(classes), ..beside }.into()
+        let targets = match &mut self.targets {
+            TargetFile::Classes(classes) => TargetSource::Classes(classes),
+            TargetFile::Sparse { indices, probs } => {
+                let entries = probs.entries();
+                TargetSource::Sparse { indices, probs, entries }
             }
-            TargetFile::Sparse(sparse) => CrossEntropyInputs { targets: sparse.targets(), ..beside }.into(),
-            TargetFile::Soft(soft) => EvaluateInputs { beside, soft_targets: Some(soft) },
-        }
-    }
-
-    /// The target of each row, before they are shifted, if they are classes.
-    pub fn classes(&self) -> Option<Arc<Vec<i32>>> {
-        match &self.targets {
-            TargetFile::Classes(classes) => Some(Arc::clone(classes)),
-            _ => None,
-        }
+            TargetFile::Soft(soft) => TargetSource::Soft(soft),
+        };
+        let mut inputs = EvaluateInputs::from(targets);
+        inputs.beside.class_weights = self.class_weights.as_deref();
+        inputs.row_weights = self.row_weights.as_mut().map(|weights| weights as _);
+        inputs.row_mask = self.row_mask.as_mut().map(|mask| mask as _);
+        inputs
     }
 
     /// The library knows no file.
@@ -147,26 +154,4 @@ fn open_classes(args: &EvalArgs, options: &OpenOptions) -> Result<TensorFile> {
         Some(path) => TensorFile::open(path, options),
         None => TensorFile::open_all(&args.logits.files, options),
     }
-}
-
-/// Which rows' targets are asked for, unless all are.
-fn used_targets(
-    rows: usize,
-    op: &CrossEntropyOptions,
-    weights: Option<&[f32]>,
-    mask: Option<&[bool]>,
-) -> Option<Vec<bool>> {
-    if op.sequences.is_none() && weights.is_none() && mask.is_none() {
-        return None;
-    }
-    let mut used = vec![false; rows];
-    for row in 0..rows {
-        let is_scored = weights.is_none_or(|weights| weights[row] > 0.0) && mask.is_none_or(|mask| mask[row]);
-        let target = op.sequences.map_or(Some(row), |sequences| sequences.target_row(row));
-        // A last sequence that is cut short has no target behind its end.
-        if let Some(used) = target.filter(|_| is_scored).and_then(|target| used.get_mut(target)) {
-            *used = true;
-        }
-    }
-    Some(used)
 }

@@ -75,20 +75,21 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
     op.check()?;
     let (shape, layout, dtype) = (logits.shape(), logits.layout().clone(), logits::dtype(logits.file()));
     let files = files(args)?;
-    let mut inputs = Inputs::read(args, &layout, &op)?;
-    let (late, classes) = (inputs.late(), inputs.classes());
+    let mut inputs = Inputs::open(args, &layout, &op)?;
+    let late = inputs.late();
     let sequences = op.sequences.unwrap_or(Sequences::new(layout.sequence_length()));
-    let wanted = Wanted { args: &args.output, layout, dtype, sequences, classes };
+    let wanted = Wanted { args: &args.output, layout, dtype, sequences };
     // What cannot be written is told before a device is looked for.
     wanted.check()?;
     Pictures::check(&args.output)?;
 
     let computer = Computer::open(&args.device)?;
+    let dlogits = args.output.grad_out.is_some();
     let options = EvaluateOptions {
         verify_rows: args.output.verify,
-        dlogits: args.output.grad_out.is_some(),
+        dlogits,
         memory: match (args.run.memory, args.run.windows) {
-            (Some(allowed), _) => Some(memory::for_windows(allowed)?),
+            (Some(allowed), _) => Some(memory::for_windows(allowed, computer.reserve(dlogits))?),
             (None, windows) => windows.map(|windows| windows.0),
         },
     };

@@ -1,16 +1,18 @@
 //! What `xent eval` writes.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use xent::eval::files::{Layout, TensorValue, TensorWriter};
 use xent::eval::{Evaluated, FilePart, WholeFile};
-use xent::{Result, Sequences};
+use xent::{Result, RowResult, Sequences};
 
 use super::csv::CsvWriter;
 use crate::args::{Dtype, OutputArgs};
 use crate::output::{FloatWriter, bad_argument};
+
+/// Rows whose values are put together before they are written: a window may have millions.
+pub const ROWS_AT_A_TIME: usize = 1 << 14;
 
 /// The files that are written.
 pub fn paths(args: &OutputArgs) -> Vec<&Path> {
@@ -47,9 +49,8 @@ pub struct Wanted<'a> {
     pub layout: Layout,
     /// The logits' type: a gradient has it that is not told another.
     pub dtype: Dtype,
-    /// A table tells of each row where it is in its sequence, and its target.
+    /// A table tells of each row where it is in its sequence.
     pub sequences: Sequences,
-    pub classes: Option<Arc<Vec<i32>>>,
 }
 
 /// How much of them is written, and what: of each the part that the rows done have made.
@@ -125,7 +126,7 @@ impl Wanted<'_> {
                 Some(path) if is_csv(path) => {
                     let is_whole = written.rows == self.layout.shape().rows;
                     let part = of_kept(kept, path, written.row_losses)?.map(|part| (part, is_whole));
-                    let table = CsvWriter::open(path, self.sequences, self.classes.clone(), (run, part))?;
+                    let table = CsvWriter::open(path, self.sequences, self.layout.shape().rows, (run, part))?;
                     Some(RowsFile::Table(table))
                 }
                 path => {
@@ -174,11 +175,9 @@ fn of_kept(kept: Option<Written>, path: &Path, part: Option<FilePart>) -> Result
 impl Outputs {
     /// Writes a window. Where that fails, what is kept is that of the windows before.
     pub fn write(&mut self, window: &Evaluated<'_>) -> Result<()> {
-        let results = || window.results.iter();
+        let results = window.results;
         match &mut self.rows {
-            Some(RowsFile::Losses(out)) => {
-                out.write(&results().map(|result| result.loss).collect::<Vec<_>>())?;
-            }
+            Some(RowsFile::Losses(out)) => write_each(out, results, |result| result.loss)?,
             Some(RowsFile::Table(out)) => out.write(window)?,
             None => {}
         }
@@ -186,10 +185,10 @@ impl Outputs {
             out.write(dlogits)?;
         }
         if let Some(out) = &mut self.lse {
-            out.write(&results().map(|result| result.lse).collect::<Vec<_>>())?;
+            write_each(out, results, |result| result.lse)?;
         }
         if let Some(out) = &mut self.argmax {
-            out.write(&results().map(|result| result.argmax).collect::<Vec<_>>())?;
+            write_each(out, results, |result| result.argmax)?;
         }
         self.written = self.parts(self.written.rows + window.rows.len());
         Ok(())
@@ -283,6 +282,21 @@ impl Outputs {
         let files = [losses, self.grad.map(|grad| grad.file), self.lse, self.argmax];
         files.into_iter().flatten().try_for_each(tensor)
     }
+}
+
+/// Writes a value of each row.
+fn write_each<V: TensorValue>(
+    out: &mut TensorWriter,
+    results: &[RowResult],
+    value: impl Fn(&RowResult) -> V,
+) -> Result<()> {
+    let mut values = Vec::with_capacity(ROWS_AT_A_TIME.min(results.len()));
+    for results in results.chunks(ROWS_AT_A_TIME) {
+        values.clear();
+        values.extend(results.iter().map(&value));
+        out.write(&values)?;
+    }
+    Ok(())
 }
 
 fn is_csv(path: &Path) -> bool {
