@@ -27,3 +27,4 @@ mod targets;
 mod tensors;
 mod tune;
 mod usage;
+mod waits;
