@@ -11,18 +11,15 @@ use std::time::{Duration, Instant};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::support::{Folder, Run, ended_within, logits, run, without_adapters};
+use crate::support::{Folder, Run, logits, run, without_adapters};
 
-const COLS: usize = 50;
-const ROWS: usize = 1_500;
+pub const COLS: usize = 50;
+pub const ROWS: usize = 1_500;
 const OUTPUTS: [&str; 3] = ["rows.csv", "grad.npy", "lse.npy"];
 /// Many windows, and a checkpoint before each.
-const EVAL: &str = "eval logits.npy --targets targets.npy --json --windows 10KB --checkpoint-every 0 \
+pub const EVAL: &str = "eval logits.npy --targets targets.npy --json --windows 10KB --checkpoint-every 0 \
     --rows-out rows.csv --grad-out grad.npy --lse-out lse.npy";
-/// What is so slow that it fails is not slow but stuck.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-fn folder() -> Folder {
+pub fn folder() -> Folder {
     let folder = Folder::in_memory();
     let targets: Vec<i64> = (0..ROWS).map(|row| (row * row % COLS) as i64).collect();
     folder.logits(&logits(ROWS * COLS), COLS).targets(&targets);
@@ -30,7 +27,7 @@ fn folder() -> Folder {
 }
 
 /// Without a device: what is kept is the same, and it begins at once.
-fn command(folder: &Folder, args: &str) -> Command {
+pub fn command(folder: &Folder, args: &str) -> Command {
     without_adapters(folder.command(args))
 }
 
@@ -42,12 +39,12 @@ fn spawn(mut command: Command) -> Child {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-fn signal(child: &Child, name: &str) {
+pub fn signal(child: &Child, name: &str) {
     let _ = Command::new("kill").args([name, &child.id().to_string()]).status();
 }
 
 /// What an unbroken run writes.
-fn expected() -> Vec<Vec<u8>> {
+pub fn expected() -> Vec<Vec<u8>> {
     let folder = folder();
     let run = eval(&folder, &EVAL.replace("--checkpoint-every 0", ""));
     assert_eq!(run.status, Some(0), "{run:?}");
@@ -59,7 +56,7 @@ fn outputs(folder: &Folder) -> Vec<Vec<u8>> {
 }
 
 /// Resumes a run, which must give this and leave nothing else; whether it went on behind the first row.
-fn resumes(folder: &Folder, args: &str, expected: &[Vec<u8>], name: &str) -> bool {
+pub fn resumes(folder: &Folder, args: &str, expected: &[Vec<u8>], name: &str) -> bool {
     let resumed = eval(folder, &format!("{args} --resume"));
     let nothing = resumed.stderr.contains("nothing to resume");
     let resumed = if nothing { eval(folder, args) } else { resumed };
@@ -72,7 +69,7 @@ fn resumes(folder: &Folder, args: &str, expected: &[Vec<u8>], name: &str) -> boo
 }
 
 /// Runs until the gradient has so many bytes.
-fn begun(folder: &Folder, args: &str, bytes: u64) -> Child {
+pub fn begun(folder: &Folder, args: &str, bytes: u64) -> Child {
     let mut child = spawn(command(folder, args));
     let has_begun = || {
         let names = folder.names();
@@ -331,126 +328,4 @@ fn a_checkpoint_that_cannot_be_written_is_told_before_the_run() {
     let run = run(elsewhere);
     let says = "this run has no checkpoint, unless --checkpoint says where";
     assert!(run.status == Some(0) && run.complaints()[1].ends_with(says), "{run:?}");
-}
-
-#[test]
-fn a_stop_is_seen_while_stdin_stalls() {
-    let folder = folder();
-    let some = &folder.read("logits.npy")[..150_000];
-    for (name, args, sent) in [
-        ("rows", "eval - --targets targets.npy --windows 10KB --rows-out rows.csv", some),
-        ("no header yet", "eval - --targets targets.npy --rows-out rows.csv", &some[..0]),
-        ("half a header", "softmax - -o out.npy", &some[..40]),
-        ("softmax", "softmax - -o out.npy", some),
-    ] {
-        for kill in ["-INT", "-TERM"] {
-            let mut stalled = command(&folder, args);
-            let stalled = stalled.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-            let mut child = stalled.spawn().unwrap();
-            let mut stdin = child.stdin.take().unwrap();
-            stdin.write_all(sent).unwrap();
-            sleep(Duration::from_millis(500));
-            assert!(child.try_wait().unwrap().is_none(), "{name}: it waits");
-            let start = Instant::now();
-            signal(&child, kill);
-            assert_eq!(ended_within(&mut child, PATIENCE), Some(130), "{name} {kill}");
-            // A second is promised; a machine with other work has some more.
-            assert!(start.elapsed() < Duration::from_secs(4), "{name} {kill}: {:?}", start.elapsed());
-            let output = child.wait_with_output().unwrap();
-            let said = String::from_utf8(output.stderr).unwrap();
-            assert!(said.ends_with("xent: stopped\n"), "{name} {kill}: {said}");
-            if name == "rows" {
-                let says = "rows; what came through stdin is gone, and cannot be resumed";
-                assert!(said.contains(says), "{kill}: {said}");
-                assert!(String::from_utf8(output.stdout).unwrap().contains("so far"), "{kill}: {said}");
-            }
-            assert_eq!(folder.names(), ["logits.npy", "targets.npy"], "{name} {kill}");
-        }
-    }
-}
-
-/// Something in a window that does not return: here a report that nobody takes, behind the last row.
-#[test]
-fn a_stop_is_seen_where_no_window_comes() {
-    let folder = folder();
-    let mut stuck = command(&folder, EVAL);
-    let (reader, writer) = std::io::pipe().unwrap();
-    // A pipe that is full already.
-    let full = spawn_filler(&writer);
-    let mut child = stuck.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
-    drop(stuck);
-    let is_all_done = || {
-        let names = folder.names();
-        names.iter().any(|name| {
-            name.starts_with("grad.npy.")
-                && folder.path(name).metadata().is_ok_and(|file| file.len() as usize > ROWS * COLS * 4)
-        })
-    };
-    let start = Instant::now();
-    while !is_all_done() && start.elapsed() < PATIENCE {
-        sleep(Duration::from_millis(5));
-    }
-    sleep(Duration::from_millis(500));
-    assert!(child.try_wait().unwrap().is_none(), "nobody has taken the report");
-    let start = Instant::now();
-    signal(&child, "-INT");
-    assert_eq!(ended_within(&mut child, PATIENCE), Some(130));
-    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
-    drop((reader, full));
-    let mut said = String::new();
-    std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut said).unwrap();
-    assert!(said.contains("after 1,500 of 1,500 rows; the same with --resume goes on from "), "{said}");
-    assert!(resumes(&folder, EVAL, &expected(), "stuck"));
-}
-
-/// Fills a pipe, as far as it takes bytes.
-fn spawn_filler(pipe: &std::io::PipeWriter) -> Child {
-    let child = Command::new("cat").arg("/dev/zero").stdout(pipe.try_clone().unwrap()).spawn().unwrap();
-    sleep(Duration::from_millis(200));
-    child
-}
-
-#[test]
-fn a_second_signal_ends_a_run_at_once_and_keeps_its_checkpoint() {
-    let folder = folder();
-    let mut child = begun(&folder, EVAL, 30_000);
-    signal(&child, "-TERM");
-    signal(&child, "-TERM");
-    assert_eq!(ended_within(&mut child, PATIENCE), Some(130));
-    assert!(resumes(&folder, EVAL, &expected(), "two signals"));
-}
-
-#[test]
-fn pipes_where_files_are_needed_are_refused() {
-    let folder = Folder::new();
-    folder.logits(&logits(40), 4).targets(&[1; 10]);
-    assert!(Command::new("mkfifo").arg(folder.path("pipe")).status().unwrap().success());
-    std::os::unix::fs::symlink("pipe", folder.path("pipe.npy")).unwrap();
-    let eval = "eval logits.npy --targets targets.npy";
-    for args in [
-        "eval pipe --targets targets.npy".to_owned(),
-        "eval logits.npy --targets pipe".to_owned(),
-        format!("{eval} --class-weights pipe"),
-        format!("{eval} --row-weights pipe"),
-        format!("{eval} --row-mask pipe"),
-        "eval logits.npy --soft-targets pipe".to_owned(),
-        format!("{eval} --checkpoint pipe"),
-        format!("{eval} --checkpoint pipe --resume"),
-        format!("{eval} --rows-out pipe.npy"),
-        format!("{eval} --tuning pipe"),
-        "softmax logits.npy -o out.npy --tuning pipe".to_owned(),
-        "softmax pipe -o out.npy".to_owned(),
-        "softmax logits.npy -o pipe.npy".to_owned(),
-        "tune --quick -o pipe".to_owned(),
-    ] {
-        let before = folder.names();
-        let mut command = folder.command(&args);
-        let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let status = ended_within(&mut child, PATIENCE);
-        let mut said = String::new();
-        std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut said).unwrap();
-        assert!(status == Some(2) && said.contains("regular file"), "{args}: {status:?}, {said}");
-        assert_eq!(folder.names(), before, "{args}");
-    }
 }

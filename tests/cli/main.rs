@@ -29,3 +29,4 @@ mod targets;
 mod tensors;
 mod tune;
 mod usage;
+mod waits;

@@ -15,6 +15,8 @@ pub const STOPPED_STATUS: u8 = 130;
 
 /// How long the run has to stop by itself, at its next window, before it is stopped wherever it is.
 const PATIENCE: Duration = Duration::from_millis(600);
+/// How long one has that is at its end.
+const PATIENCE_AT_THE_END: Duration = Duration::from_millis(300);
 /// How long a wait for stdin goes without a look at the signals.
 #[cfg(unix)]
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -52,7 +54,7 @@ fn stop_anywhere() {
     thread::sleep(PATIENCE);
     let deed = LAST_DEED.lock().unwrap_or_else(PoisonError::into_inner).take();
     if deed.is_some_and(|deed| !deed()) {
-        thread::sleep(PATIENCE);
+        thread::sleep(PATIENCE_AT_THE_END);
     }
     complain(Error::Stopped.to_string());
     exit_now();
