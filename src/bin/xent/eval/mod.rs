@@ -95,6 +95,12 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
     };
     let evaluation = Evaluation::new(&op, shape, inputs.given(), &options);
     let mut evaluation = evaluation.map_err(|error| run::naming(late.as_deref(), error))?;
+    if let Some(allowed) = args.run.memory {
+        let windows = computer.window_bytes(&evaluation, &logits);
+        let windows = windows.map_err(|error| memory::too_small(allowed, error))?;
+        let (allowed, windows) = (memory::shown(allowed.0), memory::shown(windows));
+        complain(format!("memory: at most {allowed}, {windows} of it for windows"));
+    }
     let identity = identity(args, &op, &computer, &files);
     let run = identity.name();
     let mut keeper = keeper(args, &identity)?;
@@ -122,12 +128,6 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
     };
     let pictures = Pictures::create(&args.output, &run)?;
     let kept = Kept::new((outputs, pictures), tally, *evaluation.state(), shape.rows, keeper);
-    if let Some(allowed) = args.run.memory {
-        let windows = computer.window_bytes(&evaluation, &logits);
-        let windows = windows.map_err(|error| memory::too_small(allowed, error))?;
-        let (allowed, windows) = (memory::shown(allowed.0), memory::shown(windows));
-        complain(format!("memory: at most {allowed}, {windows} of it for windows"));
-    }
     let bytes_per_row = inputs::bytes_per_row(args, shape.rows);
     Run { args, op, evaluation, kept: SharedKept::new(kept), bytes_per_row, computer, files, late }
         .go(&mut logits)
