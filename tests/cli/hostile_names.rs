@@ -80,7 +80,6 @@ fn of_files_that_are_refused() {
         args.iter().map(|arg| arg.to_string()).chain([option.to_string(), name(ending)]).collect()
     })
     .chain([
-        vec!["eval".to_owned(), name(".npy")],
         vec!["eval".to_owned(), name(".none"), "--targets".to_owned(), "targets.npy".to_owned()],
         vec!["eval".to_owned(), name(".npy"), "--targets".to_owned(), "targets.npy".to_owned()],
         vec!["eval".to_owned(), name(""), "--targets".to_owned(), "targets.npy".to_owned()],
