@@ -80,13 +80,12 @@ fn of_files_that_are_refused() {
         args.iter().map(|arg| arg.to_string()).chain([option.to_string(), name(ending)]).collect()
     })
     .chain([
-        vec!["eval".to_owned(), name(".npy")],
         vec!["eval".to_owned(), name(".none"), "--targets".to_owned(), "targets.npy".to_owned()],
         vec!["eval".to_owned(), name(".npy"), "--targets".to_owned(), "targets.npy".to_owned()],
         vec!["eval".to_owned(), name(""), "--targets".to_owned(), "targets.npy".to_owned()],
         vec!["softmax".to_owned(), name(".safetensors"), "-o".to_owned(), "out.npy".to_owned()],
         vec!["softmax".to_owned(), "logits.npy".to_owned(), "-o".to_owned(), name("/out.none")],
-        vec!["bench".to_owned(), "--shapes".to_owned(), name("")],
+        vec!["bench".to_owned(), "--shape".to_owned(), name("")],
         vec!["bench".to_owned(), "--plot".to_owned(), name("/x/y.svg")],
         vec!["tune".to_owned(), "-o".to_owned(), name("/x/y.json")],
         vec!["adapters".to_owned(), "--adapter".to_owned(), name("")],
