@@ -45,6 +45,9 @@ pub(crate) struct Params {
 
     pub segments: u32,
     pub segment_values: u32,
+
+    pub distance_scale: f32,
+    pub inverse_distance: f32,
 }
 
 impl Params {
@@ -65,7 +68,12 @@ impl Params {
     /// Scores are divided by a checked temperature.
     pub fn with_temperature(self, temperature: f32) -> Self {
         let inverse = 1.0 / f64::from(temperature);
+        // A power of two changes no digit. By this one a sum of 2^32 distances between finite scores is within f32, and what
+        // it loses below f32 is nothing beside a loss.
+        let distance_scale = 2f64.powi((-33 - f64::from(temperature).log2().floor() as i32).clamp(-100, -1));
         Self {
+            distance_scale: distance_scale as f32,
+            inverse_distance: (inverse / distance_scale) as f32,
             exp_scale: (std::f64::consts::LOG2_E * inverse) as f32,
             inverse_temperature: inverse as f32,
             ..self

@@ -302,7 +302,9 @@ fn params_lie_alike_on_both_sides() {
         boolean_rows,
         boolean_repeat,
         segments,
-        segment_values
+        segment_values,
+        distance_scale,
+        inverse_distance
     ];
     for_every_module(|pass, _, module, _| {
         let (members, span) = find_struct(module, "Params").expect("Params");
