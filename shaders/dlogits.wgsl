@@ -45,17 +45,31 @@ fn row_record(stats: RowStats, span: RowSpan, input: RowInput, part: TargetPart)
     }
     // Of one class p is 1 whatever its logit: what is left of p·S − t is rounding. A log-probability is no logit.
     let data = select(u, 0.0, params.cols == 1u && !LOG_PROBS);
-    // Weights that are heavy or light may meet a temperature that makes up for them.
     let slope = params.inverse_temperature;
-    var scale = scaled_twice(data, part.mass + swept_share() * stats.mass, slope);
-    if params.z_loss != 0.0 {
-        scale += 2.0 * v * params.z_loss * (stats.base * slope + ln_sum_exp(stats)) * slope;
-    }
     record.fill = false;
-    record.alpha = select(scale / stats.sum_exp, 0.0, LOG_PROBS);
-    record.beta = scaled_twice(data, params.smoothing / f32(params.cols), slope);
-    record.tau = scaled_twice(data, target_pull(part), slope);
+    if !LOG_PROBS {
+        let inverse_sum = 1.0 / stats.sum_exp;
+        let mass = part.mass + swept_share() * stats.mass;
+        record.alpha = row_product(vec4(data, mass, inverse_sum, slope));
+        if Z_LOSS {
+            record.alpha += z_loss_slope(stats, v) * inverse_sum;
+        }
+    }
+    record.beta = row_product(vec4(data, params.smoothing / f32(params.cols), slope, 1.0));
+    record.tau = row_product(vec4(data, target_pull(part), slope, 1.0));
     return record;
+}
+
+// 2·v·λ·L / T, what a probability is multiplied by in the z-loss' gradient. Where that is beyond f32 the gradient is the
+// target's part alone: times a probability of 0 it would be NaN.
+fn z_loss_slope(stats: RowStats, v: f32) -> f32 {
+    let inverse = params.inverse_temperature;
+    let lse = stats.base * inverse + ln_sum_exp(stats);
+    // An lse beyond f32 is max / T, and ln z nothing beside it.
+    let beyond = !is_finite(bitcast<u32>(lse));
+    let slope = wide_product(vec4(v, params.z_loss, select(lse, stats.base, beyond), inverse));
+    let all = wide_product(vec4(slope, 2.0, select(1.0, inverse, beyond), 1.0));
+    return select(0.0, all, is_finite(bitcast<u32>(all)));
 }
 
 // The gradient at a score; `pulled` is the target's part.
@@ -81,7 +95,7 @@ fn dlogits(
     let span = row_span(at);
     let swept = row_stats(span, at, reads);
     let stats = completed(swept, span, reads);
-    var part = TargetPart(0.0, 0.0, false, 0u);
+    var part = no_part();
     if reads {
         part = target_part(stats, swept.sum_exp, span, input);
     }

@@ -20,9 +20,16 @@ fn finish_loss(@builtin(local_invocation_index) lane: u32) {
     var z_loss = bitcast<u32>(total.z_loss / batch_row_denominator());
     var sum = bitcast<u32>(total.sum + total.z_loss);
     var value = bitcast<u32>(total.sum / denominator + bitcast<f32>(z_loss));
-    if (flags & INFINITE_LOSS) != 0u {
-        sum = INFINITY;
-        value = INFINITY;
+    // Of finite rows, what is not finite is a sum beyond f32.
+    flags |= loss_flags(sum);
+    switch flags & (PLUS_INFINITE | MINUS_INFINITE) {
+        case 0u: {}
+        case PLUS_INFINITE: { sum = INFINITY; value = INFINITY; }
+        case MINUS_INFINITE: { sum = NEG_INFINITY; value = NEG_INFINITY; }
+        default: { flags |= NAN_LOSS; } // ∞ − ∞
+    }
+    if (flags & INFINITE_Z_LOSS) != 0u {
+        z_loss = INFINITY;
     }
     if denominator == 0.0 {
         value = select(NAN, 0u, EMPTY_ZERO);
@@ -37,7 +44,7 @@ fn finish_loss(@builtin(local_invocation_index) lane: u32) {
     loss[1] = sum;
     loss[2] = head.x;
     loss[3] = counted;
-    loss[4] = flags;
+    loss[4] = flags & TOLD_FLAGS;
     loss[5] = row_inputs[1].x;
     loss[6] = z_loss;
     loss[7] = head.y;

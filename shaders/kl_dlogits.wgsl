@@ -24,7 +24,7 @@ fn row_record(stats: PairStats, row: u32, input: RowInput) -> Record {
     if flags != 0u {
         return record;
     }
-    record.scale = bitcast<f32>(input.upstream) / denominator * (params.inverse_temperature * loss_scale());
+    record.scale = wide_product(vec4(bitcast<f32>(input.upstream), 1.0 / denominator, slope_scale(), 1.0));
     record.student_inverse = 1.0 / stats.student.sum;
     record.teacher_inverse = 1.0 / stats.teacher.sum;
     record.fill = !is_finite(input.upstream) || !is_finite(bitcast<u32>(record.scale));

@@ -10,20 +10,23 @@ override WRITE_ARGMAX: bool = false;
 @group(0) @binding(8) var<storage, read_write> lse: array<u32>;
 @group(0) @binding(9) var<storage, read_write> argmax: array<u32>;
 
-fn finite_or_zero(value: f32) -> f32 {
-    return select(0.0, value, is_finite(bitcast<u32>(value)));
+fn finite_or_zero(bits: u32) -> f32 {
+    return bitcast<f32>(select(0u, bits, is_finite(bits)));
 }
 
 // What a row adds to the batch; its values go where they are asked for.
 fn totals_of(row: u32) -> Totals {
     let loss = row_results[row].x;
-    var z_loss = 0.0;
-    if Z_LOSS { z_loss = z_loss_of(row_input_of(row), row_results[row].y); }
+    var flags = row_results[row].w;
+    var z_loss = 0u;
+    if Z_LOSS { z_loss = z_loss_of(row_input_of(row), row_results[row].y, flags); }
     if WRITE_ROW_LOSSES { row_losses[row] = with_z_loss(loss, z_loss); }
     if WRITE_LSE { lse[row] = row_results[row].y; }
     if WRITE_ARGMAX { argmax[row] = row_results[row].z; }
-    let flags = row_results[row].w;
-    return Totals(finite_or_zero(bitcast<f32>(loss)), finite_or_zero(z_loss), 0.0, 0.0, 0u, flags, NO_CLASS, 0u);
+    flags |= select(0u, INFINITE_Z_LOSS | PLUS_INFINITE, z_loss == INFINITY);
+    flags |= select(0u, PLUS_INFINITE, loss == INFINITY);
+    flags |= select(0u, MINUS_INFINITE, loss == NEG_INFINITY);
+    return Totals(finite_or_zero(loss), finite_or_zero(z_loss), 0.0, 0.0, 0u, flags, NO_CLASS, 0u);
 }
 
 @compute @workgroup_size(REDUCE_LANES)

@@ -13,9 +13,10 @@ bitflags::bitflags! {
         const MASKED_ROW = 1 << 2;
         /// A target names no class and is not ignored: the loss is NaN, the gradient zero.
         const TARGET_OUT_OF_RANGE = 1 << 3;
-        /// The loss is +∞: the target's logit is −∞, or the loss exceeds f32.
+        /// The loss is infinite: a class with a share in the target has a logit of −∞, or the loss, or its z-loss, exceeds
+        /// f32. It is +∞, or −∞ where targets are below 0 (of a binary cross-entropy: outside 0..=1).
         const INFINITE_LOSS = 1 << 4;
-        /// The loss is NaN.
+        /// The loss is NaN. Infinite parts of both signs make it so too, in a row or in the sum of rows.
         const NAN_LOSS = 1 << 5;
         /// No row counts, or the weights that a mean divides by sum to 0 (of a batch, never of a row).
         const NO_ROW_COUNTS = 1 << 6;

@@ -44,6 +44,9 @@ struct Params {
     twice_exp_scale: f32,         // of halved differences. Doubled here an adapter could make it meet the halves, and have
                                   // their overflow back
     twice_inverse_temperature: f32,
+
+    distance_scale: f32,          // what sums of distances between scores are scaled by: a power of two, about 2^-33 / T
+    inverse_distance: f32,        // 1 / (T · distance_scale)
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -67,6 +70,11 @@ fn is_weight(bits: u32) -> bool {
     return bits < INFINITY || bits == 0x80000000u;
 }
 
+// Whether it is one of both infinities.
+fn is_infinite(bits: u32) -> bool {
+    return (bits & MAGNITUDE) == INFINITY;
+}
+
 // What stands for a weight that is none, among the weights of a sum.
 const BAD_WEIGHT_BITS: u32 = 0xffc00000u;
 
@@ -80,9 +88,18 @@ const NAN_LOSS: u32 = 32u;
 const NO_ROW_COUNTS: u32 = 64u;
 const INVALID_WEIGHT: u32 = 128u;
 const INVALID_TARGET: u32 = 256u;
-const IGNORED: u32 = 0x80000000u; // between passes only
+const IGNORED: u32 = 0x80000000u; // between passes only, as are the next three
+const PLUS_INFINITE: u32 = 0x40000000u;   // a row's loss is +∞
+const MINUS_INFINITE: u32 = 0x20000000u;  // one is −∞
+const INFINITE_Z_LOSS: u32 = 0x10000000u; // a row's z-loss is +∞
+const TOLD_FLAGS: u32 = 0x0fffffffu;
 
 const NO_CLASS: u32 = 0xffffffffu;
+
+// What a loss says of itself.
+fn loss_flags(loss: u32) -> u32 {
+    return select(0u, INFINITE_LOSS, is_infinite(loss)) | select(0u, NAN_LOSS, is_nan(loss));
+}
 
 // Entry points take their three built-ins one by one: in a struct, Tint holds the workgroup's id for as non-uniform as
 // the invocation's, and then refuses every barrier behind a branch on it.

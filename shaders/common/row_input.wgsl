@@ -49,16 +49,18 @@ fn is_skipped(input: RowInput) -> bool {
     return input.flags != 0u;
 }
 
-// λ·lse², times the row's weight; a row whose lse is special has its loss decided elsewhere.
-fn z_loss_of(input: RowInput, lse: u32) -> f32 {
-    if !Z_LOSS || !is_finite(lse) { return 0.0; }
+// λ·lse², times the row's weight, as bits: +∞ where lse exceeds f32. A row whose logits make its lse special has its loss
+// decided elsewhere: its flags say so.
+fn z_loss_of(input: RowInput, lse: u32, flags: u32) -> u32 {
+    if !Z_LOSS || is_nan(lse) || (flags & (INFINITE_LOGIT | MASKED_ROW)) != 0u { return 0u; }
+    if !is_finite(lse) { return INFINITY; }
     let value = bitcast<f32>(lse);
-    return input.weight * ((params.z_loss * value) * value);
+    return bitcast<u32>(wide_product(vec4(input.weight, params.z_loss, value, value)));
 }
 
-// A row's whole loss: a special one keeps its bits.
-fn with_z_loss(loss: u32, z_loss: f32) -> u32 {
+// A row's whole loss: a special one keeps its bits, but −∞ and ∞ make NaN.
+fn with_z_loss(loss: u32, z_loss: u32) -> u32 {
+    if z_loss == INFINITY && !is_nan(loss) { return select(INFINITY, NAN, loss == NEG_INFINITY); }
     if !is_finite(loss) { return loss; }
-    if !is_finite(bitcast<u32>(z_loss)) { return INFINITY; }
-    return bitcast<u32>(bitcast<f32>(loss) + z_loss);
+    return bitcast<u32>(bitcast<f32>(loss) + bitcast<f32>(z_loss));
 }

@@ -11,10 +11,22 @@ override LOG_PROBS: bool = false; // the input is log-probabilities: ℓ_j = −
 
 // What is gathered of a row's target.
 struct TargetPart {
-    loss: f32,
-    mass: f32,      // Σ of its weights: what p is multiplied by in the gradient
-    infinite: bool, // a class with mass is impossible
+    loss: f32,  // times the row's weight
+    mass: f32,  // Σ of its weights: what p is multiplied by in the gradient
+    marks: u32, // MASS_AT_NEG_INFINITY, MINUS_MASS_AT_NEG_INFINITY or both: a class with mass is impossible
     flags: u32,
+}
+
+fn no_part() -> TargetPart {
+    return TargetPart(0.0, 0.0, 0u, 0u);
+}
+
+// Of four factors. Where nothing weighs a row they are at most 1, but for one, and 1/T last.
+fn row_product(factors: vec4<f32>) -> f32 {
+    if PLAIN_INPUTS && !CLASS_WEIGHTS && !TARGET_SUMS {
+        return max(factors.x * factors.y, LOWEST) * factors.z * factors.w;
+    }
+    return wide_product(factors);
 }
 
 // ln z, by which ℓ_j = ln z + (m − s_j) / T.
@@ -25,29 +37,22 @@ fn ln_z(stats: RowStats) -> f32 {
     return ln_sum_exp(stats);
 }
 
-// A distance times two factors. A large and a small factor meet first, and else the distance meets them one by one: no
-// product on the way is beyond f32, or below it, where the whole is not.
-fn scaled_twice(distance: f32, a: f32, b: f32) -> f32 {
-    let are_opposite = (abs(a) < 1.0) != (b < 1.0);
-    return select((distance * a) * b, distance * (a * b), are_opposite);
-}
-
-// A weight times −ln p of a score. Never lse − s, which loses everything when logits share an offset of 1e6, never the
-// logarithm of p, which is infinite once p underflows. Halves do not overflow.
-fn surprise(stats: RowStats, bits: u32, weight: f32) -> f32 {
+// A weight and the row's own times −ln p of a score. Never lse − s, which loses everything when logits share an offset of
+// 1e6, never the logarithm of p, which is infinite once p underflows. Halves do not overflow.
+fn surprise(stats: RowStats, bits: u32, weight: f32, row_weight: f32) -> f32 {
     let s = bitcast<f32>(bits);
     if LOG_PROBS {
-        return -s * weight;
+        return row_product(vec4(-s, weight, row_weight, 1.0));
     }
-    let below = 0.5 * stats.base - 0.5 * capped_one(s);
-    return weight * ln_z(stats) + scaled_twice(below, weight, params.twice_inverse_temperature);
+    let below = max(0.5 * stats.base, LOWEST) - 0.5 * capped_one(s);
+    let away = row_product(vec4(below, weight, params.twice_inverse_temperature, row_weight));
+    return weight * ln_z(stats) * row_weight + away;
 }
 
-// A share of Σ ω_j ℓ_j, of what was swept.
-fn swept_loss(stats: RowStats, share: f32) -> f32 {
-    let mass = share * stats.mass;
-    let away = (stats.distance * share) * (2.0 * params.inverse_temperature);
-    return select(mass * ln_z(stats), 0.0, mass == 0.0) + away;
+// A share of Σ ω_j ℓ_j, of what was swept, times the row's weight.
+fn swept_loss(stats: RowStats, share: f32, row_weight: f32) -> f32 {
+    let away = wide_product(vec4(stats.distance, share, params.inverse_distance, row_weight));
+    return wide_product(vec4(share, stats.mass, ln_z(stats), row_weight)) + away;
 }
 
 // The sum of exponentials with the target's own, which was left out of it.

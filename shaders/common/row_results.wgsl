@@ -7,13 +7,6 @@ override KEEP_ARGMAX: bool = true;
 @group(0) @binding(5) var<storage, read_write> row_results: array<vec4<u32>>;
 
 fn store_row_result(seat: Seat, loss: u32, lse: u32, position: u32, flags: u32) {
-    var all = flags;
-    if loss == INFINITY {
-        all |= INFINITE_LOSS;
-    }
-    if is_nan(loss) {
-        all |= NAN_LOSS;
-    }
     // Of a split row the first segment says it.
     if SPLIT && seat.segment != 0u {
         return;
@@ -22,7 +15,7 @@ fn store_row_result(seat: Seat, loss: u32, lse: u32, position: u32, flags: u32) 
     row_results[row].x = loss;
     if KEEP_LSE { row_results[row].y = lse; }
     if KEEP_ARGMAX { row_results[row].z = position; }
-    row_results[row].w = all;
+    row_results[row].w = flags | loss_flags(loss);
 }
 
 // A row that is not read: nothing if it is left out, NaN if its target or its weight is none.

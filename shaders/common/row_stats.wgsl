@@ -18,9 +18,10 @@ const LOG2_E: f32 = 1.4426950408889634;
 const SLACK: f32 = LOG2_E; // in units of exp2's argument: a factor of e
 
 // Marks of a row whose target's weights make it special.
-const MASS_AT_NEG_INFINITY: u32 = 1u;
+const MASS_AT_NEG_INFINITY: u32 = 1u; // above 0
 const TARGET_NOT_FINITE: u32 = 2u;
 const BAD_WEIGHT: u32 = 4u;
+const MINUS_MASS_AT_NEG_INFINITY: u32 = 8u;
 
 struct RowStats {
     key: i32,      // order key of the maximum of the scores before the cap
@@ -28,12 +29,13 @@ struct RowStats {
     sum_exp: f32,  // Σ exp((s − base) / T)
     position: u32, // where the maximum is, if TRACK_ARGMAX: a column; on the way, the first pack of a step that has it
     mass: f32,     // Σ ω
-    distance: f32, // Σ ω·(base − s) / 2 over scores above −∞; halves do not overflow where base and s are ±3.4e38
+    distance: f32, // Σ ω·(base − s) over scores above −∞, times params.distance_scale, so that it does not overflow
     marks: u32,
 }
 
 // log2(e) / T, out of the uniform once: an adapter reads that anew behind every store.
 var<private> exp_scale: f32;
+var<private> distance_scale: f32;
 
 // exp((s − base) / T). Below 2^−150 every f32 is 0; the bound keeps −∞ out of exp2.
 fn scaled_exps(s: vec4<f32>, base: f32) -> vec4<f32> {
@@ -61,9 +63,15 @@ fn rescaled(stats: RowStats, base: f32) -> f32 {
     return stats.sum_exp * select(scaled_exp(stats.base, base), 1.0, stats.base == base);
 }
 
+// A base as sums of distances take it. The bound keeps a compiler from scaling the difference of two, which may overflow.
+fn distance_base(base: f32) -> f32 {
+    return max(base * distance_scale, LOWEST);
+}
+
 // The distance from another base. No mass is no distance, however far the base.
 fn moved(stats: RowStats, base: f32) -> f32 {
-    return stats.distance + select(stats.mass * (0.5 * base - 0.5 * stats.base), 0.0, stats.mass == 0.0);
+    let away = distance_base(base) - distance_base(stats.base);
+    return stats.distance + select(stats.mass * away, 0.0, stats.mass == 0.0);
 }
 
 fn combine(a: RowStats, b: RowStats) -> RowStats {
@@ -120,6 +128,7 @@ fn lane_at(at: u32) -> RowStats {
 // flow, once; the row is read only if asked for.
 fn row_stats(span: RowSpan, seat: Seat, reads: bool) -> RowStats {
     exp_scale = params.exp_scale;
+    distance_scale = params.distance_scale;
     var stats = identity();
     if reads {
         stats = sweep_stats(span, seat.lane);

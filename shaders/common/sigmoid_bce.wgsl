@@ -18,6 +18,8 @@ const ONE: u32 = 0x3f800000u;
 const FAR: u32 = 0x42d00000u; // 104: exp(−104) is below every f32
 const MINUS_LOG2_E: f32 = -1.4426950408889634;
 
+const MINUS_LOSS: u32 = 32u; // as INFINITE_LOSS, of −∞, between lanes only: the bit above that
+
 const NAN_ROW: u32 = NAN_LOGIT | INVALID_TARGET | INVALID_WEIGHT;
 
 // One class of a row.
@@ -62,14 +64,19 @@ fn class_term(bits: u32, label: u32, col: u32) -> ClassTerm {
     let far = e * near;
     let w = bitcast<f32>(weight);
     // The weight goes first: it may bring back what would not fit into f32.
-    let loss = w * (negative + positive) * ln_1_plus(e) + w * select(negative, positive, below) * height;
+    var both = 1.0;
+    if POS_WEIGHT {
+        both = negative + positive;
+    }
+    let slanted = select(negative, positive, below);
+    let loss = w * both * ln_1_plus(e) + w * slanted * height;
     let slope = w * negative * select(near, far, below) - w * positive * select(far, near, below);
 
     let is_infinite = (magnitude == INFINITY) & !no_weight & !select(no_negative, no_positive, below);
     let flags = select(0u, NAN_LOGIT, magnitude > INFINITY)
         | select(0u, INVALID_TARGET, !is_finite(label))
         | select(0u, INVALID_WEIGHT, !(is_weight(weight) & is_weight(positive_weight)))
-        | select(0u, INFINITE_LOSS, is_infinite);
+        | select(0u, INFINITE_LOSS << (bitcast<u32>(slanted) >> 31u), is_infinite);
     return ClassTerm(select(loss, 0.0, no_weight), select(slope, 0.0, no_weight), flags);
 }
 
@@ -130,11 +137,14 @@ fn store_row_sum(seat: Seat, input: RowInput, sum: RowSum) {
         return;
     }
     var bits = bitcast<u32>(input.weight * sum.loss);
-    if (sum.flags & INFINITE_LOSS) != 0u {
-        bits = INFINITY;
+    // A target outside 0..=1 may make a class's loss −∞.
+    switch sum.flags & (INFINITE_LOSS | MINUS_LOSS) {
+        case 0u: {}
+        case INFINITE_LOSS: { bits = INFINITY; }
+        case MINUS_LOSS: { bits = NEG_INFINITY; }
+        default: { bits = NAN; } // ∞ − ∞
     }
-    // Targets outside 0..=1 may lead below what f32 holds: no sum may leave that out unseen.
-    if bits > INFINITY && !is_finite(bits) {
+    if is_nan(bits) {
         bits = NAN;
     }
     store_row_result(seat, bits, 0u, NO_CLASS, 0u);

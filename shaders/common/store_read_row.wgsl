@@ -8,17 +8,24 @@ fn store_read_row(seat: Seat, stats: RowStats, input: RowInput, part: TargetPart
         return;
     }
     let share = swept_share();
-    let swept_infinite = share > 0.0 && (stats.marks & MASS_AT_NEG_INFINITY) != 0u;
+    var marks = part.marks;
     var loss = part.loss;
     if TARGET_SUMS && share > 0.0 {
-        loss += swept_loss(stats, share);
+        marks |= stats.marks & (MASS_AT_NEG_INFINITY | MINUS_MASS_AT_NEG_INFINITY);
+        loss += swept_loss(stats, share, input.weight);
     }
-    var bits = bitcast<u32>(input.weight * loss);
+    var bits = bitcast<u32>(loss);
     // Nothing is NaN here but what went beyond f32 on its way.
-    if part.infinite || swept_infinite || is_nan(bits) {
+    if is_nan(bits) {
         bits = INFINITY;
     }
-    // Only the flag tells of a z-loss beyond f32; the sum of the two is made where rows are reduced.
-    let whole = with_z_loss(bits, z_loss_of(input, lse));
-    store_row_result(seat, bits, lse, stats.position, select(0u, INFINITE_LOSS, whole == INFINITY));
+    switch marks {
+        case 0u: {}
+        case MASS_AT_NEG_INFINITY: { bits = INFINITY; }
+        case MINUS_MASS_AT_NEG_INFINITY: { bits = NEG_INFINITY; }
+        default: { bits = NAN; } // ∞ − ∞
+    }
+    // Only the flags tell of a z-loss beyond f32; the sum of the two is made where rows are reduced.
+    let whole = with_z_loss(bits, z_loss_of(input, lse, flags));
+    store_row_result(seat, bits, lse, stats.position, loss_flags(whole));
 }

@@ -50,11 +50,17 @@ fn target_sums(base: f32, weights: vec4<u32>, scores: vec4<u32>) -> LaneTarget {
     let magnitudes = weights & vec4(MAGNITUDE);
     let possible = scores != vec4(NEG_INFINITY);
     let omega = bitcast<vec4<f32>>(weights);
-    let distances = 0.5 * base - 0.5 * capped(bitcast<vec4<f32>>(scores));
-    let counted = possible & (magnitudes != vec4(0u));
+    let distances = distance_base(base) - distance_scale * capped(bitcast<vec4<f32>>(scores));
+    let has_mass = magnitudes != vec4(0u);
+    let counted = possible & has_mass;
+    let infinite = !possible & has_mass;
+    let negative = weights >= vec4(0x80000000u);
     var sums = LaneTarget(sum_of(omega), sum_of(select(vec4(0.0), omega * distances, counted)), 0u);
-    if any(!possible & (magnitudes != vec4(0u))) {
+    if any(infinite & !negative) {
         sums.marks |= MASS_AT_NEG_INFINITY;
+    }
+    if any(infinite & negative) {
+        sums.marks |= MINUS_MASS_AT_NEG_INFINITY;
     }
     if any(magnitudes >= vec4(INFINITY)) {
         sums.marks |= select(TARGET_NOT_FINITE, BAD_WEIGHT, any(weights == vec4(BAD_WEIGHT_BITS)));

@@ -36,9 +36,11 @@ fn save_entries(span: RowSpan, seat: Seat, input: RowInput, writes: bool) {
 
 fn entry_gradient(bits: u32, col: u32, record: Record) -> u32 {
     let first = first_entry(record.input);
+    // An ignored class may share its word with one that counts.
+    let is_counted = col != params.ignore_index;
     var q = 0.0;
     for (var i = first; i < first + params.entries; i++) {
-        q += select(0.0, bitcast<f32>(entry_probs[i]), entry_classes[i] == col);
+        q += select(0.0, bitcast<f32>(entry_probs[i]), is_counted & (entry_classes[i] == col));
     }
     return gradient_bits(bits, times_class_weight(record.beta + record.tau * q, col), record);
 }

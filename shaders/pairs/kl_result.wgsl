@@ -2,12 +2,26 @@
 
 override SCALE_BY_T_SQUARED: bool = false;
 
-// T², or 1. (Hinton, Vinyals, Dean 2015: a gradient shrinks as 1/T² where a temperature flattens both.)
-fn loss_scale() -> f32 {
-    if SCALE_BY_T_SQUARED {
-        return 1.0 / (params.inverse_temperature * params.inverse_temperature);
+// T, or 1: its square is what a loss is scaled by. (Hinton, Vinyals, Dean 2015: a gradient shrinks as 1/T² where a
+// temperature flattens both.)
+fn root_of_scale() -> f32 {
+    return select(1.0, 1.0 / params.inverse_temperature, SCALE_BY_T_SQUARED);
+}
+
+// The scale over T: what a gradient is scaled by.
+fn slope_scale() -> f32 {
+    return select(params.inverse_temperature, 1.0 / params.inverse_temperature, SCALE_BY_T_SQUARED);
+}
+
+// weight · scale · KL, of a row without flags. Where KL itself is beyond f32 the logarithm is nothing beside it.
+fn scaled_divergence(stats: PairStats, weight: f32) -> f32 {
+    let mean = stats.cross / stats.teacher.sum;
+    let cross = wide_product(vec4(mean, 2.0 / CROSS_SCALE, params.inverse_temperature, 1.0));
+    let kl = cross + ln_quotient(stats.student.sum, stats.teacher.sum);
+    if is_finite(bitcast<u32>(kl)) {
+        return wide_product(vec4(kl, root_of_scale(), root_of_scale(), weight));
     }
-    return 1.0;
+    return wide_product(vec4(mean, 2.0 / CROSS_SCALE, slope_scale(), weight));
 }
 
 // There is no lse of two batches, and no argmax.
@@ -17,7 +31,7 @@ fn store_read_row(seat: Seat, stats: PairStats, input: RowInput) {
         store_row_result(seat, special_bits(flags), 0u, NO_CLASS, flags);
         return;
     }
-    let loss = bitcast<u32>(input.weight * (loss_scale() * divergence(stats)));
+    let loss = bitcast<u32>(scaled_divergence(stats, input.weight));
     // Of finite logits, what is not finite is beyond f32.
     let exceeds = stats.infinite != 0u || !is_finite(loss);
     store_row_result(seat, select(loss, INFINITY, exceeds), 0u, NO_CLASS, 0u);

@@ -17,8 +17,6 @@ override MASKED_ROW_ZERO: bool = false; // a row of nothing but −∞, in eithe
 const LOG2_E: f32 = 1.4426950408889634;
 const SLACK: f32 = LOG2_E; // in units of exp2's argument: a factor of e
 
-const LOWEST: f32 = -3.4028234e38;
-
 // Halves of differences do not overflow where logits are ±3.4e38; so much smaller, 2^31 of them may be added.
 const CROSS_SCALE: f32 = 4.656612873077393e-10; // 2^-31
 
@@ -70,8 +68,9 @@ fn moved(stats: PairStats, student_base: f32, teacher_base: f32) -> PairStats {
     let f = root_of_move(stats.student.base, student_base);
     let e = root_of_move(stats.teacher.base, teacher_base);
     let away = half_move(stats.student.base, student_base) - half_move(stats.teacher.base, teacher_base);
-    // No mass is no distance, however far the bases.
-    let cross = stats.cross + select(stats.teacher.sum * (away * CROSS_SCALE), 0.0, stats.teacher.sum == 0.0);
+    // No mass is no distance, however far the bases. The bound keeps a compiler from multiplying by the small factor last.
+    let scaled = max(away * CROSS_SCALE, LOWEST);
+    let cross = stats.cross + select(stats.teacher.sum * scaled, 0.0, stats.teacher.sum == 0.0);
     return PairStats(
         Side(stats.student.key, student_base, f * (f * stats.student.sum)),
         Side(stats.teacher.key, teacher_base, e * (e * stats.teacher.sum)),
@@ -134,10 +133,4 @@ fn special_bits(flags: u32) -> u32 {
 // ln (a / b), exactly 0 where they are equal.
 fn ln_quotient(a: f32, b: f32) -> f32 {
     return select(log(a / b), 0.0, a == b);
-}
-
-// KL(q ‖ p) in nats, of a row without flags.
-fn divergence(stats: PairStats) -> f32 {
-    let mean = stats.cross / stats.teacher.sum;
-    return (mean * params.inverse_temperature) * (2.0 / CROSS_SCALE) + ln_quotient(stats.student.sum, stats.teacher.sum);
 }

@@ -26,21 +26,21 @@ fn target_part(stats: RowStats, others: f32, span: RowSpan, input: RowInput) -> 
     let weight = (1.0 - params.smoothing) * class_weight(input.class_index);
     let bits = score(span, input.class_index);
     if weight == 0.0 {
-        return TargetPart(0.0, 0.0, false, 0u);
+        return no_part();
     }
     if bits == NEG_INFINITY {
-        return TargetPart(0.0, weight, true, 0u);
+        return TargetPart(0.0, weight, MASS_AT_NEG_INFINITY, 0u);
     }
     if !FOCAL {
-        return TargetPart(surprise(stats, bits, weight), weight, false, 0u);
+        return TargetPart(surprise(stats, bits, weight, input.weight), weight, 0u, 0u);
     }
     // F·ℓ_y, whose gradient is φ·(p − y) with φ = F·(1 + γ·p_y·ℓ_y / (1 − p_y)). `others` is Σ exp without the class's own.
     if others == 0.0 {
-        return TargetPart(0.0, 0.0, false, 0u);
+        return no_part();
     }
     let exp_own = scaled_exp(capped_one(bitcast<f32>(bits)), stats.base);
     // Of the two logarithms the one that is near 0 is taken from the small ratio.
-    var minus_ln_p = surprise(stats, bits, 1.0);
+    var minus_ln_p = surprise(stats, bits, 1.0, 1.0);
     var ln_rest = log(others / stats.sum_exp);
     if others < exp_own {
         minus_ln_p = ln_1_plus(others / exp_own);
@@ -52,5 +52,5 @@ fn target_part(stats: RowStats, others: f32, span: RowSpan, input: RowInput) -> 
     if exp_own > 0.0 { // else ℓ_y may be infinite, and φ is F
         slope += factor * params.focal_gamma * (exp_own * (minus_ln_p / others));
     }
-    return TargetPart(weight * factor * minus_ln_p, weight * slope, false, 0u);
+    return TargetPart(row_product(vec4(minus_ln_p, factor, weight, input.weight)), weight * slope, 0u, 0u);
 }

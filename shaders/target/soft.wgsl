@@ -40,5 +40,5 @@ fn excluded_col(span: RowSpan) -> u32 {
 }
 
 fn target_part(stats: RowStats, others: f32, span: RowSpan, input: RowInput) -> TargetPart {
-    return TargetPart(0.0, 0.0, false, 0u);
+    return no_part();
 }

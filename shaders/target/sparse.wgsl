@@ -30,7 +30,7 @@ fn first_entry(input: RowInput) -> u32 {
 }
 
 fn target_part(stats: RowStats, others: f32, span: RowSpan, input: RowInput) -> TargetPart {
-    var part = TargetPart(0.0, 0.0, false, 0u);
+    var part = no_part();
     let first = first_entry(input);
     for (var i = first; i < first + params.entries; i++) {
         let col = entry_classes[i];
@@ -43,9 +43,9 @@ fn target_part(stats: RowStats, others: f32, span: RowSpan, input: RowInput) -> 
         let bits = score(span, col);
         part.mass += weight;
         if bits == NEG_INFINITY {
-            part.infinite = true;
+            part.marks |= select(MASS_AT_NEG_INFINITY, MINUS_MASS_AT_NEG_INFINITY, weight < 0.0);
         } else {
-            part.loss += surprise(stats, bits, weight);
+            part.loss += surprise(stats, bits, weight, input.weight);
         }
     }
     return part;

@@ -129,7 +129,7 @@ fn row_result<E: Element>(
     flags.set(Flags::NAN_LOGIT, has_nan);
     flags.set(Flags::INFINITE_LOGIT, !has_nan && values.contains(&f64::INFINITY));
     flags.set(Flags::MASKED_ROW, values.iter().all(|&logit| logit == f64::NEG_INFINITY));
-    flags.set(Flags::INFINITE_LOSS, loss == f32::INFINITY);
+    flags.set(Flags::INFINITE_LOSS, loss.is_infinite());
     flags.set(Flags::NAN_LOSS, loss.is_nan());
     let argmax = reference::argmax_row(&shape.row_vec(logits, row));
     RowResult { loss, z_loss, lse: parts.lse as f32, argmax, flags: flags.bits() }

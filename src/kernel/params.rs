@@ -50,6 +50,9 @@ pub(crate) struct Params {
     pub mask_scale: f32,
     pub twice_exp_scale: f32,
     pub twice_inverse_temperature: f32,
+
+    pub distance_scale: f32,
+    pub inverse_distance: f32,
 }
 
 impl Params {
@@ -71,11 +74,16 @@ impl Params {
     pub fn with_temperature(self, temperature: f32) -> Self {
         let inverse = 1.0 / f64::from(temperature);
         let (exp_scale, inverse_temperature) = ((LOG2_E * inverse) as f32, inverse as f32);
+        // A power of two changes no digit. By this one a sum of 2^32 distances between finite scores is within f32, and what
+        // it loses below f32 is nothing beside a loss.
+        let distance_scale = 2f64.powi((-33 - f64::from(temperature).log2().floor() as i32).clamp(-100, -1));
         Self {
             exp_scale,
             inverse_temperature,
             twice_exp_scale: 2.0 * exp_scale,
             twice_inverse_temperature: 2.0 * inverse_temperature,
+            distance_scale: distance_scale as f32,
+            inverse_distance: (inverse / distance_scale) as f32,
             ..self
         }
     }

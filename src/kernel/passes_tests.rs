@@ -305,7 +305,9 @@ fn params_lie_alike_on_both_sides() {
         segment_values,
         mask_scale,
         twice_exp_scale,
-        twice_inverse_temperature
+        twice_inverse_temperature,
+        distance_scale,
+        inverse_distance
     ];
     for_every_module(|pass, _, module, _| {
         let (members, span) = find_struct(module, "Params").expect("Params");

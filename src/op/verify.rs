@@ -111,8 +111,8 @@ pub fn softcap_rounding(options: &CrossEntropyOptions) -> f64 {
 /// and its z-loss are multiplied by, `lse` the row's ln Σ exp as the loss takes it
 /// ([`RowLoss::lse`](crate::reference::cross_entropy::RowLoss::lse)).
 ///
-/// With S = Σ t the gradient is `p·S − t`, scaled; each of the two has its own relative error. NaN, within which no value
-/// is, where an option is outside its range.
+/// With S = Σ t the gradient is `p·S − t`, scaled; each of the two has its own relative error, p that of [`prob_bound`].
+/// NaN, within which no value is, where an option is outside its range.
 pub fn gradient_bound(
     options: &CrossEntropyOptions,
     scale: RowScale,
@@ -125,12 +125,14 @@ pub fn gradient_bound(
     // γ powers of 1 − p_y, each with its own error.
     let focus = 1.0 + f64::from(options.focal_gamma);
     let lse = if lse.is_finite() { lse.abs() } else { 0.0 };
+    // Beyond f32 it has no part in the gradient.
     let z_mass = 2.0 * z_loss * f64::from(options.z_loss) * lse;
+    let z_mass = if (z_mass as f32).is_finite() { z_mass } else { 0.0 };
     let capped = if options.softcap.is_some() { 1e-6 + softcap_rounding(options) } else { 0.0 };
     let capped = capped * (loss * mass + z_mass);
     move |p, share| {
-        let p = if p.is_finite() { p } else { 0.0 };
-        focus * loss * (1e-6 * share.abs() + 2e-5 * mass * p) + 2e-5 * z_mass * p + capped + 1e-37
+        let p = prob_bound(if p.is_finite() { p } else { 0.0 });
+        focus * loss * (1e-6 * share.abs() + mass * p) + z_mass * p + capped + 1e-37
     }
 }
 
@@ -194,11 +196,19 @@ impl Verification {
         self.compare(row, f64::from(loss), expected, bound);
     }
 
-    /// Compares one value of a row that was rounded to its type, which is infinite where that ends.
+    /// Compares one value of a row that was rounded to its type, which is infinite where that ends: near its end, either
+    /// is right.
     pub(crate) fn compare_rounded<E: Element>(&mut self, row: usize, actual: E, expected: f64, bound: f64) {
-        let rounded = E::from_f32(expected as f32).to_f64();
-        let expected = if rounded.is_infinite() { rounded } else { expected };
-        self.compare(row, actual.to_f64(), expected, bound + E::rounding(expected));
+        let actual = actual.to_f64();
+        let ends = [expected - bound, expected, expected + bound].map(|end| E::from_f32(end as f32).to_f64());
+        let may_be_infinite = actual.is_infinite() && ends.contains(&actual);
+        let must_be = ends.iter().all(|end| end.is_infinite());
+        let (expected, bound) = match ends[1] {
+            _ if may_be_infinite => (actual, 0.0),
+            rounded if must_be => (rounded, bound),
+            _ => (expected, bound + E::rounding(expected)),
+        };
+        self.compare(row, actual, expected, bound);
     }
 
     /// Compares one value of a row. NaN equals NaN only, an infinity itself only, or a finite reference that f32
@@ -279,6 +289,29 @@ mod tests {
         assert!(!passes(0.0, 1e-9, bound(1e-9, 0.0)));
         assert!(!passes(0.0, -0.9, bound(0.1, 1.0)));
         assert!(!passes(0.0, 1e-3, loss_bound(1e-3)));
+    }
+
+    #[test]
+    fn near_the_end_of_a_type_either_side_is_right() {
+        use half::f16;
+        let passes = |actual: f32, expected: f64| {
+            let mut verification = Verification::new();
+            verification.compare_rounded(0, f16::from_f32(actual), expected, 1.0);
+            verification.passed
+        };
+        assert!(
+            passes(f32::INFINITY, 65_519.5) && passes(65_504.0, 65_520.5) && passes(f32::INFINITY, 65_530.0)
+        );
+        assert!(!passes(f32::INFINITY, 65_510.0) && !passes(65_504.0, 65_530.0));
+        assert!(!passes(f32::NEG_INFINITY, 65_519.5) && !passes(f32::NAN, 65_519.5));
+    }
+
+    #[test]
+    fn a_flushed_probability_is_within_a_scaled_bound() {
+        let scale = RowScale { loss: 65_536.0, z_loss: 65_536.0 };
+        let bound = gradient_bound(&Default::default(), scale, &[1.0, 0.0], 0.0);
+        assert!(passes(0.0, 65_536.0 * 1.1e-38, bound(1.1e-38, 0.0)));
+        assert!(!passes(0.0, 65_536.0 * 1e-35, bound(1e-35, 0.0)));
     }
 
     #[test]

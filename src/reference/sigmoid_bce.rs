@@ -45,8 +45,9 @@ pub fn ln_sigmoid(x: f64) -> f64 {
 /// | --- | --- |
 /// | a logit is NaN, or a target NaN or infinite | NaN, even if its weights are 0 |
 /// | a class weight or `pos_weight` is negative, NaN, infinite or missing | NaN |
-/// | a logit is +∞ | +∞, or nothing where `t = 1` or `w = 0`: 0 · ∞ counts as 0 |
-/// | a logit is −∞ | +∞, or nothing where `P·t = 0` or `w = 0` |
+/// | a logit is +∞ | ∞ of the sign of `1 − t`, or nothing where `t = 1` or `w = 0`: 0 · ∞ counts as 0 |
+/// | a logit is −∞ | ∞ of the sign of `t`, or nothing where `P·t = 0` or `w = 0` |
+/// | logits make ∞ of both signs | NaN |
 pub fn row_loss<E: Element>(
     row: &[E],
     targets: &[f32],
@@ -242,15 +243,9 @@ fn classes<E: Element>(
     row.iter().enumerate().map(class).collect()
 }
 
-/// A factor times a value, 0 if the factor is: 0 · ∞ too. Where the value is infinite, so is what any other factor leaves.
+/// A factor times a value, 0 if the factor is: 0 · ∞ too.
 fn part(factor: f64, value: f64) -> f64 {
-    if factor == 0.0 {
-        0.0
-    } else if value.is_infinite() {
-        f64::INFINITY
-    } else {
-        factor * value
-    }
+    if factor == 0.0 { 0.0 } else { factor * value }
 }
 
 fn check<E: Element>(
@@ -269,6 +264,17 @@ mod tests {
 
     use super::*;
     use crate::error::Error;
+
+    #[test]
+    fn infinite_logits_have_the_sign_of_their_factor() {
+        let of = |x: &[f32], t: &[f32]| row_loss(x, t, None, None);
+        let inf = f32::INFINITY;
+        assert_eq!(of(&[inf], &[0.5]), f64::INFINITY);
+        assert_eq!(of(&[inf], &[2.0]), f64::NEG_INFINITY);
+        assert_eq!(of(&[-inf], &[-1.0]), f64::NEG_INFINITY);
+        assert!(of(&[inf, inf], &[2.0, 0.0]).is_nan());
+        assert!((of(&[2.0], &[3.4e38]) / -6.8e38 - 1.0).abs() < 1e-6);
+    }
     use crate::options::Reduction;
     use crate::reference::testing::{GRID, grid_logits, same};
 

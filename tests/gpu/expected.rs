@@ -126,9 +126,7 @@ impl Expected {
         // Exactly zero where the reference is so throughout, but for an underflow.
         let is_zero = dlogits.iter().all(|&value| value == 0.0) && shares.iter().any(|share| share.is_nan());
         self.dlogits_bounds.extend((0..shape.cols).map(|class| {
-            // An exponential below 1.2e-38 may be flushed: 2e-5 of this is that.
-            const FLUSHED: f64 = 6e-34;
-            let prob = if options.input == Input::LogProbs { 0.0 } else { probs[class] + FLUSHED };
+            let prob = if options.input == Input::LogProbs { 0.0 } else { probs[class] };
             if is_zero { 0.0 } else { bound(prob, shares[class]) }
         }));
         // What f32 cannot hold makes NaN throughout, where the row is not zero anyway.
@@ -198,7 +196,9 @@ impl Expected {
     }
 
     pub fn flags(&self) -> Flags {
-        let of_rows = self.flags.iter().fold(Flags::empty(), |all, &flags| all | flags);
+        let mut of_rows = self.flags.iter().fold(Flags::empty(), |all, &flags| all | flags);
+        // Of rows of +∞ and of −∞ the sum is NaN.
+        of_rows.set(Flags::NAN_LOSS, self.sum().is_nan());
         if self.weight.counted == 0 || self.is_empty_mean() {
             of_rows | Flags::NO_ROW_COUNTS
         } else {

@@ -24,6 +24,7 @@ mod masked_softmax;
 mod misuse;
 mod options;
 mod outputs;
+mod overflow;
 mod properties;
 mod reductions;
 mod sequences;

@@ -167,8 +167,11 @@ fn expected<E: Element>(batch: &Batch<E>, shape: Shape, options: &SigmoidBceOpti
         });
         gradients.push(bounded.collect());
     }
-    // A row's loss beyond f32 is +∞ wherever it goes.
-    let sum = losses.iter().map(|&loss| if (loss as f32).is_infinite() { f64::INFINITY } else { loss }).sum();
+    // A row's loss beyond f32 is infinite wherever it goes.
+    let sum = losses
+        .iter()
+        .map(|&loss| if (loss as f32).is_infinite() { loss * f64::INFINITY } else { loss })
+        .sum();
     Expected { losses, sum, weight, counted: counting.len(), denominator, gradients }
 }
 
@@ -408,7 +411,7 @@ fn worked() {
 }
 
 /// What a special value makes of its class; NaN: of the whole row.
-const SPECIALS: [(&str, f32, f32, f32, f32, Flags); 16] = [
+const SPECIALS: [(&str, f32, f32, f32, f32, Flags); 23] = [
     ("NaN", NAN, 1.0, 1.0, 1.0, Flags::NAN_LOGIT),
     ("−NaN", -NAN, 0.0, 1.0, 1.0, Flags::NAN_LOGIT),
     ("NaN of weight 0", NAN, 0.0, 1.0, 0.0, Flags::NAN_LOGIT),
@@ -425,6 +428,13 @@ const SPECIALS: [(&str, f32, f32, f32, f32, Flags); 16] = [
     ("1e4, wrong", 1e4, 0.0, 1.0, 1.0, Flags::empty()),
     ("the end of f32, wrong", f32::MIN, 1.0, 1.0, 1.0, Flags::empty()),
     ("beyond f32", f32::MIN, 1.0, 3.0, 1.0, Flags::INFINITE_LOSS),
+    ("a target at the end of f32", 2.0, 3.4e38, 1.0, 1.0, Flags::INFINITE_LOSS),
+    ("the same of the other sign", 2.0, -3.4e38, 1.0, 1.0, Flags::INFINITE_LOSS),
+    ("the same below 0", -2.0, 3.4e38, 1.0, 1.0, Flags::INFINITE_LOSS),
+    ("a far target of a small weight", -2.0, 1e38, 1.0, 1e-30, Flags::empty()),
+    ("+∞, more than applies", INF, 2.0, 1.0, 1.0, Flags::INFINITE_LOSS),
+    ("−∞, less than does not", -INF, -1.0, 1.0, 1.0, Flags::INFINITE_LOSS),
+    ("+∞, less than does not", INF, -1.0, 1.0, 1.0, Flags::INFINITE_LOSS),
 ];
 
 #[test]
@@ -460,6 +470,20 @@ fn special_values_at_several_places() {
                     assert_eq!(found.flags, told, "{name}");
                 }
             }
+        }
+    }
+}
+
+/// Infinite losses of both signs have no sum, in a row and in a batch.
+#[test]
+fn infinities_of_both_signs() {
+    let op = op::<f32>(&MEAN);
+    let (logits, targets) = ([INF, INF, 1.0, 2.0], [2.0, 0.5, 0.5, 0.5]);
+    for shape in [Shape::new(2, 2), Shape::new(4, 1)] {
+        let batch = Batch::new(logits.to_vec(), targets.to_vec());
+        for found in [on_host(gpu(), &op, &batch, shape), on_device(gpu(), &op, &batch, shape, To::Own, 0)] {
+            check("both", &found, &batch, shape, &MEAN);
+            assert!(found.flags.contains(Flags::NAN_LOSS), "{shape:?}: {:?}", found.flags);
         }
     }
 }

@@ -76,6 +76,68 @@ fn repeated_classes() {
     }
 }
 
+/// An `ignore_index` that is a class: entries of it are ignored, also where they share a word with others.
+#[test]
+fn ignored_classes_that_occur() {
+    let shape = Shape::new(1, 4);
+    let targets = Targets::Sparse { indices: &[1, 0], probs: &[0.6, 0.3], entries: 2 };
+    let op = Ops::<f16>::new(
+        gpu(),
+        CrossEntropyOptions { ignore_index: 0, reduction: Reduction::Sum, ..Default::default() },
+    );
+    let (_, dlogits) = op.loss.loss_and_dlogits(gpu(), &[f16::ZERO; 4], targets, shape).unwrap();
+    assert_eq!(dlogits, [0.15, -0.45, 0.15, 0.15].map(f16::from_f32));
+
+    fn check_type<E: Element>() {
+        let made = Ops::<E>::new(gpu(), options());
+        for ignore_index in [0, 1, 6, 8] {
+            let base = made.with(CrossEntropyOptions { ignore_index, ..options() });
+            for (cols, entries) in [(2, 2), (9, 6), (31, 40)] {
+                let mut rng = StdRng::seed_from_u64(cols as u64);
+                let mut batch = noise("ignored", ignore_index as u64, 6, cols);
+                let mut index = |_| match rng.random_range(0..4) {
+                    0 => ignore_index,
+                    1 => (ignore_index ^ 1).min(cols as i32 - 1),
+                    _ => rng.random_range(0..cols as i32),
+                };
+                let indices: Vec<i32> = (0..6 * entries).map(&mut index).collect();
+                let prob =
+                    |at: usize| if indices[at] == ignore_index { f32::NAN } else { 0.1 + at as f32 * 1e-3 };
+                let probs = (0..6 * entries).map(prob).collect();
+                batch.given.sparse = Some(Sparse { indices: indices.clone(), probs, entries });
+                let middle = batch.laid_out(Shape::nchw(3, cols, 2)).cast::<E>();
+                let gradient = if size_of::<E>() == 4 { Gradient::To } else { Gradient::F32 };
+                check_loss(gpu(), &base, &middle, gradient);
+                let batch = batch.with_stride(cols.next_multiple_of(2)).cast::<E>();
+                let expected = Expected::of(&batch, &base.options);
+                check(&batch, &expected, &run_host_loss(gpu(), &base, &batch), &base);
+                let tunings = [None, Some(Tuning::fixed(4, 1)), Some(Tuning::fixed(8, 16))];
+                for (tuning, gradient) in
+                    tunings.into_iter().zip([Gradient::InPlace, Gradient::To, Gradient::F32])
+                {
+                    let op = base.tuned(tuning);
+                    check(&batch, &expected, &run_loss(gpu(), &op, &batch, (256, 256), gradient), &op);
+                }
+                // One out of range beside them, which only buffers can have: its row has no gradient, others have.
+                let mut outside = batch.clone();
+                outside.given.sparse.as_mut().unwrap().indices[1] = cols as i32 + 1;
+                let expected = Expected::of(&outside, &base.options);
+                for gradient in [Gradient::InPlace, Gradient::To] {
+                    check(
+                        &outside,
+                        &expected,
+                        &run_loss(gpu(), &base, &outside, (256, 256), gradient),
+                        &base,
+                    );
+                }
+            }
+        }
+    }
+    check_type::<f32>();
+    check_type::<f16>();
+    check_type::<bf16>();
+}
+
 /// As many entries as there may be, in neighbouring columns: two of a word, each written by another lane.
 #[test]
 fn entries_that_share_words() {

@@ -51,6 +51,7 @@ pub(super) static SEGMENT_STATS: File = file!("common/segment_stats.wgsl");
 pub(super) static STORE_SEGMENT: File = file!("common/store_segment.wgsl", [(binding::SEGMENTS, Write)], []);
 pub(super) static MERGE_SEGMENTS: File = file!("common/merge_segments.wgsl", [(binding::SEGMENTS, Read)], []);
 pub(super) static ROW_RESULT: File = file!("common/row_result.wgsl", [], [LOG_PROBS]);
+pub(super) static WIDE_PRODUCT: File = file!("common/wide_product.wgsl");
 pub(super) static LN_1_PLUS: File = file!("common/ln_1_plus.wgsl");
 pub(super) static BATCH_WEIGHT: File = file!("common/batch_weight.wgsl");
 pub(super) static CLASS_WEIGHT: File =

@@ -39,6 +39,7 @@ const SWEEP: &[Part] = &[Part::Output, Of(&SWEEP_OUTPUT), Part::Store];
 /// What stands behind the stats of a row with a target.
 const TARGETED: &[Part] = &[
     Of(&CLASS_WEIGHT),
+    Of(&WIDE_PRODUCT),
     Of(&ROW_INPUT),
     Of(&ROW_INPUT_OF),
     Of(&LOAD_ROW_INPUT),
@@ -99,6 +100,7 @@ pub(crate) static ROW_INPUTS: Pass = Pass {
     parts: &[
         ROWS_ONLY,
         &[
+            Of(&WIDE_PRODUCT),
             Of(&ROW_INPUT),
             Of(&file!(
                 "row_inputs.wgsl",
@@ -140,6 +142,7 @@ pub(crate) static REDUCE_LOSS: Pass = Pass {
     parts: &[
         ROWS_ONLY,
         &[
+            Of(&WIDE_PRODUCT),
             Of(&ROW_INPUT),
             Of(&ROW_INPUT_OF),
             Of(&file!(
@@ -175,6 +178,7 @@ const CLASS_LOSSES: &[Part] = &[
     Of(&ROW_SPAN),
     Of(&ROW_QUADS),
     Of(&CLASS_WEIGHT),
+    Of(&WIDE_PRODUCT),
     Of(&ROW_INPUT),
     Of(&ROW_INPUT_OF),
     Of(&LOAD_ROW_INPUT),
@@ -238,6 +242,7 @@ const PAIRS: &[Part] = &[
     Of(&TEACHER),
     Of(&PAIR_STATS),
     Of(&SWEEP_PAIRS),
+    Of(&WIDE_PRODUCT),
     Of(&ROW_INPUT),
     Of(&ROW_INPUT_OF),
     Of(&LOAD_ROW_INPUT),

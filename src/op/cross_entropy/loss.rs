@@ -14,7 +14,8 @@ pub const NO_CLASS: u32 = u32::MAX;
 pub struct RowResult {
     /// The row's loss, times its weight, z-loss included, in nats, not reduced.
     pub loss: f32,
-    /// The z-loss in it, times the row's weight; 0 where the loss is NaN.
+    /// The z-loss in it, times the row's weight: +∞ where `lse` or the z-loss itself exceeds f32, 0 where the target's
+    /// part is NaN.
     pub z_loss: f32,
     /// ln Σ exp(s), in nats, of the logits as the loss takes them: capped, then divided by the temperature. As
     /// [`LogSumExp`](crate::LogSumExp) gives it where neither is asked for.
@@ -40,10 +41,13 @@ impl RowResult {
     pub(crate) fn of(record: [u32; 4], row_weight: f32, z_factor: f32) -> Self {
         let [loss, lse, argmax, flags] = record;
         let (part, lse) = (f32::from_bits(loss), f32::from_bits(lse));
-        let z_loss = if lse.is_finite() && !part.is_nan() && z_factor > 0.0 {
-            (f64::from(row_weight) * f64::from(z_factor) * f64::from(lse).powi(2)) as f32
-        } else {
+        let told = Flags::from_bits_truncate(flags);
+        // A masked row that gives zeros has an lse of −∞ too; of others what is not finite is beyond f32.
+        let has_none = part.is_nan() || z_factor == 0.0 || told.contains(Flags::MASKED_ROW);
+        let z_loss = if has_none || row_weight == 0.0 {
             0.0
+        } else {
+            (f64::from(row_weight) * f64::from(z_factor) * f64::from(lse).powi(2)) as f32
         };
         // A plain loss keeps its bits.
         let loss = if z_loss == 0.0 { part } else { part + z_loss };
@@ -171,6 +175,7 @@ impl LossSum {
         };
         let has_nan = flags.contains(Flags::NAN_LOSS) && options.z_loss > 0.0;
         let reduced_z_loss = if has_nan { f64::NAN } else { reduced_z_loss };
+        flags.set(Flags::NAN_LOSS, flags.contains(Flags::NAN_LOSS) || loss.is_nan());
         let BatchWeight { weight, row_weight, counted } = weight;
         Loss { value, sum: loss, z_loss: reduced_z_loss, weight, row_weight, rows, counted, flags }
     }

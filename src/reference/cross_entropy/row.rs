@@ -64,7 +64,7 @@ impl RowScale {
 /// | a logit, or a target's probability, is NaN or +∞ (of probabilities also −∞ or missing) | NaN, even if its weight is 0 |
 /// | an option is outside its range | NaN in all parts |
 /// | every logit is −∞ | NaN, or by [`MaskedRow::Zero`] 0, as the z-loss |
-/// | a class with a logit of −∞ has a share in the target, by smoothing too | +∞ |
+/// | a class with a logit of −∞ has a share in the target, by smoothing too | +∞; −∞ if the share is below 0; NaN if there are both |
 /// | that share is 0 (by w, q, ε or 1 − ε) | finite: 0 · ∞ counts as 0 |
 pub fn row_loss<E: Element>(
     row: &[E],
@@ -109,6 +109,9 @@ pub fn row_loss<E: Element>(
 ///
 /// and by x_k that, times 1/T, times the cap's slope `1 − tanh²(x_k / κ)`. For [`Input::LogProbs`] it is `−t_k`.
 ///
+/// A loss of ±∞, in f32 or by a logit of −∞, has the finite gradient of these formulas. The z-loss' part is left out where
+/// `scale.z_loss·2·λ·lse / T` is beyond f32: of a class without a probability it would be 0 · ∞.
+///
 /// | the row | gradient |
 /// | --- | --- |
 /// | its target is ignored | 0, whatever `scale` is; its logits are not read |
@@ -139,10 +142,10 @@ pub fn row_dlogits<E: Element>(
         (Some(_), RowKind::Masked | RowKind::Nan) => all(f64::NAN),
         (Some(shares), RowKind::Usual) => {
             let of_target = target_gradient(&distribution, &shares, options);
-            let of_z_loss = z_loss_gradient(&distribution, options);
+            let of_z_loss = z_loss_gradient(&distribution, options, scale.z_loss);
             let temperature = f64::from(options.temperature);
             let of_logit = |class: usize| {
-                let by_a = scale.loss * of_target[class] + scale.z_loss * of_z_loss[class];
+                let by_a = scale.loss * of_target[class] + of_z_loss[class];
                 cap_slope(row[class].to_f64(), options.softcap) * by_a / temperature
             };
             (0..row.len()).map(of_logit).collect()
@@ -161,7 +164,7 @@ pub fn row_shares(
 ) -> Option<Vec<f64>> {
     of_this_input(options).check().ok()?;
     let shares = Shares::new(target, class_weights, cols, options)?;
-    Some(shares.own.iter().zip(&shares.smoothing).map(|(own, smoothing)| own + smoothing).collect())
+    Some(shares.all())
 }
 
 /// The options without those that the input has no meaning for.
@@ -188,11 +191,13 @@ fn target_loss(distribution: &Distribution, shares: &Shares, options: &CrossEntr
     let sum = |shares: &[f64]| -> f64 {
         shares.iter().enumerate().fold(0.0, |sum, (class, &share)| sum + product(share, nll(class)))
     };
-    let own = match shares.class {
-        Some(y) => product(shares.own[y], focal_factor(nll(y), options) * nll(y)),
-        None => sum(&shares.own),
-    };
-    own + sum(&shares.smoothing)
+    if let Some(y) = shares.class {
+        let own = product(shares.own[y], focal_factor(nll(y), options) * nll(y));
+        return own + sum(&shares.smoothing);
+    }
+    let apart = sum(&shares.own) + sum(&shares.smoothing);
+    // Of soft targets a class's two shares are one: they are no infinities of both signs.
+    if shares.is_soft && apart.is_nan() { sum(&shares.all()) } else { apart }
 }
 
 /// The derivative of [`target_loss`] by a_k = s_k / T (cols,).
@@ -234,8 +239,10 @@ fn focal_slope(nll: f64, options: &CrossEntropyOptions) -> f64 {
     focal_factor(nll, options) + of_factor
 }
 
-/// The derivative of λ·lse² by a_k (cols,).
-fn z_loss_gradient(distribution: &Distribution, options: &CrossEntropyOptions) -> Vec<f64> {
-    let by_lse = product(options.z_loss.into(), 2.0 * distribution.lse());
+/// The derivative of `scale`·λ·lse² by a_k (cols,); 0 where what the probabilities are multiplied by is beyond f32.
+fn z_loss_gradient(distribution: &Distribution, options: &CrossEntropyOptions, scale: f64) -> Vec<f64> {
+    let by_lse = scale * product(options.z_loss.into(), 2.0 * distribution.lse());
+    let is_held = ((by_lse / f64::from(options.temperature)) as f32).is_finite();
+    let by_lse = if is_held { by_lse } else { 0.0 };
     (0..distribution.cols()).map(|class| by_lse * distribution.prob(class)).collect()
 }

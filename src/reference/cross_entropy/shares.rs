@@ -12,6 +12,8 @@ pub(super) struct Shares {
     pub smoothing: Vec<f64>,
     /// The class, where the target is one: focal loss is for these.
     pub class: Option<usize>,
+    /// Whether each class has a probability of its own.
+    pub is_soft: bool,
 }
 
 impl Shares {
@@ -65,7 +67,12 @@ impl Shares {
             own.fill(f64::NAN);
         }
         let smoothing = (0..cols).map(|class| product(epsilon / cols as f64, weight(class))).collect();
-        Some(Self { own, smoothing, class })
+        Some(Self { own, smoothing, class, is_soft: matches!(target, RowTarget::Soft(_)) })
+    }
+
+    /// Both parts of each class's (cols,).
+    pub fn all(&self) -> Vec<f64> {
+        self.own.iter().zip(&self.smoothing).map(|(own, smoothing)| own + smoothing).collect()
     }
 
     /// Whether one of the target's probabilities is NaN or infinite.
