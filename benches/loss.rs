@@ -138,12 +138,12 @@ impl<E: Element> Batch<E> {
 
     fn check_others(&self) {
         let (gpu, logits, shape) = (&self.gpu, &self.values, self.shape);
-        let softmax = Softmax::<E>::new(&gpu, &Default::default()).unwrap();
+        let softmax = Softmax::<E>::new(gpu, &Default::default()).unwrap();
         right("softmax", softmax.verify(gpu, logits, shape, 4).unwrap());
         right("log-softmax", softmax.verify_log(gpu, logits, shape, 4).unwrap());
 
-        let lse = LogSumExp::<E>::new(&gpu).unwrap().logsumexp(gpu, logits, shape).unwrap();
-        let argmax = Argmax::<E>::new(&gpu).unwrap().argmax(gpu, logits, shape).unwrap();
+        let lse = LogSumExp::<E>::new(gpu).unwrap().logsumexp(gpu, logits, shape).unwrap();
+        let argmax = Argmax::<E>::new(gpu).unwrap().argmax(gpu, logits, shape).unwrap();
         let (mut of_lse, mut of_argmax) = (Verification::new(), Verification::new());
         for row in Verification::sample(shape.rows, 16) {
             let values = &logits[row * shape.cols..][..shape.cols];

@@ -85,19 +85,19 @@ fn both_ways_agree_of_the_other_operations() {
     let shape = a.shape;
     let weights: Vec<f32> = (0..200).map(|row| (row % 4) as f32).collect();
     assert_same("divergence", |gpu| {
-        let op = KlDivergence::<f32>::new(&gpu, &Default::default()).unwrap();
+        let op = KlDivergence::<f32>::new(gpu, &Default::default()).unwrap();
         let inputs = KlDivergenceInputs::default().row_weights(&weights);
         format!("{:?}", op.loss_and_dlogits(gpu, &a.logits, &b.logits, inputs, shape).unwrap())
     });
     let labels: Vec<f32> = b.logits.iter().map(|x| if *x > 0.0 { 1.0 } else { 0.0 }).collect();
     let of_classes = vec![0.5; 301];
     assert_same("multi-label loss", |gpu| {
-        let op = SigmoidBce::<f32>::new(&gpu, &Default::default()).unwrap();
+        let op = SigmoidBce::<f32>::new(gpu, &Default::default()).unwrap();
         let inputs = SigmoidBceInputs::new(&labels).pos_weight(&of_classes).row_weights(&weights);
         format!("{:?}", op.loss_and_dlogits(gpu, &a.logits, inputs, shape).unwrap())
     });
     assert_same("softmax backward", |gpu| {
-        let op = SoftmaxBackward::<f32>::new(&gpu, &Default::default()).unwrap();
+        let op = SoftmaxBackward::<f32>::new(gpu, &Default::default()).unwrap();
         let probs: Vec<f32> = a.logits.iter().map(|x| x.abs()).collect();
         format!("{:?}", op.backward(gpu, &probs, &b.logits, shape).unwrap())
     });
@@ -105,7 +105,7 @@ fn both_ways_agree_of_the_other_operations() {
     let boolean: Vec<bool> = b.logits[..4 * 301].iter().map(|x| *x > -1.0).collect();
     assert_same("masked softmax", |gpu| {
         let options = MaskedSoftmaxOptions { causal: Some(Causal::lower_right(50)), ..Default::default() };
-        let op = MaskedSoftmax::<f32>::new(&gpu, &options).unwrap();
+        let op = MaskedSoftmax::<f32>::new(gpu, &options).unwrap();
         let masks =
             Masks::NONE.boolean(&boolean, MaskRows::repeated(4, 50)).additive(&additive, MaskRows::each(20));
         // The buffers of the masks are used again, and by fewer rows.

@@ -367,10 +367,10 @@ fn half_of<E: Element>(value: f32) -> u16 {
 fn op<E: Element>(on: &Context, options: &Options) -> KlDivergence<E> {
     static MADE: Mutex<BTreeMap<&str, Box<dyn Any + Send>>> = Mutex::new(BTreeMap::new());
     if !std::ptr::eq(on, gpu()) {
-        return KlDivergence::new(&on, options).unwrap();
+        return KlDivergence::new(on, options).unwrap();
     }
     let mut made = MADE.lock().unwrap();
-    let first = || Box::new(KlDivergence::<E>::new(&on, &Options::default()).unwrap()) as _;
+    let first = || Box::new(KlDivergence::<E>::new(on, &Options::default()).unwrap()) as _;
     let op = made.entry(E::NAME).or_insert_with(first);
     op.downcast_ref::<KlDivergence<E>>().unwrap().with_options(options).unwrap()
 }
@@ -981,7 +981,7 @@ fn misuse() {
     assert_eq!(of_two(&x, &small), too_small("teacher"));
     assert_eq!(bind(&with(Dlogits::To(small.binding()))), too_small("dlogits"));
 
-    let half = KlDivergence::<f16>::new(&gpu, &Options::default()).unwrap();
+    let half = KlDivergence::<f16>::new(gpu, &Options::default()).unwrap();
     let bind = |shape, dlogits| {
         half.bind(shape, &KlDivergenceBuffers { dlogits: Some(dlogits), ..plain() }).map(|_| ())
     };
@@ -989,7 +989,7 @@ fn misuse() {
     assert_eq!(bind(shape, Dlogits::InPlace), odd);
     let packed = Err(Error::PackedLayout { what: "dlogits", inner: 2 });
     assert_eq!(bind(Shape::nchw(1, 3, 2), Dlogits::InPlace), packed);
-    let invalid = KlDivergence::<f32>::new(&gpu, &Options { temperature: f32::NAN, ..Options::default() });
+    let invalid = KlDivergence::<f32>::new(gpu, &Options { temperature: f32::NAN, ..Options::default() });
     assert!(matches!(invalid, Err(Error::InvalidOption { option: "temperature", .. })));
     let found = op.clone().with_tuning(Tuning::fixed(3, 1)).loss(gpu, &good, &good, none, shape);
     assert!(matches!(found, Err(Error::InvalidOption { option: "tuning.lanes", .. })));

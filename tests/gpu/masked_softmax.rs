@@ -31,7 +31,7 @@ enum To {
 }
 
 fn base<E: Element>(gpu: &Context) -> MaskedSoftmax<E> {
-    MaskedSoftmax::new(&gpu, &Default::default()).expect("an operation")
+    MaskedSoftmax::new(gpu, &Default::default()).expect("an operation")
 }
 
 impl<E: Element> Batch<E> {
@@ -421,7 +421,7 @@ fn verification_and_the_async_twin() {
 #[test]
 fn misuse() {
     let gpu = gpu();
-    let of = |options: MaskedSoftmaxOptions| MaskedSoftmax::<f16>::new(&gpu, &options);
+    let of = |options: MaskedSoftmaxOptions| MaskedSoftmax::<f16>::new(gpu, &options);
     for scale in [0.0, f32::NAN, INF, f32::MIN_POSITIVE / 2.0, 2e38] {
         let error = of(MaskedSoftmaxOptions { scale, ..Default::default() }).err();
         assert!(matches!(error, Some(Error::InvalidOption { option: "scale", .. })), "{error:?}");

@@ -736,7 +736,7 @@ fn misuse() {
     assert!(matches!(bad, Err(Error::InvalidTarget { row: 1, at: 1, .. })), "{bad:?}");
     assert_eq!(op.loss(gpu, &[], &[], Shape::new(2, 0)), Err(Error::NoCols { rows: 2 }));
     let options = SigmoidBceOptions { reduction: Reduction::MeanOver(-1.0), ..MEAN };
-    assert!(matches!(SigmoidBce::<f32>::new(&gpu, &options), Err(Error::InvalidOption { .. })));
+    assert!(matches!(SigmoidBce::<f32>::new(gpu, &options), Err(Error::InvalidOption { .. })));
     assert!(op.with_options(&options).is_err());
     let tuned = op.clone().with_tuning(Tuning::fixed(3, 1)).loss(gpu, &x, inputs, shape);
     assert!(matches!(tuned, Err(Error::InvalidOption { option: "tuning.lanes", .. })));
@@ -756,7 +756,7 @@ fn misuse() {
     let one = Region::of_f32(gpu, 256, &[1.0]);
     let small = SigmoidBceBuffers { pos_weight: Some(one.binding()), ..with(Dlogits::InPlace) };
     assert_eq!(bind(&small), Err(Error::BufferTooSmall { what: "pos_weight", found: 4, needed: 12 }));
-    let halves = SigmoidBce::<f16>::new(&gpu, &MEAN).expect("an operation");
+    let halves = SigmoidBce::<f16>::new(gpu, &MEAN).expect("an operation");
     let odd = halves.bind(shape, &with(Dlogits::InPlace)).map(|_| ());
     assert_eq!(odd, Err(Error::OddStride { what: "dlogits", row_stride: 3, needed: 4 }));
     let side = halves.bind(Shape::nchw(1, 3, 2), &with(Dlogits::InPlace)).map(|_| ());

@@ -30,7 +30,7 @@ enum To {
 }
 
 fn base<E: Element>(gpu: &Context) -> SoftmaxBackward<E> {
-    SoftmaxBackward::new(&gpu, &Default::default()).expect("an operation")
+    SoftmaxBackward::new(gpu, &Default::default()).expect("an operation")
 }
 
 impl<E: Element> Batch<E> {
@@ -346,7 +346,7 @@ fn behind_a_softmax() {
     logits[120] = -INF;
     let dy = noise(7, shape.len(), 1.0);
     let options = SoftmaxOptions { masked_row: MaskedRow::Zero, temperature: 4.0, ..Default::default() };
-    let softmax = Softmax::<f32>::new(&gpu, &options).expect("an operation");
+    let softmax = Softmax::<f32>::new(gpu, &options).expect("an operation");
     for log in [false, true] {
         let probs = if log {
             softmax.log_softmax(gpu, &logits, shape).expect("log-probabilities")
@@ -371,7 +371,7 @@ fn behind_a_softmax() {
 #[test]
 fn worked_answers_other_options_and_fewer_rows() {
     let (gpu, shape) = (gpu(), Shape::new(2, 3));
-    let op = SoftmaxBackward::<f32>::new(&gpu, &Default::default()).expect("an operation");
+    let op = SoftmaxBackward::<f32>::new(gpu, &Default::default()).expect("an operation");
     let (probs, dprobs) = ([0.5, 0.25, 0.25, 0.0, 1.0, 0.0], [1.0, 2.0, 0.0, 5.0, 6.0, 7.0]);
     let expected = vec![0.0, 0.25, -0.25, 0.0, 0.0, 0.0];
     assert_eq!(op.backward(gpu, &probs, &dprobs, shape), Ok(expected));
@@ -398,10 +398,10 @@ fn misuse() {
     let gpu = gpu();
     for scale in [0.0, f32::NAN, INF, f32::MIN_POSITIVE / 2.0, 2e38] {
         let options = SoftmaxBackwardOptions { scale, ..Default::default() };
-        let error = SoftmaxBackward::<f32>::new(&gpu, &options).err();
+        let error = SoftmaxBackward::<f32>::new(gpu, &options).err();
         assert!(matches!(error, Some(Error::InvalidOption { option: "scale", .. })), "{error:?}");
     }
-    let op = SoftmaxBackward::<f16>::new(&gpu, &Default::default()).expect("an operation");
+    let op = SoftmaxBackward::<f16>::new(gpu, &Default::default()).expect("an operation");
     let shape = Shape::new(4, 6);
     let (full, short) = (vec![f16::ONE; 24], vec![f16::ONE; 23]);
     let length = |what| Some(Error::Length { what, found: 23, needed: 24 });

@@ -93,7 +93,7 @@ impl Computer {
     ) -> Result<()> {
         match self {
             Self::Gpu { gpu, tuning, .. } => {
-                let mut op = CrossEntropy::new(&gpu, op)?;
+                let mut op = CrossEntropy::new(gpu, op)?;
                 if let Some(tuning) = tuning {
                     op = op.with_tuning(*tuning);
                 }

@@ -105,7 +105,7 @@ fn each_window<E: Element>(
     mut each: impl FnMut(Range<usize>, &[E]) -> Result<()>,
 ) -> Result<()> {
     if let Computer::Gpu { gpu, tuning, .. } = computer {
-        let mut op = Softmax::<E>::new(&gpu, &options)?;
+        let mut op = Softmax::<E>::new(gpu, &options)?;
         if let Some(tuning) = tuning {
             op = op.with_tuning(*tuning);
         }

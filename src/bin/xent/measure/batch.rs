@@ -111,10 +111,10 @@ impl<E: Element> Batch<E> {
             output: buffer("output", if writes { bytes.buffer } else { BUFFER_MULTIPLE })?,
             values: buffer("values", bytes.rows)?,
             record: buffer("record", LossRecord::BYTES)?,
-            cross_entropy: CrossEntropy::new(&gpu, &Default::default())?,
-            softmax: Softmax::new(&gpu, &Default::default())?,
-            logsumexp: LogSumExp::new(&gpu)?,
-            argmax: Argmax::new(&gpu)?,
+            cross_entropy: CrossEntropy::new(gpu, &Default::default())?,
+            softmax: Softmax::new(gpu, &Default::default())?,
+            logsumexp: LogSumExp::new(gpu)?,
+            argmax: Argmax::new(gpu)?,
         };
         batch.uploaded()
     }
