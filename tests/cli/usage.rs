@@ -64,7 +64,8 @@ fn what_is_not_understood_has_status_2() {
 fn options_outside_their_range_are_named() {
     let folder = Folder::new();
     folder.logits(&[0.0; 2], 2).targets(&[0]).array("soft.npy", &[1, 2], &[0.5f32; 2]);
-    let scale = "must be a normal number above zero, and so must its reciprocal";
+    let temperature = "must be from 7.888609e-31 (2^-100) to 8.507059e37 (2^126)";
+    let softcap = "must be from 1.1754944e-38 (2^-126) to 8.507059e37 (2^126)";
     let left_alone = "must be left alone where the input is log-probabilities";
     let not_negative = "must be finite and at least 0";
     let classes_only = "focal_gamma = 2: must be 0 unless targets are class indices".to_owned();
@@ -72,10 +73,10 @@ fn options_outside_their_range_are_named() {
     for (kind, args, says) in [
         (targets, "--label-smoothing 1.5", "label_smoothing = 1.5: must be in 0..=1".into()),
         (targets, "--label-smoothing -0.5", "label_smoothing = -0.5: must be in 0..=1".into()),
-        (targets, "--temperature 0", format!("temperature = 0: {scale}")),
-        (targets, "--temperature -1", format!("temperature = -1: {scale}")),
-        (targets, "--temperature nan", format!("temperature = NaN: {scale}")),
-        (targets, "--softcap 0", format!("softcap = 0: {scale}")),
+        (targets, "--temperature 0", format!("temperature = 0: {temperature}")),
+        (targets, "--temperature -1", format!("temperature = -1: {temperature}")),
+        (targets, "--temperature nan", format!("temperature = NaN: {temperature}")),
+        (targets, "--softcap 0", format!("softcap = 0: {softcap}")),
         (targets, "--z-loss -1", format!("z_loss = -1: {not_negative}")),
         (targets, "--focal-gamma inf", format!("focal_gamma = inf: {not_negative}")),
         (targets, "--input log-probs --temperature 2", format!("temperature = 2: {left_alone}")),
@@ -90,9 +91,9 @@ fn options_outside_their_range_are_named() {
         assert_eq!((run.status, run.stdout.as_str()), (Some(2), ""), "{args}: {run:?}");
         assert_eq!(run.complaints(), [format!("xent: option {says}")], "{args}");
     }
-    for args in ["--temperature 0", "--softcap -1"] {
+    for (args, range) in [("--temperature 0", temperature), ("--softcap -1", softcap)] {
         let run = folder.run(&format!("softmax logits.npy -o out.npy {args}"));
-        assert!(run.status == Some(2) && run.complaints()[0].ends_with(scale), "{args}: {run:?}");
+        assert!(run.status == Some(2) && run.complaints()[0].ends_with(range), "{args}: {run:?}");
     }
     assert_eq!(folder.names(), ["i.npy", "logits.npy", "soft.npy", "targets.npy"]);
 }

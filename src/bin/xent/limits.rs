@@ -59,12 +59,23 @@ fn tight() -> Option<String> {
 
 fn tight_of(limits: &str) -> Option<String> {
     let words = LIMITS.iter().filter_map(|limit| {
-        let values = limits.lines().find_map(|line| line.strip_prefix(limit.name))?;
-        let allowed = values.split_whitespace().next()?.parse().ok().filter(|&value| value < limit.enough)?;
+        let allowed = soft_limit(limits, limit.name).filter(|&value| value < limit.enough)?;
         Some(format!("{} (ulimit {})", (limit.shown)(allowed), limit.option))
     });
     let words: Vec<String> = words.collect();
     (!words.is_empty()).then(|| words.join(", "))
+}
+
+/// The limit of this name, if there is one.
+fn soft_limit(limits: &str, name: &str) -> Option<u64> {
+    let values = limits.lines().find_map(|line| line.strip_prefix(name))?;
+    values.split_whitespace().next()?.parse().ok()
+}
+
+/// Whether the process's own stack is smaller than this.
+pub fn has_less_stack(bytes: u64) -> bool {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    soft_limit(&limits, "Max stack size").is_some_and(|size| size < bytes)
 }
 
 #[cfg(test)]

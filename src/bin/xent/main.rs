@@ -19,6 +19,7 @@ mod stop;
 mod tune;
 
 use std::process::ExitCode;
+use std::thread;
 
 use clap::Parser;
 use xent::Error;
@@ -36,7 +37,22 @@ enum Outcome {
     TooTight,
 }
 
+/// Bytes of stack that are enough for the tool.
+const STACK_BYTES: usize = 1 << 20;
+
 fn main() -> ExitCode {
+    if !limits::has_less_stack(STACK_BYTES as u64) {
+        return run();
+    }
+    match thread::Builder::new().name("xent".to_owned()).stack_size(STACK_BYTES).spawn(run) {
+        // A panic has said what it is.
+        Ok(tool) => tool.join().unwrap_or(ExitCode::from(101)),
+        // Where no thread can be had, the process's stack may do.
+        Err(_) => run(),
+    }
+}
+
+fn run() -> ExitCode {
     let cli = command_line();
     if std::env::var_os("RUST_LOG").is_some() {
         env_logger::init();
@@ -83,6 +99,7 @@ fn status(error: &Error) -> u8 {
         | Error::OutOfMemory { .. }
         | Error::Validation { .. }
         | Error::Device { .. }
+        | Error::DeviceLost { .. }
         | Error::Timeout { .. } => 3,
         Error::Stopped => stop::STOPPED_STATUS,
         _ => 2,

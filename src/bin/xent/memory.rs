@@ -21,8 +21,8 @@ impl Reserve {
     fn bytes(self) -> u64 {
         match self {
             Self::Reference => 8 << 20,
-            Self::Reads => 48 << 20,
-            Self::Writes => 112 << 20,
+            Self::Reads => 64 << 20,
+            Self::Writes => 128 << 20,
         }
     }
 }
