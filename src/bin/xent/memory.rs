@@ -11,7 +11,7 @@ use crate::output::bad_argument;
 pub enum Reserve {
     /// The reference on the processor: nothing is compiled.
     Reference,
-    /// Kernels that read logits. lavapipe, whose compiler is in the process, takes 28 MiB for them.
+    /// Kernels that read logits. lavapipe, whose compiler is in the process, took 28 to 49 MiB for them.
     Reads,
     /// Kernels that write as much as they read. lavapipe takes 82 MiB.
     Writes,
