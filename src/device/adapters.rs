@@ -1,5 +1,6 @@
 //! The adapters there are, and which of them to open.
 
+#[cfg(not(target_arch = "wasm32"))]
 use crate::device::scope::unpanicked;
 use crate::device::{AdapterKind, Profile};
 use crate::error::{Error, Result};
@@ -106,8 +107,8 @@ impl AdapterChoice {
 static PRIMARY: SharedInstance = SharedInstance::of(wgpu::Backends::PRIMARY);
 static SECONDARY: SharedInstance = SharedInstance::of(wgpu::Backends::SECONDARY);
 
-/// An instance that all contexts opened here share. wgpu numbers devices and buffers anew in each instance: those of two
-/// instances can be told apart in nothing, those of one are.
+/// An instance that all contexts opened here share. wgpu numbers devices and buffers anew in each instance, so those of two
+/// instances cannot be told apart; those of one instance can.
 struct SharedInstance {
     backends: wgpu::Backends,
     /// In a browser an instance cannot be shared among threads: each look at the adapters makes its own.

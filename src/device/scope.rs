@@ -8,20 +8,25 @@ use std::task::{Context, Poll, Waker};
 use crate::error::{Error, Result};
 
 /// Runs calls into wgpu and gives their error, if any, as ours. `what` names what is being made.
+pub(crate) fn scoped<T>(device: &wgpu::Device, what: &str, run: impl FnOnce() -> T) -> Result<T> {
+    match watched(device, run) {
+        (value, None) => Ok(value),
+        (_, Some(error)) => Err(told(device, from_wgpu(error, what))),
+    }
+}
+
+/// Runs calls into wgpu and gives the first error that they report.
 ///
 /// Error scopes belong to a thread, so nothing may be awaited inside. Three kinds of error need three scopes, popped
 /// in reverse; natively a popped scope is ready at once. In a browser it is not, and the error then goes to the
 /// browser's console.
-pub(crate) fn scoped<T>(device: &wgpu::Device, what: &str, run: impl FnOnce() -> T) -> Result<T> {
+fn watched<T>(device: &wgpu::Device, run: impl FnOnce() -> T) -> (T, Option<wgpu::Error>) {
     let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
     let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
     let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
     let value = run();
     let errors = [ready(internal.pop()), ready(validation.pop()), ready(memory.pop())];
-    match errors.into_iter().flatten().next() {
-        None => Ok(value),
-        Some(error) => Err(told(device, from_wgpu(error, what))),
-    }
+    (value, errors.into_iter().flatten().next())
 }
 
 /// What an error comes from: a lost device, if it is one. wgpu reports that to a handler which is the caller's own, to us
@@ -40,18 +45,16 @@ pub(crate) fn told(device: &wgpu::Device, error: Error) -> Error {
 
 /// Whether a device is lost: of a lost one, a new buffer has no memory, and no error says why.
 fn is_lost(device: &wgpu::Device) -> bool {
-    let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-    let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
-    let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
-    let buffer = device.create_buffer(&wgpu::BufferDescriptor {
-        label: Some("xent::is_lost"),
-        size: 16,
-        usage: wgpu::BufferUsages::COPY_SRC,
-        mapped_at_creation: true,
+    let (is_mapped, error) = watched(device, || {
+        let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("xent::is_lost"),
+            size: 16,
+            usage: wgpu::BufferUsages::COPY_SRC,
+            mapped_at_creation: true,
+        });
+        buffer.slice(..).get_mapped_range_mut().is_ok()
     });
-    let is_mapped = buffer.slice(..).get_mapped_range_mut().is_ok();
-    let errors = [ready(internal.pop()), ready(validation.pop()), ready(memory.pop())];
-    !is_mapped && errors.iter().all(Option::is_none)
+    !is_mapped && error.is_none()
 }
 
 /// Lets the device come along, or waits for it. wgpu panics where the driver loses the device meanwhile; of that, too, comes
