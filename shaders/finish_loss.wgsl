@@ -20,8 +20,8 @@ fn finish_loss(@builtin(local_invocation_index) lane: u32) {
     var z_loss = bitcast<u32>(total.z_loss / batch_row_denominator());
     var sum = bitcast<u32>(total.sum + total.z_loss);
     var value = bitcast<u32>(total.sum / denominator + bitcast<f32>(z_loss));
-    // Of finite rows, what is not finite is a sum beyond f32.
-    flags |= loss_flags(sum);
+    // Of finite rows, what is not finite is a sum beyond f32. Beside a NaN it is of no interest.
+    flags |= select(loss_flags(sum), 0u, (flags & NAN_LOSS) != 0u);
     switch flags & (PLUS_INFINITE | MINUS_INFINITE) {
         case 0u: {}
         case PLUS_INFINITE: { sum = INFINITY; value = INFINITY; }
