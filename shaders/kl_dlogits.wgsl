@@ -32,7 +32,7 @@ fn row_record(stats: PairStats, row: u32, input: RowInput) -> Record {
 }
 
 fn probability(bits: u32, base: f32, inverse: f32) -> f32 {
-    let r = root(0.5 * bitcast<f32>(bits) - 0.5 * base);
+    let r = root(0.25 * bitcast<f32>(bits) - 0.25 * base);
     return select(r * r * inverse, 0.0, bits == NEG_INFINITY);
 }
 

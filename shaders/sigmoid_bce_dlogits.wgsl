@@ -7,11 +7,11 @@ struct Record {
 }
 
 fn output_bits(bits: u32, span: RowSpan, col: u32, record: Record) -> u32 {
-    let term = class_term(bits, labels[record.labels_from + col_offset(col)], col);
+    let term = class_term(bits, labels[record.labels_from + col_offset(col)], col, record.scale);
     if col < params.cols { // else it is a neighbour's in the same pack
         take(term);
     }
-    return bitcast<u32>(record.scale * term.slope);
+    return bitcast<u32>(term.slope);
 }
 
 fn fill_pack(out: RowSpan, i: u32, bits: u32) {

@@ -2,7 +2,7 @@
 // `sigmoid_bce_dlogits` takes them where its output lies as the logits do.
 
 fn take_class(bits: u32, labels_from: u32, col: u32) {
-    take(class_term(bits, labels[labels_from + col_offset(col)], col));
+    take(class_term(bits, labels[labels_from + col_offset(col)], col, 1.0));
 }
 
 fn take_pack(span: RowSpan, pack: u32, labels_from: u32) {

@@ -8,8 +8,6 @@ const KEY_LOWEST: i32 = -2139095039; // −3.40282347e38
 const KEY_INFINITY: i32 = 2139095040;
 const KEY_NAN: i32 = 2147483647;
 
-const LOWEST: f32 = -3.4028234e38;
-
 fn order_keys(bits: vec4<u32>) -> vec4<i32> {
     let signed = bitcast<vec4<i32>>(bits);
     let keys = select(signed, vec4(KEY_NONE) - signed, signed < vec4(0));

@@ -56,6 +56,7 @@ const NAN: u32 = 0x7fc00000u;
 const INFINITY: u32 = 0x7f800000u;
 const NEG_INFINITY: u32 = 0xff800000u;
 const MAGNITUDE: u32 = 0x7fffffffu;
+const LOWEST: f32 = -3.4028234e38; // of f32
 
 fn is_finite(bits: u32) -> bool {
     return (bits & MAGNITUDE) < INFINITY;

@@ -15,6 +15,7 @@ override POS_WEIGHT: bool = false;
 @group(0) @binding(8) var<storage, read> pos_weight: array<u32>; // P: f32 bits, (cols,)
 
 const ONE: u32 = 0x3f800000u;
+const FAR_TARGET: u32 = 0x5d800000u; // 2^60
 const FAR: u32 = 0x42d00000u; // 104: exp(−104) is below every f32
 const MINUS_LOG2_E: f32 = -1.4426950408889634;
 
@@ -25,7 +26,7 @@ const NAN_ROW: u32 = NAN_LOGIT | INVALID_TARGET | INVALID_WEIGHT;
 // One class of a row.
 struct ClassTerm {
     loss: f32,   // where it is finite
-    slope: f32,  // the loss' derivative by the logit
+    slope: f32,  // the loss' derivative by the logit, scaled
     flags: u32,
 }
 
@@ -42,9 +43,9 @@ fn pos_weight_bits(col: u32) -> u32 {
     return bits;
 }
 
-// x as bits, the target's bits, the class. It is inlined many times: with a branch a flag, SwiftShader compiled the gradient
+// x as bits, the target's bits, the class, what the slope is multiplied by. It is inlined many times: with a branch a flag, SwiftShader compiled the gradient
 // of one lane a row for minutes, and took 13 GB and more.
-fn class_term(bits: u32, label: u32, col: u32) -> ClassTerm {
+fn class_term(bits: u32, label: u32, col: u32, scale: f32) -> ClassTerm {
     let weight = class_weight_bits(col);
     let positive_weight = pos_weight_bits(col);
     let magnitude = bits & MAGNITUDE;
@@ -54,7 +55,6 @@ fn class_term(bits: u32, label: u32, col: u32) -> ClassTerm {
     let no_positive = ((label & MAGNITUDE) == 0u) | ((positive_weight & MAGNITUDE) == 0u);
     let no_negative = label == ONE;
     let t = bitcast<f32>(label);
-    let positive = select(bitcast<f32>(positive_weight) * t, 0.0, no_positive);
     let negative = 1.0 - t;
 
     // No infinity and no NaN goes into float arithmetic.
@@ -62,21 +62,32 @@ fn class_term(bits: u32, label: u32, col: u32) -> ClassTerm {
     let height = select(bitcast<f32>(magnitude), 0.0, magnitude >= INFINITY);
     let near = 1.0 / (1.0 + e);
     let far = e * near;
+    // Targets may be anywhere in f32. A weight meets a sigmoid or a logarithm before a target, and a height meets it
+    // first where the target is below 1: so no product on the way overflows, and none is ∞ · 0. (The bounds, which bound
+    // nothing, keep a compiler from another order.)
     let w = bitcast<f32>(weight);
-    // The weight goes first: it may bring back what would not fit into f32.
-    var both = 1.0;
+    var w_positive = w;
+    let softplus = ln_1_plus(e);
+    var level = w * softplus;
     if POS_WEIGHT {
-        both = negative + positive;
+        w_positive = w * bitcast<f32>(positive_weight);
+        // The same twice: close to 1 of the target's digits, and far from it of no difference of two infinities.
+        let is_far = (label & MAGNITUDE) > FAR_TARGET;
+        let near_level = (w * negative + w_positive * t) * softplus;
+        level = select(near_level, level + max(t * softplus, LOWEST) * (w_positive - w), is_far);
     }
-    let slanted = select(negative, positive, below);
-    let loss = w * both * ln_1_plus(e) + w * slanted * height;
-    let slope = w * negative * select(near, far, below) - w * positive * select(far, near, below);
+    let target_below = select(negative, t, below);
+    let is_large = abs(target_below) > 1.0;
+    let weighted = max(select(w, w_positive, below) * select(target_below, height, is_large), LOWEST);
+    let loss = level + weighted * select(height, target_below, is_large);
+    let slope = max(w * select(near, far, below), 0.0) * scale * negative
+        - max(w_positive * select(far, near, below), 0.0) * scale * t;
 
     let is_infinite = (magnitude == INFINITY) & !no_weight & !select(no_negative, no_positive, below);
     let flags = select(0u, NAN_LOGIT, magnitude > INFINITY)
         | select(0u, INVALID_TARGET, !is_finite(label))
         | select(0u, INVALID_WEIGHT, !(is_weight(weight) & is_weight(positive_weight)))
-        | select(0u, INFINITE_LOSS << (bitcast<u32>(slanted) >> 31u), is_infinite);
+        | select(0u, INFINITE_LOSS << (bitcast<u32>(target_below) >> 31u), is_infinite);
     return ClassTerm(select(loss, 0.0, no_weight), select(slope, 0.0, no_weight), flags);
 }
 

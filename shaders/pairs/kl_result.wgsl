@@ -16,12 +16,12 @@ fn slope_scale() -> f32 {
 // weight · scale · KL, of a row without flags. Where KL itself is beyond f32 the logarithm is nothing beside it.
 fn scaled_divergence(stats: PairStats, weight: f32) -> f32 {
     let mean = stats.cross / stats.teacher.sum;
-    let cross = wide_product(vec4(mean, 2.0 / CROSS_SCALE, params.inverse_temperature, 1.0));
+    let cross = wide_product(vec4(mean, 4.0 / CROSS_SCALE, params.inverse_temperature, 1.0));
     let kl = cross + ln_quotient(stats.student.sum, stats.teacher.sum);
     if is_finite(bitcast<u32>(kl)) {
         return wide_product(vec4(kl, root_of_scale(), root_of_scale(), weight));
     }
-    return wide_product(vec4(mean, 2.0 / CROSS_SCALE, slope_scale(), weight));
+    return wide_product(vec4(mean, 4.0 / CROSS_SCALE, slope_scale(), weight));
 }
 
 // There is no lse of two batches, and no argmax.

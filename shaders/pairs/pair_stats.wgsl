@@ -17,7 +17,8 @@ override MASKED_ROW_ZERO: bool = false; // a row of nothing but −∞, in eithe
 const LOG2_E: f32 = 1.4426950408889634;
 const SLACK: f32 = LOG2_E; // in units of exp2's argument: a factor of e
 
-// Halves of differences do not overflow where logits are ±3.4e38; so much smaller, 2^31 of them may be added.
+// Quarters of differences do not overflow where logits are ±3.4e38, nor does a difference of two of them where bases lag
+// behind the maxima; so much smaller, 2^31 of them may be added.
 const CROSS_SCALE: f32 = 4.656612873077393e-10; // 2^-31
 
 struct Side {
@@ -29,28 +30,28 @@ struct Side {
 struct PairStats {
     student: Side,
     teacher: Side,
-    cross: f32,    // Σ e·((b − n) − (x − m)) / 2 · CROSS_SCALE over classes that are possible for both
+    cross: f32,    // Σ e·((b − n) − (x − m)) / 4 · CROSS_SCALE over classes that are possible for both
     infinite: u32, // 1 if a class is possible for the teacher and not for the student: KL is +∞
 }
 
-// exp((s − base) / 2T) of halved differences. Below 2^−126 the square is 0; the bound keeps −∞ out of exp2.
-fn roots(halves: vec4<f32>) -> vec4<f32> {
-    return exp2(max(halves * params.exp_scale, vec4(-126.0)));
+// exp((s − base) / 2T) of quarters of differences. Below 2^−126 the square is 0; the bound keeps −∞ out of exp2.
+fn roots(quarters: vec4<f32>) -> vec4<f32> {
+    return exp2(max(quarters * params.twice_exp_scale, vec4(-126.0)));
 }
 
-fn root(half: f32) -> f32 {
-    return exp2(max(half * params.exp_scale, -126.0));
+fn root(quarter: f32) -> f32 {
+    return exp2(max(quarter * params.twice_exp_scale, -126.0));
 }
 
 // The bound keeps −∞ out, and a compiler that reassociates from adding b − n − x + m in another order: of two batches
 // whose offsets differ that would round away what they differ by.
-fn halves_below(bits: vec4<u32>, base: f32) -> vec4<f32> {
-    return max(0.5 * bitcast<vec4<f32>>(bits) - vec4(0.5 * base), vec4(LOWEST));
+fn quarters_below(bits: vec4<u32>, base: f32) -> vec4<f32> {
+    return max(0.25 * bitcast<vec4<f32>>(bits) - vec4(0.25 * base), vec4(LOWEST));
 }
 
-// How far a base moves up, halved; bounded as above.
-fn half_move(from_base: f32, to_base: f32) -> f32 {
-    return max(0.5 * to_base - 0.5 * from_base, 0.0);
+// A quarter of how far a base moves up; bounded as above.
+fn quarter_move(from_base: f32, to_base: f32) -> f32 {
+    return max(0.25 * to_base - 0.25 * from_base, 0.0);
 }
 
 fn identity() -> PairStats {
@@ -60,14 +61,14 @@ fn identity() -> PairStats {
 
 // The root of what a sum is multiplied by where its base moves. An adapter's exp2(0) need not be 1.
 fn root_of_move(from_base: f32, to_base: f32) -> f32 {
-    return select(root(-half_move(from_base, to_base)), 1.0, from_base == to_base);
+    return select(root(-quarter_move(from_base, to_base)), 1.0, from_base == to_base);
 }
 
 // The same stats relative to other bases.
 fn moved(stats: PairStats, student_base: f32, teacher_base: f32) -> PairStats {
     let f = root_of_move(stats.student.base, student_base);
     let e = root_of_move(stats.teacher.base, teacher_base);
-    let away = half_move(stats.student.base, student_base) - half_move(stats.teacher.base, teacher_base);
+    let away = quarter_move(stats.student.base, student_base) - quarter_move(stats.teacher.base, teacher_base);
     // No mass is no distance, however far the bases. The bound keeps a compiler from multiplying by the small factor last.
     let scaled = max(away * CROSS_SCALE, LOWEST);
     let cross = stats.cross + select(stats.teacher.sum * scaled, 0.0, stats.teacher.sum == 0.0);

@@ -20,8 +20,8 @@ fn plus(a: QuadSums, b: QuadSums) -> QuadSums {
 fn quad_sums(stats: PairStats, x: vec4<u32>, b: vec4<u32>) -> QuadSums {
     let x_masked = x == vec4(NEG_INFINITY);
     let b_masked = b == vec4(NEG_INFINITY);
-    let x_below = halves_below(x, stats.student.base);
-    let b_below = halves_below(b, stats.teacher.base);
+    let x_below = quarters_below(x, stats.student.base);
+    let b_below = quarters_below(b, stats.teacher.base);
     let f = select(roots(x_below), vec4(0.0), x_masked);
     let e = select(roots(b_below), vec4(0.0), b_masked);
     let apart = select((b_below - x_below) * CROSS_SCALE, vec4(0.0), x_masked | b_masked);

@@ -572,6 +572,29 @@ fn far_logits_at_high_temperatures() {
     }
 }
 
+/// At such temperatures a base may stay far below the maximum, and a logit at the other end of f32 is further from it than
+/// f32's largest number.
+#[test]
+fn bases_that_stay_below_the_maximum() {
+    let cols = 130;
+    // A first step of zeros, the maximum within a nat behind it, and the lowest of all.
+    let row = |highest: f32, at: usize| {
+        let mut row = vec![0.0; cols];
+        (row[at], row[at + 1]) = (highest, f32::MIN);
+        row
+    };
+    for temperature in [1e36, 1e37, 8e37] {
+        let highest = 0.9 * temperature;
+        let rows = vec![
+            ("student".into(), row(highest, 100), row(0.0, 40)),
+            ("teacher".into(), row(0.0, 40), row(highest, 100)),
+            ("both".into(), row(highest, 100), row(highest, 7)),
+        ];
+        let options = Options { temperature, ..Options::default() };
+        check(&Case::<f32>::dense("far bases", &rows, options), &tuned(&[1, 8]), &[ALIGNED]);
+    }
+}
+
 #[test]
 fn temperatures() {
     for temperature in [0.1, 1.0, 2.0, 100.0] {

@@ -414,7 +414,7 @@ fn worked() {
 }
 
 /// What a special value makes of its class; NaN: of the whole row.
-const SPECIALS: [(&str, f32, f32, f32, f32, Flags); 23] = [
+const SPECIALS: [(&str, f32, f32, f32, f32, Flags); 32] = [
     ("NaN", NAN, 1.0, 1.0, 1.0, Flags::NAN_LOGIT),
     ("−NaN", -NAN, 0.0, 1.0, 1.0, Flags::NAN_LOGIT),
     ("NaN of weight 0", NAN, 0.0, 1.0, 0.0, Flags::NAN_LOGIT),
@@ -435,6 +435,15 @@ const SPECIALS: [(&str, f32, f32, f32, f32, Flags); 23] = [
     ("the same of the other sign", 2.0, -3.4e38, 1.0, 1.0, Flags::INFINITE_LOSS),
     ("the same below 0", -2.0, 3.4e38, 1.0, 1.0, Flags::INFINITE_LOSS),
     ("a far target of a small weight", -2.0, 1e38, 1.0, 1e-30, Flags::empty()),
+    ("a far target of weights", 5.0, 3.4e38, 2.0, 0.1, Flags::empty()),
+    ("a far target of weights, below 0", -0.5, 3.4e38, 2.0, 0.1, Flags::empty()),
+    ("a far target twice applied, below 0", -0.5, 3.4e38, 2.0, 1.0, Flags::INFINITE_LOSS),
+    ("a far target twice applied", 5.0, 3.4e38, 2.0, 1.0, Flags::INFINITE_LOSS),
+    ("a target far below 0, twice applied", 5.0, -3.4e38, 2.0, 1.0, Flags::INFINITE_LOSS),
+    ("a far target, far", 1000.0, 3.4e38, 2.0, 1.0, Flags::INFINITE_LOSS),
+    ("a far target of a weight, far", 1000.0, 3.4e38, 1.0, 2.0, Flags::INFINITE_LOSS),
+    ("a far target of weights, far below", -1000.0, 3.4e38, 2.0, 0.1, Flags::INFINITE_LOSS),
+    ("a far target that applies nowhere", -9.17e19, 3.4e38, 0.0, 2.54, Flags::empty()),
     ("+∞, more than applies", INF, 2.0, 1.0, 1.0, Flags::INFINITE_LOSS),
     ("−∞, less than does not", -INF, -1.0, 1.0, 1.0, Flags::INFINITE_LOSS),
     ("+∞, less than does not", INF, -1.0, 1.0, 1.0, Flags::INFINITE_LOSS),

@@ -20,7 +20,7 @@ pub enum Reserve {
 impl Reserve {
     fn bytes(self) -> u64 {
         match self {
-            Self::Reference => 8 << 20,
+            Self::Reference => 12 << 20,
             Self::Reads => 64 << 20,
             Self::Writes => 128 << 20,
         }
