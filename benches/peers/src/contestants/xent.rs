@@ -82,7 +82,7 @@ impl Contestant for OnDevice {
     }
 
     fn load(&mut self, batch: &Batch) -> Result<()> {
-        let (device, shape) = (&self.gpu.device, batch.shape());
+        let (gpu, shape) = (&self.gpu, batch.shape());
         self.loaded = None;
         let logits = self.upload(bytemuck::cast_slice(&batch.logits));
         let targets = self.upload(bytemuck::cast_slice(&batch.targets));
@@ -90,15 +90,15 @@ impl Contestant for OnDevice {
         let record = self.buffer(LossRecord::BYTES, Usage::STORAGE | Usage::COPY_SRC);
         let whole = wgpu::Buffer::as_entire_buffer_binding;
 
-        let cross_entropy = CrossEntropy::<f32>::new(device, &Default::default())?;
+        let cross_entropy = CrossEntropy::<f32>::new(gpu, &Default::default())?;
         let mut buffers = CrossEntropyBuffers::new(whole(&logits), whole(&targets));
         buffers.loss = Some(whole(&record));
-        let loss = cross_entropy.bind(device, shape, &buffers)?;
+        let loss = cross_entropy.bind(shape, &buffers)?;
         buffers.dlogits = Some(Dlogits::To(whole(&output)));
-        let loss_and_dlogits = cross_entropy.bind(device, shape, &buffers)?;
-        let softmax = Softmax::<f32>::new(device, &Default::default())?;
+        let loss_and_dlogits = cross_entropy.bind(shape, &buffers)?;
+        let softmax = Softmax::<f32>::new(gpu, &Default::default())?;
         let buffers = SoftmaxBuffers { logits: whole(&logits), probs: Some(whole(&output)), log_probs: None };
-        let softmax = softmax.bind(device, shape, &buffers)?;
+        let softmax = softmax.bind(shape, &buffers)?;
         let ran = Operation::Loss;
         self.loaded = Some(Loaded { loss, loss_and_dlogits, softmax, record, output, ran });
         Ok(())
