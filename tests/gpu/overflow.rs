@@ -10,21 +10,10 @@ use crate::batch::{Batch, Ops, Sparse, ops};
 use crate::compare::check_loss;
 use crate::harness::{gpu, tunings};
 use crate::outputs::Gradient;
+use crate::special_options::PLAIN;
 
 const INF: f32 = f32::INFINITY;
-const SUM: CrossEntropyOptions = CrossEntropyOptions {
-    ignore_index: -100,
-    reduction: Reduction::Sum,
-    masked_row: MaskedRow::Nan,
-    empty_batch: xent::EmptyBatch::Nan,
-    input: Input::Logits,
-    label_smoothing: 0.0,
-    temperature: 1.0,
-    softcap: None,
-    z_loss: 0.0,
-    focal_gamma: 0.0,
-    sequences: None,
-};
+const SUM: CrossEntropyOptions = CrossEntropyOptions { reduction: Reduction::Sum, ..PLAIN };
 
 /// A row for each slice.
 fn rows(name: &str, rows: &[&[f32]], targets: &[i32]) -> Batch {

@@ -15,7 +15,8 @@ use crate::special::{CASES, batch};
 /// About every edge of a quad, of a vector of lanes, of a step and of a workgroup.
 const COLS: [usize; 20] = [1, 2, 3, 4, 5, 6, 7, 8, 15, 16, 17, 31, 33, 63, 64, 65, 127, 129, 257, 1025];
 
-const PLAIN: CrossEntropyOptions = CrossEntropyOptions {
+/// No option on: for constants, to which `default` is not open.
+pub const PLAIN: CrossEntropyOptions = CrossEntropyOptions {
     ignore_index: -100,
     reduction: Reduction::Mean,
     masked_row: MaskedRow::Nan,
