@@ -194,7 +194,7 @@ impl WholeFile {
         Ok(())
     }
 
-    /// Takes room for a file of so many bytes, of which none is written yet: a disk that is full later has it. Where there
+    /// Takes room for a file of `bytes` bytes, of which none is written yet: a disk that is full later has it. Where there
     /// is none, it does without.
     pub fn take_room(&mut self, bytes: usize) {
         self.has_room = self.file.write_all(&vec![0; bytes]).is_ok();

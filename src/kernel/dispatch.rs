@@ -57,9 +57,9 @@ impl<K, V> Default for Made<K, V> {
     }
 }
 
-impl<K: Eq + Hash, V> Made<K, V> {
-    fn get(&self, key: K, make: impl FnOnce() -> Result<V>) -> Result<Arc<V>> {
-        let slot = locked(&self.0).entry(key).or_default().clone();
+impl<K: Clone + Eq + Hash, V> Made<K, V> {
+    fn get(&self, key: &K, make: impl FnOnce() -> Result<V>) -> Result<Arc<V>> {
+        let slot = self.slot(key);
         let mut slot = locked(&slot);
         if let Some(made) = &*slot {
             return Ok(made.clone());
@@ -67,6 +67,14 @@ impl<K: Eq + Hash, V> Made<K, V> {
         let made = Arc::new(make()?);
         *slot = Some(made.clone());
         Ok(made)
+    }
+
+    fn slot(&self, key: &K) -> Arc<Slot<V>> {
+        let mut slots = locked(&self.0);
+        match slots.get(key) {
+            Some(slot) => slot.clone(),
+            None => slots.entry(key.clone()).or_default().clone(),
+        }
     }
 
     fn len(&self) -> usize {
@@ -194,8 +202,8 @@ impl Kernels {
     ) -> Result<Arc<Kernel>> {
         let known = pass.overrides(variant);
         let constants: Vec<_> = constants.iter().filter(|(name, _)| known.contains(name)).copied().collect();
-        let key = (pass.name, variant, constants.clone());
-        self.pipelines.get(key, || self.make(pass, variant, &constants))
+        let key = (pass.name, variant, constants);
+        self.pipelines.get(&key, || self.make(pass, variant, &key.2))
     }
 
     /// Pipelines made so far.
@@ -211,7 +219,7 @@ impl Kernels {
 
     fn module(&self, pass: &'static Pass, variant: Variant) -> Result<Arc<wgpu::ShaderModule>> {
         let label = pass.label();
-        self.modules.get((pass.name, variant), || {
+        self.modules.get(&(pass.name, variant), || {
             scoped(&self.device, &label, || {
                 self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
                     label: Some(&label),

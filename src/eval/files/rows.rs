@@ -23,7 +23,7 @@ pub struct FileRows<T> {
 type Make<T> = Box<dyn Fn(&[u8], bool) -> Result<T, String> + Send>;
 
 impl<T> FileRows<T> {
-    /// Values of which each row has so many.
+    /// Values of a file, `entries` of them for each row.
     pub(super) fn new(
         file: TensorFile,
         what: &'static str,

@@ -111,7 +111,7 @@ impl Keeper {
         self.saved
     }
 
-    /// Whether it is time for the next checkpoint, of outputs of so many bytes.
+    /// Whether the next checkpoint is due, now that the outputs hold this number of bytes.
     pub fn is_due(&self, bytes: u64) -> bool {
         self.pace.is_due(Instant::now(), bytes)
     }
