@@ -14,9 +14,9 @@ use rand_distr::{Distribution, StandardNormal};
 use xent::half::bf16;
 use xent::wgpu::{self, BufferUsages as Usage};
 use xent::{
-    Argmax, ArgmaxBuffers, Bound, Context, CrossEntropy, CrossEntropyBuffers, Dlogits, Element, LogSumExp,
-    LogSumExpBuffers, LossRecord, Shape, Softmax, SoftmaxBuffers, Targets, Verification, loss_bound,
-    reference,
+    Argmax, ArgmaxBuffers, Bound, Context, CrossEntropy, CrossEntropyBuffers, Element, LogSumExp,
+    LogSumExpBuffers, LossRecord, OutputBuffer, Shape, Softmax, SoftmaxBuffers, Targets, Verification,
+    loss_bound, reference,
 };
 
 /// Vocabularies (an odd one among them), a classifier, a great many narrow rows, one long row.
@@ -81,11 +81,11 @@ impl<E: Element> Batch<E> {
     fn bound_cross_entropy(&self, with_dlogits: bool) -> Bound {
         let whole = wgpu::Buffer::as_entire_buffer_binding;
         let mut buffers = CrossEntropyBuffers::new(whole(&self.logits), whole(&self.targets));
-        buffers.loss = Some(whole(&self.loss));
+        buffers.outputs.loss = Some(whole(&self.loss));
         // Rows of an odd number of 16-bit values share words, and cannot be written side by side: their gradient is f32.
         let shares_words = !(self.shape.cols * size_of::<E>()).is_multiple_of(4);
-        let output = if shares_words { Dlogits::F32 } else { Dlogits::To };
-        buffers.dlogits = with_dlogits.then(|| output(whole(&self.output)));
+        let output = if shares_words { OutputBuffer::F32 } else { OutputBuffer::To };
+        buffers.outputs.dlogits = with_dlogits.then(|| output(whole(&self.output)));
         self.cross_entropy().bind(self.shape, &buffers).unwrap()
     }
 
@@ -131,19 +131,19 @@ impl<E: Element> Batch<E> {
 
     /// The right answer first: a wrong one is not timed.
     fn check_cross_entropy(&self) {
-        let (gpu, targets, op) = (&self.gpu, Targets::Classes(&self.classes), self.cross_entropy());
-        right("loss", op.verify(gpu, &self.values, targets, self.shape, 16).unwrap());
-        right("gradient", op.verify_dlogits(gpu, &self.values, targets, self.shape, 4).unwrap());
+        let (targets, op) = (Targets::Classes(&self.classes), self.cross_entropy());
+        right("loss", op.verify(&self.values, targets, self.shape, 16).wait().unwrap());
+        right("gradient", op.verify_dlogits(&self.values, targets, self.shape, 4).wait().unwrap());
     }
 
     fn check_others(&self) {
         let (gpu, logits, shape) = (&self.gpu, &self.values, self.shape);
         let softmax = Softmax::<E>::new(gpu, &Default::default()).unwrap();
-        right("softmax", softmax.verify(gpu, logits, shape, 4).unwrap());
-        right("log-softmax", softmax.verify_log(gpu, logits, shape, 4).unwrap());
+        right("softmax", softmax.verify(logits, shape, 4).wait().unwrap());
+        right("log-softmax", softmax.verify_log(logits, shape, 4).wait().unwrap());
 
-        let lse = LogSumExp::<E>::new(gpu).unwrap().logsumexp(gpu, logits, shape).unwrap();
-        let argmax = Argmax::<E>::new(gpu).unwrap().argmax(gpu, logits, shape).unwrap();
+        let lse = LogSumExp::<E>::new(gpu).unwrap().logsumexp(logits, shape).wait().unwrap();
+        let argmax = Argmax::<E>::new(gpu).unwrap().argmax(logits, shape).wait().unwrap();
         let (mut of_lse, mut of_argmax) = (Verification::new(), Verification::new());
         for row in Verification::sample(shape.rows, 16) {
             let values = &logits[row * shape.cols..][..shape.cols];
@@ -189,14 +189,14 @@ fn shape<E: Element>(criterion: &mut Criterion, gpu: &Context, (rows, cols): (us
         bench("argmax", &|| batch.run(&argmax));
         bench("loss from the host", &|| {
             let targets = Targets::Classes(&batch.classes);
-            cross_entropy.loss(gpu, &batch.values, targets, batch.shape).unwrap();
+            cross_entropy.loss(&batch.values, targets, batch.shape).wait().unwrap();
         });
     }
     group.finish();
 }
 
 fn operations(criterion: &mut Criterion) {
-    let gpu = Context::new_blocking().unwrap();
+    let gpu = Context::new().wait().unwrap();
     println!("adapter: {}", gpu.profile().unwrap());
     for at in SHAPES {
         shape::<f32>(criterion, &gpu, at, true);

@@ -2,7 +2,10 @@
 //! nothing read back but the loss.
 
 use xent::wgpu::{self, BufferUsages as Usage};
-use xent::{Context, CrossEntropy, CrossEntropyBuffers, Dlogits, LossRecord, Shape, Softmax, SoftmaxBuffers};
+use xent::{
+    Context, CrossEntropy, CrossEntropyBuffers, LossOutputs, LossRecord, OutputBuffer, Shape, Softmax,
+    SoftmaxBuffers,
+};
 
 const ROWS: usize = 64;
 const COLS: usize = 1000;
@@ -39,8 +42,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let cross_entropy = CrossEntropy::<f32>::new(&gpu, &Default::default())?.bind(
         shape,
         &CrossEntropyBuffers {
-            loss: Some(loss_buffer.as_entire_buffer_binding()),
-            dlogits: Some(Dlogits::To(dlogits_buffer.as_entire_buffer_binding())),
+            outputs: LossOutputs {
+                loss: Some(loss_buffer.as_entire_buffer_binding()),
+                dlogits: Some(OutputBuffer::To(dlogits_buffer.as_entire_buffer_binding())),
+                ..Default::default()
+            },
             ..CrossEntropyBuffers::new(
                 logits_buffer.as_entire_buffer_binding(),
                 targets_buffer.as_entire_buffer_binding(),

@@ -8,7 +8,7 @@ use xent::eval::{EvaluateOptions, SyntheticLogits, evaluate};
 use xent::{Context, CrossEntropy, Shape, Targets};
 
 fn main() -> xent::Result<()> {
-    let gpu = Context::new_blocking()?;
+    let gpu = Context::new().wait()?;
     let op = CrossEntropy::<f32>::new(&gpu, &Default::default())?;
 
     // 32 sequences of 512 tokens. A source of your own is two methods: its shape, and the logits of a range of rows.
@@ -18,7 +18,7 @@ fn main() -> xent::Result<()> {
 
     let bar = ProgressBar::new(shape.rows as u64);
     let options = EvaluateOptions { verify_rows: 64, ..Default::default() };
-    let report = evaluate(&gpu, &op, &mut logits, Targets::Classes(&targets), &options, |window| {
+    let report = evaluate(&op, &mut logits, Targets::Classes(&targets), &options, |window| {
         bar.set_position(window.rows.end as u64);
         Ok(())
     })?;

@@ -11,7 +11,7 @@ const STEPS: usize = 100;
 const LEARNING_RATE: f32 = 0.5;
 
 fn main() -> xent::Result<()> {
-    let gpu = Context::new_blocking()?;
+    let gpu = Context::new().wait()?;
     let cross_entropy = CrossEntropy::<f32>::new(&gpu, &Default::default())?;
     let shape = Shape::new(POINTS, CLASSES);
     let (points, classes) = three_clouds();
@@ -21,7 +21,7 @@ fn main() -> xent::Result<()> {
     for step in 0..=STEPS {
         let logits: Vec<f32> = points.iter().flat_map(|x| forward(&weights, &bias, x)).collect();
         let (loss, dlogits) =
-            cross_entropy.loss_and_dlogits(&gpu, &logits, Targets::Classes(&classes), shape)?;
+            cross_entropy.loss_and_dlogits(&logits, Targets::Classes(&classes), shape).wait()?;
         if step % 20 == 0 {
             let accuracy = accuracy(&logits, &classes);
             println!("step {step:3}  loss {:.4}  accuracy {:5.1} %", loss.value, 100.0 * accuracy);

@@ -274,11 +274,9 @@ pub enum Error {
         /// The other.
         second: &'static str,
     },
-    /// An operation was called with another context than the one it was built on, or with buffers of another device. (Of
+    /// An operation was bound to buffers of another device than the one it was built on. (Of
     /// buffers from another `wgpu::Instance` this cannot be told.)
-    #[error(
-        "an operation, its context and its buffers belong together: one of these is of another context or device"
-    )]
+    #[error("a buffer belongs to another device than the operation")]
     OtherDevice,
     /// Nothing was asked for: every output is `None`.
     #[error("no output bound: give at least one of {options}")]

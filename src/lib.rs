@@ -4,7 +4,7 @@
 //! ```no_run
 //! use xent::{Context, CrossEntropy, Shape, Targets};
 //!
-//! let gpu = Context::new_blocking()?;
+//! let gpu = Context::new().wait()?;
 //! let cross_entropy = CrossEntropy::<f32>::new(&gpu, &Default::default())?;
 //!
 //! // 2 rows (samples or tokens) × 3 cols (classes or vocabulary).
@@ -12,21 +12,21 @@
 //! let targets = Targets::Classes(&[0, 1]);
 //! let shape = Shape::new(2, 3);
 //!
-//! let loss = cross_entropy.loss(&gpu, &logits, targets, shape)?;
-//! let (loss, dlogits) = cross_entropy.loss_and_dlogits(&gpu, &logits, targets, shape)?;
-//! let check = cross_entropy.verify(&gpu, &logits, targets, shape, 64)?;
+//! let loss = cross_entropy.loss(&logits, targets, shape).wait()?;
+//! let (loss, dlogits) = cross_entropy.loss_and_dlogits(&logits, targets, shape).wait()?;
+//! let check = cross_entropy.verify(&logits, targets, shape, 64).wait()?;
 //! # Ok::<(), xent::Error>(())
 //! ```
 //!
 //! # Three ways in
 //!
-//! * **Host slices**: the methods above. They cut batches of any size into windows, and block; their `_async` twins
-//!   do not, but natively somebody else must then poll the device. Their `_into` twins write a result as large as the
-//!   logits into a slice of yours. While a window computes, the next is written; where the adapter shares the
-//!   processor's memory ([`Profile::unified_memory`]), into the kernels' own buffers. The buffers of two windows stay
-//!   with the operation for its next call, until `free_idle_buffers` or its end.
-//! * **Streams**: [`CrossEntropy::stream`] and [`Softmax::stream`] take a batch window by window, and [`eval`] drives
-//!   them from slices, generators and files: batches larger than memory.
+//! * **Host slices**: the methods above. They cut batches of any size into windows. Each returns a [`Request`]: `.wait()?`
+//!   blocks, `.await?` does not. Methods that end in `_into` write a result as large as the logits into a slice of yours.
+//!   While a window computes, the next is written; where the adapter shares the processor's memory
+//!   ([`Profile::unified_memory`]), straight into the kernels' own buffers. The buffers of two windows stay with the
+//!   operation for its next call, until `free_idle_buffers` or its end.
+//! * **Streams**: [`LossOp::stream`] and [`Softmax::stream`] take a batch window by window. [`eval`] drives them from
+//!   slices, generators and files, for batches larger than memory.
 //! * **Your own device, buffers and compute pass**: *build* an operation once on a [`Context`] around them, *bind* it
 //!   once to a shape and to buffers, *encode* it as often as you like. Nothing is submitted for you, and nothing is
 //!   read back.
@@ -36,7 +36,7 @@
 //! | operation | gives | reads of the logits |
 //! | --- | --- | --- |
 //! | [`CrossEntropy`] | loss, row losses, lse, argmax | 1 |
-//! | [`CrossEntropy`] with [`Dlogits`] | the same and the gradient, in place if asked for | 2 |
+//! | [`CrossEntropy`] with an [`OutputBuffer`] for `dlogits` | the same and the gradient, in place if asked for | 2 |
 //! | [`CrossEntropy`] of [`Input::LogProbs`] | negative log-likelihood, and its gradient | 1, 2 |
 //! | [`KlDivergence`] | divergence from a teacher's logits, and its gradient | 1, 2 of each |
 //! | [`SigmoidBce`] | multi-label loss, and its gradient | 1 |
@@ -46,7 +46,8 @@
 //! | [`LogSumExp`] | ln Σ exp(logits) | 1 |
 //! | [`Argmax`] | the most probable class | 1 |
 //!
-//! Each has a twin in [`mod@reference`]: in f64, naive, to be read and to be checked against.
+//! The three losses are one type, [`LossOp`], with their options: the same methods, streams and buffers. Each operation has
+//! a twin in [`mod@reference`]: in f64, naive, to be read and to be checked against.
 //!
 //! # What a loss can be
 //!
@@ -54,7 +55,7 @@
 //! | --- | --- |
 //! | [`Targets`] | class indices (i32, u32), a probability for each class, a few classes a row with probabilities |
 //! | [`CrossEntropyOptions`] | label smoothing, temperature, softcap, z-loss, focal loss, ignored rows, mean or sum, what a batch of nothing gives, [`Sequences`] for next-token targets and prompts |
-//! | [`CrossEntropyInputs`] | class weights, row weights, a mask, upstream gradients |
+//! | [`CrossEntropyInputs`], [`RowInputs`] | class weights, row weights, a mask, upstream gradients |
 //! | [`Element`] | logits in f32, f16 or bf16, all arithmetic in f32 |
 //! | [`Shape`] | the class axis anywhere in an array of any number of axes, rows any distance apart |
 //!
@@ -63,14 +64,14 @@
 //! ```no_run
 //! use xent::{Context, CrossEntropy, CrossEntropyInputs, CrossEntropyOptions, Shape, Targets};
 //!
-//! let gpu = Context::new_blocking()?;
+//! let gpu = Context::new().wait()?;
 //! let options = CrossEntropyOptions { label_smoothing: 0.1, z_loss: 1e-4, ..Default::default() };
 //! let cross_entropy = CrossEntropy::<f32>::new(&gpu, &options)?;
 //!
 //! // One image of 3 classes and 2 × 2 pixels, as PyTorch lays it out; class 0 weighs half.
 //! let logits = [2.0, 0.1, 0.5, 1.0, 1.0, 3.0, 0.5, 1.5, 0.5, 0.2, 4.0, 1.2];
 //! let inputs = CrossEntropyInputs::new(Targets::Classes(&[0, 1, 2, -100])).class_weights(&[0.5, 1.0, 1.0]);
-//! let (loss, dlogits) = cross_entropy.loss_and_dlogits(&gpu, &logits, inputs, Shape::nd(&[1, 3, 2, 2], 1)?)?;
+//! let (loss, dlogits) = cross_entropy.loss_and_dlogits(&logits, inputs, Shape::nd(&[1, 3, 2, 2], 1)?).wait()?;
 //!
 //! // Another temperature makes no pipeline anew.
 //! let warmer = cross_entropy.with_options(&CrossEntropyOptions { temperature: 2.0, ..options })?;
@@ -148,6 +149,7 @@ mod masks;
 mod op;
 mod options;
 pub mod reference;
+mod request;
 mod shape;
 mod targets;
 #[cfg(feature = "whole-file")]
@@ -159,7 +161,7 @@ pub use element::Element;
 pub use error::{Error, Result};
 pub use flags::Flags;
 pub use half;
-pub use inputs::{BatchWeight, CrossEntropyInputs, KlDivergenceInputs, SigmoidBceInputs};
+pub use inputs::{BatchWeight, CrossEntropyInputs, KlDivergenceInputs, RowInputs, SigmoidBceInputs};
 #[cfg(feature = "tuning-file")]
 pub use kernel::SavedTuning;
 pub use kernel::{Band, Tuning};
@@ -169,6 +171,7 @@ pub use options::{
     Causal, CrossEntropyOptions, EmptyBatch, Input, KlDivergenceOptions, MaskedRow, MaskedSoftmaxOptions,
     Reduction, Sequences, SigmoidBceOptions, SoftmaxBackwardOptions, SoftmaxOptions,
 };
+pub use request::{Request, Running};
 pub use shape::Shape;
 pub use targets::{MAX_SPARSE_ENTRIES, RowTarget, TargetKind, Targets};
 pub use wgpu;

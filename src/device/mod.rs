@@ -2,12 +2,16 @@
 
 mod adapters;
 mod copying;
+#[cfg(not(target_arch = "wasm32"))]
+mod poller;
 mod profile;
 mod scope;
 mod transfer;
 
 pub use adapters::{AdapterChoice, AdapterInfo};
 pub(crate) use copying::{Lines, copy_parts};
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use poller::Poller;
 pub use profile::{AdapterKind, Profile};
 pub(crate) use scope::scoped;
 pub(crate) use transfer::{Buffers, InFlight, Landed, Transfer, Wait};

@@ -6,20 +6,27 @@
 //! map, and the bytes are copied between them in the same submission as the kernels.
 
 use std::collections::BTreeMap;
+#[cfg(not(target_arch = "wasm32"))]
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
 use wgpu::BufferUsages as Usage;
 
+#[cfg(not(target_arch = "wasm32"))]
+use crate::device::Poller;
 use crate::device::scope::{poll, scoped, told};
 use crate::device::{Lines, Profile};
 use crate::error::{Error, Result};
 
 /// Who waits for the device.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Wait {
     /// This thread polls, for this long at most.
     Blocking(Option<Duration>),
+    /// The context's own thread polls.
+    #[cfg(not(target_arch = "wasm32"))]
+    Poller(Arc<Poller>),
     /// Somebody else polls the device; in a browser, the browser does.
     Elsewhere,
 }
@@ -270,8 +277,13 @@ impl InFlight {
     /// Waits until the device is done.
     pub(crate) async fn land(self, wait: Wait) -> Result<Landed> {
         let Self { device, buffers, submission, mapped } = self;
-        if let Wait::Blocking(timeout) = wait {
-            poll(&device, wgpu::PollType::Wait { submission_index: Some(submission), timeout })?;
+        match wait {
+            Wait::Blocking(timeout) => {
+                poll(&device, wgpu::PollType::Wait { submission_index: Some(submission), timeout })?;
+            }
+            #[cfg(not(target_arch = "wasm32"))]
+            Wait::Poller(poller) => poller.wait_for(submission).await?,
+            Wait::Elsewhere => {}
         }
         let failed =
             |message: String| told(&device, Error::Device { what: "mapping a buffer".to_owned(), message });

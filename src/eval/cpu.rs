@@ -121,7 +121,7 @@ fn row_result<E: Element>(
         return RowResult { argmax: NO_CLASS, ..RowResult::default() };
     }
     let parts = row_loss_at(logits, inputs, shape, op, row);
-    let weight = f64::from(inputs.row_weight(row));
+    let weight = f64::from(inputs.rows.weight(row));
     let (loss, z_loss) = ((weight * parts.total()) as f32, (weight * parts.z_loss) as f32);
     let values: Vec<f64> = shape.row(logits, row).map(|x| x.to_f64()).collect();
     let has_nan = values.iter().any(|logit| logit.is_nan());

@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use crate::context::Context;
 use crate::element::Element;
 use crate::error::Result;
 use crate::eval::evaluation::Evaluation;
@@ -53,7 +52,6 @@ pub struct Evaluated<'a> {
 /// # Errors
 /// As [`Evaluation::new`], before any logit is read, and [`Evaluation::run`].
 pub fn evaluate<'a, E: Element>(
-    gpu: &Context,
     op: &CrossEntropy<E>,
     source: &mut dyn Source<E>,
     inputs: impl Into<EvaluateInputs<'a>>,
@@ -61,6 +59,6 @@ pub fn evaluate<'a, E: Element>(
     each: impl FnMut(&Evaluated<'_>) -> Result<()>,
 ) -> Result<Report> {
     let mut evaluation = Evaluation::new(op.options(), source.shape(), inputs, options)?;
-    evaluation.run(gpu, op, source, each)?;
+    evaluation.run(op, source, each)?;
     Ok(evaluation.report())
 }

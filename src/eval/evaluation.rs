@@ -4,7 +4,6 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::context::Context;
-use crate::device::Wait;
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::eval::evaluate::{EvaluateOptions, Evaluated};
@@ -13,14 +12,14 @@ use crate::eval::inputs::EvaluateInputs;
 use crate::eval::memory::{Asked, Footprint, halving};
 use crate::eval::read_ahead::{Feed, Values, through};
 use crate::eval::report::Report;
-use crate::eval::row_inputs::RowInputs;
+use crate::eval::row_inputs::BatchRows;
 use crate::eval::source::{Source, check_same_shape, check_values};
 use crate::eval::state::EvaluationState;
 use crate::eval::window::Window;
 use crate::inputs::BatchWeight;
 use crate::kernel::passes::Output;
 use crate::op::{CrossEntropy, CrossEntropyStream, Start, Verification};
-use crate::options::{CrossEntropyOptions, EmptyBatch, Reduction};
+use crate::options::{CrossEntropyOptions, EmptyBatch, Reducing, Reduction};
 use crate::shape::Shape;
 use crate::targets::TargetKind;
 
@@ -45,7 +44,7 @@ use crate::targets::TargetKind;
 ///     Targets::Classes(&[0, 1]),
 ///     &Default::default(),
 /// )?;
-/// while let Err(error) = evaluation.run(&gpu, &op, &mut source, |_| Ok(())) {
+/// while let Err(error) = evaluation.run(&op, &mut source, |_| Ok(())) {
 ///     eprintln!("{error}, after {} rows", evaluation.state().rows());
 /// }
 /// println!("{}", evaluation.report().mean());
@@ -55,7 +54,7 @@ pub struct Evaluation<'a> {
     /// Without sequences, which are worked into the inputs.
     op: CrossEntropyOptions,
     shape: Shape,
-    rows: RowInputs<'a>,
+    rows: BatchRows<'a>,
     kind: TargetKind,
     soft_targets: Option<&'a mut dyn Source<f32>>,
     /// What all rows weigh.
@@ -80,8 +79,8 @@ impl<'a> Evaluation<'a> {
     ) -> Result<Self> {
         let inputs = inputs.into();
         let kind = inputs.kind();
-        let (rows, soft_targets, weight) = RowInputs::checked(inputs, shape, op)?;
-        weight.check(shape.rows, op)?;
+        let (rows, soft_targets, weight) = BatchRows::checked(inputs, shape, op)?;
+        weight.check(shape.rows, op.reducing())?;
         Ok(Self {
             op: CrossEntropyOptions { sequences: None, ..*op },
             shape,
@@ -150,18 +149,17 @@ impl<'a> Evaluation<'a> {
     /// sources, the device or `each` report.
     pub fn run<E: Element>(
         &mut self,
-        gpu: &Context,
         op: &CrossEntropy<E>,
         source: &mut dyn Source<E>,
         each: impl FnMut(&Evaluated<'_>) -> Result<()>,
     ) -> Result<()> {
         let op = op.with_options(&self.op)?;
-        let is_unified = gpu.profile()?.unified_memory;
+        let (is_unified, wait) = (op.profile().unified_memory, op.blocking());
         let (shape, kind, weight) = (self.shape, self.kind, self.weight);
         let gradient = self.options.dlogits.then_some((Output::F32, weight));
         let open = |start| {
-            let stream = CrossEntropyStream::ahead(&op, gpu, shape, kind, gradient, start)?;
-            Ok(Device { stream, wait: Wait::blocking(gpu) })
+            let stream = CrossEntropyStream::ahead(&op, shape, kind, gradient, start)?;
+            Ok(Device { stream, wait: wait.clone() })
         };
         self.run_on(open, Some(is_unified), source, each)
     }
@@ -171,10 +169,10 @@ impl<'a> Evaluation<'a> {
         let EvaluationState { sum, correct, verification, reading, computing, elapsed } = self.state;
         let sum = if self.is_done() { sum.weighing(self.weight) } else { sum };
         let mean =
-            CrossEntropyOptions { reduction: Reduction::Mean, empty_batch: EmptyBatch::Nan, ..self.op };
+            Reducing { reduction: Reduction::Mean, empty_batch: EmptyBatch::Nan, ..self.op.reducing() };
         Report {
-            loss: sum.reduced(&self.op),
-            mean: sum.reduced(&mean).value,
+            loss: sum.reduced(self.op.reducing()),
+            mean: sum.reduced(mean).value,
             cols: self.shape.cols,
             correct,
             verification: (self.options.verify_rows > 0).then_some(verification),

@@ -97,7 +97,7 @@ fn soft_targets_come_window_by_window() {
     let mut source = SliceSource::new(&soft, Shape::new(5, 2)).unwrap();
     let mut inputs = EvaluateInputs::from(TargetSource::Soft(&mut source));
     inputs.beside.class_weights = Some(&[0.0, 2.0]);
-    inputs.beside.row_weights = Some(&[1.0, 0.5, 1.0, 0.0, 2.0]);
+    inputs.beside.rows.row_weights = Some(&[1.0, 0.5, 1.0, 0.0, 2.0]);
     let report = report(1.0, 5, inputs, 0).unwrap();
     assert_eq!((report.correct, report.loss.counted), (2, 4));
     assert_eq!((report.loss.weight, report.loss.row_weight), (4.5, 4.5));

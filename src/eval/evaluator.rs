@@ -61,7 +61,7 @@ impl<E: Element> Evaluator<E> for Device<E> {
         inputs: &CrossEntropyInputs<'_>,
         dlogits: Option<&mut [f32]>,
     ) -> Result<&[RowResult]> {
-        let back = pollster::block_on(flight.land(self.wait))?;
+        let back = pollster::block_on(flight.land(self.wait.clone()))?;
         self.stream.read(back, inputs, dlogits, Default::default())
     }
 }

@@ -62,7 +62,7 @@ impl TargetSource<'_> {
 ///
 /// let mut teacher = SliceSource::new(&[0.9, 0.1, 0.5, 0.5], Shape::new(2, 2))?;
 /// let mut inputs = EvaluateInputs::from(TargetSource::Soft(&mut teacher));
-/// inputs.beside.row_weights = Some(&[1.0, 0.5]);
+/// inputs.beside.rows.row_weights = Some(&[1.0, 0.5]);
 /// # Ok::<(), xent::Error>(())
 /// ```
 pub struct EvaluateInputs<'a> {

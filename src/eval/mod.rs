@@ -13,7 +13,7 @@
 //! let logits = [2.0, 1.0, 0.5, 0.1, 3.0, 0.2];
 //! let mut source = SliceSource::new(&logits, Shape::new(2, 3))?;
 //! let targets = Targets::Classes(&[0, 1]);
-//! let report = evaluate(&gpu, &op, &mut source, targets, &Default::default(), |_| Ok(()))?;
+//! let report = evaluate(&op, &mut source, targets, &Default::default(), |_| Ok(()))?;
 //! assert_eq!(report.accuracy(), Some(1.0));
 //! # Ok::<(), xent::Error>(())
 //! ```

@@ -6,7 +6,8 @@ use crate::error::{Error, Result};
 use crate::eval::inputs::{EvaluateInputs, RowSource, TargetSource};
 use crate::eval::source::{Source, check_same_shape};
 use crate::inputs::{
-    BatchWeight, CrossEntropyInputs, OwnedTargets, Resolved, check_combination, check_weights, target_rows,
+    BatchWeight, CrossEntropyInputs, OwnedTargets, Resolved, RowInputs, check_combination, check_weights,
+    target_rows,
 };
 use crate::options::CrossEntropyOptions;
 use crate::shape::Shape;
@@ -16,7 +17,7 @@ use crate::targets::{TargetKind, check_entries};
 const FIRST_PASS_VALUES: usize = 1 << 16;
 
 /// Targets, weights and mask, from slices and from sources.
-pub(super) struct RowInputs<'a> {
+pub(super) struct BatchRows<'a> {
     beside: CrossEntropyInputs<'a>,
     targets: RowTargets<'a>,
     weights: Option<&'a mut dyn RowSource<f32>>,
@@ -39,9 +40,9 @@ enum RowTargets<'a> {
 }
 
 /// What the parts of an evaluation's inputs become.
-pub(super) type Parts<'a> = (RowInputs<'a>, Option<&'a mut dyn Source<f32>>, BatchWeight);
+pub(super) type Parts<'a> = (BatchRows<'a>, Option<&'a mut dyn Source<f32>>, BatchWeight);
 
-impl<'a> RowInputs<'a> {
+impl<'a> BatchRows<'a> {
     /// Checks all that comes with the rows, and finds what they weigh: sources are read once, from front to back. Soft
     /// targets from a source are given back.
     ///
@@ -50,11 +51,12 @@ impl<'a> RowInputs<'a> {
     pub fn checked(inputs: EvaluateInputs<'a>, shape: Shape, op: &CrossEntropyOptions) -> Result<Parts<'a>> {
         let kind = inputs.kind();
         let EvaluateInputs { beside, targets, row_weights: weights, row_mask: mask } = inputs;
-        let beside = CrossEntropyInputs {
-            row_weights: beside.row_weights.filter(|_| weights.is_none()),
-            row_mask: beside.row_mask.filter(|_| mask.is_none()),
-            ..beside
+        let rows = RowInputs {
+            row_weights: beside.rows.row_weights.filter(|_| weights.is_none()),
+            row_mask: beside.rows.row_mask.filter(|_| mask.is_none()),
+            ..beside.rows
         };
+        let beside = CrossEntropyInputs { rows, ..beside };
         let mut soft_targets = None;
         let targets = match targets {
             None => RowTargets::InMemory,
@@ -89,7 +91,7 @@ impl<'a> RowInputs<'a> {
 
     fn check_lengths(&self) -> Result<()> {
         check_weights("class_weights", self.beside.class_weights, self.shape.cols)?;
-        self.beside.rows().check(self.shape)?;
+        self.beside.rows.check(self.shape)?;
         let (mut indices, mut probs) = (None, None);
         match &self.targets {
             RowTargets::InMemory => self.beside.targets.check_lengths(self.shape)?,
@@ -131,7 +133,7 @@ impl<'a> RowInputs<'a> {
             let inputs = part.inputs();
             if let RowTargets::Soft = self.targets {
                 // Their values show when they come; they have no part in it.
-                for row_weight in (0..count).map(|row| f64::from(inputs.row_weight(row))) {
+                for row_weight in (0..count).map(|row| f64::from(inputs.rows.weight(row))) {
                     if row_weight != 0.0 {
                         weight.add(BatchWeight { weight: row_weight, row_weight, counted: 1 });
                     }
@@ -180,7 +182,7 @@ impl<'a> RowInputs<'a> {
         drop(all);
         let scored = |of: &Resolved<'_>, targets: usize| -> Vec<bool> {
             let inputs = of.inputs();
-            (0..targets).map(|row| inputs.row_weight(row) != 0.0).collect()
+            (0..targets).map(|row| inputs.rows.weight(row) != 0.0).collect()
         };
         let of_targets = target_rows(shape, &op, &rows);
         part.targets = match &mut self.targets {

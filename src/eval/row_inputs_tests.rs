@@ -77,7 +77,7 @@ fn all_options() -> [CrossEntropyOptions; 4] {
 /// What the rows weigh in all, and a few windows of them.
 fn told(inputs: EvaluateInputs<'_>, op: &CrossEntropyOptions) -> (BatchWeight, Vec<Vec<String>>) {
     let shape = Shape::new(ROWS, COLS);
-    let (mut rows, _, weight) = RowInputs::checked(inputs, shape, op).unwrap();
+    let (mut rows, _, weight) = BatchRows::checked(inputs, shape, op).unwrap();
     let plain = CrossEntropyOptions { sequences: None, ..*op };
     let mut of_rows = |rows_of: Range<usize>| {
         let part = rows.window(rows_of.clone()).unwrap();
@@ -86,7 +86,7 @@ fn told(inputs: EvaluateInputs<'_>, op: &CrossEntropyOptions) -> (BatchWeight, V
             let inputs = part.inputs();
             inputs
                 .row_target(shape, &plain, row)
-                .map(|target| format!("{target:?} {}", inputs.row_weight(row)))
+                .map(|target| format!("{target:?} {}", inputs.rows.weight(row)))
         };
         (0..rows_of.len()).map(|row| format!("{:?}", of_row(row))).collect()
     };
@@ -106,8 +106,8 @@ fn sources_tell_what_slices_tell_and_none_is_held_whole() {
             for (weighted, masked) in [(false, false), (true, false), (false, true), (true, true)] {
                 let name = format!("{:?}, sparse {is_sparse}, {weighted} {masked}", op.sequences);
                 let mut slices = CrossEntropyInputs::new(targets);
-                slices.row_weights = weighted.then_some(&weights[..]);
-                slices.row_mask = masked.then_some(&mask[..]);
+                slices.rows.row_weights = weighted.then_some(&weights[..]);
+                slices.rows.row_mask = masked.then_some(&mask[..]);
                 let expected = told(slices.into(), &op);
                 assert_eq!(expected.0, slices.check(Shape::new(ROWS, COLS), &op).unwrap(), "{name}");
 
@@ -192,10 +192,10 @@ fn a_source_takes_the_place_of_a_slice() {
     let mut mask = rule(3, 1, true, |row| row != 1);
     let mut classes = rule(3, 1, 0, |_| 1);
     let mut inputs = EvaluateInputs::from(TargetSource::Classes(&mut classes));
-    inputs.beside.row_weights = Some(&[0.0; 3]);
-    inputs.beside.row_mask = Some(&[false; 3]);
+    inputs.beside.rows.row_weights = Some(&[0.0; 3]);
+    inputs.beside.rows.row_mask = Some(&[false; 3]);
     inputs.row_weights = Some(&mut weights);
     inputs.row_mask = Some(&mut mask);
-    let (.., weight) = RowInputs::checked(inputs, shape, &options(None)).unwrap();
+    let (.., weight) = BatchRows::checked(inputs, shape, &options(None)).unwrap();
     assert_eq!(weight, BatchWeight { weight: 4.0, row_weight: 4.0, counted: 2 });
 }

@@ -3,8 +3,6 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use crate::context::Context;
-use crate::device::Wait;
 use crate::element::Element;
 use crate::error::Result;
 use crate::eval::memory::{Asked, Footprint, halving};
@@ -24,7 +22,6 @@ use crate::targets::TargetKind;
 /// [`Error::GroupTooLarge`](crate::Error::GroupTooLarge), [`Error::MemoryTooSmall`](crate::Error::MemoryTooSmall);
 /// whatever the source, the device or `each` report.
 pub fn softmax<E: Element>(
-    gpu: &Context,
     op: &Softmax<E>,
     log: bool,
     source: &mut dyn Source<E>,
@@ -33,7 +30,7 @@ pub fn softmax<E: Element>(
 ) -> Result<()> {
     let shape = source.shape();
     check_values(source)?;
-    let is_unified = gpu.profile()?.unified_memory;
+    let is_unified = op.profile().unified_memory;
     let asked = Asked {
         kind: TargetKind::Classes,
         dlogits: true,
@@ -42,11 +39,11 @@ pub fn softmax<E: Element>(
         device: Some(is_unified),
     };
     let footprint = Footprint::of::<E>(shape, asked);
-    let wait = Wait::blocking(gpu);
+    let wait = op.blocking();
     let mut done = 0;
     halving((footprint.room(memory)?, footprint.least_room()), |room| {
         let start = Start { row: done, room: Some(room) };
-        let mut stream = SoftmaxStream::ahead(op, gpu, shape, log, start)?;
+        let mut stream = SoftmaxStream::ahead(op, shape, log, start)?;
         let step = stream.window_rows().max(1);
         let mut output = vec![E::default(); shape.with_rows(step.min(shape.rows)).len()];
         let submit = |stream: &mut SoftmaxStream<E>, rows: Range<usize>, values: &Values<'_, E>| {
@@ -54,7 +51,7 @@ pub fn softmax<E: Element>(
         };
         let land = |stream: &mut SoftmaxStream<E>, (flight, rows): (Flight, Range<usize>)| {
             let output = &mut output[..shape.with_rows(rows.len()).len()];
-            stream.read(pollster::block_on(flight.land(wait))?, output)?;
+            stream.read(pollster::block_on(flight.land(wait.clone()))?, output)?;
             let end = rows.end;
             each(rows, output)?;
             done = end;

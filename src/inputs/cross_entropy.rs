@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::inputs::{BatchWeight, RowFactors, check_weights};
+use crate::inputs::{BatchWeight, RowInputs, check_weights, row_setters};
 use crate::options::CrossEntropyOptions;
 use crate::shape::Shape;
 use crate::targets::{RowTarget, TargetKind, Targets};
@@ -23,14 +23,8 @@ pub struct CrossEntropyInputs<'a> {
     /// A weight for each class (cols,), finite and at least 0: PyTorch's `weight`. With class targets a mean divides by
     /// the weights of the rows' classes; with soft ones it does not, as in PyTorch. Default: 1 each.
     pub class_weights: Option<&'a [f32]>,
-    /// A weight for each row (rows,), finite and at least 0. A row of weight 0 is left out. Default: 1 each.
-    pub row_weights: Option<&'a [f32]>,
-    /// Which rows are scored (rows,); the others are left out, as if their target were `ignore_index`. Default: all.
-    pub row_mask: Option<&'a [bool]>,
-    /// The gradient of whatever comes behind with respect to this loss: `dlogits` is multiplied by it. Default: 1.
-    pub upstream: f32,
-    /// The same for each row's loss (rows,). Default: 1 each.
-    pub row_upstream: Option<&'a [f32]>,
+    /// What is given for each row.
+    pub rows: RowInputs<'a>,
 }
 
 impl<'a> From<Targets<'a>> for CrossEntropyInputs<'a> {
@@ -55,14 +49,7 @@ pub(crate) struct RowWeights {
 impl<'a> CrossEntropyInputs<'a> {
     /// Targets, and nothing else.
     pub const fn new(targets: Targets<'a>) -> Self {
-        Self {
-            targets,
-            class_weights: None,
-            row_weights: None,
-            row_mask: None,
-            upstream: 1.0,
-            row_upstream: None,
-        }
+        Self { targets, class_weights: None, rows: RowInputs::NONE }
     }
 
     /// The same with class weights (cols,).
@@ -70,41 +57,12 @@ impl<'a> CrossEntropyInputs<'a> {
         Self { class_weights: Some(weights), ..self }
     }
 
-    /// The same with row weights (rows,).
-    pub const fn row_weights(self, weights: &'a [f32]) -> Self {
-        Self { row_weights: Some(weights), ..self }
-    }
-
-    /// The same with a mask (rows,) of the rows that are scored.
-    pub const fn row_mask(self, mask: &'a [bool]) -> Self {
-        Self { row_mask: Some(mask), ..self }
-    }
-
-    /// The same with an upstream gradient of the reduced loss.
-    pub const fn upstream(self, upstream: f32) -> Self {
-        Self { upstream, ..self }
-    }
-
-    /// The same with an upstream gradient (rows,) for each row's loss.
-    pub const fn row_upstream(self, upstream: &'a [f32]) -> Self {
-        Self { row_upstream: Some(upstream), ..self }
-    }
-
-    /// What is given for each row.
-    pub(crate) fn rows(&self) -> RowFactors<'a> {
-        let &Self { row_weights, row_mask, upstream, row_upstream, .. } = self;
-        RowFactors { weights: row_weights, mask: row_mask, upstream, row_upstream }
-    }
-
-    /// The weight of a row, 0 if it is masked.
-    pub(crate) fn row_weight(&self, row: usize) -> f32 {
-        self.rows().weight(row)
-    }
+    row_setters!();
 
     /// What multiplies a row's loss.
     pub(crate) fn weights(&self, row: usize) -> RowWeights {
         let heaviest = self.class_weights.map_or(1.0, |weights| weights.iter().copied().fold(0.0, f32::max));
-        RowWeights { own: f64::from(self.row_weight(row)), heaviest_class: f64::from(heaviest) }
+        RowWeights { own: f64::from(self.rows.weight(row)), heaviest_class: f64::from(heaviest) }
     }
 
     /// The target of a row, unless the row is left out.
@@ -114,7 +72,7 @@ impl<'a> CrossEntropyInputs<'a> {
         options: &CrossEntropyOptions,
         row: usize,
     ) -> Option<RowTarget<'a>> {
-        if self.row_weight(row) == 0.0 {
+        if self.rows.weight(row) == 0.0 {
             return None;
         }
         let target_row = match options.sequences {
@@ -124,11 +82,6 @@ impl<'a> CrossEntropyInputs<'a> {
         };
         let target = self.targets.row(shape, target_row);
         (!target.is_ignored(options.ignore_index)).then_some(target)
-    }
-
-    /// The gradient by which a row's loss is multiplied, of its own and of the whole.
-    pub(crate) fn row_gradient(&self, row: usize) -> f64 {
-        self.rows().gradient(row)
     }
 
     /// Refuses lengths, targets and weights that are not what they should be, before any work; says what the rows weigh.
@@ -142,7 +95,7 @@ impl<'a> CrossEntropyInputs<'a> {
         check_combination(self.targets.kind(), options)?;
         self.targets.check_lengths(shape)?;
         check_weights("class_weights", self.class_weights, shape.cols)?;
-        self.rows().check(shape)?;
+        self.rows.check(shape)?;
         // Messages speak of the row that the target stands in.
         let shift = options.sequences.map_or(0, |sequences| sequences.shift);
         let mut batch = BatchWeight::default();
@@ -187,7 +140,11 @@ impl<'a> CrossEntropyInputs<'a> {
     /// What rows weigh that have a class each and nothing else, if every one of them is right. To go through all that a row
     /// may have took an eighth of the processor's time in a call with a million narrow rows.
     fn plain_weight(&self, shape: Shape, options: &CrossEntropyOptions) -> Option<BatchWeight> {
-        let Self { class_weights: None, row_weights: None, row_mask: None, .. } = self else { return None };
+        let Self { class_weights: None, rows: RowInputs { row_weights: None, row_mask: None, .. }, .. } =
+            self
+        else {
+            return None;
+        };
         let classes = self.targets.classes().filter(|_| options.sequences.is_none())?;
         // As a u32 a negative class is beyond every possible one.
         let end = u32::try_from(shape.cols).unwrap_or(u32::MAX).min(1 << 31);
@@ -203,7 +160,7 @@ impl<'a> CrossEntropyInputs<'a> {
 
     /// What a row that is not left out weighs.
     pub(crate) fn weight_of(&self, row: usize, target: &RowTarget<'_>) -> BatchWeight {
-        let row_weight = f64::from(self.row_weight(row));
+        let row_weight = f64::from(self.rows.weight(row));
         let class_weight = match (target, self.class_weights) {
             (&RowTarget::Class(class), Some(weights)) => usize::try_from(class)
                 .ok()
@@ -216,14 +173,7 @@ impl<'a> CrossEntropyInputs<'a> {
 
     /// The inputs of some rows (with the logits' rows side by side: of whole groups of them).
     pub(crate) fn part(&self, shape: Shape, rows: Range<usize>) -> Self {
-        let of_rows = self.rows().part(rows.clone());
-        Self {
-            targets: self.targets.part(shape, rows),
-            row_weights: of_rows.weights,
-            row_mask: of_rows.mask,
-            row_upstream: of_rows.row_upstream,
-            ..*self
-        }
+        Self { targets: self.targets.part(shape, rows.clone()), rows: self.rows.part(rows), ..*self }
     }
 
     /// The inputs of some rows with [`sequences`](CrossEntropyOptions::sequences) worked in: targets in the row they are
@@ -251,17 +201,11 @@ impl<'a> CrossEntropyInputs<'a> {
         options: &CrossEntropyOptions,
         rows: Range<usize>,
     ) -> Resolved<'a> {
-        let of_rows = self.rows().part(rows.clone());
-        let inputs = Self {
-            targets: Targets::Soft(&[]),
-            row_weights: of_rows.weights,
-            row_mask: of_rows.mask,
-            row_upstream: of_rows.row_upstream,
-            ..*self
-        };
+        let of_rows = self.rows.part(rows.clone());
+        let inputs = Self { targets: Targets::Soft(&[]), rows: of_rows, ..*self };
         let row_mask = options.sequences.map(|sequences| {
             let has_target = |row| sequences.target_row(row).is_some_and(|target| target < shape.rows);
-            let is_scored = |at: usize| of_rows.mask.is_none_or(|mask| mask[at]);
+            let is_scored = |at: usize| of_rows.row_mask.is_none_or(|mask| mask[at]);
             rows.enumerate().map(|(at, row)| is_scored(at) && has_target(row)).collect()
         });
         Resolved { inputs, targets: None, row_weights: None, row_mask }
@@ -288,8 +232,11 @@ impl Resolved<'_> {
     pub fn inputs(&self) -> CrossEntropyInputs<'_> {
         CrossEntropyInputs {
             targets: self.targets.as_ref().map_or(self.inputs.targets, OwnedTargets::targets),
-            row_weights: self.row_weights.as_deref().or(self.inputs.row_weights),
-            row_mask: self.row_mask.as_deref().or(self.inputs.row_mask),
+            rows: RowInputs {
+                row_weights: self.row_weights.as_deref().or(self.inputs.rows.row_weights),
+                row_mask: self.row_mask.as_deref().or(self.inputs.rows.row_mask),
+                ..self.inputs.rows
+            },
             ..self.inputs
         }
     }

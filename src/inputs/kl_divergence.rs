@@ -1,74 +1,62 @@
-//! What a divergence takes beside the two batches of logits.
+//! What a divergence takes beside the student's logits.
 
 use std::ops::Range;
 
+use crate::element::Element;
 use crate::error::Result;
-use crate::inputs::{BatchWeight, RowFactors};
+use crate::inputs::{BatchWeight, RowInputs, row_setters};
 use crate::shape::Shape;
 
-/// What a [`KlDivergence`](crate::KlDivergence) takes beside the two batches of logits. All of it may be left out:
-/// `KlDivergenceInputs::default()`.
+/// What a [`KlDivergence`](crate::KlDivergence) takes beside the student's logits. The teacher's logits alone are enough:
+/// wherever these inputs are asked for, a slice of them will do.
 ///
 /// ```
 /// use xent::KlDivergenceInputs;
 ///
-/// let inputs = KlDivergenceInputs::default().row_weights(&[1.0, 0.5]).upstream(1024.0);
+/// let inputs = KlDivergenceInputs::new(&[1.0f32, 0.0, 2.0, -1.0]).row_weights(&[1.0, 0.5]).upstream(1024.0);
 /// ```
 #[derive(Clone, Copy, Debug)]
-pub struct KlDivergenceInputs<'a> {
-    /// A weight for each row (rows,), finite and at least 0. A row of weight 0 is left out. Default: 1 each.
-    pub row_weights: Option<&'a [f32]>,
-    /// Which rows are scored (rows,); the others are left out. Default: all.
-    pub row_mask: Option<&'a [bool]>,
-    /// The gradient of whatever comes behind with respect to this loss: `dlogits` is multiplied by it. Default: 1.
-    pub upstream: f32,
-    /// The same for each row's loss (rows,). Default: 1 each.
-    pub row_upstream: Option<&'a [f32]>,
-}
-
-impl Default for KlDivergenceInputs<'_> {
-    fn default() -> Self {
-        Self { row_weights: None, row_mask: None, upstream: 1.0, row_upstream: None }
-    }
-}
-
-impl<'a> KlDivergenceInputs<'a> {
-    /// The same with row weights (rows,).
-    pub const fn row_weights(self, weights: &'a [f32]) -> Self {
-        Self { row_weights: Some(weights), ..self }
-    }
-
-    /// The same with a mask (rows,) of the rows that are scored.
-    pub const fn row_mask(self, mask: &'a [bool]) -> Self {
-        Self { row_mask: Some(mask), ..self }
-    }
-
-    /// The same with an upstream gradient of the reduced loss.
-    pub const fn upstream(self, upstream: f32) -> Self {
-        Self { upstream, ..self }
-    }
-
-    /// The same with an upstream gradient (rows,) for each row's loss.
-    pub const fn row_upstream(self, upstream: &'a [f32]) -> Self {
-        Self { row_upstream: Some(upstream), ..self }
-    }
-
+pub struct KlDivergenceInputs<'a, E> {
+    /// The teacher's logits (rows, cols), of the student's type and laid out alike.
+    pub teacher: &'a [E],
     /// What is given for each row.
-    pub(crate) fn rows(&self) -> RowFactors<'a> {
-        let &Self { row_weights, row_mask, upstream, row_upstream, .. } = self;
-        RowFactors { weights: row_weights, mask: row_mask, upstream, row_upstream }
+    pub rows: RowInputs<'a>,
+}
+
+impl<'a, E> From<&'a [E]> for KlDivergenceInputs<'a, E> {
+    fn from(teacher: &'a [E]) -> Self {
+        Self::new(teacher)
+    }
+}
+
+impl<'a, E, const N: usize> From<&'a [E; N]> for KlDivergenceInputs<'a, E> {
+    fn from(teacher: &'a [E; N]) -> Self {
+        Self::new(teacher)
+    }
+}
+
+impl<'a, E> From<&'a Vec<E>> for KlDivergenceInputs<'a, E> {
+    fn from(teacher: &'a Vec<E>) -> Self {
+        Self::new(teacher)
+    }
+}
+
+impl<'a, E: Copy> From<&KlDivergenceInputs<'a, E>> for KlDivergenceInputs<'a, E> {
+    fn from(inputs: &KlDivergenceInputs<'a, E>) -> Self {
+        *inputs
+    }
+}
+
+impl<'a, E> KlDivergenceInputs<'a, E> {
+    /// The teacher's logits, and nothing else.
+    pub const fn new(teacher: &'a [E]) -> Self {
+        Self { teacher, rows: RowInputs::NONE }
     }
 
-    /// The weight of a row, 0 if it is masked.
-    pub(crate) fn row_weight(&self, row: usize) -> f32 {
-        self.rows().weight(row)
-    }
+    row_setters!();
+}
 
-    /// The gradient by which a row's loss is multiplied, of its own and of the whole.
-    pub(crate) fn row_gradient(&self, row: usize) -> f64 {
-        self.rows().gradient(row)
-    }
-
+impl<E: Element> KlDivergenceInputs<'_, E> {
     /// Refuses lengths and weights that are not what they should be, before any work; says what the rows weigh.
     ///
     /// # Errors
@@ -76,10 +64,11 @@ impl<'a> KlDivergenceInputs<'a> {
     /// [`Error::InvalidOption`](crate::Error::InvalidOption) for weights.
     pub fn check(&self, shape: Shape) -> Result<BatchWeight> {
         shape.check()?;
-        self.rows().check(shape)?;
+        shape.check_slice("teacher", self.teacher)?;
+        self.rows.check(shape)?;
         let mut batch = BatchWeight::default();
         for row in 0..shape.rows {
-            let weight = f64::from(self.row_weight(row));
+            let weight = f64::from(self.rows.weight(row));
             if weight != 0.0 {
                 batch.add(BatchWeight { weight, row_weight: weight, counted: 1 });
             }
@@ -88,13 +77,8 @@ impl<'a> KlDivergenceInputs<'a> {
     }
 
     /// The inputs of some rows (with the logits' rows side by side: of whole groups of them).
-    pub(crate) fn part(&self, rows: Range<usize>) -> Self {
-        let of_rows = self.rows().part(rows);
-        Self {
-            row_weights: of_rows.weights,
-            row_mask: of_rows.mask,
-            row_upstream: of_rows.row_upstream,
-            ..*self
-        }
+    pub(crate) fn part(&self, shape: Shape, rows: Range<usize>) -> Self {
+        let (start, len) = (shape.row_start(rows.start), shape.with_rows(rows.len()).len());
+        Self { teacher: &self.teacher[start..][..len], rows: self.rows.part(rows) }
     }
 }

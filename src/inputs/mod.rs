@@ -7,9 +7,8 @@ mod sigmoid_bce;
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::options::{CrossEntropyOptions, EmptyBatch, Reduction};
+use crate::options::{EmptyBatch, Reducing, Reduction};
 use crate::shape::Shape;
-use crate::targets::TargetKind;
 
 pub use cross_entropy::CrossEntropyInputs;
 pub(crate) use cross_entropy::{OwnedTargets, Resolved, RowWeights, check_combination, target_rows};
@@ -30,7 +29,7 @@ pub struct BatchWeight {
 }
 
 /// How errors name what a caller says of a batch.
-const WEIGHT: &str = "batch weight: weight";
+pub(crate) const WEIGHT: &str = "batch weight: weight";
 const ROW_WEIGHT: &str = "batch weight: row_weight";
 const COUNTED: &str = "batch weight: counted";
 
@@ -52,12 +51,13 @@ impl BatchWeight {
         reduction == Reduction::Mean && self.is_empty()
     }
 
-    /// Refuses what no batch of this shape can weigh: of what a caller says, before any row has come.
+    /// Refuses what no batch of this shape can weigh: of what a caller says, before any row has come. `fits` says what a
+    /// loss asks of the two weights beside that.
     pub(crate) fn check_given(
         &self,
         shape: Shape,
-        kind: TargetKind,
-        options: &CrossEntropyOptions,
+        how: Reducing,
+        fits: impl FnOnce(&Self) -> Result<()>,
     ) -> Result<()> {
         let &Self { weight, row_weight, counted } = self;
         for (option, value) in [(WEIGHT, weight), (ROW_WEIGHT, row_weight)] {
@@ -68,18 +68,14 @@ impl BatchWeight {
         if counted > shape.rows {
             return Err(Error::option(COUNTED, counted as f64, "at most the rows of the shape"));
         }
-        if options.reduction != Reduction::Mean {
+        if how.reduction != Reduction::Mean {
             return Ok(());
         }
         if (counted == 0) != (row_weight == 0.0) {
             return Err(Error::option(ROW_WEIGHT, row_weight, "0 where no row counts, else above 0"));
         }
-        // Class weights enter the mean of class targets only.
-        if weight != row_weight && (kind != TargetKind::Classes || counted == 0) {
-            let needed = "the row_weight, unless targets are classes that have weights";
-            return Err(Error::option(WEIGHT, weight, needed));
-        }
-        self.check(shape.rows, options)
+        fits(self)?;
+        self.check(shape.rows, how)
     }
 
     /// Refuses this weight of a whole batch where some of its rows weigh more, or all of them something else.
@@ -94,8 +90,7 @@ impl BatchWeight {
         ] {
             let slack = slack * whole;
             if parts > whole + slack || (are_all && parts < whole - slack) {
-                let needed =
-                    "that of all rows of the stream together, as `CrossEntropyInputs::check` gives it";
+                let needed = "that of all rows of the stream together, as the inputs' `check` gives it";
                 return Err(Error::option(option, whole, needed));
             }
         }
@@ -103,14 +98,14 @@ impl BatchWeight {
     }
 
     /// Refuses a batch without a mean, where that is asked for, and one whose mean no f32 can divide by.
-    pub(crate) fn check(&self, rows: usize, options: &CrossEntropyOptions) -> Result<()> {
-        let refuses = options.empty_batch == EmptyBatch::Error && options.reduction == Reduction::Mean;
+    pub(crate) fn check(&self, rows: usize, how: Reducing) -> Result<()> {
+        let refuses = how.empty_batch == EmptyBatch::Error && how.reduction == Reduction::Mean;
         if refuses && self.is_empty() {
             return Err(Error::NoRowCounts { rows });
         }
         // Beyond f32 the device would divide by 0 or by ∞.
         let is_normal = |weight: f64| (weight as f32).is_normal();
-        if options.reduction == Reduction::Mean && !self.is_empty() {
+        if how.reduction == Reduction::Mean && !self.is_empty() {
             for weight in [self.weight, self.row_weight] {
                 if !is_normal(weight) {
                     return Err(Error::option(
@@ -125,33 +120,82 @@ impl BatchWeight {
     }
 }
 
-/// What each loss may be given for its rows: a weight, whether it is scored, upstream gradients.
+/// What every loss may be given for its rows: weights, a mask, upstream gradients. All of it may be left out.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct RowFactors<'a> {
-    pub weights: Option<&'a [f32]>,
-    pub mask: Option<&'a [bool]>,
+pub struct RowInputs<'a> {
+    /// A weight for each row (rows,), finite and at least 0. A row of weight 0 is left out. Default: 1 each.
+    pub row_weights: Option<&'a [f32]>,
+    /// Which rows are scored (rows,); the others are left out. Default: all.
+    pub row_mask: Option<&'a [bool]>,
+    /// The gradient of what follows the loss with respect to the loss: `dlogits` is multiplied by it. Default: 1.
     pub upstream: f32,
+    /// The same for each row's loss (rows,). Default: 1 each.
     pub row_upstream: Option<&'a [f32]>,
 }
 
-impl RowFactors<'_> {
+impl RowInputs<'_> {
+    const NONE: Self = Self { row_weights: None, row_mask: None, upstream: 1.0, row_upstream: None };
+}
+
+impl Default for RowInputs<'_> {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
+/// Setters of the inputs that come row by row, for the inputs of a loss, which hold them as `rows`.
+macro_rules! row_setters {
+    () => {
+        /// Adds row weights (rows,).
+        pub const fn row_weights(mut self, weights: &'a [f32]) -> Self {
+            self.rows.row_weights = Some(weights);
+            self
+        }
+
+        /// Adds a mask (rows,) of the rows that are scored.
+        pub const fn row_mask(mut self, mask: &'a [bool]) -> Self {
+            self.rows.row_mask = Some(mask);
+            self
+        }
+
+        /// Sets the upstream gradient of the reduced loss.
+        pub const fn upstream(mut self, upstream: f32) -> Self {
+            self.rows.upstream = upstream;
+            self
+        }
+
+        /// Adds an upstream gradient (rows,) for each row's loss.
+        pub const fn row_upstream(mut self, upstream: &'a [f32]) -> Self {
+            self.rows.row_upstream = Some(upstream);
+            self
+        }
+
+        /// Takes everything that is given row by row.
+        pub const fn rows(self, rows: RowInputs<'a>) -> Self {
+            Self { rows, ..self }
+        }
+    };
+}
+use row_setters;
+
+impl RowInputs<'_> {
     /// The weight of a row, 0 if it is masked.
-    pub fn weight(&self, row: usize) -> f32 {
-        if self.mask.is_some_and(|mask| !mask[row]) {
+    pub(crate) fn weight(&self, row: usize) -> f32 {
+        if self.row_mask.is_some_and(|mask| !mask[row]) {
             return 0.0;
         }
-        self.weights.map_or(1.0, |weights| weights[row])
+        self.row_weights.map_or(1.0, |weights| weights[row])
     }
 
     /// The gradient by which a row's loss is multiplied, of its own and of the whole.
-    pub fn gradient(&self, row: usize) -> f64 {
+    pub(crate) fn gradient(&self, row: usize) -> f64 {
         f64::from(self.upstream) * self.row_upstream.map_or(1.0, |upstream| f64::from(upstream[row]))
     }
 
     /// Refuses another length than the shape's, and weights that are none.
-    pub fn check(&self, shape: Shape) -> Result<()> {
-        check_weights("row_weights", self.weights, shape.rows)?;
-        let (mask, upstream) = (self.mask.map(<[bool]>::len), self.row_upstream.map(<[f32]>::len));
+    pub(crate) fn check(&self, shape: Shape) -> Result<()> {
+        check_weights("row_weights", self.row_weights, shape.rows)?;
+        let (mask, upstream) = (self.row_mask.map(<[bool]>::len), self.row_upstream.map(<[f32]>::len));
         for (what, found) in [("row_mask", mask), ("row_upstream", upstream)] {
             if let Some(found) = found.filter(|&found| found != shape.rows) {
                 return Err(Error::Length { what, found, needed: shape.rows });
@@ -161,10 +205,10 @@ impl RowFactors<'_> {
     }
 
     /// The same of some rows.
-    pub fn part(&self, rows: Range<usize>) -> Self {
+    pub(crate) fn part(&self, rows: Range<usize>) -> Self {
         Self {
-            weights: self.weights.map(|weights| &weights[rows.clone()]),
-            mask: self.mask.map(|mask| &mask[rows.clone()]),
+            row_weights: self.row_weights.map(|weights| &weights[rows.clone()]),
+            row_mask: self.row_mask.map(|mask| &mask[rows.clone()]),
             row_upstream: self.row_upstream.map(|upstream| &upstream[rows]),
             ..*self
         }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::inputs::{BatchWeight, RowFactors, check_weights};
+use crate::inputs::{BatchWeight, RowInputs, check_weights, row_setters};
 use crate::options::SigmoidBceOptions;
 use crate::shape::Shape;
 
@@ -25,14 +25,8 @@ pub struct SigmoidBceInputs<'a> {
     pub pos_weight: Option<&'a [f32]>,
     /// w: a weight for each class (cols,), finite and at least 0: PyTorch's `weight` in that shape. Default: 1 each.
     pub class_weights: Option<&'a [f32]>,
-    /// r: a weight for each row (rows,), finite and at least 0. A row of weight 0 is left out. Default: 1 each.
-    pub row_weights: Option<&'a [f32]>,
-    /// Which rows are scored (rows,); the others are left out. Default: all.
-    pub row_mask: Option<&'a [bool]>,
-    /// The gradient of whatever comes behind with respect to this loss: `dlogits` is multiplied by it. Default: 1.
-    pub upstream: f32,
-    /// The same for each row's loss (rows,). Default: 1 each.
-    pub row_upstream: Option<&'a [f32]>,
+    /// What is given for each row.
+    pub rows: RowInputs<'a>,
 }
 
 impl<'a> From<&'a [f32]> for SigmoidBceInputs<'a> {
@@ -62,15 +56,7 @@ impl<'a> From<&SigmoidBceInputs<'a>> for SigmoidBceInputs<'a> {
 impl<'a> SigmoidBceInputs<'a> {
     /// Targets, and nothing else.
     pub const fn new(targets: &'a [f32]) -> Self {
-        Self {
-            targets,
-            pos_weight: None,
-            class_weights: None,
-            row_weights: None,
-            row_mask: None,
-            upstream: 1.0,
-            row_upstream: None,
-        }
+        Self { targets, pos_weight: None, class_weights: None, rows: RowInputs::NONE }
     }
 
     /// The same with weights (cols,) of the classes that apply.
@@ -83,41 +69,7 @@ impl<'a> SigmoidBceInputs<'a> {
         Self { class_weights: Some(weights), ..self }
     }
 
-    /// The same with row weights (rows,).
-    pub const fn row_weights(self, weights: &'a [f32]) -> Self {
-        Self { row_weights: Some(weights), ..self }
-    }
-
-    /// The same with a mask (rows,) of the rows that are scored.
-    pub const fn row_mask(self, mask: &'a [bool]) -> Self {
-        Self { row_mask: Some(mask), ..self }
-    }
-
-    /// The same with an upstream gradient of the reduced loss.
-    pub const fn upstream(self, upstream: f32) -> Self {
-        Self { upstream, ..self }
-    }
-
-    /// The same with an upstream gradient (rows,) for each row's loss.
-    pub const fn row_upstream(self, upstream: &'a [f32]) -> Self {
-        Self { row_upstream: Some(upstream), ..self }
-    }
-
-    /// What is given for each row.
-    pub(crate) fn rows(&self) -> RowFactors<'a> {
-        let &Self { row_weights, row_mask, upstream, row_upstream, .. } = self;
-        RowFactors { weights: row_weights, mask: row_mask, upstream, row_upstream }
-    }
-
-    /// The weight of a row, 0 if it is masked.
-    pub(crate) fn row_weight(&self, row: usize) -> f32 {
-        self.rows().weight(row)
-    }
-
-    /// The gradient by which a row's loss is multiplied, of its own and of the whole.
-    pub(crate) fn row_gradient(&self, row: usize) -> f64 {
-        self.rows().gradient(row)
-    }
+    row_setters!();
 
     /// Refuses lengths, targets and weights that are not what they should be, before any work; says what the rows weigh:
     /// of a mean, Σ row weight · cols. The targets of rows that are left out are not looked at.
@@ -131,10 +83,10 @@ impl<'a> SigmoidBceInputs<'a> {
         shape.check_slice("targets", self.targets)?;
         check_weights("pos_weight", self.pos_weight, shape.cols)?;
         check_weights("class_weights", self.class_weights, shape.cols)?;
-        self.rows().check(shape)?;
+        self.rows.check(shape)?;
         let mut batch = BatchWeight::default();
         for row in 0..shape.rows {
-            let row_weight = f64::from(self.row_weight(row));
+            let row_weight = f64::from(self.rows.weight(row));
             if row_weight == 0.0 {
                 continue;
             }
@@ -150,14 +102,7 @@ impl<'a> SigmoidBceInputs<'a> {
     /// The inputs of some rows (with the logits' rows side by side: of whole groups of them).
     pub(crate) fn part(&self, shape: Shape, rows: Range<usize>) -> Self {
         let (start, len) = (shape.row_start(rows.start), shape.with_rows(rows.len()).len());
-        let of_rows = self.rows().part(rows);
-        Self {
-            targets: &self.targets[start..][..len],
-            row_weights: of_rows.weights,
-            row_mask: of_rows.mask,
-            row_upstream: of_rows.row_upstream,
-            ..*self
-        }
+        Self { targets: &self.targets[start..][..len], rows: self.rows.part(rows), ..*self }
     }
 }
 
@@ -227,6 +172,6 @@ mod tests {
         let targets: Vec<f32> = (0..9u8).map(f32::from).collect();
         let weights = [1.0, 2.0, 3.0, 4.0];
         let part = SigmoidBceInputs::new(&targets).row_weights(&weights).part(shape, 2..4);
-        assert_eq!((part.targets, part.row_weights), (&targets[5..], Some(&weights[2..])));
+        assert_eq!((part.targets, part.rows.row_weights), (&targets[5..], Some(&weights[2..])));
     }
 }

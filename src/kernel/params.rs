@@ -55,19 +55,27 @@ pub(crate) struct Params {
     pub inverse_distance: f32,
 }
 
+impl Default for Params {
+    fn default() -> Self {
+        Self { upstream: 1.0, weight_factor: 1.0, ..bytemuck::Zeroable::zeroed() }.with_temperature(1.0)
+    }
+}
+
 impl Params {
     /// The numbers of a checked shape, and of nothing else: temperature 1, no cap.
     pub fn of(shape: Shape) -> Self {
+        Self::default().shaped(shape)
+    }
+
+    /// The same numbers of another checked shape.
+    pub fn shaped(self, shape: Shape) -> Self {
         Self {
             rows: shape.rows as u32,
             cols: shape.cols as u32,
             row_stride: shape.row_stride as u32,
             inner: shape.inner as u32,
-            upstream: 1.0,
-            weight_factor: 1.0,
-            ..bytemuck::Zeroable::zeroed()
+            ..self
         }
-        .with_temperature(1.0)
     }
 
     /// Scores are divided by a checked temperature.

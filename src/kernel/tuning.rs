@@ -150,7 +150,7 @@ impl Tuning {
     }
 
     /// Refuses what the device cannot do.
-    pub(super) fn check(&self, profile: &Profile) -> Result<()> {
+    pub(crate) fn check(&self, profile: &Profile) -> Result<()> {
         let most = Self::most_invocations(profile);
         let needed = "a power of two, at most what this device allows a workgroup";
         for band in self.read.iter().chain(&self.write) {

@@ -1,12 +1,12 @@
 //! The most probable class.
 
 use crate::context::Context;
-use crate::device::Wait;
 use crate::element::Element;
 use crate::error::Result;
 use crate::kernel::{Tuning, passes};
 use crate::op::Bound;
-use crate::op::row_values::{PassOf, RowValues};
+use crate::op::rows::{PassOf, RowValues};
+use crate::request::Request;
 use crate::shape::Shape;
 
 /// The class with the largest logit, one index a row; the lowest index wins a tie. One read of the logits.
@@ -38,34 +38,30 @@ impl<E: Element> Argmax<E> {
     }
 
     /// The same with another tuning than the plan would choose.
-    pub fn with_tuning(mut self, tuning: Tuning) -> Self {
-        self.rows.engine.tuning = Some(tuning);
-        self
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`](crate::Error::InvalidOption) for a tuning that the device cannot run.
+    pub fn with_tuning(mut self, tuning: Tuning) -> Result<Self> {
+        self.rows.engine = self.rows.engine.tuned(tuning)?;
+        Ok(self)
     }
 
-    /// One index (rows,) for each row of logits (rows, cols). Blocks.
+    /// One index (rows,) for each row of logits (rows, cols).
     ///
     /// # Errors
     /// As [`Softmax::softmax`](crate::Softmax::softmax).
-    pub fn argmax(&self, gpu: &Context, logits: &[E], shape: Shape) -> Result<Vec<u32>> {
-        pollster::block_on(self.rows.all(gpu, logits, shape, Wait::blocking(gpu)))
+    pub fn argmax<'a>(&'a self, logits: &'a [E], shape: Shape) -> Request<'a, Vec<u32>> {
+        let waits = self.rows.engine.gpu.waits();
+        Request::new(waits, move |wait| self.rows.all(logits, shape, wait))
     }
 
-    /// [`argmax`](Self::argmax), async: see [`Softmax::softmax_async`](crate::Softmax::softmax_async).
-    ///
-    /// # Errors
-    /// As [`argmax`](Self::argmax).
-    pub async fn argmax_async(&self, gpu: &Context, logits: &[E], shape: Shape) -> Result<Vec<u32>> {
-        self.rows.all(gpu, logits, shape, Wait::Elsewhere).await
-    }
-
-    /// Device memory that the last host call left to the next, in bytes: see
+    /// Bytes of device memory that the last host call left for the next: see
     /// [`Softmax::idle_buffer_bytes`](crate::Softmax::idle_buffer_bytes).
     pub fn idle_buffer_bytes(&self) -> u64 {
         self.rows.pool.bytes()
     }
 
-    /// Frees it.
+    /// Frees what [`idle_buffer_bytes`](Self::idle_buffer_bytes) counts.
     pub fn free_idle_buffers(&self) {
         drop(self.rows.pool.take());
     }

@@ -14,7 +14,7 @@ use crate::shape::Shape;
 /// The part of an operation that does not depend on which operation it is.
 #[derive(Clone, Debug)]
 pub(crate) struct Engine<E> {
-    pub kernels: Arc<Kernels>,
+    pub gpu: Context,
     pub profile: Arc<Profile>,
     pub tuning: Option<Tuning>,
     element: PhantomData<E>,
@@ -22,18 +22,23 @@ pub(crate) struct Engine<E> {
 
 impl<E: Element> Engine<E> {
     pub fn new(gpu: &Context) -> Result<Self> {
-        Ok(Self {
-            profile: Arc::new(gpu.profile()?),
-            kernels: gpu.kernels.clone(),
-            tuning: None,
-            element: PhantomData,
-        })
+        Ok(Self { profile: Arc::new(gpu.profile()?), gpu: gpu.clone(), tuning: None, element: PhantomData })
+    }
+
+    /// The same with another tuning than the plan would choose.
+    pub fn tuned(self, tuning: Tuning) -> Result<Self> {
+        tuning.check(&self.profile)?;
+        Ok(Self { tuning: Some(tuning), ..self })
     }
 
     pub const ELEMENT_BYTES: u64 = size_of::<E>() as u64;
 
     pub fn device(&self) -> &wgpu::Device {
-        &self.kernels.device
+        &self.gpu.device
+    }
+
+    pub fn kernels(&self) -> &Kernels {
+        &self.gpu.kernels
     }
 
     /// The work of sweeping a shape, with nothing beside the logits that is wider than they are.
@@ -80,8 +85,7 @@ impl<E: Element> Engine<E> {
         Plan::resident(&self.profile, work)
     }
 
-    pub fn streamed_plan(&self, gpu: &Context, work: Work, room: Option<u64>) -> Result<Plan> {
-        gpu.check_same(&self.kernels)?;
+    pub fn streamed_plan(&self, work: Work, room: Option<u64>) -> Result<Plan> {
         Plan::streamed(&self.profile, work, room)
     }
 
@@ -177,7 +181,7 @@ impl<E: Element> Engine<E> {
         let dispatch = |pass: &'static Pass, variant, splits: bool, params, bindings: &[_]| {
             let constants = [&constants[..], &[(constant::SPLIT, u32::from(splits))]].concat();
             let grid = if splits { plan.segments_grid(window.rows) } else { window.grid };
-            let dispatch = self.kernels.dispatch(pass, variant, &constants, params, bindings, grid)?;
+            let dispatch = self.kernels().dispatch(pass, variant, &constants, params, bindings, grid)?;
             Ok::<_, Error>(dispatch.moving(moved(pass, variant)))
         };
         let Some(of_segments) = call.pass.segments.filter(|_| plan.split.segments > 1) else {

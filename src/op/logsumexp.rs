@@ -1,12 +1,12 @@
 //! The logarithm of the sum of exponentials.
 
 use crate::context::Context;
-use crate::device::Wait;
 use crate::element::Element;
 use crate::error::Result;
 use crate::kernel::{Tuning, passes};
 use crate::op::Bound;
-use crate::op::row_values::{PassOf, RowValues};
+use crate::op::rows::{PassOf, RowValues};
+use crate::request::Request;
 use crate::shape::Shape;
 
 /// `lse = m + ln Σ exp(x − m)` with `m = max x`, one value a row, in nats. One read of the logits.
@@ -37,34 +37,30 @@ impl<E: Element> LogSumExp<E> {
     }
 
     /// The same with another tuning than the plan would choose.
-    pub fn with_tuning(mut self, tuning: Tuning) -> Self {
-        self.rows.engine.tuning = Some(tuning);
-        self
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`](crate::Error::InvalidOption) for a tuning that the device cannot run.
+    pub fn with_tuning(mut self, tuning: Tuning) -> Result<Self> {
+        self.rows.engine = self.rows.engine.tuned(tuning)?;
+        Ok(self)
     }
 
-    /// One value (rows,) for each row of logits (rows, cols). Blocks.
+    /// One value (rows,) for each row of logits (rows, cols).
     ///
     /// # Errors
     /// As [`Softmax::softmax`](crate::Softmax::softmax).
-    pub fn logsumexp(&self, gpu: &Context, logits: &[E], shape: Shape) -> Result<Vec<f32>> {
-        pollster::block_on(self.rows.all(gpu, logits, shape, Wait::blocking(gpu)))
+    pub fn logsumexp<'a>(&'a self, logits: &'a [E], shape: Shape) -> Request<'a, Vec<f32>> {
+        let waits = self.rows.engine.gpu.waits();
+        Request::new(waits, move |wait| self.rows.all(logits, shape, wait))
     }
 
-    /// [`logsumexp`](Self::logsumexp), async: see [`Softmax::softmax_async`](crate::Softmax::softmax_async).
-    ///
-    /// # Errors
-    /// As [`logsumexp`](Self::logsumexp).
-    pub async fn logsumexp_async(&self, gpu: &Context, logits: &[E], shape: Shape) -> Result<Vec<f32>> {
-        self.rows.all(gpu, logits, shape, Wait::Elsewhere).await
-    }
-
-    /// Device memory that the last host call left to the next, in bytes: see
+    /// Bytes of device memory that the last host call left for the next: see
     /// [`Softmax::idle_buffer_bytes`](crate::Softmax::idle_buffer_bytes).
     pub fn idle_buffer_bytes(&self) -> u64 {
         self.rows.pool.bytes()
     }
 
-    /// Frees it.
+    /// Frees what [`idle_buffer_bytes`](Self::idle_buffer_bytes) counts.
     pub fn free_idle_buffers(&self) {
         drop(self.rows.pool.take());
     }

@@ -1,21 +1,22 @@
 //! Softmax of scaled, masked logits, as attention takes it.
 
+use std::borrow::Cow;
+
 use crate::context::Context;
-use crate::device::Wait;
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::inputs::mask_words;
-use crate::kernel::passes::{self, Output, Target, binding, constant};
-use crate::kernel::{Binding, Params, Tuning, Work};
+use crate::kernel::passes::{self, binding, constant};
+use crate::kernel::{Params, Tuning};
 use crate::masks::{MaskRows, Masks};
 use crate::op::buffers::{self, Checked, Need};
-use crate::op::engine::{Array, Engine, LogitsCall};
-use crate::op::pool::Pool;
-use crate::op::stream::{Back, Extras, Part, Stream, clear_padding, through, windows};
+use crate::op::output::OutputBuffer;
+use crate::op::rows::{HostMap, Map, MapBuffers, RowMap};
 use crate::op::verify::Verification;
 use crate::op::{Bound, masked_prob_bounds};
 use crate::options::{MaskedRow, MaskedSoftmaxOptions};
 use crate::reference;
+use crate::request::Request;
 use crate::shape::Shape;
 
 /// Softmax of scaled, masked logits: attention's weights (Vaswani et al. 2017, *Attention is all you need*, section 3.2,
@@ -41,7 +42,7 @@ use crate::shape::Shape;
 /// ```no_run
 /// use xent::{Causal, Context, MaskedSoftmax, MaskedSoftmaxOptions, MaskRows, Masks, Shape};
 ///
-/// let gpu = Context::new_blocking()?;
+/// let gpu = Context::new().wait()?;
 /// let (heads, q_len, k_len, width) = (2, 3, 3, 64.0f32);
 /// let options = MaskedSoftmaxOptions {
 ///     scale: 1.0 / width.sqrt(),
@@ -52,14 +53,13 @@ use crate::shape::Shape;
 /// let scores = vec![1.0; heads * q_len * k_len];
 /// let is_word = [true, true, false];
 /// let masks = Masks::NONE.boolean(&is_word, MaskRows::each(1));
-/// let probs = softmax.softmax(&gpu, &scores, masks, Shape::new(heads * q_len, k_len))?;
+/// let probs = softmax.softmax(&scores, masks, Shape::new(heads * q_len, k_len)).wait()?;
 /// # Ok::<(), xent::Error>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct MaskedSoftmax<E: Element> {
-    engine: Engine<E>,
+    rows: RowMap<E>,
     options: MaskedSoftmaxOptions,
-    pool: Pool,
 }
 
 /// The buffers of a bound [`MaskedSoftmax`].
@@ -72,26 +72,7 @@ pub struct MaskedSoftmaxBuffers<'a> {
     /// Where a row may attend to a class: u32 (mask rows, cols), dense; 0 where not.
     pub boolean: Option<(wgpu::BufferBinding<'a>, MaskRows)>,
     /// Where probabilities go (rows, cols).
-    pub probs: Probs<'a>,
-}
-
-/// Where probabilities (rows, cols) go. They are laid out as the logits are; padding is not written.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Probs<'a> {
-    /// A buffer of the logits' type. 16-bit rows must not share words: an even `row_stride`.
-    To(wgpu::BufferBinding<'a>),
-    /// A buffer of f32, whatever the logits' type.
-    F32(wgpu::BufferBinding<'a>),
-    /// Over the logits, which are lost. For 16-bit logits as [`To`](Self::To).
-    InPlace,
-}
-
-/// Masks on the device, checked.
-#[derive(Default)]
-struct Bindings {
-    additive: Option<(Binding, MaskRows)>,
-    boolean: Option<(Binding, MaskRows)>,
+    pub probs: OutputBuffer<'a>,
 }
 
 impl<E: Element> MaskedSoftmax<E> {
@@ -101,16 +82,10 @@ impl<E: Element> MaskedSoftmax<E> {
     /// [`Error::InvalidOption`], [`Error::DeviceLimit`].
     pub fn new(gpu: &Context, options: &MaskedSoftmaxOptions) -> Result<Self> {
         options.check()?;
-        Ok(Self { engine: Engine::new(gpu)?, options: *options, pool: Pool::default() })
+        Ok(Self { rows: RowMap::new(gpu)?, options: *options })
     }
 
-    /// The same with another tuning than the plan would choose.
-    pub fn with_tuning(mut self, tuning: Tuning) -> Self {
-        self.engine.tuning = Some(tuning);
-        self
-    }
-
-    /// The same, on the same pipelines, with other options: another scale makes nothing anew.
+    /// The same on the same pipelines, with other options. Another scale makes nothing anew.
     ///
     /// # Errors
     /// [`Error::InvalidOption`].
@@ -119,71 +94,54 @@ impl<E: Element> MaskedSoftmax<E> {
         Ok(Self { options: *options, ..self.clone() })
     }
 
+    /// The same with another tuning than the plan would choose.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`](crate::Error::InvalidOption) for a tuning that the device cannot run.
+    pub fn with_tuning(mut self, tuning: Tuning) -> Result<Self> {
+        self.rows.engine = self.rows.engine.tuned(tuning)?;
+        Ok(self)
+    }
+
+    /// The options it was built with.
+    pub fn options(&self) -> &MaskedSoftmaxOptions {
+        &self.options
+    }
+
     /// Probabilities (rows, cols) of logits (rows, cols), laid out alike; padding columns are 0. The logits go through the
-    /// device window by window, the masks as a whole. Blocks.
+    /// device window by window, the masks as a whole.
     ///
     /// # Errors
     /// [`Error::Length`], [`Error::MaskRows`], [`Error::MaskTooLarge`], [`Error::ClassAxisNotLast`] and what
     /// [`Shape::check`] refuses; [`Error::RowTooLarge`], [`Error::TooManyRows`]; whatever the device reports.
-    pub fn softmax(&self, gpu: &Context, logits: &[E], masks: Masks<'_>, shape: Shape) -> Result<Vec<E>> {
-        pollster::block_on(self.all(gpu, logits, masks, shape, Wait::blocking(gpu)))
+    pub fn softmax<'a>(&'a self, logits: &'a [E], masks: Masks<'a>, shape: Shape) -> Request<'a, Vec<E>> {
+        self.rows.run(shape, host(logits, masks), self.host_map(masks, shape))
     }
 
-    /// [`softmax`](Self::softmax), async: natively somebody else must poll the device (a thread in
-    /// [`wgpu::Device::poll`]); in a browser, the browser does.
-    ///
-    /// # Errors
-    /// As [`softmax`](Self::softmax).
-    pub async fn softmax_async(
-        &self,
-        gpu: &Context,
-        logits: &[E],
-        masks: Masks<'_>,
-        shape: Shape,
-    ) -> Result<Vec<E>> {
-        self.all(gpu, logits, masks, shape, Wait::Elsewhere).await
-    }
-
-    /// [`softmax`](Self::softmax) into a slice of the caller's, as long as the logits. Blocks.
+    /// The same in a slice of yours, as long as the logits. The slice decides the type: that of the logits, or f32, which
+    /// does not round.
     ///
     /// # Errors
     /// As [`softmax`](Self::softmax); [`Error::Length`] of the slice, before any work.
-    pub fn softmax_into(
-        &self,
-        gpu: &Context,
-        logits: &[E],
-        masks: Masks<'_>,
+    pub fn softmax_into<'a, D: Element>(
+        &'a self,
+        logits: &'a [E],
+        masks: Masks<'a>,
         shape: Shape,
-        probs: &mut [E],
-    ) -> Result<()> {
-        pollster::block_on(self.into(gpu, logits, masks, shape, probs, Wait::blocking(gpu)))
+        probs: &'a mut [D],
+    ) -> Request<'a, ()> {
+        self.rows.run_into(shape, host(logits, masks), probs, self.host_map(masks, shape))
     }
 
-    /// [`softmax_into`](Self::softmax_into), async, as [`softmax_async`](Self::softmax_async).
-    ///
-    /// # Errors
-    /// As [`softmax_into`](Self::softmax_into).
-    pub async fn softmax_into_async(
-        &self,
-        gpu: &Context,
-        logits: &[E],
-        masks: Masks<'_>,
-        shape: Shape,
-        probs: &mut [E],
-    ) -> Result<()> {
-        self.into(gpu, logits, masks, shape, probs, Wait::Elsewhere).await
-    }
-
-    /// Device memory that the last host call left to the next, in bytes, that of the masks
-    /// included: see
+    /// Bytes of device memory that the last host call left for the next, those of the masks included: see
     /// [`Softmax::idle_buffer_bytes`](crate::Softmax::idle_buffer_bytes).
     pub fn idle_buffer_bytes(&self) -> u64 {
-        self.pool.bytes()
+        self.rows.pool.bytes()
     }
 
-    /// Frees it.
+    /// Frees what [`idle_buffer_bytes`](Self::idle_buffer_bytes) counts.
     pub fn free_idle_buffers(&self) {
-        drop(self.pool.take());
+        drop(self.rows.pool.take());
     }
 
     /// Checks the probabilities of `rows` rows of this very batch, evenly spread, against the f64
@@ -191,25 +149,25 @@ impl<E: Element> MaskedSoftmax<E> {
     ///
     /// # Errors
     /// As [`softmax`](Self::softmax).
-    pub fn verify(
-        &self,
-        gpu: &Context,
-        logits: &[E],
-        masks: Masks<'_>,
+    pub fn verify<'a>(
+        &'a self,
+        logits: &'a [E],
+        masks: Masks<'a>,
         shape: Shape,
         rows: usize,
-    ) -> Result<Verification> {
-        let probs = self.softmax(gpu, logits, masks, shape)?;
-        let mut verification = Verification::new();
-        for row in Verification::sample(shape.rows, rows) {
-            let of_row = shape.row_vec(logits, row);
-            let expected = reference::masked_softmax_row(&of_row, row, masks, &self.options);
-            let bounds = masked_prob_bounds(&of_row, row, masks, &self.options);
-            for ((&p, expected), bound) in shape.row(&probs, row).zip(expected).zip(bounds) {
-                verification.compare_rounded(row, p, expected, bound);
+    ) -> Request<'a, Verification> {
+        self.softmax(logits, masks, shape).map(move |probs| {
+            let mut verification = Verification::new();
+            for row in Verification::sample(shape.rows, rows) {
+                let of_row = shape.row_vec(logits, row);
+                let expected = reference::masked_softmax_row(&of_row, row, masks, &self.options);
+                let bounds = masked_prob_bounds(&of_row, row, masks, &self.options);
+                for ((&p, expected), bound) in shape.row(&probs, row).zip(expected).zip(bounds) {
+                    verification.compare_rounded(row, p, expected, bound);
+                }
             }
-        }
-        Ok(verification)
+            verification
+        })
     }
 
     /// Ties the operation to one shape and one set of buffers.
@@ -221,45 +179,20 @@ impl<E: Element> MaskedSoftmax<E> {
     /// device reports.
     pub fn bind(&self, shape: Shape, to: &MaskedSoftmaxBuffers<'_>) -> Result<Bound> {
         self.check(shape)?;
-        let value_bytes = Engine::<E>::ELEMENT_BYTES;
-        let (output, to_probs, output_bytes) = match &to.probs {
-            Probs::InPlace => (Output::InPlace, None, value_bytes),
-            Probs::To(bound) => (Output::Element, Some(bound), value_bytes),
-            Probs::F32(bound) => (Output::F32, Some(bound), 4),
-        };
-        let work = self.engine.work(shape);
-        let splits = output != Output::InPlace;
-        let work = Work { widest_bytes: output_bytes, writes: true, splits, ..work };
-        let plan = self.engine.resident_plan(work)?;
-        let bytes = plan.logits_bytes(shape.rows);
-        let logits = if output == Output::InPlace {
-            buffers::write("logits", &to.logits, Need { bytes, alignment: 4 })?
-        } else {
-            buffers::read("logits", &to.logits, Need { bytes, alignment: value_bytes })?
-        };
-        let probs_need = Need { bytes: plan.value_bytes(shape.rows, output_bytes), alignment: 4 };
-        let probs = buffers::write_if("probs", to_probs, probs_need)?;
-        buffers::check_words("probs", shape, output_bytes)?;
-        let additive = self.mask("additive", to.additive.as_ref(), shape)?;
-        let boolean = self.mask("boolean", to.boolean.as_ref(), shape)?;
-        let masks = additive.iter().chain(&boolean).map(|(checked, _)| checked);
-        buffers::check_aliases(std::iter::once(&logits).chain(&probs).chain(masks))?;
-
-        let op = self.clone();
-        let kept = |mask: Option<(Checked, MaskRows)>| mask.map(|(checked, rows)| (checked.binding, rows));
-        let masks = Bindings { additive: kept(additive), boolean: kept(boolean) };
-        Bound::new(shape, move |rows| {
-            let (params, constants, rest) = (op.params(shape, 0, &masks), op.constants(&masks), masks.rest());
-            let call = op.call(output, &params, &constants, &rest);
-            let logits = Array { number: binding::LOGITS, binding: &logits.binding, value_bytes };
-            let probs = probs.as_ref().map(|probs| Array {
-                number: binding::OUTPUT,
-                binding: &probs.binding,
-                value_bytes: output_bytes,
-            });
-            let arrays: Vec<Array<'_>> = std::iter::once(logits).chain(probs).collect();
-            op.engine.resident_dispatches(&plan, rows, &call, &arrays)
-        })
+        let mut masks = Vec::new();
+        let mut map =
+            self.map(shape, to.additive.as_ref().map(|mask| mask.1), to.boolean.as_ref().map(|mask| mask.1));
+        for (what, number, mask) in [
+            ("additive", binding::ADDITIVE_MASK, &to.additive),
+            ("boolean", binding::BOOLEAN_MASK, &to.boolean),
+        ] {
+            let Some((bound, rows)) = mask else { continue };
+            let checked = self.mask(what, bound, *rows, shape)?;
+            map.rest.push((number, checked.binding.clone()));
+            masks.push(checked);
+        }
+        let buffers = MapBuffers { logits: &to.logits, second: None, output: to.probs.clone() };
+        self.rows.bind(shape, vec![(map, buffers)], masks)
     }
 
     /// Refuses what the kernel cannot count.
@@ -273,7 +206,7 @@ impl<E: Element> MaskedSoftmax<E> {
     /// Bytes of a mask on the device, four an entry.
     fn mask_bytes(&self, what: &'static str, rows: MaskRows, shape: Shape) -> Result<u64> {
         let bytes = (rows.rows as u64).saturating_mul(shape.cols as u64).saturating_mul(4);
-        let limit = self.engine.profile.max_binding_bytes;
+        let limit = self.rows.engine.profile.max_binding_bytes;
         if bytes > limit { Err(Error::MaskTooLarge { what, bytes, limit }) } else { Ok(bytes) }
     }
 
@@ -281,137 +214,70 @@ impl<E: Element> MaskedSoftmax<E> {
     fn mask(
         &self,
         what: &'static str,
-        mask: Option<&(wgpu::BufferBinding<'_>, MaskRows)>,
+        bound: &wgpu::BufferBinding<'_>,
+        rows: MaskRows,
         shape: Shape,
-    ) -> Result<Option<(Checked, MaskRows)>> {
-        let Some((bound, rows)) = mask else { return Ok(None) };
+    ) -> Result<Checked> {
         rows.check(what, shape.rows)?;
-        let bytes = self.mask_bytes(what, *rows, shape)?;
-        let need = Need { bytes, alignment: self.engine.profile.offset_alignment };
-        Ok(Some((buffers::read(what, bound, need)?, *rows)))
+        let bytes = self.mask_bytes(what, rows, shape)?;
+        buffers::read(what, bound, Need { bytes, alignment: self.rows.engine.profile.offset_alignment })
     }
 
-    fn call<'a>(
-        &self,
-        output: Output,
-        params: &'a Params,
-        constants: &'a [(&'static str, u32)],
-        rest: &'a [(u32, &'a Binding)],
-    ) -> LogitsCall<'a> {
-        let variant = self.engine.variant(output, Target::None);
-        LogitsCall { pass: &passes::MASKED_SOFTMAX, variant, constants, params, rest }
+    /// The operation on host slices.
+    fn host_map(&self, masks: Masks<'_>, shape: Shape) -> Result<Map> {
+        self.check(shape)?;
+        masks.check(shape)?;
+        let [additive, boolean] = [masks.additive.map(|mask| mask.1), masks.boolean.map(|mask| mask.1)];
+        for (what, rows) in [("masks: additive", additive), ("masks: boolean", boolean)] {
+            rows.map(|rows| self.mask_bytes(what, rows, shape)).transpose()?;
+        }
+        Ok(self.map(shape, additive, boolean))
     }
 
-    /// The numbers of rows of which `before` come before the first.
-    fn params(&self, shape: Shape, before: usize, masks: &Bindings) -> Params {
-        let rows = |mask: &Option<(Binding, MaskRows)>| {
-            mask.as_ref().map_or((1, 1), |(_, rows)| (rows.rows as u32, rows.repeat as u32))
-        };
-        let (additive_rows, additive_repeat) = rows(&masks.additive);
-        let (boolean_rows, boolean_repeat) = rows(&masks.boolean);
+    fn map(&self, shape: Shape, additive: Option<MaskRows>, boolean: Option<MaskRows>) -> Map {
+        let rows =
+            |mask: Option<MaskRows>| mask.map_or((1, 1), |rows| (rows.rows as u32, rows.repeat as u32));
+        let ((additive_rows, additive_repeat), (boolean_rows, boolean_repeat)) =
+            (rows(additive), rows(boolean));
+        let MaskedSoftmaxOptions { scale, causal, masked_row, .. } = self.options;
         // Beyond the keys, and beyond the queries, an offset changes nothing any more.
-        let (sequence_length, causal_offset) = self.options.causal.map_or((1, 0), |causal| {
+        let (sequence_length, causal_offset) = causal.map_or((1, 0), |causal| {
             let (queries, keys) = (causal.q_len as i128, shape.cols as i128);
             (causal.q_len as u32, causal.offset_of(shape.cols).clamp(-queries, keys) as i32)
         });
-        Params {
-            mask_first_row: before as u32,
+        let params = Params {
             sequence_length,
             causal_offset,
             additive_rows,
             additive_repeat,
             boolean_rows,
             boolean_repeat,
-            ..Params::of(shape).with_masked_scores(self.options.scale)
-        }
-    }
-
-    fn constants(&self, masks: &Bindings) -> [(&'static str, u32); 4] {
-        [
-            (constant::MASKED_ROW_ZERO, u32::from(self.options.masked_row == MaskedRow::Zero)),
-            (constant::CAUSAL, u32::from(self.options.causal.is_some())),
-            (constant::ADDITIVE_MASK, u32::from(masks.additive.is_some())),
-            (constant::BOOLEAN_MASK, u32::from(masks.boolean.is_some())),
-        ]
-    }
-
-    async fn all(
-        &self,
-        gpu: &Context,
-        logits: &[E],
-        masks: Masks<'_>,
-        shape: Shape,
-        wait: Wait,
-    ) -> Result<Vec<E>> {
-        shape.check_slice("logits", logits)?;
-        let mut probs = vec![E::default(); shape.len()];
-        self.into(gpu, logits, masks, shape, &mut probs, wait).await?;
-        Ok(probs)
-    }
-
-    async fn into(
-        &self,
-        gpu: &Context,
-        logits: &[E],
-        masks: Masks<'_>,
-        shape: Shape,
-        probs: &mut [E],
-        wait: Wait,
-    ) -> Result<()> {
-        shape.check_slice("logits", logits)?;
-        shape.check_slice("probs", probs)?;
-        self.check(shape)?;
-        masks.check(shape)?;
-        for (what, rows) in [
-            ("masks: additive", masks.additive.map(|(_, rows)| rows)),
-            ("masks: boolean", masks.boolean.map(|(_, rows)| rows)),
-        ] {
-            rows.map(|rows| self.mask_bytes(what, rows, shape)).transpose()?;
-        }
-        let output = Output::Element;
-        let extras = Extras { output: Some(output), splits: true, ..Default::default() };
-        let mut stream = Stream::pooled(&self.engine, gpu, shape, extras, &self.pool)?;
-        let masks = if shape.rows > 0 { upload(&mut stream, masks)? } else { Bindings::default() };
-        let (constants, rest) = (self.constants(&masks), masks.rest());
-        let device_shape = stream.device_shape();
-        let parts = windows(shape, stream.window_rows());
-        let submit = |stream: &mut Stream<E>, (rows, values): Part| {
-            let filling = stream.open(&logits[values], rows.len(), true)?;
-            let params = self.params(device_shape, rows.start, &masks);
-            let call = self.call(output, &params, &constants, &rest);
-            let dispatches = stream.dispatches(&self.engine, &filling, &call)?;
-            stream.submit("xent::masked_softmax", filling, &dispatches)
+            ..Params::default().with_masked_scores(scale)
         };
-        let read = |stream: &mut Stream<E>, back: Back, (_, values): Part| {
-            stream.read_output(&back, &mut probs[values])?;
-            stream.close(back);
-            Ok(())
-        };
-        through(&mut stream, parts, wait, submit, read).await?;
-        self.pool.put(stream.into_idle());
-        clear_padding(probs, shape);
-        Ok(())
+        Map {
+            pass: &passes::MASKED_SOFTMAX,
+            logits: "logits",
+            output: "probs",
+            second: None,
+            splits: true,
+            params,
+            constants: vec![
+                (constant::MASKED_ROW_ZERO, u32::from(masked_row == MaskedRow::Zero)),
+                (constant::CAUSAL, u32::from(causal.is_some())),
+                (constant::ADDITIVE_MASK, u32::from(additive.is_some())),
+                (constant::BOOLEAN_MASK, u32::from(boolean.is_some())),
+            ],
+            rest: vec![],
+        }
     }
 }
 
-/// Host masks, whole.
-fn upload<E: Element>(stream: &mut Stream<E>, masks: Masks<'_>) -> Result<Bindings> {
-    let mut bindings = Bindings::default();
-    if let Some((mask, rows)) = masks.additive {
-        bindings.additive = Some((stream.upload_whole("additive", mask)?, rows));
-    }
-    if let Some((mask, rows)) = masks.boolean {
-        bindings.boolean = Some((stream.upload_whole("boolean", &mask_words(mask))?, rows));
-    }
-    Ok(bindings)
-}
-
-impl Bindings {
-    /// The bindings by their numbers.
-    fn rest(&self) -> Vec<(u32, &Binding)> {
-        [(binding::ADDITIVE_MASK, &self.additive), (binding::BOOLEAN_MASK, &self.boolean)]
-            .into_iter()
-            .filter_map(|(number, mask)| Some((number, &mask.as_ref()?.0)))
-            .collect()
-    }
+/// Host slices of a call, the masks whole.
+fn host<'a, E>(logits: &'a [E], masks: Masks<'a>) -> HostMap<'a, E> {
+    let additive = masks
+        .additive
+        .map(|(mask, _)| ("additive", binding::ADDITIVE_MASK, Cow::Borrowed(bytemuck::cast_slice(mask))));
+    let boolean =
+        masks.boolean.map(|(mask, _)| ("boolean", binding::BOOLEAN_MASK, Cow::Owned(mask_words(mask))));
+    HostMap { logits, second: None, whole: additive.into_iter().chain(boolean).collect() }
 }

@@ -6,13 +6,13 @@ mod argmax;
 mod bound;
 mod buffers;
 mod cross_entropy;
-mod dlogits;
 mod engine;
 mod kl_divergence;
 mod logsumexp;
+mod loss;
 mod masked_softmax;
+mod output;
 mod pool;
-mod row_values;
 mod rows;
 mod sigmoid_bce;
 mod softmax;
@@ -22,18 +22,18 @@ mod verify;
 
 pub use argmax::{Argmax, ArgmaxBuffers};
 pub use bound::Bound;
-pub(crate) use cross_entropy::LossSum;
-pub use cross_entropy::{
-    CrossEntropy, CrossEntropyBuffers, CrossEntropyStream, Loss, LossRecord, NO_CLASS, RowResult,
-    TargetBuffers,
-};
-pub use dlogits::Dlogits;
-pub use kl_divergence::{KlDivergence, KlDivergenceBuffers};
+pub use cross_entropy::{CrossEntropy, CrossEntropyBuffers, CrossEntropyStream, TargetBuffers};
+pub use kl_divergence::{KlDivergence, KlDivergenceBuffers, KlDivergenceStream};
 pub use logsumexp::{LogSumExp, LogSumExpBuffers};
-pub use masked_softmax::{MaskedSoftmax, MaskedSoftmaxBuffers, Probs};
+pub(crate) use loss::LossSum;
 #[cfg(test)]
-pub(crate) use rows::{BLOCK_ROWS, TOTALS_BYTES};
-pub use sigmoid_bce::{SigmoidBce, SigmoidBceBuffers};
+pub(crate) use loss::{BLOCK_ROWS, TOTALS_BYTES};
+pub use loss::{
+    Loss, LossKind, LossOp, LossOutputs, LossRecord, LossStream, NO_CLASS, RowInputBuffers, RowResult,
+};
+pub use masked_softmax::{MaskedSoftmax, MaskedSoftmaxBuffers};
+pub use output::OutputBuffer;
+pub use sigmoid_bce::{SigmoidBce, SigmoidBceBuffers, SigmoidBceStream};
 pub use softmax::{Softmax, SoftmaxBuffers, SoftmaxStream};
 pub use softmax_backward::{SoftmaxBackward, SoftmaxBackwardBuffers};
 pub(crate) use stream::{Flight, Start, WINDOWS_AHEAD, device_shape};

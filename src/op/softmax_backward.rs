@@ -1,19 +1,18 @@
 //! The gradient that comes back through a softmax or a log-softmax.
 
 use crate::context::Context;
-use crate::device::Wait;
 use crate::element::Element;
 use crate::error::Result;
-use crate::kernel::passes::{self, Output, Target, binding, constant};
-use crate::kernel::{Params, Tuning, Work};
-use crate::op::buffers::{self, Need};
-use crate::op::engine::{Array, Engine, LogitsCall};
-use crate::op::pool::Pool;
-use crate::op::stream::{Back, Extras, Part, Second, Stream, clear_padding, through, windows};
+use crate::kernel::passes::{self, binding, constant};
+use crate::kernel::{Params, Tuning};
+use crate::op::loss::SecondArray;
+use crate::op::output::OutputBuffer;
+use crate::op::rows::{HostMap, Map, MapBuffers, RowMap};
 use crate::op::verify::Verification;
-use crate::op::{Bound, Dlogits, softmax_backward_bounds};
+use crate::op::{Bound, softmax_backward_bounds};
 use crate::options::SoftmaxBackwardOptions;
 use crate::reference;
+use crate::request::Request;
 use crate::shape::Shape;
 
 /// The gradient by the logits of whatever comes behind a [`Softmax`](crate::Softmax) or a
@@ -40,17 +39,16 @@ use crate::shape::Shape;
 /// ```no_run
 /// use xent::{Context, Shape, SoftmaxBackward};
 ///
-/// let gpu = Context::new_blocking()?;
+/// let gpu = Context::new().wait()?;
 /// let backward = SoftmaxBackward::<f32>::new(&gpu, &Default::default())?;
 /// let (probs, dprobs) = ([0.5, 0.25, 0.25], [1.0, 2.0, 0.0]);
-/// let dlogits = backward.backward(&gpu, &probs, &dprobs, Shape::new(1, 3))?; // 0, 0.25, −0.25
+/// let dlogits = backward.backward(&probs, &dprobs, Shape::new(1, 3)).wait()?; // 0, 0.25, −0.25
 /// # Ok::<(), xent::Error>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct SoftmaxBackward<E: Element> {
-    engine: Engine<E>,
+    rows: RowMap<E>,
     options: SoftmaxBackwardOptions,
-    pool: Pool,
 }
 
 /// The buffers of a bound [`SoftmaxBackward`]: all are laid out alike, `row_stride` included; padding is not written.
@@ -60,8 +58,8 @@ pub struct SoftmaxBackwardBuffers<'a> {
     pub probs: wgpu::BufferBinding<'a>,
     /// The gradient by them (rows, cols), of the same type. Any offset that is a multiple of the element's size.
     pub dprobs: wgpu::BufferBinding<'a>,
-    /// Where the gradient by the logits goes (rows, cols). [`Dlogits::InPlace`] is over `dprobs`, which are lost.
-    pub dlogits: Dlogits<'a>,
+    /// Where the gradient by the logits goes (rows, cols). [`OutputBuffer::InPlace`] is over `dprobs`, which are lost.
+    pub dlogits: OutputBuffer<'a>,
 }
 
 impl<E: Element> SoftmaxBackward<E> {
@@ -71,16 +69,10 @@ impl<E: Element> SoftmaxBackward<E> {
     /// [`Error::InvalidOption`](crate::Error::InvalidOption), [`Error::DeviceLimit`](crate::Error::DeviceLimit).
     pub fn new(gpu: &Context, options: &SoftmaxBackwardOptions) -> Result<Self> {
         options.check()?;
-        Ok(Self { engine: Engine::new(gpu)?, options: *options, pool: Pool::default() })
+        Ok(Self { rows: RowMap::new(gpu)?, options: *options })
     }
 
-    /// The same with another tuning than the plan would choose.
-    pub fn with_tuning(mut self, tuning: Tuning) -> Self {
-        self.engine.tuning = Some(tuning);
-        self
-    }
-
-    /// The same, on the same pipelines, with other options: another scale makes nothing anew.
+    /// The same on the same pipelines, with other options. Another scale makes nothing anew.
     ///
     /// # Errors
     /// [`Error::InvalidOption`](crate::Error::InvalidOption).
@@ -89,70 +81,55 @@ impl<E: Element> SoftmaxBackward<E> {
         Ok(Self { options: *options, ..self.clone() })
     }
 
+    /// The same with another tuning than the plan would choose.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`](crate::Error::InvalidOption) for a tuning that the device cannot run.
+    pub fn with_tuning(mut self, tuning: Tuning) -> Result<Self> {
+        self.rows.engine = self.rows.engine.tuned(tuning)?;
+        Ok(self)
+    }
+
+    /// The options it was built with.
+    pub fn options(&self) -> &SoftmaxBackwardOptions {
+        &self.options
+    }
+
     /// The gradient by the logits (rows, cols), from probabilities (or log-probabilities) and the gradient by them, both
-    /// (rows, cols), all laid out alike; padding columns are 0. Blocks.
+    /// (rows, cols), all laid out alike; padding columns are 0.
     ///
     /// # Errors
     /// [`Error::Length`](crate::Error::Length) and what [`Shape::check`] refuses;
     /// [`Error::RowTooLarge`](crate::Error::RowTooLarge); whatever the device reports.
-    pub fn backward(&self, gpu: &Context, probs: &[E], dprobs: &[E], shape: Shape) -> Result<Vec<E>> {
-        pollster::block_on(self.all(gpu, probs, dprobs, shape, Wait::blocking(gpu)))
+    pub fn backward<'a>(&'a self, probs: &'a [E], dprobs: &'a [E], shape: Shape) -> Request<'a, Vec<E>> {
+        let given = HostMap { second: Some(probs), ..HostMap::of(dprobs) };
+        self.rows.run(shape, given, Ok(self.map()))
     }
 
-    /// [`backward`](Self::backward), async: natively somebody else must poll the device (a thread in
-    /// [`wgpu::Device::poll`]); in a browser, the browser does.
-    ///
-    /// # Errors
-    /// As [`backward`](Self::backward).
-    pub async fn backward_async(
-        &self,
-        gpu: &Context,
-        probs: &[E],
-        dprobs: &[E],
-        shape: Shape,
-    ) -> Result<Vec<E>> {
-        self.all(gpu, probs, dprobs, shape, Wait::Elsewhere).await
-    }
-
-    /// [`backward`](Self::backward) into a slice of the caller's, as long as the others. Blocks.
+    /// The same in a slice of yours, as long as the others. The slice decides the type: theirs, or f32, which does not round.
     ///
     /// # Errors
     /// As [`backward`](Self::backward); [`Error::Length`](crate::Error::Length) of the slice, before any work.
-    pub fn backward_into(
-        &self,
-        gpu: &Context,
-        probs: &[E],
-        dprobs: &[E],
+    pub fn backward_into<'a, D: Element>(
+        &'a self,
+        probs: &'a [E],
+        dprobs: &'a [E],
         shape: Shape,
-        dlogits: &mut [E],
-    ) -> Result<()> {
-        pollster::block_on(self.into(gpu, (probs, dprobs), shape, dlogits, Wait::blocking(gpu)))
+        dlogits: &'a mut [D],
+    ) -> Request<'a, ()> {
+        let given = HostMap { second: Some(probs), ..HostMap::of(dprobs) };
+        self.rows.run_into(shape, given, dlogits, Ok(self.map()))
     }
 
-    /// [`backward_into`](Self::backward_into), async, as [`backward_async`](Self::backward_async).
-    ///
-    /// # Errors
-    /// As [`backward_into`](Self::backward_into).
-    pub async fn backward_into_async(
-        &self,
-        gpu: &Context,
-        probs: &[E],
-        dprobs: &[E],
-        shape: Shape,
-        dlogits: &mut [E],
-    ) -> Result<()> {
-        self.into(gpu, (probs, dprobs), shape, dlogits, Wait::Elsewhere).await
-    }
-
-    /// Device memory that the last host call left to the next, in bytes: see
+    /// Bytes of device memory that the last host call left for the next: see
     /// [`Softmax::idle_buffer_bytes`](crate::Softmax::idle_buffer_bytes).
     pub fn idle_buffer_bytes(&self) -> u64 {
-        self.pool.bytes()
+        self.rows.pool.bytes()
     }
 
-    /// Frees it.
+    /// Frees what [`idle_buffer_bytes`](Self::idle_buffer_bytes) counts.
     pub fn free_idle_buffers(&self) {
-        drop(self.pool.take());
+        drop(self.rows.pool.take());
     }
 
     /// Checks the gradient of `rows` rows of this very batch, evenly spread, against the f64
@@ -160,31 +137,31 @@ impl<E: Element> SoftmaxBackward<E> {
     ///
     /// # Errors
     /// As [`backward`](Self::backward).
-    pub fn verify(
-        &self,
-        gpu: &Context,
-        probs: &[E],
-        dprobs: &[E],
+    pub fn verify<'a>(
+        &'a self,
+        probs: &'a [E],
+        dprobs: &'a [E],
         shape: Shape,
         rows: usize,
-    ) -> Result<Verification> {
-        let dlogits = self.backward(gpu, probs, dprobs, shape)?;
-        let mut verification = Verification::new();
-        for row in Verification::sample(shape.rows, rows) {
-            let wide = |values: &[E]| shape.row(values, row).map(|x| x.to_f64()).collect::<Vec<f64>>();
-            let (probs, dprobs) = (wide(probs), wide(dprobs));
-            let of_row = if self.options.log {
-                reference::log_softmax_backward_row(&probs, &dprobs)
-            } else {
-                reference::softmax_backward_row(&probs, &dprobs)
-            };
-            let bounds = softmax_backward_bounds(&probs, &dprobs, &self.options);
-            for ((&dx, expected), bound) in shape.row(&dlogits, row).zip(of_row).zip(bounds) {
-                let expected = expected * f64::from(self.options.scale);
-                verification.compare_rounded(row, dx, expected, bound);
+    ) -> Request<'a, Verification> {
+        self.backward(probs, dprobs, shape).map(move |dlogits| {
+            let mut verification = Verification::new();
+            for row in Verification::sample(shape.rows, rows) {
+                let wide = |values: &[E]| shape.row(values, row).map(|x| x.to_f64()).collect::<Vec<f64>>();
+                let (probs, dprobs) = (wide(probs), wide(dprobs));
+                let of_row = if self.options.log {
+                    reference::log_softmax_backward_row(&probs, &dprobs)
+                } else {
+                    reference::softmax_backward_row(&probs, &dprobs)
+                };
+                let bounds = softmax_backward_bounds(&probs, &dprobs, &self.options);
+                for ((&dx, expected), bound) in shape.row(&dlogits, row).zip(of_row).zip(bounds) {
+                    let expected = expected * f64::from(self.options.scale);
+                    verification.compare_rounded(row, dx, expected, bound);
+                }
             }
-        }
-        Ok(verification)
+            verification
+        })
     }
 
     /// Ties the operation to one shape and one set of buffers.
@@ -192,116 +169,22 @@ impl<E: Element> SoftmaxBackward<E> {
     /// # Errors
     /// As [`Softmax::bind`](crate::Softmax::bind).
     pub fn bind(&self, shape: Shape, to: &SoftmaxBackwardBuffers<'_>) -> Result<Bound> {
-        let value_bytes = Engine::<E>::ELEMENT_BYTES;
-        let (output, to_dlogits, output_bytes) = match &to.dlogits {
-            Dlogits::InPlace => (Output::InPlace, None, value_bytes),
-            Dlogits::To(bound) => (Output::Element, Some(bound), value_bytes),
-            Dlogits::F32(bound) => (Output::F32, Some(bound), 4),
-        };
-        let plan = self.engine.resident_plan(Work {
-            widest_bytes: output_bytes,
-            writes: true,
-            ..self.engine.work(shape)
-        })?;
-        let bytes = plan.logits_bytes(shape.rows);
-        let need = || Need { bytes, alignment: value_bytes };
-        let probs = buffers::read("probs", &to.probs, need())?;
-        let dprobs = if output == Output::InPlace {
-            buffers::write("dprobs", &to.dprobs, Need { bytes, alignment: 4 })?
-        } else {
-            buffers::read("dprobs", &to.dprobs, need())?
-        };
-        let dlogits_need = Need { bytes: plan.value_bytes(shape.rows, output_bytes), alignment: 4 };
-        let dlogits = buffers::write_if("dlogits", to_dlogits, dlogits_need)?;
-        buffers::check_words("dlogits", shape, output_bytes)?;
-        buffers::check_aliases([&probs, &dprobs].into_iter().chain(&dlogits))?;
-
-        let op = self.clone();
-        Bound::new(shape, move |rows| {
-            let (params, constants) = (op.params(shape), op.constants());
-            // The gradient takes the logits' place: over it the output may be written.
-            let arrays = [
-                Array { number: binding::LOGITS, binding: &dprobs.binding, value_bytes },
-                Array { number: binding::PROBS, binding: &probs.binding, value_bytes },
-            ];
-            let dlogits = dlogits.as_ref().map(|dlogits| Array {
-                number: binding::OUTPUT,
-                binding: &dlogits.binding,
-                value_bytes: output_bytes,
-            });
-            let arrays: Vec<Array<'_>> = arrays.into_iter().chain(dlogits).collect();
-            op.engine.resident_dispatches(&plan, rows, &op.call(output, &params, &constants), &arrays)
-        })
+        let buffers = MapBuffers { logits: &to.dprobs, second: Some(&to.probs), output: to.dlogits.clone() };
+        self.rows.bind(shape, vec![(self.map(), buffers)], [])
     }
 
-    fn call<'a>(
-        &self,
-        output: Output,
-        params: &'a Params,
-        constants: &'a [(&'static str, u32)],
-    ) -> LogitsCall<'a> {
-        let variant = self.engine.variant(output, Target::None);
-        LogitsCall { pass: &passes::SOFTMAX_BACKWARD, variant, constants, params, rest: &[] }
-    }
-
-    fn params(&self, shape: Shape) -> Params {
-        Params { score_scale: 2.0 * self.options.scale, ..Params::of(shape) }
-    }
-
-    fn constants(&self) -> [(&'static str, u32); 1] {
-        [(constant::LOG_PROBS, u32::from(self.options.log))]
-    }
-
-    async fn all(
-        &self,
-        gpu: &Context,
-        probs: &[E],
-        dprobs: &[E],
-        shape: Shape,
-        wait: Wait,
-    ) -> Result<Vec<E>> {
-        shape.check_slice("probs", probs)?;
-        let mut dlogits = vec![E::default(); shape.len()];
-        self.into(gpu, (probs, dprobs), shape, &mut dlogits, wait).await?;
-        Ok(dlogits)
-    }
-
-    async fn into(
-        &self,
-        gpu: &Context,
-        (probs, dprobs): (&[E], &[E]),
-        shape: Shape,
-        dlogits: &mut [E],
-        wait: Wait,
-    ) -> Result<()> {
-        shape.check_slice("probs", probs)?;
-        shape.check_slice("dprobs", dprobs)?;
-        shape.check_slice("dlogits", dlogits)?;
-        // 16-bit values of rows side by side share words: they are written as f32, and rounded on their way back.
-        let output = if shape.inner > 1 { Output::F32 } else { Output::Element };
-        let extras = Extras {
-            output: Some(output),
-            second: Some(Second { number: binding::PROBS, value_bytes: Engine::<E>::ELEMENT_BYTES }),
-            ..Default::default()
-        };
-        let mut stream = Stream::pooled(&self.engine, gpu, shape, extras, &self.pool)?;
-        let (params, constants) = (self.params(stream.device_shape()), self.constants());
-        let call = self.call(output, &params, &constants);
-        let parts = windows(shape, stream.window_rows());
-        let submit = |stream: &mut Stream<E>, (rows, values): Part| {
-            let mut filling = stream.open(&dprobs[values.clone()], rows.len(), true)?;
-            stream.write_second(&mut filling, &probs[values])?;
-            let dispatches = stream.dispatches(&self.engine, &filling, &call)?;
-            stream.submit("xent::softmax_backward", filling, &dispatches)
-        };
-        let read = |stream: &mut Stream<E>, back: Back, (_, values): Part| {
-            stream.read_output(&back, &mut dlogits[values])?;
-            stream.close(back);
-            Ok(())
-        };
-        through(&mut stream, parts, wait, submit, read).await?;
-        self.pool.put(stream.into_idle());
-        clear_padding(dlogits, shape);
-        Ok(())
+    /// The gradient takes the logits' place: over it the output may be written.
+    fn map(&self) -> Map {
+        let value_bytes = size_of::<E>() as u64;
+        Map {
+            pass: &passes::SOFTMAX_BACKWARD,
+            logits: "dprobs",
+            output: "dlogits",
+            second: Some(SecondArray { name: "probs", number: binding::PROBS, value_bytes }),
+            splits: false,
+            params: Params { score_scale: 2.0 * self.options.scale, ..Params::default() },
+            constants: vec![(constant::LOG_PROBS, u32::from(self.options.log))],
+            rest: vec![],
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The options of a cross-entropy.
 
 use crate::error::{Error, Result};
-use crate::options::{EmptyBatch, MaskedRow, Reduction, check_softcap, check_temperature};
+use crate::options::{EmptyBatch, MaskedRow, Reducing, Reduction, check_softcap, check_temperature};
 
 /// What the values are whose loss is taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -138,6 +138,11 @@ impl CrossEntropyOptions {
             }
         }
         Ok(())
+    }
+
+    /// How rows become one loss.
+    pub(crate) fn reducing(&self) -> Reducing {
+        Reducing { reduction: self.reduction, empty_batch: self.empty_batch, z_loss: self.z_loss }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The options of a divergence.
 
 use crate::error::{Error, Result};
-use crate::options::{CrossEntropyOptions, EmptyBatch, MaskedRow, Reduction, check_temperature};
+use crate::options::{EmptyBatch, MaskedRow, Reducing, Reduction, check_temperature};
 
 /// Options of [`KlDivergence`](crate::KlDivergence). Weights and masks are data: see
 /// [`KlDivergenceInputs`](crate::KlDivergenceInputs).
@@ -56,15 +56,9 @@ impl KlDivergenceOptions {
         if self.scale_by_t_squared { f64::from(self.temperature).powi(2) } else { 1.0 }
     }
 
-    /// The options of what it has in common with a cross-entropy: rows, their weights and their sum.
-    pub(crate) fn of_rows(&self) -> CrossEntropyOptions {
-        CrossEntropyOptions {
-            reduction: self.reduction,
-            masked_row: self.masked_row,
-            empty_batch: self.empty_batch,
-            temperature: self.temperature,
-            ..CrossEntropyOptions::default()
-        }
+    /// How rows become one loss.
+    pub(crate) fn reducing(&self) -> Reducing {
+        Reducing { reduction: self.reduction, empty_batch: self.empty_batch, z_loss: 0.0 }
     }
 }
 

@@ -46,6 +46,14 @@ impl Reduction {
     }
 }
 
+/// How the rows of any loss become one: what is the same for every loss.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Reducing {
+    pub reduction: Reduction,
+    pub empty_batch: EmptyBatch,
+    pub z_loss: f32,
+}
+
 /// What a row gives in which every logit is −∞, so that no class is possible.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum MaskedRow {

@@ -1,7 +1,7 @@
 //! The options of a multi-label loss.
 
 use crate::error::Result;
-use crate::options::{CrossEntropyOptions, EmptyBatch, Reduction};
+use crate::options::{EmptyBatch, Reducing, Reduction};
 
 /// Options of [`SigmoidBce`](crate::SigmoidBce). Weights and targets are data: see
 /// [`SigmoidBceInputs`](crate::SigmoidBceInputs).
@@ -24,9 +24,8 @@ impl SigmoidBceOptions {
         self.reduction.check()
     }
 
-    /// The same of a [`CrossEntropy`](crate::CrossEntropy), for what reduces both alike.
-    pub(crate) fn of_cross_entropy(&self) -> CrossEntropyOptions {
-        let Self { reduction, empty_batch } = *self;
-        CrossEntropyOptions { reduction, empty_batch, ..Default::default() }
+    /// How rows become one loss.
+    pub(crate) fn reducing(&self) -> Reducing {
+        Reducing { reduction: self.reduction, empty_batch: self.empty_batch, z_loss: 0.0 }
     }
 }

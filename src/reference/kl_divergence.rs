@@ -80,14 +80,12 @@ pub fn row_dlogits<E: Element>(
 /// `shape`; [`Error::InvalidOption`](crate::Error::InvalidOption).
 pub fn row_losses<E: Element>(
     student: &[E],
-    teacher: &[E],
-    inputs: KlDivergenceInputs<'_>,
+    inputs: KlDivergenceInputs<'_, E>,
     shape: Shape,
     options: &KlDivergenceOptions,
 ) -> Result<Vec<f64>> {
-    check(student, teacher, &inputs, shape, options)?;
-    let of_row =
-        |row| f64::from(inputs.row_weight(row)) * row_loss_at(student, teacher, inputs, shape, options, row);
+    check(student, &inputs, shape, options)?;
+    let of_row = |row| f64::from(inputs.rows.weight(row)) * row_loss_at(student, inputs, shape, options, row);
     Ok((0..shape.rows).map(of_row).collect())
 }
 
@@ -101,14 +99,13 @@ pub fn row_losses<E: Element>(
 /// Those of [`row_losses`]; [`Error::NoRowCounts`](crate::Error::NoRowCounts).
 pub fn loss<E: Element>(
     student: &[E],
-    teacher: &[E],
-    inputs: KlDivergenceInputs<'_>,
+    inputs: KlDivergenceInputs<'_, E>,
     shape: Shape,
     options: &KlDivergenceOptions,
 ) -> Result<f64> {
-    let batch = check(student, teacher, &inputs, shape, options)?;
-    batch.check(shape.rows, &options.of_rows())?;
-    let sum: f64 = row_losses(student, teacher, inputs, shape, options)?.iter().sum();
+    let batch = check(student, &inputs, shape, options)?;
+    batch.check(shape.rows, options.reducing())?;
+    let sum: f64 = row_losses(student, inputs, shape, options)?.iter().sum();
     if batch.is_empty_mean(options.reduction) {
         return Ok(if options.empty_batch == EmptyBatch::Zero { 0.0 } else { f64::NAN });
     }
@@ -123,13 +120,12 @@ pub fn loss<E: Element>(
 /// Those of [`row_losses`].
 pub fn dlogits<E: Element>(
     student: &[E],
-    teacher: &[E],
-    inputs: KlDivergenceInputs<'_>,
+    inputs: KlDivergenceInputs<'_, E>,
     shape: Shape,
     options: &KlDivergenceOptions,
 ) -> Result<Vec<f64>> {
-    let batch = check(student, teacher, &inputs, shape, options)?;
-    Ok(map_rows(shape, |row| row_dlogits_at(student, teacher, inputs, shape, options, &batch, row)))
+    let batch = check(student, &inputs, shape, options)?;
+    Ok(map_rows(shape, |row| row_dlogits_at(student, inputs, shape, options, &batch, row)))
 }
 
 /// What a row's loss is multiplied by in a batch before it is differentiated: `g·r / N`, where r is the row's weight, g its
@@ -140,17 +136,17 @@ pub fn dlogits<E: Element>(
 ///
 /// # Panics
 /// Where a slice of values for each row has none for `row`.
-pub fn row_scale(
-    inputs: KlDivergenceInputs<'_>,
+pub fn row_scale<E: Element>(
+    inputs: KlDivergenceInputs<'_, E>,
     options: &KlDivergenceOptions,
     batch: &BatchWeight,
     row: usize,
 ) -> f64 {
-    let weight = f64::from(inputs.row_weight(row));
+    let weight = f64::from(inputs.rows.weight(row));
     if batch.is_empty_mean(options.reduction) || weight == 0.0 {
         return 0.0;
     }
-    inputs.row_gradient(row) * weight / options.reduction.denominator(batch.weight)
+    inputs.rows.gradient(row) * weight / options.reduction.denominator(batch.weight)
 }
 
 /// [`row_loss`] of one row of a batch, not multiplied by its weight; 0 if it is left out, its logits then not read.
@@ -160,17 +156,16 @@ pub fn row_scale(
 /// Where `row` is not in 0..rows, or a slice ends before the row's part of it does.
 pub fn row_loss_at<E: Element>(
     student: &[E],
-    teacher: &[E],
-    inputs: KlDivergenceInputs<'_>,
+    inputs: KlDivergenceInputs<'_, E>,
     shape: Shape,
     options: &KlDivergenceOptions,
     row: usize,
 ) -> f64 {
     assert_row(row, shape.rows);
-    if inputs.row_weight(row) == 0.0 {
+    if inputs.rows.weight(row) == 0.0 {
         return 0.0;
     }
-    row_loss(&shape.row_vec(student, row), &shape.row_vec(teacher, row), options)
+    row_loss(&shape.row_vec(student, row), &shape.row_vec(inputs.teacher, row), options)
 }
 
 /// [`row_dlogits`] of one row of a batch (cols,), by its [`row_scale`]: that row of [`dlogits`]. Arguments as of that, not
@@ -180,19 +175,18 @@ pub fn row_loss_at<E: Element>(
 /// Where `row` is not in 0..rows, or a slice ends before the row's part of it does.
 pub fn row_dlogits_at<E: Element>(
     student: &[E],
-    teacher: &[E],
-    inputs: KlDivergenceInputs<'_>,
+    inputs: KlDivergenceInputs<'_, E>,
     shape: Shape,
     options: &KlDivergenceOptions,
     batch: &BatchWeight,
     row: usize,
 ) -> Vec<f64> {
     assert_row(row, shape.rows);
-    if inputs.row_weight(row) == 0.0 || batch.is_empty_mean(options.reduction) {
+    if inputs.rows.weight(row) == 0.0 || batch.is_empty_mean(options.reduction) {
         return vec![0.0; shape.cols];
     }
     let scale = row_scale(inputs, options, batch, row);
-    row_dlogits(&shape.row_vec(student, row), &shape.row_vec(teacher, row), options, scale)
+    row_dlogits(&shape.row_vec(student, row), &shape.row_vec(inputs.teacher, row), options, scale)
 }
 
 /// Both distributions of a row.
@@ -229,14 +223,12 @@ impl Pair {
 
 fn check<E: Element>(
     student: &[E],
-    teacher: &[E],
-    inputs: &KlDivergenceInputs<'_>,
+    inputs: &KlDivergenceInputs<'_, E>,
     shape: Shape,
     options: &KlDivergenceOptions,
 ) -> Result<BatchWeight> {
     options.check()?;
     shape.check_slice("student", student)?;
-    shape.check_slice("teacher", teacher)?;
     inputs.check(shape)
 }
 
@@ -391,12 +383,11 @@ mod tests {
         let student = [0.0, 0.0, NAN, NAN, 1.0, NAN, 5.0, INF, NAN, 0.0, 3f32.ln()];
         let teacher = [0.0, 3f32.ln(), NAN, 1.0, 1.0, NAN, NAN, 2.0, NAN, 0.0, 0.0];
         let (weights, mask) = ([1.0, 0.0, 1.0, 3.0], [true, true, false, true]);
-        let inputs = KlDivergenceInputs::default().row_weights(&weights).row_mask(&mask);
+        let inputs = KlDivergenceInputs::new(&teacher).row_weights(&weights).row_mask(&mask);
         let (first, last) = (0.75 * 1.5f64.ln() - 0.25 * 2f64.ln(), 0.5 * (4.0 / 3.0f64).ln());
-        let losses = row_losses(&student, &teacher, inputs, shape, &plain()).unwrap();
+        let losses = row_losses(&student, inputs, shape, &plain()).unwrap();
         assert_abs_diff_eq!(&losses[..], &[first, 0.0, 0.0, 3.0 * last][..], epsilon = 1e-6);
-        let of =
-            |reduction| loss(&student, &teacher, inputs, shape, &Options { reduction, ..plain() }).unwrap();
+        let of = |reduction| loss(&student, inputs, shape, &Options { reduction, ..plain() }).unwrap();
         let sum = first + 3.0 * last;
         for (reduction, denominator) in
             [(Reduction::Mean, 4.0), (Reduction::Sum, 1.0), (Reduction::MeanOver(8.0), 8.0)]
@@ -405,19 +396,19 @@ mod tests {
         }
         let upstream = [1.0, 1.0, 1.0, 2.0];
         let inputs = inputs.upstream(16.0).row_upstream(&upstream);
-        let gradient = dlogits(&student, &teacher, inputs, shape, &plain()).unwrap();
+        let gradient = dlogits(&student, inputs, shape, &plain()).unwrap();
         let expected = [1.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -6.0, 6.0];
         assert_abs_diff_eq!(&gradient[..], &expected[..], epsilon = 1e-5);
         // Nothing counts.
-        let none = KlDivergenceInputs::default().row_mask(&[false; 4]);
+        let none = KlDivergenceInputs::new(&teacher).row_mask(&[false; 4]);
         for (empty_batch, expected) in [(EmptyBatch::Nan, f64::NAN), (EmptyBatch::Zero, 0.0)] {
             let options = Options { empty_batch, ..plain() };
-            assert!(same(&[loss(&student, &teacher, none, shape, &options).unwrap()], &[expected]));
-            assert_eq!(dlogits(&student, &teacher, none, shape, &options).unwrap(), [0.0; 11]);
+            assert!(same(&[loss(&student, none, shape, &options).unwrap()], &[expected]));
+            assert_eq!(dlogits(&student, none, shape, &options).unwrap(), [0.0; 11]);
         }
         let strict = Options { empty_batch: EmptyBatch::Error, ..plain() };
-        assert_eq!(loss(&student, &teacher, none, shape, &strict), Err(Error::NoRowCounts { rows: 4 }));
+        assert_eq!(loss(&student, none, shape, &strict), Err(Error::NoRowCounts { rows: 4 }));
         let short = Error::Length { what: "teacher", found: 10, needed: 11 };
-        assert_eq!(loss(&student, &teacher[1..], none, shape, &plain()), Err(short));
+        assert_eq!(loss(&student, KlDivergenceInputs::new(&teacher[1..]), shape, &plain()), Err(short));
     }
 }

@@ -125,7 +125,7 @@ pub fn loss<'a, E: Element>(
 ) -> Result<f64> {
     let inputs = inputs.into();
     let batch = check(logits, &inputs, shape, options)?;
-    batch.check(shape.rows, &options.of_cross_entropy())?;
+    batch.check(shape.rows, options.reducing())?;
     if batch.is_empty_mean(options.reduction) {
         return Ok(if options.empty_batch == EmptyBatch::Zero { 0.0 } else { f64::NAN });
     }
@@ -165,11 +165,11 @@ pub fn row_scale<'a>(
     row: usize,
 ) -> f64 {
     let inputs = inputs.into();
-    let weight = f64::from(inputs.row_weight(row));
+    let weight = f64::from(inputs.rows.weight(row));
     if weight == 0.0 || batch.is_empty_mean(options.reduction) {
         return 0.0;
     }
-    inputs.row_gradient(row) * weight / options.reduction.denominator(batch.weight)
+    inputs.rows.gradient(row) * weight / options.reduction.denominator(batch.weight)
 }
 
 /// One row's of [`row_losses`]: 0 if it is left out, its logits and targets then not read. Arguments as of that, not
@@ -185,7 +185,7 @@ pub fn row_loss_at<'a, E: Element>(
 ) -> f64 {
     let inputs = inputs.into();
     assert_row(row, shape.rows);
-    let weight = f64::from(inputs.row_weight(row));
+    let weight = f64::from(inputs.rows.weight(row));
     if weight == 0.0 {
         return 0.0;
     }
@@ -207,7 +207,7 @@ pub fn row_dlogits_at<'a, E: Element>(
 ) -> Vec<f64> {
     let inputs = inputs.into();
     assert_row(row, shape.rows);
-    if inputs.row_weight(row) == 0.0 || batch.is_empty_mean(options.reduction) {
+    if inputs.rows.weight(row) == 0.0 || batch.is_empty_mean(options.reduction) {
         return vec![0.0; shape.cols];
     }
     let (logits, targets) = (shape.row_vec(logits, row), shape.row_vec(inputs.targets, row));

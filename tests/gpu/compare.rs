@@ -189,13 +189,13 @@ fn check_record<E: Element>(checker: &mut Checker<'_, E>, expected: &Expected, r
 /// Runs a batch both ways and compares. For batches that the host path takes: nothing invalid.
 pub fn check_both<E: Element>(gpu: &Context, ops: &Ops<E>, batch: &Batch<E>) {
     let expected = Expected::of(batch, &ops.options);
-    check(batch, &expected, &run_host(gpu, ops, batch), ops);
+    check(batch, &expected, &run_host(ops, batch), ops);
     check(batch, &expected, &run_bound(gpu, ops, batch, (256, 256)), ops);
 }
 
 /// The same for the loss alone.
 pub fn check_loss<E: Element>(gpu: &Context, ops: &Ops<E>, batch: &Batch<E>, gradient: Gradient) {
     let expected = Expected::of(batch, &ops.options);
-    check(batch, &expected, &run_host_loss(gpu, ops, batch), ops);
+    check(batch, &expected, &run_host_loss(ops, batch), ops);
     check(batch, &expected, &run_loss(gpu, ops, batch, (256, 256), gradient), ops);
 }

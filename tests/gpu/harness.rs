@@ -21,7 +21,8 @@ fn choice() -> AdapterChoice {
 pub fn gpu() -> &'static Context {
     static GPU: OnceLock<Context> = OnceLock::new();
     GPU.get_or_init(|| {
-        let gpu = Context::open_blocking(&choice())
+        let gpu = Context::open(&choice())
+            .wait()
             .unwrap_or_else(|error| panic!("GPU tests need an adapter (XENT_ADAPTER chooses): {error}"));
         let profile = gpu.profile().expect("a profile");
         // Not `eprintln!`, which the test harness captures.

@@ -96,7 +96,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// Runs everything and writes the record.
 pub fn run() -> Result<()> {
     let gpu = xent::AdapterChoice { name: std::env::var("XENT_ADAPTER").ok(), ..Default::default() };
-    let adapter = xent::Context::open_blocking(&gpu)?.profile()?;
+    let adapter = xent::Context::open(&gpu).wait()?.profile()?;
     let mut record = Record::begin(&adapter);
     let mut contestants: Vec<Contestant> =
         ENTRIES.iter().map(|entry| Contestant::new(entry, &adapter.name)).collect();

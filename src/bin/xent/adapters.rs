@@ -22,7 +22,7 @@ pub fn run(args: &AdaptersArgs) -> Result<Outcome> {
     if adapters.iter().any(|adapter| adapter.chosen) {
         return Ok(Outcome::Done);
     }
-    match Context::open_blocking(&choice) {
+    match Context::open(&choice).wait() {
         Err(error @ Error::NoAdapter { .. }) if args.adapter.name().is_none() => {
             output::complain(format!("{error}\nUntil then eval, softmax and demo compute on the CPU."));
             Ok(if is_tight { Outcome::TooTight } else { Outcome::Done })

@@ -58,7 +58,7 @@ impl Computer {
     /// gets an answer.
     pub fn open(args: &DeviceArgs) -> Result<Self> {
         complain_if_tight();
-        match Context::open_blocking(&choice(&args.adapter)) {
+        match Context::open(&choice(&args.adapter)).wait() {
             Ok(gpu) => {
                 let profile = gpu.profile()?;
                 let tuning = load_tuning(args, &profile)?;
@@ -95,9 +95,9 @@ impl Computer {
             Self::Gpu { gpu, tuning, .. } => {
                 let mut op = CrossEntropy::new(gpu, op)?;
                 if let Some(tuning) = tuning {
-                    op = op.with_tuning(*tuning);
+                    op = op.with_tuning(*tuning)?;
                 }
-                evaluation.run(gpu, &op, source, each)
+                evaluation.run(&op, source, each)
             }
             Self::Cpu => evaluation.run_on_cpu(source, each),
         }

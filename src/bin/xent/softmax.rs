@@ -107,10 +107,10 @@ fn each_window<E: Element>(
     if let Computer::Gpu { gpu, tuning, .. } = computer {
         let mut op = Softmax::<E>::new(gpu, &options)?;
         if let Some(tuning) = tuning {
-            op = op.with_tuning(*tuning);
+            op = op.with_tuning(*tuning)?;
         }
         let memory = args.memory.map(|allowed| memory::for_windows(allowed, Reserve::Writes)).transpose()?;
-        return softmax(gpu, &op, args.log, logits, memory, each);
+        return softmax(&op, args.log, logits, memory, each);
     }
     let shape = logits.shape();
     let of_row = if args.log { reference::log_softmax_row } else { reference::softmax_row };

@@ -19,7 +19,7 @@
 //! let targets = TensorFile::open("batch.safetensors", &OpenOptions::of(Wanted::Classes))?;
 //! let mut targets = FileRows::targets(targets, logits.layout(), -100)?;
 //! let targets = TargetSource::Classes(&mut targets);
-//! let report = evaluate(&gpu, &op, &mut logits, targets, &Default::default(), |_| Ok(()))?;
+//! let report = evaluate(&op, &mut logits, targets, &Default::default(), |_| Ok(()))?;
 //! println!("{} nats", report.mean());
 //! # Ok::<(), xent::Error>(())
 //! ```

@@ -1,5 +1,7 @@
 //! A pass is a list of files, some of which its variant chooses; its source, bindings and constants are theirs.
 
+use std::fmt;
+
 use crate::kernel::passes::SIGMOID_BCE_DLOGITS;
 use crate::kernel::passes::files::*;
 use crate::kernel::passes::variant::{Load, Output, Target, Variant};
@@ -28,6 +30,12 @@ pub(crate) struct Pass {
     pub(super) parts: &'static [&'static [Part]],
     /// The pass over the segments of split rows, after which this one merges their stats.
     pub segments: Option<&'static Pass>,
+}
+
+impl fmt::Debug for Pass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
 }
 
 impl Pass {

@@ -3,12 +3,11 @@
 use crate::device::{Buffers, Lines};
 use crate::element::Element;
 use crate::error::Result;
-use crate::inputs::mask_words;
 use crate::kernel::passes::binding;
-use crate::kernel::{Binding, Dispatch, INPUT_HEAD, Place, ROW_SCRATCH_BYTES};
+use crate::kernel::{Binding, Dispatch, Place, ROW_SCRATCH_BYTES};
 use crate::op::engine::{Array, Engine, LogitsCall, Placed};
-use crate::op::rows::{BLOCK_ROWS, InputBindings, Scratch, TOTALS_BYTES};
-use crate::op::stream::{Filling, LOGITS, OUTPUT, ROW_RESULTS, SECOND, Second, Stream, Taken, output_bytes};
+use crate::op::loss::{Scratch, SecondArray};
+use crate::op::stream::{Filling, LOGITS, OUTPUT, ROW_RESULTS, SECOND, Stream, Taken, output_bytes};
 
 /// A window's buffers, as its dispatches take them.
 pub(super) struct Bindings {
@@ -24,25 +23,6 @@ struct Beside {
     binding: Binding,
 }
 
-/// What comes with each of a window's rows, where it does: weights, mask, upstream gradients, each (rows,).
-pub(crate) struct RowBuffers {
-    weights: Option<Binding>,
-    mask: Option<Binding>,
-    upstream: Option<Binding>,
-}
-
-impl RowBuffers {
-    /// For the pass that makes row inputs.
-    pub fn inputs(&self) -> InputBindings<'_> {
-        InputBindings {
-            row_weights: self.weights.as_ref(),
-            row_mask: self.mask.as_ref(),
-            row_upstream: self.upstream.as_ref(),
-            ..InputBindings::default()
-        }
-    }
-}
-
 impl<E: Element> Stream<E> {
     /// A window's buffers, with room for any window.
     pub(super) fn bind(
@@ -56,7 +36,7 @@ impl<E: Element> Stream<E> {
         let values = |value_bytes: u64| room(self.plan.streamed_bytes(value_bytes));
         let size = values(Engine::<E>::ELEMENT_BYTES);
         let logits = bound(transfer.upload(buffers, LOGITS, size)?, size);
-        let second = self.extras.second.map(|Second { number, value_bytes }| {
+        let second = self.extras.second.map(|SecondArray { number, value_bytes, .. }| {
             let size = values(value_bytes);
             let binding = bound(transfer.upload(buffers, SECOND, size)?, size);
             Ok(Beside { number, value_bytes, binding })
@@ -104,31 +84,15 @@ impl<E: Element> Stream<E> {
         self.transfer.write(buffers, name, offset, lines)
     }
 
-    /// Writes what comes with a window's rows or classes, if it does, in a buffer with room for `most` such values.
+    /// Writes what comes with a window's rows or classes, in a buffer with room for `most` such values.
     pub fn upload<T: bytemuck::Pod>(
         &self,
         filling: &mut Filling,
         name: &'static str,
         most: usize,
-        values: Option<&[T]>,
-    ) -> Result<Option<Binding>> {
-        values.map(|values| self.upload_into(&mut filling.buffers, name, most, values)).transpose()
-    }
-
-    /// Writes what comes with each of a window's rows.
-    pub fn upload_rows(
-        &self,
-        filling: &mut Filling,
-        weights: Option<&[f32]>,
-        mask: Option<&[bool]>,
-        upstream: Option<&[f32]>,
-    ) -> Result<RowBuffers> {
-        let (most, mask) = (self.window_rows(), mask.map(mask_words));
-        Ok(RowBuffers {
-            weights: self.upload(filling, "row_weights", most, weights)?,
-            mask: self.upload(filling, "row_mask", most, mask.as_deref())?,
-            upstream: self.upload(filling, "row_upstream", most, upstream)?,
-        })
+        values: &[T],
+    ) -> Result<Binding> {
+        self.upload_into(&mut filling.buffers, name, most, values)
     }
 
     /// Writes what all windows of the batch share: before the first of them.
@@ -155,10 +119,7 @@ impl<E: Element> Stream<E> {
     /// The records of a window's rows: of their inputs, and of their results, to be read as `Back::results` does.
     pub fn row_records(&self, filling: &mut Filling) -> Result<Scratch> {
         let (transfer, buffers) = (&self.transfer, &mut filling.buffers);
-        let window_rows = self.window_rows();
-        let records = |count: usize| room(count as u64 * ROW_SCRATCH_BYTES);
-        let (inputs, results) = (records(INPUT_HEAD + window_rows), records(window_rows));
-        let blocks = room(window_rows.div_ceil(BLOCK_ROWS) as u64 * TOTALS_BYTES);
+        let [inputs, results, blocks] = Scratch::bytes(self.window_rows()).map(room);
         let wanted = filling.place.window.rows as u64 * ROW_SCRATCH_BYTES;
         Ok(Scratch {
             inputs: bound(transfer.scratch(buffers, "row_inputs", inputs)?, inputs),

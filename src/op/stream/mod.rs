@@ -5,13 +5,13 @@ mod fill;
 mod read;
 mod windows;
 
-use crate::context::Context;
 use crate::device::{Buffers, InFlight, Landed, Transfer, Wait};
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::kernel::passes::Output;
 use crate::kernel::{Dispatch, Plan, Window, Work};
 use crate::op::engine::Engine;
+use crate::op::loss::SecondArray;
 use crate::op::pool::{Idle, Pool};
 use crate::shape::Shape;
 
@@ -40,7 +40,7 @@ pub(crate) struct Stream<E> {
 pub(crate) struct Extras {
     pub output: Option<Output>,
     /// Soft targets, a teacher's logits, or whatever else lies like the logits on the host.
-    pub second: Option<Second>,
+    pub second: Option<SecondArray>,
     /// Entries of a row's sparse target, or 0.
     pub entries: usize,
     /// Whether the passes can share a row among workgroups.
@@ -53,13 +53,6 @@ pub(crate) struct Start {
     pub row: usize,
     /// Bytes of one window's widest array, at most (but one group of rows at least); unset: as many as are fast.
     pub room: Option<u64>,
-}
-
-/// A second array: its binding's number, and the bytes of its values.
-#[derive(Clone, Copy)]
-pub(crate) struct Second {
-    pub number: u32,
-    pub value_bytes: u64,
 }
 
 /// Where a window lies in its buffers.
@@ -103,34 +96,22 @@ const ROW_RESULTS: &str = "row_results";
 
 impl<E: Element> Stream<E> {
     /// For windows that are pushed one by one, each ended before the next.
-    pub fn new(engine: &Engine<E>, gpu: &Context, shape: Shape, extras: Extras) -> Result<Self> {
+    pub fn new(engine: &Engine<E>, shape: Shape, extras: Extras) -> Result<Self> {
         let idle = || Idle { windows: vec![Buffers::default()], whole: Buffers::default() };
-        Self::with_buffers(engine, gpu, shape, extras, Start::default(), idle)
+        Self::with_buffers(engine, shape, extras, Start::default(), idle)
     }
 
     /// For windows of which one is given to the device while the one before is under way.
-    pub fn ahead(
-        engine: &Engine<E>,
-        gpu: &Context,
-        shape: Shape,
-        extras: Extras,
-        start: Start,
-    ) -> Result<Self> {
-        Self::with_buffers(engine, gpu, shape, extras, start, || Idle {
+    pub fn ahead(engine: &Engine<E>, shape: Shape, extras: Extras, start: Start) -> Result<Self> {
+        Self::with_buffers(engine, shape, extras, start, || Idle {
             windows: (0..WINDOWS_AHEAD).map(|_| Buffers::default()).collect(),
             whole: Buffers::default(),
         })
     }
 
     /// For a whole host batch, [`through`] the device in the buffers that an earlier one left.
-    pub fn pooled(
-        engine: &Engine<E>,
-        gpu: &Context,
-        shape: Shape,
-        extras: Extras,
-        pool: &Pool,
-    ) -> Result<Self> {
-        Self::with_buffers(engine, gpu, shape, extras, Start::default(), || {
+    pub fn pooled(engine: &Engine<E>, shape: Shape, extras: Extras, pool: &Pool) -> Result<Self> {
+        Self::with_buffers(engine, shape, extras, Start::default(), || {
             let mut idle = pool.take();
             idle.windows.resize_with(WINDOWS_AHEAD, Buffers::default);
             idle
@@ -139,7 +120,6 @@ impl<E: Element> Stream<E> {
 
     fn with_buffers(
         engine: &Engine<E>,
-        gpu: &Context,
         shape: Shape,
         extras: Extras,
         start: Start,
@@ -157,9 +137,9 @@ impl<E: Element> Stream<E> {
             splits: extras.splits,
             ..engine.work(device_shape)
         };
-        let plan = engine.streamed_plan(gpu, work, start.room)?;
+        let plan = engine.streamed_plan(work, start.room)?;
         let mut stream = Self {
-            transfer: Transfer::new(&gpu.device, &gpu.queue, &engine.profile),
+            transfer: Transfer::new(&engine.gpu.device, &engine.gpu.queue, &engine.profile),
             idle: idle(),
             plan,
             shape,

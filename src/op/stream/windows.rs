@@ -32,7 +32,7 @@ pub(crate) async fn through<S>(
     for part in windows {
         let next = submit(state, part.clone())?;
         if let Some((flight, part)) = under_way.replace((next, part)) {
-            let back = flight.land(wait).await?;
+            let back = flight.land(wait.clone()).await?;
             read(state, back, part)?;
         }
     }

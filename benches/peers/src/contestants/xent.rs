@@ -14,7 +14,7 @@ use crate::serve::Contestant;
 /// The adapter that `XENT_ADAPTER` names a part of, or the best there is.
 fn open() -> Result<Context> {
     let choice = AdapterChoice { name: std::env::var("XENT_ADAPTER").ok(), ..Default::default() };
-    Ok(Context::open_blocking(&choice)?)
+    Ok(Context::open(&choice).wait()?)
 }
 
 fn about(gpu: &Context) -> String {
@@ -92,9 +92,9 @@ impl Contestant for OnDevice {
 
         let cross_entropy = CrossEntropy::<f32>::new(gpu, &Default::default())?;
         let mut buffers = CrossEntropyBuffers::new(whole(&logits), whole(&targets));
-        buffers.loss = Some(whole(&record));
+        buffers.outputs.loss = Some(whole(&record));
         let loss = cross_entropy.bind(shape, &buffers)?;
-        buffers.dlogits = Some(Dlogits::To(whole(&output)));
+        buffers.outputs.dlogits = Some(OutputBuffer::To(whole(&output)));
         let loss_and_dlogits = cross_entropy.bind(shape, &buffers)?;
         let softmax = Softmax::<f32>::new(gpu, &Default::default())?;
         let buffers = SoftmaxBuffers { logits: whole(&logits), probs: Some(whole(&output)), log_probs: None };
@@ -175,13 +175,13 @@ impl Contestant for FromHost {
             (&self.gpu, &self.logits, Targets::Classes(&self.targets), self.shape);
         match operation {
             Operation::Loss => {
-                self.loss = Some(self.cross_entropy.loss(gpu, logits, targets, shape)?.value);
+                self.loss = Some(self.cross_entropy.loss(logits, targets, shape).wait()?.value);
             }
             Operation::LossAndGradient => {
-                let (loss, dlogits) = self.cross_entropy.loss_and_dlogits(gpu, logits, targets, shape)?;
+                let (loss, dlogits) = self.cross_entropy.loss_and_dlogits(logits, targets, shape).wait()?;
                 (self.loss, self.output) = (Some(loss.value), Some(dlogits));
             }
-            Operation::Softmax => self.output = Some(self.softmax.softmax(gpu, logits, shape)?),
+            Operation::Softmax => self.output = Some(self.softmax.softmax(logits, shape).wait()?),
         }
         Ok(())
     }

@@ -5,8 +5,8 @@ use xent::reference::cross_entropy::RowScale;
 use xent::reference::{argmax_row, log_softmax_row, logsumexp_row, softmax_row};
 use xent::wgpu::{self, BufferUsages as Usage};
 use xent::{
-    Argmax, ArgmaxBuffers, Bound, Context, CrossEntropy, CrossEntropyBuffers, Dlogits, Element, Error,
-    LogSumExp, LogSumExpBuffers, LossRecord, Profile, Result, Shape, Softmax, SoftmaxBuffers, Tuning,
+    Argmax, ArgmaxBuffers, Bound, Context, CrossEntropy, CrossEntropyBuffers, Element, Error, LogSumExp,
+    LogSumExpBuffers, LossRecord, OutputBuffer, Profile, Result, Shape, Softmax, SoftmaxBuffers, Tuning,
     Verification, gradient_bound, loss_bound, prob_bound,
 };
 
@@ -170,26 +170,26 @@ impl<E: Element> Batch<E> {
             Operation::Copy => Err(Error::NoOutput { options: "an operation other than the copy" }),
             Operation::Loss | Operation::LossAndGradient => {
                 let mut buffers = CrossEntropyBuffers::new(logits, whole(&self.targets));
-                buffers.loss = Some(whole(&self.record));
-                buffers.row_losses = with_rows.then(|| whole(&self.values));
-                buffers.dlogits =
-                    (op == Operation::LossAndGradient).then(|| Dlogits::To(whole(&self.output)));
+                buffers.outputs.loss = Some(whole(&self.record));
+                buffers.outputs.row_losses = with_rows.then(|| whole(&self.values));
+                buffers.outputs.dlogits =
+                    (op == Operation::LossAndGradient).then(|| OutputBuffer::To(whole(&self.output)));
                 let op = self.cross_entropy.clone();
-                tuned(op, tuning, CrossEntropy::with_tuning).bind(shape, &buffers)
+                tuned(op, tuning, CrossEntropy::with_tuning)?.bind(shape, &buffers)
             }
             Operation::Softmax | Operation::LogSoftmax => {
                 let log = op == Operation::LogSoftmax;
                 let output = |wanted: bool| wanted.then(|| whole(&self.output));
                 let buffers = SoftmaxBuffers { logits, probs: output(!log), log_probs: output(log) };
-                tuned(self.softmax.clone(), tuning, Softmax::with_tuning).bind(shape, &buffers)
+                tuned(self.softmax.clone(), tuning, Softmax::with_tuning)?.bind(shape, &buffers)
             }
             Operation::Logsumexp => {
                 let buffers = LogSumExpBuffers { logits, lse: whole(&self.values) };
-                tuned(self.logsumexp.clone(), tuning, LogSumExp::with_tuning).bind(shape, &buffers)
+                tuned(self.logsumexp.clone(), tuning, LogSumExp::with_tuning)?.bind(shape, &buffers)
             }
             Operation::Argmax => {
                 let buffers = ArgmaxBuffers { logits, argmax: whole(&self.values) };
-                tuned(self.argmax.clone(), tuning, Argmax::with_tuning).bind(shape, &buffers)
+                tuned(self.argmax.clone(), tuning, Argmax::with_tuning)?.bind(shape, &buffers)
             }
         }
     }
@@ -357,10 +357,10 @@ impl<E: Element> Batch<E> {
     }
 }
 
-fn tuned<Op>(op: Op, tuning: Option<Tuning>, with: impl FnOnce(Op, Tuning) -> Op) -> Op {
+fn tuned<Op>(op: Op, tuning: Option<Tuning>, with: impl FnOnce(Op, Tuning) -> Result<Op>) -> Result<Op> {
     match tuning {
         Some(tuning) => with(op, tuning),
-        None => op,
+        None => Ok(op),
     }
 }
 

@@ -4,7 +4,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::*;
-use crate::inputs::CrossEntropyInputs;
+use crate::inputs::{CrossEntropyInputs, RowInputs};
 use crate::options::{Input, Reduction, Sequences};
 use crate::reference::cross_entropy::{RowScale, dlogits, loss, row_dlogits, row_loss, row_losses};
 use crate::reference::testing::{GRID, grid_logits};
@@ -101,8 +101,8 @@ impl Batch {
     /// upstream gradients.
     fn check(&self, name: &str, inputs: CrossEntropyInputs<'_>, options: &CrossEntropyOptions) {
         let of_batch = |logits: &[f32]| {
-            let upstream = f64::from(inputs.upstream);
-            match (inputs.row_upstream, options.reduction) {
+            let upstream = f64::from(inputs.rows.upstream);
+            match (inputs.rows.row_upstream, options.reduction) {
                 (None, _) => upstream * loss(logits, inputs, self.shape, options).unwrap(),
                 (Some(of_rows), reduction) => {
                     let rows = row_losses(logits, inputs, self.shape, options).unwrap();
@@ -223,11 +223,13 @@ fn of_random_combinations() {
         let is_mean = options.reduction == Reduction::Mean;
         let inputs = CrossEntropyInputs {
             class_weights: (chosen[0] == 1).then_some(&batch.class_weights),
-            row_weights: (chosen[1] == 1).then_some(&batch.row_weights),
-            row_mask: (chosen[2] == 1).then_some(&batch.row_mask),
-            upstream: if chosen[3] == 1 { -1.5 } else { 1.0 },
-            // A mean's row losses cannot be had one by one: see `row_upstream_of_a_mean`.
-            row_upstream: (chosen[4] == 1 && !is_mean).then_some(&batch.row_upstream),
+            rows: RowInputs {
+                row_weights: (chosen[1] == 1).then_some(&batch.row_weights),
+                row_mask: (chosen[2] == 1).then_some(&batch.row_mask),
+                upstream: if chosen[3] == 1 { -1.5 } else { 1.0 },
+                // A mean's row losses cannot be had one by one: see `row_upstream_of_a_mean`.
+                row_upstream: (chosen[4] == 1 && !is_mean).then_some(&batch.row_upstream),
+            },
             ..targets.into()
         };
         let options = if targets.kind() == TargetKind::Classes {

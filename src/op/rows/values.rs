@@ -22,16 +22,10 @@ pub(crate) struct RowValues<E> {
 }
 
 /// The pass and its constants.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct PassOf {
     pub pass: &'static Pass,
     pub constants: &'static [(&'static str, u32)],
-}
-
-impl std::fmt::Debug for PassOf {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.pass.name)
-    }
 }
 
 /// Bytes of a value.
@@ -46,17 +40,10 @@ impl<E: Element> RowValues<E> {
     }
 
     /// One value for each row of a host batch.
-    pub async fn all<V: bytemuck::Pod>(
-        &self,
-        gpu: &Context,
-        logits: &[E],
-        shape: Shape,
-        wait: Wait,
-    ) -> Result<Vec<V>> {
+    pub async fn all<V: bytemuck::Pod>(&self, logits: &[E], shape: Shape, wait: Wait) -> Result<Vec<V>> {
         shape.check_slice("logits", logits)?;
         let (engine, pool) = (&self.engine, &self.pool);
-        let mut stream =
-            Stream::pooled(engine, gpu, shape, Extras { splits: true, ..Default::default() }, pool)?;
+        let mut stream = Stream::pooled(engine, shape, Extras { splits: true, ..Default::default() }, pool)?;
         let params = Params::of(stream.device_shape());
         let mut all = vec![V::zeroed(); shape.rows];
         let parts = windows(shape, stream.window_rows());

@@ -1,8 +1,10 @@
-//! What comes out of a cross-entropy: a record a row, and the loss of the batch.
+//! What comes out of a loss: a record a row, and the loss of the batch.
+
+use std::fmt;
 
 use crate::flags::Flags;
 use crate::inputs::BatchWeight;
-use crate::options::{CrossEntropyOptions, EmptyBatch};
+use crate::options::{EmptyBatch, Reducing};
 
 /// In the place of a class index where there is none.
 pub const NO_CLASS: u32 = u32::MAX;
@@ -113,6 +115,20 @@ pub struct Loss {
     pub flags: Flags,
 }
 
+impl fmt::Display for Loss {
+    /// The value, and of how many rows: `2.3026 nats over 4095 of 4096 rows`, and the flags if there are any.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { value, counted, rows, .. } = self;
+        match f.precision() {
+            Some(digits) => write!(f, "{value:.digits$}")?,
+            None => write!(f, "{value}")?,
+        }
+        write!(f, " nats over {counted} of {rows} rows")?;
+        let told = self.flags.names().collect::<Vec<_>>().join(", ");
+        if told.is_empty() { Ok(()) } else { write!(f, " ({told})") }
+    }
+}
+
 /// Losses in the making.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -159,21 +175,21 @@ impl LossSum {
     }
 
     /// The reduced loss, once all rows are in.
-    pub fn reduced(&self, options: &CrossEntropyOptions) -> Loss {
+    pub fn reduced(&self, how: Reducing) -> Loss {
         let Self { rows, loss, z_loss, mut flags, weight } = *self;
-        let is_empty = weight.is_empty_mean(options.reduction);
+        let is_empty = weight.is_empty_mean(how.reduction);
         flags.set(Flags::NO_ROW_COUNTS, weight.counted == 0 || is_empty);
-        let denominator = |weight| options.reduction.denominator(weight);
+        let denominator = |weight| how.reduction.denominator(weight);
         let (value, reduced_z_loss) = if !is_empty {
             let z = if z_loss == 0.0 { 0.0 } else { z_loss / denominator(weight.row_weight) };
             let data = if z_loss == 0.0 || loss.is_infinite() { loss } else { loss - z_loss };
             (data / denominator(weight.weight) + z, z)
-        } else if options.empty_batch == EmptyBatch::Zero && !flags.contains(Flags::NAN_LOSS) {
+        } else if how.empty_batch == EmptyBatch::Zero && !flags.contains(Flags::NAN_LOSS) {
             (0.0, 0.0)
         } else {
             (f64::NAN, f64::NAN)
         };
-        let has_nan = flags.contains(Flags::NAN_LOSS) && options.z_loss > 0.0;
+        let has_nan = flags.contains(Flags::NAN_LOSS) && how.z_loss > 0.0;
         let reduced_z_loss = if has_nan { f64::NAN } else { reduced_z_loss };
         flags.set(Flags::NAN_LOSS, flags.contains(Flags::NAN_LOSS) || loss.is_nan());
         let BatchWeight { weight, row_weight, counted } = weight;

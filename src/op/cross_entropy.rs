@@ -1,0 +1,332 @@
+//! Cross-entropy of logits against targets: what the loss is. How it is run is in [`loss`](crate::op::loss).
+
+use std::ops::Range;
+
+use crate::element::Element;
+use crate::error::{Error, Result};
+use crate::inputs::{BatchWeight, CrossEntropyInputs, RowInputs, WEIGHT, check_combination};
+use crate::kernel::Params;
+use crate::kernel::passes::{self, Pass, Target, binding, constant};
+use crate::op::loss::sealed::Sealed;
+use crate::op::loss::{
+    CLASSES, HostInputs, INDICES, Kind, LossBuffers, LossKind, LossOp, LossOutputs, LossStream, PROBS,
+    RowInputBuffers, Second, SecondArray, TARGET_CLASS_WEIGHTS, host, host_if,
+};
+use crate::op::verify::{Verification, gradient_bound};
+use crate::options::{CrossEntropyOptions, HALVED_FROM, Input, MaskedRow, Reducing, SoftmaxOptions};
+use crate::reference;
+use crate::reference::cross_entropy::{row_dlogits_at, row_loss_at, row_scale, row_shares};
+use crate::shape::Shape;
+use crate::targets::{TargetKind, Targets, check_entries};
+
+/// Cross-entropy of logits against targets, as PyTorch's `F.cross_entropy`: softmax, logarithm and mean in one read of
+/// the logits, and the gradient in a second.
+///
+/// With `m = max x` and `z = Σ exp(x − m)`, a row's loss is `ln z + (m − x_y)` nats for target class y, and its
+/// gradient `(p − y) · weight / denominator` with `p = exp(x − m) / z`: prediction minus target.
+///
+/// The inputs are [`Targets`], or [`CrossEntropyInputs`] where more is given than those.
+///
+/// ```no_run
+/// use xent::{Context, CrossEntropy, Shape, Targets};
+///
+/// let gpu = Context::new().wait()?;
+/// let op = CrossEntropy::<f32>::new(&gpu, &Default::default())?;
+/// let logits = [2.0, 1.0, 0.5, 0.1, 3.0, 0.2];
+/// let loss = op.loss(&logits, Targets::Classes(&[0, 1]), Shape::new(2, 3)).wait()?;
+/// assert!((loss.value - 0.2870).abs() < 1e-4);
+/// # Ok::<(), xent::Error>(())
+/// ```
+pub type CrossEntropy<E> = LossOp<E, CrossEntropyOptions>;
+
+/// A [`CrossEntropy`] window by window: made by [`CrossEntropy::stream`](LossOp::stream).
+pub type CrossEntropyStream<E> = LossStream<E, CrossEntropyOptions>;
+
+/// The buffers of a bound [`CrossEntropy`]: logits, targets, what goes with them, and at least one output.
+///
+/// What is wrong in a buffer is told by the [`LossRecord`](crate::LossRecord)'s flags: a target out of range, or a weight
+/// that is negative or not finite, gives its row a NaN loss and no gradient, and the row does not count; a soft target that
+/// is not finite makes its row NaN.
+#[derive(Clone, Debug)]
+pub struct CrossEntropyBuffers<'a> {
+    /// Logits (rows, cols). Any offset that is a multiple of the element's size; of 4 bytes where they are written over.
+    /// 16-bit logits are read in whole words: the size bound is rounded up to 4 bytes. All that has one value a row or
+    /// class begins at a multiple of the device's `min_storage_buffer_offset_alignment`.
+    pub logits: wgpu::BufferBinding<'a>,
+    /// The targets.
+    pub targets: TargetBuffers<'a>,
+    /// A weight for each class: f32 (cols,). See [`CrossEntropyInputs`].
+    pub class_weights: Option<wgpu::BufferBinding<'a>>,
+    /// What is given for each row.
+    pub rows: RowInputBuffers<'a>,
+    /// Where loss, row losses (z-loss included) and gradient go.
+    pub outputs: LossOutputs<'a>,
+    /// Where ln Σ exp goes of the logits as the loss takes them (capped, divided by the temperature): f32 (rows,), in
+    /// nats; 0 for rows left out, NaN where target or weight is invalid.
+    pub lse: Option<wgpu::BufferBinding<'a>>,
+    /// Where the most probable class goes: u32 (rows,); [`NO_CLASS`](crate::NO_CLASS) for rows left out and where target
+    /// or weight is invalid.
+    pub argmax: Option<wgpu::BufferBinding<'a>>,
+}
+
+/// The targets in buffers.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum TargetBuffers<'a> {
+    /// Class indices: i32 or u32 (rows,).
+    Classes(wgpu::BufferBinding<'a>),
+    /// A probability for each class: f32 (rows, cols), laid out as the logits are.
+    Soft(wgpu::BufferBinding<'a>),
+    /// A few classes of each row with their probabilities.
+    Sparse {
+        /// Class indices: i32 or u32 (rows, entries).
+        indices: wgpu::BufferBinding<'a>,
+        /// Their probabilities: f32 (rows, entries).
+        probs: wgpu::BufferBinding<'a>,
+        /// Entries of each row, in 1..=[`MAX_SPARSE_ENTRIES`](crate::MAX_SPARSE_ENTRIES).
+        entries: usize,
+    },
+}
+
+impl<'a> CrossEntropyBuffers<'a> {
+    /// Logits and target classes (i32 or u32), and no output yet.
+    pub fn new(logits: wgpu::BufferBinding<'a>, classes: wgpu::BufferBinding<'a>) -> Self {
+        Self::with_targets(logits, TargetBuffers::Classes(classes))
+    }
+
+    /// Logits and targets of any kind, and no output yet.
+    pub fn with_targets(logits: wgpu::BufferBinding<'a>, targets: TargetBuffers<'a>) -> Self {
+        Self {
+            logits,
+            targets,
+            class_weights: None,
+            rows: RowInputBuffers::default(),
+            outputs: LossOutputs::default(),
+            lse: None,
+            argmax: None,
+        }
+    }
+}
+
+impl TargetBuffers<'_> {
+    fn kind(&self) -> TargetKind {
+        match self {
+            Self::Classes(_) => TargetKind::Classes,
+            Self::Soft(_) => TargetKind::Soft,
+            Self::Sparse { entries, .. } => TargetKind::Sparse { entries: *entries },
+        }
+    }
+}
+
+impl Sealed for CrossEntropyOptions {}
+
+impl LossKind for CrossEntropyOptions {
+    type Inputs<'a, E: Element> = CrossEntropyInputs<'a>;
+    type Buffers<'a> = CrossEntropyBuffers<'a>;
+    type Layout = TargetKind;
+}
+
+impl Kind for CrossEntropyOptions {
+    const NAME: &'static str = "xent::cross_entropy";
+    const LOSSES: &'static Pass = &passes::ROW_LOSSES;
+    const DLOGITS: &'static Pass = &passes::DLOGITS;
+    const SPLITS: bool = true;
+    const OUTPUTS: &'static str = "loss, row_losses, lse, argmax, dlogits";
+
+    fn check(&self) -> Result<()> {
+        Self::check(self)
+    }
+
+    fn reducing(&self) -> Reducing {
+        Self::reducing(self)
+    }
+
+    fn params(&self, shape: Shape, kind: TargetKind) -> Params {
+        let params = Params {
+            entries: kind.entries() as u32,
+            ignore_index: self.ignore_index,
+            smoothing: self.label_smoothing,
+            focal_gamma: self.focal_gamma,
+            ..Params::of(shape).with_temperature(self.temperature).with_softcap(self.softcap)
+        };
+        let Some(sequences) = self.sequences else { return params };
+        // A shift or a length beyond the rows there can be is as good as one that just exceeds them.
+        let word = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
+        Params {
+            sequence_length: word(sequences.length).min(u32::MAX / 4),
+            shift: word(sequences.shift.min(sequences.length)).min(u32::MAX / 4),
+            score_from: word(sequences.from),
+            score_to: word(sequences.to),
+            ..params
+        }
+    }
+
+    fn switches(&self, kind: TargetKind) -> Vec<(&'static str, bool)> {
+        let is_focal = self.focal_gamma > 0.0;
+        vec![
+            (constant::MASKED_ROW_ZERO, self.masked_row == MaskedRow::Zero),
+            (constant::SOFTCAP, self.softcap.is_some()),
+            (constant::HALVE_DIFFERENCES, self.temperature > HALVED_FROM),
+            (constant::LOG_PROBS, self.input == Input::LogProbs),
+            (constant::TARGET_SUMS, kind == TargetKind::Soft || self.label_smoothing > 0.0),
+            (constant::EXCLUDE_TARGET, is_focal),
+            (constant::FOCAL, is_focal),
+            (constant::SEQUENCES, self.sequences.is_some()),
+        ]
+    }
+
+    fn target(kind: TargetKind) -> Target {
+        match kind {
+            TargetKind::Classes => Target::Class,
+            TargetKind::Soft => Target::Soft,
+            TargetKind::Sparse { .. } => Target::Sparse,
+        }
+    }
+
+    fn second<E: Element>(kind: TargetKind) -> Option<SecondArray> {
+        let soft = SecondArray { name: "targets", number: binding::TARGETS, value_bytes: 4 };
+        (kind == TargetKind::Soft).then_some(soft)
+    }
+
+    fn entries(kind: TargetKind) -> usize {
+        if let TargetKind::Sparse { entries } = kind { entries } else { 0 }
+    }
+
+    fn check_layout(&self, kind: TargetKind) -> Result<()> {
+        check_combination(kind, self)?;
+        if let TargetKind::Sparse { entries } = kind { check_entries(entries) } else { Ok(()) }
+    }
+
+    fn check_stream(&self) -> Result<()> {
+        let Some(sequences) = self.sequences else { return Ok(()) };
+        let needed = "unset in a stream, whose rows come in parts";
+        Err(Error::option("sequences: length", sequences.length as f64, needed))
+    }
+
+    fn check_weight(&weight: &BatchWeight, kind: TargetKind, _: Shape) -> Result<()> {
+        let BatchWeight { weight, row_weight, counted } = weight;
+        // Class weights enter the mean of class targets only.
+        if weight != row_weight && (kind != TargetKind::Classes || counted == 0) {
+            let needed = "the row_weight, unless targets are classes that have weights";
+            return Err(Error::option(WEIGHT, weight, needed));
+        }
+        Ok(())
+    }
+
+    fn layout<E: Element>(inputs: &CrossEntropyInputs<'_>) -> TargetKind {
+        inputs.targets.kind()
+    }
+
+    fn check_same_layout<E: Element>(inputs: &CrossEntropyInputs<'_>, made_for: TargetKind) -> Result<()> {
+        let given = inputs.targets.kind();
+        if given == made_for { Ok(()) } else { Err(Error::TargetKind { given, made_for }) }
+    }
+
+    fn rows<'i, E: Element>(inputs: &'i CrossEntropyInputs<'_>) -> RowInputs<'i> {
+        inputs.rows
+    }
+
+    fn check_inputs<E: Element>(&self, inputs: &CrossEntropyInputs<'_>, shape: Shape) -> Result<BatchWeight> {
+        inputs.check(shape, self)
+    }
+
+    fn part<'i, E: Element>(
+        inputs: &'i CrossEntropyInputs<'_>,
+        shape: Shape,
+        rows: Range<usize>,
+    ) -> CrossEntropyInputs<'i> {
+        inputs.part(shape, rows)
+    }
+
+    fn with_part<E: Element, R>(
+        &self,
+        inputs: &CrossEntropyInputs<'_>,
+        shape: Shape,
+        rows: Range<usize>,
+        run: impl FnOnce(&CrossEntropyInputs<'_>) -> R,
+    ) -> R {
+        run(&inputs.resolved(shape, self, rows).inputs())
+    }
+
+    fn of_resolved(self) -> Self {
+        Self { sequences: None, ..self }
+    }
+
+    fn host_inputs<'i, E: Element>(inputs: &'i CrossEntropyInputs<'_>) -> HostInputs<'i, E> {
+        let (second, mut values) = match inputs.targets {
+            Targets::Soft(soft) => (Some(Second::F32(soft)), vec![]),
+            Targets::Sparse { indices, probs, .. } => {
+                (None, vec![host(&INDICES, indices), host(&PROBS, probs)])
+            }
+            Targets::Classes(classes) => (None, vec![host(&CLASSES, classes)]),
+            Targets::ClassesU32(classes) => (None, vec![host(&CLASSES, classes)]),
+        };
+        values.extend(host_if(&TARGET_CLASS_WEIGHTS, inputs.class_weights));
+        HostInputs { second, values }
+    }
+
+    fn buffers<'b>(to: &'b CrossEntropyBuffers<'_>) -> (TargetKind, LossBuffers<'b>) {
+        let mut own = vec![(&TARGET_CLASS_WEIGHTS, to.class_weights.as_ref())];
+        let mut second = None;
+        match &to.targets {
+            TargetBuffers::Classes(classes) => own.push((&CLASSES, Some(classes))),
+            TargetBuffers::Soft(soft) => second = Some(soft),
+            TargetBuffers::Sparse { indices, probs, .. } => {
+                own.extend([(&INDICES, Some(indices)), (&PROBS, Some(probs))]);
+            }
+        }
+        let buffers = LossBuffers {
+            logits: &to.logits,
+            second,
+            own,
+            rows: &to.rows,
+            outputs: &to.outputs,
+            lse: to.lse.as_ref(),
+            argmax: to.argmax.as_ref(),
+        };
+        (to.targets.kind(), buffers)
+    }
+
+    fn verify_row<E: Element>(
+        &self,
+        logits: &[E],
+        inputs: &CrossEntropyInputs<'_>,
+        shape: Shape,
+        row: usize,
+        loss: f32,
+        into: &mut Verification,
+    ) {
+        let expected = row_loss_at(logits, *inputs, shape, self, row).total();
+        into.compare_loss(row, loss, expected, inputs.weights(row), self);
+    }
+
+    fn verify_row_dlogits<E: Element>(
+        &self,
+        logits: &[E],
+        inputs: &CrossEntropyInputs<'_>,
+        shape: Shape,
+        batch: &BatchWeight,
+        row: usize,
+        dlogits: &[E],
+        into: &mut Verification,
+    ) {
+        let softmax = SoftmaxOptions {
+            masked_row: self.masked_row,
+            temperature: self.temperature,
+            softcap: self.softcap,
+        };
+        let expected = row_dlogits_at(logits, *inputs, shape, self, batch, row);
+        let scale = row_scale(*inputs, shape, self, batch, row);
+        let shares = inputs
+            .row_target(shape, self, row)
+            .and_then(|target| row_shares(&target, inputs.class_weights, shape.cols, self))
+            .unwrap_or_else(|| vec![0.0; shape.cols]);
+        let probs = reference::softmax_row(&shape.row_vec(logits, row), &softmax);
+        let lse = row_loss_at(logits, *inputs, shape, self, row).lse;
+        let bound = gradient_bound(self, scale, &shares, lse);
+        for (class, &actual) in dlogits.iter().enumerate() {
+            let bound = bound(probs[class], shares[class]);
+            into.compare_rounded(row, actual, expected[class], bound);
+        }
+    }
+}

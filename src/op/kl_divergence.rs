@@ -1,0 +1,205 @@
+//! The Kullback-Leibler divergence of a student's distribution from a teacher's, both given by logits: what the loss is. How
+//! it is run is in [`loss`](crate::op::loss).
+
+use std::ops::Range;
+
+use crate::element::Element;
+use crate::error::{Error, Result};
+use crate::inputs::{BatchWeight, KlDivergenceInputs, RowInputs, WEIGHT};
+use crate::kernel::Params;
+use crate::kernel::passes::{self, Pass, binding, constant};
+use crate::op::loss::sealed::Sealed;
+use crate::op::loss::{
+    HostInputs, Kind, LossBuffers, LossKind, LossOp, LossOutputs, LossStream, RowInputBuffers, Second,
+    SecondArray,
+};
+use crate::op::verify::{Verification, kl_divergence_bound, prob_bound};
+use crate::options::{HALVED_FROM, KlDivergenceOptions, MaskedRow, Reducing, SoftmaxOptions};
+use crate::reference::kl_divergence::{row_dlogits_at, row_loss_at, row_scale};
+use crate::reference::softmax_row;
+use crate::shape::Shape;
+
+/// The Kullback-Leibler divergence KL(teacher ‖ student), for distillation: the loss in one read of both batches of
+/// logits, the gradient in two.
+///
+/// With p = softmax(x / T) of the student's logits x and q = softmax(b / T) of the teacher's logits b, a row's loss is
+/// `Σ_j q_j·(ln q_j − ln p_j)` nats (Kullback and Leibler 1951, doi:10.1214/aoms/1177729694), and its gradient by x
+/// `(p − q) / T · weight / denominator`. Both are multiplied by T² if
+/// [`scale_by_t_squared`](KlDivergenceOptions::scale_by_t_squared) asks for it (Hinton, Vinyals, Dean 2015,
+/// arXiv:1503.02531). The teacher gets no gradient.
+///
+/// The inputs are the teacher's logits, or [`KlDivergenceInputs`] where more is given than those. Both batches have one type and one [`Shape`]: (rows, cols), N samples or tokens by C classes or vocabulary, laid out
+/// alike.
+///
+/// | case | result |
+/// | --- | --- |
+/// | a teacher's logit is −∞ | its term is 0, whatever the student's logit; gradient p·u/T there |
+/// | a student's logit is −∞, the teacher's is finite | loss +∞ (a finite logit is a positive probability, however small); gradient −q·u/T there |
+/// | a NaN or +∞ in either batch | the row is NaN; in the [`Flags`](crate::Flags) |
+/// | every logit of a row is −∞, in either batch | NaN, or zeros by [`MaskedRow::Zero`](crate::MaskedRow::Zero); in the flags |
+/// | a row's weight is 0, or it is masked | loss 0, gradient 0, not counted; its logits are not read |
+///
+/// A row's loss, before weight and T², is within 5e-6 + 1e-6·|value| of the exact one (with student logits 1e8 and more
+/// apart: 2e-5 of it, see [`kl_divergence_bound`]); of equal rows it is 0. Rounding may leave a divergence of almost equal
+/// rows that much below 0.
+///
+/// ```no_run
+/// use xent::{Context, KlDivergence, KlDivergenceOptions, Shape};
+///
+/// let gpu = Context::new().wait()?;
+/// let options = KlDivergenceOptions { temperature: 2.0, scale_by_t_squared: true, ..Default::default() };
+/// let op = KlDivergence::<f32>::new(&gpu, &options)?;
+/// let (student, teacher) = ([1.0, 0.0, 0.0, 0.0], [1.0, 0.0, 2.0, -1.0]);
+/// let (loss, dlogits) = op.loss_and_dlogits(&student, &teacher, Shape::new(2, 2)).wait()?;
+/// # Ok::<(), xent::Error>(())
+/// ```
+pub type KlDivergence<E> = LossOp<E, KlDivergenceOptions>;
+
+/// A [`KlDivergence`] window by window: made by [`KlDivergence::stream`](LossOp::stream).
+pub type KlDivergenceStream<E> = LossStream<E, KlDivergenceOptions>;
+
+/// The buffers of a bound [`KlDivergence`]: both batches of logits, what goes with them, and at least one output.
+#[derive(Clone, Debug)]
+pub struct KlDivergenceBuffers<'a> {
+    /// The student's logits (rows, cols). Any offset that is a multiple of the element's size.
+    pub student: wgpu::BufferBinding<'a>,
+    /// The teacher's logits (rows, cols), of the same type, laid out alike. Any offset that is a multiple of the element's
+    /// size; fastest where both batches are as far from a multiple of four values.
+    pub teacher: wgpu::BufferBinding<'a>,
+    /// What is given for each row.
+    pub rows: RowInputBuffers<'a>,
+    /// Where loss, row losses (times T², if asked for) and the gradient by the student's logits go.
+    pub outputs: LossOutputs<'a>,
+}
+
+impl<'a> KlDivergenceBuffers<'a> {
+    /// Both batches of logits (rows, cols), and no output yet.
+    pub fn new(student: wgpu::BufferBinding<'a>, teacher: wgpu::BufferBinding<'a>) -> Self {
+        Self { student, teacher, rows: RowInputBuffers::default(), outputs: LossOutputs::default() }
+    }
+}
+
+impl Sealed for KlDivergenceOptions {}
+
+impl LossKind for KlDivergenceOptions {
+    type Inputs<'a, E: Element> = KlDivergenceInputs<'a, E>;
+    type Buffers<'a> = KlDivergenceBuffers<'a>;
+    type Layout = ();
+}
+
+impl Kind for KlDivergenceOptions {
+    const NAME: &'static str = "xent::kl_divergence";
+    const LOGITS: &'static str = "student";
+    const LOSSES: &'static Pass = &passes::KL_LOSSES;
+    const DLOGITS: &'static Pass = &passes::KL_DLOGITS;
+
+    fn check(&self) -> Result<()> {
+        Self::check(self)
+    }
+
+    fn reducing(&self) -> Reducing {
+        Self::reducing(self)
+    }
+
+    fn params(&self, shape: Shape, (): ()) -> Params {
+        Params::of(shape).with_temperature(self.temperature)
+    }
+
+    fn switches(&self, (): ()) -> Vec<(&'static str, bool)> {
+        vec![
+            (constant::MASKED_ROW_ZERO, self.masked_row == MaskedRow::Zero),
+            (constant::HALVE_DIFFERENCES, self.temperature > HALVED_FROM),
+            (constant::SCALE_BY_T_SQUARED, self.scale_by_t_squared),
+        ]
+    }
+
+    fn second<E: Element>((): ()) -> Option<SecondArray> {
+        let value_bytes = size_of::<E>() as u64;
+        Some(SecondArray { name: "teacher", number: binding::TEACHER, value_bytes })
+    }
+
+    fn check_weight(weight: &BatchWeight, (): (), _: Shape) -> Result<()> {
+        if weight.weight == weight.row_weight {
+            return Ok(());
+        }
+        Err(Error::option(WEIGHT, weight.weight, "the row_weight"))
+    }
+
+    fn layout<E: Element>(_: &KlDivergenceInputs<'_, E>) {}
+
+    fn rows<'i, E: Element>(inputs: &'i KlDivergenceInputs<'_, E>) -> RowInputs<'i> {
+        inputs.rows
+    }
+
+    fn check_inputs<E: Element>(
+        &self,
+        inputs: &KlDivergenceInputs<'_, E>,
+        shape: Shape,
+    ) -> Result<BatchWeight> {
+        inputs.check(shape)
+    }
+
+    fn part<'i, E: Element>(
+        inputs: &'i KlDivergenceInputs<'_, E>,
+        shape: Shape,
+        rows: Range<usize>,
+    ) -> KlDivergenceInputs<'i, E> {
+        inputs.part(shape, rows)
+    }
+
+    fn host_inputs<'i, E: Element>(inputs: &'i KlDivergenceInputs<'_, E>) -> HostInputs<'i, E> {
+        HostInputs { second: Some(Second::Logits(inputs.teacher)), values: vec![] }
+    }
+
+    fn buffers<'b>(to: &'b KlDivergenceBuffers<'_>) -> ((), LossBuffers<'b>) {
+        let buffers = LossBuffers {
+            logits: &to.student,
+            second: Some(&to.teacher),
+            own: vec![],
+            rows: &to.rows,
+            outputs: &to.outputs,
+            lse: None,
+            argmax: None,
+        };
+        ((), buffers)
+    }
+
+    fn verify_row<E: Element>(
+        &self,
+        student: &[E],
+        inputs: &KlDivergenceInputs<'_, E>,
+        shape: Shape,
+        row: usize,
+        loss: f32,
+        into: &mut Verification,
+    ) {
+        let weight = f64::from(inputs.rows.weight(row));
+        let expected = row_loss_at(student, *inputs, shape, self, row);
+        let t_squared = self.loss_scale();
+        let (x, b) = (shape.row_vec(student, row), shape.row_vec(inputs.teacher, row));
+        let bound = kl_divergence_bound(&x, &b, self.temperature, expected / t_squared);
+        into.compare(row, f64::from(loss), weight * expected, weight * t_squared * bound);
+    }
+
+    fn verify_row_dlogits<E: Element>(
+        &self,
+        student: &[E],
+        inputs: &KlDivergenceInputs<'_, E>,
+        shape: Shape,
+        batch: &BatchWeight,
+        row: usize,
+        dlogits: &[E],
+        into: &mut Verification,
+    ) {
+        let softmax = SoftmaxOptions { temperature: self.temperature, ..Default::default() };
+        let expected = row_dlogits_at(student, *inputs, shape, self, batch, row);
+        let scale = row_scale(*inputs, self, batch, row).abs();
+        let slope = scale * self.loss_scale() / f64::from(self.temperature);
+        let probs = |logits| softmax_row(&shape.row_vec(logits, row), &softmax);
+        let (p, q) = (probs(student), probs(inputs.teacher));
+        for (class, &actual) in dlogits.iter().enumerate() {
+            let of_both = slope * (prob_bound(p[class]) + prob_bound(q[class])) + 1e-37;
+            into.compare_rounded(row, actual, expected[class], of_both);
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The passes of a loss, put together: row inputs and their totals, the logits, row results to the batch's loss. Both ways
+//! in come here: `bind` with the caller's buffers, `stream` with those of a window.
+
+use crate::element::Element;
+use crate::error::Result;
+use crate::inputs::BatchWeight;
+use crate::kernel::passes::{self, Output, Target, Variant, binding, constant};
+use crate::kernel::{Binding, Dispatch, INPUT_HEAD, Params, Plan, ROW_SCRATCH_BYTES, check_row_scratch};
+use crate::op::engine::{Engine, LogitsCall};
+use crate::op::loss::Kind;
+use crate::op::loss::inputs::{Input, SWITCHES};
+use crate::options::{EmptyBatch, Reducing};
+use crate::shape::Shape;
+
+/// Rows of one block of totals: `BLOCK_ROWS` in `shaders/common/totals.wgsl`.
+pub(crate) const BLOCK_ROWS: usize = 1024;
+/// Bytes of one `Totals` there.
+pub(crate) const TOTALS_BYTES: u64 = 32;
+
+/// Scratch for a number of rows. Every word is written before it is read, by the dispatches themselves.
+#[derive(Clone, Debug)]
+pub(crate) struct Scratch {
+    /// The batch's weight, then {class index, weight, upstream, flags}, 16 bytes a row, or the class index alone.
+    pub inputs: Binding,
+    /// {loss, lse, argmax, flags}, 16 bytes a row.
+    pub results: Binding,
+    /// Totals of each block of rows: first of the inputs, then of the results.
+    pub blocks: Binding,
+}
+
+impl Scratch {
+    pub fn new<E: Element>(engine: &Engine<E>, rows: usize) -> Result<Self> {
+        check_row_scratch(&engine.profile, rows)?;
+        let [inputs, results, blocks] = Self::bytes(rows);
+        Ok(Self {
+            inputs: engine.scratch("xent::scratch::row_inputs", inputs)?,
+            results: engine.scratch("xent::scratch::row_results", results)?,
+            blocks: engine.scratch("xent::scratch::blocks", blocks)?,
+        })
+    }
+
+    /// The sizes of the three.
+    pub fn bytes(rows: usize) -> [u64; 3] {
+        let records = |count: usize| count as u64 * ROW_SCRATCH_BYTES;
+        [records(INPUT_HEAD + rows), records(rows), rows.div_ceil(BLOCK_ROWS) as u64 * TOTALS_BYTES]
+    }
+}
+
+/// All that the dispatches of a loss take beside what lies like the logits.
+#[derive(Clone, Debug)]
+pub(crate) struct LossBindings {
+    pub inputs: Vec<(&'static Input, Binding)>,
+    pub scratch: Scratch,
+    /// How the gradient is written, if it is.
+    pub output: Option<Output>,
+    pub to: RowOutputs,
+    pub keeps: Kept,
+}
+
+/// Where row results go on the device, if anywhere: each value (rows,), and the batch's record.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RowOutputs {
+    pub row_losses: Option<Binding>,
+    pub lse: Option<Binding>,
+    pub argmax: Option<Binding>,
+    pub loss: Option<Binding>,
+}
+
+/// What somebody reads of each row's result, beside its loss and its flags.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kept {
+    pub lse: bool,
+    pub argmax: bool,
+}
+
+/// One call of a loss, as far as it is the same for every window.
+pub(crate) struct LossCall<'a, E, L: Kind> {
+    pub engine: &'a Engine<E>,
+    pub kind: &'a L,
+    pub layout: L::Layout,
+    pub plan: &'a Plan,
+    /// Of the rows at hand.
+    pub params: Params,
+}
+
+impl<E: Element, L: Kind> LossCall<'_, E, L> {
+    /// Everything, in its order. `sweep` places the pass over the logits.
+    pub fn dispatches(
+        &self,
+        bindings: &LossBindings,
+        sweep: impl FnOnce(&LogitsCall<'_>) -> Result<Vec<Dispatch>>,
+    ) -> Result<Vec<Dispatch>> {
+        let constants = &self.constants(bindings);
+        let mut dispatches = self.row_inputs(constants, bindings)?.to_vec();
+        let scratch = &bindings.scratch;
+        let mut rest = vec![(binding::ROW_INPUTS, &scratch.inputs), (binding::ROW_RESULTS, &scratch.results)];
+        for (input, bound) in &bindings.inputs {
+            rest.extend(input.sweep.map(|number| (number, bound)));
+        }
+        let (pass, output) = match bindings.output {
+            Some(output) => (L::DLOGITS, output),
+            None => (L::LOSSES, Output::Element),
+        };
+        let variant = self.engine.variant(output, L::target(self.layout));
+        dispatches.extend(sweep(&LogitsCall {
+            pass,
+            variant,
+            constants,
+            params: &self.params,
+            rest: &rest,
+        })?);
+        dispatches.extend(self.reduction(constants, bindings)?);
+        Ok(dispatches)
+    }
+
+    /// The override constants of all passes; each takes those that it has.
+    fn constants(&self, bindings: &LossBindings) -> Vec<(&'static str, u32)> {
+        let Self { kind, layout, .. } = *self;
+        let Reducing { empty_batch, z_loss, .. } = kind.reducing();
+        let given = |switch: &str| bindings.inputs.iter().any(|(input, _)| input.switch == Some(switch));
+        let own_weight =
+            [constant::CLASS_WEIGHTS, constant::ROW_WEIGHTS, constant::UPSTREAM, constant::ROW_UPSTREAM];
+        let is_plain = L::target(layout) == Target::Class && !own_weight.into_iter().any(given);
+        let Kept { lse, argmax } = bindings.keeps;
+        let of_rows = [
+            (constant::PLAIN_INPUTS, is_plain),
+            (constant::SPARSE, L::target(layout) == Target::Sparse),
+            (constant::EMPTY_ZERO, empty_batch == EmptyBatch::Zero),
+            (constant::Z_LOSS, z_loss > 0.0),
+            (constant::TRACK_ARGMAX, argmax),
+            (constant::KEEP_ARGMAX, argmax),
+            // The z-loss follows from the lse.
+            (constant::KEEP_LSE, lse || z_loss > 0.0),
+            (constant::WRITE_ROW_LOSSES, bindings.to.row_losses.is_some()),
+            (constant::WRITE_LSE, bindings.to.lse.is_some()),
+            (constant::WRITE_ARGMAX, bindings.to.argmax.is_some()),
+        ];
+        let inputs = SWITCHES.map(|switch| (switch, given(switch)));
+        let switches = kind.switches(layout).into_iter().chain(of_rows).chain(inputs);
+        switches.map(|(name, is_on)| (name, u32::from(is_on))).collect()
+    }
+
+    /// Targets and weights → a record a row, and their totals: before the first logit is read.
+    fn row_inputs(
+        &self,
+        constants: &[(&'static str, u32)],
+        bindings: &LossBindings,
+    ) -> Result<[Dispatch; 2]> {
+        let Self { engine, plan, params, .. } = self;
+        let LossBindings { inputs, scratch, .. } = bindings;
+        let constants = &engine.row_constants(constants);
+        let (records, totals) = (Some(&scratch.inputs), Some(&scratch.blocks));
+        let given = inputs.iter().filter_map(|(input, bound)| Some((input.row_inputs?, Some(bound))));
+        let read: Vec<_> = [(5, records), (6, totals)].into_iter().chain(given).collect();
+        let blocks = plan.grid((params.rows as usize).div_ceil(BLOCK_ROWS));
+        let dispatch = |pass, bindings: &[_], grid| {
+            engine.kernels().dispatch(pass, Variant::ROWS, constants, params, bindings, grid)
+        };
+        Ok([
+            dispatch(&passes::ROW_INPUTS, &read, blocks)?,
+            dispatch(&passes::MERGE_TOTALS, &[(4, totals), (5, records)], [1, 1])?,
+        ])
+    }
+
+    /// Row results → the caller's buffers and the batch's loss: nothing where nobody asks for any of it.
+    fn reduction(&self, constants: &[(&'static str, u32)], bindings: &LossBindings) -> Result<Vec<Dispatch>> {
+        let Self { engine, plan, params, .. } = self;
+        let RowOutputs { row_losses, lse, argmax, loss } = &bindings.to;
+        if [row_losses, lse, argmax, loss].into_iter().all(Option::is_none) {
+            return Ok(Vec::new());
+        }
+        let Scratch { inputs, results, blocks } = &bindings.scratch;
+        let constants = &engine.row_constants(constants);
+        let dispatch = |pass, bindings: &[_], grid| {
+            engine.kernels().dispatch(pass, Variant::ROWS, constants, params, bindings, grid)
+        };
+        let mut dispatches = vec![dispatch(
+            &passes::REDUCE_LOSS,
+            &[
+                (4, Some(inputs)),
+                (5, Some(results)),
+                (6, Some(blocks)),
+                (7, row_losses.as_ref()),
+                (8, lse.as_ref()),
+                (9, argmax.as_ref()),
+            ],
+            plan.grid((params.rows as usize).div_ceil(BLOCK_ROWS)),
+        )?];
+        if loss.is_some() {
+            let read = [(4, Some(inputs)), (5, Some(blocks)), (6, loss.as_ref())];
+            dispatches.push(dispatch(&passes::FINISH_LOSS, &read, [1, 1])?);
+        }
+        Ok(dispatches)
+    }
+}
+
+/// The numbers that all passes of a call have in common. `whole` is what all rows of the batch weigh, where that is known:
+/// for a batch that comes in parts. 0 stands for the batch's own weights, which a pass before finds; where the whole weighs
+/// 0, so do its parts.
+pub(crate) fn params<L: Kind>(
+    kind: &L,
+    shape: Shape,
+    layout: L::Layout,
+    whole: Option<BatchWeight>,
+) -> Params {
+    let BatchWeight { weight, row_weight, .. } = whole.unwrap_or_default();
+    let Reducing { reduction, z_loss, .. } = kind.reducing();
+    Params {
+        denominator: reduction.denominator(weight) as f32,
+        row_denominator: reduction.denominator(row_weight) as f32,
+        z_loss,
+        ..kind.params(shape, layout)
+    }
+}

@@ -1,0 +1,130 @@
+//! What the passes of a loss read beside the logits, told once for both ways in: the caller's buffers, and host slices.
+
+use std::borrow::Cow;
+
+use crate::inputs::{RowInputs, mask_words};
+use crate::kernel::passes::{binding, constant};
+use crate::shape::Shape;
+
+/// Values of 4 bytes beside the logits: their name in messages, how many there are, and who reads them.
+#[derive(Debug)]
+pub(crate) struct Input {
+    pub name: &'static str,
+    pub count: Count,
+    /// The binding in the pass that makes the row inputs.
+    pub row_inputs: Option<u32>,
+    /// The binding in the passes over the logits.
+    pub sweep: Option<u32>,
+    /// The constant that says that they are given.
+    pub switch: Option<&'static str>,
+}
+
+/// How many values an input has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Count {
+    One,
+    Rows,
+    Cols,
+    /// Some for each row.
+    Entries,
+}
+
+impl Count {
+    pub fn of(self, shape: Shape, entries: usize) -> usize {
+        match self {
+            Self::One => 1,
+            Self::Rows => shape.rows,
+            Self::Cols => shape.cols,
+            Self::Entries => shape.rows.saturating_mul(entries),
+        }
+    }
+}
+
+impl Input {
+    const fn new(name: &'static str, count: Count) -> Self {
+        Self { name, count, row_inputs: None, sweep: None, switch: None }
+    }
+}
+
+// What a cross-entropy is given.
+pub(crate) static CLASSES: Input = Input { row_inputs: Some(4), ..Input::new("targets", Count::Rows) };
+pub(crate) static INDICES: Input = Input {
+    row_inputs: Some(4),
+    sweep: Some(binding::TARGETS),
+    ..Input::new("targets: indices", Count::Entries)
+};
+pub(crate) static PROBS: Input =
+    Input { sweep: Some(binding::TARGET_PROBS), ..Input::new("targets: probs", Count::Entries) };
+/// Those of the targets' classes are a part of a row's weight.
+pub(crate) static TARGET_CLASS_WEIGHTS: Input = Input { row_inputs: Some(8), ..CLASS_WEIGHTS };
+
+// What a multi-label loss is given.
+pub(crate) static CLASS_WEIGHTS: Input = Input {
+    sweep: Some(binding::CLASS_WEIGHTS),
+    switch: Some(constant::CLASS_WEIGHTS),
+    ..Input::new("class_weights", Count::Cols)
+};
+pub(crate) static POS_WEIGHT: Input = Input {
+    sweep: Some(binding::POS_WEIGHT),
+    switch: Some(constant::POS_WEIGHT),
+    ..Input::new("pos_weight", Count::Cols)
+};
+
+// What every loss is given.
+pub(crate) static ROW_WEIGHTS: Input = Input {
+    row_inputs: Some(7),
+    switch: Some(constant::ROW_WEIGHTS),
+    ..Input::new("row_weights", Count::Rows)
+};
+pub(crate) static ROW_MASK: Input =
+    Input { row_inputs: Some(9), switch: Some(constant::ROW_MASK), ..Input::new("row_mask", Count::Rows) };
+pub(crate) static UPSTREAM: Input =
+    Input { row_inputs: Some(10), switch: Some(constant::UPSTREAM), ..Input::new("upstream", Count::One) };
+pub(crate) static ROW_UPSTREAM: Input = Input {
+    row_inputs: Some(11),
+    switch: Some(constant::ROW_UPSTREAM),
+    ..Input::new("row_upstream", Count::Rows)
+};
+
+/// The switches of all inputs there are: those that are not given are off.
+pub(crate) const SWITCHES: [&str; 6] = [
+    constant::CLASS_WEIGHTS,
+    constant::POS_WEIGHT,
+    constant::ROW_WEIGHTS,
+    constant::ROW_MASK,
+    constant::UPSTREAM,
+    constant::ROW_UPSTREAM,
+];
+
+/// What a host call gives beside the logits.
+pub(crate) struct HostInputs<'a, E> {
+    /// What lies like the logits: targets of every class, or a teacher's logits.
+    pub second: Option<Second<'a, E>>,
+    pub values: Vec<HostInput<'a>>,
+}
+
+/// An input, and its values as the device takes them.
+pub(crate) type HostInput<'a> = (&'static Input, Cow<'a, [u32]>);
+
+/// Values that lie like the logits.
+pub(crate) enum Second<'a, E> {
+    F32(&'a [f32]),
+    Logits(&'a [E]),
+}
+
+/// An input in a host slice of 4-byte values.
+pub(crate) fn host<'a, T: bytemuck::Pod>(input: &'static Input, values: &'a [T]) -> HostInput<'a> {
+    (input, Cow::Borrowed(bytemuck::cast_slice(values)))
+}
+
+/// The same where it is given.
+pub(crate) fn host_if<'a>(input: &'static Input, values: Option<&'a [f32]>) -> Option<HostInput<'a>> {
+    values.map(|values| host(input, values))
+}
+
+/// What is given for each row; the upstream gradient of the whole is a parameter.
+pub(crate) fn host_rows<'a>(rows: &RowInputs<'a>) -> impl Iterator<Item = HostInput<'a>> + use<'a> {
+    let mask = rows.row_mask.map(|mask| (&ROW_MASK, Cow::Owned(mask_words(mask))));
+    let weights = host_if(&ROW_WEIGHTS, rows.row_weights);
+    weights.into_iter().chain(mask).chain(host_if(&ROW_UPSTREAM, rows.row_upstream))
+}

@@ -1,0 +1,373 @@
+//! The engine of losses. What a loss *is* (its passes, parameters, switches and inputs) is a [`Kind`], one file an
+//! operation; how a loss is *run* is written here, once: [`LossOp`] is what users call, `bind` takes their buffers,
+//! `stream` takes host slices window by window, and both hand a set of bindings to `dispatches`.
+
+mod bind;
+mod buffers;
+mod dispatches;
+mod inputs;
+mod kind;
+mod result;
+mod stream;
+
+use crate::context::Context;
+use crate::device::{Profile, Wait};
+use crate::element::Element;
+use crate::error::Result;
+use crate::inputs::BatchWeight;
+use crate::kernel::Tuning;
+use crate::kernel::passes::Output;
+use crate::op::bound::Bound;
+use crate::op::engine::Engine;
+use crate::op::output::own_output;
+use crate::op::pool::Pool;
+use crate::op::stream::{Back, Part, clear_padding, through, windows};
+use crate::op::verify::Verification;
+use crate::request::Request;
+use crate::shape::Shape;
+
+pub(crate) use buffers::LossBuffers;
+pub use buffers::{LossOutputs, RowInputBuffers};
+pub(crate) use dispatches::Scratch;
+#[cfg(test)]
+pub(crate) use dispatches::{BLOCK_ROWS, TOTALS_BYTES};
+pub(crate) use inputs::{
+    CLASS_WEIGHTS, CLASSES, HostInputs, INDICES, POS_WEIGHT, PROBS, Second, TARGET_CLASS_WEIGHTS, host,
+    host_if,
+};
+pub use kind::LossKind;
+pub(crate) use kind::{Kind, SecondArray, sealed};
+pub(crate) use result::LossSum;
+pub use result::{Loss, LossRecord, NO_CLASS, RowResult};
+pub use stream::LossStream;
+
+/// A loss of rows of logits, and its gradient. `L` says which: the options of [`CrossEntropy`](crate::CrossEntropy),
+/// [`KlDivergence`](crate::KlDivergence) or [`SigmoidBce`](crate::SigmoidBce), which are this type with their options.
+///
+/// Build it once, then call it with host slices, open a stream, or bind it to buffers of your own. `inputs` are what the
+/// loss takes beside the logits: `CrossEntropyInputs`, `KlDivergenceInputs` or `SigmoidBceInputs`; where nothing else is
+/// given, targets alone (or a teacher's logits) will do.
+#[derive(Clone, Debug)]
+pub struct LossOp<E: Element, L: LossKind> {
+    engine: Engine<E>,
+    kind: L,
+    pool: Pool,
+}
+
+#[expect(private_bounds, reason = "sealed")]
+impl<E: Element, L: Kind> LossOp<E, L> {
+    /// Builds the operation on a context. Pipelines are made on first use, unless another operation has made them.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`](crate::Error::InvalidOption), [`Error::DeviceLimit`](crate::Error::DeviceLimit).
+    pub fn new(gpu: &Context, options: &L) -> Result<Self> {
+        options.check()?;
+        Ok(Self { engine: Engine::new(gpu)?, kind: *options, pool: Pool::default() })
+    }
+
+    /// The same on the same pipelines, with other options. Other values make no pipeline anew; other switches (an option
+    /// on that was off) make theirs on first use.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`](crate::Error::InvalidOption).
+    pub fn with_options(&self, options: &L) -> Result<Self> {
+        options.check()?;
+        Ok(Self { kind: *options, ..self.clone() })
+    }
+
+    /// The same with another tuning than the plan would choose.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`](crate::Error::InvalidOption) for a tuning that the device cannot run.
+    pub fn with_tuning(self, tuning: Tuning) -> Result<Self> {
+        Ok(Self { engine: self.engine.tuned(tuning)?, ..self })
+    }
+
+    /// The options it was built with.
+    pub fn options(&self) -> &L {
+        &self.kind
+    }
+
+    /// The loss of logits (rows, cols), in nats: one read of them.
+    ///
+    /// # Errors
+    /// What the inputs' `check` refuses, before any work; [`Error::Length`](crate::Error::Length);
+    /// [`Error::RowTooLarge`](crate::Error::RowTooLarge), [`Error::GroupTooLarge`](crate::Error::GroupTooLarge);
+    /// [`Error::NoRowCounts`](crate::Error::NoRowCounts) by [`EmptyBatch`](crate::EmptyBatch); whatever the device
+    /// reports.
+    pub fn loss<'a>(
+        &'a self,
+        logits: &'a [E],
+        inputs: impl Into<L::Inputs<'a, E>>,
+        shape: Shape,
+    ) -> Request<'a, Loss> {
+        let inputs = inputs.into();
+        self.request(move |wait| self.windows::<E>(logits, inputs, shape, None, None, wait))
+    }
+
+    /// The loss, and its gradient (rows, cols) with respect to the logits, in their type and laid out as they are; padding
+    /// columns are 0.
+    ///
+    /// # Errors
+    /// As [`loss`](Self::loss).
+    pub fn loss_and_dlogits<'a>(
+        &'a self,
+        logits: &'a [E],
+        inputs: impl Into<L::Inputs<'a, E>>,
+        shape: Shape,
+    ) -> Request<'a, (Loss, Vec<E>)> {
+        let inputs = inputs.into();
+        self.request(move |wait| async move {
+            shape.check_slice(L::LOGITS, logits)?;
+            let mut dlogits = vec![E::default(); shape.len()];
+            let loss = self.windows(logits, inputs, shape, Some(&mut dlogits), None, wait).await?;
+            Ok((loss, dlogits))
+        })
+    }
+
+    /// The same with the gradient in a slice of yours, as long as the logits. The slice decides its type: that of the
+    /// logits, or f32, which does not round it.
+    ///
+    /// # Errors
+    /// As [`loss`](Self::loss); [`Error::Length`](crate::Error::Length) of the slice, before any work.
+    pub fn loss_into<'a, D: Element>(
+        &'a self,
+        logits: &'a [E],
+        inputs: impl Into<L::Inputs<'a, E>>,
+        shape: Shape,
+        dlogits: &'a mut [D],
+    ) -> Request<'a, Loss> {
+        let inputs = inputs.into();
+        self.request(move |wait| self.windows(logits, inputs, shape, Some(dlogits), None, wait))
+    }
+
+    /// All that one read of the logits tells of each row (rows,), not reduced.
+    ///
+    /// # Errors
+    /// As [`loss`](Self::loss).
+    pub fn row_results<'a>(
+        &'a self,
+        logits: &'a [E],
+        inputs: impl Into<L::Inputs<'a, E>>,
+        shape: Shape,
+    ) -> Request<'a, Vec<RowResult>> {
+        let inputs = inputs.into();
+        self.request(move |wait| self.of_rows(logits, inputs, shape, wait))
+    }
+
+    /// Row losses (rows,), in nats, times the rows' weights, not reduced.
+    ///
+    /// # Errors
+    /// As [`loss`](Self::loss).
+    pub fn row_losses<'a>(
+        &'a self,
+        logits: &'a [E],
+        inputs: impl Into<L::Inputs<'a, E>>,
+        shape: Shape,
+    ) -> Request<'a, Vec<f32>> {
+        let inputs = inputs.into();
+        self.request(move |wait| async move {
+            let results = self.of_rows(logits, inputs, shape, wait).await?;
+            Ok(results.iter().map(|result| result.loss).collect())
+        })
+    }
+
+    /// Checks the losses of `rows` rows of this very batch, evenly spread, against the f64
+    /// [`reference`](mod@crate::reference).
+    ///
+    /// # Errors
+    /// As [`loss`](Self::loss).
+    pub fn verify<'a>(
+        &'a self,
+        logits: &'a [E],
+        inputs: impl Into<L::Inputs<'a, E>>,
+        shape: Shape,
+        rows: usize,
+    ) -> Request<'a, Verification> {
+        let inputs = inputs.into();
+        self.request(move |wait| async move {
+            let results = self.of_rows(logits, inputs, shape, wait).await?;
+            let mut verification = Verification::new();
+            for row in Verification::sample(shape.rows, rows) {
+                self.kind.verify_row(logits, &inputs, shape, row, results[row].loss, &mut verification);
+            }
+            Ok(verification)
+        })
+    }
+
+    /// Checks the gradients of `rows` rows of this very batch, evenly spread, against the f64
+    /// [`reference`](mod@crate::reference).
+    ///
+    /// # Errors
+    /// As [`loss`](Self::loss).
+    pub fn verify_dlogits<'a>(
+        &'a self,
+        logits: &'a [E],
+        inputs: impl Into<L::Inputs<'a, E>>,
+        shape: Shape,
+        rows: usize,
+    ) -> Request<'a, Verification> {
+        let inputs = inputs.into();
+        self.request(move |wait| async move {
+            shape.check_slice(L::LOGITS, logits)?;
+            let mut dlogits = vec![E::default(); shape.len()];
+            self.windows(logits, inputs, shape, Some(&mut dlogits), None, wait).await?;
+            let batch = self.kind.check_inputs(&inputs, shape)?;
+            let mut verification = Verification::new();
+            for row in Verification::sample(shape.rows, rows) {
+                let of_row = shape.row_vec(&dlogits, row);
+                self.kind.verify_row_dlogits(logits, &inputs, shape, &batch, row, &of_row, &mut verification);
+            }
+            Ok(verification)
+        })
+    }
+
+    /// Takes a batch window by window, for batches that do not fit into memory: see [`LossStream`]. `layout` is what must
+    /// be known of the inputs before they come.
+    ///
+    /// # Errors
+    /// What [`Shape::check`] refuses; [`Error::RowTooLarge`](crate::Error::RowTooLarge),
+    /// [`Error::GroupTooLarge`](crate::Error::GroupTooLarge); [`Error::InvalidOption`](crate::Error::InvalidOption) for
+    /// [`sequences`](crate::CrossEntropyOptions::sequences), and for options that the targets do not go with;
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
+    pub fn stream(&self, shape: Shape, layout: L::Layout) -> Result<LossStream<E, L>> {
+        LossStream::new(self, shape, layout, None)
+    }
+
+    /// The same with the gradient, in the logits' type. A mean's gradient needs the batch's whole weight before its first
+    /// value: `weight` is that of all windows together, as the inputs' `check` gives it (other reductions do not need it).
+    /// A push that makes the rows weigh more than that is refused, and so is the last if they weigh less.
+    ///
+    /// # Errors
+    /// As [`stream`](Self::stream); [`Error::InvalidOption`](crate::Error::InvalidOption) for a `weight` that no batch of
+    /// this shape can have; [`Error::NoRowCounts`](crate::Error::NoRowCounts).
+    pub fn stream_with_dlogits(
+        &self,
+        shape: Shape,
+        layout: L::Layout,
+        weight: BatchWeight,
+    ) -> Result<LossStream<E, L>> {
+        LossStream::new(self, shape, layout, Some((own_output(shape), weight)))
+    }
+
+    /// [`stream_with_dlogits`](Self::stream_with_dlogits) with the gradient in f32, whatever the logits' type.
+    ///
+    /// # Errors
+    /// As [`stream_with_dlogits`](Self::stream_with_dlogits).
+    pub fn stream_with_dlogits_f32(
+        &self,
+        shape: Shape,
+        layout: L::Layout,
+        weight: BatchWeight,
+    ) -> Result<LossStream<E, L>> {
+        LossStream::new(self, shape, layout, Some((Output::F32, weight)))
+    }
+
+    /// Ties the operation to one shape and one set of buffers.
+    ///
+    /// # Errors
+    /// What [`Shape::check`] refuses; [`Error::NoOutput`](crate::Error::NoOutput),
+    /// [`Error::BufferTooSmall`](crate::Error::BufferTooSmall), [`Error::BufferOffset`](crate::Error::BufferOffset),
+    /// [`Error::BufferUsage`](crate::Error::BufferUsage), [`Error::BufferAlias`](crate::Error::BufferAlias); of 16-bit
+    /// gradients [`Error::OddStride`](crate::Error::OddStride), [`Error::PackedLayout`](crate::Error::PackedLayout);
+    /// [`Error::InvalidOption`](crate::Error::InvalidOption) for options that the targets do not go with;
+    /// [`Error::RowTooLarge`](crate::Error::RowTooLarge), [`Error::GroupTooLarge`](crate::Error::GroupTooLarge),
+    /// [`Error::TooManyRows`](crate::Error::TooManyRows); [`Error::OtherDevice`](crate::Error::OtherDevice); whatever the
+    /// device reports.
+    pub fn bind(&self, shape: Shape, to: &L::Buffers<'_>) -> Result<Bound> {
+        let (layout, buffers) = L::buffers(to);
+        bind::bind(self, shape, layout, &buffers)
+    }
+
+    /// Bytes of device memory that the last host call left for the next: of this operation and its copies, one set of
+    /// buffers at most, those of two windows. A second call at the same time makes its own; a call that fails leaves none.
+    pub fn idle_buffer_bytes(&self) -> u64 {
+        self.pool.bytes()
+    }
+
+    /// Frees what [`idle_buffer_bytes`](Self::idle_buffer_bytes) counts.
+    pub fn free_idle_buffers(&self) {
+        drop(self.pool.take());
+    }
+
+    pub(crate) fn profile(&self) -> &Profile {
+        &self.engine.profile
+    }
+
+    /// Waiting on the calling thread.
+    pub(crate) fn blocking(&self) -> Wait {
+        self.engine.gpu.blocking()
+    }
+
+    fn request<'a, T: 'a, F>(&self, run: impl FnOnce(Wait) -> F + wgpu::WasmNotSend + 'a) -> Request<'a, T>
+    where
+        F: Future<Output = Result<T>> + wgpu::WasmNotSend + 'a,
+    {
+        Request::new(self.engine.gpu.waits(), run)
+    }
+
+    async fn of_rows(
+        &self,
+        logits: &[E],
+        inputs: L::Inputs<'_, E>,
+        shape: Shape,
+        wait: Wait,
+    ) -> Result<Vec<RowResult>> {
+        let mut results = Vec::new();
+        self.windows::<E>(logits, inputs, shape, None, Some(&mut results), wait).await?;
+        Ok(results)
+    }
+
+    /// The whole batch, window by window. `results` takes each row's in their order.
+    async fn windows<D: Element>(
+        &self,
+        logits: &[E],
+        inputs: L::Inputs<'_, E>,
+        shape: Shape,
+        mut dlogits: Option<&mut [D]>,
+        mut results: Option<&mut Vec<RowResult>>,
+        wait: Wait,
+    ) -> Result<Loss> {
+        shape.check_slice(L::LOGITS, logits)?;
+        if let Some(dlogits) = &dlogits {
+            shape.check_slice("dlogits", dlogits)?;
+        }
+        let weight = self.kind.check_inputs(&inputs, shape)?;
+        weight.check(shape.rows, self.kind.reducing())?;
+        let op = Self { kind: self.kind.of_resolved(), ..self.clone() };
+        let output = if D::NAME == E::NAME { own_output(shape) } else { Output::F32 };
+        let gradient = dlogits.is_some().then_some((output, weight));
+        let mut stream = LossStream::pooled(&op, shape, L::layout(&inputs), gradient)?;
+        stream.keeps_rows = results.is_some();
+        if let Some(results) = &mut results {
+            results.reserve_exact(shape.rows);
+        }
+        // The first window stands for what the whole weighs.
+        let mut weight = Some(weight);
+        let parts = windows(shape, stream.window_rows());
+        let submit = |stream: &mut LossStream<E, L>, (rows, values): Part| {
+            let count = rows.len();
+            self.kind.with_part(&inputs, shape, rows, |part| {
+                stream.submit(&logits[values], count, part, gradient.is_some())
+            })
+        };
+        let read = |stream: &mut LossStream<E, L>, back: Back, (rows, values): Part| {
+            let part = dlogits.as_deref_mut().map(|all| &mut all[values]);
+            let weight = weight.take().unwrap_or_default();
+            let keep = |result| {
+                if let Some(results) = results.as_deref_mut() {
+                    results.push(result);
+                }
+            };
+            // A row that is left out by its place in a sequence has lse 0, and needs no weight.
+            stream.read_each(back, &L::part(&inputs, shape, rows), part, weight, keep)
+        };
+        through(&mut stream, parts, wait, submit, read).await?;
+        if let Some(dlogits) = dlogits {
+            clear_padding(dlogits, shape);
+        }
+        let loss = stream.loss();
+        self.pool.put(stream.into_idle());
+        Ok(loss)
+    }
+}

@@ -1,0 +1,306 @@
+//! The host path: a batch that passes through the device window by window.
+
+use std::fmt;
+
+use crate::device::Wait;
+use crate::element::Element;
+use crate::error::{Error, Result};
+use crate::inputs::BatchWeight;
+use crate::kernel::Params;
+use crate::kernel::passes::Output;
+use crate::op::loss::dispatches::{Kept, LossBindings, LossCall, RowOutputs, params};
+use crate::op::loss::inputs::{HostInputs, Second, host_rows};
+use crate::op::loss::result::LossSum;
+use crate::op::loss::{Kind, Loss, LossKind, LossOp, RowResult};
+use crate::op::pool::Idle;
+use crate::op::stream::{Back, Extras, Flight, Start, Stream};
+use crate::options::Reduction;
+use crate::request::Request;
+use crate::shape::Shape;
+
+/// A batch that passes through the device window by window, in buffers made once: less than half a gigabyte however
+/// many rows come (unless one row alone needs more). For batches that do not fit into memory. Made by
+/// [`LossOp::stream`] or [`LossOp::stream_with_dlogits`].
+pub struct LossStream<E: Element, L: LossKind> {
+    op: LossOp<E, L>,
+    stream: Stream<E>,
+    shape: Shape,
+    layout: L::Layout,
+    output: Option<Output>,
+    params: Params,
+    /// What the caller says that all rows weigh, by which the gradient of a mean is divided.
+    whole: Option<BatchWeight>,
+    /// Whether all of a row's result is kept, and not what the batch's loss needs alone.
+    pub(super) keeps_rows: bool,
+    results: Vec<RowResult>,
+    sum: LossSum,
+}
+
+#[expect(private_bounds, reason = "sealed")]
+impl<E: Element, L: Kind> LossStream<E, L> {
+    pub(super) fn new(
+        op: &LossOp<E, L>,
+        shape: Shape,
+        layout: L::Layout,
+        gradient: Option<(Output, BatchWeight)>,
+    ) -> Result<Self> {
+        if let Some((_, weight)) = gradient {
+            shape.check()?;
+            let fits = |weight: &BatchWeight| L::check_weight(weight, layout, shape);
+            weight.check_given(shape, op.kind.reducing(), fits)?;
+        }
+        let stream = |extras| Stream::new(&op.engine, shape, extras);
+        let stream = Self::over(op, shape, layout, gradient, stream)?;
+        let is_mean = op.kind.reducing().reduction == Reduction::Mean;
+        Ok(Self { whole: gradient.map(|(_, weight)| weight).filter(|_| is_mean), ..stream })
+    }
+
+    /// For windows of which one is given to the device while the one before is under way: see
+    /// [`submit`](Self::submit) and [`read`](Self::read).
+    pub(crate) fn ahead(
+        op: &LossOp<E, L>,
+        shape: Shape,
+        layout: L::Layout,
+        gradient: Option<(Output, BatchWeight)>,
+        start: Start,
+    ) -> Result<Self> {
+        let stream = |extras| Stream::ahead(&op.engine, shape, extras, start);
+        Self::over(op, shape, layout, gradient, stream)
+    }
+
+    /// For a whole host batch, in the buffers that an earlier one left.
+    pub(super) fn pooled(
+        op: &LossOp<E, L>,
+        shape: Shape,
+        layout: L::Layout,
+        gradient: Option<(Output, BatchWeight)>,
+    ) -> Result<Self> {
+        let stream = |extras| Stream::pooled(&op.engine, shape, extras, &op.pool);
+        Self::over(op, shape, layout, gradient, stream)
+    }
+
+    fn over(
+        op: &LossOp<E, L>,
+        shape: Shape,
+        layout: L::Layout,
+        gradient: Option<(Output, BatchWeight)>,
+        stream: impl FnOnce(Extras) -> Result<Stream<E>>,
+    ) -> Result<Self> {
+        op.kind.check_stream()?;
+        op.kind.check_layout(layout)?;
+        let output = gradient.map(|(output, _)| output);
+        let second = L::second::<E>(layout);
+        let stream = stream(Extras { output, second, entries: L::entries(layout), splits: L::SPLITS })?;
+        let params = params(&op.kind, stream.device_shape(), layout, gradient.map(|(_, weight)| weight));
+        Ok(Self {
+            op: op.clone(),
+            stream,
+            shape,
+            layout,
+            output,
+            params,
+            whole: None,
+            keeps_rows: true,
+            results: Vec::new(),
+            sum: LossSum::default(),
+        })
+    }
+
+    /// The most rows of one [`push`](Self::push).
+    pub fn window_rows(&self) -> usize {
+        self.stream.window_rows()
+    }
+
+    /// Device memory that the stream holds, staging included, in bytes: a little more once targets and weights have come.
+    pub fn buffer_bytes(&self) -> u64 {
+        self.stream.buffer_bytes()
+    }
+
+    /// Takes the next `rows` rows: logits laid out by the stream's shape, targets and what comes with them. Gives what one
+    /// read of them tells. A push that fails, or is dropped on its way, ends the stream.
+    ///
+    /// # Errors
+    /// [`Error::Length`]; [`Error::TargetOutOfRange`] and [`Error::InvalidTarget`], the row counted from the stream's
+    /// first; [`Error::InvalidOption`] for weights, that of the whole batch among them where the rows do not add up to it;
+    /// [`Error::TargetKind`]; [`Error::RowsExceedBound`] beyond a window or the stream's shape; whatever the device
+    /// reports, and then [`Error::StreamEnded`].
+    pub fn push<'a>(
+        &'a mut self,
+        logits: &'a [E],
+        rows: usize,
+        inputs: impl Into<L::Inputs<'a, E>>,
+    ) -> Request<'a, &'a [RowResult]> {
+        let inputs = inputs.into();
+        let waits = self.op.engine.gpu.waits();
+        Request::new(waits, move |wait| async move {
+            self.push_with::<E>(logits, rows, &inputs, None, wait).await
+        })
+    }
+
+    /// [`push`](Self::push), and the gradient (rows, cols), laid out as the logits are; padding columns are 0. For a
+    /// stream made by [`LossOp::stream_with_dlogits`], with `D` the logits' type, or by
+    /// [`LossOp::stream_with_dlogits_f32`], with `D` either type.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push); [`Error::NoOutput`] for a stream made for another output, or for none.
+    pub fn push_with_dlogits<'a, D: Element>(
+        &'a mut self,
+        logits: &'a [E],
+        rows: usize,
+        inputs: impl Into<L::Inputs<'a, E>>,
+        dlogits: &'a mut [D],
+    ) -> Request<'a, &'a [RowResult]> {
+        let inputs = inputs.into();
+        let waits = self.op.engine.gpu.waits();
+        Request::new(waits, move |wait| async move {
+            self.push_with(logits, rows, &inputs, Some(dlogits), wait).await
+        })
+    }
+
+    /// The loss of all rows pushed so far.
+    pub fn loss(&self) -> Loss {
+        self.sum.reduced(self.op.kind.reducing())
+    }
+
+    /// Refuses inputs as their `check` does; rows are counted from the stream's first.
+    fn check(&self, shape: Shape, inputs: &L::Inputs<'_, E>) -> Result<BatchWeight> {
+        let first = self.sum.rows();
+        self.op.kind.check_inputs(inputs, shape).map_err(|error| match error {
+            Error::TargetOutOfRange { row, target, cols } => {
+                Error::TargetOutOfRange { row: row + first, target, cols }
+            }
+            Error::InvalidTarget { row, at, value } => Error::InvalidTarget { row: row + first, at, value },
+            other => other,
+        })
+    }
+
+    async fn push_with<D: Element>(
+        &mut self,
+        logits: &[E],
+        rows: usize,
+        inputs: &L::Inputs<'_, E>,
+        dlogits: Option<&mut [D]>,
+        wait: Wait,
+    ) -> Result<&[RowResult]> {
+        let fits = match self.output {
+            Some(Output::F32) => true,
+            Some(_) => D::NAME == E::NAME,
+            None => false,
+        };
+        if dlogits.is_some() && !fits {
+            return Err(Error::NoOutput { options: "stream_with_dlogits, stream_with_dlogits_f32" });
+        }
+        if let Some(dlogits) = &dlogits {
+            self.stream.check_output("dlogits", dlogits, rows)?;
+        }
+        L::check_same_layout(inputs, self.layout)?;
+        let weight = self.check(self.shape.with_rows(rows), inputs)?;
+        self.stream.check_rows(logits, rows)?;
+        if let Some(whole) = self.whole {
+            let are_all = self.sum.rows() + rows == self.shape.rows;
+            let mut parts = self.sum.weight();
+            parts.add(weight);
+            whole.check_parts(parts, are_all)?;
+        }
+        self.results.clear();
+        if rows > 0 {
+            let back = self.submit(logits, rows, inputs, dlogits.is_some())?.land(wait).await?;
+            self.read(back, inputs, dlogits, weight)?;
+        }
+        Ok(&self.results)
+    }
+
+    /// Gives the next rows to the device.
+    pub(crate) fn submit(
+        &mut self,
+        logits: &[E],
+        rows: usize,
+        inputs: &L::Inputs<'_, E>,
+        with_dlogits: bool,
+    ) -> Result<Flight> {
+        let Self { op, stream, layout, .. } = self;
+        let mut filling = stream.open(logits, rows, with_dlogits)?;
+        let HostInputs { second, values } = L::host_inputs(inputs);
+        match second {
+            Some(Second::F32(values)) => stream.write_second(&mut filling, values)?,
+            Some(Second::Logits(values)) => stream.write_second(&mut filling, values)?,
+            None => {}
+        }
+        let of_rows = L::rows(inputs);
+        let most = self.shape.with_rows(stream.window_rows());
+        let given = values.into_iter().chain(host_rows(&of_rows));
+        let given = given.map(|(input, values)| {
+            let room = input.count.of(most, L::entries(*layout));
+            Ok((input, stream.upload(&mut filling, input.name, room, &values)?))
+        });
+        let inputs = given.collect::<Result<Vec<_>>>()?;
+        let bindings = LossBindings {
+            inputs,
+            scratch: stream.row_records(&mut filling)?,
+            output: self.output.filter(|_| with_dlogits),
+            to: RowOutputs::default(),
+            keeps: Kept { lse: self.keeps_rows, argmax: self.keeps_rows },
+        };
+        let params = Params { rows: rows as u32, upstream: of_rows.upstream, ..self.params };
+        let call =
+            LossCall { engine: &op.engine, kind: &op.kind, layout: *layout, plan: &stream.plan, params };
+        let dispatches =
+            call.dispatches(&bindings, |sweep| stream.dispatches(&op.engine, &filling, sweep))?;
+        stream.submit(L::NAME, filling, &dispatches)
+    }
+
+    /// Reads a window that is back: its rows' results are `self.results`. `weight` is what the window weighs, or the whole
+    /// batch for the first.
+    pub(crate) fn read<D: Element>(
+        &mut self,
+        back: Back,
+        inputs: &L::Inputs<'_, E>,
+        dlogits: Option<&mut [D]>,
+        weight: BatchWeight,
+    ) -> Result<&[RowResult]> {
+        let mut results = std::mem::take(&mut self.results);
+        results.clear();
+        let read = self.read_each(back, inputs, dlogits, weight, |result| results.push(result));
+        self.results = results;
+        read?;
+        Ok(&self.results)
+    }
+
+    /// The same, each row's result for the caller to keep.
+    pub(super) fn read_each<D: Element>(
+        &mut self,
+        back: Back,
+        inputs: &L::Inputs<'_, E>,
+        dlogits: Option<&mut [D]>,
+        weight: BatchWeight,
+        mut keep: impl FnMut(RowResult),
+    ) -> Result<()> {
+        let (z_factor, rows, mut sum) = (self.op.kind.reducing().z_loss, L::rows(inputs), self.sum);
+        sum.weigh(weight);
+        back.results(|row, record| {
+            let result = RowResult::of(record, rows.weight(row), z_factor);
+            sum.add(&result);
+            keep(result);
+        })?;
+        if let Some(dlogits) = dlogits {
+            self.stream.read_output(&back, dlogits)?;
+        }
+        self.stream.close(back);
+        self.sum = sum;
+        Ok(())
+    }
+
+    /// The buffers, for the next batch.
+    pub(super) fn into_idle(self) -> Idle {
+        self.stream.into_idle()
+    }
+}
+
+impl<E: Element, L: LossKind> fmt::Debug for LossStream<E, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LossStream")
+            .field("shape", &self.shape)
+            .field("rows", &self.sum.rows())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,274 @@
+//! Operations that give a value for each logit. What one *is* is a [`Map`]; how it is run is written here, once: over host
+//! slices, and bound to the caller's buffers.
+
+use std::borrow::Cow;
+
+use crate::context::Context;
+use crate::device::Wait;
+use crate::element::Element;
+use crate::error::Result;
+use crate::kernel::passes::{Output, Pass, Target, binding};
+use crate::kernel::{Binding, Dispatch, Params, Work};
+use crate::op::bound::Bound;
+use crate::op::buffers::{self, Checked, Need};
+use crate::op::engine::{Array, Engine, LogitsCall};
+use crate::op::loss::SecondArray;
+use crate::op::output::{OutputBuffer, own_output};
+use crate::op::pool::Pool;
+use crate::op::stream::{Back, Extras, Flight, Part, Start, Stream, clear_padding, through, windows};
+use crate::request::Request;
+use crate::shape::Shape;
+
+/// What such an operation is, with its options.
+#[derive(Clone, Debug)]
+pub(crate) struct Map {
+    pub pass: &'static Pass,
+    /// What messages call the logits, or what takes their place, and the output.
+    pub logits: &'static str,
+    pub output: &'static str,
+    /// What lies like the logits beside them.
+    pub second: Option<SecondArray>,
+    /// Whether the pass can share a row among workgroups.
+    pub splits: bool,
+    /// All but those of the shape.
+    pub params: Params,
+    pub constants: Vec<(&'static str, u32)>,
+    /// What does not lie like the logits.
+    pub rest: Vec<(u32, Binding)>,
+}
+
+/// The part of such an operation that does not depend on which it is.
+#[derive(Clone, Debug)]
+pub(crate) struct RowMap<E> {
+    pub engine: Engine<E>,
+    pub pool: Pool,
+}
+
+/// Host slices: the logits, what lies like them, and what all windows share, by its name and its binding's number.
+pub(crate) struct HostMap<'a, E> {
+    pub logits: &'a [E],
+    pub second: Option<&'a [E]>,
+    pub whole: Vec<(&'static str, u32, Cow<'a, [u32]>)>,
+}
+
+impl<'a, E> HostMap<'a, E> {
+    /// Logits alone.
+    pub fn of(logits: &'a [E]) -> Self {
+        Self { logits, second: None, whole: vec![] }
+    }
+}
+
+/// The caller's buffers.
+pub(crate) struct MapBuffers<'b> {
+    pub logits: &'b wgpu::BufferBinding<'b>,
+    pub second: Option<&'b wgpu::BufferBinding<'b>>,
+    pub output: OutputBuffer<'b>,
+}
+
+impl<E: Element> RowMap<E> {
+    pub fn new(gpu: &Context) -> Result<Self> {
+        Ok(Self { engine: Engine::new(gpu)?, pool: Pool::default() })
+    }
+
+    /// A value for each logit of a whole host batch, in a new vector.
+    pub fn run<'a>(&'a self, shape: Shape, given: HostMap<'a, E>, map: Result<Map>) -> Request<'a, Vec<E>> {
+        Request::new(self.engine.gpu.waits(), move |wait| async move {
+            let map = map?;
+            shape.check_slice(map.logits, given.logits)?;
+            let mut output = vec![E::default(); shape.len()];
+            self.windows(shape, given, &mut output, map, wait).await?;
+            Ok(output)
+        })
+    }
+
+    /// The same in a slice of the caller's.
+    pub fn run_into<'a, D: Element>(
+        &'a self,
+        shape: Shape,
+        given: HostMap<'a, E>,
+        output: &'a mut [D],
+        map: Result<Map>,
+    ) -> Request<'a, ()> {
+        Request::new(self.engine.gpu.waits(), move |wait| async move {
+            self.windows(shape, given, output, map?, wait).await
+        })
+    }
+
+    async fn windows<D: Element>(
+        &self,
+        shape: Shape,
+        HostMap { logits, second, whole }: HostMap<'_, E>,
+        output: &mut [D],
+        mut map: Map,
+        wait: Wait,
+    ) -> Result<()> {
+        shape.check_slice(map.logits, logits)?;
+        if let (Some(array), Some(second)) = (map.second, second) {
+            shape.check_slice(array.name, second)?;
+        }
+        shape.check_slice(map.output, output)?;
+        let to = if D::NAME == E::NAME { own_output(shape) } else { Output::F32 };
+        let mut stream = Stream::pooled(&self.engine, shape, extras(&map, to), &self.pool)?;
+        for (name, number, values) in whole.into_iter().filter(|_| shape.rows > 0) {
+            map.rest.push((number, stream.upload_whole(name, &values)?));
+        }
+        let mut stream = MapStream { engine: self.engine.clone(), stream, map, output: to, rows: 0 };
+        let parts = windows(shape, stream.window_rows());
+        let submit = |stream: &mut MapStream<E>, (rows, values): Part| {
+            stream.submit(&logits[values.clone()], second.map(|second| &second[values]), rows.len())
+        };
+        let read =
+            |stream: &mut MapStream<E>, back: Back, (_, values): Part| stream.read(back, &mut output[values]);
+        through(&mut stream, parts, wait, submit, read).await?;
+        self.pool.put(stream.stream.into_idle());
+        clear_padding(output, shape);
+        Ok(())
+    }
+
+    /// For windows that are pushed one by one, each ended before the next.
+    pub fn stream(&self, map: Map, shape: Shape) -> Result<MapStream<E>> {
+        let output = own_output(shape);
+        let stream = Stream::new(&self.engine, shape, extras(&map, output))?;
+        Ok(MapStream { engine: self.engine.clone(), stream, map, output, rows: 0 })
+    }
+
+    /// For windows of which one is given to the device while the one before is under way.
+    pub fn ahead(&self, map: Map, shape: Shape, start: Start) -> Result<MapStream<E>> {
+        let output = own_output(shape);
+        let stream = Stream::ahead(&self.engine, shape, extras(&map, output), start)?;
+        Ok(MapStream { engine: self.engine.clone(), stream, map, output, rows: start.row })
+    }
+
+    /// Checks the caller's buffers, and ties the operation to them: one of `maps` after another, each with an output of its
+    /// own. `others` are buffers that have been checked, beside those of the maps.
+    pub fn bind(
+        &self,
+        shape: Shape,
+        maps: Vec<(Map, MapBuffers<'_>)>,
+        others: impl IntoIterator<Item = Checked>,
+    ) -> Result<Bound> {
+        let engine = &self.engine;
+        let value_bytes = Engine::<E>::ELEMENT_BYTES;
+        let (mut plan, mut checked, mut bound) = (None, Vec::from_iter(others), Vec::new());
+        for (map, to) in maps {
+            let (own, output, output_bytes) = to.output.parts(value_bytes);
+            let in_place = output == Output::InPlace;
+            let plan = plan.get_or_insert(engine.resident_plan(Work {
+                widest_bytes: output_bytes.max(value_bytes),
+                writes: true,
+                splits: map.splits && !in_place,
+                ..engine.work(shape)
+            })?);
+            let need = |bytes, alignment| Need { bytes: plan.value_bytes(shape.rows, bytes), alignment };
+            let mut arrays = Vec::new();
+            let mut keep = |number, value_bytes, buffer: Checked| {
+                arrays.push(((number, value_bytes), buffer.binding.clone()));
+                checked.push(buffer);
+            };
+            let logits = if in_place {
+                buffers::write(map.logits, to.logits, need(value_bytes, 4))?
+            } else {
+                buffers::read(map.logits, to.logits, need(value_bytes, value_bytes))?
+            };
+            keep(binding::LOGITS, value_bytes, logits);
+            if let (Some(array), Some(second)) = (map.second, to.second) {
+                let second = buffers::read(array.name, second, need(value_bytes, value_bytes))?;
+                keep(array.number, value_bytes, second);
+            }
+            if let Some(own) = own {
+                keep(binding::OUTPUT, output_bytes, buffers::write(map.output, own, need(output_bytes, 4))?);
+            }
+            buffers::check_words(map.output, shape, output_bytes)?;
+            bound.push((map, output, arrays));
+        }
+        buffers::check_aliases(&checked)?;
+        let (engine, plan) = (engine.clone(), plan);
+        Bound::new(shape, move |rows| {
+            let mut dispatches = Vec::new();
+            for (map, output, arrays) in &bound {
+                let Some(plan) = &plan else { continue };
+                let arrays: Vec<Array<'_>> = arrays
+                    .iter()
+                    .map(|&((number, value_bytes), ref binding)| Array { number, binding, value_bytes })
+                    .collect();
+                let params = map.params.shaped(shape);
+                let rest = map.rest();
+                let call = map.call(&engine, *output, &params, &rest);
+                dispatches.extend(engine.resident_dispatches(plan, rows, &call, &arrays)?);
+            }
+            Ok(dispatches)
+        })
+    }
+}
+
+impl Map {
+    fn call<'a, E: Element>(
+        &'a self,
+        engine: &Engine<E>,
+        output: Output,
+        params: &'a Params,
+        rest: &'a [(u32, &'a Binding)],
+    ) -> LogitsCall<'a> {
+        let variant = engine.variant(output, Target::None);
+        LogitsCall { pass: self.pass, variant, constants: &self.constants, params, rest }
+    }
+
+    fn rest(&self) -> Vec<(u32, &Binding)> {
+        self.rest.iter().map(|&(number, ref bound)| (number, bound)).collect()
+    }
+}
+
+fn extras(map: &Map, output: Output) -> Extras {
+    Extras { output: Some(output), second: map.second, entries: 0, splits: map.splits }
+}
+
+/// A batch on its way, window by window.
+pub(crate) struct MapStream<E> {
+    engine: Engine<E>,
+    pub stream: Stream<E>,
+    map: Map,
+    output: Output,
+    /// Those before the next window.
+    rows: usize,
+}
+
+impl<E: Element> MapStream<E> {
+    pub fn gpu(&self) -> &Context {
+        &self.engine.gpu
+    }
+
+    pub fn window_rows(&self) -> usize {
+        self.stream.window_rows()
+    }
+
+    /// One window, from its slice to its output.
+    pub async fn push(&mut self, logits: &[E], rows: usize, output: &mut [E], wait: Wait) -> Result<()> {
+        self.stream.check_output(self.map.output, output, rows)?;
+        if rows == 0 {
+            return self.stream.check_rows(logits, rows);
+        }
+        let back = self.submit(logits, None, rows)?.land(wait).await?;
+        self.read(back, output)
+    }
+
+    pub fn submit(&mut self, logits: &[E], second: Option<&[E]>, rows: usize) -> Result<Flight> {
+        let Self { engine, stream, map, output, .. } = self;
+        let mut filling = stream.open(logits, rows, true)?;
+        if let Some(second) = second {
+            stream.write_second(&mut filling, second)?;
+        }
+        let params = map.params.shaped(stream.device_shape());
+        let params = Params { mask_first_row: self.rows as u32, ..params };
+        let rest = map.rest();
+        let dispatches: Vec<Dispatch> =
+            stream.dispatches(engine, &filling, &map.call(engine, *output, &params, &rest))?;
+        self.rows += rows;
+        stream.submit(&map.pass.label(), filling, &dispatches)
+    }
+
+    pub fn read<D: Element>(&mut self, back: Back, output: &mut [D]) -> Result<()> {
+        self.stream.read_output(&back, output)?;
+        self.stream.close(back);
+        Ok(())
+    }
+}
