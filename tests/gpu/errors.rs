@@ -144,20 +144,6 @@ fn too_many_rows() {
     still_works(&gpu, &ops);
 }
 
-#[test]
-fn another_device() {
-    let other = device_with(|_| {});
-    let (shape, logits, targets) = (Shape::new(1, 3), [0.0; 3], Targets::Classes(&[0]));
-    assert_eq!(ops().softmax.softmax(&logits, shape).wait(), Err(Error::OtherDevice));
-    assert_eq!(ops().logsumexp.logsumexp(&logits, shape).wait(), Err(Error::OtherDevice));
-    assert_eq!(ops().argmax.argmax(&logits, shape).wait(), Err(Error::OtherDevice));
-    assert_eq!(ops().loss.loss(&logits, targets, shape).wait(), Err(Error::OtherDevice));
-    assert_eq!(ops().loss.stream(shape, TargetKind::Classes).err(), Some(Error::OtherDevice));
-    assert_eq!(ops().softmax.stream(shape, true).err(), Some(Error::OtherDevice));
-    still_works(gpu(), ops());
-    still_works(&other, &Ops::new(&other, Default::default()));
-}
-
 /// Limits below WebGPU's defaults are told when an operation is built.
 #[test]
 fn a_device_that_allows_too_little() {
