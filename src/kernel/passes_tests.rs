@@ -5,7 +5,7 @@ use std::mem::offset_of;
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 
 use super::params::Params;
-use super::passes::{ALL, Access, Load, Output, Pass, Target, Variant, constant};
+use super::passes::{ALL, Access, FILE_MARK, Load, Output, Pass, Target, Variant, constant};
 use crate::element::Element;
 use crate::flags::Flags;
 
@@ -22,10 +22,20 @@ const KINDS: [(Load, bool, bool); 5] = [
 
 fn parse(pass: &Pass, variant: Variant) -> (naga::Module, ModuleInfo) {
     let source = pass.source(variant);
-    let module = naga::front::wgsl::parse_str(&source)
-        .unwrap_or_else(|error| panic!("{} {variant:?}: {}", pass.name, error.emit_to_string(&source)));
+    let module = naga::front::wgsl::parse_str(&source).unwrap_or_else(|error| {
+        let line = error.location(&source).map_or(1, |location| location.line_number as usize);
+        let (file, line) = place(&source, line).expect("a file's line");
+        panic!("{} {variant:?}: {file}:{line}: {}", pass.name, error.emit_to_string(&source))
+    });
     let info = validate(pass, &module);
     (module, info)
+}
+
+/// The file of `shaders/`, and the line in it, that a line of a module is; both lines are counted from 1.
+fn place(source: &str, line: usize) -> Option<(&str, usize)> {
+    let lines: Vec<&str> = source.lines().take(line).collect();
+    let marked = lines.iter().rposition(|line| line.starts_with(FILE_MARK))?;
+    Some((lines[marked].strip_prefix(FILE_MARK)?, line.checked_sub(marked + 1).filter(|&line| line > 0)?))
 }
 
 fn validate(pass: &Pass, module: &naga::Module) -> ModuleInfo {
@@ -117,6 +127,27 @@ fn every_module_is_valid_under_every_setting() {
                     .unwrap_or_else(|error| panic!("{} with {setting:?}: {error}", pass.name));
             validate(pass, &processed);
         }
+    });
+}
+
+#[test]
+fn every_line_of_a_module_leads_to_its_file() {
+    for_every_module(|pass, variant, _, _| {
+        let source = pass.source(variant);
+        let mut found: Vec<(&str, Vec<&str>)> = Vec::new();
+        for (at, line) in source.lines().enumerate() {
+            match place(&source, at + 1) {
+                Some((_, of_file)) => {
+                    let (_, lines) = found.last_mut().expect("a file before its lines");
+                    lines.push(line);
+                    assert_eq!(lines.len(), of_file);
+                }
+                None => found.push((line.strip_prefix(FILE_MARK).expect("a mark"), Vec::new())),
+            }
+        }
+        let expected: Vec<(&str, Vec<&str>)> =
+            pass.files(variant).map(|file| (file.path, file.text.lines().collect())).collect();
+        assert_eq!(found, expected, "{}", pass.name);
     });
 }
 

@@ -14,7 +14,9 @@ pub(crate) enum Access {
 use Access::{Read, Write};
 
 /// One file of `shaders/`.
-pub(super) struct File {
+pub(in crate::kernel) struct File {
+    /// Where it lies in `shaders/`.
+    pub path: &'static str,
     pub text: &'static str,
     pub bindings: &'static [(u32, Access)],
     pub overrides: &'static [&'static str],
@@ -23,6 +25,7 @@ pub(super) struct File {
 macro_rules! file {
     ($path:literal, [$($binding:expr),*], [$($constant:expr),*]) => {
         File {
+            path: $path,
             text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $path)),
             bindings: &[$($binding),*],
             overrides: &[$($constant),*],

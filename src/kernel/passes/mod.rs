@@ -16,6 +16,8 @@ pub(crate) use files::Access;
 use files::Access::{Read, Write};
 use files::*;
 use pass::Part::{self, Of};
+#[cfg(test)]
+pub(in crate::kernel) use pass::FILE_MARK;
 pub(crate) use pass::Pass;
 pub(crate) use variant::{Load, Output, Target, Variant};
 

@@ -7,6 +7,9 @@ use crate::kernel::passes::variant::{Load, Output, Target, Variant};
 /// Of a stage, in every WebGPU.
 const MAX_STORAGE_BUFFERS: usize = 8;
 
+/// What the line before each file of a module begins with.
+pub(in crate::kernel) const FILE_MARK: &str = "// FILE shaders/";
+
 /// A part of a module: one file, or the one that the variant asks for.
 #[derive(Clone, Copy)]
 pub(super) enum Part {
@@ -31,7 +34,8 @@ pub(crate) struct Pass {
 }
 
 impl Pass {
-    fn files(&self, variant: Variant) -> impl Iterator<Item = &'static File> {
+    /// The files of its module, in the order in which they stand there.
+    pub(in crate::kernel) fn files(&self, variant: Variant) -> impl Iterator<Item = &'static File> {
         self.parts.iter().copied().flatten().flat_map(move |part| match part {
             &Of(file) => vec![file],
             Part::Element => match variant.element {
@@ -110,9 +114,10 @@ impl Pass {
         }
     }
 
-    /// The module's source: its files, one behind the other.
+    /// The module's source: its files, one behind the other. Before each a line says which file it is, so that a compiler's
+    /// message about a line of the module leads to a line of a file.
     pub fn source(&self, variant: Variant) -> String {
-        self.files(variant).map(|file| file.text).collect::<Vec<_>>().join("\n")
+        self.files(variant).map(|file| format!("{FILE_MARK}{}\n{}", file.path, file.text)).collect()
     }
 
     /// The storage bindings beside the `Params` at binding 0.
