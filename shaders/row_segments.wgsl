@@ -1,4 +1,4 @@
-// The stats of each segment of a split row.
+// The stats of each segment of a split row, of logits or of masked scores.
 
 @compute @workgroup_size(INVOCATIONS)
 fn row_segments(

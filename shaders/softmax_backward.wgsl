@@ -10,19 +10,7 @@ struct Record {
     start: u32, // of the row in the second array
 }
 
-// What the output's sweep takes for scores are the gradients.
-fn score(span: RowSpan, col: u32) -> u32 {
-    return raw_logit(span, col);
-}
-
-fn scores_of(gradients: QuadPair, col: u32) -> QuadPair {
-    return gradients;
-}
-
-fn is_hidden(col: u32) -> bool {
-    return false;
-}
-
+// The gradients are in the logits' place: `bits` is one of them.
 fn output_bits(bits: u32, span: RowSpan, col: u32, record: Record) -> u32 {
     let second = load_prob(record.start + col_offset(col));
     let half_gradient = 0.5 * bitcast<f32>(bits);

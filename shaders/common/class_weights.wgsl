@@ -39,11 +39,6 @@ fn swept_class_weights(col: u32) -> vec4<u32> {
     return swept(weights & vec4(MAGNITUDE), weights);
 }
 
-fn swept_class_weight(col: u32) -> u32 {
-    let weights = vec4(class_weight_bits(col));
-    return swept(weights & vec4(MAGNITUDE), weights).x;
-}
-
 // A factor times the class's weight, which does not matter where the factor is 0: it may be no number.
 fn times_class_weight(factor: f32, col: u32) -> f32 {
     return select(class_weight(col) * factor, 0.0, factor == 0.0);

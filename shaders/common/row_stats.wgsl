@@ -127,6 +127,7 @@ fn lane_at(at: u32) -> RowStats {
 // The whole row's stats, for each of its lanes, sums relative to the row's maximum. To be called in uniform control
 // flow, once; the row is read only if asked for.
 fn row_stats(span: RowSpan, seat: Seat, reads: bool) -> RowStats {
+    begin_row(seat);
     exp_scale = params.exp_scale;
     distance_scale = params.distance_scale;
     var stats = identity();

@@ -13,13 +13,3 @@ fn load_logit(index: u32) -> u32 {
 fn load_pack(index: u32) -> QuadPair {
     return unpacked(logit_packs[index / PACK_VALUES]);
 }
-
-const OUTPUT_PER_WORD: u32 = LOGITS_PER_WORD;
-
-fn load_output_word(word: u32) -> u32 {
-    return logits[word];
-}
-
-fn store_output_word(word: u32, bits: u32) {
-    logits[word] = bits;
-}

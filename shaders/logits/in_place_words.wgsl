@@ -19,13 +19,3 @@ fn load_pack(index: u32) -> QuadPair {
     }
     return QuadPair(load_words(first), load_words(first + 4u));
 }
-
-const OUTPUT_PER_WORD: u32 = LOGITS_PER_WORD;
-
-fn load_output_word(word: u32) -> u32 {
-    return logits[word];
-}
-
-fn store_output_word(word: u32, bits: u32) {
-    logits[word] = bits;
-}

@@ -1,5 +1,5 @@
 // The first sweep over a row of two batches: one lane's part of its stats. Steps and chunks as in
-// common/sweep_stats.wgsl.
+// stats/sweep.wgsl.
 
 // What a few columns add to the sums, relative to the stats' bases.
 struct QuadSums {

@@ -9,10 +9,6 @@ fn target_weights(span: RowSpan, col: u32) -> vec4<u32> {
     return swept_class_weights(col);
 }
 
-fn target_weight(span: RowSpan, col: u32) -> u32 {
-    return swept_class_weight(col);
-}
-
 fn swept_share() -> f32 {
     return params.smoothing / f32(params.cols);
 }

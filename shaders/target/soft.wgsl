@@ -27,10 +27,6 @@ fn target_weights(span: RowSpan, col: u32) -> vec4<u32> {
     return shares_of(q, class_weight_quad(col));
 }
 
-fn target_weight(span: RowSpan, col: u32) -> u32 {
-    return shares_of(vec4(soft_target(span, col)), vec4(class_weight_bits(col))).x;
-}
-
 fn swept_share() -> f32 {
     return 1.0;
 }

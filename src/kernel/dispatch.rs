@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::device::scoped;
 use crate::error::Result;
 use crate::kernel::Params;
-use crate::kernel::passes::{Access, Pass, Variant};
+use crate::kernel::passes::{Access, Pass, Score, Variant};
 
 /// A part of a buffer, kept: what a caller's `wgpu::BufferBinding` says, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,9 +40,9 @@ pub(crate) struct Kernels {
 }
 
 /// What a module is made from: the pass and its variant.
-type ModuleKey = (&'static str, Variant);
+type ModuleKey = ((&'static str, Score), Variant);
 /// What a pipeline is made from: the same, and its override constants.
-type Key = (&'static str, Variant, Vec<(&'static str, u32)>);
+type Key = ((&'static str, Score), Variant, Vec<(&'static str, u32)>);
 
 /// Things made once for each key. Who makes one holds up those who want the same, and nobody else.
 #[derive(Debug)]
@@ -202,7 +202,7 @@ impl Kernels {
     ) -> Result<Arc<Kernel>> {
         let known = pass.overrides(variant);
         let constants: Vec<_> = constants.iter().filter(|(name, _)| known.contains(name)).copied().collect();
-        let key = (pass.name, variant, constants);
+        let key = (pass.id(), variant, constants);
         self.pipelines.get(&key, || self.make(pass, variant, &key.2))
     }
 
@@ -219,7 +219,7 @@ impl Kernels {
 
     fn module(&self, pass: &'static Pass, variant: Variant) -> Result<Arc<wgpu::ShaderModule>> {
         let label = pass.label();
-        self.modules.get(&(pass.name, variant), || {
+        self.modules.get(&(pass.id(), variant), || {
             scoped(&self.device, &label, || {
                 self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
                     label: Some(&label),

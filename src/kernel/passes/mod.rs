@@ -1,7 +1,7 @@
 //! The passes: which files of `shaders/` make a module. Each file is here once, with the bindings and the override
 //! constants that it declares: those that passes share in `files`, a pass's own in its list. A pass is a list of files
-//! (`pass`), some of which depend on the element type, on where the output goes, or on the kind of target (`variant`). No
-//! GPU is needed to check it.
+//! (`pass`), some of which depend on the element type, on where the output goes, on the kind of target (`variant`), or on
+//! what softmax is taken of. No GPU is needed to check it.
 
 pub(crate) mod binding;
 pub(crate) mod constant;
@@ -19,7 +19,7 @@ use pass::Part::{self, Of};
 #[cfg(test)]
 pub(in crate::kernel) use pass::FILE_MARK;
 pub(crate) use pass::Pass;
-pub(crate) use variant::{Load, Output, Target, Variant};
+pub(crate) use variant::{Load, Output, Score, Target, Variant};
 
 /// A row's stats, in one read of its logits.
 const STATS: &[Part] = &[
@@ -29,7 +29,7 @@ const STATS: &[Part] = &[
     Part::Pack,
     Part::Logits,
     Of(&ROW_SPAN),
-    Of(&SCORE_LOGITS),
+    Part::Score,
     Of(&SCORES),
     Of(&ORDER_KEY),
     Of(&ROW_STATS),
@@ -55,50 +55,61 @@ const SEGMENT: &[Part] = &[Of(&SEGMENT_STATS), Of(&STORE_SEGMENT)];
 /// Sums over rows.
 const ROWS_ONLY: &[Part] = &[Of(&PARAMS), Of(&TOTALS)];
 
-static ROW_SEGMENTS: Pass = Pass {
-    name: "row_segments",
-    parts: &[STATS, SEGMENT, &[Of(&file!("row_segments.wgsl"))]],
-    segments: None,
-};
+const fn row_segments(score: Score) -> Pass {
+    Pass {
+        name: "row_segments",
+        score,
+        parts: &[STATS, SEGMENT, &[Of(&file!("row_segments.wgsl"))]],
+        segments: None,
+    }
+}
+
+static ROW_SEGMENTS: Pass = row_segments(Score::Logits);
+static MASKED_SEGMENTS: Pass = row_segments(Score::Masked);
 
 static LOSS_SEGMENTS: Pass = Pass {
     name: "loss_segments",
+    score: Score::Logits,
     parts: &[STATS, TARGETED, SEGMENT, &[Of(&file!("loss_segments.wgsl"))]],
     segments: None,
 };
 
-static MASKED_SEGMENTS: Pass = Pass {
-    name: "masked_segments",
-    parts: &[MASKED_STATS, SEGMENT, &[Of(&file!("masked_segments.wgsl"))]],
-    segments: None,
-};
+const fn softmax(score: Score, segments: &'static Pass) -> Pass {
+    Pass {
+        name: "softmax",
+        score,
+        parts: &[STATS, SWEEP, &[Of(&file!("softmax.wgsl"))]],
+        segments: Some(segments),
+    }
+}
 
-pub(crate) static SOFTMAX: Pass = Pass {
-    name: "softmax",
-    parts: &[STATS, SWEEP, &[Of(&file!("softmax.wgsl"))]],
-    segments: Some(&ROW_SEGMENTS),
-};
+pub(crate) static SOFTMAX: Pass = softmax(Score::Logits, &ROW_SEGMENTS);
+pub(crate) static MASKED_SOFTMAX: Pass = softmax(Score::Masked, &MASKED_SEGMENTS);
 
 pub(crate) static LOG_SOFTMAX: Pass = Pass {
     name: "log_softmax",
+    score: Score::Logits,
     parts: &[STATS, SWEEP, &[Of(&file!("log_softmax.wgsl"))]],
     segments: Some(&ROW_SEGMENTS),
 };
 
 pub(crate) static LOGSUMEXP: Pass = Pass {
     name: "logsumexp",
+    score: Score::Logits,
     parts: &[STATS, &[Of(&file!("logsumexp.wgsl", [(4, Write)], []))]],
     segments: Some(&ROW_SEGMENTS),
 };
 
 pub(crate) static ARGMAX: Pass = Pass {
     name: "argmax",
+    score: Score::Logits,
     parts: &[STATS, &[Of(&file!("argmax.wgsl", [(4, Write)], []))]],
     segments: Some(&ROW_SEGMENTS),
 };
 
 pub(crate) static ROW_INPUTS: Pass = Pass {
     name: "row_inputs",
+    score: Score::Logits,
     parts: &[
         ROWS_ONLY,
         &[
@@ -116,18 +127,21 @@ pub(crate) static ROW_INPUTS: Pass = Pass {
 
 pub(crate) static MERGE_TOTALS: Pass = Pass {
     name: "merge_totals",
+    score: Score::Logits,
     parts: &[ROWS_ONLY, &[Of(&SWEEP_BLOCKS), Of(&file!("merge_totals.wgsl", [(4, Read), (5, Write)], []))]],
     segments: None,
 };
 
 pub(crate) static ROW_LOSSES: Pass = Pass {
     name: "row_losses",
+    score: Score::Logits,
     parts: &[STATS, TARGETED, LOSS, &[Of(&file!("row_losses.wgsl"))]],
     segments: Some(&LOSS_SEGMENTS),
 };
 
 pub(crate) static DLOGITS: Pass = Pass {
     name: "dlogits",
+    score: Score::Logits,
     parts: &[
         STATS,
         TARGETED,
@@ -141,6 +155,7 @@ pub(crate) static DLOGITS: Pass = Pass {
 
 pub(crate) static REDUCE_LOSS: Pass = Pass {
     name: "reduce_loss",
+    score: Score::Logits,
     parts: &[
         ROWS_ONLY,
         &[
@@ -159,6 +174,7 @@ pub(crate) static REDUCE_LOSS: Pass = Pass {
 
 pub(crate) static FINISH_LOSS: Pass = Pass {
     name: "finish_loss",
+    score: Score::Logits,
     parts: &[
         ROWS_ONLY,
         &[
@@ -191,12 +207,14 @@ const CLASS_LOSSES: &[Part] = &[
 
 pub(crate) static SIGMOID_BCE_LOSSES: Pass = Pass {
     name: "sigmoid_bce_losses",
+    score: Score::Logits,
     parts: &[CLASS_LOSSES, &[Of(&file!("sigmoid_bce_losses.wgsl"))]],
     segments: None,
 };
 
 pub(crate) static SIGMOID_BCE_DLOGITS: Pass = Pass {
     name: "sigmoid_bce_dlogits",
+    score: Score::Logits,
     parts: &[
         CLASS_LOSSES,
         &[Of(&BATCH_WEIGHT), Of(&SCORE_LOGITS), Of(&SCORES)],
@@ -209,31 +227,11 @@ pub(crate) static SIGMOID_BCE_DLOGITS: Pass = Pass {
 /// A row of logits, or of what takes their place.
 const ROWS_OF_LOGITS: &[Part] =
     &[Of(&PARAMS), Of(&SEAT), Part::Element, Of(&PACK_QUAD), Part::Logits, Of(&ROW_SPAN), Of(&ROW_QUADS)];
-/// `STATS` of masked scores.
-const MASKED_STATS: &[Part] = &[
-    Of(&PARAMS),
-    Of(&SEAT),
-    Part::Element,
-    Part::Pack,
-    Part::Logits,
-    Of(&ROW_SPAN),
-    Of(&SCORE_MASKED),
-    Of(&SCORES),
-    Of(&ORDER_KEY),
-    Of(&ROW_STATS),
-    Part::Stats,
-    Of(&TARGET_NONE),
-];
-
-pub(crate) static MASKED_SOFTMAX: Pass = Pass {
-    name: "masked_softmax",
-    parts: &[MASKED_STATS, SWEEP, &[Of(&file!("masked_softmax.wgsl"))]],
-    segments: Some(&MASKED_SEGMENTS),
-};
 
 pub(crate) static SOFTMAX_BACKWARD: Pass = Pass {
     name: "softmax_backward",
-    parts: &[ROWS_OF_LOGITS, &[Of(&SCORES), Of(&ROW_PAIRS)], SWEEP, &[Of(&file!("softmax_backward.wgsl"))]],
+    score: Score::Logits,
+    parts: &[ROWS_OF_LOGITS, &[Of(&SCORE_LOGITS), Of(&SCORES), Of(&ROW_PAIRS)], SWEEP, &[Of(&file!("softmax_backward.wgsl"))]],
     segments: None,
 };
 
@@ -254,12 +252,14 @@ const PAIRS: &[Part] = &[
 
 pub(crate) static KL_LOSSES: Pass = Pass {
     name: "kl_losses",
+    score: Score::Logits,
     parts: &[ROWS_OF_LOGITS, PAIRS, &[Of(&file!("kl_losses.wgsl"))]],
     segments: None,
 };
 
 pub(crate) static KL_DLOGITS: Pass = Pass {
     name: "kl_dlogits",
+    score: Score::Logits,
     parts: &[
         ROWS_OF_LOGITS,
         PAIRS,

@@ -2,7 +2,7 @@
 
 use crate::kernel::passes::SIGMOID_BCE_DLOGITS;
 use crate::kernel::passes::files::*;
-use crate::kernel::passes::variant::{Load, Output, Target, Variant};
+use crate::kernel::passes::variant::{Load, Output, Score, Target, Variant};
 
 /// Of a stage, in every WebGPU.
 const MAX_STORAGE_BUFFERS: usize = 8;
@@ -17,6 +17,7 @@ pub(super) enum Part {
     Element,
     Pack,
     Logits,
+    Score,
     Output,
     Store,
     Stats,
@@ -25,9 +26,11 @@ pub(super) enum Part {
 }
 use Part::Of;
 
-/// A pass: its name is that of its file, its entry point, its label and its CPU twin.
+/// A pass. Its name is that of its file and of its entry point.
 pub(crate) struct Pass {
     pub name: &'static str,
+    /// What softmax is taken of; passes that take none have `Score::Logits`.
+    pub score: Score,
     pub(super) parts: &'static [&'static [Part]],
     /// The pass over the segments of split rows, after which this one merges their stats.
     pub segments: Option<&'static Pass>,
@@ -54,11 +57,14 @@ impl Pass {
                 Output::InPlace => vec![&LOGITS_IN_PLACE_WORDS],
                 _ => vec![&LOGITS_READ],
             },
+            Part::Score => match self.score {
+                Score::Logits => vec![&SCORE_LOGITS, &CAP_SOFTCAP],
+                Score::Masked => vec![&SCORE_MASKED, &CAP_NONE],
+            },
             Part::Output => match variant.output {
                 Output::Element => vec![&OUTPUT_ELEMENT],
                 Output::F32 => vec![&OUTPUT_F32],
-                // It comes with the logits.
-                Output::InPlace => vec![],
+                Output::InPlace => vec![&OUTPUT_IN_PLACE],
             },
             Part::Store => match variant.output {
                 _ if !variant.second_view => vec![&STORE_WORDS],
@@ -66,8 +72,8 @@ impl Pass {
                 Output::InPlace => vec![&STORE_IN_PLACE, &STORE_WHOLE, &STORE_OWN_WORDS],
                 Output::F32 => vec![&STORE_F32_QUADS, &STORE_WHOLE],
             },
-            Part::Stats if variant.merged => vec![&SEGMENT_STATS, &MERGE_SEGMENTS],
-            Part::Stats => vec![&SWEEP_STATS],
+            Part::Stats if variant.merged => vec![&SEGMENT_STATS, &STATS_MERGE],
+            Part::Stats => vec![&STATS_SWEEP],
             Part::Target => match variant.target {
                 Target::None => vec![&TARGET_NONE],
                 Target::Class => vec![&TARGET_CLASS],
@@ -130,8 +136,16 @@ impl Pass {
         self.files(variant).flat_map(|file| file.overrides).copied().collect()
     }
 
+    /// What tells this pass from every other.
+    pub fn id(&self) -> (&'static str, Score) {
+        (self.name, self.score)
+    }
+
     /// The pass's label on every object made for it.
     pub fn label(&self) -> String {
-        format!("xent::{}", self.name)
+        match self.score {
+            Score::Logits => format!("xent::{}", self.name),
+            Score::Masked => format!("xent::{}::masked", self.name),
+        }
     }
 }
