@@ -149,6 +149,7 @@ mod op;
 mod options;
 pub mod reference;
 mod shape;
+mod target_kind;
 mod targets;
 #[cfg(feature = "whole-file")]
 mod whole_file;

@@ -10,9 +10,12 @@ use xent::{
     Verification, gradient_bound, loss_bound, prob_bound,
 };
 
-use super::{Clock, Copies, Job, Operation, scoped, wait};
+use super::clock::{Clock, Job};
+use super::copy::Copies;
+use super::device::{mapped, scoped, wait};
+use crate::numbers::si;
+use crate::operation::Operation;
 use crate::output::bad_argument;
-use crate::report::si;
 
 /// Logits of one upload, at least one row; of the rows whose answers are compared, at least one; and most such rows.
 const UPLOAD_VALUES: usize = 4 << 20;
@@ -370,25 +373,4 @@ fn values_of<T: bytemuck::Pod>(bytes: &[u8]) -> Vec<T> {
 
 fn compare<E: Element>(verification: &mut Verification, row: usize, actual: E, expected: f64, bound: f64) {
     verification.compare(row, actual.to_f64(), expected, bound + E::rounding(expected));
-}
-
-/// What a buffer holds that can be mapped.
-pub(super) fn mapped(gpu: &Context, buffer: &wgpu::Buffer) -> Result<Vec<u8>> {
-    let failed = |message: String| Error::Device { what: "mapping a buffer".to_owned(), message };
-    let (sender, receiver) = std::sync::mpsc::channel();
-    scoped(&gpu.device, "mapping a buffer", || {
-        buffer.map_async(wgpu::MapMode::Read, .., move |mapped| {
-            // Where nobody listens any more, nobody wants to know.
-            let _ = sender.send(mapped);
-        });
-    })?;
-    wait(&gpu.device)?;
-    match receiver.try_recv() {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => return Err(failed(error.to_string())),
-        Err(error) => return Err(failed(error.to_string())),
-    }
-    let bytes = buffer.get_mapped_range(..).map_err(|error| failed(error.to_string()))?.to_vec();
-    buffer.unmap();
-    Ok(bytes)
 }
