@@ -1,3 +1,5 @@
+// Uses: params, totals, batch_weight, sweep_blocks
+
 // The batch's loss: the blocks' sums, and the denominators that the gradient used.
 
 override EMPTY_ZERO: bool = false; // the mean of nothing is 0; else NaN

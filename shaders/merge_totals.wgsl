@@ -1,3 +1,5 @@
+// Uses: params, totals, sweep_blocks
+
 // The blocks' totals into one, by one workgroup: the head of the row inputs.
 
 @group(0) @binding(4) var<storage, read> block_totals: array<Totals>;

@@ -1,3 +1,5 @@
+// Uses: params, row_input, row_input_of, totals
+
 // From row results to block totals, and out to the caller's own buffers, one value a row.
 
 override WRITE_ROW_LOSSES: bool = false;

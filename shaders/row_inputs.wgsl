@@ -1,3 +1,5 @@
+// Uses: params, row_input, totals
+
 // From targets, weights, masks and upstream gradients to one record a row, and the totals that a mean's gradient needs
 // before its first value. Reads no logit.
 

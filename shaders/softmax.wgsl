@@ -1,3 +1,5 @@
+// Uses: params, seat, logits, row_span, cap, row_stats, sweep_output
+
 // softmax_j = exp((s_j − max) / T) / Σ exp((s − max) / T), of logits or of masked scores.
 
 struct Record {

@@ -1,3 +1,5 @@
+// Uses: params, seat, logits, row_span, row_pairs, sweep_output
+
 // The gradient by a softmax's logits from the one by its probabilities, or by their logarithms:
 //
 //     dx_k = s·p_k·(dp_k − Σ p·dp),     of logarithms  dx_k = s·(d_k − p_k·Σ d)

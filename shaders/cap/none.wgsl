@@ -1,3 +1,5 @@
+// Uses: nothing
+
 // No cap.
 
 const SOFTCAP: bool = false;

@@ -1,3 +1,5 @@
+// Uses: params
+
 // What caps a score x before softmax is taken of it, if asked for: κ·tanh(x / κ).
 
 override SOFTCAP: bool = false;

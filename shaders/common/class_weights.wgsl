@@ -1,3 +1,5 @@
+// Uses: params
+
 // A weight for each class, 1 if there is none. Functions that are inlined for every class have one exit: SwiftShader's
 // compiler takes minutes and gigabytes where each of them has several.
 

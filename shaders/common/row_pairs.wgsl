@@ -1,3 +1,5 @@
+// Uses: params, seat, element, row_span, row_quads
+
 // What one read of a row of pairs tells, of a gradient and of the probabilities (or log-probabilities) that it is of: a
 // sum, as a monoid that invocations fold chunk by chunk and the lanes of a row fold as a tree. The gradient takes the
 // logits' place; the probabilities are a second array of the same type.

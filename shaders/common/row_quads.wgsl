@@ -1,3 +1,5 @@
+// Uses: params, pack, row_span
+
 // A row by its quads, where packs are quads: at most 3 values of head, quads, at most 3 values of tail.
 
 const STEP_QUADS: u32 = 4u;   // quads of each array that an invocation loads before it uses the first

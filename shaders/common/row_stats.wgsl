@@ -1,3 +1,5 @@
+// Uses: params, seat, row_span, score, cap, order_key, stats
+
 // What one read of a row tells: its maximum, the sum of exponentials relative to it, and sums over its target, as a
 // monoid (identity, combine) that invocations fold step by step and the lanes of a row fold as a tree.
 //

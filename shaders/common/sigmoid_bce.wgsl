@@ -1,3 +1,5 @@
+// Uses: params, seat, row_span, class_weights, row_input, ln_1_plus, row_results
+
 // Binary cross-entropy of every class by itself. With e = exp(−|x|) a class's loss is
 //
 //     w·( ((1 − t) + P·t)·ln(1 + e) + m·|x| ),     m = 1 − t where x ≥ 0, P·t where it is below

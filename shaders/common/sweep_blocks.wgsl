@@ -1,3 +1,5 @@
+// Uses: params, totals, the pass
+
 // One invocation's part of the blocks' totals.
 fn sweep_blocks(lane: u32) -> Totals {
     var own = no_rows();

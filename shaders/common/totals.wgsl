@@ -1,3 +1,5 @@
+// Uses: params
+
 // Sums over rows as a monoid, folded in one fixed order: blocks of 1,024 rows, in each block every invocation has every
 // REDUCE_LANES-th row, then a tree; the blocks likewise. The same batch gives the same bits.
 //

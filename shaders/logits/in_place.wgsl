@@ -1,3 +1,5 @@
+// Uses: element, pack, row_span
+
 // Logits over which the output is written, a word or a pack at a time. Where a word is read through one of the views and
 // written through the other, a barrier lies between.
 

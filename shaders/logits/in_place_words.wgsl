@@ -1,3 +1,5 @@
+// Uses: element, pack, row_span
+
 // Logits over which the output is written, a word at a time: WebGPU allows no second view of what is written.
 
 const IN_PLACE: bool = true;

@@ -1,3 +1,5 @@
+// Uses: element, logits
+
 // Output over the logits, a word at a time.
 
 const OUTPUT_PER_WORD: u32 = LOGITS_PER_WORD;

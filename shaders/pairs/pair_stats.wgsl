@@ -1,3 +1,5 @@
+// Uses: params, seat, row_span, order_key, sweep_pairs
+
 // What one read of a row of two batches tells, student x and teacher b: each one's maximum and sum of exponentials, and
 // between them what KL(q ‖ p) needs, as a monoid (identity, combine). With the bases m (of x) and n (of b),
 //

@@ -1,3 +1,5 @@
+// Uses: params, seat, row_span, row_quads, score, order_key, teacher, pair_stats
+
 // The first sweep over a row of two batches: one lane's part of its stats. Steps and chunks as in
 // stats/sweep.wgsl.
 

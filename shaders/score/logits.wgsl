@@ -1,3 +1,5 @@
+// Uses: seat, row_span
+
 // Scores that are the logits themselves.
 
 // Logits need nothing of their row.

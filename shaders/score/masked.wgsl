@@ -1,3 +1,5 @@
+// Uses: params, seat, row_span
+
 // The scores of a masked softmax: scale·x + mask, −∞ where a row may not attend to a class.
 //
 // They come multiplied by a power of two, which changes no digit, and which the exponential's scale takes back: so they do

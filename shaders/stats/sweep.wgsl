@@ -1,3 +1,5 @@
+// Uses: params, seat, row_span, cap, scores, order_key, row_stats, target
+
 // The first sweep over a row: one lane's part of its stats.
 
 override TRACK_ARGMAX: bool = false;

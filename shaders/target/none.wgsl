@@ -1,3 +1,5 @@
+// Uses: params, row_span
+
 // No targets: what a row tells by itself.
 
 fn target_weights(span: RowSpan, col: u32) -> vec4<u32> {

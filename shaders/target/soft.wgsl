@@ -1,3 +1,5 @@
+// Uses: params, row_span, row_stats, class_weights, row_input, row_result
+
 // Soft targets: a probability q for each class, laid out like the logits.
 //
 //     loss = Σ t_j ℓ_j,     t_j = w_j·((1 − ε)·q_j + ε/C)

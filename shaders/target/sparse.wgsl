@@ -1,3 +1,5 @@
+// Uses: params, row_span, score, row_stats, class_weights, row_input, row_result
+
 // Sparse targets: a few classes of each row with their probabilities, all others have none.
 //
 //     loss = (1 − ε) · Σ_i w_i·q_i·ℓ_i + ε/C · Σ w_j ℓ_j

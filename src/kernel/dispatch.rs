@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::device::scoped;
 use crate::error::Result;
-use crate::kernel::Params;
-use crate::kernel::passes::{Access, Pass, Score, Variant};
+use crate::kernel::params::Params;
+use crate::kernel::passes::{Access, Pass, Score, Variant, binding};
 
 /// A part of a buffer, kept: what a caller's `wgpu::BufferBinding` says, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -153,8 +153,10 @@ impl Kernels {
                     (number, bound.cloned().unwrap_or_else(|| self.placeholder()))
                 });
                 let storage: Vec<(u32, Binding)> = storage.collect();
-                let mut entries =
-                    vec![wgpu::BindGroupEntry { binding: 0, resource: uniform.as_entire_binding() }];
+                let mut entries = vec![wgpu::BindGroupEntry {
+                    binding: binding::PARAMS,
+                    resource: uniform.as_entire_binding(),
+                }];
                 entries.extend(storage.iter().map(|&(binding, ref bound)| wgpu::BindGroupEntry {
                     binding,
                     resource: bound.resource(),
@@ -241,7 +243,7 @@ impl Kernels {
             constants.iter().map(|&(name, value)| (name, f64::from(value))).collect();
         let module = self.module(pass, variant)?;
         scoped(&self.device, label, || {
-            let uniform = layout_entry(0, wgpu::BufferBindingType::Uniform);
+            let uniform = layout_entry(binding::PARAMS, wgpu::BufferBindingType::Uniform);
             let storage = pass.bindings(variant).into_iter().map(|(binding, access)| {
                 layout_entry(binding, wgpu::BufferBindingType::Storage { read_only: access == Access::Read })
             });

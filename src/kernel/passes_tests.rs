@@ -81,8 +81,8 @@ fn settings(pass: &Pass, variant: Variant) -> Vec<Vec<(&'static str, u32)>> {
     all
 }
 
-/// Every module that there can be.
-fn for_every_module(mut check: impl FnMut(&Pass, Variant, &naga::Module, &ModuleInfo)) {
+/// Every module that there can be, by its pass and variant.
+pub(super) fn for_every_variant(mut check: impl FnMut(&'static Pass, Variant)) {
     for (pass, targets) in ALL {
         for &target in targets {
             for element in ELEMENTS {
@@ -96,19 +96,24 @@ fn for_every_module(mut check: impl FnMut(&Pass, Variant, &naga::Module, &Module
                             continue;
                         }
                         let variant = pass.fitted(wished);
-                        let source = pass.source(variant);
                         // Only what writes a value for each logit may write over them.
-                        let is_swept = source.contains("fn sweep_output");
-                        if (output != Output::Element && !is_swept) || !seen.insert(source) {
-                            continue;
+                        let is_other = output == Output::Element || pass.writes();
+                        if is_other && seen.insert(pass.source(variant)) {
+                            check(pass, variant);
                         }
-                        let (module, info) = parse(pass, variant);
-                        check(pass, variant, &module, &info);
                     }
                 }
             }
         }
     }
+}
+
+/// Every module that there can be, parsed.
+fn for_every_module(mut check: impl FnMut(&Pass, Variant, &naga::Module, &ModuleInfo)) {
+    for_every_variant(|pass, variant| {
+        let (module, info) = parse(pass, variant);
+        check(pass, variant, &module, &info);
+    });
 }
 
 fn named(handle: Option<&String>) -> &str {

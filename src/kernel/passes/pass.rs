@@ -1,6 +1,5 @@
 //! A pass is a list of files, some of which its variant chooses; its source, bindings and constants are theirs.
 
-use crate::kernel::passes::SIGMOID_BCE_DLOGITS;
 use crate::kernel::passes::files::*;
 use crate::kernel::passes::variant::{Load, Output, Score, Target, Variant};
 
@@ -31,12 +30,33 @@ pub(crate) struct Pass {
     pub name: &'static str,
     /// What softmax is taken of; passes that take none have `Score::Logits`.
     pub score: Score,
-    pub(super) parts: &'static [&'static [Part]],
+    parts: &'static [&'static [Part]],
+    /// Whether its output comes from the first sweep over the logits.
+    in_one_sweep: bool,
     /// The pass over the segments of split rows, after which this one merges their stats.
     pub segments: Option<&'static Pass>,
 }
 
 impl Pass {
+    pub(super) const fn new(name: &'static str, parts: &'static [&'static [Part]]) -> Self {
+        Self { name, score: Score::Logits, parts, in_one_sweep: false, segments: None }
+    }
+
+    /// The same of other scores than the logits.
+    pub(super) const fn of(self, score: Score) -> Self {
+        Self { score, ..self }
+    }
+
+    /// The same, of rows that may be split: another pass finds the stats of their segments.
+    pub(super) const fn merging(self, segments: &'static Self) -> Self {
+        Self { segments: Some(segments), ..self }
+    }
+
+    /// The same, whose output comes from the first sweep over the logits.
+    pub(super) const fn in_one_sweep(self) -> Self {
+        Self { in_one_sweep: true, ..self }
+    }
+
     /// The files of its module, in the order in which they stand there.
     pub(in crate::kernel) fn files(&self, variant: Variant) -> impl Iterator<Item = &'static File> {
         self.parts.iter().copied().flatten().flat_map(move |part| match part {
@@ -91,7 +111,7 @@ impl Pass {
     /// How often it goes over the logits of a row: once for their stats, unless their segments have been through, and once
     /// for the output. A test holds this to the loops of its module.
     pub fn reads(&self, variant: Variant) -> u64 {
-        let finds_stats = !variant.merged && self.name != SIGMOID_BCE_DLOGITS.name;
+        let finds_stats = !variant.merged && !self.in_one_sweep;
         u64::from(finds_stats) + u64::from(self.writes())
     }
 
