@@ -1,4 +1,4 @@
-// Uses: params, seat, row_span, score, cap, order_key, stats
+// Uses: params, seat, row_span, score, cap, order_key, lane_tree, stats
 
 // What one read of a row tells: its maximum, the sum of exponentials relative to it, and sums over its target, as a
 // monoid (identity, combine) that invocations fold step by step and the lanes of a row fold as a tree.
@@ -34,6 +34,8 @@ struct RowStats {
     distance: f32, // Σ ω·(base − s) over scores above −∞, times params.distance_scale, so that it does not overflow
     marks: u32,
 }
+
+alias LaneSum = RowStats;
 
 // log2(e) / T, out of the uniform once: an adapter reads that anew behind every store.
 var<private> exp_scale: f32;
@@ -136,18 +138,7 @@ fn row_stats(span: RowSpan, seat: Seat, reads: bool) -> RowStats {
     if reads {
         stats = sweep_stats(span, seat.lane);
     }
-    if LANES > 1u {
-        let at = seat.first + seat.lane;
-        put_lane(at, stats);
-        workgroupBarrier();
-        for (var half = LANES / 2u; half > 0u; half /= 2u) {
-            if seat.lane < half {
-                put_lane(at, combine(lane_at(at), lane_at(at + half)));
-            }
-            workgroupBarrier();
-        }
-        stats = lane_at(seat.first);
-    }
+    stats = over_lanes(stats, seat.first, seat.lane, LANES);
     let maximum = maximum_of(stats.key);
     stats.sum_exp = rescaled(stats, maximum);
     if TARGET_SUMS {

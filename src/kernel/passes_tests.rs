@@ -203,7 +203,7 @@ fn the_table_of_bindings_is_what_the_entry_point_uses() {
 }
 
 /// Functions that go over a row's logits; every other loads a few of them.
-const SWEEPS: [&str; 4] = ["sweep_stats", "sweep_output", "sweep_pairs", "sweep_losses"];
+const SWEEPS: [&str; 4] = ["sweep_stats", "sweep_output", "sweep_quads", "sweep_losses"];
 /// Parts of a sweep that stand by themselves, and loops over a few columns.
 const BESIDE: [&str; 7] = [
     "sweep_apart",

@@ -226,10 +226,10 @@ fn nothing_but_its_names_is_used_of_a_slot() {
     let mut seen = HashSet::new();
     for used in &uses {
         let Some((folder, _)) = used.definer.split_once('/') else { continue };
-        let of_slot: Vec<&Slot> =
-            slots.iter().filter(|slot| slot.files.contains(format!("{folder}/").as_str())).collect();
-        let Some(slot) = of_slot.first() else { continue };
-        let is_slots = slots.iter().any(|other| other.name == slot.name && other.names.contains(used.name));
+        if !slots.iter().any(|slot| slot.files.contains(format!("{folder}/").as_str())) {
+            continue;
+        }
+        let is_slots = slots.iter().any(|slot| slot.has(used.definer) && slot.names.contains(used.name));
         if is_slots || used.user.starts_with(&format!("{folder}/")) {
             continue;
         }

@@ -37,9 +37,11 @@ macro_rules! file {
 pub(super) static PARAMS: File = file!("common/params.wgsl");
 pub(super) static SEAT: File = file!("common/seat.wgsl", [], [LANES, ROWS, INVOCATIONS, STRIDED, SPLIT]);
 pub(super) static ROW_SPAN: File = file!("common/row_span.wgsl", [], [STEPS, WHOLE_PACKS]);
-pub(super) static ROW_QUADS: File = file!("common/row_quads.wgsl");
 pub(super) static SCORES: File = file!("common/scores.wgsl");
 pub(super) static ORDER_KEY: File = file!("common/order_key.wgsl");
+pub(super) static LANE_TREE: File = file!("common/lane_tree.wgsl");
+pub(super) static SWEEP_STEPS: File = file!("common/sweep_steps.wgsl");
+pub(super) static SWEEP_QUADS: File = file!("common/sweep_quads.wgsl");
 pub(super) static ROW_STATS: File =
     file!("common/row_stats.wgsl", [], [MASKED_ROW_ZERO, TARGET_SUMS, EXCLUDE_TARGET, HALVE_DIFFERENCES]);
 pub(super) static SWEEP_OUTPUT: File = file!("common/sweep_output.wgsl", [], [ALIKE, WHOLE_WORDS]);
@@ -58,7 +60,7 @@ pub(super) static BATCH_WEIGHT: File = file!("common/batch_weight.wgsl");
 pub(super) static CLASS_WEIGHT: File =
     file!("common/class_weights.wgsl", [(binding::CLASS_WEIGHTS, Read)], [CLASS_WEIGHTS]);
 pub(super) static TOTALS: File = file!("common/totals.wgsl", [], [REDUCE_LANES]);
-pub(super) static SWEEP_BLOCKS: File = file!("common/sweep_blocks.wgsl");
+pub(super) static BLOCK_TERMS: File = file!("common/block_terms.wgsl");
 pub(super) static SIGMOID_BCE: File =
     file!("common/sigmoid_bce.wgsl", [(TARGETS, Read), (binding::POS_WEIGHT, Read)], [POS_WEIGHT]);
 pub(super) static ROW_PAIRS: File =

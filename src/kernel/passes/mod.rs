@@ -34,6 +34,7 @@ const STATS: &[Part] = &[
     Part::Score,
     Of(&SCORES),
     Of(&ORDER_KEY),
+    Of(&LANE_TREE),
     Of(&ROW_STATS),
     Part::Stats,
     Part::Target,
@@ -55,7 +56,7 @@ const LOSS: &[Part] = &[Of(&ROW_RESULTS_OUT), Of(&STORE_READ_ROW)];
 /// The stats of a segment go to the pass that merges them.
 const SEGMENT: &[Part] = &[Of(&SEGMENT_STATS), Of(&STORE_SEGMENT)];
 /// Sums over rows.
-const ROWS_ONLY: &[Part] = &[Of(&PARAMS), Of(&TOTALS)];
+const ROWS_ONLY: &[Part] = &[Of(&PARAMS), Of(&LANE_TREE), Of(&TOTALS)];
 
 const ROW_SEGMENTS_PARTS: &[&[Part]] = &[STATS, SEGMENT, &[Of(&file!("row_segments.wgsl"))]];
 static ROW_SEGMENTS: Pass = Pass::new("row_segments", ROW_SEGMENTS_PARTS);
@@ -110,7 +111,7 @@ pub(crate) static MERGE_TOTALS: Pass = Pass::new(
     &[
         ROWS_ONLY,
         &[
-            Of(&SWEEP_BLOCKS),
+            Of(&BLOCK_TERMS),
             Of(&file!(
                 "merge_totals.wgsl",
                 [(merge_totals::BLOCK_TOTALS, Read), (merge_totals::INPUTS, Write)],
@@ -158,7 +159,7 @@ pub(crate) static FINISH_LOSS: Pass = Pass::new(
     &[
         ROWS_ONLY,
         &[
-            Of(&SWEEP_BLOCKS),
+            Of(&BLOCK_TERMS),
             Of(&BATCH_WEIGHT),
             Of(&file!(
                 "finish_loss.wgsl",
@@ -177,7 +178,7 @@ const CLASS_LOSSES: &[Part] = &[
     Of(&PACK_QUAD),
     Part::Logits,
     Of(&ROW_SPAN),
-    Of(&ROW_QUADS),
+    Of(&LANE_TREE),
     Of(&CLASS_WEIGHT),
     Of(&WIDE_PRODUCT),
     Of(&ROW_INPUT),
@@ -202,15 +203,15 @@ pub(crate) static SIGMOID_BCE_DLOGITS: Pass = Pass::new(
 )
 .in_one_sweep();
 
-/// A row of logits, or of what takes their place.
+/// A row of logits, or of what takes their place, beside a second array.
 const ROWS_OF_LOGITS: &[Part] =
-    &[Of(&PARAMS), Of(&SEAT), Part::Element, Of(&PACK_QUAD), Part::Logits, Of(&ROW_SPAN), Of(&ROW_QUADS)];
+    &[Of(&PARAMS), Of(&SEAT), Part::Element, Of(&PACK_QUAD), Part::Logits, Of(&ROW_SPAN)];
 
 pub(crate) static SOFTMAX_BACKWARD: Pass = Pass::new(
     "softmax_backward",
     &[
         ROWS_OF_LOGITS,
-        &[Of(&SCORE_LOGITS), Of(&SCORES), Of(&ROW_PAIRS)],
+        &[Of(&LANE_TREE), Of(&SWEEP_STEPS), Of(&SWEEP_QUADS), Of(&SCORE_LOGITS), Of(&SCORES), Of(&ROW_PAIRS)],
         SWEEP,
         &[Of(&file!("softmax_backward.wgsl"))],
     ],
@@ -221,6 +222,9 @@ const PAIRS: &[Part] = &[
     Of(&SCORE_LOGITS),
     Of(&ORDER_KEY),
     Of(&TEACHER),
+    Of(&LANE_TREE),
+    Of(&SWEEP_STEPS),
+    Of(&SWEEP_QUADS),
     Of(&PAIR_STATS),
     Of(&SWEEP_PAIRS),
     Of(&WIDE_PRODUCT),

@@ -93,7 +93,7 @@ impl Pass {
                 Output::F32 => vec![&STORE_F32_QUADS, &STORE_WHOLE],
             },
             Part::Stats if variant.merged => vec![&SEGMENT_STATS, &STATS_MERGE],
-            Part::Stats => vec![&STATS_SWEEP],
+            Part::Stats => vec![&SWEEP_STEPS, &STATS_SWEEP],
             Part::Target => match variant.target {
                 Target::None => vec![&TARGET_NONE],
                 Target::Class => vec![&TARGET_CLASS],
