@@ -11,12 +11,13 @@ use std::time::Duration;
 use criterion::{Bencher, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rand_distr::{Distribution, StandardNormal};
+use xent::bounds::loss_bound;
 use xent::half::bf16;
 use xent::wgpu::{self, BufferUsages as Usage};
 use xent::{
     Argmax, ArgmaxBuffers, Bound, Context, CrossEntropy, CrossEntropyBuffers, Element, LogSumExp,
     LogSumExpBuffers, LossRecord, OutputBuffer, Shape, Softmax, SoftmaxBuffers, Targets, Verification,
-    loss_bound, reference,
+    reference,
 };
 
 /// Vocabularies (an odd one among them), a classifier, a great many narrow rows, one long row.

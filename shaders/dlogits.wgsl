@@ -1,3 +1,5 @@
+// Uses: params, seat, logits, row_span, cap, row_stats, target, wide_product, row_input, load_row_input, row_result, row_results, store_read_row, batch_weight, gradient, sweep_output
+
 // Loss and gradient: the row's record comes from the first sweep, the gradient from the second, out of cache.
 //
 //     dx_k = slope_k · ( α·e_k − w_k·(β + η·q_k) − h·[k = y] ),     e_k = exp((s_k − max) / T)

@@ -1,3 +1,5 @@
+// Uses: params, totals, block_terms, batch_weight
+
 // The batch's loss: the blocks' sums, and the denominators that the gradient used.
 
 override EMPTY_ZERO: bool = false; // the mean of nothing is 0; else NaN
@@ -8,7 +10,7 @@ override EMPTY_ZERO: bool = false; // the mean of nothing is 0; else NaN
 
 @compute @workgroup_size(REDUCE_LANES)
 fn finish_loss(@builtin(local_invocation_index) lane: u32) {
-    let total = workgroup_totals(sweep_blocks(lane), lane);
+    let total = workgroup_totals(0u, blocks(), lane);
     if lane != 0u { return; }
     let head = row_inputs[0];
     let denominator = batch_denominator();

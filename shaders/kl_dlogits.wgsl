@@ -1,3 +1,5 @@
+// Uses: params, seat, row_span, wide_product, row_input, load_row_input, row_results, batch_weight, teacher, pair_stats, kl_result, sweep_output
+
 // KL(teacher ‖ student) and its gradient by the student's logits, from a second read of both:
 //
 //     dx_j = u/T · (p_j − q_j),     u = upstream · row weight / denominator, times T² if asked for

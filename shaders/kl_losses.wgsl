@@ -1,3 +1,5 @@
+// Uses: params, seat, row_span, row_input, load_row_input, row_results, pair_stats, kl_result
+
 // KL(teacher ‖ student) alone: one read of both batches, one record a row.
 
 @compute @workgroup_size(INVOCATIONS)

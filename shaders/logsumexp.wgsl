@@ -1,3 +1,5 @@
+// Uses: params, seat, row_span, row_stats
+
 // lse = ln Σ exp(x), one value a row.
 
 @group(0) @binding(4) var<storage, read_write> lse: array<u32>;

@@ -1,3 +1,5 @@
+// Uses: params, seat, row_span, row_stats, row_input, load_row_input, store_segment
+
 // The stats of each segment of a split row, of its target too. Of a row that is left out nothing is read.
 
 @compute @workgroup_size(INVOCATIONS)

@@ -1,3 +1,5 @@
+// Uses: params, totals, block_terms
+
 // The blocks' totals into one, by one workgroup: the head of the row inputs.
 
 @group(0) @binding(4) var<storage, read> block_totals: array<Totals>;
@@ -5,7 +7,7 @@
 
 @compute @workgroup_size(REDUCE_LANES)
 fn merge_totals(@builtin(local_invocation_index) lane: u32) {
-    let total = workgroup_totals(sweep_blocks(lane), lane);
+    let total = workgroup_totals(0u, blocks(), lane);
     if lane == 0u {
         let weight = params.weight_factor * total.weight;
         inputs[0] = vec4(bitcast<u32>(weight), bitcast<u32>(total.row_weight), total.counted, total.flags);

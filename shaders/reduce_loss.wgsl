@@ -1,3 +1,5 @@
+// Uses: params, row_input, row_input_of, totals
+
 // From row results to block totals, and out to the caller's own buffers, one value a row.
 
 override WRITE_ROW_LOSSES: bool = false;
@@ -38,18 +40,8 @@ fn reduce_loss(
     let block = linear_workgroup(workgroup, grid);
     let block_start = block * BLOCK_ROWS;
     if block_start >= params.rows { return; }
-    var own = no_rows();
     let block_end = min(block_start + BLOCK_ROWS, params.rows);
-    var row = block_start + lane;
-    while row < block_end {
-        var chunk = no_rows();
-        for (var i = 0u; i < CHUNK_ROWS && row < block_end; i++) {
-            chunk = add(chunk, totals_of(row));
-            row += REDUCE_LANES;
-        }
-        own = add(own, chunk);
-    }
-    let total = workgroup_totals(own, lane);
+    let total = workgroup_totals(block_start, block_end, lane);
     if lane == 0u {
         block_totals[block] = total;
     }

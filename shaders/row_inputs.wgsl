@@ -1,3 +1,5 @@
+// Uses: params, sums, row_input, totals
+
 // From targets, weights, masks and upstream gradients to one record a row, and the totals that a mean's gradient needs
 // before its first value. Reads no logit.
 
@@ -94,8 +96,8 @@ fn store_input(row: u32, input: RowInput) {
     inputs[at + 3u] = record.w;
 }
 
-fn totals_of(row: u32, input: RowInput) -> Totals {
-    if input.flags == IGNORED { return no_rows(); }
+fn totals_of_input(row: u32, input: RowInput) -> Totals {
+    if input.flags == IGNORED { return identity(); }
     if input.flags != 0u {
         let bad_row = select(NO_CLASS, row, (input.flags & TARGET_OUT_OF_RANGE) != 0u);
         return Totals(0.0, 0.0, 0.0, 0.0, 0u, input.flags, bad_row, 0u);
@@ -107,6 +109,13 @@ fn totals_of(row: u32, input: RowInput) -> Totals {
     return Totals(0.0, 0.0, weight, input.weight, 1u, 0u, NO_CLASS, 0u);
 }
 
+// What a row adds to the batch; its record is written.
+fn totals_of(row: u32) -> Totals {
+    let input = input_of(row);
+    store_input(row, input);
+    return totals_of_input(row, input);
+}
+
 @compute @workgroup_size(REDUCE_LANES)
 fn row_inputs(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -116,20 +125,8 @@ fn row_inputs(
     let block = linear_workgroup(workgroup, grid);
     let block_start = block * BLOCK_ROWS;
     if block_start >= params.rows { return; }
-    var own = no_rows();
     let block_end = min(block_start + BLOCK_ROWS, params.rows);
-    var row = block_start + lane;
-    while row < block_end {
-        var chunk = no_rows();
-        for (var i = 0u; i < CHUNK_ROWS && row < block_end; i++) {
-            let input = input_of(row);
-            store_input(row, input);
-            chunk = add(chunk, totals_of(row, input));
-            row += REDUCE_LANES;
-        }
-        own = add(own, chunk);
-    }
-    let total = workgroup_totals(own, lane);
+    let total = workgroup_totals(block_start, block_end, lane);
     if lane == 0u {
         block_totals[block] = total;
     }

@@ -1,4 +1,6 @@
-// The stats of each segment of a split row.
+// Uses: params, seat, row_span, row_stats, store_segment
+
+// The stats of each segment of a split row, of logits or of masked scores.
 
 @compute @workgroup_size(INVOCATIONS)
 fn row_segments(

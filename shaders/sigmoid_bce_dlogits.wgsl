@@ -1,3 +1,5 @@
+// Uses: params, seat, row_span, row_input, load_row_input, row_results, batch_weight, sigmoid_bce, sweep_output
+
 // Multi-label losses and their gradient, in one sweep: a class's gradient needs no other class. Only a row with a NaN, or
 // one that is left out, is gone over once more, to be filled.
 

@@ -1,3 +1,5 @@
+// Uses: params, seat, row_span, row_input, load_row_input, row_results, sigmoid_bce
+
 // Multi-label losses: one read of logits and targets, one record a row. Values are taken in the order in which
 // `sigmoid_bce_dlogits` takes them where its output lies as the logits do.
 

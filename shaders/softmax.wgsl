@@ -1,4 +1,6 @@
-// softmax_j = exp((s_j − max) / T) / Σ exp((s − max) / T).
+// Uses: params, seat, logits, row_span, cap, row_stats, sweep_output
+
+// softmax_j = exp((s_j − max) / T) / Σ exp((s − max) / T), of logits or of masked scores.
 
 struct Record {
     row_max: f32,
@@ -19,6 +21,10 @@ fn softmax(
     let at = seat(linear_workgroup(workgroup, grid), invocation);
     let span = row_span(at);
     let stats = row_stats(span, at, at.taken);
+    if IN_PLACE { // every lane has read its part of the row, some of which another lane is about to write
+        workgroupBarrier();
+        storageBarrier();
+    }
     if !at.taken { return; }
     let flags = stats_flags(stats);
     if flags != 0u {

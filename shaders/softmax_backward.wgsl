@@ -1,3 +1,5 @@
+// Uses: params, seat, logits, row_span, row_pairs, sweep_output
+
 // The gradient by a softmax's logits from the one by its probabilities, or by their logarithms:
 //
 //     dx_k = s·p_k·(dp_k − Σ p·dp),     of logarithms  dx_k = s·(d_k − p_k·Σ d)
@@ -10,19 +12,7 @@ struct Record {
     start: u32, // of the row in the second array
 }
 
-// What the output's sweep takes for scores are the gradients.
-fn score(span: RowSpan, col: u32) -> u32 {
-    return raw_logit(span, col);
-}
-
-fn scores_of(gradients: QuadPair, col: u32) -> QuadPair {
-    return gradients;
-}
-
-fn is_hidden(col: u32) -> bool {
-    return false;
-}
-
+// The gradients are in the logits' place: `bits` is one of them.
 fn output_bits(bits: u32, span: RowSpan, col: u32, record: Record) -> u32 {
     let second = load_prob(record.start + col_offset(col));
     let half_gradient = 0.5 * bitcast<f32>(bits);

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::target_kind::TargetKind;
+
 /// What can go wrong. Nothing here is a panic: bad shapes, options and buffers, and whatever the device
 /// reports, come back as one of these.
 ///
@@ -189,9 +191,9 @@ pub enum Error {
     #[error("{given:?} given to a stream made for {made_for:?}")]
     TargetKind {
         /// The kind given.
-        given: crate::TargetKind,
+        given: TargetKind,
         /// The kind the stream takes.
-        made_for: crate::TargetKind,
+        made_for: TargetKind,
     },
     /// A target's probability is NaN or infinite.
     #[error("targets[{row}, {at}] = {value} is not a finite number")]

@@ -137,6 +137,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod bounds;
 mod context;
 mod device;
 mod element;
@@ -151,7 +152,9 @@ mod options;
 pub mod reference;
 mod request;
 mod shape;
+mod target_kind;
 mod targets;
+mod verification;
 #[cfg(feature = "whole-file")]
 mod whole_file;
 
@@ -174,6 +177,7 @@ pub use options::{
 pub use request::{Request, Running};
 pub use shape::Shape;
 pub use targets::{MAX_SPARSE_ENTRIES, RowTarget, TargetKind, Targets};
+pub use verification::Verification;
 pub use wgpu;
 
 /// The README's samples compile.

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use crate::error::{Error, Result};
 use crate::shape::{Shape, assert_row};
+pub use crate::target_kind::TargetKind;
 
 /// The most entries a row of sparse targets may have.
 pub const MAX_SPARSE_ENTRIES: usize = 512;
@@ -29,31 +30,6 @@ pub enum Targets<'a> {
         /// Entries of each row, in 1..=[`MAX_SPARSE_ENTRIES`].
         entries: usize,
     },
-}
-
-/// What a batch's targets are, without them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum TargetKind {
-    /// A class index a row.
-    Classes,
-    /// A probability for each class.
-    Soft,
-    /// A few classes of each row with their probabilities.
-    Sparse {
-        /// Entries of each row.
-        entries: usize,
-    },
-}
-
-impl TargetKind {
-    /// Targets of a row that are told by their class: 0 where each class has one.
-    pub(crate) fn entries(self) -> usize {
-        match self {
-            Self::Classes => 1,
-            Self::Soft => 0,
-            Self::Sparse { entries } => entries,
-        }
-    }
 }
 
 /// The target of one row.

@@ -1,3 +1,5 @@
+// Uses: params, row_input_of, the pass
+
 // What the reduced loss, and with it every gradient, is divided by: the head of the row inputs, unless it was given.
 
 fn batch_denominator() -> f32 {

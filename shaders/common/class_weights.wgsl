@@ -1,3 +1,5 @@
+// Uses: params
+
 // A weight for each class, 1 if there is none. Functions that are inlined for every class have one exit: SwiftShader's
 // compiler takes minutes and gigabytes where each of them has several.
 
@@ -37,11 +39,6 @@ fn swept(bits: vec4<u32>, weights: vec4<u32>) -> vec4<u32> {
 fn swept_class_weights(col: u32) -> vec4<u32> {
     let weights = class_weight_quad(col);
     return swept(weights & vec4(MAGNITUDE), weights);
-}
-
-fn swept_class_weight(col: u32) -> u32 {
-    let weights = vec4(class_weight_bits(col));
-    return swept(weights & vec4(MAGNITUDE), weights).x;
 }
 
 // A factor times the class's weight, which does not matter where the factor is 0: it may be no number.

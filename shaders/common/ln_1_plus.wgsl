@@ -1,3 +1,5 @@
+// Uses: nothing
+
 // ln(1 + x) for x in 0..=1, to the last digits of x: 2·artanh(x / (2 + x)), whose series ends at 1e-8 of its sum. An
 // adapter's log(1 + x) has lost a small x before it begins, and is promised to 5e-7 only where 1 + x is below 2.
 

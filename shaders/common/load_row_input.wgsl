@@ -1,3 +1,5 @@
+// Uses: params, seat, row_input, row_input_of
+
 // The input of the row in a seat.
 
 fn load_row_input(seat: Seat) -> RowInput {

@@ -1,3 +1,5 @@
+// Uses: params
+
 // A float as an order key: an i32 that sorts as the floats do, −0 equal to +0, every NaN on top. One integer max then
 // finds a row's maximum, a +∞, a NaN and a row of nothing but −∞, exactly, on adapters whose float max drops NaN and
 // whose comparisons flush denormals.
@@ -12,10 +14,6 @@ fn order_keys(bits: vec4<u32>) -> vec4<i32> {
     let signed = bitcast<vec4<i32>>(bits);
     let keys = select(signed, vec4(KEY_NONE) - signed, signed < vec4(0));
     return select(keys, vec4(KEY_NAN), (bits & vec4(MAGNITUDE)) > vec4(INFINITY));
-}
-
-fn order_key(bits: u32) -> i32 {
-    return order_keys(vec4(bits)).x;
 }
 
 // The float a key stands for, at least the lowest finite one: x − row_max is then never ∞ − ∞.

@@ -1,3 +1,5 @@
+// Uses: nothing
+
 // What every pass stands on: the per-call numbers, and the words in which rows are spoken of.
 
 struct Params {

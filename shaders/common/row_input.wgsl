@@ -1,3 +1,5 @@
+// Uses: params, wide_product
+
 // What the targets say of a row, before any logit is read: one record a row, behind a head with the weight of them all.
 //
 // Of PLAIN rows a record is one word, four rows to a place of the array: memory costs by the word where rows are short.

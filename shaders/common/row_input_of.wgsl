@@ -1,3 +1,5 @@
+// Uses: row_input
+
 // Where a row's input is read.
 
 @group(0) @binding(4) var<storage, read> row_inputs: array<vec4<u32>>;

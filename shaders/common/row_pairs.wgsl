@@ -1,3 +1,5 @@
+// Uses: params, seat, element, row_span, lane_tree, sweep_quads
+
 // What one read of a row of pairs tells, of a gradient and of the probabilities (or log-probabilities) that it is of: a
 // sum, as a monoid that invocations fold chunk by chunk and the lanes of a row fold as a tree. The gradient takes the
 // logits' place; the probabilities are a second array of the same type.
@@ -18,6 +20,9 @@ struct PairSum {
     marks: u32,
 }
 
+alias LaneSum = PairSum;
+alias Swept = PairSpan;
+
 // Where a row's second values begin, and whether its quads are the gradient's.
 struct PairSpan {
     span: RowSpan,
@@ -35,8 +40,8 @@ fn load_prob(index: u32) -> u32 {
     return widened(probs[index / LOGITS_PER_WORD], index % LOGITS_PER_WORD);
 }
 
-fn prob_quad(pairs: PairSpan, q: u32) -> vec4<u32> {
-    let col = quad_col(pairs.span, q);
+fn prob_quad(pairs: PairSpan, quad: u32) -> vec4<u32> {
+    let col = pack_col(pairs.span, quad);
     if pairs.aligned {
         return widened_quad(prob_quads[(pairs.start + col) / 4u]);
     }
@@ -78,72 +83,58 @@ fn with_pairs(sum: PairSum, gradients: vec4<u32>, seconds: vec4<u32>) -> PairSum
     return with_term(sum, gradients, seconds, half_terms(gradients, seconds));
 }
 
-fn combine_pairs(a: PairSum, b: PairSum) -> PairSum {
+fn identity() -> PairSum {
+    return PairSum(0.0, 0u);
+}
+
+fn combine(a: PairSum, b: PairSum) -> PairSum {
     return PairSum(a.half + b.half, a.marks | b.marks);
 }
 
 // One column; beside it zeros, which are impossible where that is a mark.
-fn with_pair(sum: PairSum, pairs: PairSpan, col: u32) -> PairSum {
+fn with_col(sum: PairSum, pairs: PairSpan, col: u32) -> PairSum {
     let gradient = vec4(raw_logit(pairs.span, col), 0u, 0u, 0u);
     let nothing = select(0u, NEG_INFINITY, LOG_PROBS);
     return with_pairs(sum, gradient, vec4(load_prob(pairs.start + col_offset(col)), vec3(nothing)));
 }
 
-// One lane's part of the row.
-fn sweep_pairs(pairs: PairSpan, lane: u32) -> PairSum {
-    let span = pairs.span;
-    var sum = PairSum(0.0, 0u);
-    for (var col = lane; col < head_cols(span); col += LANES) {
-        sum = with_pair(sum, pairs, col);
-    }
-    let full_steps = quads_of(span) / (STEP_QUADS * LANES);
-    var step = 0u;
-    while step < full_steps {
-        let chunk_end = min(step + CHUNK_STEPS, full_steps);
-        var chunk = PairSum(0.0, 0u);
-        for (; step < chunk_end; step++) {
-            let q = step * STEP_QUADS * LANES + lane;
-            let gradient_a = raw_quad(span, q);
-            let gradient_b = raw_quad(span, q + LANES);
-            let gradient_c = raw_quad(span, q + 2u * LANES);
-            let gradient_d = raw_quad(span, q + 3u * LANES);
-            let a = with_pairs(PairSum(0.0, 0u), gradient_a, prob_quad(pairs, q));
-            let b = with_pairs(PairSum(0.0, 0u), gradient_b, prob_quad(pairs, q + LANES));
-            let c = with_pairs(PairSum(0.0, 0u), gradient_c, prob_quad(pairs, q + 2u * LANES));
-            let d = with_pairs(PairSum(0.0, 0u), gradient_d, prob_quad(pairs, q + 3u * LANES));
-            chunk = combine_pairs(chunk, combine_pairs(combine_pairs(a, b), combine_pairs(c, d)));
-        }
-        sum = combine_pairs(sum, chunk);
-    }
-    for (var q = full_steps * STEP_QUADS * LANES + lane; q < quads_of(span); q += LANES) {
-        sum = with_pairs(sum, raw_quad(span, q), prob_quad(pairs, q));
-    }
-    for (var col = quad_col(span, quads_of(span)) + lane; col < params.cols; col += LANES) {
-        sum = with_pair(sum, pairs, col);
-    }
-    return sum;
+fn gradient_quad(pairs: PairSpan, quad: u32) -> vec4<u32> {
+    return raw_pack(pairs.span, quad).a;
+}
+
+fn with_quad(sum: PairSum, pairs: PairSpan, quad: u32) -> PairSum {
+    return with_pairs(sum, gradient_quad(pairs, quad), prob_quad(pairs, quad));
+}
+
+// The four quads of a lane's step.
+fn with_step(sum: PairSum, pairs: PairSpan, quad: u32) -> PairSum {
+    let gradient_a = gradient_quad(pairs, quad);
+    let gradient_b = gradient_quad(pairs, quad + LANES);
+    let gradient_c = gradient_quad(pairs, quad + 2u * LANES);
+    let gradient_d = gradient_quad(pairs, quad + 3u * LANES);
+    let a = with_pairs(identity(), gradient_a, prob_quad(pairs, quad));
+    let b = with_pairs(identity(), gradient_b, prob_quad(pairs, quad + LANES));
+    let c = with_pairs(identity(), gradient_c, prob_quad(pairs, quad + 2u * LANES));
+    let d = with_pairs(identity(), gradient_d, prob_quad(pairs, quad + 3u * LANES));
+    return combine(sum, combine(combine(a, b), combine(c, d)));
 }
 
 var<workgroup> lane_sums: array<PairSum, INVOCATIONS>;
 
+fn put_lane(at: u32, sum: PairSum) {
+    lane_sums[at] = sum;
+}
+
+fn lane_at(at: u32) -> PairSum {
+    return lane_sums[at];
+}
+
 // The whole row's sum, for each of its lanes. To be called in uniform control flow, once; the row is read only if asked
 // for.
 fn row_pairs(pairs: PairSpan, seat: Seat, reads: bool) -> PairSum {
-    var sum = PairSum(0.0, 0u);
+    var sum = identity();
     if reads {
-        sum = sweep_pairs(pairs, seat.lane);
+        sum = sweep_quads(pairs, pairs.span, seat.lane);
     }
-    if LANES > 1u {
-        let at = seat.first + seat.lane;
-        lane_sums[at] = sum;
-        workgroupBarrier();
-        for (var half = LANES / 2u; half > 0u; half /= 2u) {
-            if seat.lane < half {
-                lane_sums[at] = combine_pairs(lane_sums[at], lane_sums[at + half]);
-            }
-            workgroupBarrier();
-        }
-        sum = lane_sums[seat.first];
-    }
-    return sum;
+    return over_lanes(sum, seat.first, seat.lane, LANES);
 }

@@ -1,3 +1,5 @@
+// Uses: params, row_span, score, cap, row_stats, target, class_weights, wide_product, row_input
+
 // What a loss says of a row, from its stats and its target: {loss, lse, argmax, flags}, as bits. The loss is the row's
 // weight times the target's part; the z-loss follows from weight and lse.
 //

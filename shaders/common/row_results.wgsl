@@ -1,3 +1,5 @@
+// Uses: params, seat, row_input
+
 // Where a row's result goes: {loss, lse, argmax, flags}, as bits. The loss is the row's weight times the target's part.
 // What lies between is written where somebody reads it: memory costs by the word where rows are short.
 

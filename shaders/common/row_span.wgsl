@@ -1,3 +1,5 @@
+// Uses: params, seat, pack, logits
+
 // Where a row lies. An array is packs, each of which one load brings; an odd row length or a padded stride lets rows begin
 // and end anywhere. So a row is whole packs, and at either end a pack that it may share with its neighbours. Where other
 // rows lie between (STRIDED) packs are made of single values, from the row's first on.

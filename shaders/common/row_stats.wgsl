@@ -1,3 +1,5 @@
+// Uses: params, seat, row_span, score, cap, order_key, lane_tree, stats
+
 // What one read of a row tells: its maximum, the sum of exponentials relative to it, and sums over its target, as a
 // monoid (identity, combine) that invocations fold step by step and the lanes of a row fold as a tree.
 //
@@ -32,6 +34,8 @@ struct RowStats {
     distance: f32, // Σ ω·(base − s) over scores above −∞, times params.distance_scale, so that it does not overflow
     marks: u32,
 }
+
+alias LaneSum = RowStats;
 
 // log2(e) / T, out of the uniform once: an adapter reads that anew behind every store.
 var<private> exp_scale: f32;
@@ -127,24 +131,14 @@ fn lane_at(at: u32) -> RowStats {
 // The whole row's stats, for each of its lanes, sums relative to the row's maximum. To be called in uniform control
 // flow, once; the row is read only if asked for.
 fn row_stats(span: RowSpan, seat: Seat, reads: bool) -> RowStats {
+    begin_row(seat);
     exp_scale = params.exp_scale;
     distance_scale = params.distance_scale;
     var stats = identity();
     if reads {
         stats = sweep_stats(span, seat.lane);
     }
-    if LANES > 1u {
-        let at = seat.first + seat.lane;
-        put_lane(at, stats);
-        workgroupBarrier();
-        for (var half = LANES / 2u; half > 0u; half /= 2u) {
-            if seat.lane < half {
-                put_lane(at, combine(lane_at(at), lane_at(at + half)));
-            }
-            workgroupBarrier();
-        }
-        stats = lane_at(seat.first);
-    }
+    stats = over_lanes(stats, seat.first, seat.lane, LANES);
     let maximum = maximum_of(stats.key);
     stats.sum_exp = rescaled(stats, maximum);
     if TARGET_SUMS {

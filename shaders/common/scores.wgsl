@@ -1,3 +1,5 @@
+// Uses: params, row_span, score
+
 // The scores of a row, a pack at a time.
 
 // Of a whole pack.

@@ -1,3 +1,5 @@
+// Uses: params
+
 // Which row an invocation works on. A workgroup has ROWS rows of LANES invocations each: of long rows one, of short ones
 // several. Where rows lie side by side (STRIDED) neighbouring invocations have neighbouring rows, so that they load
 // neighbouring values. Of a row that is SPLIT each workgroup has a segment.

@@ -1,3 +1,5 @@
+// Uses: params, row_stats
+
 // Where the stats of a split row's segments lie between the pass that finds them and the passes that merge them: 16 bytes a
 // segment, 32 where the target has sums too.
 

@@ -1,3 +1,5 @@
+// Uses: params, seat, row_span, lane_tree, class_weights, row_input, ln_1_plus, row_results
+
 // Binary cross-entropy of every class by itself. With e = exp(−|x|) a class's loss is
 //
 //     w·( ((1 − t) + P·t)·ln(1 + e) + m·|x| ),     m = 1 − t where x ≥ 0, P·t where it is below
@@ -119,27 +121,27 @@ struct RowSum {
     flags: u32,
 }
 
+alias LaneSum = RowSum;
+
+fn combine(a: RowSum, b: RowSum) -> RowSum {
+    return RowSum(a.loss + b.loss, a.flags | b.flags);
+}
+
 var<workgroup> lane_sums: array<RowSum, INVOCATIONS>;
+
+fn put_lane(at: u32, sum: RowSum) {
+    lane_sums[at] = sum;
+}
+
+fn lane_at(at: u32) -> RowSum {
+    return lane_sums[at];
+}
 
 // The whole row's sum, for each of its lanes, of what they took. To be called in uniform control flow, once.
 fn row_sum(seat: Seat) -> RowSum {
     let sums = taken.sums;
-    var sum = RowSum((sums.x + sums.y) + (sums.z + sums.w), taken.flags);
-    if LANES > 1u {
-        let at = seat.first + seat.lane;
-        lane_sums[at] = sum;
-        workgroupBarrier();
-        for (var half = LANES / 2u; half > 0u; half /= 2u) {
-            if seat.lane < half {
-                let a = lane_sums[at];
-                let b = lane_sums[at + half];
-                lane_sums[at] = RowSum(a.loss + b.loss, a.flags | b.flags);
-            }
-            workgroupBarrier();
-        }
-        sum = lane_sums[seat.first];
-    }
-    return sum;
+    let own = RowSum((sums.x + sums.y) + (sums.z + sums.w), taken.flags);
+    return over_lanes(own, seat.first, seat.lane, LANES);
 }
 
 fn store_row_sum(seat: Seat, input: RowInput, sum: RowSum) {

@@ -1,3 +1,5 @@
+// Uses: params, seat, row_stats, target, row_input, row_result, row_results
+
 // The result of a row whose logits were read.
 
 fn store_read_row(seat: Seat, stats: RowStats, input: RowInput, part: TargetPart) {

@@ -1,3 +1,5 @@
+// Uses: seat, row_stats, segment_stats
+
 @group(0) @binding(11) var<storage, read_write> segment_stats: array<u32>;
 
 fn store_segment(seat: Seat, stats: RowStats) {

@@ -1,3 +1,5 @@
+// Uses: params, seat, element, row_span, score, scores, output, store, the pass
+
 // The second sweep over a row: every value of the output from the score at its place. The pass supplies
 // `output_bits(score's bits, span, column, record)`; a row without a value of its own is filled instead, its logits
 // unread.

@@ -1,3 +1,5 @@
+// Uses: params, lane_tree, terms
+
 // Sums over rows as a monoid, folded in one fixed order: blocks of 1,024 rows, in each block every invocation has every
 // REDUCE_LANES-th row, then a tree; the blocks likewise. The same batch gives the same bits.
 //
@@ -18,11 +20,11 @@ struct Totals {
     unused: u32,
 }
 
-fn no_rows() -> Totals {
+fn identity() -> Totals {
     return Totals(0.0, 0.0, 0.0, 0.0, 0u, 0u, NO_CLASS, 0u);
 }
 
-fn add(a: Totals, b: Totals) -> Totals {
+fn combine(a: Totals, b: Totals) -> Totals {
     return Totals(
         a.sum + b.sum,
         a.z_loss + b.z_loss,
@@ -35,17 +37,30 @@ fn add(a: Totals, b: Totals) -> Totals {
     );
 }
 
+alias LaneSum = Totals;
+
 var<workgroup> lane_totals: array<Totals, REDUCE_LANES>;
 
-// The sum of what every invocation brings, valid in all of them. To be called in uniform control flow, once.
-fn workgroup_totals(own: Totals, lane: u32) -> Totals {
-    lane_totals[lane] = own;
-    workgroupBarrier();
-    for (var half = REDUCE_LANES / 2u; half > 0u; half /= 2u) {
-        if lane < half {
-            lane_totals[lane] = add(lane_totals[lane], lane_totals[lane + half]);
+fn put_lane(at: u32, totals: Totals) {
+    lane_totals[at] = totals;
+}
+
+fn lane_at(at: u32) -> Totals {
+    return lane_totals[at];
+}
+
+// The sum of all that lies in first..end, rows or blocks of them, valid in all invocations of a workgroup. To be called in
+// uniform control flow, once.
+fn workgroup_totals(first: u32, end: u32, lane: u32) -> Totals {
+    var own = identity();
+    var at = first + lane;
+    while at < end {
+        var chunk = identity();
+        for (var i = 0u; i < CHUNK_ROWS && at < end; i++) {
+            chunk = combine(chunk, totals_of(at));
+            at += REDUCE_LANES;
         }
-        workgroupBarrier();
+        own = combine(own, chunk);
     }
-    return lane_totals[0];
+    return over_lanes(own, 0u, lane, REDUCE_LANES);
 }

@@ -1,3 +1,5 @@
+// Uses: nothing
+
 // a·b·c·d of factors of any size. Exponents are added as integers, so that nothing overflows or underflows on the way, in
 // whatever order a compiler multiplies. A factor of 0 makes 0 (so does a denormal one), another of ∞ makes ±∞.
 

@@ -1,3 +1,5 @@
+// Uses: params
+
 // bf16 logits, two to a word: the upper halves of f32. Narrowing rounds once, to nearest, ties to even.
 
 const LOGITS_PER_WORD: u32 = 2u;

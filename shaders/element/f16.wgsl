@@ -1,3 +1,5 @@
+// Uses: params
+
 // f16 logits, two to a word; bits of f32 inside. Both ways are made on integers: widening is exact, specials and denormals
 // included, narrowing rounds once, to nearest, ties to even. WGSL leaves the rounding of its own pack open, and an adapter's
 // unpack may drop a NaN, flush a denormal, or not be there at all.

@@ -1,3 +1,5 @@
+// Uses: nothing
+
 // f32 logits: a word is a value.
 
 const LOGITS_PER_WORD: u32 = 1u;

@@ -1,3 +1,5 @@
+// Uses: params, seat, row_span, target, class_weights, row_input, row_result, the pass
+
 // Soft targets' part in the gradient.
 
 fn target_pull(part: TargetPart) -> f32 {

@@ -1,3 +1,5 @@
+// Uses: params, seat, row_span, score, target, class_weights, row_input, row_result, output, sweep_output, the pass
+
 // Sparse targets' part in the gradient: the sweep writes every value as if its class had no target, then those that have
 // one are written anew. Their logits are kept from before the sweep, which in place goes over them.
 //

@@ -1,3 +1,5 @@
+// Uses: element, pack, row_span
+
 // Logits over which the output is written, a word or a pack at a time. Where a word is read through one of the views and
 // written through the other, a barrier lies between.
 
@@ -12,14 +14,4 @@ fn load_logit(index: u32) -> u32 {
 
 fn load_pack(index: u32) -> QuadPair {
     return unpacked(logit_packs[index / PACK_VALUES]);
-}
-
-const OUTPUT_PER_WORD: u32 = LOGITS_PER_WORD;
-
-fn load_output_word(word: u32) -> u32 {
-    return logits[word];
-}
-
-fn store_output_word(word: u32, bits: u32) {
-    logits[word] = bits;
 }

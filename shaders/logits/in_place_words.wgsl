@@ -1,3 +1,5 @@
+// Uses: element, pack, row_span
+
 // Logits over which the output is written, a word at a time: WebGPU allows no second view of what is written.
 
 const IN_PLACE: bool = true;
@@ -18,14 +20,4 @@ fn load_pack(index: u32) -> QuadPair {
         return QuadPair(load_words(first), vec4(0u));
     }
     return QuadPair(load_words(first), load_words(first + 4u));
-}
-
-const OUTPUT_PER_WORD: u32 = LOGITS_PER_WORD;
-
-fn load_output_word(word: u32) -> u32 {
-    return logits[word];
-}
-
-fn store_output_word(word: u32, bits: u32) {
-    logits[word] = bits;
 }

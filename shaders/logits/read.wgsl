@@ -1,3 +1,5 @@
+// Uses: element, pack, row_span
+
 // Logits that are only read. Bits of f32 come out, whatever the type.
 
 const IN_PLACE: bool = false;

@@ -1,3 +1,5 @@
+// Uses: element
+
 // Output in the logits' own type, a word at a time.
 
 @group(0) @binding(3) var<storage, read_write> output: array<u32>;

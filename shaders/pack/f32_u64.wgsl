@@ -1,3 +1,5 @@
+// Uses: row_span
+
 // One load brings eight f32 values, in words of 64 bits: lavapipe pays for each word and each lane of a load, whatever its
 // width, so that this halves what a value costs.
 

@@ -1,3 +1,5 @@
+// Uses: element, row_span
+
 // One load brings eight 16-bit values, in words of 32 bits.
 
 alias Pack = vec4<u32>;

@@ -1,3 +1,5 @@
+// Uses: element, row_span
+
 // One load brings eight 16-bit values, in words of 64 bits: see pack/f32_u64.wgsl.
 
 alias Pack = vec2<u64>;

@@ -1,3 +1,5 @@
+// Uses: element, row_span
+
 // One load brings four values, in words of 32 bits.
 
 alias Pack = Quad;

@@ -1,3 +1,5 @@
+// Uses: params, seat, wide_product, row_input, row_results, pair_stats
+
 // What KL(teacher ‖ student) says of a row, from its stats: weight · KL, times T² if asked for.
 
 override SCALE_BY_T_SQUARED: bool = false;

@@ -1,3 +1,5 @@
+// Uses: params, seat, row_span, order_key, lane_tree, steps, sweep_quads, teacher
+
 // What one read of a row of two batches tells, student x and teacher b: each one's maximum and sum of exponentials, and
 // between them what KL(q ‖ p) needs, as a monoid (identity, combine). With the bases m (of x) and n (of b),
 //
@@ -93,27 +95,26 @@ fn combine(a: PairStats, b: PairStats) -> PairStats {
     );
 }
 
+alias LaneSum = PairStats;
+
 var<workgroup> lane_pairs: array<PairStats, INVOCATIONS>;
+
+fn put_lane(at: u32, stats: PairStats) {
+    lane_pairs[at] = stats;
+}
+
+fn lane_at(at: u32) -> PairStats {
+    return lane_pairs[at];
+}
 
 // The whole row's stats, for each of its lanes, relative to the row's maxima. To be called in uniform control flow, once;
 // the rows are read only if asked for.
 fn pair_stats(span: RowSpan, seat: Seat, reads: bool) -> PairStats {
     var stats = identity();
     if reads {
-        stats = sweep_pairs(span, seat.lane);
+        stats = sweep_quads(Swept(span, teacher_start(span.row)), span, seat.lane);
     }
-    if LANES > 1u {
-        let at = seat.first + seat.lane;
-        lane_pairs[at] = stats;
-        workgroupBarrier();
-        for (var half = LANES / 2u; half > 0u; half /= 2u) {
-            if seat.lane < half {
-                lane_pairs[at] = combine(lane_pairs[at], lane_pairs[at + half]);
-            }
-            workgroupBarrier();
-        }
-        stats = lane_pairs[seat.first];
-    }
+    stats = over_lanes(stats, seat.first, seat.lane, LANES);
     return moved(stats, row_max(stats.student.key), row_max(stats.teacher.key));
 }
 

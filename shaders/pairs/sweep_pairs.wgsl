@@ -1,5 +1,6 @@
-// The first sweep over a row of two batches: one lane's part of its stats. Steps and chunks as in
-// common/sweep_stats.wgsl.
+// Uses: params, seat, row_span, score, order_key, teacher, pair_stats
+
+// What the first sweep over a row of two batches adds to a lane's stats: columns, quads and whole steps.
 
 // What a few columns add to the sums, relative to the stats' bases.
 struct QuadSums {
@@ -59,53 +60,47 @@ fn with_quads(stats: PairStats, x: vec4<u32>, b: vec4<u32>) -> PairStats {
     return with_sums(ready, quad_sums(ready, x, b));
 }
 
+// A row of both batches: where the student's lies, and where the teacher's begins.
+struct Swept {
+    span: RowSpan,
+    start: u32,
+}
+
 // One column: the other three of its quad are impossible in both.
-fn with_pair(stats: PairStats, span: RowSpan, start: u32, col: u32) -> PairStats {
-    let x = vec4(score(span, col), NEG_INFINITY, NEG_INFINITY, NEG_INFINITY);
-    let b = vec4(teacher_logit(start, col), NEG_INFINITY, NEG_INFINITY, NEG_INFINITY);
+fn with_col(stats: PairStats, row: Swept, col: u32) -> PairStats {
+    let x = vec4(score(row.span, col), NEG_INFINITY, NEG_INFINITY, NEG_INFINITY);
+    let b = vec4(teacher_logit(row.start, col), NEG_INFINITY, NEG_INFINITY, NEG_INFINITY);
     return with_quads(stats, x, b);
+}
+
+fn student_at(row: Swept, quad: u32) -> vec4<u32> {
+    return raw_pack(row.span, quad).a;
+}
+
+fn teacher_at(row: Swept, quad: u32) -> vec4<u32> {
+    return teacher_quad(row.start, pack_col(row.span, quad));
+}
+
+fn with_quad(stats: PairStats, row: Swept, quad: u32) -> PairStats {
+    return with_quads(stats, student_at(row, quad), teacher_at(row, quad));
 }
 
 fn highest(a: vec4<u32>, b: vec4<u32>, c: vec4<u32>, d: vec4<u32>) -> vec4<i32> {
     return max(max(order_keys(a), order_keys(b)), max(order_keys(c), order_keys(d)));
 }
 
-fn with_step(stats: PairStats, span: RowSpan, start: u32, q: u32) -> PairStats {
-    let x0 = raw_quad(span, q);
-    let x1 = raw_quad(span, q + LANES);
-    let x2 = raw_quad(span, q + 2u * LANES);
-    let x3 = raw_quad(span, q + 3u * LANES);
-    let b0 = teacher_quad(start, quad_col(span, q));
-    let b1 = teacher_quad(start, quad_col(span, q + LANES));
-    let b2 = teacher_quad(start, quad_col(span, q + 2u * LANES));
-    let b3 = teacher_quad(start, quad_col(span, q + 3u * LANES));
+// The four quads of a lane's step.
+fn with_step(stats: PairStats, row: Swept, quad: u32) -> PairStats {
+    let x0 = student_at(row, quad);
+    let x1 = student_at(row, quad + LANES);
+    let x2 = student_at(row, quad + 2u * LANES);
+    let x3 = student_at(row, quad + 3u * LANES);
+    let b0 = teacher_at(row, quad);
+    let b1 = teacher_at(row, quad + LANES);
+    let b2 = teacher_at(row, quad + 2u * LANES);
+    let b3 = teacher_at(row, quad + 3u * LANES);
     let ready = ready_for(stats, highest(x0, x1, x2, x3), highest(b0, b1, b2, b3));
     let first = plus(quad_sums(ready, x0, b0), quad_sums(ready, x1, b1));
     let second = plus(quad_sums(ready, x2, b2), quad_sums(ready, x3, b3));
     return with_sums(ready, plus(first, second));
-}
-
-fn sweep_pairs(span: RowSpan, lane: u32) -> PairStats {
-    let start = teacher_start(span.row);
-    var stats = identity();
-    for (var col = lane; col < head_cols(span); col += LANES) {
-        stats = with_pair(stats, span, start, col);
-    }
-    let full_steps = quads_of(span) / (STEP_QUADS * LANES);
-    var step = 0u;
-    while step < full_steps {
-        let chunk_end = min(step + CHUNK_STEPS, full_steps);
-        var chunk = identity();
-        for (; step < chunk_end; step++) {
-            chunk = with_step(chunk, span, start, step * STEP_QUADS * LANES + lane);
-        }
-        stats = combine(stats, chunk);
-    }
-    for (var q = full_steps * STEP_QUADS * LANES + lane; q < quads_of(span); q += LANES) {
-        stats = with_quads(stats, raw_quad(span, q), teacher_quad(start, quad_col(span, q)));
-    }
-    for (var col = quad_col(span, quads_of(span)) + lane; col < params.cols; col += LANES) {
-        stats = with_pair(stats, span, start, col);
-    }
-    return stats;
 }

@@ -1,3 +1,5 @@
+// Uses: params, seat, element, row_span
+
 // A second batch of logits, the teacher's, of the same type and layout as the first. It lies in a buffer of its own and
 // may begin on another place of a quad; then its values are loaded one by one.
 

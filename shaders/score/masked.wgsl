@@ -1,4 +1,6 @@
-// The scores of a masked softmax: scale·x + mask, −∞ where a row may not attend to a class. There is no cap.
+// Uses: params, seat, row_span
+
+// The scores of a masked softmax: scale·x + mask, −∞ where a row may not attend to a class.
 //
 // They come multiplied by a power of two, which changes no digit, and which the exponential's scale takes back: so they do
 // not overflow.
@@ -6,8 +8,6 @@
 override ADDITIVE_MASK: bool = false;
 override BOOLEAN_MASK: bool = false;
 override CAUSAL: bool = false; // a row attends to its first columns only, one more with each position
-
-const SOFTCAP: bool = false;
 
 @group(0) @binding(4) var<storage, read> additive_mask: array<u32>; // f32 bits, (additive_rows, cols)
 @group(0) @binding(5) var<storage, read> boolean_mask: array<u32>;  // 0: not attended to, (boolean_rows, cols)
@@ -17,7 +17,6 @@ var<private> additive_start: u32;
 var<private> boolean_start: u32;
 var<private> visible: u32;
 
-// To be called before any score of the row is taken.
 fn begin_row(seat: Seat) {
     // From the batch's first row on, whatever windows it is cut into.
     let row = params.mask_first_row + params.first_row + seat.row;
@@ -100,16 +99,4 @@ fn scores_of(logits: QuadPair, col: u32) -> QuadPair {
 // Whether the logits from a column on need not be read; a column before the row has wrapped below 0.
 fn is_hidden(col: u32) -> bool {
     return CAUSAL && bitcast<i32>(col) >= bitcast<i32>(visible);
-}
-
-fn capped(x: vec4<f32>) -> vec4<f32> {
-    return x;
-}
-
-fn capped_one(x: f32) -> f32 {
-    return x;
-}
-
-fn cap_slope(value: f32) -> f32 {
-    return 1.0;
 }

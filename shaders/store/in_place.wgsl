@@ -1,3 +1,5 @@
+// Uses: pack, logits, row_span
+
 // Packs of the output over the logits.
 
 fn put_pack(index: u32, pair: QuadPair) {

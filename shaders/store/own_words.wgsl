@@ -1,3 +1,5 @@
+// Uses: params, pack, row_span
+
 // Of a pack that the row shares with its neighbours, the words that are the row's own.
 
 const WORD_VALUES: u32 = PACK_VALUES / PACK_WORDS;

@@ -1,3 +1,5 @@
+// Uses: pack, row_span
+
 // Packs of the output in the logits' own type.
 
 @group(0) @binding(12) var<storage, read_write> output_packs: array<Pack>; // the same buffer as the output

@@ -1,3 +1,5 @@
+// Uses: seat, pack, row_span, sweep_output
+
 // A whole pack of the output, in one store where its values lie together.
 
 fn store_pack(out: RowSpan, pack: u32, pair: QuadPair) {

@@ -1,3 +1,5 @@
+// Uses: row_span, sweep_output
+
 // Packs of the output, a word at a time: WebGPU allows no second view of what is written, and a stage no ninth buffer.
 
 fn store_pack(out: RowSpan, pack: u32, pair: QuadPair) {

@@ -1,3 +1,5 @@
+// Uses: params, row_span, score, cap, row_stats, class_weights, row_input, row_input_of, row_result, ln_1_plus
+
 // Class-index targets: one class of the row has the target's mass, what smoothing spreads aside.
 //
 //     loss = (1 − ε)·w_y·F·ℓ_y + ε/C · Σ w_j ℓ_j,     F = (1 − p_y)^γ
@@ -7,10 +9,6 @@ override FOCAL: bool = false;
 // What is summed over the row, for smoothing: the classes' weights.
 fn target_weights(span: RowSpan, col: u32) -> vec4<u32> {
     return swept_class_weights(col);
-}
-
-fn target_weight(span: RowSpan, col: u32) -> u32 {
-    return swept_class_weight(col);
 }
 
 fn swept_share() -> f32 {

@@ -1,11 +1,9 @@
+// Uses: params, row_span
+
 // No targets: what a row tells by itself.
 
 fn target_weights(span: RowSpan, col: u32) -> vec4<u32> {
     return vec4(0u);
-}
-
-fn target_weight(span: RowSpan, col: u32) -> u32 {
-    return 0u;
 }
 
 fn excluded_col(span: RowSpan) -> u32 {

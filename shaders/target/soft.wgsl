@@ -1,3 +1,5 @@
+// Uses: params, row_span, row_stats, class_weights, row_input, row_result
+
 // Soft targets: a probability q for each class, laid out like the logits.
 //
 //     loss = Σ t_j ℓ_j,     t_j = w_j·((1 − ε)·q_j + ε/C)
@@ -25,10 +27,6 @@ fn target_weights(span: RowSpan, col: u32) -> vec4<u32> {
         soft_target(span, col + 3u),
     );
     return shares_of(q, class_weight_quad(col));
-}
-
-fn target_weight(span: RowSpan, col: u32) -> u32 {
-    return shares_of(vec4(soft_target(span, col)), vec4(class_weight_bits(col))).x;
 }
 
 fn swept_share() -> f32 {

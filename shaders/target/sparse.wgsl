@@ -1,3 +1,5 @@
+// Uses: params, row_span, score, row_stats, class_weights, row_input, row_result
+
 // Sparse targets: a few classes of each row with their probabilities, all others have none.
 //
 //     loss = (1 − ε) · Σ_i w_i·q_i·ℓ_i + ε/C · Σ w_j ℓ_j
@@ -10,10 +12,6 @@
 // What is summed over the row, for smoothing: the classes' weights.
 fn target_weights(span: RowSpan, col: u32) -> vec4<u32> {
     return swept_class_weights(col);
-}
-
-fn target_weight(span: RowSpan, col: u32) -> u32 {
-    return swept_class_weight(col);
 }
 
 fn swept_share() -> f32 {

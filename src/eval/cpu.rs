@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use crate::element::Element;
 use crate::error::Result;
-use crate::eval::evaluate::Evaluated;
+use crate::eval::evaluated::Evaluated;
 use crate::eval::evaluation::Evaluation;
 use crate::eval::evaluator::Evaluator;
 use crate::eval::source::{Source, reserved};

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use crate::context::Context;
 use crate::element::Element;
 use crate::error::{Error, Result};
-use crate::eval::evaluate::{EvaluateOptions, Evaluated};
+use crate::eval::evaluated::Evaluated;
 use crate::eval::evaluator::{Device, Evaluator};
 use crate::eval::inputs::EvaluateInputs;
 use crate::eval::memory::{Asked, Footprint, halving};
+use crate::eval::options::EvaluateOptions;
 use crate::eval::read_ahead::{Feed, Values, through};
 use crate::eval::report::Report;
 use crate::eval::row_inputs::BatchRows;
@@ -18,10 +19,11 @@ use crate::eval::state::EvaluationState;
 use crate::eval::window::Window;
 use crate::inputs::BatchWeight;
 use crate::kernel::passes::Output;
-use crate::op::{CrossEntropy, CrossEntropyStream, Start, Verification};
+use crate::op::{CrossEntropy, CrossEntropyStream, Start};
 use crate::options::{CrossEntropyOptions, EmptyBatch, Reducing, Reduction};
 use crate::shape::Shape;
 use crate::targets::TargetKind;
+use crate::verification::Verification;
 
 /// The evaluation of a batch, however many rows it has, that can stop and go on: after an error, a Ctrl-C, in another
 /// process. [`evaluate`](super::evaluate()) is one that does neither.
@@ -34,7 +36,7 @@ use crate::targets::TargetKind;
 /// use xent::eval::{Evaluation, SliceSource};
 /// use xent::{Context, CrossEntropy, CrossEntropyOptions, Error, Shape, Targets};
 ///
-/// let gpu = Context::new_blocking()?;
+/// let gpu = Context::new().wait()?;
 /// let op = CrossEntropy::<f32>::new(&gpu, &Default::default())?;
 /// let logits = [2.0, 1.0, 0.5, 0.1, 3.0, 0.2];
 /// let mut source = SliceSource::new(&logits, Shape::new(2, 3))?;

@@ -8,7 +8,7 @@
 //! use xent::eval::{SliceSource, evaluate};
 //! use xent::{Context, CrossEntropy, Shape, Targets};
 //!
-//! let gpu = Context::new_blocking()?;
+//! let gpu = Context::new().wait()?;
 //! let op = CrossEntropy::<f32>::new(&gpu, &Default::default())?;
 //! let logits = [2.0, 1.0, 0.5, 0.1, 3.0, 0.2];
 //! let mut source = SliceSource::new(&logits, Shape::new(2, 3))?;
@@ -21,6 +21,7 @@
 #[cfg(feature = "cli")]
 mod cpu;
 mod evaluate;
+mod evaluated;
 mod evaluation;
 mod evaluator;
 #[cfg(any(feature = "npy", feature = "safetensors"))]
@@ -29,6 +30,7 @@ mod inputs;
 mod memory;
 #[cfg(feature = "ndarray")]
 mod ndarray;
+mod options;
 mod read_ahead;
 mod report;
 mod row_inputs;
@@ -45,9 +47,11 @@ mod window;
 pub use crate::error::is_safe;
 #[cfg(feature = "whole-file")]
 pub use crate::whole_file::{FilePart, WholeFile};
-pub use evaluate::{EvaluateOptions, Evaluated, evaluate};
+pub use evaluate::evaluate;
+pub use evaluated::Evaluated;
 pub use evaluation::Evaluation;
 pub use inputs::{EvaluateInputs, RowSource, TargetSource};
+pub use options::EvaluateOptions;
 pub use report::Report;
 pub use softmax::softmax;
 pub use source::{SliceSource, Source};

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::op::{Loss, Verification};
+use crate::op::Loss;
+use crate::verification::Verification;
 
 /// What is said of a batch, and how long that took.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::flags::Flags;
-use crate::op::{LossSum, RowResult, Verification};
+use crate::op::{LossSum, RowResult};
+use crate::verification::Verification;
 
 /// How far an [`Evaluation`](super::Evaluation) has come, and what it has found so far: a few numbers, whatever the batch's
 /// size. With the feature `serde` it can be written down, and a later process goes on from it; the sums are f64s and must

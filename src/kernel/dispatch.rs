@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::device::scoped;
 use crate::error::Result;
-use crate::kernel::Params;
-use crate::kernel::passes::{Access, Pass, Variant};
+use crate::kernel::params::Params;
+use crate::kernel::passes::{Access, Pass, Score, Variant, binding};
 
 /// A part of a buffer, kept: what a caller's `wgpu::BufferBinding` says, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,9 +40,9 @@ pub(crate) struct Kernels {
 }
 
 /// What a module is made from: the pass and its variant.
-type ModuleKey = (&'static str, Variant);
+type ModuleKey = ((&'static str, Score), Variant);
 /// What a pipeline is made from: the same, and its override constants.
-type Key = (&'static str, Variant, Vec<(&'static str, u32)>);
+type Key = ((&'static str, Score), Variant, Vec<(&'static str, u32)>);
 
 /// Things made once for each key. Who makes one holds up those who want the same, and nobody else.
 #[derive(Debug)]
@@ -153,8 +153,10 @@ impl Kernels {
                     (number, bound.cloned().unwrap_or_else(|| self.placeholder()))
                 });
                 let storage: Vec<(u32, Binding)> = storage.collect();
-                let mut entries =
-                    vec![wgpu::BindGroupEntry { binding: 0, resource: uniform.as_entire_binding() }];
+                let mut entries = vec![wgpu::BindGroupEntry {
+                    binding: binding::PARAMS,
+                    resource: uniform.as_entire_binding(),
+                }];
                 entries.extend(storage.iter().map(|&(binding, ref bound)| wgpu::BindGroupEntry {
                     binding,
                     resource: bound.resource(),
@@ -202,7 +204,7 @@ impl Kernels {
     ) -> Result<Arc<Kernel>> {
         let known = pass.overrides(variant);
         let constants: Vec<_> = constants.iter().filter(|(name, _)| known.contains(name)).copied().collect();
-        let key = (pass.name, variant, constants);
+        let key = (pass.id(), variant, constants);
         self.pipelines.get(&key, || self.make(pass, variant, &key.2))
     }
 
@@ -219,7 +221,7 @@ impl Kernels {
 
     fn module(&self, pass: &'static Pass, variant: Variant) -> Result<Arc<wgpu::ShaderModule>> {
         let label = pass.label();
-        self.modules.get(&(pass.name, variant), || {
+        self.modules.get(&(pass.id(), variant), || {
             scoped(&self.device, &label, || {
                 self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
                     label: Some(&label),
@@ -241,7 +243,7 @@ impl Kernels {
             constants.iter().map(|&(name, value)| (name, f64::from(value))).collect();
         let module = self.module(pass, variant)?;
         scoped(&self.device, label, || {
-            let uniform = layout_entry(0, wgpu::BufferBindingType::Uniform);
+            let uniform = layout_entry(binding::PARAMS, wgpu::BufferBindingType::Uniform);
             let storage = pass.bindings(variant).into_iter().map(|(binding, access)| {
                 layout_entry(binding, wgpu::BufferBindingType::Storage { read_only: access == Access::Read })
             });

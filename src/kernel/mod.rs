@@ -8,6 +8,8 @@ mod passes_tests;
 mod plan;
 #[cfg(test)]
 mod plan_tests;
+#[cfg(test)]
+mod shaders_tests;
 mod tuning;
 #[cfg(feature = "tuning-file")]
 mod tuning_file;

@@ -5,7 +5,7 @@ use std::mem::offset_of;
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 
 use super::params::Params;
-use super::passes::{ALL, Access, Load, Output, Pass, Target, Variant, constant};
+use super::passes::{ALL, Access, FILE_MARK, Load, Output, Pass, Target, Variant, constant};
 use crate::element::Element;
 use crate::flags::Flags;
 
@@ -22,10 +22,20 @@ const KINDS: [(Load, bool, bool); 5] = [
 
 fn parse(pass: &Pass, variant: Variant) -> (naga::Module, ModuleInfo) {
     let source = pass.source(variant);
-    let module = naga::front::wgsl::parse_str(&source)
-        .unwrap_or_else(|error| panic!("{} {variant:?}: {}", pass.name, error.emit_to_string(&source)));
+    let module = naga::front::wgsl::parse_str(&source).unwrap_or_else(|error| {
+        let line = error.location(&source).map_or(1, |location| location.line_number as usize);
+        let (file, line) = place(&source, line).expect("a file's line");
+        panic!("{} {variant:?}: {file}:{line}: {}", pass.name, error.emit_to_string(&source))
+    });
     let info = validate(pass, &module);
     (module, info)
+}
+
+/// The file of `shaders/`, and the line in it, that a line of a module is; both lines are counted from 1.
+fn place(source: &str, line: usize) -> Option<(&str, usize)> {
+    let lines: Vec<&str> = source.lines().take(line).collect();
+    let marked = lines.iter().rposition(|line| line.starts_with(FILE_MARK))?;
+    Some((lines[marked].strip_prefix(FILE_MARK)?, line.checked_sub(marked + 1).filter(|&line| line > 0)?))
 }
 
 fn validate(pass: &Pass, module: &naga::Module) -> ModuleInfo {
@@ -71,8 +81,8 @@ fn settings(pass: &Pass, variant: Variant) -> Vec<Vec<(&'static str, u32)>> {
     all
 }
 
-/// Every module that there can be.
-fn for_every_module(mut check: impl FnMut(&Pass, Variant, &naga::Module, &ModuleInfo)) {
+/// Every module that there can be, by its pass and variant.
+pub(super) fn for_every_variant(mut check: impl FnMut(&'static Pass, Variant)) {
     for (pass, targets) in ALL {
         for &target in targets {
             for element in ELEMENTS {
@@ -86,19 +96,24 @@ fn for_every_module(mut check: impl FnMut(&Pass, Variant, &naga::Module, &Module
                             continue;
                         }
                         let variant = pass.fitted(wished);
-                        let source = pass.source(variant);
                         // Only what writes a value for each logit may write over them.
-                        let is_swept = source.contains("fn sweep_output");
-                        if (output != Output::Element && !is_swept) || !seen.insert(source) {
-                            continue;
+                        let is_other = output == Output::Element || pass.writes();
+                        if is_other && seen.insert(pass.source(variant)) {
+                            check(pass, variant);
                         }
-                        let (module, info) = parse(pass, variant);
-                        check(pass, variant, &module, &info);
                     }
                 }
             }
         }
     }
+}
+
+/// Every module that there can be, parsed.
+fn for_every_module(mut check: impl FnMut(&Pass, Variant, &naga::Module, &ModuleInfo)) {
+    for_every_variant(|pass, variant| {
+        let (module, info) = parse(pass, variant);
+        check(pass, variant, &module, &info);
+    });
 }
 
 fn named(handle: Option<&String>) -> &str {
@@ -117,6 +132,27 @@ fn every_module_is_valid_under_every_setting() {
                     .unwrap_or_else(|error| panic!("{} with {setting:?}: {error}", pass.name));
             validate(pass, &processed);
         }
+    });
+}
+
+#[test]
+fn every_line_of_a_module_leads_to_its_file() {
+    for_every_module(|pass, variant, _, _| {
+        let source = pass.source(variant);
+        let mut found: Vec<(&str, Vec<&str>)> = Vec::new();
+        for (at, line) in source.lines().enumerate() {
+            match place(&source, at + 1) {
+                Some((_, of_file)) => {
+                    let (_, lines) = found.last_mut().expect("a file before its lines");
+                    lines.push(line);
+                    assert_eq!(lines.len(), of_file);
+                }
+                None => found.push((line.strip_prefix(FILE_MARK).expect("a mark"), Vec::new())),
+            }
+        }
+        let expected: Vec<(&str, Vec<&str>)> =
+            pass.files(variant).map(|file| (file.path, file.text.lines().collect())).collect();
+        assert_eq!(found, expected, "{}", pass.name);
     });
 }
 
@@ -167,7 +203,7 @@ fn the_table_of_bindings_is_what_the_entry_point_uses() {
 }
 
 /// Functions that go over a row's logits; every other loads a few of them.
-const SWEEPS: [&str; 4] = ["sweep_stats", "sweep_output", "sweep_pairs", "sweep_losses"];
+const SWEEPS: [&str; 4] = ["sweep_stats", "sweep_output", "sweep_quads", "sweep_losses"];
 /// Parts of a sweep that stand by themselves, and loops over a few columns.
 const BESIDE: [&str; 7] = [
     "sweep_apart",

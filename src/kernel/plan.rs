@@ -3,7 +3,7 @@
 
 use crate::device::Profile;
 use crate::error::{Error, Result};
-use crate::kernel::Tuning;
+use crate::kernel::tuning::Tuning;
 use crate::shape::Shape;
 
 /// Loop iterations that an invocation may make, all its loops together: lavapipe stops a shader after 65,535,

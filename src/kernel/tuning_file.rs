@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::device::Profile;
 use crate::error::{Result, one_line};
-use crate::kernel::Tuning;
+use crate::kernel::tuning::Tuning;
 use crate::whole_file::{WholeFile, file_error};
 
 /// What the file says it is.

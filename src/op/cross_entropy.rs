@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::bounds::gradient_bound;
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::inputs::{BatchWeight, CrossEntropyInputs, RowInputs, WEIGHT, check_combination};
@@ -12,12 +13,12 @@ use crate::op::loss::{
     CLASSES, HostInputs, INDICES, Kind, LossBuffers, LossKind, LossOp, LossOutputs, LossStream, PROBS,
     RowInputBuffers, Second, SecondArray, TARGET_CLASS_WEIGHTS, host, host_if,
 };
-use crate::op::verify::{Verification, gradient_bound};
 use crate::options::{CrossEntropyOptions, HALVED_FROM, Input, MaskedRow, Reducing, SoftmaxOptions};
 use crate::reference;
 use crate::reference::cross_entropy::{row_dlogits_at, row_loss_at, row_scale, row_shares};
 use crate::shape::Shape;
 use crate::targets::{TargetKind, Targets, check_entries};
+use crate::verification::Verification;
 
 /// Cross-entropy of logits against targets, as PyTorch's `F.cross_entropy`: softmax, logarithm and mean in one read of
 /// the logits, and the gradient in a second.

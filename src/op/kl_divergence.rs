@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use crate::bounds::{kl_divergence_bound, prob_bound};
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::inputs::{BatchWeight, KlDivergenceInputs, RowInputs, WEIGHT};
@@ -13,11 +14,11 @@ use crate::op::loss::{
     HostInputs, Kind, LossBuffers, LossKind, LossOp, LossOutputs, LossStream, RowInputBuffers, Second,
     SecondArray,
 };
-use crate::op::verify::{Verification, kl_divergence_bound, prob_bound};
 use crate::options::{HALVED_FROM, KlDivergenceOptions, MaskedRow, Reducing, SoftmaxOptions};
 use crate::reference::kl_divergence::{row_dlogits_at, row_loss_at, row_scale};
 use crate::reference::softmax_row;
 use crate::shape::Shape;
+use crate::verification::Verification;
 
 /// The Kullback-Leibler divergence KL(teacher ‖ student), for distillation: the loss in one read of both batches of
 /// logits, the gradient in two.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::bounds::masked_prob_bounds;
 use crate::context::Context;
 use crate::element::Element;
 use crate::error::{Error, Result};
@@ -9,15 +10,15 @@ use crate::inputs::mask_words;
 use crate::kernel::passes::{self, binding, constant};
 use crate::kernel::{Params, Tuning};
 use crate::masks::{MaskRows, Masks};
+use crate::op::Bound;
 use crate::op::buffers::{self, Checked, Need};
 use crate::op::output::OutputBuffer;
 use crate::op::rows::{HostMap, Map, MapBuffers, RowMap};
-use crate::op::verify::Verification;
-use crate::op::{Bound, masked_prob_bounds};
 use crate::options::{MaskedRow, MaskedSoftmaxOptions};
 use crate::reference;
 use crate::request::Request;
 use crate::shape::Shape;
+use crate::verification::Verification;
 
 /// Softmax of scaled, masked logits: attention's weights (Vaswani et al. 2017, *Attention is all you need*, section 3.2,
 /// arXiv:1706.03762).

@@ -18,7 +18,6 @@ mod sigmoid_bce;
 mod softmax;
 mod softmax_backward;
 mod stream;
-mod verify;
 
 pub use argmax::{Argmax, ArgmaxBuffers};
 pub use bound::Bound;
@@ -37,7 +36,3 @@ pub use sigmoid_bce::{SigmoidBce, SigmoidBceBuffers, SigmoidBceStream};
 pub use softmax::{Softmax, SoftmaxBuffers, SoftmaxStream};
 pub use softmax_backward::{SoftmaxBackward, SoftmaxBackwardBuffers};
 pub(crate) use stream::{Flight, Start, WINDOWS_AHEAD, device_shape};
-pub use verify::{
-    Verification, gradient_bound, kl_divergence_bound, loss_bound, masked_prob_bounds, prob_bound,
-    softcap_rounding, softmax_backward_bounds,
-};

@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use crate::bounds::loss_bound;
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::inputs::{BatchWeight, RowInputs, SigmoidBceInputs, WEIGHT};
@@ -13,10 +14,10 @@ use crate::op::loss::{
     CLASS_WEIGHTS, HostInputs, Kind, LossBuffers, LossKind, LossOp, LossOutputs, LossStream, POS_WEIGHT,
     RowInputBuffers, Second, SecondArray, host_if,
 };
-use crate::op::verify::{Verification, loss_bound};
 use crate::options::{Reducing, SigmoidBceOptions};
 use crate::reference::sigmoid_bce::{row_dlogits_at, row_loss_at, row_scale, sigmoid};
 use crate::shape::Shape;
+use crate::verification::Verification;
 
 /// Multi-label binary cross-entropy of logits against targets, as PyTorch's `BCEWithLogitsLoss`: each class is a question
 /// of its own, and any number of them may apply. Loss and gradient in one read of logits and targets.

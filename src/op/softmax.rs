@@ -2,21 +2,22 @@
 
 use std::fmt;
 
+use crate::bounds::{loss_bound, prob_bound};
 use crate::context::Context;
 use crate::device::{Profile, Wait};
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::kernel::passes::{self, constant};
 use crate::kernel::{Params, Tuning};
+use crate::op::Bound;
 use crate::op::output::OutputBuffer;
 use crate::op::rows::{HostMap, Map, MapBuffers, MapStream, RowMap};
 use crate::op::stream::{Back, Flight, Start};
-use crate::op::verify::Verification;
-use crate::op::{Bound, loss_bound, prob_bound};
 use crate::options::{HALVED_FROM, MaskedRow, SoftmaxOptions};
 use crate::reference;
 use crate::request::Request;
 use crate::shape::Shape;
+use crate::verification::Verification;
 
 /// Softmax and log-softmax of rows of logits, stable: the row's maximum is taken off before the exponential.
 ///

@@ -1,19 +1,20 @@
 //! The gradient that comes back through a softmax or a log-softmax.
 
+use crate::bounds::softmax_backward_bounds;
 use crate::context::Context;
 use crate::element::Element;
 use crate::error::Result;
 use crate::kernel::passes::{self, binding, constant};
 use crate::kernel::{Params, Tuning};
+use crate::op::Bound;
 use crate::op::loss::SecondArray;
 use crate::op::output::OutputBuffer;
 use crate::op::rows::{HostMap, Map, MapBuffers, RowMap};
-use crate::op::verify::Verification;
-use crate::op::{Bound, softmax_backward_bounds};
 use crate::options::SoftmaxBackwardOptions;
 use crate::reference;
 use crate::request::Request;
 use crate::shape::Shape;
+use crate::verification::Verification;
 
 /// The gradient by the logits of whatever comes behind a [`Softmax`](crate::Softmax) or a
 /// [`MaskedSoftmax`](crate::MaskedSoftmax), from its gradient by the probabilities, or by their logarithms.

@@ -3,9 +3,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::*;
+use crate::bounds::{gradient_bound, masked_prob_bounds, softmax_backward_bounds};
 use crate::inputs::{CrossEntropyInputs, KlDivergenceInputs, SigmoidBceInputs};
 use crate::masks::{MaskRows, Masks};
-use crate::op::{gradient_bound, masked_prob_bounds, softmax_backward_bounds};
 use crate::options::{
     Causal, CrossEntropyOptions, Input, KlDivergenceOptions, MaskedRow, MaskedSoftmaxOptions, Reduction,
     Sequences, SoftmaxBackwardOptions, SoftmaxOptions,

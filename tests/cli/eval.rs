@@ -209,8 +209,8 @@ fn outputs_are_the_librarys_bit_for_bit() {
         let options = CrossEntropyOptions { reduction, ..Default::default() };
         let op = CrossEntropy::<f32>::new(&gpu, &options).unwrap();
         let targets = Targets::Classes(&targets);
-        let (loss, dlogits) = op.loss_and_dlogits(&gpu, &logits, targets, shape).unwrap();
-        let row_losses = op.row_losses(&gpu, &logits, targets, shape).unwrap();
+        let (loss, dlogits) = op.loss_and_dlogits(&logits, targets, shape).wait().unwrap();
+        let row_losses = op.row_losses(&logits, targets, shape).wait().unwrap();
         let report = folder.eval(&format!("{args} --rows-out rows.npy --grad-out grad.npy"));
         // serde_json may be off by the last bit in what it parses.
         let off = report["loss"].as_f64().unwrap() / loss.value - 1.0;

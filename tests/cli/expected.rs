@@ -1,10 +1,9 @@
 //! What the reference says of a batch, and the tool with all its outputs.
 
 use serde_json::Value;
+use xent::bounds::loss_bound;
 use xent::reference::{self, cross_entropy};
-use xent::{
-    CrossEntropyInputs, CrossEntropyOptions, Element, NO_CLASS, Reduction, Shape, Targets, loss_bound,
-};
+use xent::{CrossEntropyInputs, CrossEntropyOptions, Element, NO_CLASS, Reduction, Shape, Targets};
 
 use crate::support::{Folder, Run, shape_of};
 

@@ -1,7 +1,8 @@
 //! Logits of any number of axes, classes along any of them, of every type.
 
+use xent::bounds::prob_bound;
 use xent::half::f16;
-use xent::{CrossEntropyInputs, Element, Shape, SoftmaxOptions, Targets, prob_bound, reference};
+use xent::{CrossEntropyInputs, Element, Shape, SoftmaxOptions, Targets, reference};
 
 use crate::expected::Batch;
 use crate::support::{Folder, Value, logits, shape_of};

@@ -37,8 +37,8 @@ fn outputs_are_the_librarys_bit_for_bit() {
     let op = Softmax::<f32>::new(&gpu, &Default::default()).unwrap();
     let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
     for (args, expected) in [
-        ("", op.softmax(&gpu, &logits, shape).unwrap()),
-        ("--log", op.log_softmax(&gpu, &logits, shape).unwrap()),
+        ("", op.softmax(&logits, shape).wait().unwrap()),
+        ("--log", op.log_softmax(&logits, shape).wait().unwrap()),
     ] {
         assert_eq!(folder.run(&format!("softmax logits.npy -o out.npy {args}")).status, Some(0));
         let (out_shape, values) = folder.values("out.npy");

@@ -275,7 +275,7 @@ pub fn safetensors_of(header: &str, data: &[u8]) -> Vec<u8> {
 /// The adapter that the tool takes too.
 pub fn gpu() -> Context {
     let name = std::env::var("XENT_ADAPTER").ok().filter(|name| !name.is_empty());
-    Context::open_blocking(&AdapterChoice { name, ..Default::default() }).unwrap()
+    Context::open(&AdapterChoice { name, ..Default::default() }).wait().unwrap()
 }
 
 /// Logits that differ, and are the same in every run.

@@ -72,8 +72,8 @@ fn soft_targets_pass_in_windows_bit_for_bit() {
     folder.logits(&logits, shape.cols).array("soft.npy", &[shape.rows, shape.cols], &soft);
     let gpu = gpu();
     let op = CrossEntropy::<f32>::new(&gpu, &Default::default()).unwrap();
-    let (_, dlogits) = op.loss_and_dlogits(&gpu, &logits, Targets::Soft(&soft), shape).unwrap();
-    let rows = op.row_losses(&gpu, &logits, Targets::Soft(&soft), shape).unwrap();
+    let (_, dlogits) = op.loss_and_dlogits(&logits, Targets::Soft(&soft), shape).wait().unwrap();
+    let rows = op.row_losses(&logits, Targets::Soft(&soft), shape).wait().unwrap();
     let run = folder.run("eval logits.npy --soft-targets soft.npy --rows-out rows.npy --grad-out grad.npy");
     assert_eq!(run.status, Some(0), "{run:?}");
     let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();

@@ -1,6 +1,7 @@
 //! The comparison of the device with the reference: `xent::Verification`, told with all that one needs to see why.
 
-use xent::{Context, Element, Flags, LossRecord, NO_CLASS, Verification, loss_bound, prob_bound};
+use xent::bounds::{loss_bound, prob_bound};
+use xent::{Context, Element, Flags, LossRecord, NO_CLASS, Verification};
 
 use crate::batch::{Batch, Ops};
 use crate::expected::{Expected, Row};

@@ -1,13 +1,13 @@
 //! Logits at both ends of f32 at every temperature, scale and cap: differences of 6.8e38, which f32 does not hold, must not
 //! be lost on the way to an answer that it does.
 
+use xent::bounds::{masked_prob_bounds, prob_bound, softmax_backward_bounds};
 use xent::half::bf16;
 use xent::reference::kl_divergence;
 use xent::{
     CrossEntropy, CrossEntropyOptions, Element, KlDivergence, KlDivergenceInputs, KlDivergenceOptions,
     MaskRows, MaskedSoftmax, MaskedSoftmaxOptions, Masks, Reduction, Shape, Softmax, SoftmaxBackward,
-    SoftmaxBackwardOptions, SoftmaxOptions, TargetKind, Targets, masked_prob_bounds, prob_bound, reference,
-    softmax_backward_bounds,
+    SoftmaxBackwardOptions, SoftmaxOptions, TargetKind, Targets, reference,
 };
 
 use crate::batch::{Batch, Ops};

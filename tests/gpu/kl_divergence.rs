@@ -6,12 +6,13 @@ use std::sync::Mutex;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use xent::bounds::{kl_divergence_bound, prob_bound};
 use xent::half::{bf16, f16};
 use xent::reference::{kl_divergence as reference, softmax_row};
 use xent::{
     Context, Element, EmptyBatch, Error, Flags, KlDivergence, KlDivergenceBuffers, KlDivergenceInputs,
     KlDivergenceOptions, LossOutputs, LossRecord, MaskedRow, OutputBuffer, Reduction, RowInputBuffers,
-    RowInputs, Shape, SoftmaxOptions, Tuning, Verification, kl_divergence_bound, prob_bound, wgpu,
+    RowInputs, Shape, SoftmaxOptions, Tuning, Verification, wgpu,
 };
 
 use crate::harness::{Region, SENTINEL, aligned_offset, device_with, gpu, in_pass};

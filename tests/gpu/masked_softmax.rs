@@ -1,9 +1,10 @@
 //! Masked softmax against its reference: masks of each kind and together, causality, special values everywhere.
 
 use half::{bf16, f16};
+use xent::bounds::masked_prob_bounds;
 use xent::{
     Causal, Context, Element, Error, MaskRows, MaskedRow, MaskedSoftmax, MaskedSoftmaxBuffers,
-    MaskedSoftmaxOptions, Masks, OutputBuffer, Shape, Tuning, half, masked_prob_bounds, reference, wgpu,
+    MaskedSoftmaxOptions, Masks, OutputBuffer, Shape, Tuning, half, reference, wgpu,
 };
 
 use crate::harness::{Region, aligned_offset, device_with, gpu, in_pass};

@@ -114,7 +114,7 @@ fn two_classes_are_a_sigmoid_of_the_difference() {
         let difference = f64::from(pair[0]) - f64::from(pair[1]);
         let sigmoid = 1.0 / (1.0 + (-difference).exp());
         let p = f64::from(probs[2 * row]);
-        assert!((p - sigmoid).abs() <= xent::prob_bound(sigmoid), "{difference}: {p:e}, {sigmoid:e}");
+        assert!((p - sigmoid).abs() <= xent::bounds::prob_bound(sigmoid), "{difference}: {p:e}, {sigmoid:e}");
     }
 }
 

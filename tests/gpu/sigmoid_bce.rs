@@ -1,11 +1,12 @@
 //! Multi-label binary cross-entropy against the f64 reference.
 
 use half::{bf16, f16};
+use xent::bounds::loss_bound;
 use xent::reference::sigmoid_bce as reference;
 use xent::{
     Context, Element, EmptyBatch, Error, Flags, LossOutputs, LossRecord, OutputBuffer, Reduction,
     RowInputBuffers, RowInputs, Shape, SigmoidBce, SigmoidBceBuffers, SigmoidBceInputs, SigmoidBceOptions,
-    Tuning, Verification, loss_bound, wgpu,
+    Tuning, Verification, wgpu,
 };
 
 use crate::harness::{Region, aligned_offset, device_with, gpu, in_pass, tunings};

@@ -1,10 +1,10 @@
 //! The backward of softmax and of log-softmax against its reference.
 
 use half::{bf16, f16};
+use xent::bounds::softmax_backward_bounds;
 use xent::{
     Context, Element, Error, MaskedRow, OutputBuffer, Shape, Softmax, SoftmaxBackward,
     SoftmaxBackwardBuffers, SoftmaxBackwardOptions, SoftmaxOptions, Tuning, half, reference,
-    softmax_backward_bounds,
 };
 
 use crate::harness::{Region, aligned_offset, device_with, gpu, in_pass};

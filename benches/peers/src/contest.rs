@@ -7,8 +7,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
-use crate::Result;
 use crate::data::{Answers, Batch, Operation, SHAPES};
+use crate::error::Result;
 use crate::record::{Cell, Column, Line, Record};
 
 /// Who takes part.
@@ -85,7 +85,7 @@ const ENTRIES: [Entry; 9] = [
 ];
 
 /// Turns that a contestant takes at an operation, and so the least number of its timed runs.
-pub const TURNS: usize = 7;
+const TURNS: usize = 7;
 
 /// The turns of one that needs more than half a second.
 const FEW_TURNS: usize = 3;
@@ -97,7 +97,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 pub fn run() -> Result<()> {
     let gpu = xent::AdapterChoice { name: std::env::var("XENT_ADAPTER").ok(), ..Default::default() };
     let adapter = xent::Context::open(&gpu).wait()?.profile()?;
-    let mut record = Record::begin(&adapter);
+    let mut record = Record::begin(&adapter, TURNS);
     let mut contestants: Vec<Contestant> =
         ENTRIES.iter().map(|entry| Contestant::new(entry, &adapter.name)).collect();
     let folder = tempfile::tempdir()?;

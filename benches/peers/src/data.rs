@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rand_distr::{Distribution, StandardNormal};
 use xent::{CrossEntropyInputs, Shape, Targets, reference};
 
-use crate::Result;
+use crate::error::Result;
 
 /// Rows × cols.
 pub const SHAPES: [(usize, usize); 6] =

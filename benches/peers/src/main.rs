@@ -8,13 +8,12 @@
 mod contest;
 mod contestants;
 mod data;
+mod error;
 mod record;
 mod serve;
+mod version;
 
-use std::error::Error;
 use std::process::ExitCode;
-
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

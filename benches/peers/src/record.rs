@@ -5,9 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::Result;
-use crate::contest::TURNS;
 use crate::data::{Operation, TOLERANCE};
+use crate::error::Result;
 
 /// What a contestant made of an operation on a shape.
 pub enum Cell {
@@ -40,6 +39,8 @@ pub struct Record {
     adapter: xent::Profile,
     /// Load averages before.
     load: String,
+    /// Turns that a contestant takes at an operation, unless it is slow.
+    turns: usize,
     pub columns: Vec<Column>,
     pub lines: Vec<Line>,
 }
@@ -53,7 +54,7 @@ impl Cell {
     }
 
     /// Milliseconds and the ratio to a yardstick, or what went wrong.
-    fn told(&self, yardstick: Option<f64>) -> String {
+    fn told(&self, yardstick: Option<f64>, turns: usize) -> String {
         match self {
             Self::Wrong(_) => return "wrong answer".into(),
             Self::Failed(_) => return "failed".into(),
@@ -61,7 +62,7 @@ impl Cell {
         }
         let Some(median) = self.median() else { return "not timed".into() };
         let few = match self {
-            Self::Times(times) if times.len() < TURNS => "\\*",
+            Self::Times(times) if times.len() < turns => "\\*",
             _ => "",
         };
         let ratio = yardstick.map(|yardstick| format!(" ({}×)", rounded(median / yardstick)));
@@ -88,8 +89,8 @@ impl Line {
 }
 
 impl Record {
-    pub fn begin(adapter: &xent::Profile) -> Self {
-        Self { adapter: adapter.clone(), load: load(), columns: Vec::new(), lines: Vec::new() }
+    pub fn begin(adapter: &xent::Profile, turns: usize) -> Self {
+        Self { adapter: adapter.clone(), load: load(), turns, columns: Vec::new(), lines: Vec::new() }
     }
 
     /// Writes `benches/record/DATE-ADAPTER.md`, over an earlier one of that day.
@@ -136,7 +137,8 @@ impl Record {
             "\nMedians in milliseconds, f32, and in brackets how many times as long as xent on buffers that is. Every \
              column has the same logits, and was checked before and after: the loss, and gradient or probabilities at \
              5 places of up to 48 rows, within {TOLERANCE} of the f64 reference, relative; a wrong answer has no time. The \
-             columns took turns, {TURNS} each with one to three runs (\\*: fewer, of half a second and more)."
+             columns took turns, {} each with one to three runs (\\*: fewer, of half a second and more).",
+            self.turns
         )?;
         for operation in Operation::ALL {
             self.table(text, operation)?;
@@ -158,7 +160,7 @@ impl Record {
             write!(text, "| {} × {} |", grouped(line.rows), grouped(line.cols))?;
             let yardstick = line.cells[0].median();
             for &at in &taking_part {
-                write!(text, " {} |", line.cells[at].told(yardstick.filter(|_| at > 0)))?;
+                write!(text, " {} |", line.cells[at].told(yardstick.filter(|_| at > 0), self.turns))?;
             }
             writeln!(text)?;
         }

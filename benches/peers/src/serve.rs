@@ -14,8 +14,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Instant;
 
-use crate::Result;
 use crate::data::{Batch, Operation};
+use crate::error::Result;
 
 /// One of those that are compared.
 pub trait Contestant {

@@ -6,8 +6,8 @@ use xent::{AdapterInfo, Context, Error, Result};
 use crate::args::AdaptersArgs;
 use crate::computer::choice;
 use crate::limits::complain_if_tight;
-use crate::output::one_line;
-use crate::{Outcome, output};
+use crate::outcome::Outcome;
+use crate::output::{self, one_line};
 
 pub fn run(args: &AdaptersArgs) -> Result<Outcome> {
     let is_tight = complain_if_tight();

@@ -4,7 +4,8 @@ use clap::CommandFactory;
 use xent::Result;
 
 use crate::args::{Cli, CompletionsArgs};
-use crate::{Outcome, output};
+use crate::outcome::Outcome;
+use crate::output;
 
 pub fn run(args: &CompletionsArgs) -> Result<Outcome> {
     let mut script = Vec::new();

@@ -6,11 +6,12 @@ use xent::{CrossEntropyOptions, Result, Shape, Targets};
 use crate::args::DemoArgs;
 use crate::computer::{Computer, start_threads};
 use crate::memory::peak_resident_bytes;
+use crate::numbers::{si, thousands};
+use crate::outcome::Outcome;
 use crate::output;
 use crate::progress::Progress;
-use crate::report::{Summary, si, thousands};
+use crate::report::{self, Summary};
 use crate::stop::check_stopped;
-use crate::{Outcome, report};
 
 /// Rows compared with the reference.
 const VERIFY_ROWS: usize = 64;

@@ -6,8 +6,9 @@ use xent::eval::files::{Dtype as FileDtype, FileLogits, TensorFile, shard_paths}
 use xent::half::{bf16, f16};
 use xent::{Element, Result};
 
-use crate::Outcome;
-use crate::args::{Dtype, LogitsArgs};
+use crate::args::LogitsArgs;
+use crate::dtype::Dtype;
+use crate::outcome::Outcome;
 use crate::output::{bad_argument, complain, folder_of, shown};
 use crate::stop::{STDIN, stdin};
 

@@ -6,11 +6,15 @@ mod bench;
 mod completions;
 mod computer;
 mod demo;
+mod dtype;
 mod eval;
 mod limits;
 mod logits;
 mod measure;
 mod memory;
+mod numbers;
+mod operation;
+mod outcome;
 mod output;
 mod progress;
 mod report;
@@ -25,17 +29,7 @@ use clap::Parser;
 use xent::Error;
 
 use args::{Cli, Command};
-
-/// How a run ended that met no error.
-enum Outcome {
-    Done,
-    /// Results were compared with the reference and are not within their bounds.
-    NotVerified,
-    /// The loss of some row is none, and `--strict` was given.
-    BadRows,
-    /// No adapter was found, which may be for want of what this process may take.
-    TooTight,
-}
+use outcome::Outcome;
 
 /// Bytes of stack that are enough for the tool.
 const STACK_BYTES: usize = 1 << 20;

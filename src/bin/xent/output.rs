@@ -10,7 +10,7 @@ use xent::eval::is_safe;
 use xent::half::{bf16, f16};
 use xent::{Element, Error, Result};
 
-use crate::args::Dtype;
+use crate::dtype::Dtype;
 
 /// Values that are rounded at a time.
 const ROUNDED_VALUES: usize = 1 << 16;

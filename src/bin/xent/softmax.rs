@@ -9,15 +9,17 @@ use xent::eval::files::{FileLogits, partial_path};
 use xent::eval::{Source, softmax};
 use xent::{Element, Error, Result, Softmax, SoftmaxOptions, reference};
 
-use crate::args::{Dtype, SoftmaxArgs};
+use crate::args::SoftmaxArgs;
 use crate::computer::Computer;
+use crate::dtype::Dtype;
 use crate::logits::{self, OnLogits, run_in};
 use crate::memory::{self, Reserve};
+use crate::numbers::{si, thousands};
+use crate::outcome::Outcome;
 use crate::output::{FloatWriter, check_distinct};
 use crate::progress::Progress;
-use crate::report::{si, thousands};
+use crate::report;
 use crate::stop::{before_stop, check_stopped};
-use crate::{Outcome, report};
 
 /// Bytes of logits that the CPU takes at a time.
 const CPU_WINDOW_BYTES: usize = 16 << 20;

@@ -6,12 +6,13 @@ use xent::eval::WholeFile;
 use xent::{Band, Bound, Context, Error, Profile, Result, Shape, Tuning};
 
 use crate::args::TuneArgs;
-use crate::measure::{self, Batch, Bytes, Clock, Job, Operation, median};
-use crate::output::{complain, one_line, shown};
+use crate::measure::{self, Batch, Bytes, Clock, Job, median};
+use crate::numbers::thousands;
+use crate::operation::Operation;
+use crate::outcome::Outcome;
+use crate::output::{self, complain, one_line, shown};
 use crate::progress::Progress;
-use crate::report::thousands;
 use crate::stop::check_stopped;
-use crate::{Outcome, output};
 
 /// Batches of each band of row lengths, of one long row, and of one that is not quite as long.
 const SHAPES: [(usize, usize); 6] =

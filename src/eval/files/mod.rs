@@ -13,7 +13,7 @@
 //! use xent::eval::{TargetSource, evaluate};
 //! use xent::{Context, CrossEntropy};
 //!
-//! let gpu = Context::new_blocking()?;
+//! let gpu = Context::new().wait()?;
 //! let op = CrossEntropy::<f32>::new(&gpu, &Default::default())?;
 //! let mut logits = FileLogits::<f32>::open("batch.safetensors", -1)?;
 //! let targets = TensorFile::open("batch.safetensors", &OpenOptions::of(Wanted::Classes))?;

@@ -5,7 +5,7 @@ mod positions;
 #[cfg(feature = "serde")]
 mod serde_bits;
 
-use crate::eval::evaluate::Evaluated;
+use crate::eval::evaluated::Evaluated;
 use crate::flags::Flags;
 use crate::op::RowResult;
 

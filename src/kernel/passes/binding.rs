@@ -1,5 +1,7 @@
-//! Bindings: their numbers in the shaders.
+//! Bindings: their numbers in the shaders. Those of a pass that reads no logit are in a module with the pass's name.
 
+/// The numbers of the call, of every pass.
+pub const PARAMS: u32 = 0;
 /// The logits, and the same buffer a pack at a time.
 pub const LOGITS: u32 = 1;
 pub const LOGIT_PACKS: u32 = 2;
@@ -13,6 +15,8 @@ pub const CLASS_WEIGHTS: u32 = 6;
 pub const TARGETS: u32 = 7;
 pub const TARGET_PROBS: u32 = 8;
 pub const POS_WEIGHT: u32 = 8;
+/// Of passes with one value for each row: where it goes.
+pub const ROW_VALUES: u32 = 4;
 /// Of a masked softmax.
 pub const ADDITIVE_MASK: u32 = 4;
 pub const BOOLEAN_MASK: u32 = 5;
@@ -35,4 +39,38 @@ pub fn packs_of(number: u32) -> Option<u32> {
         TEACHER => Some(TEACHER_QUADS),
         _ => None,
     }
+}
+
+/// What comes with each row, into one record a row.
+pub mod row_inputs {
+    pub const CLASSES: u32 = 4;
+    pub const INPUTS: u32 = 5;
+    pub const BLOCK_TOTALS: u32 = 6;
+    pub const ROW_WEIGHTS: u32 = 7;
+    pub const CLASS_WEIGHTS: u32 = 8;
+    pub const ROW_MASK: u32 = 9;
+    pub const UPSTREAM: u32 = 10;
+    pub const ROW_UPSTREAM: u32 = 11;
+}
+
+/// The totals of blocks, into the head of the row inputs.
+pub mod merge_totals {
+    pub const BLOCK_TOTALS: u32 = 4;
+    pub const INPUTS: u32 = 5;
+}
+
+/// Row results, into totals of blocks and the caller's buffers.
+pub mod reduce_loss {
+    pub const RESULTS: u32 = super::ROW_RESULTS;
+    pub const BLOCK_TOTALS: u32 = 6;
+    pub const ROW_LOSSES: u32 = 7;
+    pub const LSE: u32 = 8;
+    pub const ARGMAX: u32 = 9;
+}
+
+/// The totals of blocks, into the batch's loss.
+pub mod finish_loss {
+    pub const INPUTS: u32 = super::ROW_INPUTS;
+    pub const BLOCK_TOTALS: u32 = 5;
+    pub const LOSS: u32 = 6;
 }

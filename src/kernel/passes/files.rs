@@ -14,7 +14,9 @@ pub(crate) enum Access {
 use Access::{Read, Write};
 
 /// One file of `shaders/`.
-pub(super) struct File {
+pub(in crate::kernel) struct File {
+    /// Where it lies in `shaders/`.
+    pub path: &'static str,
     pub text: &'static str,
     pub bindings: &'static [(u32, Access)],
     pub overrides: &'static [&'static str],
@@ -23,6 +25,7 @@ pub(super) struct File {
 macro_rules! file {
     ($path:literal, [$($binding:expr),*], [$($constant:expr),*]) => {
         File {
+            path: $path,
             text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $path)),
             bindings: &[$($binding),*],
             overrides: &[$($constant),*],
@@ -34,12 +37,13 @@ macro_rules! file {
 pub(super) static PARAMS: File = file!("common/params.wgsl");
 pub(super) static SEAT: File = file!("common/seat.wgsl", [], [LANES, ROWS, INVOCATIONS, STRIDED, SPLIT]);
 pub(super) static ROW_SPAN: File = file!("common/row_span.wgsl", [], [STEPS, WHOLE_PACKS]);
-pub(super) static ROW_QUADS: File = file!("common/row_quads.wgsl");
 pub(super) static SCORES: File = file!("common/scores.wgsl");
 pub(super) static ORDER_KEY: File = file!("common/order_key.wgsl");
+pub(super) static LANE_TREE: File = file!("common/lane_tree.wgsl");
+pub(super) static SWEEP_STEPS: File = file!("common/sweep_steps.wgsl");
+pub(super) static SWEEP_QUADS: File = file!("common/sweep_quads.wgsl");
 pub(super) static ROW_STATS: File =
     file!("common/row_stats.wgsl", [], [MASKED_ROW_ZERO, TARGET_SUMS, EXCLUDE_TARGET, HALVE_DIFFERENCES]);
-pub(super) static SWEEP_STATS: File = file!("common/sweep_stats.wgsl", [], [TRACK_ARGMAX]);
 pub(super) static SWEEP_OUTPUT: File = file!("common/sweep_output.wgsl", [], [ALIKE, WHOLE_WORDS]);
 pub(super) static ROW_INPUT: File = file!("common/row_input.wgsl", [], [PLAIN_INPUTS, Z_LOSS]);
 pub(super) static ROW_INPUT_OF: File = file!("common/row_input_of.wgsl", [(binding::ROW_INPUTS, Read)], []);
@@ -49,7 +53,6 @@ pub(super) static ROW_RESULTS_OUT: File =
 pub(super) static STORE_READ_ROW: File = file!("common/store_read_row.wgsl");
 pub(super) static SEGMENT_STATS: File = file!("common/segment_stats.wgsl");
 pub(super) static STORE_SEGMENT: File = file!("common/store_segment.wgsl", [(binding::SEGMENTS, Write)], []);
-pub(super) static MERGE_SEGMENTS: File = file!("common/merge_segments.wgsl", [(binding::SEGMENTS, Read)], []);
 pub(super) static ROW_RESULT: File = file!("common/row_result.wgsl", [], [LOG_PROBS]);
 pub(super) static WIDE_PRODUCT: File = file!("common/wide_product.wgsl");
 pub(super) static LN_1_PLUS: File = file!("common/ln_1_plus.wgsl");
@@ -57,7 +60,7 @@ pub(super) static BATCH_WEIGHT: File = file!("common/batch_weight.wgsl");
 pub(super) static CLASS_WEIGHT: File =
     file!("common/class_weights.wgsl", [(binding::CLASS_WEIGHTS, Read)], [CLASS_WEIGHTS]);
 pub(super) static TOTALS: File = file!("common/totals.wgsl", [], [REDUCE_LANES]);
-pub(super) static SWEEP_BLOCKS: File = file!("common/sweep_blocks.wgsl");
+pub(super) static BLOCK_TERMS: File = file!("common/block_terms.wgsl");
 pub(super) static SIGMOID_BCE: File =
     file!("common/sigmoid_bce.wgsl", [(TARGETS, Read), (binding::POS_WEIGHT, Read)], [POS_WEIGHT]);
 pub(super) static ROW_PAIRS: File =
@@ -76,18 +79,23 @@ pub(super) static LOGITS_IN_PLACE: File =
 pub(super) static LOGITS_IN_PLACE_WORDS: File = file!("logits/in_place_words.wgsl", [(LOGITS, Write)], []);
 pub(super) static OUTPUT_ELEMENT: File = file!("output/element.wgsl", [(OUTPUT, Write)], []);
 pub(super) static OUTPUT_F32: File = file!("output/f32.wgsl", [(OUTPUT, Write)], []);
+pub(super) static OUTPUT_IN_PLACE: File = file!("output/in_place.wgsl");
 pub(super) static STORE_WORDS: File = file!("store/words.wgsl");
 pub(super) static STORE_PACKS: File = file!("store/packs.wgsl", [(OUTPUT_PACKS, Write)], []);
 pub(super) static STORE_IN_PLACE: File = file!("store/in_place.wgsl");
 pub(super) static STORE_WHOLE: File = file!("store/whole.wgsl");
 pub(super) static STORE_OWN_WORDS: File = file!("store/own_words.wgsl");
 pub(super) static STORE_F32_QUADS: File = file!("store/f32_quads.wgsl", [(OUTPUT_PACKS, Write)], []);
-pub(super) static SCORE_LOGITS: File = file!("score/logits.wgsl", [], [SOFTCAP]);
+pub(super) static SCORE_LOGITS: File = file!("score/logits.wgsl");
 pub(super) static SCORE_MASKED: File = file!(
     "score/masked.wgsl",
     [(binding::ADDITIVE_MASK, Read), (binding::BOOLEAN_MASK, Read)],
     [ADDITIVE_MASK, BOOLEAN_MASK, CAUSAL]
 );
+pub(super) static CAP_SOFTCAP: File = file!("cap/softcap.wgsl", [], [SOFTCAP]);
+pub(super) static CAP_NONE: File = file!("cap/none.wgsl");
+pub(super) static STATS_SWEEP: File = file!("stats/sweep.wgsl", [], [TRACK_ARGMAX]);
+pub(super) static STATS_MERGE: File = file!("stats/merge.wgsl", [(binding::SEGMENTS, Read)], []);
 pub(super) static TARGET_NONE: File = file!("target/none.wgsl");
 pub(super) static TARGET_CLASS: File = file!("target/class.wgsl", [], [FOCAL]);
 pub(super) static TARGET_SOFT: File = file!("target/soft.wgsl", [(TARGETS, Read)], []);

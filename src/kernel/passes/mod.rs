@@ -1,7 +1,7 @@
 //! The passes: which files of `shaders/` make a module. Each file is here once, with the bindings and the override
 //! constants that it declares: those that passes share in `files`, a pass's own in its list. A pass is a list of files
-//! (`pass`), some of which depend on the element type, on where the output goes, or on the kind of target (`variant`). No
-//! GPU is needed to check it.
+//! (`pass`), some of which depend on the element type, on where the output goes, on the kind of target (`variant`), or on
+//! what softmax is taken of. No GPU is needed to check it.
 
 pub(crate) mod binding;
 pub(crate) mod constant;
@@ -10,14 +10,18 @@ mod files;
 mod pass;
 mod variant;
 
-use binding::ROW_RESULTS;
+use binding::{finish_loss, merge_totals, reduce_loss, row_inputs};
 use constant::*;
 pub(crate) use files::Access;
 use files::Access::{Read, Write};
+#[cfg(test)]
+pub(in crate::kernel) use files::File;
 use files::*;
+#[cfg(test)]
+pub(in crate::kernel) use pass::FILE_MARK;
 use pass::Part::{self, Of};
 pub(crate) use pass::Pass;
-pub(crate) use variant::{Load, Output, Target, Variant};
+pub(crate) use variant::{Load, Output, Score, Target, Variant};
 
 /// A row's stats, in one read of its logits.
 const STATS: &[Part] = &[
@@ -27,9 +31,10 @@ const STATS: &[Part] = &[
     Part::Pack,
     Part::Logits,
     Of(&ROW_SPAN),
-    Of(&SCORE_LOGITS),
+    Part::Score,
     Of(&SCORES),
     Of(&ORDER_KEY),
+    Of(&LANE_TREE),
     Of(&ROW_STATS),
     Part::Stats,
     Part::Target,
@@ -51,95 +56,84 @@ const LOSS: &[Part] = &[Of(&ROW_RESULTS_OUT), Of(&STORE_READ_ROW)];
 /// The stats of a segment go to the pass that merges them.
 const SEGMENT: &[Part] = &[Of(&SEGMENT_STATS), Of(&STORE_SEGMENT)];
 /// Sums over rows.
-const ROWS_ONLY: &[Part] = &[Of(&PARAMS), Of(&TOTALS)];
+const ROWS_ONLY: &[Part] = &[Of(&PARAMS), Of(&LANE_TREE), Of(&TOTALS)];
 
-static ROW_SEGMENTS: Pass = Pass {
-    name: "row_segments",
-    parts: &[STATS, SEGMENT, &[Of(&file!("row_segments.wgsl"))]],
-    segments: None,
-};
+const ROW_SEGMENTS_PARTS: &[&[Part]] = &[STATS, SEGMENT, &[Of(&file!("row_segments.wgsl"))]];
+static ROW_SEGMENTS: Pass = Pass::new("row_segments", ROW_SEGMENTS_PARTS);
+static MASKED_SEGMENTS: Pass = Pass::new("row_segments", ROW_SEGMENTS_PARTS).of(Score::Masked);
 
-static LOSS_SEGMENTS: Pass = Pass {
-    name: "loss_segments",
-    parts: &[STATS, TARGETED, SEGMENT, &[Of(&file!("loss_segments.wgsl"))]],
-    segments: None,
-};
+static LOSS_SEGMENTS: Pass =
+    Pass::new("loss_segments", &[STATS, TARGETED, SEGMENT, &[Of(&file!("loss_segments.wgsl"))]]);
 
-static MASKED_SEGMENTS: Pass = Pass {
-    name: "masked_segments",
-    parts: &[MASKED_STATS, SEGMENT, &[Of(&file!("masked_segments.wgsl"))]],
-    segments: None,
-};
+const SOFTMAX_PARTS: &[&[Part]] = &[STATS, SWEEP, &[Of(&file!("softmax.wgsl"))]];
+pub(crate) static SOFTMAX: Pass = Pass::new("softmax", SOFTMAX_PARTS).merging(&ROW_SEGMENTS);
+pub(crate) static MASKED_SOFTMAX: Pass =
+    Pass::new("softmax", SOFTMAX_PARTS).of(Score::Masked).merging(&MASKED_SEGMENTS);
 
-pub(crate) static SOFTMAX: Pass = Pass {
-    name: "softmax",
-    parts: &[STATS, SWEEP, &[Of(&file!("softmax.wgsl"))]],
-    segments: Some(&ROW_SEGMENTS),
-};
+pub(crate) static LOG_SOFTMAX: Pass =
+    Pass::new("log_softmax", &[STATS, SWEEP, &[Of(&file!("log_softmax.wgsl"))]]).merging(&ROW_SEGMENTS);
 
-pub(crate) static LOG_SOFTMAX: Pass = Pass {
-    name: "log_softmax",
-    parts: &[STATS, SWEEP, &[Of(&file!("log_softmax.wgsl"))]],
-    segments: Some(&ROW_SEGMENTS),
-};
+pub(crate) static LOGSUMEXP: Pass =
+    Pass::new("logsumexp", &[STATS, &[Of(&file!("logsumexp.wgsl", [(binding::ROW_VALUES, Write)], []))]])
+        .merging(&ROW_SEGMENTS);
 
-pub(crate) static LOGSUMEXP: Pass = Pass {
-    name: "logsumexp",
-    parts: &[STATS, &[Of(&file!("logsumexp.wgsl", [(4, Write)], []))]],
-    segments: Some(&ROW_SEGMENTS),
-};
+pub(crate) static ARGMAX: Pass =
+    Pass::new("argmax", &[STATS, &[Of(&file!("argmax.wgsl", [(binding::ROW_VALUES, Write)], []))]])
+        .merging(&ROW_SEGMENTS);
 
-pub(crate) static ARGMAX: Pass = Pass {
-    name: "argmax",
-    parts: &[STATS, &[Of(&file!("argmax.wgsl", [(4, Write)], []))]],
-    segments: Some(&ROW_SEGMENTS),
-};
-
-pub(crate) static ROW_INPUTS: Pass = Pass {
-    name: "row_inputs",
-    parts: &[
+pub(crate) static ROW_INPUTS: Pass = Pass::new(
+    "row_inputs",
+    &[
         ROWS_ONLY,
         &[
             Of(&WIDE_PRODUCT),
             Of(&ROW_INPUT),
             Of(&file!(
                 "row_inputs.wgsl",
-                [(4, Read), (5, Write), (6, Write), (7, Read), (8, Read), (9, Read), (10, Read), (11, Read)],
+                [
+                    (row_inputs::CLASSES, Read),
+                    (row_inputs::INPUTS, Write),
+                    (row_inputs::BLOCK_TOTALS, Write),
+                    (row_inputs::ROW_WEIGHTS, Read),
+                    (row_inputs::CLASS_WEIGHTS, Read),
+                    (row_inputs::ROW_MASK, Read),
+                    (row_inputs::UPSTREAM, Read),
+                    (row_inputs::ROW_UPSTREAM, Read)
+                ],
                 [SPARSE, CLASS_WEIGHTS, ROW_WEIGHTS, ROW_MASK, UPSTREAM, ROW_UPSTREAM, SEQUENCES]
             )),
         ],
     ],
-    segments: None,
-};
+);
 
-pub(crate) static MERGE_TOTALS: Pass = Pass {
-    name: "merge_totals",
-    parts: &[ROWS_ONLY, &[Of(&SWEEP_BLOCKS), Of(&file!("merge_totals.wgsl", [(4, Read), (5, Write)], []))]],
-    segments: None,
-};
-
-pub(crate) static ROW_LOSSES: Pass = Pass {
-    name: "row_losses",
-    parts: &[STATS, TARGETED, LOSS, &[Of(&file!("row_losses.wgsl"))]],
-    segments: Some(&LOSS_SEGMENTS),
-};
-
-pub(crate) static DLOGITS: Pass = Pass {
-    name: "dlogits",
-    parts: &[
-        STATS,
-        TARGETED,
-        LOSS,
-        &[Of(&BATCH_WEIGHT), Part::Gradient],
-        SWEEP,
-        &[Of(&file!("dlogits.wgsl"))],
+pub(crate) static MERGE_TOTALS: Pass = Pass::new(
+    "merge_totals",
+    &[
+        ROWS_ONLY,
+        &[
+            Of(&BLOCK_TERMS),
+            Of(&file!(
+                "merge_totals.wgsl",
+                [(merge_totals::BLOCK_TOTALS, Read), (merge_totals::INPUTS, Write)],
+                []
+            )),
+        ],
     ],
-    segments: Some(&LOSS_SEGMENTS),
-};
+);
 
-pub(crate) static REDUCE_LOSS: Pass = Pass {
-    name: "reduce_loss",
-    parts: &[
+pub(crate) static ROW_LOSSES: Pass =
+    Pass::new("row_losses", &[STATS, TARGETED, LOSS, &[Of(&file!("row_losses.wgsl"))]])
+        .merging(&LOSS_SEGMENTS);
+
+pub(crate) static DLOGITS: Pass = Pass::new(
+    "dlogits",
+    &[STATS, TARGETED, LOSS, &[Of(&BATCH_WEIGHT), Part::Gradient], SWEEP, &[Of(&file!("dlogits.wgsl"))]],
+)
+.merging(&LOSS_SEGMENTS);
+
+pub(crate) static REDUCE_LOSS: Pass = Pass::new(
+    "reduce_loss",
+    &[
         ROWS_ONLY,
         &[
             Of(&WIDE_PRODUCT),
@@ -147,26 +141,34 @@ pub(crate) static REDUCE_LOSS: Pass = Pass {
             Of(&ROW_INPUT_OF),
             Of(&file!(
                 "reduce_loss.wgsl",
-                [(ROW_RESULTS, Read), (6, Write), (7, Write), (8, Write), (9, Write)],
+                [
+                    (reduce_loss::RESULTS, Read),
+                    (reduce_loss::BLOCK_TOTALS, Write),
+                    (reduce_loss::ROW_LOSSES, Write),
+                    (reduce_loss::LSE, Write),
+                    (reduce_loss::ARGMAX, Write)
+                ],
                 [WRITE_ROW_LOSSES, WRITE_LSE, WRITE_ARGMAX]
             )),
         ],
     ],
-    segments: None,
-};
+);
 
-pub(crate) static FINISH_LOSS: Pass = Pass {
-    name: "finish_loss",
-    parts: &[
+pub(crate) static FINISH_LOSS: Pass = Pass::new(
+    "finish_loss",
+    &[
         ROWS_ONLY,
         &[
-            Of(&SWEEP_BLOCKS),
+            Of(&BLOCK_TERMS),
             Of(&BATCH_WEIGHT),
-            Of(&file!("finish_loss.wgsl", [(4, Read), (5, Read), (6, Write)], [EMPTY_ZERO])),
+            Of(&file!(
+                "finish_loss.wgsl",
+                [(finish_loss::INPUTS, Read), (finish_loss::BLOCK_TOTALS, Read), (finish_loss::LOSS, Write)],
+                [EMPTY_ZERO]
+            )),
         ],
     ],
-    segments: None,
-};
+);
 
 /// Every class's loss by itself, of soft targets.
 const CLASS_LOSSES: &[Part] = &[
@@ -176,7 +178,7 @@ const CLASS_LOSSES: &[Part] = &[
     Of(&PACK_QUAD),
     Part::Logits,
     Of(&ROW_SPAN),
-    Of(&ROW_QUADS),
+    Of(&LANE_TREE),
     Of(&CLASS_WEIGHT),
     Of(&WIDE_PRODUCT),
     Of(&ROW_INPUT),
@@ -187,59 +189,42 @@ const CLASS_LOSSES: &[Part] = &[
     Of(&SIGMOID_BCE),
 ];
 
-pub(crate) static SIGMOID_BCE_LOSSES: Pass = Pass {
-    name: "sigmoid_bce_losses",
-    parts: &[CLASS_LOSSES, &[Of(&file!("sigmoid_bce_losses.wgsl"))]],
-    segments: None,
-};
+pub(crate) static SIGMOID_BCE_LOSSES: Pass =
+    Pass::new("sigmoid_bce_losses", &[CLASS_LOSSES, &[Of(&file!("sigmoid_bce_losses.wgsl"))]]);
 
-pub(crate) static SIGMOID_BCE_DLOGITS: Pass = Pass {
-    name: "sigmoid_bce_dlogits",
-    parts: &[
+pub(crate) static SIGMOID_BCE_DLOGITS: Pass = Pass::new(
+    "sigmoid_bce_dlogits",
+    &[
         CLASS_LOSSES,
         &[Of(&BATCH_WEIGHT), Of(&SCORE_LOGITS), Of(&SCORES)],
         SWEEP,
         &[Of(&file!("sigmoid_bce_dlogits.wgsl"))],
     ],
-    segments: None,
-};
+)
+.in_one_sweep();
 
-/// A row of logits, or of what takes their place.
+/// A row of logits, or of what takes their place, beside a second array.
 const ROWS_OF_LOGITS: &[Part] =
-    &[Of(&PARAMS), Of(&SEAT), Part::Element, Of(&PACK_QUAD), Part::Logits, Of(&ROW_SPAN), Of(&ROW_QUADS)];
-/// `STATS` of masked scores.
-const MASKED_STATS: &[Part] = &[
-    Of(&PARAMS),
-    Of(&SEAT),
-    Part::Element,
-    Part::Pack,
-    Part::Logits,
-    Of(&ROW_SPAN),
-    Of(&SCORE_MASKED),
-    Of(&SCORES),
-    Of(&ORDER_KEY),
-    Of(&ROW_STATS),
-    Part::Stats,
-    Of(&TARGET_NONE),
-];
+    &[Of(&PARAMS), Of(&SEAT), Part::Element, Of(&PACK_QUAD), Part::Logits, Of(&ROW_SPAN)];
 
-pub(crate) static MASKED_SOFTMAX: Pass = Pass {
-    name: "masked_softmax",
-    parts: &[MASKED_STATS, SWEEP, &[Of(&file!("masked_softmax.wgsl"))]],
-    segments: Some(&MASKED_SEGMENTS),
-};
-
-pub(crate) static SOFTMAX_BACKWARD: Pass = Pass {
-    name: "softmax_backward",
-    parts: &[ROWS_OF_LOGITS, &[Of(&SCORES), Of(&ROW_PAIRS)], SWEEP, &[Of(&file!("softmax_backward.wgsl"))]],
-    segments: None,
-};
+pub(crate) static SOFTMAX_BACKWARD: Pass = Pass::new(
+    "softmax_backward",
+    &[
+        ROWS_OF_LOGITS,
+        &[Of(&LANE_TREE), Of(&SWEEP_STEPS), Of(&SWEEP_QUADS), Of(&SCORE_LOGITS), Of(&SCORES), Of(&ROW_PAIRS)],
+        SWEEP,
+        &[Of(&file!("softmax_backward.wgsl"))],
+    ],
+);
 
 /// A row's stats in two batches, in one read of both, and its KL divergence.
 const PAIRS: &[Part] = &[
     Of(&SCORE_LOGITS),
     Of(&ORDER_KEY),
     Of(&TEACHER),
+    Of(&LANE_TREE),
+    Of(&SWEEP_STEPS),
+    Of(&SWEEP_QUADS),
     Of(&PAIR_STATS),
     Of(&SWEEP_PAIRS),
     Of(&WIDE_PRODUCT),
@@ -250,23 +235,13 @@ const PAIRS: &[Part] = &[
     Of(&KL_RESULT),
 ];
 
-pub(crate) static KL_LOSSES: Pass = Pass {
-    name: "kl_losses",
-    parts: &[ROWS_OF_LOGITS, PAIRS, &[Of(&file!("kl_losses.wgsl"))]],
-    segments: None,
-};
+pub(crate) static KL_LOSSES: Pass =
+    Pass::new("kl_losses", &[ROWS_OF_LOGITS, PAIRS, &[Of(&file!("kl_losses.wgsl"))]]);
 
-pub(crate) static KL_DLOGITS: Pass = Pass {
-    name: "kl_dlogits",
-    parts: &[
-        ROWS_OF_LOGITS,
-        PAIRS,
-        &[Of(&SCORES), Of(&BATCH_WEIGHT)],
-        SWEEP,
-        &[Of(&file!("kl_dlogits.wgsl"))],
-    ],
-    segments: None,
-};
+pub(crate) static KL_DLOGITS: Pass = Pass::new(
+    "kl_dlogits",
+    &[ROWS_OF_LOGITS, PAIRS, &[Of(&SCORES), Of(&BATCH_WEIGHT)], SWEEP, &[Of(&file!("kl_dlogits.wgsl"))]],
+);
 
 /// Every pass there is, and the kinds of target that it takes.
 #[cfg(test)]

@@ -2,12 +2,14 @@
 
 use std::fmt;
 
-use crate::kernel::passes::SIGMOID_BCE_DLOGITS;
 use crate::kernel::passes::files::*;
-use crate::kernel::passes::variant::{Load, Output, Target, Variant};
+use crate::kernel::passes::variant::{Load, Output, Score, Target, Variant};
 
 /// Of a stage, in every WebGPU.
 const MAX_STORAGE_BUFFERS: usize = 8;
+
+/// What the line before each file of a module begins with.
+pub(in crate::kernel) const FILE_MARK: &str = "// FILE shaders/";
 
 /// A part of a module: one file, or the one that the variant asks for.
 #[derive(Clone, Copy)]
@@ -16,6 +18,7 @@ pub(super) enum Part {
     Element,
     Pack,
     Logits,
+    Score,
     Output,
     Store,
     Stats,
@@ -24,10 +27,14 @@ pub(super) enum Part {
 }
 use Part::Of;
 
-/// A pass: its name is that of its file, its entry point, its label and its CPU twin.
+/// A pass. Its name is that of its file and of its entry point.
 pub(crate) struct Pass {
     pub name: &'static str,
-    pub(super) parts: &'static [&'static [Part]],
+    /// What softmax is taken of; passes that take none have `Score::Logits`.
+    pub score: Score,
+    parts: &'static [&'static [Part]],
+    /// Whether its output comes from the first sweep over the logits.
+    in_one_sweep: bool,
     /// The pass over the segments of split rows, after which this one merges their stats.
     pub segments: Option<&'static Pass>,
 }
@@ -39,7 +46,27 @@ impl fmt::Debug for Pass {
 }
 
 impl Pass {
-    fn files(&self, variant: Variant) -> impl Iterator<Item = &'static File> {
+    pub(super) const fn new(name: &'static str, parts: &'static [&'static [Part]]) -> Self {
+        Self { name, score: Score::Logits, parts, in_one_sweep: false, segments: None }
+    }
+
+    /// The same of other scores than the logits.
+    pub(super) const fn of(self, score: Score) -> Self {
+        Self { score, ..self }
+    }
+
+    /// The same, of rows that may be split: another pass finds the stats of their segments.
+    pub(super) const fn merging(self, segments: &'static Self) -> Self {
+        Self { segments: Some(segments), ..self }
+    }
+
+    /// The same, whose output comes from the first sweep over the logits.
+    pub(super) const fn in_one_sweep(self) -> Self {
+        Self { in_one_sweep: true, ..self }
+    }
+
+    /// The files of its module, in the order in which they stand there.
+    pub(in crate::kernel) fn files(&self, variant: Variant) -> impl Iterator<Item = &'static File> {
         self.parts.iter().copied().flatten().flat_map(move |part| match part {
             &Of(file) => vec![file],
             Part::Element => match variant.element {
@@ -58,11 +85,14 @@ impl Pass {
                 Output::InPlace => vec![&LOGITS_IN_PLACE_WORDS],
                 _ => vec![&LOGITS_READ],
             },
+            Part::Score => match self.score {
+                Score::Logits => vec![&SCORE_LOGITS, &CAP_SOFTCAP],
+                Score::Masked => vec![&SCORE_MASKED, &CAP_NONE],
+            },
             Part::Output => match variant.output {
                 Output::Element => vec![&OUTPUT_ELEMENT],
                 Output::F32 => vec![&OUTPUT_F32],
-                // It comes with the logits.
-                Output::InPlace => vec![],
+                Output::InPlace => vec![&OUTPUT_IN_PLACE],
             },
             Part::Store => match variant.output {
                 _ if !variant.second_view => vec![&STORE_WORDS],
@@ -70,8 +100,8 @@ impl Pass {
                 Output::InPlace => vec![&STORE_IN_PLACE, &STORE_WHOLE, &STORE_OWN_WORDS],
                 Output::F32 => vec![&STORE_F32_QUADS, &STORE_WHOLE],
             },
-            Part::Stats if variant.merged => vec![&SEGMENT_STATS, &MERGE_SEGMENTS],
-            Part::Stats => vec![&SWEEP_STATS],
+            Part::Stats if variant.merged => vec![&SEGMENT_STATS, &STATS_MERGE],
+            Part::Stats => vec![&SWEEP_STEPS, &STATS_SWEEP],
             Part::Target => match variant.target {
                 Target::None => vec![&TARGET_NONE],
                 Target::Class => vec![&TARGET_CLASS],
@@ -89,7 +119,7 @@ impl Pass {
     /// How often it goes over the logits of a row: once for their stats, unless their segments have been through, and once
     /// for the output. A test holds this to the loops of its module.
     pub fn reads(&self, variant: Variant) -> u64 {
-        let finds_stats = !variant.merged && self.name != SIGMOID_BCE_DLOGITS.name;
+        let finds_stats = !variant.merged && !self.in_one_sweep;
         u64::from(finds_stats) + u64::from(self.writes())
     }
 
@@ -118,9 +148,10 @@ impl Pass {
         }
     }
 
-    /// The module's source: its files, one behind the other.
+    /// The module's source: its files, one behind the other. Before each a line says which file it is, so that a compiler's
+    /// message about a line of the module leads to a line of a file.
     pub fn source(&self, variant: Variant) -> String {
-        self.files(variant).map(|file| file.text).collect::<Vec<_>>().join("\n")
+        self.files(variant).map(|file| format!("{FILE_MARK}{}\n{}", file.path, file.text)).collect()
     }
 
     /// The storage bindings beside the `Params` at binding 0.
@@ -133,8 +164,16 @@ impl Pass {
         self.files(variant).flat_map(|file| file.overrides).copied().collect()
     }
 
+    /// What tells this pass from every other.
+    pub fn id(&self) -> (&'static str, Score) {
+        (self.name, self.score)
+    }
+
     /// The pass's label on every object made for it.
     pub fn label(&self) -> String {
-        format!("xent::{}", self.name)
+        match self.score {
+            Score::Logits => format!("xent::{}", self.name),
+            Score::Masked => format!("xent::{}::masked", self.name),
+        }
     }
 }

@@ -46,6 +46,15 @@ pub(crate) enum Output {
     InPlace,
 }
 
+/// What softmax is taken of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Score {
+    /// The logits, capped if asked for.
+    Logits,
+    /// Logits that are scaled and masked.
+    Masked,
+}
+
 /// What a row's target is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Target {

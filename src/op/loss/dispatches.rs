@@ -4,7 +4,8 @@
 use crate::element::Element;
 use crate::error::Result;
 use crate::inputs::BatchWeight;
-use crate::kernel::passes::{self, Output, Target, Variant, binding, constant};
+use crate::kernel::passes::binding::{self, finish_loss, merge_totals, reduce_loss, row_inputs};
+use crate::kernel::passes::{self, Output, Target, Variant, constant};
 use crate::kernel::{Binding, Dispatch, INPUT_HEAD, Params, Plan, ROW_SCRATCH_BYTES, check_row_scratch};
 use crate::op::engine::{Engine, LogitsCall};
 use crate::op::loss::Kind;
@@ -151,14 +152,16 @@ impl<E: Element, L: Kind> LossCall<'_, E, L> {
         let constants = &engine.row_constants(constants);
         let (records, totals) = (Some(&scratch.inputs), Some(&scratch.blocks));
         let given = inputs.iter().filter_map(|(input, bound)| Some((input.row_inputs?, Some(bound))));
-        let read: Vec<_> = [(5, records), (6, totals)].into_iter().chain(given).collect();
+        let made = [(row_inputs::INPUTS, records), (row_inputs::BLOCK_TOTALS, totals)];
+        let bound: Vec<_> = made.into_iter().chain(given).collect();
+        let merged = [(merge_totals::BLOCK_TOTALS, totals), (merge_totals::INPUTS, records)];
         let blocks = plan.grid((params.rows as usize).div_ceil(BLOCK_ROWS));
         let dispatch = |pass, bindings: &[_], grid| {
             engine.kernels().dispatch(pass, Variant::ROWS, constants, params, bindings, grid)
         };
         Ok([
-            dispatch(&passes::ROW_INPUTS, &read, blocks)?,
-            dispatch(&passes::MERGE_TOTALS, &[(4, totals), (5, records)], [1, 1])?,
+            dispatch(&passes::ROW_INPUTS, &bound, blocks)?,
+            dispatch(&passes::MERGE_TOTALS, &merged, [1, 1])?,
         ])
     }
 
@@ -177,18 +180,22 @@ impl<E: Element, L: Kind> LossCall<'_, E, L> {
         let mut dispatches = vec![dispatch(
             &passes::REDUCE_LOSS,
             &[
-                (4, Some(inputs)),
-                (5, Some(results)),
-                (6, Some(blocks)),
-                (7, row_losses.as_ref()),
-                (8, lse.as_ref()),
-                (9, argmax.as_ref()),
+                (binding::ROW_INPUTS, Some(inputs)),
+                (reduce_loss::RESULTS, Some(results)),
+                (reduce_loss::BLOCK_TOTALS, Some(blocks)),
+                (reduce_loss::ROW_LOSSES, row_losses.as_ref()),
+                (reduce_loss::LSE, lse.as_ref()),
+                (reduce_loss::ARGMAX, argmax.as_ref()),
             ],
             plan.grid((params.rows as usize).div_ceil(BLOCK_ROWS)),
         )?];
         if loss.is_some() {
-            let read = [(4, Some(inputs)), (5, Some(blocks)), (6, loss.as_ref())];
-            dispatches.push(dispatch(&passes::FINISH_LOSS, &read, [1, 1])?);
+            let bound = [
+                (finish_loss::INPUTS, Some(inputs)),
+                (finish_loss::BLOCK_TOTALS, Some(blocks)),
+                (finish_loss::LOSS, loss.as_ref()),
+            ];
+            dispatches.push(dispatch(&passes::FINISH_LOSS, &bound, [1, 1])?);
         }
         Ok(dispatches)
     }

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use crate::inputs::{RowInputs, mask_words};
-use crate::kernel::passes::{binding, constant};
+use crate::kernel::passes::binding::{self, row_inputs};
+use crate::kernel::passes::constant;
 use crate::shape::Shape;
 
 /// Values of 4 bytes beside the logits: their name in messages, how many there are, and who reads them.
@@ -47,16 +48,18 @@ impl Input {
 }
 
 // What a cross-entropy is given.
-pub(crate) static CLASSES: Input = Input { row_inputs: Some(4), ..Input::new("targets", Count::Rows) };
+pub(crate) static CLASSES: Input =
+    Input { row_inputs: Some(row_inputs::CLASSES), ..Input::new("targets", Count::Rows) };
 pub(crate) static INDICES: Input = Input {
-    row_inputs: Some(4),
+    row_inputs: Some(row_inputs::CLASSES),
     sweep: Some(binding::TARGETS),
     ..Input::new("targets: indices", Count::Entries)
 };
 pub(crate) static PROBS: Input =
     Input { sweep: Some(binding::TARGET_PROBS), ..Input::new("targets: probs", Count::Entries) };
 /// Those of the targets' classes are a part of a row's weight.
-pub(crate) static TARGET_CLASS_WEIGHTS: Input = Input { row_inputs: Some(8), ..CLASS_WEIGHTS };
+pub(crate) static TARGET_CLASS_WEIGHTS: Input =
+    Input { row_inputs: Some(row_inputs::CLASS_WEIGHTS), ..CLASS_WEIGHTS };
 
 // What a multi-label loss is given.
 pub(crate) static CLASS_WEIGHTS: Input = Input {
@@ -72,16 +75,22 @@ pub(crate) static POS_WEIGHT: Input = Input {
 
 // What every loss is given.
 pub(crate) static ROW_WEIGHTS: Input = Input {
-    row_inputs: Some(7),
+    row_inputs: Some(row_inputs::ROW_WEIGHTS),
     switch: Some(constant::ROW_WEIGHTS),
     ..Input::new("row_weights", Count::Rows)
 };
-pub(crate) static ROW_MASK: Input =
-    Input { row_inputs: Some(9), switch: Some(constant::ROW_MASK), ..Input::new("row_mask", Count::Rows) };
-pub(crate) static UPSTREAM: Input =
-    Input { row_inputs: Some(10), switch: Some(constant::UPSTREAM), ..Input::new("upstream", Count::One) };
+pub(crate) static ROW_MASK: Input = Input {
+    row_inputs: Some(row_inputs::ROW_MASK),
+    switch: Some(constant::ROW_MASK),
+    ..Input::new("row_mask", Count::Rows)
+};
+pub(crate) static UPSTREAM: Input = Input {
+    row_inputs: Some(row_inputs::UPSTREAM),
+    switch: Some(constant::UPSTREAM),
+    ..Input::new("upstream", Count::One)
+};
 pub(crate) static ROW_UPSTREAM: Input = Input {
-    row_inputs: Some(11),
+    row_inputs: Some(row_inputs::ROW_UPSTREAM),
     switch: Some(constant::ROW_UPSTREAM),
     ..Input::new("row_upstream", Count::Rows)
 };

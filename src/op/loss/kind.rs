@@ -9,9 +9,9 @@ use crate::inputs::{BatchWeight, RowInputs};
 use crate::kernel::Params;
 use crate::kernel::passes::{Pass, Target};
 use crate::op::loss::{HostInputs, LossBuffers};
-use crate::op::verify::Verification;
 use crate::options::Reducing;
 use crate::shape::Shape;
+use crate::verification::Verification;
 
 pub(crate) mod sealed {
     /// Nobody else can add a loss: its kernels are this crate's.

@@ -22,9 +22,9 @@ use crate::op::engine::Engine;
 use crate::op::output::own_output;
 use crate::op::pool::Pool;
 use crate::op::stream::{Back, Part, clear_padding, through, windows};
-use crate::op::verify::Verification;
 use crate::request::Request;
 use crate::shape::Shape;
+use crate::verification::Verification;
 
 pub(crate) use buffers::LossBuffers;
 pub use buffers::{LossOutputs, RowInputBuffers};

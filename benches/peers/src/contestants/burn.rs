@@ -5,10 +5,10 @@ use burn::nn::loss::CrossEntropyLossConfig;
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use crate::Result;
-use crate::contestants::version;
 use crate::data::{Batch, Operation};
+use crate::error::Result;
 use crate::serve::Contestant;
+use crate::version::version;
 
 pub struct Burn {
     device: Device,

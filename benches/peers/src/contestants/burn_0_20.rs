@@ -9,10 +9,10 @@ use burn_0_20::tensor::activation::softmax;
 use burn_0_20::tensor::backend::Backend;
 use burn_0_20::tensor::{Int, Tensor, TensorData};
 
-use crate::Result;
-use crate::contestants::version;
 use crate::data::{Batch, Operation};
+use crate::error::Result;
 use crate::serve::Contestant;
+use crate::version::version;
 
 /// The backend that burn-wgpu's defaults make, and what it is built on.
 pub type Fused = Wgpu;

@@ -3,10 +3,10 @@
 use candle_core::{Device, Tensor, Var};
 use candle_nn::{loss, ops};
 
-use crate::Result;
-use crate::contestants::version;
 use crate::data::{Batch, Operation};
+use crate::error::Result;
 use crate::serve::Contestant;
+use crate::version::version;
 
 #[derive(Default)]
 pub struct Candle {

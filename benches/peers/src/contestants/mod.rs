@@ -6,7 +6,7 @@ mod candle;
 mod simd;
 mod xent;
 
-use crate::Result;
+use crate::error::Result;
 use crate::serve::serve as answer;
 
 /// Answers as the contestant of this name.
@@ -21,12 +21,4 @@ pub fn serve(name: &str) -> Result<()> {
         "simd" => answer(simd::Simd::open),
         _ => Err(format!("no contestant '{name}'").into()),
     }
-}
-
-/// The version of a crate that was compiled in: of those that begin so, the first.
-pub fn version(name: &str, start: &str) -> &'static str {
-    let lock: &'static str = include_str!("../../Cargo.lock");
-    let head = format!("name = \"{name}\"\nversion = \"{start}");
-    let found = lock.find(&head).and_then(|at| lock[at + head.len() - start.len()..].split_once('"'));
-    found.map_or("of an unknown version", |(version, _)| version)
 }

@@ -12,10 +12,10 @@ use rten_simd::ops::{BitOps, NumOps};
 use rten_simd::{Isa, Simd as _, SimdOp, SimdUnaryOp};
 use rten_vecmath::Exp;
 
-use crate::Result;
-use crate::contestants::version;
 use crate::data::{Batch, Operation};
+use crate::error::Result;
 use crate::serve::Contestant;
+use crate::version::version;
 
 /// Values of one part, at least: what a thread takes at a time.
 const PART: usize = 64 << 10;

@@ -6,10 +6,10 @@ use ::xent::{
     SoftmaxBuffers, Targets,
 };
 
-use crate::Result;
-use crate::contestants::version;
 use crate::data::{Batch, Operation};
+use crate::error::Result;
 use crate::serve::Contestant;
+use crate::version::version;
 
 /// The adapter that `XENT_ADAPTER` names a part of, or the best there is.
 fn open() -> Result<Context> {

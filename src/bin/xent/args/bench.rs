@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use xent::Shape;
 
-use super::{DeviceArgs, parse_shape};
-use crate::measure::Operation;
+use super::device::DeviceArgs;
+use super::shape::parse_shape;
+use crate::operation::Operation;
 
 pub const HELP: &str = "\
 Examples:

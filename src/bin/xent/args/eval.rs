@@ -4,7 +4,11 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, ValueEnum};
 
-use super::{DeviceArgs, Dtype, LogitsArgs, RunArgs, ScoreArgs};
+use super::device::DeviceArgs;
+use super::logits::LogitsArgs;
+use super::run::RunArgs;
+use super::score::ScoreArgs;
+use crate::dtype::Dtype;
 
 pub const USAGE: &str = "xent eval <LOGITS>... --targets <FILE> [OPTIONS]";
 

@@ -1,21 +1,22 @@
 //! What may stand on the command line.
 
 mod bench;
+mod device;
 mod eval;
 mod logits;
 mod run;
+mod score;
+mod shape;
 mod softmax;
 mod tune;
 
-use std::path::{Path, PathBuf};
-
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use xent::Shape;
+use clap::{Args, Parser, Subcommand};
 
 pub use bench::{BenchArgs, BenchDtype};
+pub use device::{AdapterArgs, DeviceArgs};
 pub use eval::{EvalArgs, OutputArgs, TargetArgs};
 pub use logits::LogitsArgs;
-pub use run::{CHECKPOINT_END, RunArgs, checkpoint_start};
+pub use run::{CHECKPOINT_END, checkpoint_start};
 pub use softmax::SoftmaxArgs;
 pub use tune::TuneArgs;
 
@@ -104,91 +105,4 @@ pub struct DemoArgs {
     /// Print one JSON object, with the keys of eval
     #[arg(long)]
     pub json: bool,
-}
-
-#[derive(Args)]
-pub struct AdapterArgs {
-    /// Take the adapter whose name has this part, upper or lower case [default: hardware before software]
-    #[arg(
-        id = "adapter",
-        long = "adapter",
-        value_name = "NAME",
-        env = "XENT_ADAPTER",
-        hide_env_values = true
-    )]
-    name: Option<String>,
-}
-
-impl AdapterArgs {
-    /// The part of a name that was given, if one was: an empty variable is none.
-    pub fn name(&self) -> Option<&str> {
-        self.name.as_deref().filter(|name| !name.is_empty())
-    }
-}
-
-/// The adapter, and how its kernels are laid out.
-#[derive(Args)]
-pub struct DeviceArgs {
-    #[command(flatten)]
-    pub adapter: AdapterArgs,
-    /// Lay the kernels out as `xent tune` found best; a file of another adapter or version is ignored
-    #[arg(hide_short_help = true, id = "tuning", long = "tuning", value_name = "FILE")]
-    tuning: Option<PathBuf>,
-}
-
-impl DeviceArgs {
-    /// The file of a tuning, if one was given.
-    pub fn tuning(&self) -> Option<&Path> {
-        self.tuning.as_deref()
-    }
-}
-
-/// A batch as one writes it: rows x cols.
-pub fn parse_shape(text: &str) -> Result<Shape, String> {
-    let wanted = "rows x cols, as 256x50304";
-    let (rows, cols) = text.split_once(['x', 'X', '×']).ok_or(wanted)?;
-    let number = |text: &str| text.trim().parse::<usize>().map_err(|error| format!("{wanted}: {error}"));
-    let shape = Shape::new(number(rows)?, number(cols)?);
-    if shape.rows == 0 {
-        return Err("there is nothing to measure in 0 rows".to_owned());
-    }
-    shape.check().map_err(|error| error.to_string())?;
-    Ok(shape)
-}
-
-/// How logits become the scores that a softmax is of.
-#[derive(Args)]
-pub struct ScoreArgs {
-    /// Cap logits to C*tanh(logit / C) first
-    #[arg(hide_short_help = true, long, value_name = "C", allow_negative_numbers = true)]
-    pub softcap: Option<f32>,
-    /// Divide logits by T
-    #[arg(long, value_name = "T", default_value_t = 1.0, allow_negative_numbers = true)]
-    pub temperature: f32,
-    /// What a row gives in which every logit is -inf
-    #[arg(hide_short_help = true, long, value_name = "HOW", value_enum, default_value_t = MaskedRow::Nan)]
-    pub masked_row: MaskedRow,
-}
-
-#[derive(Clone, Copy, PartialEq, ValueEnum)]
-pub enum MaskedRow {
-    Nan,
-    Zero,
-}
-
-impl From<MaskedRow> for xent::MaskedRow {
-    fn from(row: MaskedRow) -> Self {
-        match row {
-            MaskedRow::Nan => Self::Nan,
-            MaskedRow::Zero => Self::Zero,
-        }
-    }
-}
-
-/// What the values of an output are.
-#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
-pub enum Dtype {
-    F32,
-    F16,
-    Bf16,
 }

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use bytesize::ByteSize;
 use clap::Args;
 
-use super::{DeviceArgs, Dtype, LogitsArgs, ScoreArgs};
+use super::device::DeviceArgs;
+use super::logits::LogitsArgs;
+use super::score::ScoreArgs;
+use crate::dtype::Dtype;
 
 pub const HELP: &str = "\
 Examples:

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use xent::Shape;
 
-use super::{AdapterArgs, parse_shape};
+use super::device::AdapterArgs;
+use super::shape::parse_shape;
 
 pub const HELP: &str = "\
 Examples:

@@ -1,5 +1,6 @@
 //! `xent bench`: the operations beside a copy of the same bytes.
 
+mod measured;
 mod plot;
 mod table;
 
@@ -7,52 +8,19 @@ use xent::eval::WholeFile;
 use xent::half::{bf16, f16};
 use xent::{Bound, Context, Element, Profile, Result, Shape, Tuning, Verification};
 
+use measured::{Benched, Measured, RUNS};
+
 use crate::args::{BenchArgs, BenchDtype};
 use crate::computer::load_tuning;
-use crate::measure::{self, Batch, Bytes, Clock, Job, Operation, median};
-use crate::output::complain;
+use crate::measure::{self, Batch, Bytes, Clock, Job, median};
+use crate::operation::Operation;
+use crate::outcome::Outcome;
+use crate::output::{self, complain};
 use crate::progress::Progress;
 use crate::stop::check_stopped;
-use crate::{Outcome, output};
 
 const SHAPES: [(usize, usize); 6] =
     [(256, 50_304), (256, 50_257), (4_096, 1_000), (65_536, 128), (1_000_000, 10), (1, 8_000_000)];
-/// Timed runs of each, after those that check its answer.
-const RUNS: usize = 11;
-
-/// All that was measured.
-struct Benched {
-    adapter: String,
-    /// `gpu` or `wall`.
-    clock: &'static str,
-    tuned: bool,
-    results: Vec<Measured>,
-}
-
-/// One operation on one batch.
-struct Measured {
-    shape: Shape,
-    dtype: &'static str,
-    op: Operation,
-    /// Who copies: `kernel` or `driver`.
-    by: Option<&'static str>,
-    checked: Verification,
-    /// What must move: logits read once, and as much written if it writes.
-    bytes: u64,
-    /// The median; none where the answer is wrong.
-    ms: Option<f64>,
-    share_of_copy: Option<f64>,
-}
-
-impl Measured {
-    fn logits_per_second(&self) -> Option<f64> {
-        self.ms.map(|ms| (self.shape.rows * self.shape.cols) as f64 / (ms / 1e3))
-    }
-
-    fn gb_per_second(&self) -> Option<f64> {
-        self.ms.map(|ms| self.bytes as f64 / (ms / 1e3) / 1e9)
-    }
-}
 
 pub fn run(args: &BenchArgs) -> Result<Outcome> {
     if let Some(path) = &args.plot {

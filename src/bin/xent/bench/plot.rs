@@ -7,8 +7,8 @@ use plotters::prelude::*;
 use xent::eval::WholeFile;
 use xent::{Error, Result};
 
-use super::{Benched, Measured};
-use crate::measure::Operation;
+use super::measured::{Benched, Measured};
+use crate::operation::Operation;
 use crate::output::one_line;
 
 /// Operations as in the colours of Okabe and Ito, which stay apart for everybody.

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Benched, Measured, RUNS};
+use super::measured::{Benched, Measured, RUNS};
+use crate::numbers::{si, thousands};
 use crate::output::one_line;
-use crate::report::{si, thousands};
 
 pub fn text(benched: &Benched) -> String {
     let clock = if benched.clock == "gpu" { "the GPU's clock" } else { "wall clock, submission included" };

@@ -6,7 +6,8 @@ use std::path::Path;
 use xent::eval::{Evaluated, FilePart, WholeFile};
 use xent::{NO_CLASS, Result, Sequences};
 
-use super::outputs::ROWS_AT_A_TIME;
+/// Rows whose values are put together before they are written: a window may have millions.
+pub const ROWS_AT_A_TIME: usize = 1 << 14;
 
 /// The columns. Of a row that was left out all but the first three, and its target, are empty; and a target is where the
 /// targets are classes.

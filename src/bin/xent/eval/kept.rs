@@ -8,8 +8,8 @@ use xent::{Error, Result};
 use super::keeper::Keeper;
 use super::outputs::Outputs;
 use super::pictures::Pictures;
+use crate::numbers::thousands;
 use crate::output::{complain, shown};
-use crate::report::thousands;
 
 /// All that a run has made of the rows that are done.
 pub struct Kept {

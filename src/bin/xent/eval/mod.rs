@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod csv;
+mod identity;
 mod inputs;
 mod keeper;
 mod kept;
@@ -14,13 +15,13 @@ use xent::eval::files::{FileLogits, Layout};
 use xent::eval::{EvaluateOptions, Evaluation, Source, Tally, WholeFile};
 use xent::{CrossEntropyOptions, Element, Result, Sequences};
 
-use crate::Outcome;
 use crate::args::{EvalArgs, checkpoint_start};
 use crate::computer::Computer;
 use crate::logits::{self, OnLogits, run_in};
 use crate::memory;
+use crate::numbers::thousands;
+use crate::outcome::Outcome;
 use crate::output::{bad_argument, check_distinct, complain, shown};
-use crate::report::thousands;
 use checkpoint::{Checkpoint, Identity};
 use inputs::Inputs;
 use keeper::Keeper;
@@ -74,7 +75,7 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
     let op = options(args, logits.layout());
     op.check()?;
     let (shape, layout, dtype) = (logits.shape(), logits.layout().clone(), logits::dtype(logits.file()));
-    let files = files(args)?;
+    let files = identity::files(args)?;
     let mut inputs = Inputs::open(args, &layout, &op)?;
     let late = inputs.late();
     let sequences = op.sequences.unwrap_or(Sequences::new(layout.sequence_length()));
@@ -101,7 +102,7 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
         let (allowed, windows) = (memory::shown(allowed.0), memory::shown(windows));
         complain(format!("memory: at most {allowed}, {windows} of it for windows"));
     }
-    let identity = identity(args, &op, &computer, &files);
+    let identity = identity::of_run(args, &op, &computer, &files);
     let run = identity.name();
     let mut keeper = keeper(args, &identity)?;
     let (outputs, tally) = match &mut keeper {
@@ -131,38 +132,6 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
     let bytes_per_row = inputs::bytes_per_row(args, shape.rows);
     Run { args, op, evaluation, kept: SharedKept::new(kept), bytes_per_row, computer, files, late }
         .go(&mut logits)
-}
-
-/// What the logits are called: their file, or the first of several.
-fn name(args: &EvalArgs) -> String {
-    let first = args.logits.files.first().map_or(String::new(), |path| path.display().to_string());
-    match args.logits.files.len() {
-        0 | 1 => first,
-        files => format!("{first} and {} more", files - 1),
-    }
-}
-
-/// All on which a digit of the results, or a byte of the outputs, can depend.
-fn identity(args: &EvalArgs, op: &CrossEntropyOptions, computer: &Computer, files: &Identity) -> Identity {
-    let mut run = Identity::default();
-    run.add("the version of xent", env!("CARGO_PKG_VERSION"));
-    run.add("the adapter", computer.identity());
-    run.add("the loss", format!("{op:?}"));
-    run.add("how the logits lie", args.logits.identity());
-    run.add("--targets-key", format!("{:?}", args.targets.targets_key));
-    run.add("--out-dtype", format!("{:?}", args.output.out_dtype));
-    run.add("--verify", args.output.verify);
-    run.add("the list of outputs", format!("{:?}", outputs::paths(&args.output)));
-    run.and(files)
-}
-
-/// The files that are read: which they are, how long, and of when.
-fn files(args: &EvalArgs) -> Result<Identity> {
-    let mut files = Identity::default();
-    for (name, path) in inputs::paths(args)? {
-        files.add_file(name, &path);
-    }
-    Ok(files)
 }
 
 fn options(args: &EvalArgs, layout: &Layout) -> CrossEntropyOptions {

@@ -7,12 +7,10 @@ use xent::eval::files::{Layout, TensorValue, TensorWriter};
 use xent::eval::{Evaluated, FilePart, WholeFile};
 use xent::{Result, RowResult, Sequences};
 
-use super::csv::CsvWriter;
-use crate::args::{Dtype, OutputArgs};
+use super::csv::{CsvWriter, ROWS_AT_A_TIME};
+use crate::args::OutputArgs;
+use crate::dtype::Dtype;
 use crate::output::{FloatWriter, bad_argument};
-
-/// Rows whose values are put together before they are written: a window may have millions.
-pub const ROWS_AT_A_TIME: usize = 1 << 14;
 
 /// The files that are written.
 pub fn paths(args: &OutputArgs) -> Vec<&Path> {

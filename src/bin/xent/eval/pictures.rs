@@ -9,7 +9,8 @@ use xent::{Error, Result};
 
 use super::page;
 use crate::args::OutputArgs;
-use crate::report::{Summary, decimals, digits, si, thousands};
+use crate::numbers::{decimals, si, thousands};
+use crate::report::{Summary, digits};
 
 /// Blue and vermilion of Okabe and Ito, which stay apart for everybody. A page gives them, black and white other values
 /// in the dark: see `page.css`.

@@ -6,14 +6,16 @@ use xent::eval::{Evaluation, Report, Source, Tally};
 use xent::{CrossEntropyOptions, Element, Error, Result};
 
 use super::checkpoint::Identity;
+use super::identity;
 use super::kept::SharedKept;
-use crate::Outcome;
 use crate::args::EvalArgs;
 use crate::computer::Computer;
 use crate::memory::peak_resident_bytes;
+use crate::numbers::thousands;
+use crate::outcome::Outcome;
 use crate::output::{bad_argument, complain};
 use crate::progress::Progress;
-use crate::report::{self, Summary, thousands};
+use crate::report::{self, Summary};
 use crate::stop::{before_stop, check_stopped, or_stopped};
 
 /// A run, ready to begin or to go on.
@@ -83,7 +85,7 @@ impl Run<'_> {
     }
 
     fn finish(self) -> Result<Outcome> {
-        if let Some(difference) = super::files(self.args)?.difference(&self.files) {
+        if let Some(difference) = identity::files(self.args)?.difference(&self.files) {
             // What was read is there no more, so nothing can go on from it.
             self.kept.end(|kept| {
                 kept.discard();
@@ -116,7 +118,7 @@ impl Run<'_> {
         })?;
         let report = self.evaluation.report();
         let summary = self.summary(&report, &tally);
-        self.kept.with(|kept| kept.pictures.draw(&summary, &super::name(self.args)))?;
+        self.kept.with(|kept| kept.pictures.draw(&summary, &identity::name(self.args)))?;
         report::print(&summary, self.args.output.json, self.args.output.strict, &[])
     }
 

@@ -1,5 +1,6 @@
 //! A batch that lies on the device, the operations over it, and whether their answers are right.
 
+use xent::bounds::{gradient_bound, loss_bound, prob_bound};
 use xent::eval::{Source, SyntheticLogits};
 use xent::reference::cross_entropy::RowScale;
 use xent::reference::{argmax_row, log_softmax_row, logsumexp_row, softmax_row};
@@ -7,12 +8,15 @@ use xent::wgpu::{self, BufferUsages as Usage};
 use xent::{
     Argmax, ArgmaxBuffers, Bound, Context, CrossEntropy, CrossEntropyBuffers, Element, Error, LogSumExp,
     LogSumExpBuffers, LossRecord, OutputBuffer, Profile, Result, Shape, Softmax, SoftmaxBuffers, Tuning,
-    Verification, gradient_bound, loss_bound, prob_bound,
+    Verification,
 };
 
-use super::{Clock, Copies, Job, Operation, scoped, wait};
+use super::clock::{Clock, Job};
+use super::copy::Copies;
+use super::device::{mapped, scoped, wait};
+use crate::numbers::si;
+use crate::operation::Operation;
 use crate::output::bad_argument;
-use crate::report::si;
 
 /// Logits of one upload, at least one row; of the rows whose answers are compared, at least one; and most such rows.
 const UPLOAD_VALUES: usize = 4 << 20;
@@ -370,25 +374,4 @@ fn values_of<T: bytemuck::Pod>(bytes: &[u8]) -> Vec<T> {
 
 fn compare<E: Element>(verification: &mut Verification, row: usize, actual: E, expected: f64, bound: f64) {
     verification.compare(row, actual.to_f64(), expected, bound + E::rounding(expected));
-}
-
-/// What a buffer holds that can be mapped.
-pub(super) fn mapped(gpu: &Context, buffer: &wgpu::Buffer) -> Result<Vec<u8>> {
-    let failed = |message: String| Error::Device { what: "mapping a buffer".to_owned(), message };
-    let (sender, receiver) = std::sync::mpsc::channel();
-    scoped(&gpu.device, "mapping a buffer", || {
-        buffer.map_async(wgpu::MapMode::Read, .., move |mapped| {
-            // Where nobody listens any more, nobody wants to know.
-            let _ = sender.send(mapped);
-        });
-    })?;
-    wait(&gpu.device)?;
-    match receiver.try_recv() {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => return Err(failed(error.to_string())),
-        Err(error) => return Err(failed(error.to_string())),
-    }
-    let bytes = buffer.get_mapped_range(..).map_err(|error| failed(error.to_string()))?.to_vec();
-    buffer.unmap();
-    Ok(bytes)
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use xent::wgpu::{self, BufferUsages as Usage, Features};
 use xent::{Bound, Context, Result};
 
-use super::{scoped, wait};
+use super::device::{mapped, scoped, wait};
 
 /// What the GPU's clock needs: the first for passes, the second for copies too.
 pub const FEATURES: Features = Features::TIMESTAMP_QUERY.union(Features::TIMESTAMP_QUERY_INSIDE_ENCODERS);
@@ -141,7 +141,7 @@ impl Clock {
         wait(device)?;
         let by_wall = start.elapsed().as_secs_f64() * 1e3;
         let Some(Timestamps { readback, ms, .. }) = timestamps else { return Ok((None, by_wall)) };
-        let ticks = super::batch::mapped(&self.gpu, readback)?;
+        let ticks = mapped(&self.gpu, readback)?;
         let [begin, end] = [0, 8].map(|at| bytemuck::pod_read_unaligned::<u64>(&ticks[at..at + 8]));
         Ok((Some(end.saturating_sub(begin) as f64 * ms), by_wall))
     }

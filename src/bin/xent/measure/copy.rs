@@ -3,7 +3,7 @@
 use xent::wgpu;
 use xent::{Context, Profile, Result};
 
-use super::scoped;
+use super::device::scoped;
 
 /// Bytes of a workgroup: as in `copy.wgsl`.
 const WORKGROUP_BYTES: u64 = 256 * 4 * 16;

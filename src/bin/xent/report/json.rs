@@ -5,7 +5,7 @@ use serde_json::ser::{Formatter, PrettyFormatter};
 use serde_json::{Serializer, Value, json};
 use xent::eval::{Histogram, Positions, Tally};
 
-use super::Summary;
+use super::summary::Summary;
 
 /// What the object says it is.
 const FORMAT: &str = "xent eval";

@@ -1,32 +1,17 @@
 //! What is said of a batch: for people, for programs, and by the exit status.
 
 mod json;
-mod numbers;
+mod summary;
 mod text;
 
-use xent::eval::{Report, Tally};
-use xent::{CrossEntropyOptions, Verification};
+use xent::Verification;
 
-use crate::output::complain;
-use crate::{Outcome, output};
+use crate::outcome::Outcome;
+use crate::output::{self, complain};
 
-pub use numbers::{decimals, duration, si, thousands};
+pub use summary::Summary;
+use text::verified;
 pub use text::{Line, Tone, digits, lines};
-
-/// All there is to say.
-#[derive(Clone, Copy)]
-pub struct Summary<'a> {
-    pub report: &'a Report,
-    pub tally: &'a Tally,
-    pub op: &'a CrossEntropyOptions,
-    pub adapter: &'a str,
-    /// Rows that there are; the report is of fewer where the run was stopped.
-    pub rows_given: usize,
-    /// Bytes of logits, and of soft targets, that came from files; none where they were made.
-    pub bytes_read: Option<u64>,
-    /// The most memory that this process has had, where the system tells.
-    pub peak_memory: Option<u64>,
-}
 
 /// Prints a report, and says how the run ended. If `strict`, rows that are bad are an outcome of their own.
 pub fn print(
@@ -64,15 +49,6 @@ fn outcome(verification: Option<&Verification>, bad_rows: Option<String>) -> Out
         }
         _ => Outcome::Done,
     }
-}
-
-fn verified(verification: &Verification) -> String {
-    let &Verification { rows_checked, worst_row, worst_abs, worst_rel, passed, .. } = verification;
-    let verdict = if passed { "within bounds" } else { "NOT within bounds" };
-    let worst = worst_row.map_or(String::new(), |row| {
-        format!("; worst is row {row}, off by {worst_abs:.1e} ({worst_rel:.1e} relative)")
-    });
-    format!("{} rows against f64: {verdict}{worst}", thousands(rows_checked))
 }
 
 #[cfg(test)]

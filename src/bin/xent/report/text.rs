@@ -1,13 +1,12 @@
 //! A report for people.
 
 use anstyle::{AnsiColor, Style};
-use xent::Reduction;
 use xent::eval::{Histogram, Quantile};
+use xent::{Reduction, Verification};
 
+use super::summary::Summary;
+use crate::numbers::{decimals, si, thousands};
 use crate::output::one_line;
-
-use super::numbers::{decimals, si, thousands};
-use super::{Summary, verified};
 
 /// How a line looks where colours are shown.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -144,6 +143,16 @@ fn spread(losses: &Histogram) -> Vec<Line> {
 /// Decimals that tell losses so far apart from each other.
 pub fn digits(width: f64) -> usize {
     (1.0 - width.log10()).ceil().clamp(0.0, 6.0) as usize
+}
+
+/// What a comparison with the reference found, in words.
+pub fn verified(verification: &Verification) -> String {
+    let &Verification { rows_checked, worst_row, worst_abs, worst_rel, passed, .. } = verification;
+    let verdict = if passed { "within bounds" } else { "NOT within bounds" };
+    let worst = worst_row.map_or(String::new(), |row| {
+        format!("; worst is row {row}, off by {worst_abs:.1e} ({worst_rel:.1e} relative)")
+    });
+    format!("{} rows against f64: {verdict}{worst}", thousands(rows_checked))
 }
 
 #[cfg(test)]

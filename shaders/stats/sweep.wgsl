@@ -1,8 +1,10 @@
+// Uses: params, seat, row_span, cap, scores, order_key, sums, sweep_steps, row_stats, target
+
 // The first sweep over a row: one lane's part of its stats.
 
 override TRACK_ARGMAX: bool = false;
 
-const CHUNK_STEPS: u32 = 32u; // steps summed apart, so that rounding grows with the root of the row and not with it
+alias Swept = RowSpan;
 
 // The stats, ready to take scores from a pack on of which the largest has this key: one rescale a step.
 fn ready_for(stats: RowStats, largest: i32, pack: u32) -> RowStats {
@@ -105,8 +107,18 @@ fn with_edge(stats: RowStats, scores: QuadPair, span: RowSpan, pack: u32) -> Row
     return next;
 }
 
-// The four quads of a lane's step from a pack on, and their first columns.
-fn with_step(stats: RowStats, ab: QuadPair, cd: QuadPair, span: RowSpan, pack: u32) -> RowStats {
+// Two quads of a step: one pack, or two that lie LANES apart.
+fn step_pair(span: RowSpan, pack: u32) -> QuadPair {
+    if PACKED {
+        return score_pack(span, pack);
+    }
+    return QuadPair(score_pack(span, pack).a, score_pack(span, pack + LANES).a);
+}
+
+// The four quads of a lane's step from a pack on.
+fn with_step(stats: RowStats, span: RowSpan, pack: u32) -> RowStats {
+    let ab = step_pair(span, pack);
+    let cd = step_pair(span, pack + STEP_PACKS / 2u * LANES);
     let keys = max(max(order_keys(ab.a), order_keys(ab.b)), max(order_keys(cd.a), order_keys(cd.b)));
     let col = pack_col(span, pack);
     let b = col + select(4u * LANES, 4u, PACKED);
@@ -130,30 +142,9 @@ fn with_step(stats: RowStats, ab: QuadPair, cd: QuadPair, span: RowSpan, pack: u
     return next;
 }
 
-// Two quads of a step: one pack, or two that lie LANES apart.
-fn step_pair(span: RowSpan, pack: u32) -> QuadPair {
-    if PACKED {
-        return score_pack(span, pack);
-    }
-    return QuadPair(score_pack(span, pack).a, score_pack(span, pack + LANES).a);
-}
-
 // One lane's part of the row, or of a segment of it.
 fn sweep_stats(span: RowSpan, lane: u32) -> RowStats {
-    var stats = identity();
-    let steps = full_steps(span);
-    var step = 0u;
-    while STEPS && step < steps {
-        let chunk_end = min(step + CHUNK_STEPS, steps);
-        var chunk = identity();
-        for (; step < chunk_end; step++) {
-            let pack = step_pack(span, step, lane);
-            let ab = step_pair(span, pack);
-            let cd = step_pair(span, pack + STEP_PACKS / 2u * LANES);
-            chunk = with_step(chunk, ab, cd, span, pack);
-        }
-        stats = combine(stats, chunk);
-    }
+    var stats = sweep_steps(identity(), span, span, lane);
     let rest = rest_packs(span);
     for (var i = lane; i < rest; i += LANES) {
         let pack = rest_pack(span, i);

@@ -1,3 +1,5 @@
+// Uses: params, seat, row_span, sums, row_stats, segment_stats
+
 // In the place of a first sweep over the row, which its segments have been through: one lane's part of their stats, in a
 // fixed order.
 

@@ -1,0 +1,5 @@
+//! What a step gives that can fail.
+
+use std::error::Error;
+
+pub type Result<T> = std::result::Result<T, Box<dyn Error>>;

@@ -1,0 +1,22 @@
+// Uses: row_span, sums, steps
+
+// The whole steps of a sweep over a row, in chunks that are summed apart: rounding grows with the root of the row and not
+// with it.
+
+const CHUNK_STEPS: u32 = 32u;
+
+// What a lane has summed so far, and with it the whole steps of the row, or of a segment of it.
+fn sweep_steps(before: LaneSum, swept: Swept, span: RowSpan, lane: u32) -> LaneSum {
+    var sum = before;
+    let steps = full_steps(span);
+    var step = 0u;
+    while STEPS && step < steps {
+        let chunk_end = min(step + CHUNK_STEPS, steps);
+        var chunk = identity();
+        for (; step < chunk_end; step++) {
+            chunk = with_step(chunk, swept, step_pack(span, step, lane));
+        }
+        sum = combine(sum, chunk);
+    }
+    return sum;
+}

@@ -1,0 +1,42 @@
+//! Where kernels run.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+#[derive(Args)]
+pub struct AdapterArgs {
+    /// Take the adapter whose name has this part, upper or lower case [default: hardware before software]
+    #[arg(
+        id = "adapter",
+        long = "adapter",
+        value_name = "NAME",
+        env = "XENT_ADAPTER",
+        hide_env_values = true
+    )]
+    name: Option<String>,
+}
+
+impl AdapterArgs {
+    /// The part of a name that was given, if one was: an empty variable is none.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref().filter(|name| !name.is_empty())
+    }
+}
+
+/// The adapter, and how its kernels are laid out.
+#[derive(Args)]
+pub struct DeviceArgs {
+    #[command(flatten)]
+    pub adapter: AdapterArgs,
+    /// Lay the kernels out as `xent tune` found best; a file of another adapter or version is ignored
+    #[arg(hide_short_help = true, id = "tuning", long = "tuning", value_name = "FILE")]
+    tuning: Option<PathBuf>,
+}
+
+impl DeviceArgs {
+    /// The file of a tuning, if one was given.
+    pub fn tuning(&self) -> Option<&Path> {
+        self.tuning.as_deref()
+    }
+}

@@ -1,0 +1,32 @@
+//! How logits become scores.
+
+use clap::{Args, ValueEnum};
+
+/// How logits become the scores that a softmax is of.
+#[derive(Args)]
+pub struct ScoreArgs {
+    /// Cap logits to C*tanh(logit / C) first
+    #[arg(hide_short_help = true, long, value_name = "C", allow_negative_numbers = true)]
+    pub softcap: Option<f32>,
+    /// Divide logits by T
+    #[arg(long, value_name = "T", default_value_t = 1.0, allow_negative_numbers = true)]
+    pub temperature: f32,
+    /// What a row gives in which every logit is -inf
+    #[arg(hide_short_help = true, long, value_name = "HOW", value_enum, default_value_t = MaskedRow::Nan)]
+    pub masked_row: MaskedRow,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+pub enum MaskedRow {
+    Nan,
+    Zero,
+}
+
+impl From<MaskedRow> for xent::MaskedRow {
+    fn from(row: MaskedRow) -> Self {
+        match row {
+            MaskedRow::Nan => Self::Nan,
+            MaskedRow::Zero => Self::Zero,
+        }
+    }
+}

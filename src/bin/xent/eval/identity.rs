@@ -1,0 +1,40 @@
+//! What a run is made of.
+
+use xent::{CrossEntropyOptions, Result};
+
+use super::checkpoint::Identity;
+use super::{inputs, outputs};
+use crate::args::EvalArgs;
+use crate::computer::Computer;
+
+/// What the logits are called: their file, or the first of several.
+pub fn name(args: &EvalArgs) -> String {
+    let first = args.logits.files.first().map_or(String::new(), |path| path.display().to_string());
+    match args.logits.files.len() {
+        0 | 1 => first,
+        files => format!("{first} and {} more", files - 1),
+    }
+}
+
+/// All on which a digit of the results, or a byte of the outputs, can depend.
+pub fn of_run(args: &EvalArgs, op: &CrossEntropyOptions, computer: &Computer, files: &Identity) -> Identity {
+    let mut run = Identity::default();
+    run.add("the version of xent", env!("CARGO_PKG_VERSION"));
+    run.add("the adapter", computer.identity());
+    run.add("the loss", format!("{op:?}"));
+    run.add("how the logits lie", args.logits.identity());
+    run.add("--targets-key", format!("{:?}", args.targets.targets_key));
+    run.add("--out-dtype", format!("{:?}", args.output.out_dtype));
+    run.add("--verify", args.output.verify);
+    run.add("the list of outputs", format!("{:?}", outputs::paths(&args.output)));
+    run.and(files)
+}
+
+/// The files that are read: which they are, how long, and of when.
+pub fn files(args: &EvalArgs) -> Result<Identity> {
+    let mut files = Identity::default();
+    for (name, path) in inputs::paths(args)? {
+        files.add_file(name, &path);
+    }
+    Ok(files)
+}

@@ -1,0 +1,51 @@
+//! Calls into wgpu, and what they report.
+
+use xent::wgpu;
+use xent::{Context, Error, Result};
+
+/// Runs calls into wgpu and gives their error, if any, as ours. `what` names what is being made.
+pub fn scoped<T>(device: &wgpu::Device, what: &str, run: impl FnOnce() -> T) -> Result<T> {
+    use wgpu::ErrorFilter as Filter;
+    let scopes = [Filter::Internal, Filter::Validation, Filter::OutOfMemory]
+        .map(|filter| device.push_error_scope(filter));
+    let value = run();
+    // The last scope pushed is the first to go.
+    let errors: Vec<_> =
+        scopes.into_iter().rev().filter_map(|scope| pollster::block_on(scope.pop())).collect();
+    match errors.into_iter().next() {
+        None => Ok(value),
+        Some(wgpu::Error::OutOfMemory { source }) => {
+            Err(Error::OutOfMemory { what: what.to_owned(), message: source.to_string() })
+        }
+        Some(error) => Err(Error::Device { what: what.to_owned(), message: error.to_string() }),
+    }
+}
+
+/// Waits until the device has done all that it was given.
+pub fn wait(device: &wgpu::Device) -> Result<()> {
+    device.poll(wgpu::PollType::wait_indefinitely()).map(|_| ()).map_err(|error| Error::Device {
+        what: "waiting for the device".to_owned(),
+        message: error.to_string(),
+    })
+}
+
+/// What a buffer holds that can be mapped.
+pub fn mapped(gpu: &Context, buffer: &wgpu::Buffer) -> Result<Vec<u8>> {
+    let failed = |message: String| Error::Device { what: "mapping a buffer".to_owned(), message };
+    let (sender, receiver) = std::sync::mpsc::channel();
+    scoped(&gpu.device, "mapping a buffer", || {
+        buffer.map_async(wgpu::MapMode::Read, .., move |mapped| {
+            // Where nobody listens any more, nobody wants to know.
+            let _ = sender.send(mapped);
+        });
+    })?;
+    wait(&gpu.device)?;
+    match receiver.try_recv() {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => return Err(failed(error.to_string())),
+        Err(error) => return Err(failed(error.to_string())),
+    }
+    let bytes = buffer.get_mapped_range(..).map_err(|error| failed(error.to_string()))?.to_vec();
+    buffer.unmap();
+    Ok(bytes)
+}

@@ -1,0 +1,35 @@
+//! What `bench` and `tune` measure.
+
+use clap::ValueEnum;
+
+/// What is measured.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Operation {
+    Copy,
+    Loss,
+    #[value(name = "loss+gradient")]
+    LossAndGradient,
+    Softmax,
+    LogSoftmax,
+    Logsumexp,
+    Argmax,
+}
+
+impl Operation {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Copy => "copy",
+            Self::Loss => "loss",
+            Self::LossAndGradient => "loss+gradient",
+            Self::Softmax => "softmax",
+            Self::LogSoftmax => "log-softmax",
+            Self::Logsumexp => "logsumexp",
+            Self::Argmax => "argmax",
+        }
+    }
+
+    /// Whether it writes a value for each logit.
+    pub fn writes(self) -> bool {
+        matches!(self, Self::Copy | Self::LossAndGradient | Self::Softmax | Self::LogSoftmax)
+    }
+}

@@ -1,0 +1,162 @@
+//! What a result may be off, as a function of what the f64 [`reference`](mod@crate::reference) has: the bounds that `verify`
+//! and `verify_dlogits` hold the kernels to.
+
+use crate::element::Element;
+use crate::masks::Masks;
+use crate::options::{CrossEntropyOptions, MaskedSoftmaxOptions, SoftmaxBackwardOptions, SoftmaxOptions};
+use crate::reference;
+use crate::reference::cross_entropy::RowScale;
+use crate::reference::log_softmax_row;
+
+/// What a row's loss, its lse or a log-probability may be off.
+pub fn loss_bound(expected: f64) -> f64 {
+    5e-6 + 1e-6 * expected.abs()
+}
+
+/// What a probability may be off. No absolute part that a zero could hide under: of 128k classes most have less
+/// than 1e-6.
+pub fn prob_bound(expected: f64) -> f64 {
+    2e-5 * expected + 1e-37
+}
+
+/// What the probabilities of row `at` (cols,) of a batch may be off, scaled and masked: [`prob_bound`], and what rounding
+/// the scores to f32 shifts.
+///
+/// A score s = scale·x + mask is off by δ = 6e-8·(|scale·x| + |s|) at most, and with it an exponential by the factor
+/// e^±δ: the probability is between `p·e^−δ / Σ p·e^δ` and `p·e^δ / Σ p·e^−δ`. For small δ that is δ + Σ p·δ, relative.
+///
+/// NaN, within which no value is, where the reference has NaN for want of a mask's values or of a valid option.
+pub fn masked_prob_bounds<E: Element>(
+    row: &[E],
+    at: usize,
+    masks: Masks<'_>,
+    options: &MaskedSoftmaxOptions,
+) -> Vec<f64> {
+    let scores = reference::masked_scores_row(row, at, masks, options);
+    let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    // From scores and not from probabilities, which underflow where a shift may yet bring them back.
+    let sum: f64 = scores.iter().map(|s| (s - max).exp()).sum();
+    let shift = |at: usize| 6e-8 * ((f64::from(options.scale) * row[at].to_f64()).abs() + scores[at].abs());
+    let shifted = |at: usize, sign: f64| match scores[at] {
+        f64::NEG_INFINITY => 0.0,
+        s => (s - max + sign * shift(at)).exp() / sum,
+    };
+    let total = |sign| (0..row.len()).map(|at| shifted(at, sign)).sum::<f64>();
+    let (least, most) = (total(-1.0), total(1.0));
+    let bound = |at: usize| {
+        let p = shifted(at, 0.0);
+        if p == 0.0 && scores[at] == f64::NEG_INFINITY {
+            return prob_bound(0.0);
+        }
+        let (low, high) = (shifted(at, -1.0) / most, (shifted(at, 1.0) / least).min(1.0));
+        (high - p).max(p - low) + prob_bound(high)
+    };
+    (0..row.len()).map(bound).collect()
+}
+
+/// What the gradient of one row (cols,) may be off that comes back through a softmax, as
+/// [`SoftmaxBackward`](crate::SoftmaxBackward) gives it, s being the scale:
+/// - of probabilities: `s·(2e-5·p·(|dp| + Σ p·|dp|) + 1e-37) + 1e-37`;
+/// - of log-probabilities: `s·(2e-5·p·Σ |d| + 1e-6·|d| + 1e-37) + 1e-37`.
+///
+/// NaN throughout, within which no value is, where the two rows differ in length.
+pub fn softmax_backward_bounds<P: Copy + Into<f64>, D: Copy + Into<f64>>(
+    probs: &[P],
+    dprobs: &[D],
+    options: &SoftmaxBackwardOptions,
+) -> Vec<f64> {
+    if probs.len() != dprobs.len() {
+        return vec![f64::NAN; probs.len()];
+    }
+    let scale = f64::from(options.scale).abs();
+    let of = |p: P| if options.log { p.into().exp() } else { p.into().abs() };
+    let pairs = || probs.iter().zip(dprobs).map(|(&p, &d)| (of(p), d.into().abs()));
+    let sum: f64 = pairs().map(|(p, d): (f64, f64)| if options.log { d } else { p * d }).sum();
+    let bound = |(p, d): (f64, f64)| {
+        let error = if options.log { 2e-5 * p * sum + 1e-6 * d } else { 2e-5 * p * (d + sum) };
+        scale * (error + 1e-37) + 1e-37
+    };
+    pairs().map(bound).collect()
+}
+
+/// What rounding a capped logit to f32 adds to a loss, in nats: up to 1.5e-7·κ/T, of which 4.5e-6 (κ = 30, T = 1) are
+/// within a loss's own bound.
+pub fn softcap_rounding(options: &CrossEntropyOptions) -> f64 {
+    let softcap = options.softcap.map_or(0.0, f64::from);
+    1.5e-7 * (softcap / f64::from(options.temperature) - 30.0).max(0.0)
+}
+
+/// What a row's gradient may be off at a class, as a function of its probability and of its share t of the target's mass
+/// (see [`row_shares`](crate::reference::cross_entropy::row_shares), which gives `shares`); `scale` is what the row's loss
+/// and its z-loss are multiplied by, `lse` the row's ln Σ exp as the loss takes it
+/// ([`RowLoss::lse`](crate::reference::cross_entropy::RowLoss::lse)).
+///
+/// With S = Σ t the gradient is `p·S − t`, scaled; each of the two has its own relative error, p that of [`prob_bound`].
+/// NaN, within which no value is, where an option is outside its range.
+pub fn gradient_bound(
+    options: &CrossEntropyOptions,
+    scale: RowScale,
+    shares: &[f64],
+    lse: f64,
+) -> impl Fn(f64, f64) -> f64 + use<> {
+    let slope = if options.check().is_ok() { 1.0 / f64::from(options.temperature) } else { f64::NAN };
+    let (loss, z_loss) = (scale.loss.abs() * slope, scale.z_loss.abs() * slope);
+    let mass = shares.iter().fold(0.0, |sum: f64, share| sum + share.abs());
+    // γ powers of 1 − p_y, each with its own error.
+    let focus = 1.0 + f64::from(options.focal_gamma);
+    let lse = if lse.is_finite() { lse.abs() } else { 0.0 };
+    // Beyond f32 it has no part in the gradient.
+    let z_mass = 2.0 * z_loss * f64::from(options.z_loss) * lse;
+    let z_mass = if (z_mass as f32).is_finite() { z_mass } else { 0.0 };
+    let capped = if options.softcap.is_some() { 1e-6 + softcap_rounding(options) } else { 0.0 };
+    let capped = capped * (loss * mass + z_mass);
+    move |p, share| {
+        let p = prob_bound(if p.is_finite() { p } else { 0.0 });
+        focus * loss * (1e-6 * share.abs() + mass * p) + z_mass * p + capped + 1e-37
+    }
+}
+
+/// What the divergence `kl` (before weight and T²) of one row (cols,) of student and teacher logits at a temperature may be
+/// off: as a loss, and what the rounding of an exponential's argument makes of each term, 2.5e-7 of that argument. The
+/// latter is of weight only where the student's logits are 1e8 and more apart.
+pub fn kl_divergence_bound<E: Element>(student: &[E], teacher: &[E], temperature: f32, kl: f64) -> f64 {
+    let options = SoftmaxOptions { temperature, ..Default::default() };
+    let (log_p, log_q) = (log_softmax_row(student, &options), log_softmax_row(teacher, &options));
+    let highest = log_q.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let rounded: f64 = log_p
+        .iter()
+        .zip(&log_q)
+        .map(|(log_p, log_q)| log_q.exp() * (highest - log_q) * (log_q - log_p).abs())
+        .filter(|term| term.is_finite())
+        .sum();
+    loss_bound(kl) + 2.5e-7 * rounded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verification::Verification;
+
+    fn passes(actual: f64, expected: f64, bound: f64) -> bool {
+        let mut verification = Verification::new();
+        verification.compare(0, actual, expected, bound);
+        verification.passed
+    }
+
+    #[test]
+    fn bounds_leave_no_room_for_a_zero() {
+        assert!(!passes(0.0, 1e-9, prob_bound(1e-9)));
+        let bound = gradient_bound(&Default::default(), RowScale::ONE, &[1.0, 0.0], 0.0);
+        assert!(!passes(0.0, 1e-9, bound(1e-9, 0.0)));
+        assert!(!passes(0.0, -0.9, bound(0.1, 1.0)));
+        assert!(!passes(0.0, 1e-3, loss_bound(1e-3)));
+    }
+
+    #[test]
+    fn a_flushed_probability_is_within_a_scaled_bound() {
+        let scale = RowScale { loss: 65_536.0, z_loss: 65_536.0 };
+        let bound = gradient_bound(&Default::default(), scale, &[1.0, 0.0], 0.0);
+        assert!(passes(0.0, 65_536.0 * 1.1e-38, bound(1.1e-38, 0.0)));
+        assert!(!passes(0.0, 65_536.0 * 1e-35, bound(1e-35, 0.0)));
+    }
+}
