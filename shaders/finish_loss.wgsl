@@ -2,7 +2,7 @@
 
 // The batch's loss: the blocks' sums, and the denominators that the gradient used.
 
-override EMPTY_ZERO: bool = false; // the mean of nothing is 0; else NaN
+override EMPTY_ZERO: bool; // the mean of nothing is 0; else NaN
 
 @group(0) @binding(4) var<storage, read> row_inputs: array<vec4<u32>>;
 @group(0) @binding(5) var<storage, read> block_totals: array<Totals>;

@@ -2,9 +2,9 @@
 
 // From row results to block totals, and out to the caller's own buffers, one value a row.
 
-override WRITE_ROW_LOSSES: bool = false;
-override WRITE_LSE: bool = false;
-override WRITE_ARGMAX: bool = false;
+override WRITE_ROW_LOSSES: bool;
+override WRITE_LSE: bool;
+override WRITE_ARGMAX: bool;
 
 @group(0) @binding(5) var<storage, read> row_results: array<vec4<u32>>; // {loss, lse, argmax, flags}
 @group(0) @binding(6) var<storage, read_write> block_totals: array<Totals>;

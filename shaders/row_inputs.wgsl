@@ -3,13 +3,13 @@
 // From targets, weights, masks and upstream gradients to one record a row, and the totals that a mean's gradient needs
 // before its first value. Reads no logit.
 
-override SPARSE: bool = false;         // targets are classes with probabilities: the record says whose
-override CLASS_WEIGHTS: bool = false;  // of class targets: they enter a mean's denominator
-override ROW_WEIGHTS: bool = false;
-override ROW_MASK: bool = false;
-override UPSTREAM: bool = false;       // one value for the reduced loss
-override ROW_UPSTREAM: bool = false;   // one value for each row's loss
-override SEQUENCES: bool = false;      // rows are positions of sequences
+override SPARSE: bool;        // targets are classes with probabilities: the record says whose
+override CLASS_WEIGHTS: bool; // of class targets: they enter a mean's denominator
+override ROW_WEIGHTS: bool;
+override ROW_MASK: bool;
+override UPSTREAM: bool;     // one value for the reduced loss
+override ROW_UPSTREAM: bool; // one value for each row's loss
+override SEQUENCES: bool;    // rows are positions of sequences
 
 @group(0) @binding(4) var<storage, read> classes: array<u32>; // i32 bits, (rows,) or (rows, entries)
 // By the word: a store to one component of a vector may touch the others, which are other invocations' rows.

@@ -2,7 +2,7 @@
 
 // What caps a score x before softmax is taken of it, if asked for: κ·tanh(x / κ).
 
-override SOFTCAP: bool = false;
+override SOFTCAP: bool;
 
 fn capped(x: vec4<f32>) -> vec4<f32> {
     if SOFTCAP {

@@ -3,7 +3,7 @@
 // A weight for each class, 1 if there is none. Functions that are inlined for every class have one exit: SwiftShader's
 // compiler takes minutes and gigabytes where each of them has several.
 
-override CLASS_WEIGHTS: bool = false;
+override CLASS_WEIGHTS: bool;
 
 @group(0) @binding(6) var<storage, read> class_weights: array<u32>; // f32 bits, (cols,)
 

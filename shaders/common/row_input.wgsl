@@ -4,8 +4,8 @@
 //
 // Of PLAIN rows a record is one word, four rows to a place of the array: memory costs by the word where rows are short.
 
-override PLAIN_INPUTS: bool = false; // targets are classes, and no weight or gradient comes with them
-override Z_LOSS: bool = false;
+override PLAIN_INPUTS: bool; // targets are classes, and no weight or gradient comes with them
+override Z_LOSS: bool;
 
 const INPUT_HEAD: u32 = 2u; // {weight, row weight, rows that count, flags}, {first bad row}
 

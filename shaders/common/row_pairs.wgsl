@@ -4,7 +4,7 @@
 // sum, as a monoid that invocations fold chunk by chunk and the lanes of a row fold as a tree. The gradient takes the
 // logits' place; the probabilities are a second array of the same type.
 
-override LOG_PROBS: bool = false; // the second array is log-probabilities
+override LOG_PROBS: bool; // the second array is log-probabilities
 
 @group(0) @binding(4) var<storage, read> probs: array<u32>;
 @group(0) @binding(5) var<storage, read> prob_quads: array<Quad>; // the same buffer, four values a load

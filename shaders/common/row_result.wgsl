@@ -9,7 +9,7 @@
 //
 // and the target prelude supplies what is gathered and the share of what was swept.
 
-override LOG_PROBS: bool = false; // the input is log-probabilities: ℓ_j = −x_j
+override LOG_PROBS: bool; // the input is log-probabilities: ℓ_j = −x_j
 
 // What is gathered of a row's target.
 struct TargetPart {

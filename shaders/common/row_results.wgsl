@@ -3,8 +3,8 @@
 // Where a row's result goes: {loss, lse, argmax, flags}, as bits. The loss is the row's weight times the target's part.
 // What lies between is written where somebody reads it: memory costs by the word where rows are short.
 
-override KEEP_LSE: bool = true;
-override KEEP_ARGMAX: bool = true;
+override KEEP_LSE: bool;
+override KEEP_ARGMAX: bool;
 
 @group(0) @binding(5) var<storage, read_write> row_results: array<vec4<u32>>;
 

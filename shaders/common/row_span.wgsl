@@ -23,8 +23,8 @@ struct RowSpan {
     end: u32,   // where packs end
 }
 
-override STEPS: bool = true;        // rows are long enough for a whole step of all lanes
-override WHOLE_PACKS: bool = false; // the last row's last pack lies in the array as a whole
+override STEPS: bool;       // rows are long enough for a whole step of all lanes
+override WHOLE_PACKS: bool; // the last row's last pack lies in the array as a whole
 
 const PACKED: bool = PACK_VALUES == 8u;
 

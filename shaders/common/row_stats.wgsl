@@ -11,10 +11,10 @@
 // that rises gently a sum that followed at once would be rescaled at every step, and the errors of an adapter's exp2
 // would add up; behind a leap, what was summed before weighs less than half.
 
-override MASKED_ROW_ZERO: bool = false; // a row of nothing but −∞ gives zeros; else NaN
-override TARGET_SUMS: bool = false;     // sum over the target's weights ω too: smoothing, soft targets
-override EXCLUDE_TARGET: bool = false;  // leave the target's class out of the sum of exponentials, for focal loss
-override HALVE_DIFFERENCES: bool = false; // scores further apart than f32's largest number may be of weight
+override MASKED_ROW_ZERO: bool;   // a row of nothing but −∞ gives zeros; else NaN
+override TARGET_SUMS: bool;       // sum over the target's weights ω too: smoothing, soft targets
+override EXCLUDE_TARGET: bool;    // leave the target's class out of the sum of exponentials, for focal loss
+override HALVE_DIFFERENCES: bool; // scores further apart than f32's largest number may be of weight
 
 const LOG2_E: f32 = 1.4426950408889634;
 const SLACK: f32 = LOG2_E; // in units of exp2's argument: a factor of e

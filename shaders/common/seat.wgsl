@@ -7,11 +7,11 @@
 // Behind the last row seats are empty. They come along to every barrier, which must be in uniform control flow, and read
 // and write nothing.
 
-override LANES: u32 = 64u;       // invocations that share one row
-override ROWS: u32 = 1u;         // rows of a workgroup
-override INVOCATIONS: u32 = 64u; // LANES · ROWS
-override STRIDED: bool = false;  // the class axis is not last: params.inner > 1
-override SPLIT: bool = false;    // a row is shared by params.segments workgroups; ROWS is 1
+override LANES: u32;       // invocations that share one row
+override ROWS: u32;        // rows of a workgroup
+override INVOCATIONS: u32; // LANES · ROWS
+override STRIDED: bool;    // the class axis is not last: params.inner > 1
+override SPLIT: bool;      // a row is shared by params.segments workgroups; ROWS is 1
 
 struct Seat {
     row: u32,

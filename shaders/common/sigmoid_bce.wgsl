@@ -11,7 +11,7 @@
 //
 // where one of the two sigmoids is 1 / (1 + e) and the other e / (1 + e): a small one keeps its digits.
 
-override POS_WEIGHT: bool = false;
+override POS_WEIGHT: bool;
 
 @group(0) @binding(7) var<storage, read> labels: array<u32>;     // t: f32 bits, laid out like the logits
 @group(0) @binding(8) var<storage, read> pos_weight: array<u32>; // P: f32 bits, (cols,)

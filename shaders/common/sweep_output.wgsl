@@ -7,8 +7,8 @@
 // A lane writes whole words, so that no two lanes share one: rows of 16-bit output begin at even places, and where they
 // end in the middle of a word its other half is kept.
 
-override ALIKE: bool = false; // the output lies among its packs as the logits do among theirs
-override WHOLE_WORDS: bool = false; // rows begin and end on whole words of packs, which lie in the array as a whole
+override ALIKE: bool;       // the output lies among its packs as the logits do among theirs
+override WHOLE_WORDS: bool; // rows begin and end on whole words of packs, which lie in the array as a whole
 
 // The row in the output: like the logits', cut by itself.
 fn output_span(span: RowSpan) -> RowSpan {

@@ -6,7 +6,7 @@
 // Only finite losses are added; what is NaN or infinite is carried by the flags, which no adapter's addition drops.
 
 const BLOCK_ROWS: u32 = 1024u;
-override REDUCE_LANES: u32 = 256u; // invocations of a workgroup
+override REDUCE_LANES: u32; // invocations of a workgroup
 const CHUNK_ROWS: u32 = 8u; // summed apart, so that rounding does not grow with what an invocation has
 
 struct Totals {

@@ -2,7 +2,7 @@
 
 // What KL(teacher ‖ student) says of a row, from its stats: weight · KL, times T² if asked for.
 
-override SCALE_BY_T_SQUARED: bool = false;
+override SCALE_BY_T_SQUARED: bool;
 
 // T, or 1: its square is what a loss is scaled by. (Hinton, Vinyals, Dean 2015: a gradient shrinks as 1/T² where a
 // temperature flattens both.)

@@ -14,7 +14,7 @@
 // An exponential is the square of its root: a class that is next to impossible for the teacher (e below 1e-38) may be
 // 3.4e38 below the others for the student, and root · (root · c) does not underflow on the way to their product.
 
-override MASKED_ROW_ZERO: bool = false; // a row of nothing but −∞, in either batch, gives zeros; else NaN
+override MASKED_ROW_ZERO: bool; // a row of nothing but −∞, in either batch, gives zeros; else NaN
 
 const LOG2_E: f32 = 1.4426950408889634;
 const SLACK: f32 = LOG2_E; // in units of exp2's argument: a factor of e

@@ -5,9 +5,9 @@
 // They come multiplied by a power of two, which changes no digit, and which the exponential's scale takes back: so they do
 // not overflow.
 
-override ADDITIVE_MASK: bool = false;
-override BOOLEAN_MASK: bool = false;
-override CAUSAL: bool = false; // a row attends to its first columns only, one more with each position
+override ADDITIVE_MASK: bool;
+override BOOLEAN_MASK: bool;
+override CAUSAL: bool; // a row attends to its first columns only, one more with each position
 
 @group(0) @binding(4) var<storage, read> additive_mask: array<u32>; // f32 bits, (additive_rows, cols)
 @group(0) @binding(5) var<storage, read> boolean_mask: array<u32>;  // 0: not attended to, (boolean_rows, cols)

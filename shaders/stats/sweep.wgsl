@@ -2,7 +2,7 @@
 
 // The first sweep over a row: one lane's part of its stats.
 
-override TRACK_ARGMAX: bool = false;
+override TRACK_ARGMAX: bool;
 
 alias Swept = RowSpan;
 

@@ -4,7 +4,7 @@
 //
 //     loss = (1 − ε)·w_y·F·ℓ_y + ε/C · Σ w_j ℓ_j,     F = (1 − p_y)^γ
 
-override FOCAL: bool = false;
+override FOCAL: bool;
 
 // What is summed over the row, for smoothing: the classes' weights.
 fn target_weights(span: RowSpan, col: u32) -> vec4<u32> {

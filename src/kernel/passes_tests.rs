@@ -176,6 +176,16 @@ fn the_table_of_overrides_is_the_modules() {
     });
 }
 
+/// One that nobody gives is then an error, and not a module that nobody meant.
+#[test]
+fn no_override_has_a_default() {
+    for_every_module(|pass, _, module, _| {
+        for (_, constant) in module.overrides.iter() {
+            assert!(constant.init.is_none(), "{}: {}", pass.name, named(constant.name.as_ref()));
+        }
+    });
+}
+
 #[test]
 fn the_table_of_bindings_is_what_the_entry_point_uses() {
     for_every_module(|pass, variant, module, info| {

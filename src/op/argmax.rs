@@ -33,7 +33,7 @@ impl<E: Element> Argmax<E> {
     /// # Errors
     /// [`Error::DeviceLimit`](crate::Error::DeviceLimit).
     pub fn new(gpu: &Context) -> Result<Self> {
-        let pass = PassOf { pass: &passes::ARGMAX, constants: &[(passes::constant::TRACK_ARGMAX, 1)] };
+        let pass = PassOf { pass: &passes::ARGMAX, tracks_argmax: true };
         Ok(Self { rows: RowValues::new(gpu, pass)? })
     }
 

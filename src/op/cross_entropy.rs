@@ -172,7 +172,6 @@ impl Kind for CrossEntropyOptions {
             (constant::TARGET_SUMS, kind == TargetKind::Soft || self.label_smoothing > 0.0),
             (constant::EXCLUDE_TARGET, is_focal),
             (constant::FOCAL, is_focal),
-            (constant::SEQUENCES, self.sequences.is_some()),
         ]
     }
 

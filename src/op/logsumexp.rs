@@ -32,7 +32,7 @@ impl<E: Element> LogSumExp<E> {
     /// # Errors
     /// [`Error::DeviceLimit`](crate::Error::DeviceLimit).
     pub fn new(gpu: &Context) -> Result<Self> {
-        let pass = PassOf { pass: &passes::LOGSUMEXP, constants: &[] };
+        let pass = PassOf { pass: &passes::LOGSUMEXP, tracks_argmax: false };
         Ok(Self { rows: RowValues::new(gpu, pass)? })
     }
 

@@ -13,7 +13,7 @@ use crate::masks::{MaskRows, Masks};
 use crate::op::Bound;
 use crate::op::buffers::{self, Checked, Need};
 use crate::op::output::OutputBuffer;
-use crate::op::rows::{HostMap, Map, MapBuffers, RowMap};
+use crate::op::rows::{HostMap, Map, MapBuffers, RowMap, stats_switches};
 use crate::options::{MaskedRow, MaskedSoftmaxOptions};
 use crate::reference;
 use crate::request::Request;
@@ -262,12 +262,15 @@ impl<E: Element> MaskedSoftmax<E> {
             second: None,
             splits: true,
             params,
-            constants: vec![
-                (constant::MASKED_ROW_ZERO, u32::from(masked_row == MaskedRow::Zero)),
-                (constant::CAUSAL, u32::from(causal.is_some())),
-                (constant::ADDITIVE_MASK, u32::from(additive.is_some())),
-                (constant::BOOLEAN_MASK, u32::from(boolean.is_some())),
-            ],
+            constants: [
+                stats_switches(&[(constant::MASKED_ROW_ZERO, masked_row == MaskedRow::Zero)]),
+                vec![
+                    (constant::CAUSAL, u32::from(causal.is_some())),
+                    (constant::ADDITIVE_MASK, u32::from(additive.is_some())),
+                    (constant::BOOLEAN_MASK, u32::from(boolean.is_some())),
+                ],
+            ]
+            .concat(),
             rest: vec![],
         }
     }

@@ -11,7 +11,7 @@ use crate::kernel::passes::{self, constant};
 use crate::kernel::{Params, Tuning};
 use crate::op::Bound;
 use crate::op::output::OutputBuffer;
-use crate::op::rows::{HostMap, Map, MapBuffers, MapStream, RowMap};
+use crate::op::rows::{HostMap, Map, MapBuffers, MapStream, RowMap, stats_switches};
 use crate::op::stream::{Back, Flight, Start};
 use crate::options::{HALVED_FROM, MaskedRow, SoftmaxOptions};
 use crate::reference;
@@ -205,11 +205,11 @@ impl<E: Element> Softmax<E> {
             second: None,
             splits: true,
             params,
-            constants: vec![
-                (constant::MASKED_ROW_ZERO, u32::from(masked_row == MaskedRow::Zero)),
-                (constant::SOFTCAP, u32::from(softcap.is_some())),
-                (constant::HALVE_DIFFERENCES, u32::from(temperature > HALVED_FROM)),
-            ],
+            constants: stats_switches(&[
+                (constant::MASKED_ROW_ZERO, masked_row == MaskedRow::Zero),
+                (constant::SOFTCAP, softcap.is_some()),
+                (constant::HALVE_DIFFERENCES, temperature > HALVED_FROM),
+            ]),
             rest: vec![],
         }
     }

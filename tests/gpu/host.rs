@@ -216,7 +216,7 @@ fn two_threads_on_one_operation() {
         let kept = ops.loss.idle_buffer_bytes();
         thread::scope(|scope| {
             for (batch, alone) in batches.iter().zip(&alone) {
-                let (gpu, ops) = (&gpu, &ops);
+                let ops = &ops;
                 scope.spawn(move || {
                     for _ in 0..5 {
                         assert!(same(&run_host(ops, batch), alone), "{}", batch.name);

@@ -126,6 +126,7 @@ impl<E: Element, L: Kind> LossCall<'_, E, L> {
         let of_rows = [
             (constant::PLAIN_INPUTS, is_plain),
             (constant::SPARSE, L::target(layout) == Target::Sparse),
+            (constant::SEQUENCES, self.params.sequence_length > 0),
             (constant::EMPTY_ZERO, empty_batch == EmptyBatch::Zero),
             (constant::Z_LOSS, z_loss > 0.0),
             (constant::TRACK_ARGMAX, argmax),

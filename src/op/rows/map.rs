@@ -7,7 +7,7 @@ use crate::context::Context;
 use crate::device::Wait;
 use crate::element::Element;
 use crate::error::Result;
-use crate::kernel::passes::{Output, Pass, Target, binding};
+use crate::kernel::passes::{Output, Pass, Target, binding, constant};
 use crate::kernel::{Binding, Dispatch, Params, Work};
 use crate::op::bound::Bound;
 use crate::op::buffers::{self, Checked, Need};
@@ -199,6 +199,19 @@ impl<E: Element> RowMap<E> {
             Ok(dispatches)
         })
     }
+}
+
+/// The switches of a row's stats: those named are on.
+pub(crate) fn stats_switches(on: &[(&'static str, bool)]) -> Vec<(&'static str, u32)> {
+    let all = [
+        constant::SOFTCAP,
+        constant::MASKED_ROW_ZERO,
+        constant::TARGET_SUMS,
+        constant::EXCLUDE_TARGET,
+        constant::HALVE_DIFFERENCES,
+        constant::TRACK_ARGMAX,
+    ];
+    all.map(|name| (name, u32::from(on.contains(&(name, true))))).to_vec()
 }
 
 impl Map {

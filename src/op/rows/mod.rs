@@ -4,5 +4,5 @@
 mod map;
 mod values;
 
-pub(crate) use map::{HostMap, Map, MapBuffers, MapStream, RowMap};
+pub(crate) use map::{HostMap, Map, MapBuffers, MapStream, RowMap, stats_switches};
 pub(crate) use values::{PassOf, RowValues};

@@ -4,12 +4,13 @@ use crate::context::Context;
 use crate::device::Wait;
 use crate::element::Element;
 use crate::error::Result;
-use crate::kernel::passes::{Output, Pass, Target, binding};
+use crate::kernel::passes::{Output, Pass, Target, binding, constant};
 use crate::kernel::{Binding, Params, Work, check_row_scratch};
 use crate::op::Bound;
 use crate::op::buffers::{self, Need};
 use crate::op::engine::{Array, Engine, LogitsCall};
 use crate::op::pool::Pool;
+use crate::op::rows::stats_switches;
 use crate::op::stream::{Back, Extras, Part, Stream, through, windows};
 use crate::shape::Shape;
 
@@ -19,24 +20,27 @@ pub(crate) struct RowValues<E> {
     pub engine: Engine<E>,
     pub pass: PassOf,
     pub pool: Pool,
+    constants: Vec<(&'static str, u32)>,
 }
 
-/// The pass and its constants.
+/// The pass, and what it asks for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PassOf {
     pub pass: &'static Pass,
-    pub constants: &'static [(&'static str, u32)],
+    /// Whether it asks where the maximum is.
+    pub tracks_argmax: bool,
 }
 
 /// Bytes of a value.
 const VALUE_BYTES: u64 = 4;
 /// Their buffer, and its binding in both passes.
 const ROW_VALUES: &str = "row_values";
-const VALUES: u32 = 4;
+const VALUES: u32 = binding::ROW_VALUES;
 
 impl<E: Element> RowValues<E> {
     pub fn new(gpu: &Context, pass: PassOf) -> Result<Self> {
-        Ok(Self { engine: Engine::new(gpu)?, pass, pool: Pool::default() })
+        let constants = stats_switches(&[(constant::TRACK_ARGMAX, pass.tracks_argmax)]);
+        Ok(Self { engine: Engine::new(gpu)?, pass, pool: Pool::default(), constants })
     }
 
     /// One value for each row of a host batch.
@@ -88,8 +92,8 @@ impl<E: Element> RowValues<E> {
         })
     }
 
-    fn call<'a>(&self, params: &'a Params, rest: &'a [(u32, &'a Binding)]) -> LogitsCall<'a> {
+    fn call<'a>(&'a self, params: &'a Params, rest: &'a [(u32, &'a Binding)]) -> LogitsCall<'a> {
         let variant = self.engine.variant(Output::Element, Target::None);
-        LogitsCall { pass: self.pass.pass, variant, constants: self.pass.constants, params, rest }
+        LogitsCall { pass: self.pass.pass, variant, constants: &self.constants, params, rest }
     }
 }
