@@ -38,6 +38,7 @@ pub fn adapter() -> &'static wgpu::Adapter {
         let backends = wgpu::Backends::from(info.backend);
         let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
             backends,
+            flags: wgpu::InstanceFlags::default().with_env(),
             ..wgpu::InstanceDescriptor::new_without_display_handle()
         });
         let found = pollster::block_on(instance.enumerate_adapters(backends));
