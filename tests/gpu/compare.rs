@@ -5,7 +5,9 @@ use xent::{Context, Element, Flags, LossRecord, NO_CLASS, Verification, loss_bou
 use crate::batch::{Batch, Ops};
 use crate::expected::{Expected, Row};
 use crate::harness::SENTINEL;
-use crate::outputs::{Gradient, Outputs, rounding, run_bound, run_host, run_host_loss, run_loss, widened_bits};
+use crate::outputs::{
+    Gradient, Outputs, rounding, run_bound, run_host, run_host_loss, run_loss, widened_bits,
+};
 
 /// Collects what is wrong, each with all that is needed to see why.
 struct Checker<'a, E: Element> {

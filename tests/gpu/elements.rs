@@ -126,8 +126,7 @@ fn shapes(rows: usize, cols: usize) -> [Shape; 6] {
 /// each shape, and the next length the next kind; each of these takes one place, and the next length in that shape with
 /// that kind the next place. Options are on for the last row length: they see what has been widened, whatever it was.
 fn every_shape<E: Element>(lengths: &[usize]) {
-    let (plain, optional) =
-        (Ops::<E>::new(gpu(), Default::default()), Ops::<E>::new(gpu(), all_options()));
+    let (plain, optional) = (Ops::<E>::new(gpu(), Default::default()), Ops::<E>::new(gpu(), all_options()));
     for (at, &cols) in lengths.iter().enumerate() {
         let seed = cols as u64;
         let ops = if at + 1 == lengths.len() { &optional } else { &plain };

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use crate::budget;
 use wgpu::BufferUsages as Usage;
 use xent::{AdapterChoice, AdapterKind, Context, Tuning, wgpu};
 
@@ -20,7 +21,9 @@ fn choice() -> AdapterChoice {
 /// The device that the tests share.
 pub fn gpu() -> &'static Context {
     static GPU: OnceLock<Context> = OnceLock::new();
+    budget::check();
     GPU.get_or_init(|| {
+        budget::begin();
         let gpu = Context::open_blocking(&choice())
             .unwrap_or_else(|error| panic!("GPU tests need an adapter (XENT_ADAPTER chooses): {error}"));
         let profile = gpu.profile().expect("a profile");

@@ -193,10 +193,15 @@ fn windows_change_no_bit() {
     let several = Tuning::fixed(2, 4);
     let split = Tuning::fixed(2, 1).split(100_000, 16);
     // Each batch takes two kinds of targets.
-    for (i, (rows, cols, tuning)) in
-        [(700, 9, None), (90, 257, None), (50, 1001, None), (120, 131, Some(several)), (120, 131, Some(split))]
-            .into_iter()
-            .enumerate()
+    for (i, (rows, cols, tuning)) in [
+        (700, 9, None),
+        (90, 257, None),
+        (50, 1001, None),
+        (120, 131, Some(several)),
+        (120, 131, Some(split)),
+    ]
+    .into_iter()
+    .enumerate()
     {
         let (large_op, small_op) = (large_op.tuned(tuning), small_op.tuned(tuning));
         for kind in [0, 1].map(|j| KINDS[(i + j) % KINDS.len()]) {
