@@ -7,7 +7,7 @@ use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, Normal};
 use xent::{
     Argmax, Context, CrossEntropy, CrossEntropyInputs, CrossEntropyOptions, Element, LogSumExp, MaskedRow,
-    Shape, Softmax, SoftmaxOptions, TargetKind, Targets, Tuning,
+    RowInputs, Shape, Softmax, SoftmaxOptions, TargetKind, Targets, Tuning,
 };
 
 use crate::harness::gpu;
@@ -97,10 +97,12 @@ impl<E: Element> Batch<E> {
         CrossEntropyInputs {
             targets,
             class_weights: given.class_weights.as_deref(),
-            row_weights: given.row_weights.as_deref(),
-            row_mask: given.row_mask.as_deref(),
-            upstream: given.upstream.unwrap_or(1.0),
-            row_upstream: given.row_upstream.as_deref(),
+            rows: RowInputs {
+                row_weights: given.row_weights.as_deref(),
+                row_mask: given.row_mask.as_deref(),
+                upstream: given.upstream.unwrap_or(1.0),
+                row_upstream: given.row_upstream.as_deref(),
+            },
         }
     }
 
@@ -211,10 +213,10 @@ impl<E: Element> Ops<E> {
         let ops = self.clone();
         let Some(tuning) = tuning else { return ops };
         Self {
-            softmax: ops.softmax.with_tuning(tuning),
-            logsumexp: ops.logsumexp.with_tuning(tuning),
-            argmax: ops.argmax.with_tuning(tuning),
-            loss: ops.loss.with_tuning(tuning),
+            softmax: ops.softmax.with_tuning(tuning).expect("a tuning"),
+            logsumexp: ops.logsumexp.with_tuning(tuning).expect("a tuning"),
+            argmax: ops.argmax.with_tuning(tuning).expect("a tuning"),
+            loss: ops.loss.with_tuning(tuning).expect("a tuning"),
             options: ops.options,
             tuning: Some(tuning),
         }

@@ -1,7 +1,8 @@
 //! Bound operations: what they leave in the caller's buffers, however often and for however many rows they are encoded.
 
 use xent::{
-    ArgmaxBuffers, CrossEntropyBuffers, Dlogits, Error, LogSumExpBuffers, LossRecord, SoftmaxBuffers, wgpu,
+    ArgmaxBuffers, CrossEntropyBuffers, Error, LogSumExpBuffers, LossOutputs, LossRecord, OutputBuffer,
+    SoftmaxBuffers, wgpu,
 };
 
 use crate::batch::{Batch, Ops, noise, ops};
@@ -24,11 +25,11 @@ fn each_output_alone() {
     let record = all.loss.unwrap();
     let [row_losses, lse, argmax, dlogits, ..] = all.bits().map(|bits| bits.unwrap().clone());
     let cases: [(&str, OutputOf, Vec<u32>); 5] = [
-        ("loss", |to, binding| to.loss = Some(binding), bytemuck::cast_slice(&[record]).to_vec()),
-        ("row_losses", |to, binding| to.row_losses = Some(binding), row_losses),
+        ("loss", |to, binding| to.outputs.loss = Some(binding), bytemuck::cast_slice(&[record]).to_vec()),
+        ("row_losses", |to, binding| to.outputs.row_losses = Some(binding), row_losses),
         ("lse", |to, binding| to.lse = Some(binding), lse),
         ("argmax", |to, binding| to.argmax = Some(binding), argmax),
-        ("dlogits", |to, binding| to.dlogits = Some(Dlogits::To(binding)), dlogits),
+        ("dlogits", |to, binding| to.outputs.dlogits = Some(OutputBuffer::To(binding)), dlogits),
     ];
     let logits = Region::of_f32(gpu(), 256, &batch.logits);
     let targets = Region::of_i32(gpu(), &batch.targets);
@@ -81,9 +82,11 @@ impl BoundLoss {
 
     fn bind(&self, ops: &Ops) -> xent::Bound {
         let to = CrossEntropyBuffers {
-            loss: Some(self.loss.binding()),
-            row_losses: Some(self.row_losses.binding()),
-            dlogits: Some(Dlogits::To(self.dlogits.binding())),
+            outputs: LossOutputs {
+                loss: Some(self.loss.binding()),
+                row_losses: Some(self.row_losses.binding()),
+                dlogits: Some(OutputBuffer::To(self.dlogits.binding())),
+            },
             ..CrossEntropyBuffers::new(self.logits.binding(), self.targets.binding())
         };
         ops.loss.bind(self.batch.shape, &to).unwrap()

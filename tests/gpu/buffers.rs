@@ -2,7 +2,8 @@
 
 use wgpu::BufferUsages as Usage;
 use xent::{
-    ArgmaxBuffers, CrossEntropyBuffers, Dlogits, Error, LogSumExpBuffers, Result, Shape, SoftmaxBuffers, wgpu,
+    ArgmaxBuffers, CrossEntropyBuffers, Error, LogSumExpBuffers, LossOutputs, OutputBuffer, Result, Shape,
+    SoftmaxBuffers, wgpu,
 };
 
 use crate::batch::ops;
@@ -32,11 +33,13 @@ impl Binds {
             size: self.sizes[i].and_then(wgpu::BufferSize::new),
         };
         let to = CrossEntropyBuffers {
-            loss: Some(bound(2)),
-            row_losses: Some(bound(3)),
             lse: Some(bound(4)),
             argmax: Some(bound(5)),
-            dlogits: Some(Dlogits::To(bound(6))),
+            outputs: LossOutputs {
+                loss: Some(bound(2)),
+                row_losses: Some(bound(3)),
+                dlogits: Some(OutputBuffer::To(bound(6))),
+            },
             ..CrossEntropyBuffers::new(bound(0), bound(1))
         };
         ops().loss.bind(Shape::new(2, 4), &to).map(drop)

@@ -23,7 +23,7 @@ fn right() -> &'static (Ops, Batch, Expected, [Outputs; 2]) {
         batch.targets = vec![0, 3, -100, 8, 4, 5];
         batch.given.row_weights = Some(vec![1.0, 0.5, 2.0, 3.0, 1.5, 1.0]);
         let batch = batch.with_stride(11);
-        let outputs = [run_bound(gpu(), &ops, &batch, (4, 8)), run_host(gpu(), &ops, &batch)];
+        let outputs = [run_bound(gpu(), &ops, &batch, (4, 8)), run_host(&ops, &batch)];
         let expected = Expected::of(&batch, &options);
         (ops, batch, expected, outputs)
     })

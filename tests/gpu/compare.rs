@@ -1,6 +1,7 @@
 //! The comparison of the device with the reference: `xent::Verification`, told with all that one needs to see why.
 
-use xent::{Context, Element, Flags, LossRecord, NO_CLASS, Verification, loss_bound, prob_bound};
+use xent::bounds::{loss_bound, prob_bound};
+use xent::{Context, Element, Flags, LossRecord, NO_CLASS, Verification};
 
 use crate::batch::{Batch, Ops};
 use crate::expected::{Expected, Row};
@@ -191,14 +192,14 @@ fn check_record<E: Element>(checker: &mut Checker<'_, E>, expected: &Expected, r
 /// Runs a batch both ways and compares. For batches that the host path takes: nothing invalid.
 pub fn check_both<E: Element>(gpu: &Context, ops: &Ops<E>, batch: &Batch<E>) {
     let expected = Expected::of(batch, &ops.options);
-    check(batch, &expected, &run_host(gpu, ops, batch), ops);
+    check(batch, &expected, &run_host(ops, batch), ops);
     check(batch, &expected, &run_bound(gpu, ops, batch, (256, 256)), ops);
 }
 
 /// Runs a softmax and a loss, which take few pipelines: a device that works gives the right answers.
 pub fn check_works(gpu: &Context, ops: &Ops, batch: &Batch) {
-    let probs = ops.softmax.softmax(gpu, &batch.logits, batch.shape).expect("softmax");
-    let loss = ops.loss.loss(gpu, &batch.logits, batch.inputs(), batch.shape).expect("loss");
+    let probs = ops.softmax.softmax(&batch.logits, batch.shape).wait().expect("softmax");
+    let loss = ops.loss.loss(&batch.logits, batch.inputs(), batch.shape).wait().expect("loss");
     let outputs = Outputs {
         path: "host",
         probs: Some(widened_bits(&probs)),
@@ -212,6 +213,6 @@ pub fn check_works(gpu: &Context, ops: &Ops, batch: &Batch) {
 /// Runs the loss alone both ways and compares.
 pub fn check_loss<E: Element>(gpu: &Context, ops: &Ops<E>, batch: &Batch<E>, gradient: Gradient) {
     let expected = Expected::of(batch, &ops.options);
-    check(batch, &expected, &run_host_loss(gpu, ops, batch), ops);
+    check(batch, &expected, &run_host_loss(ops, batch), ops);
     check(batch, &expected, &run_loss(gpu, ops, batch, (256, 256), gradient), ops);
 }

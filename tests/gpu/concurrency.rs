@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use xent::{
-    Argmax, Bound, Context, CrossEntropy, CrossEntropyBuffers, CrossEntropyStream, LogSumExp, Softmax,
-    SoftmaxStream, wgpu,
+    Argmax, Bound, Context, CrossEntropy, CrossEntropyBuffers, CrossEntropyStream, LogSumExp, LossOutputs,
+    Softmax, SoftmaxStream, wgpu,
 };
 
 use crate::batch::{Ops, noise, ops};
@@ -28,8 +28,8 @@ fn operations_are_send_and_sync() {
     sent::<SoftmaxStream<f32>>();
     fn future<T: Send>(_: T) {}
     let batch = noise("send", 1, 1, 1);
-    future(ops().softmax.softmax_async(gpu(), &batch.logits, batch.shape));
-    future(ops().loss.loss_and_dlogits_async(gpu(), &batch.logits, batch.classes(), batch.shape));
+    future(ops().softmax.softmax(&batch.logits, batch.shape));
+    future(ops().loss.loss_and_dlogits(&batch.logits, batch.classes(), batch.shape));
 }
 
 /// Runs `wait` while another thread polls the device.
@@ -57,24 +57,24 @@ fn async_methods_give_the_bits_of_blocking_ones() {
     let (logits, classes, shape) = (&batch.logits, batch.classes(), batch.shape);
     let text = |debug: &dyn std::fmt::Debug| format!("{debug:?}");
     let blocking = (
-        ops.softmax.softmax(&gpu, logits, shape).unwrap(),
-        ops.softmax.log_softmax(&gpu, logits, shape).unwrap(),
-        ops.logsumexp.logsumexp(&gpu, logits, shape).unwrap(),
-        ops.argmax.argmax(&gpu, logits, shape).unwrap(),
-        ops.loss.loss(&gpu, logits, classes, shape).unwrap(),
-        ops.loss.loss_and_dlogits(&gpu, logits, classes, shape).unwrap(),
-        ops.loss.row_results(&gpu, logits, classes, shape).unwrap(),
+        ops.softmax.softmax(logits, shape).wait().unwrap(),
+        ops.softmax.log_softmax(logits, shape).wait().unwrap(),
+        ops.logsumexp.logsumexp(logits, shape).wait().unwrap(),
+        ops.argmax.argmax(logits, shape).wait().unwrap(),
+        ops.loss.loss(logits, classes, shape).wait().unwrap(),
+        ops.loss.loss_and_dlogits(logits, classes, shape).wait().unwrap(),
+        ops.loss.row_results(logits, classes, shape).wait().unwrap(),
     );
     let awaited = polled_elsewhere(&gpu, || {
         pollster::block_on(async {
             (
-                ops.softmax.softmax_async(&gpu, logits, shape).await.unwrap(),
-                ops.softmax.log_softmax_async(&gpu, logits, shape).await.unwrap(),
-                ops.logsumexp.logsumexp_async(&gpu, logits, shape).await.unwrap(),
-                ops.argmax.argmax_async(&gpu, logits, shape).await.unwrap(),
-                ops.loss.loss_async(&gpu, logits, classes, shape).await.unwrap(),
-                ops.loss.loss_and_dlogits_async(&gpu, logits, classes, shape).await.unwrap(),
-                ops.loss.row_results_async(&gpu, logits, classes, shape).await.unwrap(),
+                ops.softmax.softmax(logits, shape).await.unwrap(),
+                ops.softmax.log_softmax(logits, shape).await.unwrap(),
+                ops.logsumexp.logsumexp(logits, shape).await.unwrap(),
+                ops.argmax.argmax(logits, shape).await.unwrap(),
+                ops.loss.loss(logits, classes, shape).await.unwrap(),
+                ops.loss.loss_and_dlogits(logits, classes, shape).await.unwrap(),
+                ops.loss.row_results(logits, classes, shape).await.unwrap(),
             )
         })
     });
@@ -85,12 +85,11 @@ fn async_methods_give_the_bits_of_blocking_ones() {
 /// A future dropped half-way leaves the operation and the device whole.
 #[test]
 fn a_dropped_future() {
-    use std::future::Future;
-    use std::pin::pin;
+    use std::future::IntoFuture;
     use std::task::{Poll, Waker};
     let batch = noise("dropped", 3, 200, 501);
     for polls in [0, 1, 2] {
-        let mut future = pin!(ops().softmax.softmax_async(gpu(), &batch.logits, batch.shape));
+        let mut future = ops().softmax.softmax(&batch.logits, batch.shape).into_future();
         for _ in 0..polls {
             let polled = future.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop()));
             if let Poll::Ready(probs) = polled {
@@ -112,7 +111,7 @@ fn threads_share_one_operation() {
                 for i in 0..4 {
                     let batch = noise("threads", seed * 100 + i, 30 + seed as usize, 257 + 100 * i as usize);
                     let expected = Expected::of(&batch, &op.options);
-                    check(&batch, &expected, &run_host(gpu(), op, &batch), op);
+                    check(&batch, &expected, &run_host(op, &batch), op);
                     check(&batch, &expected, &run_bound(gpu(), op, &batch, (4 * seed, 8)), op);
                 }
             });
@@ -127,7 +126,7 @@ fn a_bound_operation_moves_to_another_thread() {
     let logits = Region::of_f32(gpu(), 0, &batch.logits);
     let (targets, losses) = (Region::of_i32(gpu(), &batch.targets), Region::unwritten(gpu(), 33));
     let to = CrossEntropyBuffers {
-        row_losses: Some(losses.binding()),
+        outputs: LossOutputs { row_losses: Some(losses.binding()), ..Default::default() },
         ..CrossEntropyBuffers::new(logits.binding(), targets.binding())
     };
     let bound = ops().loss.bind(batch.shape, &to).unwrap();

@@ -33,7 +33,7 @@ fn every_value<E: Element>() -> Vec<E> {
 fn widens_exactly<E: Element>() {
     let (values, shape) = (every_value::<E>(), Shape::new(1 << 16, 1));
     let ops = Ops::<E>::new(gpu(), Default::default());
-    let lse = ops.logsumexp.logsumexp(gpu(), &values, shape).unwrap();
+    let lse = ops.logsumexp.logsumexp(&values, shape).wait().unwrap();
     for (value, lse) in values.iter().zip(lse) {
         let (expected, lse) = (value.to_f64(), f64::from(lse));
         let flushed = expected.abs() < f64::from(f32::MIN_POSITIVE) && lse == 0.0;
@@ -47,7 +47,7 @@ fn widens_exactly<E: Element>() {
     let beside = |step: usize| (0..1usize << 16).map(move |i| [i, (i * 31 + step) % (1 << 16)]);
     for step in [1, 7, 256, 32_768, 32_769] {
         let pairs: Vec<E> = beside(step).flatten().map(|i| values[i]).collect();
-        let argmax = ops.argmax.argmax(gpu(), &pairs, Shape::new(1 << 16, 2)).unwrap();
+        let argmax = ops.argmax.argmax(&pairs, Shape::new(1 << 16, 2)).wait().unwrap();
         for (pair, found) in pairs.chunks(2).zip(argmax) {
             let [a, b] = [pair[0].to_f64(), pair[1].to_f64()];
             assert_eq!(found, reference::argmax_row(pair), "argmax of {} {a:e}, {b:e}", E::NAME);
@@ -147,10 +147,10 @@ fn every_shape<E: Element>(lengths: &[usize]) {
             let offsets = (256 + middle * (1 + i as u64 % 3), 256 + 4 * (i as u64 % 4));
             check(&batch, &expected, &run_loss(gpu(), ops, &batch, offsets, gradient), ops);
             if kind != TargetKind::Classes {
-                check(&batch, &expected, &run_host_loss(gpu(), ops, &batch), ops);
+                check(&batch, &expected, &run_host_loss(ops, &batch), ops);
                 continue;
             }
-            check(&batch, &expected, &run_host(gpu(), ops, &batch), ops);
+            check(&batch, &expected, &run_host(ops, &batch), ops);
             if !shares_words {
                 check(&batch, &expected, &run_bound(gpu(), ops, &batch, (256, 260)), ops);
             }
@@ -182,7 +182,7 @@ fn a_vocabulary_of_16_bits() {
             let batch = batch.with_targets(kind, 6).cast::<bf16>();
             let ops = Ops::<bf16>::new(gpu(), Default::default());
             let expected = Expected::of(&batch, &ops.options);
-            check(&batch, &expected, &run_host(gpu(), &ops, &batch), &ops);
+            check(&batch, &expected, &run_host(&ops, &batch), &ops);
             let outputs = run_loss(gpu(), &ops, &batch, (2, 4), Gradient::To);
             check(&batch, &expected, &outputs, &ops);
         }
@@ -269,8 +269,9 @@ fn the_host_path_gives_either_type() {
         for shape in [Shape::new(6, 5), Shape::new(6, 6).row_stride(9), Shape::nchw(2, 7, 3)] {
             let batch = noise("either", 4, shape.rows, shape.cols).laid_out(shape).cast::<E>();
             let targets = Targets::Classes(&batch.targets);
-            let (loss, own) = ops.loss.loss_and_dlogits(gpu(), &batch.logits, targets, shape).unwrap();
-            let (again, wide) = ops.loss.loss_and_dlogits_f32(gpu(), &batch.logits, targets, shape).unwrap();
+            let (loss, own) = ops.loss.loss_and_dlogits(&batch.logits, targets, shape).wait().unwrap();
+            let mut wide = vec![0f32; shape.len()];
+            let again = ops.loss.loss_into(&batch.logits, targets, shape, &mut wide).wait().unwrap();
             assert_eq!(loss, again);
             let rounded: Vec<E> = wide.iter().map(|&value| E::from_f32(value)).collect();
             assert_eq!(widened_bits(&own), widened_bits(&rounded), "{}, {shape:?}", E::NAME);

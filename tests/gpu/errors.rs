@@ -2,8 +2,8 @@
 
 use xent::{
     AdapterChoice, Argmax, ArgmaxBuffers, Context, CrossEntropy, CrossEntropyBuffers, CrossEntropyOptions,
-    Error, LogSumExp, LogSumExpBuffers, Profile, Reduction, Shape, Softmax, SoftmaxBuffers, TargetKind,
-    Targets, wgpu,
+    Error, LogSumExp, LogSumExpBuffers, LossOutputs, Profile, Reduction, Shape, Softmax, SoftmaxBuffers,
+    TargetKind, Targets, wgpu,
 };
 
 use crate::batch::{Ops, noise, ops};
@@ -20,7 +20,7 @@ fn every_answer(shape: Shape, logits: &[f32], targets: &[i32]) -> Vec<(&'static 
     let values = Region::of_f32(gpu, 0, &[0.0; 64]);
     let (classes_buffer, output) = (Region::of_i32(gpu, &[0; 64]), Region::unwritten(gpu, 64));
     let to_loss = CrossEntropyBuffers {
-        row_losses: Some(output.binding()),
+        outputs: LossOutputs { row_losses: Some(output.binding()), ..Default::default() },
         ..CrossEntropyBuffers::new(values.binding(), classes_buffer.binding())
     };
     let to_softmax =
@@ -28,22 +28,22 @@ fn every_answer(shape: Shape, logits: &[f32], targets: &[i32]) -> Vec<(&'static 
     let to_lse = LogSumExpBuffers { logits: values.binding(), lse: output.binding() };
     let to_argmax = ArgmaxBuffers { logits: values.binding(), argmax: output.binding() };
     vec![
-        ("softmax", ops.softmax.softmax(gpu, logits, shape).err()),
-        ("log_softmax", ops.softmax.log_softmax(gpu, logits, shape).err()),
-        ("logsumexp", ops.logsumexp.logsumexp(gpu, logits, shape).err()),
-        ("argmax", ops.argmax.argmax(gpu, logits, shape).err()),
-        ("loss", ops.loss.loss(gpu, logits, classes, shape).err()),
-        ("loss_and_dlogits", ops.loss.loss_and_dlogits(gpu, logits, classes, shape).err()),
-        ("row_results", ops.loss.row_results(gpu, logits, classes, shape).err()),
-        ("softmax.verify", ops.softmax.verify(gpu, logits, shape, 1).err()),
-        ("loss.verify", ops.loss.verify(gpu, logits, classes, shape, 1).err()),
-        ("verify_dlogits", ops.loss.verify_dlogits(gpu, logits, classes, shape, 1).err()),
+        ("softmax", ops.softmax.softmax(logits, shape).wait().err()),
+        ("log_softmax", ops.softmax.log_softmax(logits, shape).wait().err()),
+        ("logsumexp", ops.logsumexp.logsumexp(logits, shape).wait().err()),
+        ("argmax", ops.argmax.argmax(logits, shape).wait().err()),
+        ("loss", ops.loss.loss(logits, classes, shape).wait().err()),
+        ("loss_and_dlogits", ops.loss.loss_and_dlogits(logits, classes, shape).wait().err()),
+        ("row_results", ops.loss.row_results(logits, classes, shape).wait().err()),
+        ("softmax.verify", ops.softmax.verify(logits, shape, 1).wait().err()),
+        ("loss.verify", ops.loss.verify(logits, classes, shape, 1).wait().err()),
+        ("verify_dlogits", ops.loss.verify_dlogits(logits, classes, shape, 1).wait().err()),
         // From here on, no slice is given.
-        ("softmax.stream", ops.softmax.stream(gpu, shape, false).err()),
-        ("loss.stream", ops.loss.stream(gpu, shape, TargetKind::Classes).err()),
+        ("softmax.stream", ops.softmax.stream(shape, false).err()),
+        ("loss.stream", ops.loss.stream(shape, TargetKind::Classes).err()),
         (
             "stream_with_dlogits",
-            ops.loss.stream_with_dlogits(gpu, shape, TargetKind::Classes, Default::default()).err(),
+            ops.loss.stream_with_dlogits(shape, TargetKind::Classes, Default::default()).err(),
         ),
         ("softmax.bind", ops.softmax.bind(shape, &to_softmax).err()),
         ("loss.bind", ops.loss.bind(shape, &to_loss).err()),
@@ -84,7 +84,7 @@ fn lengths_of_slices() {
         }
     }
     for found in [0, 1, 3] {
-        let error = ops().loss.loss(gpu(), &[0.0; 7], Targets::Classes(&vec![0; found]), shape);
+        let error = ops().loss.loss(&[0.0; 7], Targets::Classes(&vec![0; found]), shape).wait();
         assert_eq!(error, Err(Error::Length { what: "targets", found, needed: 2 }));
     }
     still_works(gpu(), ops());
@@ -101,11 +101,11 @@ fn targets_out_of_range() {
             targets[row] = target;
             let classes = Targets::Classes(&targets);
             let expected = Error::TargetOutOfRange { row, target: i64::from(target), cols: 3 };
-            let loss = ops().loss.loss(gpu(), &[0.0; 12], classes, shape);
+            let loss = ops().loss.loss(&[0.0; 12], classes, shape).wait();
             assert_eq!(loss, Err(expected.clone()));
-            let gradient = ops().loss.loss_and_dlogits(gpu(), &[0.0; 12], classes, shape);
+            let gradient = ops().loss.loss_and_dlogits(&[0.0; 12], classes, shape).wait();
             assert_eq!(gradient.err(), Some(expected.clone()));
-            assert_eq!(ops().loss.row_results(gpu(), &[0.0; 12], classes, shape).err(), Some(expected));
+            assert_eq!(ops().loss.row_results(&[0.0; 12], classes, shape).wait().err(), Some(expected));
         }
     }
     still_works(gpu(), ops());
@@ -130,7 +130,7 @@ fn too_many_rows() {
     let bind = |rows: usize| {
         let [logits, targets, losses] = [(); 3].map(|()| Region::unwritten(&gpu, rows));
         let to = CrossEntropyBuffers {
-            row_losses: Some(losses.binding()),
+            outputs: LossOutputs { row_losses: Some(losses.binding()), ..Default::default() },
             ..CrossEntropyBuffers::new(logits.binding(), targets.binding())
         };
         let shape = Shape::new(rows, 1);
@@ -142,20 +142,6 @@ fn too_many_rows() {
     assert_eq!(bind(1022), [Ok(()), Ok(())]);
     assert_eq!(bind(1023), [(); 2].map(|()| Err(Error::TooManyRows { rows: 1023, limit: 1022 })));
     still_works(&gpu, &ops);
-}
-
-#[test]
-fn another_device() {
-    let other = device_with(|_| {});
-    let (shape, logits, targets) = (Shape::new(1, 3), [0.0; 3], Targets::Classes(&[0]));
-    assert_eq!(ops().softmax.softmax(&other, &logits, shape), Err(Error::OtherDevice));
-    assert_eq!(ops().logsumexp.logsumexp(&other, &logits, shape), Err(Error::OtherDevice));
-    assert_eq!(ops().argmax.argmax(&other, &logits, shape), Err(Error::OtherDevice));
-    assert_eq!(ops().loss.loss(&other, &logits, targets, shape), Err(Error::OtherDevice));
-    assert_eq!(ops().loss.stream(&other, shape, TargetKind::Classes).err(), Some(Error::OtherDevice));
-    assert_eq!(ops().softmax.stream(&other, shape, true).err(), Some(Error::OtherDevice));
-    still_works(gpu(), ops());
-    still_works(&other, &Ops::new(&other, Default::default()));
 }
 
 /// Limits below WebGPU's defaults are told when an operation is built.
@@ -191,7 +177,7 @@ fn a_device_that_allows_too_little() {
 #[test]
 fn no_adapter() {
     let name = "no adapter has such a name";
-    match Context::open_blocking(&AdapterChoice::named(name)) {
+    match Context::open(&AdapterChoice::named(name)).wait() {
         Err(error @ Error::NoAdapter { .. }) => {
             let text = error.to_string();
             let real = gpu().device.adapter_info().name;
@@ -200,5 +186,5 @@ fn no_adapter() {
         other => panic!("{other:?}"),
     }
     let none = AdapterChoice { backends: Some(wgpu::Backends::empty()), ..Default::default() };
-    assert!(matches!(Context::open_blocking(&none), Err(Error::NoAdapter { found, .. }) if found.is_empty()));
+    assert!(matches!(Context::open(&none).wait(), Err(Error::NoAdapter { found, .. }) if found.is_empty()));
 }

@@ -36,8 +36,9 @@ fn bits(values: &[f32]) -> impl Iterator<Item = u32> + '_ {
 /// The host path's answer.
 fn whole<E: Element>(op: &CrossEntropy<E>, batch: &Batch<E>) -> (Loss, Found) {
     let (inputs, shape) = (batch.inputs(), batch.shape);
-    let (loss, dlogits) = op.loss_and_dlogits_f32(gpu(), &batch.logits, inputs, shape).unwrap();
-    let results = op.row_results(gpu(), &batch.logits, inputs, shape).unwrap();
+    let mut dlogits = vec![0f32; shape.len()];
+    let loss = op.loss_into(&batch.logits, inputs, shape, &mut dlogits).wait().unwrap();
+    let results = op.row_results(&batch.logits, inputs, shape).wait().unwrap();
     let rows =
         results.iter().map(|row| [row.loss.to_bits(), row.z_loss.to_bits(), row.lse.to_bits(), row.argmax]);
     (loss, Found { rows: rows.collect(), dlogits: bits(&dlogits).collect() })
@@ -60,7 +61,7 @@ fn in_windows<E: Element>(
     let mut evaluation = Evaluation::new(op.options(), shape, batch.inputs(), &options).unwrap();
     let mut found = Found { rows: Vec::new(), dlogits: vec![0; shape.len()] };
     for &stop in stops.iter().chain([&usize::MAX]) {
-        let run = evaluation.run(gpu(), op, source, |window| {
+        let run = evaluation.run(op, source, |window| {
             if window.rows.end > stop {
                 return Err(Error::Stopped);
             }
@@ -121,7 +122,7 @@ fn soft_targets_are_read_with_their_logits() {
     let soft: Vec<f32> = (0..batch.shape.len()).map(|at| ((at * 7) % 11) as f32 / 55.0).collect();
     let op = CrossEntropy::<f32>::new(gpu(), &Default::default()).unwrap();
     let targets = xent::Targets::Soft(&soft);
-    let expected = op.loss(gpu(), &batch.logits, targets, batch.shape).unwrap();
+    let expected = op.loss(&batch.logits, targets, batch.shape).wait().unwrap();
     for (reads, memory) in [(true, Some(20_000)), (false, Some(20_000)), (true, None)] {
         let there = SliceSource::new(&batch.logits, batch.shape).unwrap();
         let soft_there = SliceSource::new(&soft, batch.shape).unwrap();
@@ -130,7 +131,7 @@ fn soft_targets_are_read_with_their_logits() {
         let inputs = TargetSource::Soft(if reads { &mut read } else { &mut soft_source });
         let options = EvaluateOptions { memory, verify_rows: 9, ..Default::default() };
         let mut windows = 0;
-        let report = evaluate(gpu(), &op, &mut logits, inputs, &options, |_| {
+        let report = evaluate(&op, &mut logits, inputs, &options, |_| {
             windows += 1;
             Ok(())
         });
@@ -144,7 +145,7 @@ fn soft_targets_are_read_with_their_logits() {
     let mut logits = SliceSource::new(&batch.logits, batch.shape).unwrap();
     let mut read = Read(SliceSource::new(&bad, batch.shape).unwrap());
     let options = EvaluateOptions { memory: Some(20_000), ..Default::default() };
-    let refused = evaluate(gpu(), &op, &mut logits, TargetSource::Soft(&mut read), &options, |_| Ok(()));
+    let refused = evaluate(&op, &mut logits, TargetSource::Soft(&mut read), &options, |_| Ok(()));
     assert!(matches!(refused, Err(Error::InvalidTarget { row: 40, at: 5, .. })), "{refused:?}");
 }
 
@@ -160,7 +161,7 @@ fn windows_take_what_they_are_said_to() {
         assert!(bytes <= memory && bytes > memory * 4 / 5, "{bytes} of {memory}");
         let mut most = 0;
         evaluation
-            .run(gpu(), &op, &mut source, |window| {
+            .run(&op, &mut source, |window| {
                 most = most.max(window.rows.len());
                 Ok(())
             })
@@ -185,8 +186,8 @@ fn probs_in_windows<E: Element + PartialEq>(batch: &Batch<E>) {
     let op = Softmax::<E>::new(gpu(), &Default::default()).unwrap();
     for log in [false, true] {
         let expected = match log {
-            true => op.log_softmax(gpu(), &batch.logits, shape).unwrap(),
-            false => op.softmax(gpu(), &batch.logits, shape).unwrap(),
+            true => op.log_softmax(&batch.logits, shape).wait().unwrap(),
+            false => op.softmax(&batch.logits, shape).wait().unwrap(),
         };
         for (memory, reads) in [(None, true), (Some(30_000), true), (Some(30_000), false)] {
             let there = SliceSource::new(&batch.logits, shape).unwrap();
@@ -194,7 +195,7 @@ fn probs_in_windows<E: Element + PartialEq>(batch: &Batch<E>) {
             let source: &mut dyn Source<E> = if reads { &mut read } else { &mut there };
             let (mut windows, mut found) = (0, vec![E::default(); shape.len()]);
             let mut next = 0;
-            softmax(gpu(), &op, log, source, memory, |rows, values| {
+            softmax(&op, log, source, memory, |rows, values| {
                 assert_eq!(std::mem::replace(&mut next, rows.end), rows.start, "every row once");
                 let start = shape.row_stride * (rows.start / shape.inner);
                 found[start..start + values.len()].copy_from_slice(values);
@@ -206,7 +207,7 @@ fn probs_in_windows<E: Element + PartialEq>(batch: &Batch<E>) {
             assert!(found == expected, "{}: {log} {memory:?} {reads}", batch.name);
         }
         let mut source = SliceSource::new(&batch.logits, shape).unwrap();
-        let stopped = softmax(gpu(), &op, log, &mut source, Some(30_000), |_, _| Err(Error::Stopped));
+        let stopped = softmax(&op, log, &mut source, Some(30_000), |_, _| Err(Error::Stopped));
         assert_eq!(stopped, Err(Error::Stopped));
     }
 }
@@ -215,13 +216,13 @@ fn probs_in_windows<E: Element + PartialEq>(batch: &Batch<E>) {
 fn a_run_goes_on_with_another_device_where_one_is_lost() {
     let batch = noise("lost", 11, 101, 77);
     let op = CrossEntropy::<f32>::new(gpu(), &Default::default()).unwrap();
-    let expected = op.loss(gpu(), &batch.logits, batch.inputs(), batch.shape).unwrap();
+    let expected = op.loss(&batch.logits, batch.inputs(), batch.shape).wait().unwrap();
     let lost = device_with(|_| {});
     let on_lost = CrossEntropy::<f32>::new(&lost, &Default::default()).unwrap();
     let options = EvaluateOptions { memory: Some(30_000), ..Default::default() };
     let mut source = Read(SliceSource::new(&batch.logits, batch.shape).unwrap());
     let mut evaluation = Evaluation::new(op.options(), batch.shape, batch.inputs(), &options).unwrap();
-    let ended = evaluation.run(&lost, &on_lost, &mut source, |window| {
+    let ended = evaluation.run(&on_lost, &mut source, |window| {
         if window.rows.start > 0 {
             lost.device.destroy();
         }
@@ -229,6 +230,6 @@ fn a_run_goes_on_with_another_device_where_one_is_lost() {
     });
     assert!(matches!(ended, Err(Error::DeviceLost { .. })), "{ended:?}");
     assert!(evaluation.state().rows() > 0 && !evaluation.is_done());
-    evaluation.run(gpu(), &op, &mut source, |_| Ok(())).unwrap();
+    evaluation.run(&op, &mut source, |_| Ok(())).unwrap();
     assert_eq!(evaluation.report().loss, expected);
 }

@@ -1,10 +1,8 @@
 //! What the f64 reference and the contract say of a batch.
 
+use xent::bounds::{gradient_bound, loss_bound};
 use xent::reference::{self, cross_entropy};
-use xent::{
-    BatchWeight, CrossEntropyOptions, Element, EmptyBatch, Flags, Input, MaskedRow, Reduction,
-    gradient_bound, loss_bound,
-};
+use xent::{BatchWeight, CrossEntropyOptions, Element, EmptyBatch, Flags, Input, MaskedRow, Reduction};
 
 use crate::batch::{Batch, softmax_options};
 

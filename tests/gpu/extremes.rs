@@ -21,7 +21,7 @@ fn weights_whose_sum_is_no_normal_f32_are_refused() {
     let heavy = CrossEntropyInputs::new(CLASSES).row_weights(&[3e38; 2]);
     let light = CrossEntropyInputs::new(CLASSES).row_weights(&[1e-30; 2]).class_weights(&[1e-30; 3]);
     for inputs in [heavy, light] {
-        let refused = op.loss_and_dlogits(gpu(), &LOGITS, inputs, shape);
+        let refused = op.loss_and_dlogits(&LOGITS, inputs, shape).wait();
         assert!(matches!(refused, Err(Error::InvalidOption { .. })), "{refused:?}");
     }
 }
@@ -30,7 +30,7 @@ fn weights_whose_sum_is_no_normal_f32_are_refused() {
 fn a_sum_of_heavy_classes_is_finite() {
     let op = op(CrossEntropyOptions { reduction: Reduction::Sum, ..Default::default() });
     let inputs = CrossEntropyInputs::new(CLASSES).class_weights(&[3e38; 3]);
-    let (loss, _) = op.loss_and_dlogits(gpu(), &LOGITS, inputs, Shape::new(2, 3)).expect("loss");
+    let (loss, _) = op.loss_and_dlogits(&LOGITS, inputs, Shape::new(2, 3)).wait().expect("loss");
     let expected = reference::cross_entropy::loss(&LOGITS, inputs, Shape::new(2, 3), op.options()).unwrap();
     assert!((loss.value / expected - 1.0).abs() < 1e-5, "{} expected {expected}", loss.value);
 }
@@ -38,7 +38,7 @@ fn a_sum_of_heavy_classes_is_finite() {
 #[test]
 fn probabilities_beyond_f32_make_an_infinite_loss() {
     let op = op(Default::default());
-    let loss = op.loss(gpu(), &LOGITS, Targets::Soft(&[3e38; 6]), Shape::new(2, 3)).expect("loss");
+    let loss = op.loss(&LOGITS, Targets::Soft(&[3e38; 6]), Shape::new(2, 3)).wait().expect("loss");
     assert_eq!((loss.value, loss.flags), (f64::INFINITY, Flags::INFINITE_LOSS));
 }
 
@@ -55,7 +55,7 @@ fn one_class_has_no_gradient() {
             Targets::Sparse { indices: &indices, probs: &probs, entries: 2 },
         ] {
             let inputs = CrossEntropyInputs::new(targets).class_weights(&[0.7]).row_weights(&[0.3; 4]);
-            let (loss, dlogits) = op(options).loss_and_dlogits(gpu(), &logits, inputs, shape).expect("loss");
+            let (loss, dlogits) = op(options).loss_and_dlogits(&logits, inputs, shape).wait().expect("loss");
             assert_eq!((loss.value, dlogits), (0.0, vec![0.0; 4]), "{targets:?}, T = {temperature}");
         }
     }
@@ -65,11 +65,11 @@ fn one_class_has_no_gradient() {
 fn a_nan_row_makes_the_z_loss_nan() {
     let op = op(CrossEntropyOptions { z_loss: 0.1, ..Default::default() });
     let logits = [f32::NAN, 1.0, 2.0, 1.0, 2.0, 3.0];
-    let loss = op.loss(gpu(), &logits, CLASSES, Shape::new(2, 3)).expect("loss");
+    let loss = op.loss(&logits, CLASSES, Shape::new(2, 3)).wait().expect("loss");
     assert!(loss.value.is_nan() && loss.z_loss.is_nan(), "{loss:?}");
     // The target's logit at −∞ leaves lse, and with it the z-loss, as it is.
     let logits = [f32::NEG_INFINITY, 1.0, 2.0, 1.0, 2.0, 3.0];
-    let loss = op.loss(gpu(), &logits, CLASSES, Shape::new(2, 3)).expect("loss");
+    let loss = op.loss(&logits, CLASSES, Shape::new(2, 3)).wait().expect("loss");
     let expected =
         reference::cross_entropy::z_loss(&logits, CLASSES, Shape::new(2, 3), op.options()).unwrap();
     assert!(loss.value == f64::INFINITY && (loss.z_loss - expected).abs() < 1e-5, "{loss:?}");
@@ -80,7 +80,7 @@ fn weights_that_sum_to_0_are_told() {
     let inputs = CrossEntropyInputs::new(CLASSES).class_weights(&[0.0; 3]);
     for (empty_batch, is_nan) in [(EmptyBatch::Nan, true), (EmptyBatch::Zero, false)] {
         let op = op(CrossEntropyOptions { empty_batch, ..Default::default() });
-        let loss = op.loss(gpu(), &LOGITS, inputs, Shape::new(2, 3)).expect("loss");
+        let loss = op.loss(&LOGITS, inputs, Shape::new(2, 3)).wait().expect("loss");
         assert_eq!((loss.value.is_nan(), loss.counted, loss.flags), (is_nan, 2, Flags::NO_ROW_COUNTS));
     }
 }
@@ -90,9 +90,9 @@ fn a_16_bit_gradient_beyond_its_range_is_infinite_and_verified() {
     let op = CrossEntropy::<f16>::new(gpu(), &Default::default()).expect("options");
     let logits = [1.0, 2.0].map(f16::from_f32);
     let inputs = CrossEntropyInputs::new(Targets::Classes(&[0])).upstream(1e6);
-    let (_, dlogits) = op.loss_and_dlogits(gpu(), &logits, inputs, Shape::new(1, 2)).expect("gradient");
+    let (_, dlogits) = op.loss_and_dlogits(&logits, inputs, Shape::new(1, 2)).wait().expect("gradient");
     assert_eq!(dlogits, [f16::NEG_INFINITY, f16::INFINITY]);
-    let check = op.verify_dlogits(gpu(), &logits, inputs, Shape::new(1, 2), 1).expect("verified");
+    let check = op.verify_dlogits(&logits, inputs, Shape::new(1, 2), 1).wait().expect("verified");
     assert!(check.passed, "{check:?}");
 }
 
@@ -104,8 +104,8 @@ fn a_large_cap_is_verified_within_its_rounding() {
         let op = op(CrossEntropyOptions { softcap: Some(softcap), temperature, ..Default::default() });
         let (targets, shape) = (Targets::Classes(&classes), Shape::new(64, 10));
         for check in [
-            op.verify(gpu(), &logits, targets, shape, 64),
-            op.verify_dlogits(gpu(), &logits, targets, shape, 64),
+            op.verify(&logits, targets, shape, 64).wait(),
+            op.verify_dlogits(&logits, targets, shape, 64).wait(),
         ] {
             let check = check.expect("verified");
             assert!(check.passed, "κ = {softcap}, T = {temperature}: {check:?}");

@@ -1,13 +1,13 @@
 //! Logits at both ends of f32 at every temperature, scale and cap: differences of 6.8e38, which f32 does not hold, must not
 //! be lost on the way to an answer that it does.
 
+use xent::bounds::{masked_prob_bounds, prob_bound, softmax_backward_bounds};
 use xent::half::bf16;
 use xent::reference::kl_divergence;
 use xent::{
     CrossEntropy, CrossEntropyOptions, Element, KlDivergence, KlDivergenceInputs, KlDivergenceOptions,
-    MaskRows, MaskedSoftmax, MaskedSoftmaxOptions, Masks, Reduction, Shape, Softmax, SoftmaxBackward,
-    SoftmaxBackwardOptions, SoftmaxOptions, TargetKind, Targets, masked_prob_bounds, prob_bound, reference,
-    softmax_backward_bounds,
+    MaskRows, MaskedSoftmax, MaskedSoftmaxOptions, Masks, Reduction, RowInputs, Shape, Softmax,
+    SoftmaxBackward, SoftmaxBackwardOptions, SoftmaxOptions, TargetKind, Targets, reference,
 };
 
 use crate::batch::{Batch, Ops};
@@ -77,15 +77,15 @@ fn worked_answers() {
         Softmax::<f32>::new(gpu(), &options).expect("options")
     };
     let log_probs =
-        softmax(2.0).log_softmax(gpu(), &[2e38, -2e38], Shape::new(1, 2)).expect("log-probabilities");
+        softmax(2.0).log_softmax(&[2e38, -2e38], Shape::new(1, 2)).wait().expect("log-probabilities");
     assert_eq!(log_probs, [0.0, -2e38]);
-    let probs = softmax(8e37).softmax(gpu(), &[3.4e38, -3.4e38], Shape::new(1, 2)).expect("probabilities");
+    let probs = softmax(8e37).softmax(&[3.4e38, -3.4e38], Shape::new(1, 2)).wait().expect("probabilities");
     assert!((probs[1] / 2.0343e-4 - 1.0).abs() < 1e-4, "{probs:?}: 1 / (1 + exp 8.5)");
 
     let mut logits = vec![-3.4e38; 1001];
     logits[500] = 3.4e38;
     let op = CrossEntropy::<f32>::new(gpu(), &options(8e37)).expect("options");
-    let loss = op.loss(gpu(), &logits, Targets::Classes(&[500]), Shape::new(1, 1001)).expect("a loss");
+    let loss = op.loss(&logits, Targets::Classes(&[500]), Shape::new(1, 1001)).wait().expect("a loss");
     assert!((loss.value - 0.1852).abs() < 5e-5, "{}: ln (1 + 1000·exp −8.5)", loss.value);
 }
 
@@ -204,7 +204,7 @@ fn scores_beyond_f32() {
                 (logits[at], additive[at]) = (x[to], mask[to]);
             }
             let masks = Masks::NONE.additive(&additive, MaskRows::each(1));
-            let probs = op.softmax(gpu(), &logits, masks, Shape::new(1, cols)).expect("probabilities");
+            let probs = op.softmax(&logits, masks, Shape::new(1, cols)).wait().expect("probabilities");
             let expected = reference::masked_softmax_row(&logits, 0, masks, &options);
             let bounds = masked_prob_bounds(&logits, 0, masks, &options);
             let expected = vec![expected.into_iter().zip(bounds).collect()];
@@ -223,7 +223,7 @@ fn worked_scores_beyond_f32() {
         let options = MaskedSoftmaxOptions { scale, ..Default::default() };
         let op = MaskedSoftmax::<f32>::new(gpu(), &options).expect("options");
         let masks = Masks::NONE.additive(&mask, MaskRows::each(1));
-        op.softmax(gpu(), &logits, masks, Shape::new(1, 2)).expect("probabilities")
+        op.softmax(&logits, masks, Shape::new(1, 2)).wait().expect("probabilities")
     };
     assert_eq!(of(2.0, [3e38, 2e38], [-3e38, -3e38]), [1.0, 0.0]);
     assert_eq!(of(10.0, [1e38, 0.0], [0.0, 0.0]), [1.0, 0.0]);
@@ -254,7 +254,7 @@ fn gradients_of_both_ends_come_back_through_a_softmax() {
                 if log && sum.abs() > 6e38 {
                     continue; // their sum is none of f32's
                 }
-                let found = op.backward(gpu(), &probs, dprobs, shape).expect("a gradient");
+                let found = op.backward(&probs, dprobs, shape).wait().expect("a gradient");
                 let expected = if log {
                     reference::log_softmax_backward_row(&probs, dprobs)
                 } else {
@@ -278,13 +278,15 @@ fn both_ends_of_a_divergence() {
             KlDivergenceOptions { temperature, reduction: Reduction::Sum, ..KlDivergenceOptions::default() };
         let op = KlDivergence::<f32>::new(gpu(), &options).expect("options");
         let softmax = SoftmaxOptions { temperature, ..Default::default() };
-        let inputs = KlDivergenceInputs { upstream: temperature, ..Default::default() };
+
         for row in (0..rows.shape.rows).filter(|&row| !rows.label(row).contains('∞')) {
             let student = rows.row(row);
             let teacher: Vec<f32> =
                 student.iter().rev().map(|&x| if row % 2 == 0 { -x } else { x }).collect();
-            let (_, found) =
-                op.loss_and_dlogits(gpu(), &student, &teacher, inputs, shape).expect("a gradient");
+            let (_, found) = op
+                .loss_and_dlogits(&student, KlDivergenceInputs::new(&teacher).upstream(temperature), shape)
+                .wait()
+                .expect("a gradient");
             let scale = f64::from(temperature);
             let expected = kl_divergence::row_dlogits(&student, &teacher, &options, scale);
             let (p, q) =

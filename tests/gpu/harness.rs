@@ -24,7 +24,8 @@ pub fn gpu() -> &'static Context {
     budget::check();
     GPU.get_or_init(|| {
         budget::begin();
-        let gpu = Context::open_blocking(&choice())
+        let gpu = Context::open(&choice())
+            .wait()
             .unwrap_or_else(|error| panic!("GPU tests need an adapter (XENT_ADAPTER chooses): {error}"));
         let profile = gpu.profile().expect("a profile");
         // Not `eprintln!`, which the test harness captures.

@@ -1,7 +1,6 @@
 //! The way of host slices: into the kernels' own buffers or through staging, in buffers that one call leaves to the next.
 
-use std::future::Future;
-use std::pin::pin;
+use std::future::IntoFuture;
 use std::task::{Poll, Waker};
 use std::thread;
 use std::time::Duration;
@@ -49,7 +48,7 @@ fn same(a: &Outputs, b: &Outputs) -> bool {
 }
 
 fn all<E: Element>(gpu: &Context, batch: &Batch<E>) -> Outputs {
-    run_host(gpu, &Ops::new(gpu, Default::default()), batch)
+    run_host(&Ops::new(gpu, Default::default()), batch)
 }
 
 #[test]
@@ -86,20 +85,20 @@ fn both_ways_agree_of_the_other_operations() {
     let weights: Vec<f32> = (0..200).map(|row| (row % 4) as f32).collect();
     assert_same("divergence", |gpu| {
         let op = KlDivergence::<f32>::new(gpu, &Default::default()).unwrap();
-        let inputs = KlDivergenceInputs::default().row_weights(&weights);
-        format!("{:?}", op.loss_and_dlogits(gpu, &a.logits, &b.logits, inputs, shape).unwrap())
+        let inputs = KlDivergenceInputs::new(&b.logits).row_weights(&weights);
+        format!("{:?}", op.loss_and_dlogits(&a.logits, inputs, shape).wait().unwrap())
     });
     let labels: Vec<f32> = b.logits.iter().map(|x| if *x > 0.0 { 1.0 } else { 0.0 }).collect();
     let of_classes = vec![0.5; 301];
     assert_same("multi-label loss", |gpu| {
         let op = SigmoidBce::<f32>::new(gpu, &Default::default()).unwrap();
         let inputs = SigmoidBceInputs::new(&labels).pos_weight(&of_classes).row_weights(&weights);
-        format!("{:?}", op.loss_and_dlogits(gpu, &a.logits, inputs, shape).unwrap())
+        format!("{:?}", op.loss_and_dlogits(&a.logits, inputs, shape).wait().unwrap())
     });
     assert_same("softmax backward", |gpu| {
         let op = SoftmaxBackward::<f32>::new(gpu, &Default::default()).unwrap();
         let probs: Vec<f32> = a.logits.iter().map(|x| x.abs()).collect();
-        format!("{:?}", op.backward(gpu, &probs, &b.logits, shape).unwrap())
+        format!("{:?}", op.backward(&probs, &b.logits, shape).wait().unwrap())
     });
     let additive: Vec<f32> = b.logits[..20 * 301].to_vec();
     let boolean: Vec<bool> = b.logits[..4 * 301].iter().map(|x| *x > -1.0).collect();
@@ -109,9 +108,9 @@ fn both_ways_agree_of_the_other_operations() {
         let masks =
             Masks::NONE.boolean(&boolean, MaskRows::repeated(4, 50)).additive(&additive, MaskRows::each(20));
         // The buffers of the masks are used again, and by fewer rows.
-        let first = op.softmax(gpu, &a.logits, masks, shape).unwrap();
-        let fewer = op.softmax(gpu, &a.logits[..100 * 301], Masks::NONE, Shape::new(100, 301)).unwrap();
-        let again = op.softmax(gpu, &a.logits, masks, shape).unwrap();
+        let first = op.softmax(&a.logits, masks, shape).wait().unwrap();
+        let fewer = op.softmax(&a.logits[..100 * 301], Masks::NONE, Shape::new(100, 301)).wait().unwrap();
+        let again = op.softmax(&a.logits, masks, shape).wait().unwrap();
         let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<u32>>();
         assert_eq!(bits(&first), bits(&again), "in used buffers");
         format!("{:?}", (bits(&first), bits(&fewer)))
@@ -135,25 +134,17 @@ fn smaller_and_other_batches_after_a_larger() {
             noise("longer rows", 11, 12, 1999),
             noise("no row", 12, 0, 5),
         ] {
-            run_host(&gpu, &used, &poison);
+            run_host(&used, &poison);
             let kept = used.loss.idle_buffer_bytes();
             assert!(kept > 0, "buffers are kept");
             let fresh = all(&gpu, &batch);
-            assert!(
-                same(&run_host(&gpu, &used, &batch), &fresh),
-                "{}: other bits in used buffers",
-                batch.name
-            );
-            assert!(
-                same(&run_host(&gpu, &used, &batch), &fresh),
-                "{}: other bits the third time",
-                batch.name
-            );
+            assert!(same(&run_host(&used, &batch), &fresh), "{}: other bits in used buffers", batch.name);
+            assert!(same(&run_host(&used, &batch), &fresh), "{}: other bits the third time", batch.name);
         }
         let halves = noise("halves", 13, 70, 301);
         let used = Ops::<f16>::new(&gpu, Default::default());
-        run_host(&gpu, &used, &poison.cast());
-        assert!(same(&run_host(&gpu, &used, &halves.cast()), &all(&gpu, &halves.cast::<f16>())), "f16");
+        run_host(&used, &poison.cast());
+        assert!(same(&run_host(&used, &halves.cast()), &all(&gpu, &halves.cast::<f16>())), "f16");
     }
 }
 
@@ -169,14 +160,14 @@ fn a_loss_needs_no_more_of_its_rows() {
                 Ops::<f32>::new(&gpu, options).loss
             };
             let (rows, used) =
-                (op().row_results(&gpu, &batch.logits, batch.inputs(), batch.shape).unwrap(), op());
+                (op().row_results(&batch.logits, batch.inputs(), batch.shape).wait().unwrap(), op());
             let sum = |of: fn(&RowResult) -> f32| rows.iter().map(|row| f64::from(of(row))).sum::<f64>();
             let losses = [
-                op().loss(&gpu, &batch.logits, batch.inputs(), batch.shape).unwrap(),
-                op().loss_and_dlogits(&gpu, &batch.logits, batch.inputs(), batch.shape).unwrap().0,
+                op().loss(&batch.logits, batch.inputs(), batch.shape).wait().unwrap(),
+                op().loss_and_dlogits(&batch.logits, batch.inputs(), batch.shape).wait().unwrap().0,
                 {
-                    used.row_results(&gpu, &other.logits, other.inputs(), other.shape).unwrap();
-                    used.loss(&gpu, &batch.logits, batch.inputs(), batch.shape).unwrap()
+                    used.row_results(&other.logits, other.inputs(), other.shape).wait().unwrap();
+                    used.loss(&batch.logits, batch.inputs(), batch.shape).wait().unwrap()
                 },
             ];
             for loss in losses {
@@ -196,20 +187,20 @@ fn what_is_kept_is_bounded() {
             let batch = noise("kept", 14, rows, 301);
             ops.softmax.free_idle_buffers();
             assert_eq!(ops.softmax.idle_buffer_bytes(), 0);
-            ops.softmax.softmax(&gpu, &batch.logits, batch.shape).unwrap();
+            ops.softmax.softmax(&batch.logits, batch.shape).wait().unwrap();
             let once = ops.softmax.idle_buffer_bytes();
-            ops.softmax.softmax(&gpu, &batch.logits, batch.shape).unwrap();
+            ops.softmax.softmax(&batch.logits, batch.shape).wait().unwrap();
             assert_eq!(ops.softmax.idle_buffer_bytes(), once, "the second call makes nothing anew");
             once
         };
-        let window_rows = ops.softmax.stream(&gpu, Shape::new(1000, 301), false).unwrap().window_rows();
+        let window_rows = ops.softmax.stream(Shape::new(1000, 301), false).unwrap().window_rows();
         assert!((2..100).contains(&window_rows), "{window_rows}");
         let (one, two, many) = (kept(window_rows), kept(window_rows + 1), kept(20 * window_rows));
         assert!(one > 0 && two == 2 * one && many == two, "{one}, {two}, {many} bytes");
         // Copies have the same buffers; a stream that the caller pushes has its own.
         let warmer = ops.softmax.with_options(&Default::default()).unwrap();
         assert_eq!(warmer.idle_buffer_bytes(), many);
-        drop(ops.softmax.stream(&gpu, Shape::new(1000, 301), false).unwrap());
+        drop(ops.softmax.stream(Shape::new(1000, 301), false).unwrap());
         warmer.free_idle_buffers();
         assert_eq!(ops.softmax.idle_buffer_bytes(), 0);
     }
@@ -221,14 +212,14 @@ fn two_threads_on_one_operation() {
         let ops = Ops::new(&gpu, Default::default());
         let batches: Vec<Batch> = (0..2).map(|seed| noise("two", 20 + seed, 150, 301)).collect();
         let alone: Vec<Outputs> = batches.iter().map(|batch| all(&gpu, batch)).collect();
-        run_host(&gpu, &ops, &batches[0]);
+        run_host(&ops, &batches[0]);
         let kept = ops.loss.idle_buffer_bytes();
         thread::scope(|scope| {
             for (batch, alone) in batches.iter().zip(&alone) {
                 let (gpu, ops) = (&gpu, &ops);
                 scope.spawn(move || {
                     for _ in 0..5 {
-                        assert!(same(&run_host(gpu, ops, batch), alone), "{}", batch.name);
+                        assert!(same(&run_host(ops, batch), alone), "{}", batch.name);
                     }
                 });
             }
@@ -243,23 +234,23 @@ fn a_call_after_a_failed_call() {
     for gpu in both_ways() {
         let ops = Ops::new(&gpu, Default::default());
         let batch = noise("after a failure", 30, 90, 301);
-        let whole = run_host(&gpu, &ops, &batch);
+        let whole = run_host(&ops, &batch);
         let kept = ops.loss.idle_buffer_bytes();
         // Refused before any work: nothing is lost.
-        let refused = ops.loss.loss(&gpu, &batch.logits, Targets::Classes(&[301; 90]), batch.shape);
+        let refused = ops.loss.loss(&batch.logits, Targets::Classes(&[301; 90]), batch.shape).wait();
         assert_eq!(refused, Err(Error::TargetOutOfRange { row: 0, target: 301, cols: 301 }));
         assert_eq!(ops.loss.idle_buffer_bytes(), kept);
         // Given up while the device has the buffers: they are gone.
-        let hasty = gpu.clone().with_timeout(Duration::from_nanos(1));
+        let hasty = Ops::new(&gpu.clone().with_timeout(Duration::from_nanos(1)), Default::default());
         let mut failed = 0;
         for _ in 0..20 {
-            if ops.loss.loss(&hasty, &batch.logits, batch.classes(), batch.shape).is_err() {
+            if hasty.loss.loss(&batch.logits, batch.classes(), batch.shape).wait().is_err() {
                 failed += 1;
-                assert_eq!(ops.loss.idle_buffer_bytes(), 0, "a failed call keeps nothing");
+                assert_eq!(hasty.loss.idle_buffer_bytes(), 0, "a failed call keeps nothing");
             }
         }
         eprintln!("{failed} of 20 calls of a nanosecond failed");
-        assert!(same(&run_host(&gpu, &ops, &batch), &whole), "other bits after a failure");
+        assert!(same(&run_host(&ops, &batch), &whole), "other bits after a failure");
         assert_eq!(ops.loss.idle_buffer_bytes(), kept);
     }
 }
@@ -269,10 +260,10 @@ fn a_future_dropped_while_the_device_works() {
     for gpu in both_ways() {
         let ops = Ops::new(&gpu, Default::default());
         let batch = noise("dropped", 31, 90, 301);
-        let whole = run_host(&gpu, &ops, &batch);
+        let whole = run_host(&ops, &batch);
         let kept = ops.loss.idle_buffer_bytes();
         for polls in 1..4 {
-            let mut future = pin!(ops.loss.loss_async(&gpu, &batch.logits, batch.classes(), batch.shape));
+            let mut future = ops.loss.loss(&batch.logits, batch.classes(), batch.shape).into_future();
             let mut context = std::task::Context::from_waker(Waker::noop());
             let is_pending = (0..polls).all(|_| {
                 // Some windows end between the polls.
@@ -284,7 +275,7 @@ fn a_future_dropped_while_the_device_works() {
             }
         }
         // The last future is dropped here, with its buffers on the device or mapped.
-        assert!(same(&run_host(&gpu, &ops, &batch), &whole), "other bits after a dropped future");
+        assert!(same(&run_host(&ops, &batch), &whole), "other bits after a dropped future");
         assert_eq!(ops.loss.idle_buffer_bytes(), kept);
     }
 }
@@ -303,19 +294,24 @@ fn into_slices<E: Element>(gpu: &Context, batch: &Batch<E>) {
     let (shape, logits, name) = (batch.shape, &batch.logits, &batch.name);
     let mut values = filled::<E>(shape.len());
     let softmax = &ops.softmax;
-    softmax.softmax_into(gpu, logits, shape, &mut values).unwrap();
-    assert!(bytes(&values) == bytes(&softmax.softmax(gpu, logits, shape).unwrap()), "{name}: probs");
+    softmax.softmax_into(logits, shape, &mut values).wait().unwrap();
+    assert!(bytes(&values) == bytes(&softmax.softmax(logits, shape).wait().unwrap()), "{name}: probs");
     let mut values = filled::<E>(shape.len());
-    softmax.log_softmax_into(gpu, logits, shape, &mut values).unwrap();
-    assert!(bytes(&values) == bytes(&softmax.log_softmax(gpu, logits, shape).unwrap()), "{name}: log_probs");
+    softmax.log_softmax_into(logits, shape, &mut values).wait().unwrap();
+    assert!(
+        bytes(&values) == bytes(&softmax.log_softmax(logits, shape).wait().unwrap()),
+        "{name}: log_probs"
+    );
     let mut values = filled::<E>(shape.len());
-    let into = ops.loss.loss_and_dlogits_into(gpu, logits, batch.inputs(), shape, &mut values).unwrap();
-    let (loss, dlogits) = ops.loss.loss_and_dlogits(gpu, logits, batch.inputs(), shape).unwrap();
+    let into = ops.loss.loss_into(logits, batch.inputs(), shape, &mut values).wait().unwrap();
+    let (loss, dlogits) = ops.loss.loss_and_dlogits(logits, batch.inputs(), shape).wait().unwrap();
     assert!(into == loss && bytes(&values) == bytes(&dlogits), "{name}: dlogits");
     let mut values = filled::<f32>(shape.len());
-    let into = ops.loss.loss_and_dlogits_f32_into(gpu, logits, batch.inputs(), shape, &mut values).unwrap();
-    let (loss, dlogits) = ops.loss.loss_and_dlogits_f32(gpu, logits, batch.inputs(), shape).unwrap();
-    assert!(into == loss && bytes(&values) == bytes(&dlogits), "{name}: dlogits in f32");
+    let into = ops.loss.loss_into(logits, batch.inputs(), shape, &mut values).wait().unwrap();
+    assert!(into == loss, "{name}: the loss beside a gradient in f32");
+    let rounded: Vec<E> = values.iter().map(|&value| E::from_f32(value)).collect();
+    let (zeros, own) = (dlogits.iter().map(|x| x.to_f64()), rounded.iter().map(|x| x.to_f64()));
+    assert!(zeros.eq(own), "{name}: dlogits in f32");
 }
 
 #[test]
@@ -349,32 +345,31 @@ fn into_slices_of_the_other_operations() {
     let (mut values, mut wide) = (filled::<f32>(shape.len()), filled::<f32>(shape.len()));
 
     let op = KlDivergence::<f32>::new(gpu, &Default::default()).unwrap();
-    let inputs = KlDivergenceInputs::default();
-    let into = op.loss_and_dlogits_into(gpu, x, y, inputs, shape, &mut values).unwrap();
-    let (loss, dlogits) = op.loss_and_dlogits(gpu, x, y, inputs, shape).unwrap();
+    let into = op.loss_into(x, y, shape, &mut values).wait().unwrap();
+    let (loss, dlogits) = op.loss_and_dlogits(x, y, shape).wait().unwrap();
     assert!(into == loss && bytes(&values) == bytes(&dlogits), "divergence");
-    op.loss_and_dlogits_f32_into(gpu, x, y, inputs, shape, &mut wide).unwrap();
+    op.loss_into(x, y, shape, &mut wide).wait().unwrap();
     assert!(bytes(&wide) == bytes(&dlogits), "divergence, in f32");
 
     let labels: Vec<f32> = y.iter().map(|y| if *y > 0.0 { 1.0 } else { 0.0 }).collect();
     let op = SigmoidBce::<f32>::new(gpu, &Default::default()).unwrap();
     values.fill(f32::NAN);
     wide.fill(f32::NAN);
-    let into = op.loss_and_dlogits_into(gpu, x, &labels[..], shape, &mut values).unwrap();
-    let (loss, dlogits) = op.loss_and_dlogits(gpu, x, &labels[..], shape).unwrap();
+    let into = op.loss_into(x, &labels[..], shape, &mut values).wait().unwrap();
+    let (loss, dlogits) = op.loss_and_dlogits(x, &labels[..], shape).wait().unwrap();
     assert!(into == loss && bytes(&values) == bytes(&dlogits), "multi-label loss");
-    op.loss_and_dlogits_f32_into(gpu, x, &labels[..], shape, &mut wide).unwrap();
+    op.loss_into(x, &labels[..], shape, &mut wide).wait().unwrap();
     assert!(bytes(&wide) == bytes(&dlogits), "multi-label loss, in f32");
 
     let op = SoftmaxBackward::<f32>::new(gpu, &Default::default()).unwrap();
     values.fill(f32::NAN);
-    op.backward_into(gpu, &labels, y, shape, &mut values).unwrap();
-    assert!(bytes(&values) == bytes(&op.backward(gpu, &labels, y, shape).unwrap()), "backward");
+    op.backward_into(&labels, y, shape, &mut values).wait().unwrap();
+    assert!(bytes(&values) == bytes(&op.backward(&labels, y, shape).wait().unwrap()), "backward");
 
     let op = MaskedSoftmax::<f32>::new(gpu, &Default::default()).unwrap();
     values.fill(f32::NAN);
-    op.softmax_into(gpu, x, Masks::NONE, shape, &mut values).unwrap();
-    assert!(bytes(&values) == bytes(&op.softmax(gpu, x, Masks::NONE, shape).unwrap()), "masked softmax");
+    op.softmax_into(x, Masks::NONE, shape, &mut values).wait().unwrap();
+    assert!(bytes(&values) == bytes(&op.softmax(x, Masks::NONE, shape).wait().unwrap()), "masked softmax");
 }
 
 /// A slice of another length is refused before any work, and stays as it was.
@@ -392,31 +387,30 @@ fn slices_of_another_length() {
     for found in [0, 11, 13] {
         let mut out = vec![7.0f32; found];
         let error = |what| Some(Error::Length { what, found, needed: 12 });
-        let (softmax, loss, none) = (&ops.softmax, &ops.loss, KlDivergenceInputs::default());
-        assert_eq!(softmax.softmax_into(gpu, &x, shape, &mut out).err(), error("probs"));
-        assert_eq!(softmax.log_softmax_into(gpu, &x, shape, &mut out).err(), error("log_probs"));
-        assert_eq!(masked.softmax_into(gpu, &x, Masks::NONE, shape, &mut out).err(), error("probs"));
-        assert_eq!(backward.backward_into(gpu, &x, &x, shape, &mut out).err(), error("dlogits"));
+        let (softmax, loss) = (&ops.softmax, &ops.loss);
+        assert_eq!(softmax.softmax_into(&x, shape, &mut out).wait().err(), error("probs"));
+        assert_eq!(softmax.log_softmax_into(&x, shape, &mut out).wait().err(), error("log_probs"));
+        assert_eq!(masked.softmax_into(&x, Masks::NONE, shape, &mut out).wait().err(), error("probs"));
+        assert_eq!(backward.backward_into(&x, &x, shape, &mut out).wait().err(), error("dlogits"));
         for error_of in [
-            loss.loss_and_dlogits_into(gpu, &x, targets, shape, &mut out).err(),
-            loss.loss_and_dlogits_f32_into(gpu, &x, targets, shape, &mut out).err(),
-            divergence.loss_and_dlogits_into(gpu, &x, &x, none, shape, &mut out).err(),
-            divergence.loss_and_dlogits_f32_into(gpu, &x, &x, none, shape, &mut out).err(),
-            multi_label.loss_and_dlogits_into(gpu, &x, &x[..], shape, &mut out).err(),
-            multi_label.loss_and_dlogits_f32_into(gpu, &x, &x[..], shape, &mut out).err(),
+            loss.loss_into(&x, targets, shape, &mut out).wait().err(),
+            loss.loss_into(&x, targets, shape, &mut out).wait().err(),
+            divergence.loss_into(&x, &x, shape, &mut out).wait().err(),
+            divergence.loss_into(&x, &x, shape, &mut out).wait().err(),
+            multi_label.loss_into(&x, &x[..], shape, &mut out).wait().err(),
+            multi_label.loss_into(&x, &x[..], shape, &mut out).wait().err(),
         ] {
             assert_eq!(error_of, error("dlogits"));
         }
         assert!(out.iter().all(|value| *value == 7.0), "nothing is written");
         assert_eq!(loss.idle_buffer_bytes(), 0, "before any work");
     }
-    // The async twins, which nobody need poll for that.
+    // Awaited, where nobody need poll for that.
     let mut short = [0.0f32; 11];
     let error = |what| Err(Error::Length { what, found: 11, needed: 12 });
-    let probs = pollster::block_on(ops.softmax.softmax_into_async(gpu, &x, shape, &mut short));
+    let probs = pollster::block_on(ops.softmax.softmax_into(&x, shape, &mut short).into_future());
     assert_eq!(probs, error("probs"));
-    let dlogits =
-        pollster::block_on(ops.loss.loss_and_dlogits_into_async(gpu, &x, targets, shape, &mut short));
+    let dlogits = pollster::block_on(ops.loss.loss_into(&x, targets, shape, &mut short).into_future());
     assert_eq!(dlogits.map(drop), error("dlogits"));
 }
 

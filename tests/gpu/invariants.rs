@@ -169,13 +169,13 @@ fn parts_add_up_to_the_whole() {
     let options = CrossEntropyOptions { label_smoothing: 0.1, focal_gamma: 1.5, ..Default::default() };
     let whole_op = Ops::new(gpu(), options);
     let batch = noise("whole", 5, 60, 31);
-    let whole = run_host_loss(gpu(), &whole_op, &batch);
+    let whole = run_host_loss(&whole_op, &batch);
     let loss = whole.host_loss.unwrap();
     let op =
         whole_op.with(CrossEntropyOptions { reduction: Reduction::MeanOver(loss.weight as f32), ..options });
     let (mut value, mut dlogits) = (0.0, Vec::new());
     for (logits, targets) in batch.logits.chunks(31 * 16).zip(batch.targets.chunks(16)) {
-        let part = run_host_loss(gpu(), &op, &Batch::dense("part", 31, logits.to_vec(), targets.to_vec()));
+        let part = run_host_loss(&op, &Batch::dense("part", 31, logits.to_vec(), targets.to_vec()));
         value += part.host_loss.unwrap().value;
         dlogits.extend(part.dlogits.unwrap());
     }
@@ -209,9 +209,9 @@ fn windows_change_no_bit() {
             batch.given.row_mask = Some((0..rows).map(|row| row % 7 != 3).collect());
             batch.given.row_upstream = Some((0..rows).map(|row| row as f32 * 0.1 - 3.0).collect());
             let batch = batch.with_stride(cols + 2);
-            let whole = run_host_loss(gpu(), &large_op, &batch);
+            let whole = run_host_loss(&large_op, &batch);
             check(&batch, &Expected::of(&batch, &options), &whole, &large_op);
-            let parts = run_host_loss(&small, &small_op, &batch);
+            let parts = run_host_loss(&small_op, &batch);
             assert!(whole == parts, "{}: host", batch.name);
             let bound = [(gpu(), &large_op), (&small, &small_op)]
                 .map(|(gpu, op)| run_loss(gpu, op, &batch, (256, 256), Gradient::To));

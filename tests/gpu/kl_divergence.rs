@@ -6,18 +6,19 @@ use std::sync::Mutex;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use xent::bounds::{kl_divergence_bound, prob_bound};
 use xent::half::{bf16, f16};
 use xent::reference::{kl_divergence as reference, softmax_row};
 use xent::{
-    Context, Dlogits, Element, EmptyBatch, Error, Flags, KlDivergence, KlDivergenceBuffers,
-    KlDivergenceInputs, KlDivergenceOptions, LossRecord, MaskedRow, Reduction, Shape, SoftmaxOptions, Tuning,
-    Verification, kl_divergence_bound, prob_bound, wgpu,
+    Context, Element, EmptyBatch, Error, Flags, KlDivergence, KlDivergenceBuffers, KlDivergenceInputs,
+    KlDivergenceOptions, LossOutputs, LossRecord, MaskedRow, OutputBuffer, Reduction, RowInputBuffers, Shape,
+    SoftmaxOptions, Tuning, Verification, wgpu,
 };
 
 use crate::harness::{Region, SENTINEL, aligned_offset, device_with, gpu, in_pass};
 
 type Options = KlDivergenceOptions;
-type Inputs<'a> = KlDivergenceInputs<'a>;
+type Inputs<'a> = RowInputs<'a>;
 const INF: f32 = f32::INFINITY;
 
 /// Rows of both batches, by name.
@@ -59,6 +60,11 @@ impl<'a, E: Element> Case<'a, E> {
 
     fn dense(name: &str, rows: &Rows, options: Options) -> Self {
         Self::new(name, Shape::new(rows.len(), rows[0].1.len()), rows, options)
+    }
+
+    /// What an operation takes beside the student's logits.
+    fn given(&self) -> KlDivergenceInputs<'_, E> {
+        KlDivergenceInputs::new(&self.teacher).rows(self.inputs)
     }
 
     fn with_inputs(self, inputs: Inputs<'a>) -> Self {
@@ -122,9 +128,10 @@ struct Expected {
 
 impl Expected {
     fn of<E: Element>(case: &Case<'_, E>) -> Self {
-        let Case { shape, student, teacher, inputs, options, .. } = case;
-        let (shape, inputs) = (*shape, *inputs);
-        let batch = inputs.check(shape).unwrap();
+        let Case { shape, student, teacher, options, .. } = case;
+        let shape = *shape;
+        let given = case.given();
+        let batch = given.check(shape).unwrap();
         let t_squared = if options.scale_by_t_squared { f64::from(options.temperature).powi(2) } else { 1.0 };
         let softmax = SoftmaxOptions { temperature: options.temperature, ..Default::default() };
         let (mut losses, mut gradient, mut flags) = (Vec::new(), Vec::new(), Flags::empty());
@@ -143,8 +150,8 @@ impl Expected {
             let kl = reference::row_loss(&x, &b, options);
             let bound = kl_divergence_bound(&x, &b, options.temperature, kl / t_squared) * t_squared;
             losses.push((weight * kl, weight * bound));
-            let expected = reference::row_dlogits_at(student, teacher, inputs, shape, options, &batch, row);
-            let scale = reference::row_scale(inputs, options, &batch, row).abs() * t_squared
+            let expected = reference::row_dlogits_at(student, given, shape, options, &batch, row);
+            let scale = reference::row_scale(given, options, &batch, row).abs() * t_squared
                 / f64::from(options.temperature);
             let (p, q) = (softmax_row(&x, &softmax), softmax_row(&b, &softmax));
             for (class, value) in expected.into_iter().enumerate() {
@@ -153,7 +160,7 @@ impl Expected {
             }
         }
         let strict = Options { empty_batch: EmptyBatch::Nan, ..*options };
-        let value = reference::loss(student, teacher, inputs, shape, &strict).unwrap();
+        let value = reference::loss(student, given, shape, &strict).unwrap();
         let value = if counted == 0 && options.empty_batch == EmptyBatch::Zero { 0.0 } else { value };
         let denominator = match options.reduction {
             Reduction::Mean => weight_sum,
@@ -229,12 +236,12 @@ fn unpadded<T: Copy + PartialEq + std::fmt::Debug>(shape: Shape, values: &[T], p
     all
 }
 
-fn run_host<E: Element>(gpu: &Context, op: &KlDivergence<E>, case: &Case<'_, E>) -> Found {
-    let Case { shape, student, teacher, inputs, .. } = case;
-    let (loss, dlogits) = op.loss_and_dlogits(gpu, student, teacher, *inputs, *shape).unwrap();
-    let alone = op.loss(gpu, student, teacher, *inputs, *shape).unwrap();
+fn run_host<E: Element>(op: &KlDivergence<E>, case: &Case<'_, E>) -> Found {
+    let Case { shape, student, .. } = case;
+    let (loss, dlogits) = op.loss_and_dlogits(student, case.given(), *shape).wait().unwrap();
+    let alone = op.loss(student, case.given(), *shape).wait().unwrap();
     assert_eq!(format!("{loss:?}"), format!("{alone:?}"), "{}: the loss alone is the same", case.name);
-    let row_losses = op.row_losses(gpu, student, teacher, *inputs, *shape).unwrap();
+    let row_losses = op.row_losses(student, case.given(), *shape).wait().unwrap();
     assert_eq!(loss.rows, shape.rows);
     let bits: Vec<u64> = dlogits.iter().map(|value| value.to_f64().to_bits()).collect();
     let values = unpadded(*shape, &bits, &[0]);
@@ -303,24 +310,26 @@ fn run_bound<E: Element>(
     let words = (shape.len() * bytes).div_ceil(4);
     let output = Region::unwritten_at(gpu, offsets.output * 4, words);
     let buffers = KlDivergenceBuffers {
-        row_weights: weights.as_ref().map(Region::binding),
-        row_mask: mask.as_ref().map(Region::binding),
-        upstream: Some(upstream.binding()),
-        row_upstream: row_upstream.as_ref().map(Region::binding),
-        loss: Some(loss.binding()),
-        row_losses: Some(row_losses.binding()),
-        dlogits: Some(match to {
-            To::Element => Dlogits::To(output.binding()),
-            To::F32 => Dlogits::F32(output.binding()),
-            To::InPlace => Dlogits::InPlace,
-        }),
+        outputs: LossOutputs {
+            loss: Some(loss.binding()),
+            row_losses: Some(row_losses.binding()),
+            dlogits: Some(match to {
+                To::Element => OutputBuffer::To(output.binding()),
+                To::F32 => OutputBuffer::F32(output.binding()),
+                To::InPlace => OutputBuffer::InPlace,
+            }),
+        },
+        rows: RowInputBuffers {
+            row_weights: weights.as_ref().map(Region::binding),
+            row_mask: mask.as_ref().map(Region::binding),
+            upstream: Some(upstream.binding()),
+            row_upstream: row_upstream.as_ref().map(Region::binding),
+        },
         ..KlDivergenceBuffers::new(at::<E>(&x, offsets.student.1), at::<E>(&b, offsets.teacher.1))
     };
     let alone = Region::unwritten(gpu, shape.rows);
     let without = KlDivergenceBuffers {
-        row_losses: Some(alone.binding()),
-        dlogits: None,
-        loss: None,
+        outputs: LossOutputs { row_losses: Some(alone.binding()), dlogits: None, loss: None },
         ..buffers.clone()
     };
     let (bound, without) = (op.bind(*shape, &buffers).unwrap(), op.bind(*shape, &without).unwrap());
@@ -391,10 +400,10 @@ fn ways<E: Element>(shape: Shape) -> Vec<To> {
 fn check<E: Element>(case: &Case<'_, E>, tunings: &[Option<Tuning>], offsets: &[Offsets]) {
     let expected = Expected::of(case);
     let plain = op::<E>(gpu(), &case.options);
-    expected.check(case, &run_host(gpu(), &plain, case));
+    expected.check(case, &run_host(&plain, case));
     let ways = ways::<E>(case.shape);
     for (i, tuning) in tunings.iter().enumerate() {
-        let op = tuning.map_or(plain.clone(), |tuning| plain.clone().with_tuning(tuning));
+        let op = tuning.map_or(plain.clone(), |tuning| plain.clone().with_tuning(tuning).expect("a tuning"));
         for (k, &offsets) in offsets.iter().enumerate() {
             let to = ways[(i + k) % ways.len()];
             // In place, 16-bit logits begin on a word.
@@ -545,8 +554,7 @@ fn masked_rows_that_give_zeros() {
 fn far_logits_at_high_temperatures() {
     let (student, teacher) = ([3e38, -3e38, 2.9e38, 0.0], [-3e38, 3e38, 2.9e38, 0.0f32]);
     let kl = op::<f32>(gpu(), &Options { temperature: 100.0, ..Options::default() });
-    let (loss, _) =
-        kl.loss_and_dlogits(gpu(), &student, &teacher, Inputs::default(), Shape::new(1, 4)).expect("a loss");
+    let (loss, _) = kl.loss_and_dlogits(&student, &teacher, Shape::new(1, 4)).wait().expect("a loss");
     assert!((loss.value / 6.0e36 - 1.0).abs() < 1e-5 && loss.flags.is_empty(), "{loss:?}");
 
     let mut rows: Rows = vec![("four".into(), student.to_vec(), teacher.to_vec())];
@@ -563,7 +571,7 @@ fn far_logits_at_high_temperatures() {
             for scale_by_t_squared in [false, true] {
                 let options = Options { temperature, scale_by_t_squared, ..Options::default() };
                 let weights = [1.0, 1e-10, 0.5];
-                let inputs = Inputs::default().row_weights(&weights);
+                let inputs = Inputs { row_weights: Some(&weights), ..Inputs::default() };
                 let case = Case::<f32>::dense("far", &rows, options);
                 check(&case, &tuned(&[1, 8]), &[ALIGNED]);
                 check(&case.with_inputs(inputs), &[None], &[ALIGNED]);
@@ -710,7 +718,7 @@ fn near_equal_batches() {
             let case = Case::<f32>::dense("near", &rows, options);
             check(&case, &tuned(&[2, 64]), &[ALIGNED]);
             let op = op::<f32>(gpu(), &options);
-            let found = run_host(gpu(), &op, &case);
+            let found = run_host(&op, &case);
             for (row, &loss) in found.row_losses.iter().enumerate() {
                 assert!(loss >= -5e-6, "{}: {loss:e}", case.labels[row]);
                 if row % 5 == 0 {
@@ -756,15 +764,19 @@ fn weights_masks_and_upstream_gradients() {
             b[1] = INF;
         }
     }
-    let inputs =
-        Inputs::default().row_weights(&weights).row_mask(&mask).upstream(512.0).row_upstream(&upstream);
+    let inputs = Inputs {
+        row_weights: Some(&weights),
+        row_mask: Some(&mask),
+        upstream: 512.0,
+        row_upstream: Some(&upstream),
+    };
     for reduction in [Reduction::Mean, Reduction::Sum] {
         let options = Options { reduction, temperature: 2.0, scale_by_t_squared: true, ..Options::default() };
         let case = Case::<f32>::dense("inputs", &noise, options).with_inputs(inputs);
         check(&case, &tuned(&[8]), &[ALIGNED]);
     }
     // A NaN upstream gradient makes the rows' gradients NaN that count, and no loss.
-    let inputs = inputs.upstream(f32::NAN);
+    let inputs = Inputs { upstream: f32::NAN, ..inputs };
     let case = Case::<f32>::dense("NaN upstream", &noise, Options::default()).with_inputs(inputs);
     let found = run_bound(gpu(), &op(gpu(), &case.options), &case, ALIGNED, To::Element);
     for (at, value) in found.dlogits.iter().enumerate() {
@@ -780,14 +792,18 @@ fn batches_in_which_nothing_counts() {
     for empty_batch in [EmptyBatch::Nan, EmptyBatch::Zero] {
         let options = Options { empty_batch, ..Options::default() };
         let case = Case::<f32>::dense("nothing", &noise_rows(1, 4, 9), options);
-        check(&case.with_inputs(Inputs::default().row_mask(&mask)), &tuned(&[8]), &[ALIGNED]);
+        check(
+            &case.with_inputs(Inputs { row_mask: Some(&mask), ..Inputs::default() }),
+            &tuned(&[8]),
+            &[ALIGNED],
+        );
     }
     let strict = op::<f32>(gpu(), &Options { empty_batch: EmptyBatch::Error, ..Options::default() });
-    let found = strict.loss(gpu(), &[0.0; 8], &[0.0; 8], Inputs::default().row_mask(&mask), Shape::new(4, 2));
+    let found =
+        strict.loss(&[0.0; 8], KlDivergenceInputs::new(&[0.0; 8]).row_mask(&mask), Shape::new(4, 2)).wait();
     assert_eq!(found, Err(Error::NoRowCounts { rows: 4 }));
     let none = op::<f32>(gpu(), &Options::default());
-    let (loss, dlogits) =
-        none.loss_and_dlogits(gpu(), &[], &[], Inputs::default(), Shape::new(0, 3)).unwrap();
+    let (loss, dlogits) = none.loss_and_dlogits(&[], &[], Shape::new(0, 3)).wait().unwrap();
     assert!(loss.value.is_nan() && loss.sum == 0.0 && dlogits.is_empty());
 }
 
@@ -798,10 +814,10 @@ fn invalid_weights_in_buffers() {
         let weights = [1.0, bad, 2.0];
         let case = Case::<f32>::dense("bad weight", &noise_rows(6, 3, 40), Options::default());
         let good = Case {
-            inputs: Inputs::default().row_weights(&[1.0, 0.0, 2.0]),
+            inputs: Inputs { row_weights: Some(&[1.0, 0.0, 2.0]), ..Inputs::default() },
             ..Case::dense("good", &noise_rows(6, 3, 40), Options::default())
         };
-        let case = case.with_inputs(Inputs::default().row_weights(&weights));
+        let case = case.with_inputs(Inputs { row_weights: Some(&weights), ..Inputs::default() });
         let op = op(gpu(), &case.options);
         let found = run_bound(gpu(), &op, &case, ALIGNED, To::Element);
         let right = run_bound(gpu(), &op, &good, ALIGNED, To::Element);
@@ -817,7 +833,7 @@ fn gradients_of_a_row_sum_to_zero() {
     for temperature in [0.5, 1.0, 4.0] {
         let options = Options { temperature, reduction: Reduction::Sum, ..Options::default() };
         let case = Case::<f32>::dense("sum", &noise_rows(2, 6, 3000), options);
-        let found = run_host(gpu(), &op(gpu(), &options), &case);
+        let found = run_host(&op(gpu(), &options), &case);
         for row in found.dlogits.chunks(3000) {
             let sum: f64 = row.iter().sum();
             let size: f64 = row.iter().map(|g| g.abs()).sum();
@@ -839,15 +855,15 @@ fn windows_change_no_bit() {
             let case = Case::<E>::new("windows", shape, &noise_rows(8, rows, cols), Options::default());
             let whole = op::<E>(gpu(), &case.options);
             let weights: Vec<f32> = (0..rows).map(|row| (row % 3) as f32).collect();
-            let case = case.with_inputs(Inputs::default().row_weights(&weights));
+            let case = case.with_inputs(Inputs { row_weights: Some(&weights), ..Inputs::default() });
             let expected = Expected::of(&case);
-            let (host, to) = (run_host(gpu(), &whole, &case), ways::<E>(shape)[0]);
+            let (host, to) = (run_host(&whole, &case), ways::<E>(shape)[0]);
             let bound = run_bound(gpu(), &whole, &case, ALIGNED, to);
             expected.check(&case, &host);
             expected.check(&case, &bound);
             for gpu in devices {
                 let op = op::<E>(gpu, &case.options);
-                let mut pairs = vec![(&host, run_host(gpu, &op, &case))];
+                let mut pairs = vec![(&host, run_host(&op, &case))];
                 if (shape.len() * 4 + 4096) as u64 <= gpu.device.limits().max_buffer_size {
                     pairs.push((&bound, run_bound(gpu, &op, &case, ALIGNED, to)));
                 }
@@ -870,7 +886,7 @@ fn fewer_rows_than_bound_and_encoding_twice() {
     let (x, b) = (region(gpu(), (64, 0), &case.student), region(gpu(), (64, 0), &case.teacher));
     let losses = Region::unwritten(gpu(), 10);
     let buffers = KlDivergenceBuffers {
-        row_losses: Some(losses.binding()),
+        outputs: LossOutputs { row_losses: Some(losses.binding()), ..Default::default() },
         ..KlDivergenceBuffers::new(x.binding(), b.binding())
     };
     let bound = op.bind(case.shape, &buffers).unwrap();
@@ -882,19 +898,19 @@ fn fewer_rows_than_bound_and_encoding_twice() {
         bound.encode(pass);
     });
     assert_eq!(losses.read(gpu())[..4], part[..4]);
-    let host = op.row_losses(gpu(), &case.student, &case.teacher, case.inputs, case.shape).unwrap();
+    let host = op.row_losses(&case.student, case.given(), case.shape).wait().unwrap();
     assert_eq!(bytemuck::cast_slice::<f32, u32>(&host), losses.read(gpu()));
 }
 
 #[test]
-fn verification_and_async_twins() {
+fn verification_and_awaited_requests() {
     let options = Options { temperature: 2.0, scale_by_t_squared: true, ..Options::default() };
     fn of_type<E: Element>(options: Options) {
         let case = Case::<E>::dense("verify", &special_rows(65), options);
         let op = op::<E>(gpu(), &options);
-        let Case { student, teacher, inputs, shape, .. } = &case;
-        let losses = op.verify(gpu(), student, teacher, *inputs, *shape, 1000).unwrap();
-        let dlogits = op.verify_dlogits(gpu(), student, teacher, *inputs, *shape, 1000).unwrap();
+        let Case { student, shape, .. } = &case;
+        let losses = op.verify(student, case.given(), *shape, 1000).wait().unwrap();
+        let dlogits = op.verify_dlogits(student, case.given(), *shape, 1000).wait().unwrap();
         assert!(losses.passed && dlogits.passed, "{losses:?} {dlogits:?}");
         assert_eq!((losses.rows_checked, dlogits.rows_checked), (shape.rows, shape.rows));
     }
@@ -902,9 +918,9 @@ fn verification_and_async_twins() {
     of_type::<bf16>(options);
     let case = Case::<f32>::dense("async", &noise_rows(1, 5, 20), options);
     let op = op::<f32>(gpu(), &options);
-    let Case { student, teacher, inputs, shape, .. } = &case;
-    let (loss, dlogits) = op.loss_and_dlogits(gpu(), student, teacher, *inputs, *shape).unwrap();
-    let (wide_loss, wide) = op.loss_and_dlogits_f32(gpu(), student, teacher, *inputs, *shape).unwrap();
+    let Case { student, shape, .. } = &case;
+    let (loss, dlogits) = op.loss_and_dlogits(student, case.given(), *shape).wait().unwrap();
+    let (wide_loss, wide) = op.loss_and_dlogits_f32(student, case.given(), *shape).wait().unwrap();
     assert_eq!((wide_loss, &wide), (loss, &dlogits));
     let done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -915,15 +931,15 @@ fn verification_and_async_twins() {
             }
         });
         let found = pollster::block_on(async {
-            let alone = op.loss_async(gpu(), student, teacher, *inputs, *shape).await?;
-            let rows = op.row_losses_async(gpu(), student, teacher, *inputs, *shape).await?;
-            let both = op.loss_and_dlogits_async(gpu(), student, teacher, *inputs, *shape).await?;
+            let alone = op.loss(student, case.given(), *shape).await?;
+            let rows = op.row_losses(student, case.given(), *shape).await?;
+            let both = op.loss_and_dlogits(student, case.given(), *shape).await?;
             Ok::<_, Error>((alone, rows, both))
         });
         done.store(true, std::sync::atomic::Ordering::Relaxed);
         let (alone, rows, both) = found.unwrap();
         assert_eq!((alone, &both.0, &both.1), (loss, &loss, &dlogits));
-        assert_eq!(rows, op.row_losses(gpu(), student, teacher, *inputs, *shape).unwrap());
+        assert_eq!(rows, op.row_losses(student, case.given(), *shape).wait().unwrap());
     });
 }
 
@@ -931,9 +947,8 @@ fn verification_and_async_twins() {
 fn options_are_values_and_switches() {
     let gpu = &device_with(|_| {});
     let op = KlDivergence::<f32>::new(gpu, &Options::default()).unwrap();
-    let run = |op: &KlDivergence<f32>| {
-        op.loss(gpu, &[0.0, 1.0], &[1.0, 0.0], Inputs::default(), Shape::new(1, 2)).unwrap().value
-    };
+    let run =
+        |op: &KlDivergence<f32>| op.loss(&[0.0, 1.0], &[1.0, 0.0], Shape::new(1, 2)).wait().unwrap().value;
     let plain = run(&op);
     let made = gpu.pipelines();
     let hot = op.with_options(&Options { temperature: 2.0, ..Options::default() }).unwrap();
@@ -954,64 +969,81 @@ fn misuse() {
     let op = op::<f32>(gpu, &Options::default());
     let shape = Shape::new(2, 3);
     let (good, bad) = ([0.0; 6], [0.0; 5]);
-    let run = |x: &[f32], b: &[f32], inputs: Inputs<'_>| op.loss(gpu, x, b, inputs, shape).map(|_| ());
+    let run =
+        |x: &[f32], b: &[f32], inputs: Inputs<'_>| op.loss(x, inputs.against(b), shape).wait().map(|_| ());
     let length = |what, found, needed| Err(Error::Length { what, found, needed });
     let none = Inputs::default();
     assert_eq!(run(&bad, &good, none), length("student", 5, 6));
     assert_eq!(run(&good, &bad, none), length("teacher", 5, 6));
-    assert_eq!(run(&good, &good, none.row_weights(&[1.0])), length("row_weights", 1, 2));
-    assert_eq!(run(&good, &good, none.row_mask(&[true; 3])), length("row_mask", 3, 2));
-    assert_eq!(run(&good, &good, none.row_upstream(&[1.0; 3])), length("row_upstream", 3, 2));
+    assert_eq!(run(&good, &good, Inputs { row_weights: Some(&[1.0]), ..none }), length("row_weights", 1, 2));
+    assert_eq!(run(&good, &good, Inputs { row_mask: Some(&[true; 3]), ..none }), length("row_mask", 3, 2));
+    assert_eq!(
+        run(&good, &good, Inputs { row_upstream: Some(&[1.0; 3]), ..none }),
+        length("row_upstream", 3, 2)
+    );
     for weight in [-1.0, f32::NAN, INF] {
-        let found = run(&good, &good, none.row_weights(&[1.0, weight]));
+        let found = run(&good, &good, Inputs { row_weights: Some(&[1.0, weight]), ..none });
         assert!(matches!(found, Err(Error::InvalidOption { option: "row_weights", at: Some(1), .. })));
     }
     assert_eq!(run(&good, &good, none), Ok(()));
-    // Both of one Instance: devices of two cannot be told apart.
-    let (own, other) = (device_with(|_| ()), device_with(|_| ()));
-    let op_of_own = KlDivergence::<f32>::new(&own, &Options::default()).unwrap();
-    assert!(matches!(op_of_own.loss(&other, &good, &good, none, shape), Err(Error::OtherDevice)));
-    assert_eq!(op.loss(gpu, &[], &[], none, Shape::new(2, 0)).map(|_| ()), Err(Error::NoCols { rows: 2 }));
+    assert_eq!(op.loss(&[], &[], Shape::new(2, 0)).wait().map(|_| ()), Err(Error::NoCols { rows: 2 }));
 
     let of = |words: usize| Region::unwritten(gpu, words);
     let (x, b, small, output, losses) = (of(6), of(6), of(5), of(6), of(2));
     let bind = |buffers: &KlDivergenceBuffers<'_>| op.bind(shape, buffers).map(|_| ());
     let plain = || KlDivergenceBuffers::new(x.binding(), b.binding());
     assert!(matches!(bind(&plain()), Err(Error::NoOutput { .. })));
-    let with = |dlogits| KlDivergenceBuffers { dlogits: Some(dlogits), ..plain() };
-    assert_eq!(bind(&with(Dlogits::To(output.binding()))), Ok(()));
-    assert_eq!(bind(&with(Dlogits::InPlace)), Ok(()));
+    let with = |dlogits| KlDivergenceBuffers {
+        outputs: LossOutputs { dlogits: Some(dlogits), ..Default::default() },
+        ..plain()
+    };
+    assert_eq!(bind(&with(OutputBuffer::To(output.binding()))), Ok(()));
+    assert_eq!(bind(&with(OutputBuffer::InPlace)), Ok(()));
     let alias = |first, second| Err(Error::BufferAlias { first, second });
-    assert_eq!(bind(&with(Dlogits::To(x.binding()))), alias("student", "dlogits"));
-    assert_eq!(bind(&with(Dlogits::To(b.binding()))), alias("teacher", "dlogits"));
+    assert_eq!(bind(&with(OutputBuffer::To(x.binding()))), alias("student", "dlogits"));
+    assert_eq!(bind(&with(OutputBuffer::To(b.binding()))), alias("teacher", "dlogits"));
     // A batch against itself is no error, unless one of the two is written.
     let itself = KlDivergenceBuffers {
-        row_losses: Some(losses.binding()),
+        outputs: LossOutputs { row_losses: Some(losses.binding()), ..Default::default() },
         ..KlDivergenceBuffers::new(x.binding(), x.binding())
     };
     assert_eq!(bind(&itself), Ok(()));
-    let over = KlDivergenceBuffers { dlogits: Some(Dlogits::InPlace), ..itself };
+    let over = KlDivergenceBuffers {
+        outputs: LossOutputs { dlogits: Some(OutputBuffer::InPlace), ..Default::default() },
+        ..itself
+    };
     assert_eq!(bind(&over), alias("student", "teacher"));
     let too_small = |what| Err(Error::BufferTooSmall { what, found: 20, needed: 24 });
-    let output = || Some(Dlogits::To(output.binding()));
+    let output = || Some(OutputBuffer::To(output.binding()));
     let of_two = |x: &Region, b: &Region| {
-        bind(&KlDivergenceBuffers { dlogits: output(), ..KlDivergenceBuffers::new(x.binding(), b.binding()) })
+        bind(&KlDivergenceBuffers {
+            outputs: LossOutputs { dlogits: output(), ..Default::default() },
+            ..KlDivergenceBuffers::new(x.binding(), b.binding())
+        })
     };
     assert_eq!(of_two(&small, &b), too_small("student"));
     assert_eq!(of_two(&x, &small), too_small("teacher"));
-    assert_eq!(bind(&with(Dlogits::To(small.binding()))), too_small("dlogits"));
+    assert_eq!(bind(&with(OutputBuffer::To(small.binding()))), too_small("dlogits"));
 
     let half = KlDivergence::<f16>::new(gpu, &Options::default()).unwrap();
     let bind = |shape, dlogits| {
-        half.bind(shape, &KlDivergenceBuffers { dlogits: Some(dlogits), ..plain() }).map(|_| ())
+        half.bind(
+            shape,
+            &KlDivergenceBuffers {
+                outputs: LossOutputs { dlogits: Some(dlogits), ..Default::default() },
+                ..plain()
+            },
+        )
+        .map(|_| ())
     };
     let odd = Err(Error::OddStride { what: "dlogits", row_stride: 3, needed: 4 });
-    assert_eq!(bind(shape, Dlogits::InPlace), odd);
+    assert_eq!(bind(shape, OutputBuffer::InPlace), odd);
     let packed = Err(Error::PackedLayout { what: "dlogits", inner: 2 });
-    assert_eq!(bind(Shape::nchw(1, 3, 2), Dlogits::InPlace), packed);
+    assert_eq!(bind(Shape::nchw(1, 3, 2), OutputBuffer::InPlace), packed);
     let invalid = KlDivergence::<f32>::new(gpu, &Options { temperature: f32::NAN, ..Options::default() });
     assert!(matches!(invalid, Err(Error::InvalidOption { option: "temperature", .. })));
-    let found = op.clone().with_tuning(Tuning::fixed(3, 1)).loss(gpu, &good, &good, none, shape);
+    let found =
+        op.clone().with_tuning(Tuning::fixed(3, 1)).expect("a tuning").loss(&good, &good, shape).wait();
     assert!(matches!(found, Err(Error::InvalidOption { option: "tuning.lanes", .. })));
 }
 
@@ -1020,7 +1052,7 @@ fn misuse() {
 fn a_comparator_that_can_fail() {
     let case = Case::<f32>::dense("comparator", &noise_rows(1, 3, 8), Options::default());
     let expected = Expected::of(&case);
-    let right = || run_host(gpu(), &op(gpu(), &case.options), &case);
+    let right = || run_host(&op(gpu(), &case.options), &case);
     expected.check(&case, &right());
     type Break = fn(&mut Found);
     let breaks: [Break; 7] = [

@@ -38,7 +38,7 @@ fn every_stride() {
         for padding in [0, 1, 2, 3, 4, 7, 13, 64, 300] {
             let batch = dense.with_stride(cols + padding);
             let expected = Expected::of(&batch, &ops().options);
-            check(&batch, &expected, &run_host(gpu(), ops(), &batch), ops());
+            check(&batch, &expected, &run_host(ops(), &batch), ops());
             check(&batch, &expected, &run_bound(gpu(), ops(), &batch, (256, 260)), ops());
         }
     }
@@ -54,9 +54,9 @@ fn a_slice_may_hold_the_last_rows_padding() {
         longer.logits.resize(shape.rows / shape.inner * shape.row_stride, f32::NAN);
         let run = |logits: &[f32]| {
             let (loss, dlogits) =
-                ops().loss.loss_and_dlogits(gpu(), logits, batch.classes(), batch.shape).unwrap();
-            let probs = ops().softmax.softmax(gpu(), logits, batch.shape).unwrap();
-            let lse = ops().logsumexp.logsumexp(gpu(), logits, batch.shape).unwrap();
+                ops().loss.loss_and_dlogits(logits, batch.classes(), batch.shape).wait().unwrap();
+            let probs = ops().softmax.softmax(logits, batch.shape).wait().unwrap();
+            let lse = ops().logsumexp.logsumexp(logits, batch.shape).wait().unwrap();
             assert_eq!((dlogits.len(), probs.len()), (batch.shape.len(), batch.shape.len()));
             (loss, dlogits, probs, lse)
         };
@@ -69,7 +69,7 @@ fn a_slice_may_hold_the_last_rows_padding() {
 fn a_padded_vocabulary() {
     let batch = noise("vocabulary", 2, 7, 50_257).with_stride(50_304);
     let expected = Expected::of(&batch, &ops().options);
-    check(&batch, &expected, &run_host(gpu(), ops(), &batch), ops());
+    check(&batch, &expected, &run_host(ops(), &batch), ops());
     check(&batch, &expected, &run_bound(gpu(), ops(), &batch, (12, 4)), ops());
 }
 
@@ -107,7 +107,7 @@ fn classes_along_any_axis() {
             for shape in [shape, shape.row_stride(cols * inner + 1 + i)] {
                 let batch = dense.laid_out(shape);
                 let expected = Expected::of(&batch, &ops().options);
-                check(&batch, &expected, &run_host(gpu(), ops(), &batch), ops());
+                check(&batch, &expected, &run_host(ops(), &batch), ops());
                 let offsets = (256 + 4 * (i as u64 % 4), 256 + 4 * (inner as u64 % 4));
                 check(&batch, &expected, &run_bound(gpu(), ops(), &batch, offsets), ops());
             }
@@ -150,8 +150,8 @@ fn arrays_of_any_number_of_axes() {
             }
         }
         assert_eq!((shape.rows, shape.cols), (rows.len(), dims[class_axis]));
-        let argmax = ops().argmax.argmax(gpu(), &logits, shape).unwrap();
-        let lse = ops().logsumexp.logsumexp(gpu(), &logits, shape).unwrap();
+        let argmax = ops().argmax.argmax(&logits, shape).wait().unwrap();
+        let lse = ops().logsumexp.logsumexp(&logits, shape).wait().unwrap();
         for (row, values) in rows.iter().enumerate() {
             let expected = reference::logsumexp_row(values);
             assert_eq!(argmax[row], reference::argmax_row(values), "axis {axis}, row {row}");
@@ -159,7 +159,7 @@ fn arrays_of_any_number_of_axes() {
         }
     }
     let empty = Shape::nd(&[2, 3, 0], 1).unwrap();
-    assert_eq!(ops().argmax.argmax(gpu(), &[], empty), Ok(vec![]));
+    assert_eq!(ops().argmax.argmax(&[], empty).wait(), Ok(vec![]));
 }
 
 /// Every kind of target, with options, where the class axis is not last.
@@ -181,7 +181,7 @@ fn options_along_any_axis() {
                 let shape = Shape::nchw(outer, cols, inner).row_stride(cols * inner + padding);
                 let batch = dense.laid_out(shape);
                 let expected = Expected::of(&batch, &op.options);
-                check(&batch, &expected, &run_host_loss(gpu(), &op, &batch), &op);
+                check(&batch, &expected, &run_host_loss(&op, &batch), &op);
                 for gradient in [Gradient::To, Gradient::InPlace] {
                     check(&batch, &expected, &run_loss(gpu(), &op, &batch, (8, 4), gradient), &op);
                 }
@@ -198,8 +198,7 @@ fn windows_of_whole_groups() {
     for (outer, cols, inner) in [(40, 30, 6), (9, 100, 31), (300, 3, 4)] {
         let dense = noise("groups", inner as u64, outer * inner, cols);
         let batch = dense.laid_out(Shape::nchw(outer, cols, inner).row_stride(cols * inner + 2));
-        let run =
-            |gpu: &Context, ops: &Ops| [run_host(gpu, ops, &batch), run_bound(gpu, ops, &batch, (256, 256))];
+        let run = |gpu: &Context, ops: &Ops| [run_host(ops, &batch), run_bound(gpu, ops, &batch, (256, 256))];
         let (whole, parts) = (run(gpu(), ops()), run(&small, &small_ops));
         check(&batch, &Expected::of(&batch, &ops().options), &parts[0], ops());
         let bits = |outputs: &[Outputs; 2]| {
@@ -208,7 +207,7 @@ fn windows_of_whole_groups() {
         assert!(bits(&whole) == bits(&parts), "{:?}: bits differ", batch.shape);
     }
     let shape = Shape::nchw(2, 1000, 9);
-    let error = small_ops.loss.loss(&small, &vec![0.0; 18_000], Targets::Classes(&[0; 18]), shape);
+    let error = small_ops.loss.loss(&vec![0.0; 18_000], Targets::Classes(&[0; 18]), shape).wait();
     assert!(
         matches!(error, Err(Error::GroupTooLarge { cols: 1000, inner: 9, bytes: 36_000, .. })),
         "{error:?}"

@@ -17,7 +17,7 @@ fn check_long(cols: usize, tried: &[u32]) {
     batch.logits[cols - 1] = 14.0;
     batch.logits[2 * cols - 2] = 15.0;
     let expected = Expected::of(&batch, &ops().options);
-    check(&batch, &expected, &run_host(gpu(), ops(), &batch), ops());
+    check(&batch, &expected, &run_host(ops(), &batch), ops());
     // Where a tuning's lanes are too few for the iterations that an adapter allows, the plan takes more.
     for &lanes in tried {
         let ops = ops().tuned(Some(Tuning::fixed(lanes, 1)));
@@ -59,7 +59,7 @@ fn lanes() {
                 continue;
             }
             let ops = ops.tuned(Some(Tuning::fixed(refused, 1)));
-            let error = ops.softmax.softmax(gpu(), &batch.logits, batch.shape).err();
+            let error = ops.softmax.softmax(&batch.logits, batch.shape).wait().err();
             assert!(matches!(error, Some(Error::InvalidOption { .. })), "{refused} lanes: {error:?}");
         }
     }

@@ -1,9 +1,10 @@
 //! Masked softmax against its reference: masks of each kind and together, causality, special values everywhere.
 
 use half::{bf16, f16};
+use xent::bounds::masked_prob_bounds;
 use xent::{
     Causal, Context, Element, Error, MaskRows, MaskedRow, MaskedSoftmax, MaskedSoftmaxBuffers,
-    MaskedSoftmaxOptions, Masks, Probs, Shape, Tuning, half, masked_prob_bounds, reference, wgpu,
+    MaskedSoftmaxOptions, Masks, OutputBuffer, Shape, Tuning, half, reference, wgpu,
 };
 
 use crate::harness::{Region, aligned_offset, device_of_bindings, gpu, in_pass};
@@ -56,13 +57,13 @@ impl<E: Element> Batch<E> {
     fn op(&self, base: &MaskedSoftmax<E>, lanes: Option<u32>) -> MaskedSoftmax<E> {
         let op = base.with_options(&self.options).expect("an operation");
         match lanes {
-            Some(lanes) => op.with_tuning(Tuning::fixed(lanes, 1)),
+            Some(lanes) => op.with_tuning(Tuning::fixed(lanes, 1)).expect("a tuning"),
             None => op,
         }
     }
 
-    fn host(&self, gpu: &Context, op: &MaskedSoftmax<E>) -> Vec<E> {
-        op.softmax(gpu, &self.logits, self.masks(), self.shape).expect("probabilities")
+    fn host(&self, op: &MaskedSoftmax<E>) -> Vec<E> {
+        op.softmax(&self.logits, self.masks(), self.shape).wait().expect("probabilities")
     }
 
     /// Through buffers of the caller's, twice; f32 output is given as f32.
@@ -82,9 +83,9 @@ impl<E: Element> Batch<E> {
             additive: additive.as_ref().map(|(region, rows)| (region.binding(), *rows)),
             boolean: boolean.as_ref().map(|(region, rows)| (region.binding(), *rows)),
             probs: match to {
-                To::Element => Probs::To(probs.binding()),
-                To::F32 => Probs::F32(probs.binding()),
-                To::InPlace => Probs::InPlace,
+                To::Element => OutputBuffer::To(probs.binding()),
+                To::F32 => OutputBuffer::F32(probs.binding()),
+                To::InPlace => OutputBuffer::InPlace,
             },
         };
         let bound = op.bind(self.shape, &buffers).expect("bound");
@@ -101,7 +102,7 @@ impl<E: Element> Batch<E> {
         let op = self.op(base, None);
         let (shape, labels) = (self.shape, &self.labels[..]);
         let context = |way: &str| format!("{name}, {way}, {:?}", self.options);
-        let host = self.host(gpu, &op);
+        let host = self.host(&op);
         check(&context("host"), labels, shape, &host, &expected, true);
         let wide = self.bound::<f32>(gpu, &op, To::F32, (260, 264));
         check(&context("f32"), labels, shape, &wide, &expected, false);
@@ -236,7 +237,7 @@ fn check_special(cols: &[usize]) {
             let over = batch.bound::<f32>(gpu, &op, To::InPlace, offsets);
             check(&format!("in place, {context}"), &batch.labels, batch.shape, &over, &expected, false);
         }
-        let host = batch.host(gpu, &batch.op(&base, None));
+        let host = batch.host(&batch.op(&base, None));
         check("host", &batch.labels, batch.shape, &host, &expected, true);
     }
 }
@@ -334,7 +335,7 @@ fn worked_answers() {
     let options = MaskedSoftmaxOptions { scale: 0.5, ..Default::default() };
     let softmax = MaskedSoftmax::<f32>::new(gpu(), &options).expect("an operation");
     let of = |masks: Masks<'_>| {
-        softmax.softmax(gpu(), &[6.0, 2.0, 0.4], masks, Shape::new(1, 3)).expect("probabilities")
+        softmax.softmax(&[6.0, 2.0, 0.4], masks, Shape::new(1, 3)).wait().expect("probabilities")
     };
     let near = |probs: Vec<f32>, expected: [f32; 3]| {
         assert!(probs.iter().zip(expected).all(|(p, expected)| (p - expected).abs() < 5e-5), "{probs:?}");
@@ -358,9 +359,9 @@ fn windows_change_no_bit() {
         let batch = attention::<E>(cols, cols, q_len, kinds, Some(Causal::lower_right(q_len)));
         let expected = batch.expected();
         let (few, whole) = (batch.op(&base(small), None), batch.op(&base(gpu()), None));
-        let host = batch.host(small, &few);
+        let host = batch.host(&few);
         check("windows, host", &[], batch.shape, &host, &expected, true);
-        assert!(same_bits(&host, &batch.host(gpu(), &whole)), "host");
+        assert!(same_bits(&host, &batch.host(&whole)), "host");
         let bound = batch.bound::<f32>(small, &few, To::F32, (256, 256));
         check("windows, bound", &[], batch.shape, &bound, &expected, false);
         assert!(same_bits(&bound, &batch.bound::<f32>(gpu(), &whole, To::F32, (256, 256))), "bound");
@@ -377,7 +378,7 @@ fn other_options_and_fewer_rows() {
     let warm = MaskedSoftmaxOptions { scale: 3.0, causal: Some(Causal::upper_left(4)), ..batch.options };
     let op = batch.op(&base(gpu), None).with_options(&warm).expect("other options");
     let batch = Batch { options: warm, ..batch };
-    check("other options", &[], batch.shape, &batch.host(gpu, &op), &batch.expected(), true);
+    check("other options", &[], batch.shape, &batch.host(&op), &batch.expected(), true);
 
     let (logits, probs) = (region(gpu, 256, &batch.logits), unwritten::<f32>(gpu, 256, batch.logits.len()));
     let mask = Region::of_f32(gpu, aligned_offset(gpu), &batch.additive.as_ref().expect("a mask").0);
@@ -385,7 +386,7 @@ fn other_options_and_fewer_rows() {
         logits: logits.binding(),
         additive: Some((mask.binding(), MaskRows::each(4))),
         boolean: None,
-        probs: Probs::To(probs.binding()),
+        probs: OutputBuffer::To(probs.binding()),
     };
     let bound = op.bind(batch.shape, &buffers).expect("bound");
     in_pass(gpu, |pass| bound.encode_rows(pass, 7).expect("fewer rows"));
@@ -400,7 +401,7 @@ fn verification_and_the_async_twin() {
     let kinds = (Some(MaskRows::each(4)), Some(MaskRows::each(1)));
     let batch = attention::<f16>(37, 37, 4, kinds, Some(Causal::lower_right(4)));
     let (gpu, op) = (gpu(), batch.op(&base(gpu()), None));
-    let verified = op.verify(gpu, &batch.logits, batch.masks(), batch.shape, 10).expect("verified");
+    let verified = op.verify(&batch.logits, batch.masks(), batch.shape, 10).wait().expect("verified");
     assert!(verified.passed && verified.rows_checked == 10, "{verified:?}");
     let done = std::sync::atomic::AtomicBool::new(false);
     let found = std::thread::scope(|scope| {
@@ -410,12 +411,12 @@ fn verification_and_the_async_twin() {
                 std::thread::yield_now();
             }
         });
-        let found = pollster::block_on(op.softmax_async(gpu, &batch.logits, batch.masks(), batch.shape));
+        let found = pollster::block_on(op.softmax(&batch.logits, batch.masks(), batch.shape));
         done.store(true, std::sync::atomic::Ordering::SeqCst);
         found.expect("probabilities")
     });
-    assert!(same_bits(&found, &batch.host(gpu, &op)));
-    assert_eq!(op.softmax(gpu, &[], Masks::NONE, Shape::new(0, 3)), Ok(vec![]));
+    assert!(same_bits(&found, &batch.host(&op)));
+    assert_eq!(op.softmax(&[], Masks::NONE, Shape::new(0, 3)).wait(), Ok(vec![]));
 }
 
 #[test]
@@ -432,7 +433,7 @@ fn misuse() {
     let op = of(Default::default()).expect("an operation");
     let shape = Shape::new(4, 6);
     let logits = vec![f16::ONE; 24];
-    let host = |masks: Masks<'_>, shape: Shape| op.softmax(gpu, &logits, masks, shape).err();
+    let host = |masks: Masks<'_>, shape: Shape| op.softmax(&logits, masks, shape).wait().err();
     let mask = [0.0; 18];
     let three = MaskRows::each(3);
     let error = Error::MaskRows { what: "masks: additive", rows: 4, mask_rows: 3, repeat: 1 };
@@ -446,14 +447,14 @@ fn misuse() {
     let causal = MaskedSoftmaxOptions { causal: Some(Causal::lower_right(3)), ..Default::default() };
     let error = Error::MaskRows { what: "causal: q_len", rows: 4, mask_rows: 3, repeat: 1 };
     let causal = op.with_options(&causal).expect("an operation");
-    assert_eq!(causal.softmax(gpu, &logits, Masks::NONE, shape).err(), Some(error.clone()));
+    assert_eq!(causal.softmax(&logits, Masks::NONE, shape).wait().err(), Some(error.clone()));
 
     let small = device_of_bindings(wgpu::Features::empty(), 16 << 10);
     let on_small = MaskedSoftmax::<f16>::new(&small, &Default::default()).expect("an operation");
     let (wide, rows) = (Shape::new(50, 100), MaskRows::each(50));
     let too_large = Error::MaskTooLarge { what: "masks: boolean", bytes: 20_000, limit: 16 << 10 };
     let flags = [true; 5000];
-    let found = on_small.softmax(&small, &[f16::ONE; 5000], Masks::NONE.boolean(&flags, rows), wide);
+    let found = on_small.softmax(&[f16::ONE; 5000], Masks::NONE.boolean(&flags, rows), wide).wait();
     assert_eq!(found.err(), Some(too_large));
 
     let at = aligned_offset(gpu);
@@ -463,7 +464,7 @@ fn misuse() {
         logits: values.binding(),
         additive: None,
         boolean: None,
-        probs: Probs::To(other.binding()),
+        probs: OutputBuffer::To(other.binding()),
     };
     let refused = |shape: Shape, to: &MaskedSoftmaxBuffers<'_>| op.bind(shape, to).err();
     assert_eq!(refused(shape, &buffers), None);
@@ -471,11 +472,11 @@ fn misuse() {
     assert_eq!(causal.bind(shape, &buffers).err(), Some(error));
     let odd = Error::OddStride { what: "probs", row_stride: 7, needed: 8 };
     assert_eq!(refused(shape.row_stride(7), &buffers), Some(odd.clone()));
-    let over = MaskedSoftmaxBuffers { probs: Probs::InPlace, ..buffers.clone() };
+    let over = MaskedSoftmaxBuffers { probs: OutputBuffer::InPlace, ..buffers.clone() };
     assert_eq!(refused(shape.row_stride(7), &over), Some(odd));
-    let wide = MaskedSoftmaxBuffers { probs: Probs::F32(other.binding()), ..buffers.clone() };
+    let wide = MaskedSoftmaxBuffers { probs: OutputBuffer::F32(other.binding()), ..buffers.clone() };
     assert_eq!(refused(shape.row_stride(7), &wide), None);
-    let alias = MaskedSoftmaxBuffers { probs: Probs::To(values.binding()), ..buffers.clone() };
+    let alias = MaskedSoftmaxBuffers { probs: OutputBuffer::To(values.binding()), ..buffers.clone() };
     let error = Error::BufferAlias { first: "logits", second: "probs" };
     assert_eq!(refused(shape, &alias), Some(error));
     let boolean = Some((values.binding(), MaskRows::each(4)));

@@ -10,8 +10,8 @@ use rand::{RngExt, SeedableRng};
 use wgpu::BufferUsages as Usage;
 use xent::{
     AdapterChoice, Context, CrossEntropy, CrossEntropyBuffers, CrossEntropyInputs, CrossEntropyOptions,
-    Dlogits, EmptyBatch, Error, LogSumExpBuffers, Sequences, Shape, Softmax, SoftmaxBuffers, SoftmaxOptions,
-    TargetKind, Targets, Tuning, reference, wgpu,
+    EmptyBatch, Error, LogSumExpBuffers, LossOutputs, OutputBuffer, Sequences, Shape, Softmax,
+    SoftmaxBuffers, SoftmaxOptions, TargetKind, Targets, Tuning, reference, wgpu,
 };
 
 use crate::batch::{Ops, noise, ops};
@@ -35,7 +35,7 @@ fn bind_foreign(ops: &Ops, foreign: &Region, own: &Region) -> [Option<Error>; 3]
         SoftmaxBuffers { logits: foreign.binding(), probs: Some(own.binding()), log_probs: None };
     let to_lse = LogSumExpBuffers { logits: own.binding(), lse: foreign.binding() };
     let to_loss = CrossEntropyBuffers {
-        dlogits: Some(Dlogits::To(foreign.binding())),
+        outputs: LossOutputs { dlogits: Some(OutputBuffer::To(foreign.binding())), ..Default::default() },
         ..CrossEntropyBuffers::new(own.binding(), own.binding())
     };
     [
@@ -67,8 +67,8 @@ fn the_callers_handler_and_scopes_see_nothing() {
         .map(|filter| gpu.device.push_error_scope(filter));
 
     assert!(bind_foreign(&ops, &foreign, &own).iter().all(Option::is_some));
-    assert!(ops.softmax.softmax(&gpu, &[0.0; 4], Shape::new(1, 5)).is_err());
-    assert!(ops.loss.loss(&gpu, &[0.0; 4], Targets::Classes(&[9]), Shape::new(1, 4)).is_err());
+    assert!(ops.softmax.softmax(&[0.0; 4], Shape::new(1, 5)).wait().is_err());
+    assert!(ops.loss.loss(&[0.0; 4], Targets::Classes(&[9]), Shape::new(1, 4)).wait().is_err());
     check_works(&gpu, &ops, &noise("scopes", 2, 9, 7));
     for scope in scopes.into_iter().rev() {
         let error = pollster::block_on(scope.pop());
@@ -109,8 +109,10 @@ fn out_of_memory() {
     });
     let loss = Region::unwritten(&gpu, 8);
     let whole = wgpu::BufferBinding { buffer: &values, offset: 0, size: None };
-    let to =
-        CrossEntropyBuffers { loss: Some(loss.binding()), ..CrossEntropyBuffers::new(whole.clone(), whole) };
+    let to = CrossEntropyBuffers {
+        outputs: LossOutputs { loss: Some(loss.binding()), ..Default::default() },
+        ..CrossEntropyBuffers::new(whole.clone(), whole)
+    };
     match ops.loss.bind(Shape::new(rows, 1), &to) {
         Err(Error::OutOfMemory { what, message }) => eprintln!("out of memory, as hoped: {what}: {message}"),
         Err(other) => panic!("{other}"),
@@ -138,14 +140,14 @@ fn a_timeout() {
     let lse = Region::unwritten(&gpu, 64);
     let to = LogSumExpBuffers { logits: logits.binding(), lse: lse.binding() };
     let bound = ops.logsumexp.bind(batch.shape, &to).unwrap();
-    let hasty = gpu.clone().with_timeout(Duration::from_nanos(1));
+    let hasty = Ops::new(&gpu.clone().with_timeout(Duration::from_nanos(1)), Default::default());
     let timeout = Some(Error::Timeout { after: Duration::from_nanos(1) });
     let few = noise("few", 4, 3, 5);
     // Pipelines are made before: while one is, the device would come to its end.
     check_works(&gpu, &ops, &few);
-    ops.argmax.argmax(&gpu, &few.logits, few.shape).unwrap();
-    ops.loss.loss_and_dlogits(&gpu, &few.logits, few.classes(), few.shape).unwrap();
-    ops.loss.row_losses(&gpu, &batch.logits, batch.classes(), batch.shape).unwrap();
+    ops.argmax.argmax(&few.logits, few.shape).wait().unwrap();
+    ops.loss.loss_and_dlogits(&few.logits, few.classes(), few.shape).wait().unwrap();
+    ops.loss.row_losses(&batch.logits, batch.classes(), batch.shape).wait().unwrap();
     // A driver may come to its end before the wait begins: one of a few calls meets it busy.
     let times_out = |call: &dyn Fn() -> Option<Error>| {
         let met_busy = (0..20).any(|_| {
@@ -157,14 +159,14 @@ fn a_timeout() {
         assert!(met_busy, "no call timed out");
     };
     let (logits, shape) = (&few.logits, few.shape);
-    times_out(&|| ops.softmax.softmax(&hasty, logits, shape).err());
-    times_out(&|| ops.argmax.argmax(&hasty, logits, shape).err());
-    times_out(&|| ops.loss.loss_and_dlogits(&hasty, logits, few.classes(), shape).err());
+    times_out(&|| hasty.softmax.softmax(logits, shape).wait().err());
+    times_out(&|| hasty.argmax.argmax(logits, shape).wait().err());
+    times_out(&|| hasty.loss.loss_and_dlogits(logits, few.classes(), shape).wait().err());
     times_out(&|| {
-        let mut stream = ops.loss.stream(&hasty, batch.shape, TargetKind::Classes).unwrap();
-        let error = stream.push(&batch.logits, 64, batch.classes()).err();
+        let mut stream = hasty.loss.stream(batch.shape, TargetKind::Classes).unwrap();
+        let error = stream.push(&batch.logits, 64, batch.classes()).wait().err();
         if error.is_some() {
-            let again = stream.push(&batch.logits, 64, batch.classes()).err();
+            let again = stream.push(&batch.logits, 64, batch.classes()).wait().err();
             assert_eq!(again, Some(Error::StreamEnded));
         }
         error
@@ -182,24 +184,24 @@ fn a_destroyed_device() {
     check_works(&gpu, &ops, &noise("before", 7, 3, 5));
     let (logits, targets, shape) = ([0.0; 6], Targets::Classes(&[0, 1]), Shape::new(2, 3));
     let [own, lse] = [6, 2].map(|words| Region::unwritten(&gpu, words));
-    let mut open = ops.loss.stream(&gpu, shape, TargetKind::Classes).unwrap();
+    let mut open = ops.loss.stream(shape, TargetKind::Classes).unwrap();
     gpu.device.destroy();
     let to_lse = LogSumExpBuffers { logits: own.binding(), lse: lse.binding() };
     let errors = [
-        ops.softmax.softmax(&gpu, &logits, shape).err(),
-        ops.logsumexp.logsumexp(&gpu, &logits, shape).err(),
-        ops.loss.loss(&gpu, &logits, targets, shape).err(),
-        ops.loss.loss_and_dlogits(&gpu, &logits, targets, shape).err(),
-        pollster::block_on(ops.argmax.argmax_async(&gpu, &logits, shape)).err(),
+        ops.softmax.softmax(&logits, shape).wait().err(),
+        ops.logsumexp.logsumexp(&logits, shape).wait().err(),
+        ops.loss.loss(&logits, targets, shape).wait().err(),
+        ops.loss.loss_and_dlogits(&logits, targets, shape).wait().err(),
+        pollster::block_on(ops.argmax.argmax(&logits, shape).into_future()).err(),
         ops.loss
-            .stream(&gpu, shape, TargetKind::Classes)
-            .and_then(|mut stream| stream.push(&logits, 2, targets).map(drop))
+            .stream(shape, TargetKind::Classes)
+            .and_then(|mut stream| stream.push(&logits, 2, targets).wait().map(drop))
             .err(),
-        open.push(&logits, 2, targets).err(),
+        open.push(&logits, 2, targets).wait().err(),
         // With pipelines that were made before, and with one that was not.
         ops.logsumexp.bind(shape, &to_lse).err(),
         Softmax::<f32>::new(&gpu, &SoftmaxOptions { softcap: Some(3.0), ..Default::default() })
-            .and_then(|softmax| softmax.softmax(&gpu, &logits, shape))
+            .and_then(|softmax| softmax.softmax(&logits, shape).wait())
             .err(),
     ];
     for (call, error) in errors.into_iter().enumerate() {
@@ -218,25 +220,18 @@ fn a_destroyed_device() {
 #[test]
 fn two_contexts() {
     let choice = AdapterChoice::named(gpu().device.adapter_info().name);
-    let [one, other] = [(); 2].map(|()| Context::open_blocking(&choice).expect("a second device"));
+    let [one, other] = [(); 2].map(|()| Context::open(&choice).wait().expect("a second device"));
     let [ops, others] = [&one, &other].map(|gpu| Ops::<f32>::new(gpu, Default::default()));
-    let (logits, shape) = ([9.0, 0.0, 0.0, 0.0], Shape::new(1, 4));
-    for (ops, gpu) in [(&ops, &other), (&others, &one)] {
-        assert_eq!(ops.softmax.softmax(gpu, &logits, shape), Err(Error::OtherDevice));
-        assert_eq!(
-            ops.loss.loss(gpu, &logits, Targets::Classes(&[0]), shape).err(),
-            Some(Error::OtherDevice)
-        );
-        assert_eq!(ops.loss.stream(gpu, shape, TargetKind::Classes).err(), Some(Error::OtherDevice));
-    }
     let [own, foreign] = [&one, &other].map(|gpu| Region::unwritten(gpu, 4));
     assert_eq!(bind_foreign(&ops, &foreign, &own), [(); 3].map(|()| Some(Error::OtherDevice)));
     assert_eq!(bind_foreign(&others, &own, &foreign), [(); 3].map(|()| Some(Error::OtherDevice)));
 
-    // A context around the same device is another one; a clone is the same.
+    // Another context around the same device shares its buffers, and no pipelines.
     let twin = Context::from_device(one.device.clone(), one.queue.clone());
-    assert_eq!(ops.argmax.argmax(&twin, &logits, shape), Err(Error::OtherDevice));
-    assert_eq!(ops.argmax.argmax(&one.clone(), &logits, shape), Ok(vec![0]));
+    let twins = Ops::<f32>::new(&twin, Default::default());
+    let on_twin = bind_foreign(&twins, &own, &Region::unwritten(&one, 4));
+    assert_eq!(on_twin, [(); 3].map(|()| None));
+    assert!(twin.pipelines() > 0);
     for (gpu, ops) in [(&one, &ops), (&other, &others)] {
         check_works(gpu, ops, &noise("two contexts", 11, 3, 5));
     }
@@ -248,7 +243,7 @@ fn operations_of_a_context_share_pipelines() {
     let gpu = device_with(|_| {});
     let run = |options: CrossEntropyOptions| {
         let op = CrossEntropy::<f32>::new(&gpu, &options).unwrap();
-        op.loss(&gpu, &[2.0, 0.0], Targets::Classes(&[0]), Shape::new(1, 2)).unwrap().value
+        op.loss(&[2.0, 0.0], Targets::Classes(&[0]), Shape::new(1, 2)).wait().unwrap().value
     };
     let first = run(Default::default());
     let made = gpu.pipelines();
@@ -292,13 +287,16 @@ fn anything_may_be_bound() {
             size: wgpu::BufferSize::new([0, 0, 0, 4, 32, 33, 1200, 1 << 40][rng.random_range(0..8)]),
         };
         let to = CrossEntropyBuffers {
-            loss: Some(binding()),
-            dlogits: match i % 4 {
-                0 => Some(Dlogits::To(binding())),
-                2 => Some(Dlogits::InPlace),
-                _ => None,
-            },
             lse: (i % 3 == 0).then(&mut binding),
+            outputs: LossOutputs {
+                loss: Some(binding()),
+                dlogits: match i % 4 {
+                    0 => Some(OutputBuffer::To(binding())),
+                    2 => Some(OutputBuffer::InPlace),
+                    _ => None,
+                },
+                ..Default::default()
+            },
             ..CrossEntropyBuffers::new(binding(), binding())
         };
         let to_lse = LogSumExpBuffers { logits: binding(), lse: binding() };
@@ -325,28 +323,30 @@ fn any_number_may_be_given() {
     let (logits, shape, targets) = (&batch.logits, batch.shape, batch.classes());
     for rows in [0, 1, 6, 7, usize::MAX] {
         for verification in [
-            ops.softmax.verify(gpu, logits, shape, rows),
-            ops.softmax.verify_log(gpu, logits, shape, rows),
-            ops.loss.verify(gpu, logits, targets, shape, rows),
-            ops.loss.verify_dlogits(gpu, logits, targets, shape, rows),
+            ops.softmax.verify(logits, shape, rows).wait(),
+            ops.softmax.verify_log(logits, shape, rows).wait(),
+            ops.loss.verify(logits, targets, shape, rows).wait(),
+            ops.loss.verify_dlogits(logits, targets, shape, rows).wait(),
         ] {
             let verification = verification.unwrap();
             assert!(verification.passed && verification.rows_checked <= rows.min(6), "{verification:?}");
         }
     }
     for timeout in [Duration::MAX, Duration::from_secs(u64::MAX), Duration::from_secs(1 << 40)] {
-        let gpu = gpu.clone().with_timeout(timeout);
-        assert!(ops.loss.loss(&gpu, logits, targets, shape).is_ok(), "{timeout:?}");
+        let patient = Ops::<f32>::new(&gpu.clone().with_timeout(timeout), Default::default());
+        assert!(patient.loss.loss(logits, targets, shape).wait().is_ok(), "{timeout:?}");
     }
     let numbers = [0, 1, 3, 1 << 20, u32::MAX];
     for lanes in numbers {
         for rows in numbers {
             let loss = ops.loss.clone().with_tuning(Tuning::fixed(lanes, rows));
             let softmax = ops.softmax.clone().with_tuning(Tuning::fixed(1, 1).split(lanes, rows));
+            // A bad one is refused at once.
             let is_valid = (lanes, rows) == (1, 1);
-            let answer = loss.loss(gpu, logits, targets, shape).map(drop);
+            assert!(loss.is_ok() == is_valid, "{lanes}, {rows}: {loss:?}");
+            let answer = loss.and_then(|loss| loss.loss(logits, targets, shape).wait().map(drop));
             assert!(answer.is_ok() == is_valid, "{lanes}, {rows}: {answer:?}");
-            let answer = softmax.softmax(gpu, logits, shape).map(drop);
+            let answer = softmax.and_then(|softmax| softmax.softmax(logits, shape).wait().map(drop));
             let is_refused = matches!(answer, Err(Error::InvalidOption { .. }));
             assert!(is_refused || answer.is_ok(), "{lanes}, {rows}: {answer:?}");
         }
@@ -361,7 +361,7 @@ fn any_number_may_be_given() {
                     empty_batch: EmptyBatch::Zero,
                     ..Default::default()
                 };
-                let found = ops.with(options).loss.loss(gpu, logits, targets, shape).unwrap().value;
+                let found = ops.with(options).loss.loss(logits, targets, shape).wait().unwrap().value;
                 let expected = reference::cross_entropy::loss(logits, targets, shape, &options).unwrap();
                 assert!((found - expected).abs() < 1e-5, "{sequences:?}: {found}, {expected}");
             }
@@ -372,7 +372,7 @@ fn any_number_may_be_given() {
         let of_rows = [upstream; 6];
         let classes = Targets::Classes(&[-100, 1, -100, 2, 0, 4]);
         let inputs = CrossEntropyInputs::new(classes).upstream(upstream).row_upstream(&of_rows);
-        let (_, dlogits) = ops.loss.loss_and_dlogits(gpu, logits, inputs, shape).unwrap();
+        let (_, dlogits) = ops.loss.loss_and_dlogits(logits, inputs, shape).wait().unwrap();
         let left_out = [&dlogits[..5], &dlogits[10..15]].concat();
         assert!(left_out.iter().all(|dx| *dx == 0.0), "{upstream}: {left_out:?}");
         assert!(!upstream.is_nan() || dlogits[5..10].iter().all(|dx| dx.is_nan()), "{upstream}");

@@ -2,8 +2,8 @@
 
 use xent::half::{bf16, f16};
 use xent::{
-    ArgmaxBuffers, Bound, Context, CrossEntropyBuffers, Dlogits, Element, Flags, LogSumExpBuffers, Loss,
-    LossRecord, RowResult, SoftmaxBuffers, TargetBuffers,
+    ArgmaxBuffers, Bound, Context, CrossEntropyBuffers, Element, Flags, LogSumExpBuffers, Loss, LossOutputs,
+    LossRecord, OutputBuffer, RowInputBuffers, RowResult, SoftmaxBuffers, TargetBuffers,
 };
 
 use crate::batch::{Batch, Ops};
@@ -150,19 +150,23 @@ impl LossRegions {
         };
         CrossEntropyBuffers {
             class_weights: self.class_weights.as_ref().map(Region::binding),
-            row_weights: self.row_weights.as_ref().map(Region::binding),
-            row_mask: self.row_mask.as_ref().map(Region::binding),
-            upstream: self.upstream.as_ref().map(Region::binding),
-            row_upstream: self.row_upstream.as_ref().map(Region::binding),
-            loss: Some(self.loss.binding()),
-            row_losses: Some(self.row_losses.binding()),
             lse: Some(self.row_lse.binding()),
             argmax: Some(self.row_argmax.binding()),
-            dlogits: match (self.gradient, &self.dlogits) {
-                (Gradient::InPlace, _) => Some(Dlogits::InPlace),
-                (Gradient::F32, Some(region)) => Some(Dlogits::F32(region.binding())),
-                (_, Some(region)) => Some(Dlogits::To(region.binding())),
-                (_, None) => None,
+            outputs: LossOutputs {
+                loss: Some(self.loss.binding()),
+                row_losses: Some(self.row_losses.binding()),
+                dlogits: match (self.gradient, &self.dlogits) {
+                    (Gradient::InPlace, _) => Some(OutputBuffer::InPlace),
+                    (Gradient::F32, Some(region)) => Some(OutputBuffer::F32(region.binding())),
+                    (_, Some(region)) => Some(OutputBuffer::To(region.binding())),
+                    (_, None) => None,
+                },
+            },
+            rows: RowInputBuffers {
+                row_weights: self.row_weights.as_ref().map(Region::binding),
+                row_mask: self.row_mask.as_ref().map(Region::binding),
+                upstream: self.upstream.as_ref().map(Region::binding),
+                row_upstream: self.row_upstream.as_ref().map(Region::binding),
             },
             ..CrossEntropyBuffers::with_targets(self.logits.binding(), targets)
         }
@@ -254,13 +258,13 @@ pub fn run_bound<E: Element>(gpu: &Context, ops: &Ops<E>, batch: &Batch<E>, offs
 }
 
 /// The loss, through the methods over host slices. For batches that they take: nothing invalid.
-pub fn run_host_loss<E: Element>(gpu: &Context, ops: &Ops<E>, batch: &Batch<E>) -> Outputs {
+pub fn run_host_loss<E: Element>(ops: &Ops<E>, batch: &Batch<E>) -> Outputs {
     let Batch { shape, ref logits, .. } = *batch;
     let context = |error| panic!("{}, {shape:?}, {:?}: {error}", batch.name, ops.tuning);
-    let rows = ops.loss.row_results(gpu, logits, batch.inputs(), shape).unwrap_or_else(context);
+    let rows = ops.loss.row_results(logits, batch.inputs(), shape).wait().unwrap_or_else(context);
     let (loss, dlogits) =
-        ops.loss.loss_and_dlogits(gpu, logits, batch.inputs(), shape).expect("loss and dlogits");
-    let alone = ops.loss.loss(gpu, logits, batch.inputs(), shape).expect("loss");
+        ops.loss.loss_and_dlogits(logits, batch.inputs(), shape).wait().expect("loss and dlogits");
+    let alone = ops.loss.loss(logits, batch.inputs(), shape).wait().expect("loss");
     assert_eq!(format!("{loss:?}"), format!("{alone:?}"), "{}: loss with and without gradient", batch.name);
 
     let of_rows = |of: fn(&RowResult) -> u32| Some(rows.iter().map(of).collect());
@@ -279,14 +283,14 @@ pub fn run_host_loss<E: Element>(gpu: &Context, ops: &Ops<E>, batch: &Batch<E>) 
 }
 
 /// Everything, through the methods over host slices. For batches that they take: nothing invalid.
-pub fn run_host<E: Element>(gpu: &Context, ops: &Ops<E>, batch: &Batch<E>) -> Outputs {
+pub fn run_host<E: Element>(ops: &Ops<E>, batch: &Batch<E>) -> Outputs {
     let (logits, shape) = (&batch.logits, batch.shape);
     let bits = |values: Vec<f32>| Some(values.into_iter().map(f32::to_bits).collect());
     Outputs {
-        probs: Some(widened_bits(&ops.softmax.softmax(gpu, logits, shape).expect("softmax"))),
-        log_probs: Some(widened_bits(&ops.softmax.log_softmax(gpu, logits, shape).expect("log_softmax"))),
-        lse: bits(ops.logsumexp.logsumexp(gpu, logits, shape).expect("logsumexp")),
-        argmax: Some(ops.argmax.argmax(gpu, logits, shape).expect("argmax")),
-        ..run_host_loss(gpu, ops, batch)
+        probs: Some(widened_bits(&ops.softmax.softmax(logits, shape).wait().expect("softmax"))),
+        log_probs: Some(widened_bits(&ops.softmax.log_softmax(logits, shape).wait().expect("log_softmax"))),
+        lse: bits(ops.logsumexp.logsumexp(logits, shape).wait().expect("logsumexp")),
+        argmax: Some(ops.argmax.argmax(logits, shape).wait().expect("argmax")),
+        ..run_host_loss(ops, batch)
     }
 }

@@ -70,7 +70,7 @@ fn a_z_loss_beyond_f32() {
     }
     let ops = ops().with(CrossEntropyOptions { temperature: 0.1, z_loss: 1e-4, ..SUM });
     let batch = rows("told", &[&[3e38, 3e38]], &[0]);
-    let loss = ops.loss.loss(gpu(), &batch.logits, batch.inputs(), batch.shape).unwrap();
+    let loss = ops.loss.loss(&batch.logits, batch.inputs(), batch.shape).wait().unwrap();
     assert_eq!((loss.value, loss.z_loss), (f64::INFINITY, f64::INFINITY));
     assert_eq!(loss.flags, Flags::INFINITE_LOSS);
 }
@@ -86,7 +86,7 @@ fn a_masked_row_has_no_z_loss() {
 fn smoothing_over_far_logits() {
     let far = rows("far", &[&[2.2e38, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]], &[0]);
     let smoothed = ops().with(CrossEntropyOptions { label_smoothing: 1.0, ..SUM });
-    let loss = smoothed.loss.loss(gpu(), &far.logits, far.inputs(), far.shape).unwrap();
+    let loss = smoothed.loss.loss(&far.logits, far.inputs(), far.shape).wait().unwrap();
     assert!((loss.value / 1.925e38 - 1.0).abs() < 1e-5 && loss.flags.is_empty(), "{loss:?}");
 
     let many: Vec<f32> = (0..4096).map(|col| if col == 7 { 3.4e38 } else { -3.4e38 }).collect();
@@ -171,7 +171,7 @@ fn targets_below_zero_at_neg_infinity() {
     let ops = ops().with(SUM);
     let loss = |targets: &[f32]| {
         let shape = xent::Shape::new(1, 4);
-        let loss = ops.loss.loss(gpu(), row, Targets::Soft(targets), shape).unwrap();
+        let loss = ops.loss.loss(row, Targets::Soft(targets), shape).wait().unwrap();
         (loss.value, loss.flags)
     };
     assert_eq!(loss(&[1.0, -1.0, 0.0, 0.0]), (f64::NEG_INFINITY, Flags::INFINITE_LOSS));
@@ -196,7 +196,7 @@ fn targets_at_the_ends_of_f32() {
     let batch = rows("ends", &[&[2.0, 1.0, 0.5], &[0.1, 3.0, 0.2]], &[0, 1]);
     for (target, infinite) in [(3e38, f64::INFINITY), (-3e38, f64::NEG_INFINITY)] {
         let ops = ops().with(CrossEntropyOptions { reduction: Reduction::Mean, ..SUM });
-        let found = ops.loss.loss(gpu(), &batch.logits, Targets::Soft(&[target; 6]), batch.shape).unwrap();
+        let found = ops.loss.loss(&batch.logits, Targets::Soft(&[target; 6]), batch.shape).wait().unwrap();
         assert_eq!((found.value, found.flags), (infinite, Flags::INFINITE_LOSS));
     }
     for target in [1e38, -1e38] {
@@ -225,7 +225,7 @@ fn gradients_under_loss_scaling_are_verified() {
             let ops = base.with(options);
             for upstream in [1.0, 65_536.0, 65_519.0, 16_777_216.0, -1e20] {
                 let inputs = xent::CrossEntropyInputs::new(Targets::Classes(&classes)).upstream(upstream);
-                let check = ops.loss.verify_dlogits(gpu(), &logits, inputs, shape, 16).unwrap();
+                let check = ops.loss.verify_dlogits(&logits, inputs, shape, 16).wait().unwrap();
                 assert!(check.passed, "{}, upstream {upstream}, {options:?}: {check:?}", E::NAME);
             }
         }

@@ -3,7 +3,9 @@
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Cauchy, Distribution, Exp, Normal, Uniform};
-use xent::{CrossEntropyBuffers, CrossEntropyOptions, LossRecord, Reduction, Shape, Targets, Tuning};
+use xent::{
+    CrossEntropyBuffers, CrossEntropyOptions, LossOutputs, LossRecord, Reduction, Shape, Targets, Tuning,
+};
 
 use crate::batch::{Batch, Ops, noise, ops};
 use crate::compare::{check, check_both, check_loss};
@@ -21,10 +23,10 @@ fn f64s(values: &[f32]) -> impl Iterator<Item = f64> {
 fn rows_sum_to_one_and_gradients_to_zero() {
     for cols in COLS {
         let batch = noise("sums", cols as u64, 12, cols);
-        let probs = ops().softmax.softmax(gpu(), &batch.logits, batch.shape).unwrap();
-        let log_probs = ops().softmax.log_softmax(gpu(), &batch.logits, batch.shape).unwrap();
+        let probs = ops().softmax.softmax(&batch.logits, batch.shape).wait().unwrap();
+        let log_probs = ops().softmax.log_softmax(&batch.logits, batch.shape).wait().unwrap();
         let (loss, dlogits) =
-            ops().loss.loss_and_dlogits(gpu(), &batch.logits, batch.classes(), batch.shape).unwrap();
+            ops().loss.loss_and_dlogits(&batch.logits, batch.classes(), batch.shape).wait().unwrap();
         for row in 0..batch.shape.rows {
             let of_row = row * cols..(row + 1) * cols;
             let sum: f64 = f64s(&probs[of_row.clone()]).sum();
@@ -41,9 +43,9 @@ fn rows_sum_to_one_and_gradients_to_zero() {
 fn log_softmax_softmax_and_loss_agree() {
     for cols in COLS {
         let batch = noise("agree", cols as u64, 12, cols);
-        let probs = ops().softmax.softmax(gpu(), &batch.logits, batch.shape).unwrap();
-        let log_probs = ops().softmax.log_softmax(gpu(), &batch.logits, batch.shape).unwrap();
-        let losses = ops().loss.row_losses(gpu(), &batch.logits, batch.classes(), batch.shape).unwrap();
+        let probs = ops().softmax.softmax(&batch.logits, batch.shape).wait().unwrap();
+        let log_probs = ops().softmax.log_softmax(&batch.logits, batch.shape).wait().unwrap();
+        let losses = ops().loss.row_losses(&batch.logits, batch.classes(), batch.shape).wait().unwrap();
         for (i, (p, log_p)) in f64s(&probs).zip(f64s(&log_probs)).enumerate() {
             assert!((p.ln() - log_p).abs() <= 4e-5, "{cols} cols, value {i}: ln {p:e}, {log_p}");
         }
@@ -107,12 +109,12 @@ fn two_classes_are_a_sigmoid_of_the_difference() {
     let differences: Vec<f32> = (-400..=400).map(|i| i as f32 * 0.2).collect();
     let logits: Vec<f32> = differences.iter().flat_map(|d| [d + 1.5, 1.5]).collect();
     let shape = Shape::new(differences.len(), 2);
-    let probs = ops().softmax.softmax(gpu(), &logits, shape).unwrap();
+    let probs = ops().softmax.softmax(&logits, shape).wait().unwrap();
     for (row, pair) in logits.chunks(2).enumerate() {
         let difference = f64::from(pair[0]) - f64::from(pair[1]);
         let sigmoid = 1.0 / (1.0 + (-difference).exp());
         let p = f64::from(probs[2 * row]);
-        assert!((p - sigmoid).abs() <= xent::prob_bound(sigmoid), "{difference}: {p:e}, {sigmoid:e}");
+        assert!((p - sigmoid).abs() <= xent::bounds::prob_bound(sigmoid), "{difference}: {p:e}, {sigmoid:e}");
     }
 }
 
@@ -121,14 +123,14 @@ fn two_classes_are_a_sigmoid_of_the_difference() {
 fn parts_add_up_to_the_whole() {
     let batch = noise("whole", 3, 90, 61);
     let (whole, whole_dlogits) =
-        ops().loss.loss_and_dlogits(gpu(), &batch.logits, batch.classes(), batch.shape).unwrap();
+        ops().loss.loss_and_dlogits(&batch.logits, batch.classes(), batch.shape).wait().unwrap();
     let reduction = Reduction::MeanOver(whole.counted as f32);
     let parts = Ops::new(gpu(), CrossEntropyOptions { reduction, ..Default::default() });
     let (mut value, mut dlogits) = (0.0, Vec::new());
     for (logits, targets) in batch.logits.chunks(61 * 13).zip(batch.targets.chunks(13)) {
         let shape = Shape::new(targets.len(), 61);
         let (part, gradient) =
-            parts.loss.loss_and_dlogits(gpu(), logits, Targets::Classes(targets), shape).unwrap();
+            parts.loss.loss_and_dlogits(logits, Targets::Classes(targets), shape).wait().unwrap();
         value += part.value;
         dlogits.extend(gradient);
     }
@@ -147,8 +149,11 @@ fn the_mean_of_a_million_rows() {
     let (targets, losses) = (Region::of_i32(gpu(), &batch.targets), Region::unwritten(gpu(), 1_000_000));
     let loss = Region::unwritten(gpu(), 8);
     let to = CrossEntropyBuffers {
-        loss: Some(loss.binding()),
-        row_losses: Some(losses.binding()),
+        outputs: LossOutputs {
+            loss: Some(loss.binding()),
+            row_losses: Some(losses.binding()),
+            ..Default::default()
+        },
         ..CrossEntropyBuffers::new(logits.binding(), targets.binding())
     };
     let ops = ops().tuned(Some(Tuning::fixed(1, 1)));

@@ -1,7 +1,8 @@
 //! From row losses to one loss: reductions, rows that do not count, and numbers of rows that fill blocks and grids.
 
 use xent::{
-    CrossEntropyBuffers, CrossEntropyOptions, Dlogits, Flags, LogSumExpBuffers, Reduction, Tuning, wgpu,
+    CrossEntropyBuffers, CrossEntropyOptions, Flags, LogSumExpBuffers, LossOutputs, OutputBuffer, Reduction,
+    Tuning, wgpu,
 };
 
 use crate::batch::{Batch, Ops, noise, ops};
@@ -49,9 +50,11 @@ fn zero_rows_of_empty_buffers() {
     let whole = |buffer| wgpu::BufferBinding { buffer, offset: 0, size: None };
     let loss = Region::unwritten(gpu(), 8);
     let to = CrossEntropyBuffers {
-        loss: Some(loss.binding()),
-        dlogits: Some(Dlogits::To(whole(&dlogits))),
-        row_losses: Some(whole(&row_losses)),
+        outputs: LossOutputs {
+            loss: Some(loss.binding()),
+            dlogits: Some(OutputBuffer::To(whole(&dlogits))),
+            row_losses: Some(whole(&row_losses)),
+        },
         ..CrossEntropyBuffers::new(whole(&logits), whole(&targets))
     };
     let bound = ops().loss.bind(shape, &to).unwrap();
@@ -92,7 +95,7 @@ fn many_rows() {
     let expected = Expected::of(&batch, &ops().options);
     let ops = ops().tuned(Some(Tuning::fixed(1, 1)));
     check(&batch, &expected, &run_bound(gpu(), &ops, &batch, (256, 256)), &ops);
-    check(&batch, &expected, &run_host(gpu(), &ops, &batch), &ops);
+    check(&batch, &expected, &run_host(&ops, &batch), &ops);
 }
 
 /// Every way in which rows and blocks of rows fill the dimensions of a grid.

@@ -87,13 +87,13 @@ fn refusals() {
     assert!(matches!(error, Some(Error::InvalidOption { option: "sequences: length", .. })), "{error:?}");
     let batch = noise("soft", 8, 4, 3).with_targets(TargetKind::Soft, 9);
     let error =
-        of(Sequences::shifted(4, 1)).loss.loss(gpu(), &batch.logits, batch.inputs(), batch.shape).err();
+        of(Sequences::shifted(4, 1)).loss.loss(&batch.logits, batch.inputs(), batch.shape).wait().err();
     assert!(matches!(error, Some(Error::InvalidOption { option: "sequences: shift", .. })), "{error:?}");
-    let error = of(Sequences::new(4)).loss.stream(gpu(), batch.shape, TargetKind::Classes).err();
+    let error = of(Sequences::new(4)).loss.stream(batch.shape, TargetKind::Classes).err();
     assert!(matches!(error, Some(Error::InvalidOption { option: "sequences: length", .. })), "{error:?}");
     // The row that the target stands in is told.
     let batch = Batch::dense("outside", 3, vec![0.0; 12], vec![9, 1, 2, 7]);
     let error =
-        of(Sequences::shifted(4, 1)).loss.loss(gpu(), &batch.logits, batch.inputs(), batch.shape).err();
+        of(Sequences::shifted(4, 1)).loss.loss(&batch.logits, batch.inputs(), batch.shape).wait().err();
     assert_eq!(error, Some(Error::TargetOutOfRange { row: 3, target: 7, cols: 3 }));
 }

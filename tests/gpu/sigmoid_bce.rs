@@ -1,10 +1,12 @@
 //! Multi-label binary cross-entropy against the f64 reference.
 
 use half::{bf16, f16};
+use xent::bounds::loss_bound;
 use xent::reference::sigmoid_bce as reference;
 use xent::{
-    Context, Dlogits, Element, EmptyBatch, Error, Flags, LossRecord, Reduction, Shape, SigmoidBce,
-    SigmoidBceBuffers, SigmoidBceInputs, SigmoidBceOptions, Tuning, Verification, loss_bound, wgpu,
+    Context, Element, EmptyBatch, Error, Flags, LossOutputs, LossRecord, OutputBuffer, Reduction,
+    RowInputBuffers, RowInputs, Shape, SigmoidBce, SigmoidBceBuffers, SigmoidBceInputs, SigmoidBceOptions,
+    Tuning, Verification, wgpu,
 };
 
 use crate::harness::{Region, aligned_offset, device_with, gpu, in_pass, tunings};
@@ -96,10 +98,12 @@ impl<E: Element> Batch<E> {
             targets: &self.targets,
             pos_weight: self.pos_weight.as_deref(),
             class_weights: self.class_weights.as_deref(),
-            row_weights: self.row_weights.as_deref(),
-            row_mask: self.row_mask.as_deref(),
-            upstream: self.upstream,
-            row_upstream: self.row_upstream.as_deref(),
+            rows: RowInputs {
+                row_weights: self.row_weights.as_deref(),
+                row_mask: self.row_mask.as_deref(),
+                upstream: self.upstream,
+                row_upstream: self.row_upstream.as_deref(),
+            },
         }
     }
 
@@ -224,10 +228,10 @@ fn check<E: Element>(
 }
 
 /// The host's way; the loss alone must be the same.
-fn on_host<E: Element>(gpu: &Context, op: &SigmoidBce<E>, batch: &Batch<E>, shape: Shape) -> Found<E> {
-    let losses = op.row_losses(gpu, &batch.logits, batch.inputs(), shape).expect("row losses");
-    let (loss, dlogits) = op.loss_and_dlogits(gpu, &batch.logits, batch.inputs(), shape).expect("a loss");
-    let alone = op.loss(gpu, &batch.logits, batch.inputs(), shape).expect("a loss");
+fn on_host<E: Element>(op: &SigmoidBce<E>, batch: &Batch<E>, shape: Shape) -> Found<E> {
+    let losses = op.row_losses(&batch.logits, batch.inputs(), shape).wait().expect("row losses");
+    let (loss, dlogits) = op.loss_and_dlogits(&batch.logits, batch.inputs(), shape).wait().expect("a loss");
+    let alone = op.loss(&batch.logits, batch.inputs(), shape).wait().expect("a loss");
     let same = (alone.value - loss.value).abs() <= 1e-6 * (1.0 + loss.value.abs())
         || alone.value == loss.value
         || (alone.value.is_nan() && loss.value.is_nan());
@@ -293,17 +297,21 @@ fn on_device<E: Element>(
     let buffers = SigmoidBceBuffers {
         pos_weight: pos_weight.as_ref().map(Region::binding),
         class_weights: class_weights.as_ref().map(Region::binding),
-        row_weights: row_weights.as_ref().map(Region::binding),
-        row_mask: row_mask.as_ref().map(Region::binding),
-        upstream: Some(upstream.binding()),
-        row_upstream: row_upstream.as_ref().map(Region::binding),
-        loss: Some(loss.binding()),
-        row_losses: Some(losses.binding()),
-        dlogits: Some(match to {
-            To::Own => Dlogits::To(behind(&dlogits, lead * value_bytes)),
-            To::F32 => Dlogits::F32(behind(&dlogits, lead * value_bytes)),
-            To::InPlace => Dlogits::InPlace,
-        }),
+        outputs: LossOutputs {
+            loss: Some(loss.binding()),
+            row_losses: Some(losses.binding()),
+            dlogits: Some(match to {
+                To::Own => OutputBuffer::To(behind(&dlogits, lead * value_bytes)),
+                To::F32 => OutputBuffer::F32(behind(&dlogits, lead * value_bytes)),
+                To::InPlace => OutputBuffer::InPlace,
+            }),
+        },
+        rows: RowInputBuffers {
+            row_weights: row_weights.as_ref().map(Region::binding),
+            row_mask: row_mask.as_ref().map(Region::binding),
+            upstream: Some(upstream.binding()),
+            row_upstream: row_upstream.as_ref().map(Region::binding),
+        },
         ..SigmoidBceBuffers::new(behind(&logits, lead * size_of::<E>()), behind(&targets, lead * 4))
     };
     let bound = op.bind(shape, &buffers).expect("bound");
@@ -342,7 +350,7 @@ fn on_every_way<E: Element>(op: &SigmoidBce<E>, shape: Shape, seed: u64) {
     let options = op.options();
     for batch in [Batch::<E>::random(seed, shape, 6.0), Batch::full(seed, shape, 12.0)] {
         let name = format!("{} {shape:?}", E::NAME);
-        check(&format!("{name} host"), &on_host(gpu(), op, &batch, shape), &batch, shape, options);
+        check(&format!("{name} host"), &on_host(op, &batch, shape), &batch, shape, options);
         let packed = size_of::<E>() == 2 && (shape.inner > 1 || shape.row_stride % 2 == 1);
         for to in [To::Own, To::F32, To::InPlace] {
             if packed && to != To::F32 {
@@ -385,14 +393,14 @@ fn types_and_layouts() {
 #[test]
 fn every_tuning() {
     for tuning in tunings().flatten() {
-        let op = op::<f32>(&MEAN).with_tuning(tuning);
+        let op = op::<f32>(&MEAN).with_tuning(tuning).expect("a tuning");
         // Rows side by side have but one number of the tuning.
         let beside = Shape::nchw(1, 70, 5);
         let shapes = [Shape::new(3, 1_000), Shape::new(2, 31), beside];
         for shape in shapes.into_iter().take(if tuning.side_by_side < 64 { 3 } else { 2 }) {
             let batch = Batch::full(u64::from(tuning.read[0].lanes), shape, 9.0);
             let name = format!("{tuning:?} {shape:?}");
-            check(&name, &on_host(gpu(), &op, &batch, shape), &batch, shape, &MEAN);
+            check(&name, &on_host(&op, &batch, shape), &batch, shape, &MEAN);
             check(&name, &on_device(gpu(), &op, &batch, shape, To::InPlace, 0), &batch, shape, &MEAN);
         }
     }
@@ -406,7 +414,7 @@ fn reductions() {
         let options = SigmoidBceOptions { reduction, ..MEAN };
         let op = op::<f32>(&options);
         let name = format!("{reduction:?}");
-        check(&name, &on_host(gpu(), &op, &batch, shape), &batch, shape, &options);
+        check(&name, &on_host(&op, &batch, shape), &batch, shape, &options);
         check(&name, &on_device(gpu(), &op, &batch, shape, To::Own, 0), &batch, shape, &options);
     }
 }
@@ -415,7 +423,7 @@ fn reductions() {
 #[test]
 fn worked() {
     let op = op::<f32>(&MEAN);
-    let loss = op.loss(gpu(), &[2.0, -1.0, 0.0], &[1.0, 0.0, 1.0], Shape::new(1, 3)).expect("a loss");
+    let loss = op.loss(&[2.0, -1.0, 0.0], &[1.0, 0.0, 1.0], Shape::new(1, 3)).wait().expect("a loss");
     assert!((loss.value - 0.377_778_96).abs() < 1e-6, "{loss:?}");
     assert_eq!((loss.weight, loss.row_weight, loss.counted, loss.flags), (3.0, 1.0, 1, Flags::empty()));
 }
@@ -479,7 +487,7 @@ fn special_values_at_several_places() {
                 weights[at] = weight;
                 batch.class_weights = Some(weights);
                 let name = format!("{name} at {at} of {cols}");
-                let found = on_host(gpu(), &op, &batch, shape);
+                let found = on_host(&op, &batch, shape);
                 check(&name, &found, &batch, shape, &MEAN);
                 let told = if flags == Flags::NAN_LOGIT { flags | Flags::NAN_LOSS } else { flags };
                 assert_eq!(found.flags, told, "{name}");
@@ -500,7 +508,7 @@ fn infinities_of_both_signs() {
     let (logits, targets) = ([INF, INF, 1.0, 2.0], [2.0, 0.5, 0.5, 0.5]);
     for shape in [Shape::new(2, 2), Shape::new(4, 1)] {
         let batch = Batch::new(logits.to_vec(), targets.to_vec());
-        for found in [on_host(gpu(), &op, &batch, shape), on_device(gpu(), &op, &batch, shape, To::Own, 0)] {
+        for found in [on_host(&op, &batch, shape), on_device(gpu(), &op, &batch, shape, To::Own, 0)] {
             check("both", &found, &batch, shape, &MEAN);
             assert!(found.flags.contains(Flags::NAN_LOSS), "{shape:?}: {:?}", found.flags);
         }
@@ -517,7 +525,7 @@ fn special_values_of_16_bits_and_of_rows_side_by_side() {
             batch.logits[at] = E::from_f32(x);
             batch.targets[at] = t;
             let name = format!("{name} {} {shape:?}", E::NAME);
-            check(&name, &on_host(gpu(), &op, &batch, shape), &batch, shape, &MEAN);
+            check(&name, &on_host(&op, &batch, shape), &batch, shape, &MEAN);
         }
     }
     with::<f16>(Shape::new(4, 5));
@@ -532,7 +540,7 @@ fn rows_of_equal_logits() {
     for cols in [1, 1_000, 50_257] {
         for tuning in [None, Some(Tuning::fixed(1, 1)), Some(Tuning::fixed(64, 1))] {
             let op = op::<f32>(&SUM);
-            let op = tuning.map_or(op.clone(), |tuning| op.with_tuning(tuning));
+            let op = tuning.map_or(op.clone(), |tuning| op.with_tuning(tuning).expect("a tuning"));
             let values = [
                 0.0, -0.0, 1e-38, 0.1, -0.3, 0.7, 1.0, -2.0, -3.3, 5.0, -5.0, -7.7, 10.0, -14.0, -20.0, 40.0,
                 80.0, -86.0, -88.0, -90.0, -103.0, -104.0, -200.0, 1e4, -1e4, 1e30, 3e33,
@@ -543,7 +551,7 @@ fn rows_of_equal_logits() {
                 targets[cols..].fill(1.0);
                 let batch = Batch::new(vec![x; 2 * cols], targets);
                 let name = format!("{x} × {cols} {tuning:?}");
-                check(&name, &on_host(gpu(), &op, &batch, shape), &batch, shape, &SUM);
+                check(&name, &on_host(&op, &batch, shape), &batch, shape, &SUM);
             }
         }
     }
@@ -555,7 +563,7 @@ fn rows_of_equal_logits() {
 fn small_losses_are_relatively_right() {
     let xs: Vec<f32> = (0..850).map(|i| i as f32 / 10.0).collect();
     let shape = Shape::new(xs.len(), 1);
-    let losses = op::<f32>(&SUM).row_losses(gpu(), &xs, &vec![1.0; xs.len()], shape).expect("losses");
+    let losses = op::<f32>(&SUM).row_losses(&xs, &vec![1.0; xs.len()], shape).wait().expect("losses");
     for (&x, &loss) in xs.iter().zip(&losses) {
         let expected = -reference::ln_sigmoid(x.into());
         let error = (f64::from(loss) / expected - 1.0).abs();
@@ -591,7 +599,7 @@ fn batches_in_which_no_row_counts() {
         assert!(found.value == f64::from(value) || (found.value.is_nan() && value.is_nan()));
         assert_eq!((found.sum, found.counted, found.flags), (0.0, 0, Flags::NO_ROW_COUNTS));
         assert_eq!(found.dlogits, [0.0; 6]);
-        match op.loss_and_dlogits(gpu(), &batch.logits, batch.inputs(), shape) {
+        match op.loss_and_dlogits(&batch.logits, batch.inputs(), shape).wait() {
             Err(Error::NoRowCounts { rows: 2 }) => assert_eq!(empty_batch, EmptyBatch::Error),
             Ok((loss, dlogits)) => {
                 assert!(loss.value == f64::from(value) || (loss.value.is_nan() && value.is_nan()));
@@ -600,7 +608,7 @@ fn batches_in_which_no_row_counts() {
             Err(error) => panic!("{error}"),
         }
     }
-    let empty = op::<f32>(&MEAN).loss_and_dlogits(gpu(), &[], &[], Shape::new(0, 3)).expect("no rows");
+    let empty = op::<f32>(&MEAN).loss_and_dlogits(&[], &[], Shape::new(0, 3)).wait().expect("no rows");
     assert!(empty.0.value.is_nan() && empty.1.is_empty());
 }
 
@@ -642,13 +650,13 @@ fn invalid_values_in_buffers() {
 /// The longest row of one lane takes almost all the loop iterations there are, refilling it the rest.
 #[test]
 fn long_rows_of_one_lane() {
-    let op = op::<f32>(&MEAN).with_tuning(Tuning::fixed(1, 1));
+    let op = op::<f32>(&MEAN).with_tuning(Tuning::fixed(1, 1)).expect("a tuning");
     let shape = Shape::new(2, 180_003);
     let mut batch = Batch::<f32>::random(1, shape, 4.0);
     batch.logits[shape.cols] = NAN;
-    check("long", &on_host(gpu(), &op, &batch, shape), &batch, shape, &MEAN);
+    check("long", &on_host(&op, &batch, shape), &batch, shape, &MEAN);
     // One beyond gets more lanes.
-    let loss = op.loss(gpu(), &[0.0; 250_000], &vec![0.0; 250_000], Shape::new(1, 250_000)).unwrap();
+    let loss = op.loss(&[0.0; 250_000], &vec![0.0; 250_000], Shape::new(1, 250_000)).wait().unwrap();
     assert!((loss.value - std::f64::consts::LN_2).abs() < 1e-6, "{loss:?}");
 }
 
@@ -657,12 +665,12 @@ fn windows_change_no_bit() {
     // Rows of 1,001: no two windows begin at the same place in a quad.
     let shape = Shape::new(70, 1_001);
     let batch = Batch::<f32>::full(8, shape, 6.0);
-    let whole = on_host(gpu(), &op(&MEAN), &batch, shape);
+    let whole = on_host(&op(&MEAN), &batch, shape);
     let bound = on_device(gpu(), &op(&MEAN), &batch, shape, To::Own, 0);
     let small = device_with(|limits| limits.max_storage_buffer_binding_size = 64 << 10);
     let op = SigmoidBce::<f32>::new(&small, &MEAN).expect("an operation");
     let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
-    let cut = on_host(&small, &op, &batch, shape);
+    let cut = on_host(&op, &batch, shape);
     assert_eq!((bits(&cut.losses), bits(&cut.dlogits)), (bits(&whole.losses), bits(&whole.dlogits)));
     assert_eq!(cut.value.to_bits(), whole.value.to_bits());
     let cut = on_device(&small, &op, &batch, shape, To::Own, 0);
@@ -679,8 +687,11 @@ fn fewer_rows_than_bound() {
     let (loss, dlogits) = (Region::unwritten(gpu(), 8), Region::unwritten(gpu(), 54));
     let op = op::<f32>(&MEAN);
     let buffers = SigmoidBceBuffers {
-        loss: Some(loss.binding()),
-        dlogits: Some(Dlogits::To(dlogits.binding())),
+        outputs: LossOutputs {
+            loss: Some(loss.binding()),
+            dlogits: Some(OutputBuffer::To(dlogits.binding())),
+            ..Default::default()
+        },
         ..SigmoidBceBuffers::new(logits.binding(), targets.binding())
     };
     let bound = op.bind(shape, &buffers).expect("bound");
@@ -698,8 +709,8 @@ fn verification() {
     for batch in [Batch::<f16>::random(1, shape, 5.0), Batch::full(2, shape, 20.0)] {
         let op = op::<f16>(&MEAN);
         for check in [
-            op.verify(gpu(), &batch.logits, batch.inputs(), shape, 16),
-            op.verify_dlogits(gpu(), &batch.logits, batch.inputs(), shape, 16),
+            op.verify(&batch.logits, batch.inputs(), shape, 16).wait(),
+            op.verify_dlogits(&batch.logits, batch.inputs(), shape, 16).wait(),
         ] {
             let check = check.expect("a verification");
             assert!(check.passed && check.rows_checked == 16, "{check:?}");
@@ -721,18 +732,19 @@ fn async_twins_give_the_same() {
             }
         });
         let (loss, dlogits) = pollster::block_on(async {
-            let loss = op.loss_async(gpu(), &batch.logits, &batch.targets, shape).await.expect("a loss");
-            let both = op.loss_and_dlogits_async(gpu(), &batch.logits, &batch.targets, shape).await;
-            let wide = op.loss_and_dlogits_f32_async(gpu(), &batch.logits, &batch.targets, shape).await;
-            let rows = op.row_losses_async(gpu(), &batch.logits, &batch.targets, shape).await.expect("rows");
+            let loss = op.loss(&batch.logits, &batch.targets, shape).await.expect("a loss");
+            let both = op.loss_and_dlogits(&batch.logits, &batch.targets, shape).await;
+            let mut wide = vec![0f32; shape.len()];
+            op.loss_into(&batch.logits, &batch.targets, shape, &mut wide).await.expect("a gradient");
+            let rows = op.row_losses(&batch.logits, &batch.targets, shape).await.expect("rows");
             let dlogits = both.expect("a gradient").1;
-            assert_eq!(dlogits, wide.expect("a gradient").1);
+            assert_eq!(dlogits, wide);
             assert_eq!(rows.len(), 4);
             (loss, dlogits)
         });
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
         let (same, gradient) =
-            op.loss_and_dlogits(gpu(), &batch.logits, &batch.targets, shape).expect("a loss");
+            op.loss_and_dlogits(&batch.logits, &batch.targets, shape).wait().expect("a loss");
         assert!((loss.value - same.value).abs() < 1e-6);
         assert_eq!(dlogits, gradient);
     });
@@ -746,18 +758,18 @@ fn misuse() {
     let (x, t) = ([0.0; 6], [0.5; 6]);
     let inputs = SigmoidBceInputs::new(&t);
     let short = Error::Length { what: "logits", found: 5, needed: 6 };
-    assert_eq!(op.loss(gpu, &x[..5], inputs, shape), Err(short));
+    assert_eq!(op.loss(&x[..5], inputs, shape).wait(), Err(short));
     let short = Error::Length { what: "targets", found: 5, needed: 6 };
-    assert_eq!(op.loss(gpu, &x, &t[..5], shape), Err(short));
-    let bad = op.loss(gpu, &x, inputs.pos_weight(&[1.0, -2.0, 1.0]), shape);
+    assert_eq!(op.loss(&x, &t[..5], shape).wait(), Err(short));
+    let bad = op.loss(&x, inputs.pos_weight(&[1.0, -2.0, 1.0]), shape).wait();
     assert!(matches!(bad, Err(Error::InvalidOption { option: "pos_weight", at: Some(1), .. })), "{bad:?}");
-    let bad = op.loss(gpu, &x, &[0.5, 0.5, 0.5, 0.5, INF, 0.5], shape);
+    let bad = op.loss(&x, &[0.5, 0.5, 0.5, 0.5, INF, 0.5], shape).wait();
     assert!(matches!(bad, Err(Error::InvalidTarget { row: 1, at: 1, .. })), "{bad:?}");
-    assert_eq!(op.loss(gpu, &[], &[], Shape::new(2, 0)), Err(Error::NoCols { rows: 2 }));
+    assert_eq!(op.loss(&[], &[], Shape::new(2, 0)).wait(), Err(Error::NoCols { rows: 2 }));
     let options = SigmoidBceOptions { reduction: Reduction::MeanOver(-1.0), ..MEAN };
     assert!(matches!(SigmoidBce::<f32>::new(gpu, &options), Err(Error::InvalidOption { .. })));
     assert!(op.with_options(&options).is_err());
-    let tuned = op.clone().with_tuning(Tuning::fixed(3, 1)).loss(gpu, &x, inputs, shape);
+    let tuned = op.clone().with_tuning(Tuning::fixed(3, 1)).map(drop);
     assert!(matches!(tuned, Err(Error::InvalidOption { option: "tuning.lanes", .. })));
 
     let (logits, targets) = (Region::of_f32(gpu, 256, &x), Region::of_f32(gpu, 256, &t));
@@ -765,19 +777,25 @@ fn misuse() {
     let bind = |buffers: &SigmoidBceBuffers<'_>| op.bind(shape, buffers).map(|_| ());
     let plain = SigmoidBceBuffers::new(logits.binding(), targets.binding());
     assert_eq!(bind(&plain), Err(Error::NoOutput { options: "loss, row_losses, dlogits" }));
-    let with = |dlogits| SigmoidBceBuffers { dlogits: Some(dlogits), ..plain.clone() };
-    assert_eq!(bind(&with(Dlogits::To(output.binding()))), Ok(()));
-    assert_eq!(bind(&with(Dlogits::InPlace)), Ok(()));
+    let with = |dlogits| SigmoidBceBuffers {
+        outputs: LossOutputs { dlogits: Some(dlogits), ..Default::default() },
+        ..plain.clone()
+    };
+    assert_eq!(bind(&with(OutputBuffer::To(output.binding()))), Ok(()));
+    assert_eq!(bind(&with(OutputBuffer::InPlace)), Ok(()));
     let alias = Error::BufferAlias { first: "targets", second: "dlogits" };
-    assert_eq!(bind(&with(Dlogits::To(targets.binding()))), Err(alias));
-    let small = SigmoidBceBuffers { loss: Some(output.binding()), ..plain.clone() };
+    assert_eq!(bind(&with(OutputBuffer::To(targets.binding()))), Err(alias));
+    let small = SigmoidBceBuffers {
+        outputs: LossOutputs { loss: Some(output.binding()), ..Default::default() },
+        ..plain.clone()
+    };
     assert_eq!(bind(&small), Err(Error::BufferTooSmall { what: "loss", found: 24, needed: 32 }));
     let one = Region::of_f32(gpu, 256, &[1.0]);
-    let small = SigmoidBceBuffers { pos_weight: Some(one.binding()), ..with(Dlogits::InPlace) };
+    let small = SigmoidBceBuffers { pos_weight: Some(one.binding()), ..with(OutputBuffer::InPlace) };
     assert_eq!(bind(&small), Err(Error::BufferTooSmall { what: "pos_weight", found: 4, needed: 12 }));
     let halves = SigmoidBce::<f16>::new(gpu, &MEAN).expect("an operation");
-    let odd = halves.bind(shape, &with(Dlogits::InPlace)).map(|_| ());
+    let odd = halves.bind(shape, &with(OutputBuffer::InPlace)).map(|_| ());
     assert_eq!(odd, Err(Error::OddStride { what: "dlogits", row_stride: 3, needed: 4 }));
-    let side = halves.bind(Shape::nchw(1, 3, 2), &with(Dlogits::InPlace)).map(|_| ());
+    let side = halves.bind(Shape::nchw(1, 3, 2), &with(OutputBuffer::InPlace)).map(|_| ());
     assert_eq!(side, Err(Error::PackedLayout { what: "dlogits", inner: 2 }));
 }

@@ -1,9 +1,10 @@
 //! The backward of softmax and of log-softmax against its reference.
 
 use half::{bf16, f16};
+use xent::bounds::softmax_backward_bounds;
 use xent::{
-    Context, Dlogits, Element, Error, MaskedRow, Shape, Softmax, SoftmaxBackward, SoftmaxBackwardBuffers,
-    SoftmaxBackwardOptions, SoftmaxOptions, Tuning, half, reference, softmax_backward_bounds,
+    Context, Element, Error, MaskedRow, OutputBuffer, Shape, Softmax, SoftmaxBackward,
+    SoftmaxBackwardBuffers, SoftmaxBackwardOptions, SoftmaxOptions, Tuning, half, reference,
 };
 
 use crate::harness::{Region, aligned_offset, device_of_bindings, gpu, in_pass};
@@ -54,13 +55,13 @@ impl<E: Element> Batch<E> {
     fn op(&self, base: &SoftmaxBackward<E>, lanes: Option<u32>) -> SoftmaxBackward<E> {
         let op = base.with_options(&self.options).expect("an operation");
         match lanes {
-            Some(lanes) => op.with_tuning(Tuning::fixed(lanes, 1)),
+            Some(lanes) => op.with_tuning(Tuning::fixed(lanes, 1)).expect("a tuning"),
             None => op,
         }
     }
 
-    fn host(&self, gpu: &Context, op: &SoftmaxBackward<E>) -> Vec<E> {
-        op.backward(gpu, &self.probs, &self.dprobs, self.shape).expect("a gradient")
+    fn host(&self, op: &SoftmaxBackward<E>) -> Vec<E> {
+        op.backward(&self.probs, &self.dprobs, self.shape).wait().expect("a gradient")
     }
 
     /// Through buffers of the caller's, twice, at offsets of probabilities, their gradient and the output.
@@ -72,9 +73,9 @@ impl<E: Element> Batch<E> {
             probs: probs.binding(),
             dprobs: dprobs.binding(),
             dlogits: match to {
-                To::Element => Dlogits::To(dlogits.binding()),
-                To::F32 => Dlogits::F32(dlogits.binding()),
-                To::InPlace => Dlogits::InPlace,
+                To::Element => OutputBuffer::To(dlogits.binding()),
+                To::F32 => OutputBuffer::F32(dlogits.binding()),
+                To::InPlace => OutputBuffer::InPlace,
             },
         };
         let bound = op.bind(self.shape, &buffers).expect("bound");
@@ -211,7 +212,7 @@ fn check_special(cols: &[usize]) {
                 let over = batch.bound::<f32>(gpu, &op, To::InPlace, offsets);
                 check(&format!("in place, {context}"), &batch.labels, batch.shape, &over, &expected, false);
             }
-            let host = batch.host(gpu, &batch.op(&base, None));
+            let host = batch.host(&batch.op(&base, None));
             check(&batch.context("host"), &batch.labels, batch.shape, &host, &expected, true);
         }
     }
@@ -266,7 +267,7 @@ fn check_layouts<E: Element>() {
             for lanes in [if log == (i % 2 == 0) { None } else { Some([1, 8, 64][i % 3]) }] {
                 let op = batch.op(&base, lanes);
                 let context = |way: &str| batch.context(&format!("{way}, {lanes:?}"));
-                check(&context("host"), &[], shape, &batch.host(gpu, &op), &expected, true);
+                check(&context("host"), &[], shape, &batch.host(&op), &expected, true);
                 if shape.rows == 0 {
                     continue;
                 }
@@ -324,9 +325,9 @@ fn windows_change_no_bit() {
             let batch = layout::<E>(shape, SoftmaxBackwardOptions { log, scale: 1.0 });
             let expected = batch.expected();
             let (few, whole) = (batch.op(&base(small), None), batch.op(&base(gpu()), None));
-            let host = batch.host(small, &few);
+            let host = batch.host(&few);
             check("windows, host", &[], shape, &host, &expected, true);
-            assert!(same_bits(&host, &batch.host(gpu(), &whole)), "host");
+            assert!(same_bits(&host, &batch.host(&whole)), "host");
             let bound = batch.bound::<f32>(small, &few, To::F32, [256; 3]);
             check("windows, bound", &[], shape, &bound, &expected, false);
             assert!(same_bits(&bound, &batch.bound::<f32>(gpu(), &whole, To::F32, [256; 3])), "bound");
@@ -350,21 +351,21 @@ fn behind_a_softmax() {
     let softmax = Softmax::<f32>::new(gpu, &options).expect("an operation");
     for log in [false, true] {
         let probs = if log {
-            softmax.log_softmax(gpu, &logits, shape).expect("log-probabilities")
+            softmax.log_softmax(&logits, shape).wait().expect("log-probabilities")
         } else {
-            softmax.softmax(gpu, &logits, shape).expect("probabilities")
+            softmax.softmax(&logits, shape).wait().expect("probabilities")
         };
         let options = SoftmaxBackwardOptions { log, scale: 0.25 };
         let batch = Batch { labels: vec![], shape, probs, dprobs: dy.clone(), options };
         let op = batch.op(&base(gpu), None);
-        let found = batch.host(gpu, &op);
+        let found = batch.host(&op);
         check("behind a softmax", &[], shape, &found, &batch.expected(), true);
         assert!(found[50..100].iter().all(|&dx| dx == 0.0), "a masked row");
         for row in [0, 2, 3] {
             let sum: f32 = found[row * 50..][..50].iter().sum();
             assert!(sum.abs() < 2e-5, "shifting the logits changes nothing: {sum:e}");
         }
-        let verified = op.verify(gpu, &batch.probs, &batch.dprobs, shape, 3).expect("verified");
+        let verified = op.verify(&batch.probs, &batch.dprobs, shape, 3).wait().expect("verified");
         assert!(verified.passed && verified.rows_checked == 3, "{verified:?}");
     }
 }
@@ -375,9 +376,9 @@ fn worked_answers_other_options_and_fewer_rows() {
     let op = SoftmaxBackward::<f32>::new(gpu, &Default::default()).expect("an operation");
     let (probs, dprobs) = ([0.5, 0.25, 0.25, 0.0, 1.0, 0.0], [1.0, 2.0, 0.0, 5.0, 6.0, 7.0]);
     let expected = vec![0.0, 0.25, -0.25, 0.0, 0.0, 0.0];
-    assert_eq!(op.backward(gpu, &probs, &dprobs, shape), Ok(expected));
+    assert_eq!(op.backward(&probs, &dprobs, shape).wait(), Ok(expected));
     let doubled = op.with_options(&SoftmaxBackwardOptions { log: false, scale: 2.0 }).expect("other options");
-    assert_eq!(doubled.backward(gpu, &probs, &dprobs, shape), Ok(vec![0.0, 0.5, -0.5, 0.0, 0.0, 0.0]));
+    assert_eq!(doubled.backward(&probs, &dprobs, shape).wait(), Ok(vec![0.0, 0.5, -0.5, 0.0, 0.0, 0.0]));
 
     let at = aligned_offset(gpu);
     let (of_probs, of_dprobs) = (region(gpu, at, &probs), region(gpu, at, &dprobs));
@@ -385,7 +386,7 @@ fn worked_answers_other_options_and_fewer_rows() {
     let buffers = SoftmaxBackwardBuffers {
         probs: of_probs.binding(),
         dprobs: of_dprobs.binding(),
-        dlogits: Dlogits::To(dlogits.binding()),
+        dlogits: OutputBuffer::To(dlogits.binding()),
     };
     let bound = op.bind(shape, &buffers).expect("bound");
     in_pass(gpu, |pass| bound.encode_rows(pass, 1).expect("fewer rows"));
@@ -406,8 +407,8 @@ fn misuse() {
     let shape = Shape::new(4, 6);
     let (full, short) = (vec![f16::ONE; 24], vec![f16::ONE; 23]);
     let length = |what| Some(Error::Length { what, found: 23, needed: 24 });
-    assert_eq!(op.backward(gpu, &short, &full, shape).err(), length("probs"));
-    assert_eq!(op.backward(gpu, &full, &short, shape).err(), length("dprobs"));
+    assert_eq!(op.backward(&short, &full, shape).wait().err(), length("probs"));
+    assert_eq!(op.backward(&full, &short, shape).wait().err(), length("dprobs"));
 
     let at = aligned_offset(gpu);
     let [probs, dprobs, dlogits] = [(); 3].map(|()| Region::unwritten_at(gpu, at, 64));
@@ -415,19 +416,19 @@ fn misuse() {
     let buffers = SoftmaxBackwardBuffers {
         probs: probs.binding(),
         dprobs: dprobs.binding(),
-        dlogits: Dlogits::To(dlogits.binding()),
+        dlogits: OutputBuffer::To(dlogits.binding()),
     };
     let refused = |shape: Shape, to: &SoftmaxBackwardBuffers<'_>| op.bind(shape, to).err();
     assert_eq!(refused(shape, &buffers), None);
     let odd = Error::OddStride { what: "dlogits", row_stride: 7, needed: 8 };
     assert_eq!(refused(shape.row_stride(7), &buffers), Some(odd.clone()));
-    let over = SoftmaxBackwardBuffers { dlogits: Dlogits::InPlace, ..buffers.clone() };
+    let over = SoftmaxBackwardBuffers { dlogits: OutputBuffer::InPlace, ..buffers.clone() };
     assert_eq!(refused(shape, &over), None);
     assert_eq!(refused(shape.row_stride(7), &over), Some(odd));
     let packed = Error::PackedLayout { what: "dlogits", inner: 2 };
     assert_eq!(refused(Shape::nchw(2, 6, 2), &buffers), Some(packed));
     let alias = |first, second| Some(Error::BufferAlias { first, second });
-    let onto_probs = SoftmaxBackwardBuffers { dlogits: Dlogits::To(probs.binding()), ..buffers.clone() };
+    let onto_probs = SoftmaxBackwardBuffers { dlogits: OutputBuffer::To(probs.binding()), ..buffers.clone() };
     assert_eq!(refused(shape, &onto_probs), alias("probs", "dlogits"));
     let onto_itself = SoftmaxBackwardBuffers { probs: dprobs.binding(), ..over };
     assert_eq!(refused(shape, &onto_itself), alias("probs", "dprobs"));
@@ -436,6 +437,6 @@ fn misuse() {
     assert_eq!(refused(shape, &to), too_small("probs"));
     let to = SoftmaxBackwardBuffers { dprobs: small.binding(), ..buffers.clone() };
     assert_eq!(refused(shape, &to), too_small("dprobs"));
-    let to = SoftmaxBackwardBuffers { dlogits: Dlogits::To(small.binding()), ..buffers };
+    let to = SoftmaxBackwardBuffers { dlogits: OutputBuffer::To(small.binding()), ..buffers };
     assert_eq!(refused(shape, &to), too_small("dlogits"));
 }

@@ -85,7 +85,7 @@ fn ignored_classes_that_occur() {
         gpu(),
         CrossEntropyOptions { ignore_index: 0, reduction: Reduction::Sum, ..Default::default() },
     );
-    let (_, dlogits) = op.loss.loss_and_dlogits(gpu(), &[f16::ZERO; 4], targets, shape).unwrap();
+    let (_, dlogits) = op.loss.loss_and_dlogits(&[f16::ZERO; 4], targets, shape).wait().unwrap();
     assert_eq!(dlogits, [0.15, -0.45, 0.15, 0.15].map(f16::from_f32));
 
     fn check_type<E: Element>() {
@@ -110,7 +110,7 @@ fn ignored_classes_that_occur() {
                 check_loss(gpu(), &base, &middle, gradient);
                 let batch = batch.with_stride(cols.next_multiple_of(2)).cast::<E>();
                 let expected = Expected::of(&batch, &base.options);
-                check(&batch, &expected, &run_host_loss(gpu(), &base, &batch), &base);
+                check(&batch, &expected, &run_host_loss(&base, &batch), &base);
                 let tunings = [None, Some(Tuning::fixed(4, 1)), Some(Tuning::fixed(8, 16))];
                 for (tuning, gradient) in
                     tunings.into_iter().zip([Gradient::InPlace, Gradient::To, Gradient::F32])
@@ -168,7 +168,7 @@ fn entries_that_share_words() {
                 let gradient = if lanes == 16 { Gradient::InPlace } else { Gradient::To };
                 check(&batch, &expected, &run_loss(gpu(), &op, &batch, (4, 8), gradient), &op);
             }
-            check(&batch, &expected, &run_host_loss(gpu(), &base, &batch), &base);
+            check(&batch, &expected, &run_host_loss(&base, &batch), &base);
         }
     }
     check_type::<f32>(&[(513, 512), (9, 9)]);
@@ -192,7 +192,7 @@ fn any_finite_probability() {
 fn refusals() {
     let shape = Shape::new(2, 3);
     let loss = |indices: &[i32], probs: &[f32], entries: usize| {
-        ops().loss.loss(gpu(), &[0.0; 6], Targets::Sparse { indices, probs, entries }, shape).map(drop)
+        ops().loss.loss(&[0.0; 6], Targets::Sparse { indices, probs, entries }, shape).wait().map(drop)
     };
     assert_eq!(loss(&[0, 1], &[1.0; 2], 1), Ok(()));
     for entries in [0, MAX_SPARSE_ENTRIES + 1] {

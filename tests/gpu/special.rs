@@ -189,7 +189,7 @@ fn check_cases(ops: &Ops, cols: usize, tunings: impl Iterator<Item = Option<Tuni
     let gpu: &Context = gpu();
     let cases = batch("cases", CASES, cols);
     let expected = Expected::of(&cases, &ops.options);
-    check(&cases, &expected, &run_host(gpu, ops, &cases), ops);
+    check(&cases, &expected, &run_host(ops, &cases), ops);
     let bad = batch("bad targets", BAD_TARGETS, cols);
     let bad_expected = Expected::of(&bad, &ops.options);
     for (i, tuning) in tunings.enumerate() {

@@ -1,6 +1,6 @@
 //! Batches that are pushed window by window.
 
-use xent::{BatchWeight, CrossEntropyOptions, Error, Reduction, Shape, TargetKind, Targets};
+use xent::{BatchWeight, CrossEntropyOptions, Error, Reduction, RowInputs, Shape, TargetKind, Targets};
 
 use crate::batch::{Batch, Ops, noise, ops};
 use crate::compare::check;
@@ -21,9 +21,9 @@ fn values_of(shape: Shape, from: usize, rows: usize) -> std::ops::Range<usize> {
 /// Pushes a batch in pieces of these sizes, one after another and again from the first.
 fn pushed(ops: &Ops, batch: &Batch, weight: BatchWeight, sizes: &[usize]) -> Outputs {
     let shape = batch.shape;
-    let mut stream = ops.loss.stream_with_dlogits(gpu(), shape, TargetKind::Classes, weight).unwrap();
-    let mut probs_stream = ops.softmax.stream(gpu(), shape, false).unwrap();
-    let mut log_probs_stream = ops.softmax.stream(gpu(), shape, true).unwrap();
+    let mut stream = ops.loss.stream_with_dlogits(shape, TargetKind::Classes, weight).unwrap();
+    let mut probs_stream = ops.softmax.stream(shape, false).unwrap();
+    let mut log_probs_stream = ops.softmax.stream(shape, true).unwrap();
     let [mut dlogits, mut probs, mut log_probs] = [(); 3].map(|()| vec![0.0f32; shape.len()]);
     let (mut results, mut from) = (Vec::new(), 0);
     let mut sizes = sizes.iter().cycle();
@@ -33,10 +33,10 @@ fn pushed(ops: &Ops, batch: &Batch, weight: BatchWeight, sizes: &[usize]) -> Out
         let logits = &batch.logits[values.clone()];
         let targets = Targets::Classes(&batch.targets[from..from + rows]);
         results.extend_from_slice(
-            stream.push_with_dlogits(logits, rows, targets, &mut dlogits[values.clone()]).unwrap(),
+            stream.push_with_dlogits(logits, rows, targets, &mut dlogits[values.clone()]).wait().unwrap(),
         );
-        probs_stream.push(logits, rows, &mut probs[values.clone()]).unwrap();
-        log_probs_stream.push(logits, rows, &mut log_probs[values]).unwrap();
+        probs_stream.push(logits, rows, &mut probs[values.clone()]).wait().unwrap();
+        log_probs_stream.push(logits, rows, &mut log_probs[values]).wait().unwrap();
         from += rows;
     }
     Outputs {
@@ -63,7 +63,7 @@ fn pushes_of_any_sizes() {
         let ops = Ops::new(gpu(), CrossEntropyOptions { reduction, ..Default::default() });
         for batch in &batches {
             let expected = Expected::of(batch, &ops.options);
-            let whole = run_host(gpu(), &ops, batch);
+            let whole = run_host(&ops, batch);
             for sizes in [&[1000][..], &[4], &[8, 12, 0, 40], &[1], &[3, 5, 1], &[2, 0, 7]] {
                 let parts = pushed(&ops, batch, expected.weight, sizes);
                 check(batch, &expected, &parts, &ops);
@@ -78,12 +78,12 @@ fn pushes_of_any_sizes() {
 #[test]
 fn a_stream_without_gradient() {
     let batch = noise("loss only", 4, 40, 33);
-    let whole = ops().loss.loss(gpu(), &batch.logits, batch.classes(), batch.shape).unwrap();
-    let mut stream = ops().loss.stream(gpu(), batch.shape, TargetKind::Classes).unwrap();
+    let whole = ops().loss.loss(&batch.logits, batch.classes(), batch.shape).wait().unwrap();
+    let mut stream = ops().loss.stream(batch.shape, TargetKind::Classes).unwrap();
     assert!(stream.window_rows() == 40 && stream.loss().rows == 0 && stream.loss().value.is_nan());
     for from in (0..40).step_by(8) {
         let logits = &batch.logits[values_of(batch.shape, from, 8)];
-        stream.push(logits, 8, Targets::Classes(&batch.targets[from..from + 8])).unwrap();
+        stream.push(logits, 8, Targets::Classes(&batch.targets[from..from + 8])).wait().unwrap();
         assert_eq!(stream.loss().rows, from + 8);
     }
     assert_eq!(format!("{:?}", stream.loss()), format!("{whole:?}"));
@@ -92,22 +92,22 @@ fn a_stream_without_gradient() {
 #[test]
 fn refused_pushes() {
     let shape = Shape::new(6, 4);
-    let mut stream = ops().loss.stream(gpu(), shape, TargetKind::Classes).unwrap();
-    stream.push(&[0.0; 8], 2, Targets::Classes(&[0, 1])).unwrap();
+    let mut stream = ops().loss.stream(shape, TargetKind::Classes).unwrap();
+    stream.push(&[0.0; 8], 2, Targets::Classes(&[0, 1])).wait().unwrap();
     // The row is counted from the stream's first.
-    let error = stream.push(&[0.0; 12], 3, Targets::Classes(&[0, 1, 4])).err();
+    let error = stream.push(&[0.0; 12], 3, Targets::Classes(&[0, 1, 4])).wait().err();
     assert_eq!(error, Some(Error::TargetOutOfRange { row: 4, target: 4, cols: 4 }));
-    let error = stream.push(&[0.0; 11], 3, Targets::Classes(&[0, 1, 2])).err();
+    let error = stream.push(&[0.0; 11], 3, Targets::Classes(&[0, 1, 2])).wait().err();
     assert_eq!(error, Some(Error::Length { what: "logits", found: 11, needed: 12 }));
-    let error = stream.push(&[0.0; 20], 5, Targets::Classes(&[0; 5])).err();
+    let error = stream.push(&[0.0; 20], 5, Targets::Classes(&[0; 5])).wait().err();
     assert_eq!(error, Some(Error::RowsExceedBound { rows: 5, bound: 4 }));
-    let error = stream.push_with_dlogits(&[0.0; 4], 1, Targets::Classes(&[0]), &mut [0.0f32; 4]).err();
+    let error = stream.push_with_dlogits(&[0.0; 4], 1, Targets::Classes(&[0]), &mut [0.0f32; 4]).wait().err();
     assert_eq!(error, Some(Error::NoOutput { options: "stream_with_dlogits, stream_with_dlogits_f32" }));
     // None of them took a row.
-    stream.push(&[0.0; 16], 4, Targets::Classes(&[0, 1, 2, -100])).unwrap();
+    stream.push(&[0.0; 16], 4, Targets::Classes(&[0, 1, 2, -100])).wait().unwrap();
     let loss = stream.loss();
     assert!((loss.rows, loss.counted) == (6, 5) && (loss.value - 4f64.ln()).abs() < 1e-6, "{loss:?}");
-    let error = stream.push(&[0.0; 4], 1, Targets::Classes(&[0])).err();
+    let error = stream.push(&[0.0; 4], 1, Targets::Classes(&[0])).wait().err();
     assert_eq!(error, Some(Error::RowsExceedBound { rows: 1, bound: 0 }));
 }
 
@@ -117,17 +117,17 @@ fn refused_outputs_take_no_row() {
     let shape = Shape::new(2, 4);
     let targets = Targets::Classes(&[0, 1]);
     let weight = BatchWeight { weight: 2.0, row_weight: 2.0, counted: 2 };
-    let mut stream = ops().loss.stream_with_dlogits(gpu(), shape, TargetKind::Classes, weight).unwrap();
-    let error = stream.push_with_dlogits(&[0.0; 8], 2, targets, &mut [0.0f32; 7]).err();
+    let mut stream = ops().loss.stream_with_dlogits(shape, TargetKind::Classes, weight).unwrap();
+    let error = stream.push_with_dlogits(&[0.0; 8], 2, targets, &mut [0.0f32; 7]).wait().err();
     assert!(matches!(error, Some(Error::Length { found: 7, needed: 8, .. })), "{error:?}");
-    assert_eq!(stream.push_with_dlogits(&[0.0; 8], 2, targets, &mut [0.0f32; 8]).err(), None);
+    assert_eq!(stream.push_with_dlogits(&[0.0; 8], 2, targets, &mut [0.0f32; 8]).wait().err(), None);
     assert_eq!(stream.loss().rows, 2);
 
-    let mut stream = ops().softmax.stream(gpu(), shape, false).unwrap();
-    let error = stream.push(&[0.0; 8], 2, &mut [0.0; 9]).err();
+    let mut stream = ops().softmax.stream(shape, false).unwrap();
+    let error = stream.push(&[0.0; 8], 2, &mut [0.0; 9]).wait().err();
     assert!(matches!(error, Some(Error::Length { found: 9, needed: 8, .. })), "{error:?}");
     let mut probs = [0.0; 8];
-    assert_eq!(stream.push(&[0.0; 8], 2, &mut probs), Ok(()));
+    assert_eq!(stream.push(&[0.0; 8], 2, &mut probs).wait(), Ok(()));
     assert_eq!(probs, [0.25; 8]);
 }
 
@@ -136,10 +136,10 @@ fn refused_outputs_take_no_row() {
 fn memory_is_bounded() {
     for (rows, cols) in [(1 << 40, 1), (1 << 40, 10), (1 << 30, 50_257), (1 << 24, 250_000), (3, 5), (0, 5)] {
         let shape = Shape::new(rows, cols);
-        let loss = ops().loss.stream(gpu(), shape, TargetKind::Classes).unwrap();
+        let loss = ops().loss.stream(shape, TargetKind::Classes).unwrap();
         let gradient =
-            ops().loss.stream_with_dlogits(gpu(), shape, TargetKind::Classes, Default::default()).unwrap();
-        let probs = ops().softmax.stream(gpu(), shape, false).unwrap();
+            ops().loss.stream_with_dlogits(shape, TargetKind::Classes, Default::default()).unwrap();
+        let probs = ops().softmax.stream(shape, false).unwrap();
         assert!(loss.buffer_bytes() <= gradient.buffer_bytes());
         for bytes in [gradient.buffer_bytes(), probs.buffer_bytes()] {
             assert!(bytes < 512 << 20, "{rows} × {cols}: {bytes} bytes");
@@ -156,14 +156,14 @@ fn a_push_beyond_the_window() {
     let gpu = device_of_bindings(wgpu::Features::empty(), 16 << 10);
     let ops = Ops::new(&gpu, Default::default());
     let shape = Shape::new(1000, 100);
-    let mut stream = ops.loss.stream(&gpu, shape, TargetKind::Classes).unwrap();
+    let mut stream = ops.loss.stream(shape, TargetKind::Classes).unwrap();
     let rows = stream.window_rows();
     assert!((4..1000).contains(&rows), "{rows}");
     let targets = vec![7; rows + 1];
     let logits = vec![1.0; (rows + 1) * 100];
-    let error = stream.push(&logits, rows + 1, Targets::Classes(&targets)).err();
+    let error = stream.push(&logits, rows + 1, Targets::Classes(&targets)).wait().err();
     assert_eq!(error, Some(Error::RowsExceedBound { rows: rows + 1, bound: rows }));
-    stream.push(&logits[100..], rows, Targets::Classes(&targets[1..])).unwrap();
+    stream.push(&logits[100..], rows, Targets::Classes(&targets[1..])).wait().unwrap();
     assert!((stream.loss().value - 100f64.ln()).abs() < 1e-5);
 }
 
@@ -188,8 +188,8 @@ fn weights_that_no_batch_can_have() {
     let with = |reduction, weight, kind| {
         let ops = ops().with(CrossEntropyOptions { reduction, ..Default::default() });
         let shape = Shape::new(4, 3);
-        let stream = ops.loss.stream_with_dlogits(gpu(), shape, kind, weight).map(drop);
-        let stream_f32 = ops.loss.stream_with_dlogits_f32(gpu(), shape, kind, weight).map(drop);
+        let stream = ops.loss.stream_with_dlogits(shape, kind, weight).map(drop);
+        let stream_f32 = ops.loss.stream_with_dlogits_f32(shape, kind, weight).map(drop);
         assert_eq!(format!("{stream:?}"), format!("{stream_f32:?}"));
         stream
     };
@@ -269,7 +269,7 @@ fn weights_that_the_rows_do_not_add_up_to() {
     for targets in kinds {
         for (name, weight, refused_at, option) in cases {
             let context = format!("{name}, {:?}", targets.kind());
-            let mut stream = ops().loss.stream_with_dlogits(gpu(), shape, targets.kind(), weight).unwrap();
+            let mut stream = ops().loss.stream_with_dlogits(shape, targets.kind(), weight).unwrap();
             for push in 0..2 {
                 let mut dlogits = [SENTINEL; 6];
                 let part = match targets {
@@ -283,7 +283,7 @@ fn weights_that_the_rows_do_not_add_up_to() {
                     _ => Targets::Soft(&soft[6 * push..][..6]),
                 };
                 let values = &logits[6 * push..][..6];
-                let pushed = stream.push_with_dlogits(values, 2, part, &mut dlogits).map(|_| ());
+                let pushed = stream.push_with_dlogits(values, 2, part, &mut dlogits).wait().map(|_| ());
                 if refused_at == Some(push) {
                     assert_eq!(refused(pushed, &context).0, option, "{context}");
                     assert_eq!((dlogits, stream.loss().rows), ([SENTINEL; 6], 2 * push), "{context}");
@@ -298,9 +298,9 @@ fn weights_that_the_rows_do_not_add_up_to() {
     let sum = ops().with(CrossEntropyOptions { reduction: Reduction::Sum, ..Default::default() });
     for (ops, classes) in [(&sum, [0, 1, 2, 0]), (ops(), [-100; 4])] {
         let none = Default::default();
-        let mut stream = ops.loss.stream_with_dlogits(gpu(), shape, TargetKind::Classes, none).unwrap();
+        let mut stream = ops.loss.stream_with_dlogits(shape, TargetKind::Classes, none).unwrap();
         let mut dlogits = [SENTINEL; 12];
-        stream.push_with_dlogits(&logits, 4, Targets::Classes(&classes), &mut dlogits).unwrap();
+        stream.push_with_dlogits(&logits, 4, Targets::Classes(&classes), &mut dlogits).wait().unwrap();
         let expected = if classes[0] == 0 { [-2.0 / 3.0, 1.0 / 3.0] } else { [0.0; 2] };
         assert!((dlogits[0] - expected[0]).abs() < 1e-6 && (dlogits[1] - expected[1]).abs() < 1e-6);
     }
@@ -312,19 +312,25 @@ fn weights_of_windows_are_rounded_otherwise() {
     let batch = noise("rounding", 4, 999, 7).with_weights(9);
     let inputs = batch.inputs();
     let whole = inputs.check(batch.shape, &ops().options).unwrap();
-    let mut stream = ops().loss.stream_with_dlogits(gpu(), batch.shape, TargetKind::Classes, whole).unwrap();
+    let mut stream = ops().loss.stream_with_dlogits(batch.shape, TargetKind::Classes, whole).unwrap();
     let mut dlogits = vec![0.0f32; batch.shape.len()];
     for first in (0..999).step_by(37) {
         let values = values_of(batch.shape, first, 37);
         let weights = batch.given.row_weights.as_ref().map(|weights| &weights[first..first + 37]);
         let part = xent::CrossEntropyInputs {
             targets: Targets::Classes(&batch.targets[first..first + 37]),
-            row_weights: weights,
-            row_mask: None,
-            row_upstream: None,
+            rows: RowInputs {
+                row_weights: weights,
+                row_mask: None,
+                row_upstream: None,
+                ..Default::default()
+            },
             ..inputs
         };
-        stream.push_with_dlogits(&batch.logits[values.clone()], 37, part, &mut dlogits[values]).unwrap();
+        stream
+            .push_with_dlogits(&batch.logits[values.clone()], 37, part, &mut dlogits[values])
+            .wait()
+            .unwrap();
     }
     assert_eq!(stream.loss().rows, 999);
 }

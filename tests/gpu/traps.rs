@@ -40,7 +40,7 @@ fn softcap_with_tail_lanes() {
             logits[cols..].iter_mut().skip(1).for_each(|x| *x = -INF);
             let batch = Batch::dense("all at −κ", cols, logits, vec![0, 0]);
             check_loss(gpu(), &ops, &batch, Gradient::To);
-            let losses = ops.loss.row_losses(gpu(), &batch.logits, batch.classes(), batch.shape).unwrap();
+            let losses = ops.loss.row_losses(&batch.logits, batch.classes(), batch.shape).wait().unwrap();
             assert_near("ln cols", f64::from(losses[0]), (cols as f64).ln());
             assert_eq!(losses[1], 0.0, "{cols} cols, {tuning:?}");
         }
@@ -65,7 +65,7 @@ fn label_smoothing_with_class_weights_and_ignored_rows() {
     let mut batch = Batch::dense("by hand", 3, logits.map(|x| x as f32).to_vec(), targets.to_vec());
     batch.given.class_weights = Some(weights.map(|w| w as f32).to_vec());
     let ops = Ops::new(gpu(), options);
-    let loss = ops.loss.loss(gpu(), &batch.logits, batch.inputs(), batch.shape).unwrap();
+    let loss = ops.loss.loss(&batch.logits, batch.inputs(), batch.shape).wait().unwrap();
     assert_near("sum", loss.sum, sum);
     assert_near("weight", loss.weight, weight);
     assert_near("mean", loss.value, sum / weight);
@@ -77,7 +77,7 @@ fn ignored_rows_that_carry_weight() {
     let mut batch = noise("weighty", 2, 6, 5);
     batch.targets = vec![0, -100, 3, -100, 4, 1];
     batch.given.row_weights = Some(vec![1.0, 1e6, 2.0, 50.0, 0.5, 1.0]);
-    let loss = ops().loss.loss(gpu(), &batch.logits, batch.inputs(), batch.shape).unwrap();
+    let loss = ops().loss.loss(&batch.logits, batch.inputs(), batch.shape).wait().unwrap();
     assert_eq!((loss.weight, loss.counted), (4.5, 4));
     check_loss(gpu(), ops(), &batch, Gradient::To);
 }
@@ -86,7 +86,7 @@ fn ignored_rows_that_carry_weight() {
 fn losses_above_a_hundred() {
     for loss in [88.0f32, 104.0, 500.0, 1e5, 1e30] {
         let batch = Batch::dense("far", 3, vec![0.0, -loss, -2.0 * loss], vec![1]);
-        let row = ops().loss.row_losses(gpu(), &batch.logits, batch.classes(), batch.shape).unwrap();
+        let row = ops().loss.row_losses(&batch.logits, batch.classes(), batch.shape).wait().unwrap();
         assert_near("loss", f64::from(row[0] / loss), 1.0);
         check_loss(gpu(), ops(), &batch, Gradient::To);
     }
@@ -140,13 +140,13 @@ fn weights_of_zero() {
     batch.given.row_weights = Some(vec![0.0, 2.0, -0.0]);
     let expected = Expected::of(&batch, &ops().options);
     check(&batch, &expected, &run_loss(gpu(), ops(), &batch, (0, 0), Gradient::To), ops());
-    let loss = ops().loss.loss(gpu(), &batch.logits, batch.inputs(), batch.shape).unwrap();
+    let loss = ops().loss.loss(&batch.logits, batch.inputs(), batch.shape).wait().unwrap();
     assert_eq!((loss.counted, loss.weight, loss.flags), (1, 2.0, Flags::empty()));
 
     let mut batch = Batch::dense("class weights", 2, vec![3.0, -INF, 1.0, 2.0, nan, 0.0], vec![1, 0, 1]);
     batch.given.class_weights = Some(vec![1.0, 0.0]);
     check_loss(gpu(), ops(), &batch, Gradient::To);
-    let losses = ops().loss.row_losses(gpu(), &batch.logits, batch.inputs(), batch.shape).unwrap();
+    let losses = ops().loss.row_losses(&batch.logits, batch.inputs(), batch.shape).wait().unwrap();
     assert!(losses[0] == 0.0 && losses[2].is_nan(), "{losses:?}: 0 · ∞ is 0, 0 · NaN is NaN");
 }
 
@@ -188,7 +188,7 @@ fn smoothing_at_neg_infinity() {
         let mut batch = Batch::dense("masked class", 3, vec![1.0, -INF, 2.0], vec![target]);
         batch.given.class_weights = Some(vec![1.0, weight, 1.0]);
         check_loss(gpu(), &ops, &batch, Gradient::To);
-        let loss = ops.loss.loss(gpu(), &batch.logits, batch.inputs(), batch.shape).unwrap().value;
+        let loss = ops.loss.loss(&batch.logits, batch.inputs(), batch.shape).wait().unwrap().value;
         let right = if expected.is_nan() { loss.is_finite() } else { loss == expected };
         assert!(right, "ε {epsilon}, weight {weight}, target {target}: {loss}");
     }
@@ -206,7 +206,7 @@ fn the_mean_of_the_z_loss() {
     let [a, b] = [lse(1.0, 2.0), lse(-1.0, 4.0)];
     let z_loss = (0.5 * a * a + 3.0 * 0.5 * b * b) / 4.0;
     let data = (5.0 * (a - 1.0) + 3.0 * 0.25 * (b - 4.0)) / (5.0 + 0.75);
-    let loss = ops.loss.loss(gpu(), &batch.logits, batch.inputs(), batch.shape).unwrap();
+    let loss = ops.loss.loss(&batch.logits, batch.inputs(), batch.shape).wait().unwrap();
     assert_near("z-loss", loss.z_loss, z_loss);
     assert_near("value", loss.value, data + z_loss);
     assert_near("row weight", loss.row_weight, 4.0);
@@ -232,10 +232,10 @@ fn empty_batches() {
                 check(&batch, &expected, &run_loss(gpu(), &ops, &batch, (0, 0), Gradient::To), &ops);
                 if empty_batch == EmptyBatch::Error && reduction == Reduction::Mean {
                     let refused = Err(Error::NoRowCounts { rows: batch.shape.rows });
-                    let loss = ops.loss.loss(gpu(), &batch.logits, batch.inputs(), batch.shape);
+                    let loss = ops.loss.loss(&batch.logits, batch.inputs(), batch.shape).wait();
                     assert_eq!(loss, refused, "{}", batch.name);
                 } else {
-                    check(&batch, &expected, &run_host_loss(gpu(), &ops, &batch), &ops);
+                    check(&batch, &expected, &run_host_loss(&ops, &batch), &ops);
                 }
             }
             check_loss(gpu(), &ops, &of_weight_zero(0.5), Gradient::To);
@@ -249,9 +249,9 @@ fn u32_targets() {
     let batch = noise("u32", 4, 40, 9);
     let classes: Vec<u32> = batch.targets.iter().map(|&target| target as u32).collect();
     assert!(classes.contains(&(-100i32 as u32)));
-    let of = |targets| ops().loss.loss_and_dlogits(gpu(), &batch.logits, targets, batch.shape).unwrap();
+    let of = |targets| ops().loss.loss_and_dlogits(&batch.logits, targets, batch.shape).wait().unwrap();
     assert_eq!(of(Targets::ClassesU32(&classes)), of(Targets::Classes(&batch.targets)));
-    let error = ops().loss.loss(gpu(), &[0.0; 3], Targets::ClassesU32(&[u32::MAX]), Shape::new(1, 3));
+    let error = ops().loss.loss(&[0.0; 3], Targets::ClassesU32(&[u32::MAX]), Shape::new(1, 3)).wait();
     assert_eq!(error, Err(Error::TargetOutOfRange { row: 0, target: 4_294_967_295, cols: 3 }));
 }
 
@@ -260,9 +260,9 @@ fn u32_targets() {
 fn log_probabilities_are_not_normalised() {
     let ops = ops().with(CrossEntropyOptions { input: Input::LogProbs, ..Default::default() });
     let batch = Batch::dense("nll", 3, vec![-0.5, -7.0, 0.25, -INF, -1.0, -200.0], vec![2, 2]);
-    let losses = ops.loss.row_losses(gpu(), &batch.logits, batch.classes(), batch.shape).unwrap();
+    let losses = ops.loss.row_losses(&batch.logits, batch.classes(), batch.shape).wait().unwrap();
     assert_eq!(losses, [-0.25, 200.0]);
-    let (_, dlogits) = ops.loss.loss_and_dlogits(gpu(), &batch.logits, batch.classes(), batch.shape).unwrap();
+    let (_, dlogits) = ops.loss.loss_and_dlogits(&batch.logits, batch.classes(), batch.shape).wait().unwrap();
     assert_eq!(dlogits, [0.0, 0.0, -0.5, 0.0, 0.0, -0.5]);
     check_loss(gpu(), &ops, &batch, Gradient::To);
 }
@@ -278,7 +278,7 @@ fn masked_rows_of_zero_still_count() {
         check_loss(gpu(), &ops, &batch, Gradient::InPlace);
     }
     let inputs = CrossEntropyInputs::new(Targets::Classes(&[0, 1]));
-    let loss = ops.loss.loss(gpu(), &[-INF, -INF, 0.0, 0.0], inputs, Shape::new(2, 2)).unwrap();
+    let loss = ops.loss.loss(&[-INF, -INF, 0.0, 0.0], inputs, Shape::new(2, 2)).wait().unwrap();
     assert_eq!((loss.counted, loss.flags), (2, Flags::MASKED_ROW));
 }
 

@@ -1,7 +1,7 @@
 //! Batches larger than a binding: devices with small limits cut small batches into many windows, and change no bit.
 
 use xent::half::f16;
-use xent::{Context, CrossEntropyBuffers, Error, Shape, TargetKind, Targets};
+use xent::{Context, CrossEntropyBuffers, Error, LossOutputs, Shape, TargetKind, Targets};
 
 use crate::batch::{Batch, Ops, noise, ops};
 use crate::compare::check;
@@ -29,7 +29,7 @@ fn bound_row_losses(gpu: &Context, ops: &Ops, batch: &Batch) -> Vec<u32> {
     let logits = Region::of_f32(gpu, 256, &batch.logits);
     let (targets, losses) = (Region::of_i32(gpu, &batch.targets), Region::unwritten(gpu, batch.shape.rows));
     let to = CrossEntropyBuffers {
-        row_losses: Some(losses.binding()),
+        outputs: LossOutputs { row_losses: Some(losses.binding()), ..Default::default() },
         ..CrossEntropyBuffers::new(logits.binding(), targets.binding())
     };
     let bound = ops.loss.bind(batch.shape, &to).unwrap();
@@ -66,7 +66,7 @@ fn windows_change_no_bit() {
     ];
     let whole = batches.each_ref().map(|batch| {
         let expected = Expected::of(batch, &ops().options);
-        let outputs = (run_bound(gpu(), ops(), batch, (256, 256)), run_host(gpu(), ops(), batch));
+        let outputs = (run_bound(gpu(), ops(), batch, (256, 256)), run_host(ops(), batch));
         check(batch, &expected, &outputs.0, ops());
         check(batch, &expected, &outputs.1, ops());
         outputs
@@ -78,7 +78,7 @@ fn windows_change_no_bit() {
         let ops = Ops::new(&gpu, Default::default());
         for (batch, (bound, host)) in taken.map(|at| (&batches[at], &whole[at])) {
             let expected = Expected::of(batch, &ops.options);
-            assert_same_bits(name, batch, host, &run_host(&gpu, &ops, batch));
+            assert_same_bits(name, batch, host, &run_host(&ops, batch));
             // A buffer of such a device may not hold the batch.
             if (batch.shape.len() * 4 + 4096) as u64 <= gpu.device.limits().max_buffer_size {
                 assert_same_bits(name, batch, bound, &run_bound(&gpu, &ops, batch, (256, 256)));
@@ -95,10 +95,10 @@ fn windows_change_no_bit() {
 fn repeats_change_no_bit() {
     let batch = noise("repeats", 8, 700, 333);
     let bound = run_bound(gpu(), ops(), &batch, (256, 256));
-    let host = run_host(gpu(), ops(), &batch);
+    let host = run_host(ops(), &batch);
     for _ in 0..3 {
         assert_same_bits("again", &batch, &bound, &run_bound(gpu(), ops(), &batch, (256, 256)));
-        assert_same_bits("again", &batch, &host, &run_host(gpu(), ops(), &batch));
+        assert_same_bits("again", &batch, &host, &run_host(ops(), &batch));
         // Another op: pipelines made anew.
         let anew = Ops::new(gpu(), Default::default());
         assert_same_bits("anew", &batch, &bound, &run_bound(gpu(), &anew, &batch, (256, 256)));
@@ -113,15 +113,15 @@ fn repeats_change_no_bit() {
 #[test]
 fn rows_by_the_hundred_thousand() {
     let batch = noise("many rows", 16, 300_000, 7);
-    let window_rows = ops().softmax.stream(gpu(), batch.shape, false).unwrap().window_rows();
+    let window_rows = ops().softmax.stream(batch.shape, false).unwrap().window_rows();
     assert!(window_rows < batch.shape.rows, "{window_rows}");
     let bound = run_bound(gpu(), ops(), &batch, (256, 256));
-    let host = Outputs { loss: bound.loss, host_loss: None, ..run_host(gpu(), ops(), &batch) };
+    let host = Outputs { loss: bound.loss, host_loss: None, ..run_host(ops(), &batch) };
     assert_same_bits("f32", &batch, &bound, &host);
 
     let ops = Ops::<f16>::new(gpu(), Default::default());
     let halves = batch.with_stride(10).cast::<f16>();
-    check(&halves, &Expected::of(&halves, &ops.options), &run_host(gpu(), &ops, &halves), &ops);
+    check(&halves, &Expected::of(&halves, &ops.options), &run_host(&ops, &halves), &ops);
 }
 
 /// A vocabulary that lavapipe's 128 MiB bindings hold 261 rows of.
@@ -140,14 +140,14 @@ fn a_batch_above_128_mib() {
     let values = Region::of_f32(gpu(), 256, &logits);
     let (classes, row_losses) = (Region::of_i32(gpu(), &targets), Region::unwritten(gpu(), rows));
     let to = CrossEntropyBuffers {
-        row_losses: Some(row_losses.binding()),
+        outputs: LossOutputs { row_losses: Some(row_losses.binding()), ..Default::default() },
         ..CrossEntropyBuffers::new(values.binding(), classes.binding())
     };
     let bound = ops().loss.bind(shape, &to).unwrap();
     in_pass(gpu(), |pass| bound.encode(pass));
     let repeated = four.row_losses.unwrap().repeat(rows / 4);
     assert_eq!(row_losses.read(gpu()), repeated, "bound");
-    let host = ops().loss.row_losses(gpu(), &logits, Targets::Classes(&targets), shape).unwrap();
+    let host = ops().loss.row_losses(&logits, Targets::Classes(&targets), shape).wait().unwrap();
     assert_eq!(bytemuck::cast_slice::<f32, u32>(&host), repeated, "host");
 }
 
@@ -162,21 +162,21 @@ fn a_row_larger_than_a_binding() {
     let batch = noise("largest row", 10, 5, cols);
     let expected = Expected::of(&batch, &ops.options);
     check(&batch, &expected, &run_bound(&gpu, &ops, &batch, (260, 4)), &ops);
-    check(&batch, &expected, &run_host(&gpu, &ops, &batch), &ops);
+    check(&batch, &expected, &run_host(&ops, &batch), &ops);
 
     let shape = Shape::new(2, cols + 1);
     let too_large = Error::RowTooLarge { cols: cols + 1, bytes: limit + 4, limit };
     let logits = vec![0.0f32; shape.len()];
     let targets = Targets::Classes(&[0, 0]);
-    assert_eq!(ops.softmax.softmax(&gpu, &logits, shape), Err(too_large.clone()));
-    assert_eq!(ops.logsumexp.logsumexp(&gpu, &logits, shape), Err(too_large.clone()));
-    assert_eq!(ops.argmax.argmax(&gpu, &logits, shape), Err(too_large.clone()));
-    assert_eq!(ops.loss.loss(&gpu, &logits, targets, shape), Err(too_large.clone()));
-    assert_eq!(ops.loss.stream(&gpu, shape, TargetKind::Classes).map(drop), Err(too_large.clone()));
+    assert_eq!(ops.softmax.softmax(&logits, shape).wait(), Err(too_large.clone()));
+    assert_eq!(ops.logsumexp.logsumexp(&logits, shape).wait(), Err(too_large.clone()));
+    assert_eq!(ops.argmax.argmax(&logits, shape).wait(), Err(too_large.clone()));
+    assert_eq!(ops.loss.loss(&logits, targets, shape).wait(), Err(too_large.clone()));
+    assert_eq!(ops.loss.stream(shape, TargetKind::Classes).map(drop), Err(too_large.clone()));
     let (logits, targets) = (Region::of_f32(&gpu, 0, &logits), Region::of_i32(&gpu, &[0, 0]));
     let loss = Region::unwritten(&gpu, 8);
     let to = CrossEntropyBuffers {
-        loss: Some(loss.binding()),
+        outputs: LossOutputs { loss: Some(loss.binding()), ..Default::default() },
         ..CrossEntropyBuffers::new(logits.binding(), targets.binding())
     };
     assert_eq!(ops.loss.bind(shape, &to).map(drop), Err(too_large));

@@ -27,10 +27,10 @@ fn probabilities() {
     for tuning in tunings() {
         let ops = ops().tuned(tuning);
         for &(logits, expected, digits) in cases {
-            let probs = ops.softmax.softmax(gpu(), logits, Shape::new(1, logits.len())).unwrap();
+            let probs = ops.softmax.softmax(logits, Shape::new(1, logits.len())).wait().unwrap();
             assert_rounds(&format!("softmax of {logits:?}, {tuning:?}"), &probs, expected, digits);
         }
-        let loss = ops.loss.loss(gpu(), &[2.0, 1.0, 0.5, -1.0], Targets::Classes(&[0]), Shape::new(1, 4));
+        let loss = ops.loss.loss(&[2.0, 1.0, 0.5, -1.0], Targets::Classes(&[0]), Shape::new(1, 4)).wait();
         assert_rounds("loss of class 0", &[loss.unwrap().value as f32], &[0.4952], 4);
     }
 }
@@ -41,9 +41,9 @@ fn a_batch_of_four_by_three() {
     let batch = Batch::dense("4×3", 3, logits, vec![0, 1, 2, 1]);
     for tuning in tunings() {
         let ops = ops().tuned(tuning);
-        let loss = ops.loss.loss(gpu(), &batch.logits, batch.classes(), batch.shape).unwrap();
+        let loss = ops.loss.loss(&batch.logits, batch.classes(), batch.shape).wait().unwrap();
         assert_rounds("mean", &[loss.value as f32], &[0.3715], 4);
-        let rows = ops.loss.row_losses(gpu(), &batch.logits, batch.classes(), batch.shape).unwrap();
+        let rows = ops.loss.row_losses(&batch.logits, batch.classes(), batch.shape).wait().unwrap();
         assert_rounds("rows", &rows, &[0.4644, 0.1096, 0.0586, 0.8533], 4);
         check_both(gpu(), &ops, &batch);
     }
@@ -56,9 +56,9 @@ fn verification_passes_on_the_device() {
     let targets = Targets::Classes(&targets);
     for (rows, checked) in [(0, 0), (1, 1), (4, 4), (9, 9), (100, 9)] {
         for verification in [
-            ops().softmax.verify(gpu(), &logits, shape, rows).unwrap(),
-            ops().loss.verify(gpu(), &logits, targets, shape, rows).unwrap(),
-            ops().loss.verify_dlogits(gpu(), &logits, targets, shape, rows).unwrap(),
+            ops().softmax.verify(&logits, shape, rows).wait().unwrap(),
+            ops().loss.verify(&logits, targets, shape, rows).wait().unwrap(),
+            ops().loss.verify_dlogits(&logits, targets, shape, rows).wait().unwrap(),
         ] {
             assert!(verification.passed && verification.rows_checked == checked, "{verification:?}");
         }
