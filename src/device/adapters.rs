@@ -141,6 +141,8 @@ impl SharedInstance {
     fn make(&self) -> wgpu::Instance {
         wgpu::Instance::new(wgpu::InstanceDescriptor {
             backends: self.backends,
+            // `WGPU_DEBUG=0` leaves names and lines out of the shaders of a debug build: drivers compile them faster.
+            flags: wgpu::InstanceFlags::default().with_env(),
             ..wgpu::InstanceDescriptor::new_without_display_handle()
         })
     }

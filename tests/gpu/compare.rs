@@ -6,7 +6,9 @@ use xent::{Context, Element, Flags, LossRecord, NO_CLASS, Verification};
 use crate::batch::{Batch, Ops};
 use crate::expected::{Expected, Row};
 use crate::harness::SENTINEL;
-use crate::outputs::{Gradient, Outputs, rounding, run_bound, run_host, run_host_loss, run_loss};
+use crate::outputs::{
+    Gradient, Outputs, rounding, run_bound, run_host, run_host_loss, run_loss, widened_bits,
+};
 
 /// Collects what is wrong, each with all that is needed to see why.
 struct Checker<'a, E: Element> {
@@ -194,7 +196,21 @@ pub fn check_both<E: Element>(gpu: &Context, ops: &Ops<E>, batch: &Batch<E>) {
     check(batch, &expected, &run_bound(gpu, ops, batch, (256, 256)), ops);
 }
 
-/// The same for the loss alone.
+/// Runs a softmax and a loss, which take few pipelines: a device that works gives the right answers.
+pub fn check_works(ops: &Ops, batch: &Batch) {
+    let probs = ops.softmax.softmax(&batch.logits, batch.shape).wait().expect("softmax");
+    let loss = ops.loss.loss(&batch.logits, batch.inputs(), batch.shape).wait().expect("loss");
+    let outputs = Outputs {
+        path: "host",
+        probs: Some(widened_bits(&probs)),
+        host_loss: Some(loss),
+        rounded: ["f32"; 2],
+        ..Default::default()
+    };
+    check(batch, &Expected::of(batch, &ops.options), &outputs, ops);
+}
+
+/// Runs the loss alone both ways and compares.
 pub fn check_loss<E: Element>(gpu: &Context, ops: &Ops<E>, batch: &Batch<E>, gradient: Gradient) {
     let expected = Expected::of(batch, &ops.options);
     check(batch, &expected, &run_host_loss(ops, batch), ops);

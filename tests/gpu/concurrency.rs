@@ -11,7 +11,7 @@ use xent::{
 use crate::batch::{Ops, noise, ops};
 use crate::compare::{check, check_both};
 use crate::expected::Expected;
-use crate::harness::{Region, device_with, gpu, in_pass};
+use crate::harness::{Region, device_of_bindings, gpu, in_pass};
 use crate::outputs::{run_bound, run_host};
 
 #[test]
@@ -51,7 +51,7 @@ fn polled_elsewhere<T>(gpu: &Context, wait: impl FnOnce() -> T) -> T {
 /// On a device that nobody else polls, whose bindings are so small that there are many windows.
 #[test]
 fn async_methods_give_the_bits_of_blocking_ones() {
-    let gpu = device_with(|limits| limits.max_storage_buffer_binding_size = 32 << 10);
+    let gpu = device_of_bindings(wgpu::Features::empty(), 32 << 10);
     let ops = Ops::new(&gpu, Default::default());
     let batch = noise("async", 2, 90, 501).with_stride(503);
     let (logits, classes, shape) = (&batch.logits, batch.classes(), batch.shape);

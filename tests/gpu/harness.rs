@@ -1,8 +1,9 @@
 //! The shared device, devices with limits of their own, and buffers with guards around them.
 
 use std::io::Write;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
+use crate::budget;
 use wgpu::BufferUsages as Usage;
 use xent::{AdapterChoice, AdapterKind, Context, Tuning, wgpu};
 
@@ -20,7 +21,9 @@ fn choice() -> AdapterChoice {
 /// The device that the tests share.
 pub fn gpu() -> &'static Context {
     static GPU: OnceLock<Context> = OnceLock::new();
+    budget::check();
     GPU.get_or_init(|| {
+        budget::begin();
         let gpu = Context::open(&choice())
             .wait()
             .unwrap_or_else(|error| panic!("GPU tests need an adapter (XENT_ADAPTER chooses): {error}"));
@@ -39,6 +42,7 @@ pub fn adapter() -> &'static wgpu::Adapter {
         let backends = wgpu::Backends::from(info.backend);
         let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
             backends,
+            flags: wgpu::InstanceFlags::default().with_env(),
             ..wgpu::InstanceDescriptor::new_without_display_handle()
         });
         let found = pollster::block_on(instance.enumerate_adapters(backends));
@@ -89,6 +93,18 @@ pub fn tunings() -> impl Iterator<Item = Option<Tuning>> {
     hardware.kind = AdapterKind::Discrete;
     let hardware = [Tuning::of(&hardware)];
     std::iter::once(None).chain(lanes.chain(rows).chain(split).chain(hardware).map(Some))
+}
+
+/// A device whose bindings hold so many bytes, shared by the tests that ask for the same: their pipelines are made once.
+pub fn device_of_bindings(features: wgpu::Features, bytes: u64) -> Context {
+    static MADE: Mutex<Vec<(wgpu::Features, u64, Context)>> = Mutex::new(Vec::new());
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((.., gpu)) = made.iter().find(|(with, size, _)| (*with, *size) == (features, bytes)) {
+        return gpu.clone();
+    }
+    let gpu = device_of(features, |limits| limits.max_storage_buffer_binding_size = bytes as _);
+    made.push((features, bytes, gpu.clone()));
+    gpu
 }
 
 /// Where outputs may begin, with room for a guard before them.

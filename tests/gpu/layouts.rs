@@ -2,12 +2,12 @@
 //! of a quad; classes along any axis. What lies around a row is NaN and takes no part; what lies around an output stays
 //! as it was.
 
-use xent::{Context, CrossEntropyOptions, Error, Shape, TargetKind, Targets, Tuning, reference};
+use xent::{Context, CrossEntropyOptions, Error, Shape, TargetKind, Targets, Tuning, reference, wgpu};
 
 use crate::batch::{Batch, Ops, noise, ops};
 use crate::compare::check;
 use crate::expected::Expected;
-use crate::harness::{SENTINEL, adapter, device_with, gpu, in_pass};
+use crate::harness::{SENTINEL, adapter, device_of_bindings, device_with, gpu, in_pass};
 use crate::outputs::{Gradient, LossRegions, Outputs, run_bound, run_host, run_host_loss, run_loss};
 
 /// From none to past any alignment, in bytes.
@@ -17,14 +17,15 @@ fn offsets() -> impl Iterator<Item = u64> {
 
 #[test]
 fn every_offset_of_a_binding() {
-    for cols in [1, 2, 3, 4, 5, 7, 8, 13, 34] {
+    // Each row length with one number of lanes, as `elements::every_offset_of_16_bits`.
+    for (cols, lanes) in [(1, 8), (2, 1), (3, 4), (4, 2), (5, 8), (7, 1), (8, 4), (13, 2), (34, 1)] {
         let dense = noise("offsets", cols as u64, 9, cols);
+        let ops = ops().tuned(Some(Tuning::fixed(lanes, 1)));
         for (i, offset) in offsets().enumerate() {
             let batch = dense.with_stride(cols + i % 5);
-            let expected = Expected::of(&batch, &ops().options);
+            let expected = Expected::of(&batch, &ops.options);
             // The output's place in its quad differs from the logits'.
             let output_offset = offset / 4 % 7 * 4 + 64 * (i as u64 % 2);
-            let ops = ops().tuned(Some(Tuning::fixed([8, 1, 4, 2][i % 4], 1)));
             check(&batch, &expected, &run_bound(gpu(), &ops, &batch, (offset, output_offset)), &ops);
         }
     }
@@ -123,7 +124,7 @@ fn classes_along_any_axis_with_any_tuning() {
             let dense = noise("any tuning", cols as u64, outer * inner, cols);
             let batch = dense.laid_out(Shape::nchw(outer, cols, inner));
             let expected = Expected::of(&batch, &ops.options);
-            check(&batch, &expected, &run_bound(gpu(), &ops, &batch, (260, 256)), &ops);
+            check(&batch, &expected, &run_loss(gpu(), &ops, &batch, (260, 256), Gradient::To), &ops);
         }
     }
 }
@@ -192,7 +193,7 @@ fn options_along_any_axis() {
 /// Windows are of whole groups, and change no bit.
 #[test]
 fn windows_of_whole_groups() {
-    let small = device_with(|limits| limits.max_storage_buffer_binding_size = 32 << 10);
+    let small = device_of_bindings(wgpu::Features::empty(), 32 << 10);
     let small_ops = Ops::new(&small, Default::default());
     for (outer, cols, inner) in [(40, 30, 6), (9, 100, 31), (300, 3, 4)] {
         let dense = noise("groups", inner as u64, outer * inner, cols);

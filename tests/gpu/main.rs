@@ -3,6 +3,7 @@
 
 mod batch;
 mod bound;
+mod budget;
 mod buffers;
 mod comparator;
 mod compare;

@@ -7,7 +7,7 @@ use xent::{
     MaskedSoftmaxOptions, Masks, OutputBuffer, Shape, Tuning, half, reference, wgpu,
 };
 
-use crate::harness::{Region, aligned_offset, device_with, gpu, in_pass};
+use crate::harness::{Region, aligned_offset, device_of_bindings, gpu, in_pass};
 use crate::typed::{Expected, check, narrowed, noise, read, region, same_bits, unwritten};
 
 const INF: f32 = f32::INFINITY;
@@ -352,7 +352,7 @@ fn worked_answers() {
 /// Dense rows through a device whose bindings hold a few: the row of the mask is told from the batch's first row.
 #[test]
 fn windows_change_no_bit() {
-    let small = device_with(|limits| limits.max_storage_buffer_binding_size = 16 << 10);
+    let small = device_of_bindings(wgpu::Features::empty(), 16 << 10);
     fn windowed<E: Element>(small: &Context, cols: usize) {
         let q_len = 35;
         let kinds = (Some(MaskRows::each(q_len)), Some(MaskRows::repeated(2, 3 * q_len)));
@@ -449,7 +449,7 @@ fn misuse() {
     let causal = op.with_options(&causal).expect("an operation");
     assert_eq!(causal.softmax(&logits, Masks::NONE, shape).wait().err(), Some(error.clone()));
 
-    let small = device_with(|limits| limits.max_storage_buffer_binding_size = 16 << 10);
+    let small = device_of_bindings(wgpu::Features::empty(), 16 << 10);
     let on_small = MaskedSoftmax::<f16>::new(&small, &Default::default()).expect("an operation");
     let (wide, rows) = (Shape::new(50, 100), MaskRows::each(50));
     let too_large = Error::MaskTooLarge { what: "masks: boolean", bytes: 20_000, limit: 16 << 10 };

@@ -5,7 +5,7 @@ use xent::{BatchWeight, CrossEntropyOptions, Error, Reduction, RowInputs, Shape,
 use crate::batch::{Batch, Ops, noise, ops};
 use crate::compare::check;
 use crate::expected::Expected;
-use crate::harness::{device_with, gpu};
+use crate::harness::{device_of_bindings, gpu};
 use crate::outputs::{Outputs, run_host};
 
 fn bits(values: &[f32]) -> Vec<u32> {
@@ -153,7 +153,7 @@ fn memory_is_bounded() {
 /// More rows than a window are refused, and a window's worth is taken.
 #[test]
 fn a_push_beyond_the_window() {
-    let gpu = device_with(|limits| limits.max_storage_buffer_binding_size = 16 << 10);
+    let gpu = device_of_bindings(wgpu::Features::empty(), 16 << 10);
     let ops = Ops::new(&gpu, Default::default());
     let shape = Shape::new(1000, 100);
     let mut stream = ops.loss.stream(shape, TargetKind::Classes).unwrap();

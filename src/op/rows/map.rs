@@ -149,7 +149,7 @@ impl<E: Element> RowMap<E> {
     ) -> Result<Bound> {
         let engine = &self.engine;
         let value_bytes = Engine::<E>::ELEMENT_BYTES;
-        let (mut plan, mut checked, mut bound) = (None, Vec::from_iter(others), Vec::new());
+        let (mut plan, mut checked, mut bound) = (None, Vec::new(), Vec::new());
         for (map, to) in maps {
             let (own, output, output_bytes) = to.output.parts(value_bytes);
             let in_place = output == Output::InPlace;
@@ -181,6 +181,7 @@ impl<E: Element> RowMap<E> {
             buffers::check_words(map.output, shape, output_bytes)?;
             bound.push((map, output, arrays));
         }
+        checked.extend(others);
         buffers::check_aliases(&checked)?;
         let (engine, plan) = (engine.clone(), plan);
         Bound::new(shape, move |rows| {
