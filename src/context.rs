@@ -107,7 +107,7 @@ impl Context {
     /// What this device is and allows.
     ///
     /// # Errors
-    /// [`Error::DeviceLimit`].
+    /// [`Error::DeviceLimit`](crate::Error::DeviceLimit).
     pub fn profile(&self) -> Result<Profile> {
         Profile::of(&self.device)
     }

@@ -2,19 +2,19 @@
 //! in every edge case, one read of the logits for a loss.
 //!
 //! ```no_run
-//! use xent::{Context, CrossEntropy, Shape, Targets};
+//! use xent::{Context, CrossEntropy, Shape};
 //!
 //! let gpu = Context::new().wait()?;
 //! let cross_entropy = CrossEntropy::<f32>::new(&gpu, &Default::default())?;
 //!
 //! // 2 rows (samples or tokens) × 3 cols (classes or vocabulary).
 //! let logits = [2.0, 1.0, 0.5, 0.1, 3.0, 0.2];
-//! let targets = Targets::Classes(&[0, 1]);
+//! let targets = [0, 1];
 //! let shape = Shape::new(2, 3);
 //!
-//! let loss = cross_entropy.loss(&logits, targets, shape).wait()?;
-//! let (loss, dlogits) = cross_entropy.loss_and_dlogits(&logits, targets, shape).wait()?;
-//! let check = cross_entropy.verify(&logits, targets, shape, 64).wait()?;
+//! let loss = cross_entropy.loss(&logits, &targets, shape).wait()?;
+//! let (loss, dlogits) = cross_entropy.loss_and_dlogits(&logits, &targets, shape).wait()?;
+//! let check = cross_entropy.verify(&logits, &targets, shape, 64).wait()?;
 //! # Ok::<(), xent::Error>(())
 //! ```
 //!

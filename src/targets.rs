@@ -49,6 +49,36 @@ pub enum RowTarget<'a> {
     },
 }
 
+/// Takes class indices in slices, arrays and vectors for what is made from targets.
+macro_rules! class_indices {
+    ($of:ident) => {
+        $crate::targets::class_indices!($of, Classes, i32);
+        $crate::targets::class_indices!($of, ClassesU32, u32);
+    };
+    ($of:ident, $kind:ident, $index:ty) => {
+        impl<'a> From<&'a [$index]> for $of<'a> {
+            fn from(classes: &'a [$index]) -> Self {
+                $crate::targets::Targets::$kind(classes).into()
+            }
+        }
+
+        impl<'a, const N: usize> From<&'a [$index; N]> for $of<'a> {
+            fn from(classes: &'a [$index; N]) -> Self {
+                classes[..].into()
+            }
+        }
+
+        impl<'a> From<&'a Vec<$index>> for $of<'a> {
+            fn from(classes: &'a Vec<$index>) -> Self {
+                classes[..].into()
+            }
+        }
+    };
+}
+pub(crate) use class_indices;
+
+class_indices!(Targets);
+
 impl<'a> Targets<'a> {
     /// The class indices as i32, if that is what they are: a u32 by its bits.
     pub(crate) fn classes(&self) -> Option<&'a [i32]> {

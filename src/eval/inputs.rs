@@ -6,7 +6,7 @@ use std::ops::Range;
 use crate::error::Result;
 use crate::eval::source::Source;
 use crate::inputs::CrossEntropyInputs;
-use crate::targets::{TargetKind, Targets};
+use crate::targets::{TargetKind, Targets, class_indices};
 
 /// Values that come with the rows of a batch, window by window: targets, weights, a mask.
 ///
@@ -100,6 +100,8 @@ impl<'a> From<Targets<'a>> for EvaluateInputs<'a> {
         CrossEntropyInputs::new(targets).into()
     }
 }
+
+class_indices!(EvaluateInputs);
 
 impl<'a> From<TargetSource<'a>> for EvaluateInputs<'a> {
     fn from(targets: TargetSource<'a>) -> Self {

@@ -6,10 +6,10 @@ use crate::error::{Error, Result};
 use crate::inputs::{BatchWeight, RowInputs, check_weights, row_setters};
 use crate::options::CrossEntropyOptions;
 use crate::shape::Shape;
-use crate::targets::{RowTarget, TargetKind, Targets};
+use crate::targets::{RowTarget, TargetKind, Targets, class_indices};
 
 /// What a [`CrossEntropy`](crate::CrossEntropy) takes beside the logits. Targets alone are enough: wherever these inputs
-/// are asked for, [`Targets`] will do.
+/// are asked for, [`Targets`] will do, and so will class indices in a slice, an array or a vector of i32 or u32.
 ///
 /// ```
 /// use xent::{CrossEntropyInputs, Targets};
@@ -32,6 +32,8 @@ impl<'a> From<Targets<'a>> for CrossEntropyInputs<'a> {
         Self::new(targets)
     }
 }
+
+class_indices!(CrossEntropyInputs);
 
 impl<'a> From<&CrossEntropyInputs<'a>> for CrossEntropyInputs<'a> {
     fn from(inputs: &CrossEntropyInputs<'a>) -> Self {

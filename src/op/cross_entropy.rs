@@ -26,15 +26,15 @@ use crate::verification::Verification;
 /// With `m = max x` and `z = Σ exp(x − m)`, a row's loss is `ln z + (m − x_y)` nats for target class y, and its
 /// gradient `(p − y) · weight / denominator` with `p = exp(x − m) / z`: prediction minus target.
 ///
-/// The inputs are [`Targets`], or [`CrossEntropyInputs`] where more is given than those.
+/// The inputs are class indices, [`Targets`] of another kind, or [`CrossEntropyInputs`] where more is given than those.
 ///
 /// ```no_run
-/// use xent::{Context, CrossEntropy, Shape, Targets};
+/// use xent::{Context, CrossEntropy, Shape};
 ///
 /// let gpu = Context::new().wait()?;
 /// let op = CrossEntropy::<f32>::new(&gpu, &Default::default())?;
 /// let logits = [2.0, 1.0, 0.5, 0.1, 3.0, 0.2];
-/// let loss = op.loss(&logits, Targets::Classes(&[0, 1]), Shape::new(2, 3)).wait()?;
+/// let loss = op.loss(&logits, &[0, 1], Shape::new(2, 3)).wait()?;
 /// assert!((loss.value - 0.2870).abs() < 1e-4);
 /// # Ok::<(), xent::Error>(())
 /// ```

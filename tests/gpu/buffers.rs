@@ -66,7 +66,7 @@ fn buffers_too_small() {
             assert_eq!(beyond.bind(), Err(Error::BufferTooSmall { what, found: 0, needed }), "by the offset");
         }
     }
-    still_works(gpu(), ops());
+    still_works(ops());
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn buffer_offsets() {
         placed.offsets[i] = alignment;
         assert_eq!(placed.bind(), Ok(()), "{what}");
     }
-    still_works(gpu(), ops());
+    still_works(ops());
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn buffer_usages() {
         unusable.buffers[i] = buffer_of(gpu(), Usage::COPY_DST | Usage::UNIFORM, &[0; 256]);
         assert_eq!(unusable.bind(), Err(Error::BufferUsage { what, needed: "BufferUsages::STORAGE" }));
     }
-    still_works(gpu(), ops());
+    still_works(ops());
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn buffer_aliases() {
     let to = ArgmaxBuffers { logits: a.binding(), argmax: a.binding() };
     let bound = ops().argmax.bind(Shape::new(2, 4), &to).map(drop);
     assert_eq!(bound, alias("logits", "argmax"));
-    still_works(gpu(), ops());
+    still_works(ops());
 }
 
 #[test]

@@ -124,12 +124,19 @@ fn shapes(rows: usize, cols: usize) -> [Shape; 6] {
 
 /// Kinds of target, shapes and places that a gradient can go to, on both paths: an array. Each row length takes one kind in
 /// each shape, and the next length the next kind; each of these takes one place, and the next length in that shape with
-/// that kind the next place. Options are on for the last row length: they see what has been widened, whatever it was.
+/// that kind the next place. Options are on for the last row length: they see what has been widened, whatever it was. Every fourth length has the
+/// plan's own tuning, the others have four lanes.
 fn every_shape<E: Element>(lengths: &[usize]) {
     let (plain, optional) = (Ops::<E>::new(gpu(), Default::default()), Ops::<E>::new(gpu(), all_options()));
+    // One number of lanes for most lengths, which then share pipelines: how values lie in words is what differs here.
+    let few_lanes = plain.tuned(Some(Tuning::fixed(4, 1)));
     for (at, &cols) in lengths.iter().enumerate() {
         let seed = cols as u64;
-        let ops = if at + 1 == lengths.len() { &optional } else { &plain };
+        let ops = match at {
+            _ if at + 1 == lengths.len() => &optional,
+            _ if at % 4 == 0 => &plain,
+            _ => &few_lanes,
+        };
         for (j, shape) in shapes(6, cols).into_iter().enumerate() {
             let (i, kind) = (at + j, KINDS[(at + j) % KINDS.len()]);
             let dense = noise("elements", seed, 6, cols).with_targets(kind, seed).with_weights(seed + 1);

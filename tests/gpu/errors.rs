@@ -10,7 +10,7 @@ use crate::batch::{Ops, noise, ops};
 use crate::compare::check_works;
 use crate::harness::{Region, adapter, device_of_bindings, device_with, gpu};
 
-pub fn still_works(gpu: &Context, ops: &Ops) {
+pub fn still_works(ops: &Ops) {
     check_works(ops, &noise("after an error", 1, 3, 5));
 }
 
@@ -72,7 +72,7 @@ fn shapes() {
             assert_eq!(found.as_ref(), Some(&error), "{name}, {shape:?}");
         }
     }
-    still_works(gpu(), ops());
+    still_works(ops());
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn lengths_of_slices() {
         let error = ops().loss.loss(&[0.0; 7], Targets::Classes(&vec![0; found]), shape).wait();
         assert_eq!(error, Err(Error::Length { what: "targets", found, needed: 2 }));
     }
-    still_works(gpu(), ops());
+    still_works(ops());
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn targets_out_of_range() {
             assert_eq!(ops().loss.row_results(&[0.0; 12], classes, shape).wait().err(), Some(expected));
         }
     }
-    still_works(gpu(), ops());
+    still_works(ops());
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn too_many_rows() {
     // Two records of 16 bytes stand before the rows' own.
     assert_eq!(bind(1022), [Ok(()), Ok(())]);
     assert_eq!(bind(1023), [(); 2].map(|()| Err(Error::TooManyRows { rows: 1023, limit: 1022 })));
-    still_works(&gpu, &ops);
+    still_works(&ops);
 }
 
 /// Limits below WebGPU's defaults are told when an operation is built.
@@ -171,7 +171,7 @@ fn a_device_that_allows_too_little() {
     let webgpu = wgpu::Limits::default();
     assert!(webgpu.check_limits(&adapter().limits()), "WebGPU's defaults");
     let gpu = device_with(|limits| *limits = webgpu);
-    still_works(&gpu, &Ops::new(&gpu, Default::default()));
+    still_works(&Ops::new(&gpu, Default::default()));
 }
 
 #[test]

@@ -28,6 +28,7 @@ mod outputs;
 mod overflow;
 mod properties;
 mod reductions;
+mod requests;
 mod sequences;
 mod sigmoid_bce;
 mod softmax_backward;

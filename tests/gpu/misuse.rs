@@ -232,7 +232,7 @@ fn two_contexts() {
     let on_twin = bind_foreign(&twins, &own, &Region::unwritten(&one, 4));
     assert_eq!(on_twin, [(); 3].map(|()| None));
     assert!(twin.pipelines() > 0);
-    for (gpu, ops) in [(&one, &ops), (&other, &others)] {
+    for ops in [&ops, &others] {
         check_works(ops, &noise("two contexts", 11, 3, 5));
     }
 }

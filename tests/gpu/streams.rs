@@ -1,6 +1,9 @@
 //! Batches that are pushed window by window.
 
-use xent::{BatchWeight, CrossEntropyOptions, Error, Reduction, RowInputs, Shape, TargetKind, Targets};
+use xent::{
+    BatchWeight, CrossEntropyOptions, Error, KlDivergence, KlDivergenceInputs, Reduction, RowInputs, Shape,
+    SigmoidBce, SigmoidBceInputs, TargetKind, Targets,
+};
 
 use crate::batch::{Batch, Ops, noise, ops};
 use crate::compare::check;
@@ -333,4 +336,64 @@ fn weights_of_windows_are_rounded_otherwise() {
             .unwrap();
     }
     assert_eq!(stream.loss().rows, 999);
+}
+
+/// Pushes three pieces of a batch of 20 rows, and compares with the whole.
+macro_rules! check_pieces {
+    ($op:expr, $shape:expr, $logits:expr, $inputs:expr, $weight:expr) => {{
+        let (op, shape, logits, inputs) = ($op, $shape, $logits, $inputs);
+        let mut whole = vec![0.0f32; shape.len()];
+        let loss = op.loss_into(logits, inputs(0..20), shape, &mut whole).wait().unwrap();
+        let rows = op.row_results(logits, inputs(0..20), shape).wait().unwrap();
+        let mut stream = op.stream_with_dlogits(shape, (), $weight).unwrap();
+        let (mut pieces, mut dlogits) = (Vec::new(), vec![0.0f32; shape.len()]);
+        for piece in [0..7, 7..8, 8..20] {
+            let (values, count) = (values_of(shape, piece.start, piece.len()), piece.len());
+            let into = &mut dlogits[values.clone()];
+            let pushed = stream.push_with_dlogits(&logits[values], count, inputs(piece), into).wait();
+            pieces.extend_from_slice(pushed.unwrap());
+        }
+        assert_eq!(format!("{:?} {pieces:?}", stream.loss()), format!("{loss:?} {rows:?}"));
+        assert_eq!(bits(&dlogits), bits(&whole));
+        // Rows that weigh something else than the batch was said to.
+        let half =
+            BatchWeight { weight: $weight.weight / 2.0, row_weight: $weight.row_weight / 2.0, ..$weight };
+        let mut stream = op.stream_with_dlogits(shape, (), half).unwrap();
+        let refused = stream.push(logits, 20, inputs(0..20)).wait().err();
+        assert!(
+            matches!(refused, Some(Error::InvalidOption { option: "batch weight: weight", .. })),
+            "{refused:?}"
+        );
+        let odd = BatchWeight { weight: $weight.weight * 1.5, ..$weight };
+        let refused = op.stream_with_dlogits(shape, (), odd).err();
+        assert!(
+            matches!(refused, Some(Error::InvalidOption { option: "batch weight: weight", .. })),
+            "{refused:?}"
+        );
+    }};
+}
+
+/// Divergences and multi-label losses in pieces have the digits of the whole.
+#[test]
+fn the_other_losses_stream_too() {
+    let (a, b) = (noise("a", 31, 20, 33), noise("b", 32, 20, 33));
+    let shape = a.shape;
+    let weights: Vec<f32> = (0..20).map(|row| (row % 3) as f32 * 0.5).collect();
+
+    let op = KlDivergence::<f32>::new(gpu(), &Default::default()).unwrap();
+    let inputs = |rows: std::ops::Range<usize>| {
+        let teacher = &b.logits[values_of(shape, rows.start, rows.len())];
+        KlDivergenceInputs::new(teacher).row_weights(&weights[rows])
+    };
+    let weight = inputs(0..20).check(shape).unwrap();
+    check_pieces!(&op, shape, &a.logits[..], inputs, weight);
+
+    let labels: Vec<f32> = b.logits.iter().map(|x| f32::from(u8::from(*x > 0.0))).collect();
+    let op = SigmoidBce::<f32>::new(gpu(), &Default::default()).unwrap();
+    let inputs = |rows: std::ops::Range<usize>| {
+        let targets = &labels[values_of(shape, rows.start, rows.len())];
+        SigmoidBceInputs::new(targets).row_weights(&weights[rows])
+    };
+    let weight = inputs(0..20).check(shape, op.options()).unwrap();
+    check_pieces!(&op, shape, &a.logits[..], inputs, weight);
 }

@@ -196,3 +196,25 @@ impl LossSum {
         Loss { value, sum: loss, z_loss: reduced_z_loss, weight, row_weight, rows, counted, flags }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loss_is_shown_with_its_rows_and_flags() {
+        let mut loss = Loss {
+            value: 2.345_678,
+            sum: 4.6,
+            z_loss: 0.0,
+            weight: 2.0,
+            row_weight: 2.0,
+            rows: 3,
+            counted: 2,
+            flags: Flags::empty(),
+        };
+        assert_eq!(format!("{loss:.4}"), "2.3457 nats over 2 of 3 rows");
+        loss.flags = Flags::INFINITE_LOSS | Flags::MASKED_ROW;
+        assert_eq!(loss.to_string(), "2.345678 nats over 2 of 3 rows (masked_row, infinite_loss)");
+    }
+}

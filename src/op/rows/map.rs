@@ -165,16 +165,18 @@ impl<E: Element> RowMap<E> {
                 arrays.push(((number, value_bytes), buffer.binding.clone()));
                 checked.push(buffer);
             };
+            if let (Some(array), Some(second)) = (map.second, to.second) {
+                let second = buffers::read(array.name, second, need(value_bytes, value_bytes))?;
+                keep(array.number, value_bytes, second);
+            }
             let logits = if in_place {
                 buffers::write(map.logits, to.logits, need(value_bytes, 4))?
             } else {
                 buffers::read(map.logits, to.logits, need(value_bytes, value_bytes))?
             };
             keep(binding::LOGITS, value_bytes, logits);
-            if let (Some(array), Some(second)) = (map.second, to.second) {
-                let second = buffers::read(array.name, second, need(value_bytes, value_bytes))?;
-                keep(array.number, value_bytes, second);
-            }
+            // The engine wants the logits first.
+            arrays.reverse();
             if let Some(own) = own {
                 keep(binding::OUTPUT, output_bytes, buffers::write(map.output, own, need(output_bytes, 4))?);
             }

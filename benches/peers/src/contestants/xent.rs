@@ -2,8 +2,8 @@
 
 use ::xent::wgpu::{self, BufferUsages as Usage};
 use ::xent::{
-    AdapterChoice, Bound, Context, CrossEntropy, CrossEntropyBuffers, Dlogits, LossRecord, Shape, Softmax,
-    SoftmaxBuffers, Targets,
+    AdapterChoice, Bound, Context, CrossEntropy, CrossEntropyBuffers, LossRecord, OutputBuffer, Shape,
+    Softmax, SoftmaxBuffers, Targets,
 };
 
 use crate::data::{Batch, Operation};
@@ -171,8 +171,7 @@ impl Contestant for FromHost {
 
     fn run(&mut self, operation: Operation) -> Result<()> {
         (self.loss, self.output) = (None, None);
-        let (gpu, logits, targets, shape) =
-            (&self.gpu, &self.logits, Targets::Classes(&self.targets), self.shape);
+        let (logits, targets, shape) = (&self.logits, Targets::Classes(&self.targets), self.shape);
         match operation {
             Operation::Loss => {
                 self.loss = Some(self.cross_entropy.loss(logits, targets, shape).wait()?.value);
