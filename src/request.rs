@@ -50,7 +50,6 @@ pub type Running<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + 'a>>;
 pub struct Request<'a, T> {
     start: Start<'a, T>,
     awaited: Wait,
-    #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "nothing blocks in a browser"))]
     waited_for: Wait,
 }
 

@@ -105,10 +105,10 @@ impl Tuning {
     /// # #[cfg(feature = "tuning-file")] {
     /// use xent::{Context, SavedTuning, Softmax, Tuning};
     ///
-    /// let gpu = Context::new_blocking()?;
+    /// let gpu = Context::new().wait()?;
     /// let mut softmax = Softmax::<f32>::new(&gpu, &Default::default())?;
     /// match Tuning::load("tuning.json", &gpu.profile()?)? {
-    ///     SavedTuning::Fitting(tuning) => softmax = softmax.with_tuning(tuning),
+    ///     SavedTuning::Fitting(tuning) => softmax = softmax.with_tuning(tuning)?,
     ///     SavedTuning::Ignored { why } => eprintln!("tuning.json: ignored: {why}"),
     /// }
     /// # }

@@ -175,12 +175,12 @@ impl<E: Element> RowMap<E> {
                 buffers::read(map.logits, to.logits, need(value_bytes, value_bytes))?
             };
             keep(binding::LOGITS, value_bytes, logits);
-            // The engine wants the logits first.
-            arrays.reverse();
             if let Some(own) = own {
                 keep(binding::OUTPUT, output_bytes, buffers::write(map.output, own, need(output_bytes, 4))?);
             }
             buffers::check_words(map.output, shape, output_bytes)?;
+            // The engine wants the logits first.
+            arrays.sort_by_key(|&((number, _), _)| number);
             bound.push((map, output, arrays));
         }
         checked.extend(others);
