@@ -88,13 +88,13 @@ impl Context {
         }
     }
 
-    /// The same with a limit to how long [`Request::wait`] waits for the device at a time, before it gives up with
+    /// Limits how long [`Request::wait`] waits for the device at a time before it gives up with
     /// [`Error::Timeout`](crate::Error::Timeout). For operations that are built afterwards. Default: as long as it takes.
     pub fn with_timeout(self, timeout: Duration) -> Self {
         Self { timeout: Some(timeout), ..self }
     }
 
-    /// The same with a thread that polls the device for awaited requests: it starts with the first, sleeps while there is
+    /// Adds a thread that polls the device for awaited requests: it starts with the first, sleeps while there is
     /// none, and ends with the context and the operations built on it. A context that opened its own device has it
     /// already; in a browser the browser polls.
     pub fn with_poller(self) -> Self {

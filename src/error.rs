@@ -205,7 +205,7 @@ pub enum Error {
         /// The value given.
         value: f32,
     },
-    /// An option, or a weight, has a value outside its range, or goes not together with another.
+    /// An option or a weight has a value outside its range, or cannot be combined with another.
     #[error("option {option}{} = {}: must be {needed}", .at.map(|at| format!("[{at}]")).unwrap_or_default(), number(*.value))]
     InvalidOption {
         /// The option's name.
