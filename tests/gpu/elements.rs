@@ -8,7 +8,7 @@ use xent::{
 use crate::batch::{Ops, noise};
 use crate::compare::check;
 use crate::expected::Expected;
-use crate::harness::{Region, gpu};
+use crate::harness::{Region, gpu, is_mine};
 use crate::outputs::{Gradient, LossRegions, run_bound, run_host, run_host_loss, run_loss, widened_bits};
 
 const KINDS: [TargetKind; 3] = [TargetKind::Classes, TargetKind::Soft, TargetKind::Sparse { entries: 5 }];
@@ -122,10 +122,10 @@ fn shapes(rows: usize, cols: usize) -> [Shape; 6] {
     ]
 }
 
-/// Kinds of target, shapes and places that a gradient can go to, on both paths: an array. Each row length takes one kind in
-/// each shape, and the next length the next kind; each of these takes one place, and the next length in that shape with
-/// that kind the next place. Options are on for the last row length: they see what has been widened, whatever it was. Every fourth length has the
-/// plan's own tuning, the others have four lanes.
+/// Kinds of target, shapes and places that a gradient can go to: an array. Each row length takes one kind in each shape, and
+/// the next length the next kind; each of these takes one place, and the next length in that shape with that kind the next
+/// place. Where two adapters share the work, each takes every other of these. Options are on for the last row length: they see
+/// what has been widened, whatever it was. Every fourth length has the plan's own tuning, the others have four lanes.
 fn every_shape<E: Element>(lengths: &[usize]) {
     let (plain, optional) = (Ops::<E>::new(gpu(), Default::default()), Ops::<E>::new(gpu(), all_options()));
     // One number of lanes for most lengths, which then share pipelines: how values lie in words is what differs here.
@@ -139,6 +139,9 @@ fn every_shape<E: Element>(lengths: &[usize]) {
         };
         for (j, shape) in shapes(6, cols).into_iter().enumerate() {
             let (i, kind) = (at + j, KINDS[(at + j) % KINDS.len()]);
+            if !is_mine(at + j) {
+                continue;
+            }
             let dense = noise("elements", seed, 6, cols).with_targets(kind, seed).with_weights(seed + 1);
             let batch = dense.laid_out(shape).cast::<E>();
             let expected = Expected::of(&batch, &ops.options);
@@ -153,12 +156,12 @@ fn every_shape<E: Element>(lengths: &[usize]) {
             let middle = if gradient == Gradient::InPlace { 4 } else { size_of::<E>() as u64 };
             let offsets = (256 + middle * (1 + i as u64 % 3), 256 + 4 * (i as u64 % 4));
             check(&batch, &expected, &run_loss(gpu(), ops, &batch, offsets, gradient), ops);
+            // The other operations, by one path or the other.
             if kind != TargetKind::Classes {
                 check(&batch, &expected, &run_host_loss(ops, &batch), ops);
-                continue;
-            }
-            check(&batch, &expected, &run_host(ops, &batch), ops);
-            if !shares_words {
+            } else if shares_words || at % 2 == 0 {
+                check(&batch, &expected, &run_host(ops, &batch), ops);
+            } else {
                 check(&batch, &expected, &run_bound(gpu(), ops, &batch, (256, 260)), ops);
             }
         }
@@ -167,12 +170,12 @@ fn every_shape<E: Element>(lengths: &[usize]) {
 
 #[test]
 fn f16_in_every_shape() {
-    every_shape::<f16>(&[1, 2, 3, 5, 7, 8, 31, 64, 65, 257, 1000, 1001]);
+    every_shape::<f16>(&[1, 2, 3, 5, 8, 31, 64, 257, 1001]);
 }
 
 #[test]
 fn bf16_in_every_shape() {
-    every_shape::<bf16>(&[1, 2, 5, 8, 33, 1001]);
+    every_shape::<bf16>(&[1, 2, 7, 8, 65, 1000]);
 }
 
 #[test]
@@ -200,7 +203,7 @@ fn a_vocabulary_of_16_bits() {
 #[test]
 fn every_offset_of_16_bits() {
     let base = Ops::<f16>::new(gpu(), Default::default());
-    for (cols, lanes) in [(1, 8), (2, 1), (3, 4), (4, 2), (5, 8), (8, 1), (13, 4), (34, 2)] {
+    for (cols, lanes) in [(1, 4), (2, 1), (3, 4), (4, 4), (5, 1), (8, 1), (13, 4), (34, 4)] {
         let ops = base.tuned(Some(Tuning::fixed(lanes, 1)));
         let dense = noise("offsets", cols as u64, 5, cols);
         for (i, offset) in (0..=34).step_by(2).chain([126, 254, 258, 65_538]).enumerate() {

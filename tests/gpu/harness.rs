@@ -95,6 +95,20 @@ pub fn tunings() -> impl Iterator<Item = Option<Tuning>> {
     std::iter::once(None).chain(lanes.chain(rows).chain(split).chain(hardware).map(Some))
 }
 
+/// Whether this run takes the case of this number, where two adapters share a product of cases: `XENT_SHARE` is then
+/// `0/2` for the one and `1/2` for the other. A run by itself takes every case.
+pub fn is_mine(case: usize) -> bool {
+    static SHARE: OnceLock<(usize, usize)> = OnceLock::new();
+    let &(mine, of) = SHARE.get_or_init(|| {
+        let Some(share) = std::env::var("XENT_SHARE").ok().filter(|share| !share.is_empty()) else {
+            return (0, 1);
+        };
+        let numbers = share.split_once('/').and_then(|(mine, of)| Some((mine.parse().ok()?, of.parse().ok()?)));
+        numbers.filter(|(mine, of)| mine < of).unwrap_or_else(|| panic!("XENT_SHARE={share}: 0/2 or 1/2"))
+    });
+    case % of == mine
+}
+
 /// A device whose bindings hold so many bytes, shared by the tests that ask for the same: their pipelines are made once.
 pub fn device_of_bindings(features: wgpu::Features, bytes: u64) -> Context {
     static MADE: Mutex<Vec<(wgpu::Features, u64, Context)>> = Mutex::new(Vec::new());
@@ -118,6 +132,8 @@ pub struct Region {
     pub offset: u64,
     /// Its size in bytes.
     pub bytes: usize,
+    /// Whether its binding ends on a whole pack, the guard's first words with it.
+    whole_packs: bool,
 }
 
 impl Region {
@@ -129,7 +145,12 @@ impl Region {
         let mut all = vec![SENTINEL; words];
         bytemuck::cast_slice_mut(&mut all)[before..][..values.len()].copy_from_slice(values);
         let usage = Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST;
-        Self { buffer: buffer_of(gpu, usage, &all), offset, bytes: values.len() }
+        Self { buffer: buffer_of(gpu, usage, &all), offset, bytes: values.len(), whole_packs: false }
+    }
+
+    /// The same region, in a binding that ends on a whole pack, as those of the host path do.
+    pub fn with_whole_packs(self, whole_packs: bool) -> Self {
+        Self { whole_packs, ..self }
     }
 
     /// A region for f32 values.
@@ -154,10 +175,11 @@ impl Region {
 
     /// The region, with its size in whole words.
     pub fn binding(&self) -> wgpu::BufferBinding<'_> {
+        let unit = if self.whole_packs { 32 } else { 4 };
         wgpu::BufferBinding {
             buffer: &self.buffer,
             offset: self.offset,
-            size: wgpu::BufferSize::new(self.bytes.next_multiple_of(4) as u64),
+            size: wgpu::BufferSize::new(self.bytes.next_multiple_of(unit) as u64),
         }
     }
 

@@ -14,7 +14,7 @@ use xent::{
 
 use crate::batch::{Batch, Ops, noise};
 use crate::harness::{SENTINEL, adapter, device_of_bindings, device_with, gpu};
-use crate::outputs::{Outputs, run_host};
+use crate::outputs::{Outputs, run_host, run_host_loss};
 
 /// Devices whose windows hold a few rows: one that writes into the kernels' own buffers, if the adapter has such, and one
 /// that goes through staging.
@@ -67,15 +67,19 @@ fn both_ways_agree() {
     let mut batches = vec![wide.clone(), weighted(&wide), side_by_side];
     batches.push(weighted(&wide.with_targets(TargetKind::Soft, 3)));
     batches.push(weighted(&wide.with_targets(TargetKind::Sparse { entries: 3 }, 4)));
-    fn agree<E: Element>(batch: &Batch<E>) {
-        let results: Vec<Outputs> = both_ways().iter().map(|gpu| all(gpu, batch)).collect();
+    // All operations, or the loss alone.
+    fn agree<E: Element>(batch: &Batch<E>, run: impl Fn(&Context, &Batch<E>) -> Outputs) {
+        let results: Vec<Outputs> = both_ways().iter().map(|gpu| run(gpu, batch)).collect();
         assert!(results.iter().all(|result| same(result, &results[0])), "{}", batch.name);
     }
-    batches.iter().for_each(agree);
-    // Of 16 bits, each layout in one type and soft targets, which are wider than their logits, in the other.
-    agree(&batches[0].cast::<f16>());
-    agree(&batches[2].cast::<f16>());
-    agree(&batches[3].cast::<bf16>());
+    fn loss<E: Element>(gpu: &Context, batch: &Batch<E>) -> Outputs {
+        run_host_loss(&Ops::new(gpu, Default::default()), batch)
+    }
+    agree(&batches[0], all);
+    batches[1..].iter().for_each(|batch| agree(batch, loss));
+    // Of 16 bits, side by side in one type and soft targets, which are wider than their logits, in the other.
+    agree(&batches[2].cast::<f16>(), all);
+    agree(&batches[3].cast::<bf16>(), loss);
 }
 
 #[test]

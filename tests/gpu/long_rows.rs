@@ -28,17 +28,17 @@ fn check_long(cols: usize, tried: &[u32]) {
 #[test]
 fn close_below_the_limit() {
     // 60,000 iterations: 16 values each in the first sweep, 4 in the second.
-    check_long(189_000, &[1, 2, 256]);
+    check_long(189_000, &[1, 256]);
 }
 
 #[test]
 fn a_million_classes() {
-    check_long(1_000_000, &[1, 2, 4, 8, 16, 64, 256]);
+    check_long(1_000_000, &[1, 4, 32, 256]);
 }
 
 #[test]
 fn three_million_and_three_classes() {
-    check_long(3_000_003, &[8, 16, 32, 128]);
+    check_long(3_000_003, &[4, 32]);
 }
 
 /// As many lanes as a workgroup of this device holds; not one more, nor a number that is no power of two.
@@ -50,7 +50,8 @@ fn lanes() {
     let expected = Expected::of(&batch, &ops().options);
     for log in 0..=20 {
         let lanes = 1 << log;
-        if lanes <= most {
+        // As few as there may be, as many, and every fourth power between.
+        if lanes <= most && (log % 4 == 0 || 2 * lanes > most) {
             let ops = ops().tuned(Some(Tuning::fixed(lanes, 1)));
             check(&batch, &expected, &run_bound(gpu(), &ops, &batch, (256, 256)), &ops);
         }

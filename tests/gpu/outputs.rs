@@ -71,6 +71,10 @@ pub enum Gradient {
     InPlace,
 }
 
+/// Offsets of logits and output in tests that are not about them: both begin on a pack, and their bindings end on one. The
+/// host path's do too, and so it has the same pipelines.
+pub const PLAIN: (u64, u64) = (256, 256);
+
 /// Logits, targets, weights, and all outputs of a loss, on the device.
 pub struct LossRegions {
     gradient: Gradient,
@@ -108,13 +112,15 @@ impl LossRegions {
             (_, Some(sparse)) => (Region::of_i32(gpu, &sparse.indices), floats(&Some(sparse.probs.clone()))),
             _ => (Region::of_i32(gpu, &batch.targets), None),
         };
+        let whole_packs = offsets == PLAIN;
         let unwritten = |bytes: usize| {
             let halves = vec![SENTINEL; bytes.div_ceil(4)];
-            Region::new(gpu, offsets.1, &bytemuck::cast_slice::<_, u8>(&halves)[..bytes])
+            let region = Region::new(gpu, offsets.1, &bytemuck::cast_slice::<_, u8>(&halves)[..bytes]);
+            region.with_whole_packs(whole_packs)
         };
         Self {
             gradient,
-            logits: Region::new(gpu, offsets.0, &batch.logits),
+            logits: Region::new(gpu, offsets.0, &batch.logits).with_whole_packs(whole_packs),
             targets,
             probs,
             class_weights: floats(&given.class_weights),
@@ -226,7 +232,8 @@ pub fn run_bound<E: Element>(gpu: &Context, ops: &Ops<E>, batch: &Batch<E>, offs
     let of_loss = LossRegions::new(gpu, batch, offsets, Gradient::To);
     let values = || {
         let halves = vec![SENTINEL; shape.len()];
-        Region::new(gpu, offsets.1, &bytemuck::cast_slice::<_, u8>(&halves)[..shape.len() * size_of::<E>()])
+        let halves = &bytemuck::cast_slice::<_, u8>(&halves)[..shape.len() * size_of::<E>()];
+        Region::new(gpu, offsets.1, halves).with_whole_packs(offsets == PLAIN)
     };
     let (probs, log_probs) = (values(), values());
     let (lse, argmax) = (Region::unwritten(gpu, shape.rows), Region::unwritten(gpu, shape.rows));

@@ -8,7 +8,7 @@ use xent::{CrossEntropyOptions, Element, Flags, Input, MaskedRow, Reduction, Tar
 
 use crate::batch::{Batch, Ops, Sparse, ops};
 use crate::compare::check_loss;
-use crate::harness::{gpu, tunings};
+use crate::harness::{gpu, is_mine, tunings};
 use crate::outputs::Gradient;
 use crate::special_options::PLAIN;
 
@@ -92,7 +92,7 @@ fn smoothing_over_far_logits() {
     let many: Vec<f32> = (0..4096).map(|col| if col == 7 { 3.4e38 } else { -3.4e38 }).collect();
     let near: Vec<f32> = (0..4096).map(|col| (col % 13) as f32 * 1e-3).collect();
     let many = rows("many", &[&many, &near], &[7, 0]);
-    for tuning in tunings() {
+    for (_, tuning) in tunings().enumerate().filter(|&(i, _)| is_mine(i)) {
         check_loss(gpu(), &smoothed.tuned(tuning), &many, Gradient::To);
     }
     for (temperature, label_smoothing) in

@@ -10,7 +10,7 @@ use xent::{
 use crate::batch::{Batch, Ops, noise, ops};
 use crate::compare::{check, check_both, check_loss};
 use crate::expected::Expected;
-use crate::harness::{Region, gpu, in_pass, tunings};
+use crate::harness::{Region, gpu, in_pass};
 use crate::outputs::{Gradient, Outputs, run_bound};
 
 const COLS: [usize; 9] = [1, 2, 3, 10, 64, 257, 1000, 5003, 32_001];
@@ -183,7 +183,7 @@ fn random_batches_against_the_reference() {
             |rng| if rng.random_range(0..3) == 0 { f32::NEG_INFINITY } else { rng.random_range(-9.0..9.0) },
         ),
     ];
-    let tunings: Vec<_> = tunings().collect();
+    let tunings = [None, None, Some(Tuning::fixed(1, 1)), Some(Tuning::fixed(32, 1)), Some(Tuning::fixed(8, 16))];
     for seed in 0..63u64 {
         let mut rng = StdRng::seed_from_u64(seed);
         let (name, draw) = distributions[seed as usize % distributions.len()];

@@ -11,7 +11,7 @@ use xent::{
 use crate::batch::{Batch, Ops, Sparse, noise, ops};
 use crate::compare::{check, check_loss};
 use crate::expected::Expected;
-use crate::harness::{gpu, tunings};
+use crate::harness::{gpu, is_mine, tunings};
 use crate::outputs::{Gradient, run_host_loss, run_loss};
 
 fn options() -> CrossEntropyOptions {
@@ -63,7 +63,7 @@ fn one_entry_is_a_class() {
 #[test]
 fn repeated_classes() {
     let op = Ops::new(gpu(), options());
-    for tuning in tunings() {
+    for (_, tuning) in tunings().enumerate().filter(|&(i, _)| is_mine(i)) {
         let op = op.tuned(tuning);
         for entries in [2, 9, 40] {
             let mut batch = noise("repeated", 2, 6, 31);
@@ -111,9 +111,9 @@ fn ignored_classes_that_occur() {
                 let batch = batch.with_stride(cols.next_multiple_of(2)).cast::<E>();
                 let expected = Expected::of(&batch, &base.options);
                 check(&batch, &expected, &run_host_loss(&base, &batch), &base);
-                let tunings = [None, Some(Tuning::fixed(4, 1)), Some(Tuning::fixed(8, 16))];
+                let tunings = [None, None, Some(Tuning::fixed(8, 16))];
                 for (tuning, gradient) in
-                    tunings.into_iter().zip([Gradient::InPlace, Gradient::To, Gradient::F32])
+                    tunings.into_iter().zip([Gradient::InPlace, Gradient::To, Gradient::To])
                 {
                     let op = base.tuned(tuning);
                     check(&batch, &expected, &run_loss(gpu(), &op, &batch, (256, 256), gradient), &op);
