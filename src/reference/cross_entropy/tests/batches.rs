@@ -344,7 +344,7 @@ fn refusals() {
             6,
             soft,
             shift,
-            option("sequences: shift", None, 1.0, "0 where each class has a target"),
+            option("sequences: shift", None, 1.0, "0 when targets are soft"),
         ),
     ];
     for (name, len, inputs, options, error) in cases {
