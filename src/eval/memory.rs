@@ -141,7 +141,7 @@ pub(super) fn halving<T>(
         match attempt(room) {
             Err(error @ Error::OutOfMemory { .. }) if room > least => {
                 room /= 2;
-                log::warn!("{error}: going on with windows of {room} bytes");
+                log::warn!("{error}: continuing with windows of {room} bytes");
             }
             result => return result,
         }

@@ -195,7 +195,7 @@ fn rows_out_of_range() {
         Targets::Sparse { indices: &[0, 1], probs: &[1.0, 1.0], entries: 1 },
     ];
     for row in [2, usize::MAX] {
-        let expected = format!("row {row} of a batch of 2 rows");
+        let expected = format!("row {row} is out of range: the batch has 2 rows");
         let check = |name: &str, call: &mut dyn FnMut()| assert_eq!(panic_of(call), expected, "{name}");
         for targets in kinds {
             check("Targets::row", &mut || drop(targets.row(shape, row)));

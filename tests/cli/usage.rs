@@ -233,6 +233,6 @@ fn logging_is_off_unless_asked_for() {
         level.map(|level| command.env("RUST_LOG", level));
         String::from_utf8(command.output().unwrap().stderr).unwrap()
     };
-    assert!(!run(None).contains("took adapter"));
-    assert!(run(Some("info")).contains("took adapter"));
+    assert!(!run(None).contains("using adapter"));
+    assert!(run(Some("info")).contains("using adapter"));
 }

@@ -299,7 +299,7 @@ mod tests {
         drop(file);
         let partial = partial_path(&path, "a");
         let kept = std::fs::read(&partial).unwrap();
-        let changed = "it was begun for another type, shape or name";
+        let changed = "it was started for another type, shape or name";
         for (case, error, says) in [
             ("name", resume("lse!!", Dtype::F32, &SHAPE, part), changed),
             ("type", resume("probs", Dtype::U32, &SHAPE, part), changed),
@@ -307,7 +307,7 @@ mod tests {
             (
                 "length",
                 resume("probs", Dtype::F32, &SHAPE, FilePart { bytes: part.bytes + 4, ..part }),
-                &format!("{} bytes were said to be done; it has {}", part.bytes + 4, part.bytes),
+                &format!("{} bytes were recorded as written; it has {}", part.bytes + 4, part.bytes),
             ),
             (
                 "half a value",
