@@ -191,5 +191,5 @@ fn read_into<E: Element>(
 }
 
 fn reader_is_gone() -> Error {
-    Error::Device { what: "reading ahead".to_owned(), message: "the thread that reads ended".to_owned() }
+    Error::Device { what: "reading ahead".to_owned(), message: "the reading thread ended".to_owned() }
 }

@@ -255,16 +255,21 @@ fn what_is_no_file_is_refused() {
         (
             "a folder",
             "eval folder.npy --targets targets.npy",
-            "xent: folder.npy: a folder without files named .npy or .safetensors",
+            "xent: folder.npy: the folder has no files named .npy or .safetensors",
         ),
         (
             "targets in a folder",
             "eval logits.npy --targets folder.npy",
-            "xent: folder.npy: a folder without files named .npy or .safetensors",
+            "xent: folder.npy: the folder has no files named .npy or .safetensors",
         ),
     ] {
         refuses(&folder, name, args, line);
     }
     #[cfg(unix)]
-    refuses(&folder, "a device", "eval /dev/zero --targets targets.npy", "xent: /dev/zero: no regular file;");
+    refuses(
+        &folder,
+        "a device",
+        "eval /dev/zero --targets targets.npy",
+        "xent: /dev/zero: not a regular file:",
+    );
 }

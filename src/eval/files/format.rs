@@ -84,7 +84,7 @@ pub(super) fn read_content(
             start.fill(reader, MAGIC_BYTES)?;
         }
         if start.bytes.starts_with(NPY_MAGIC) || FileFormat::of_name(name).is_some() {
-            return Err("it has a header that tells its type: nothing is to be told of it".to_owned());
+            return Err("it has a header with its type and shape: do not give them as well".to_owned());
         }
         return Ok((raw.content(file_bytes)?, start));
     }
@@ -96,7 +96,7 @@ pub(super) fn read_content(
         Some(FileFormat::Npy) => npy(&mut start, reader, file_bytes, options)?,
         Some(FileFormat::Safetensors) => safetensors(&mut start, reader, file_bytes, options)?,
         None => {
-            let why = "neither .npy nor .safetensors; of raw values, type and cols must be told";
+            let why = "neither .npy nor .safetensors; for raw values, type and cols must be given";
             return Err(why.to_owned());
         }
     };
@@ -142,7 +142,7 @@ fn npy(
     options: &OpenOptions,
 ) -> Result<Content, String> {
     if let Some(key) = &options.key {
-        return Err(format!("a .npy file has one array and no names: no {key:?}"));
+        return Err(format!("a .npy file has one array without a name, so it has no key {key:?}"));
     }
     start.fill(reader, npy_header::PREFIX_BYTES)?;
     let header = npy_header::header_bytes(&start.bytes)?;
@@ -158,7 +158,7 @@ fn npy(
 
 #[cfg(not(feature = "npy"))]
 fn npy(_: &mut Start, _: &mut dyn Read, _: Option<u64>, _: &OpenOptions) -> Result<Content, String> {
-    Err("a .npy file, and xent was built without the feature npy".to_owned())
+    Err("it is a .npy file, but xent was built without the feature npy".to_owned())
 }
 
 #[cfg(feature = "safetensors")]
@@ -191,7 +191,7 @@ fn safetensors(
 
 #[cfg(not(feature = "safetensors"))]
 fn safetensors(_: &mut Start, _: &mut dyn Read, _: Option<u64>, _: &OpenOptions) -> Result<Content, String> {
-    Err("a .safetensors file, and xent was built without the feature safetensors".to_owned())
+    Err("it is a .safetensors file, but xent was built without the feature safetensors".to_owned())
 }
 
 /// The tensor that is meant.
@@ -214,7 +214,7 @@ fn pick<'a>(
         ([], _) => Err(format!("no tensor of {}; it has {}", wanted.describe(), all())),
         (several, _) => {
             let names = list(several.iter());
-            Err(format!("{} tensors of {}; a key must say which: {names}", several.len(), wanted.describe()))
+            Err(format!("{} tensors of {}; give the key of one: {names}", several.len(), wanted.describe()))
         }
     }
 }
@@ -223,19 +223,19 @@ impl RawLayout {
     fn content(&self, file_bytes: Option<u64>) -> Result<Content, String> {
         let Self { dtype, cols, rows } = *self;
         let row_bytes = (cols as u64).checked_mul(dtype.bytes() as u64).filter(|&bytes| bytes > 0);
-        let row_bytes =
-            row_bytes.ok_or_else(|| format!("{cols} cols of {}: no row is so long", dtype.name()))?;
+        let row_bytes = row_bytes
+            .ok_or_else(|| format!("{cols} cols of {}: a row cannot have this size", dtype.name()))?;
         let rows = match (file_bytes, rows) {
             (Some(bytes), _) if bytes.is_multiple_of(row_bytes) => bytes / row_bytes,
             (Some(bytes), _) => {
                 let (name, rest) = (dtype.name(), bytes % row_bytes);
                 return Err(format!(
-                    "{bytes} bytes are no whole number of rows: {cols} cols of {name} have {row_bytes}, and \
-                     {rest} are left over"
+                    "{bytes} bytes are not a multiple of a row: {cols} cols of {name} take {row_bytes} bytes, \
+                     and {rest} are left over"
                 ));
             }
             (None, Some(rows)) => rows as u64,
-            (None, None) => return Err("how many rows come must be told".to_owned()),
+            (None, None) => return Err("the number of rows of a stream must be given".to_owned()),
         };
         let bytes = rows.checked_mul(row_bytes).filter(|&bytes| isize::try_from(bytes).is_ok());
         let bytes =

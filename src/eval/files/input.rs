@@ -61,7 +61,7 @@ impl Input {
             }
             Self::Stream { reader, position } => {
                 let needed = part.data.end - part.data.start;
-                let early = |got: u64| format!("it ends early: {got} of {needed} bytes of values have come");
+                let early = |got: u64| format!("it ends early: it has {got} of {needed} bytes of values");
                 let Some(skipped) = offset.checked_sub(*position) else {
                     return Err(file_error(&part.path, "a stream is read once, from front to back"));
                 };
@@ -84,7 +84,7 @@ impl Input {
                 if is_done && read_some(reader, &mut [0]).map_err(|error| failed(error, ""))? > 0 {
                     return Err(file_error(
                         &part.path,
-                        format!("too long: more than {needed} bytes of values come"),
+                        format!("too long: it has more than {needed} bytes of values"),
                     ));
                 }
                 Ok(())
@@ -108,7 +108,7 @@ pub(super) fn open_part(path: &Path, options: &OpenOptions) -> Result<(Content, 
     // Opening a pipe would wait for its writer, so look first.
     let metadata = std::fs::metadata(path).map_err(|error| file_error(path, error))?;
     if !metadata.is_file() {
-        return Err(file_error(path, "no regular file; it is read at many places, so it must be a file"));
+        return Err(file_error(path, "not a regular file: it is read at many places, so it must be one"));
     }
     let mut file = File::open(path).map_err(|error| file_error(path, error))?;
     let content = read_content(&mut file, path, Some(metadata.len()), options);
@@ -124,7 +124,7 @@ fn reopen(part: &Part) -> Result<File> {
         let needed = part.end;
         return Err(file_error(
             &part.path,
-            format!("it had {needed} bytes, and now that it is read it has {found}"),
+            format!("it had {needed} bytes when it was opened; now it has {found}"),
         ));
     }
     Ok(file)

@@ -63,7 +63,7 @@ impl<E: Element> FileLogits<E> {
         }
         let layout = layout?;
         if file.is_sharded() && layout.has_classes_first() {
-            return Err(file.error("files are joined along the first axis, and here that is the classes'"));
+            return Err(file.error("files are joined along the first axis, but here that is the class axis"));
         }
         Ok(Self { file, what, layout, element: PhantomData, raw: Vec::new() })
     }
@@ -123,7 +123,7 @@ pub fn open_soft_targets(file: TensorFile, like: &Layout) -> Result<FileLogits<f
     let found = targets.file.dims();
     if found != like.dims() {
         let (found, needed) = (shape_text(found), shape_text(like.dims()));
-        let why = format!("shape {found}: soft targets need the logits' own, {needed}");
+        let why = format!("shape {found}: soft targets need the shape of the logits, {needed}");
         return Err(targets.file.error(why));
     }
     Ok(targets)

@@ -125,7 +125,7 @@ fn dtype_of(kind: TypeChar, size: usize) -> Option<Dtype> {
 /// The header of an array, as NumPy writes it; refuses types that the format does not have.
 pub(super) fn of_array(dtype: Dtype, shape: &[usize]) -> Result<Vec<u8>, String> {
     let descr = match dtype {
-        Dtype::Bf16 => return Err(".npy has no type for bf16: .safetensors has, or another type".to_owned()),
+        Dtype::Bf16 => return Err(".npy has no type for bf16: use .safetensors or another type".to_owned()),
         Dtype::F16 => "<f2",
         Dtype::F32 => "<f4",
         Dtype::F64 => "<f8",

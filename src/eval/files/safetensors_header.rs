@@ -64,7 +64,7 @@ pub(super) fn parse(header: &[u8]) -> Result<Vec<Tensor>, String> {
     let Entries(mut entries) = serde_json::from_slice(header).map_err(|why| not_understood(&why))?;
     let mut names = HashSet::new();
     if let Some((name, _)) = entries.iter().find(|(name, _)| !names.insert(name.as_str())) {
-        return Err(format!("tensor {} is there twice", quoted(name)));
+        return Err(format!("tensor {} occurs twice", quoted(name)));
     }
     entries.sort_by_key(|(_, info)| info.data_offsets);
     let mut end = 0;
@@ -88,7 +88,7 @@ fn tensor(name: &str, info: TensorInfo, before: u64) -> Result<Tensor, String> {
     }
     if from != before {
         let what = if from < before { "an overlap" } else { "a gap" };
-        return Err(format!("{what}: it begins at byte {from}, and what is before it ends at {before}"));
+        return Err(format!("{what}: it begins at byte {from}, and the data before it ends at {before}"));
     }
     let values = shape.iter().try_fold(1usize, |product, &len| product.checked_mul(len.max(1)));
     if values.and_then(|values| values.checked_mul(dtype.bitsize().max(64))).is_none() {
@@ -97,7 +97,10 @@ fn tensor(name: &str, info: TensorInfo, before: u64) -> Result<Tensor, String> {
     let bits = shape.iter().product::<usize>() * dtype.bitsize();
     let (needed, found) = (bits as u64 / 8, to - from);
     if !bits.is_multiple_of(8) {
-        return Err(format!("shape {} of {dtype} has {bits} bits, no whole bytes", shape_text(&shape)));
+        return Err(format!(
+            "shape {} of {dtype} has {bits} bits, which are not whole bytes",
+            shape_text(&shape)
+        ));
     }
     if needed != found {
         let shape = shape_text(&shape);

@@ -40,13 +40,14 @@ fn of_folder(folder: &Path, is_raw: bool) -> Result<Vec<PathBuf>> {
     }
     if shards.is_empty() {
         let kind = if is_raw { "" } else { " named .npy or .safetensors" };
-        return Err(file_error(folder, format!("a folder without files{kind}")));
+        return Err(file_error(folder, format!("the folder has no files{kind}")));
     }
     shards.sort_by(|(a, _), (b, _)| natural_order(a, b));
     let format = |path: &Path| FileFormat::of_name(path);
     let other = shards.iter().find(|(_, path)| format(path) != format(&shards[0].1));
     if let Some((other, _)) = other.filter(|_| !is_raw) {
-        let why = format!("a folder of both formats ({} and {other}): name the files", shards[0].0);
+        let why =
+            format!("the folder has files of both formats ({} and {other}): name the files", shards[0].0);
         return Err(file_error(folder, why));
     }
     check_complete(&shards).map_err(|why| file_error(folder, why))?;

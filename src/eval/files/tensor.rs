@@ -70,7 +70,7 @@ impl TensorFile {
         match (told, whole.dims.first()) {
             (Some(needed), Some(&found)) if needed != found => {
                 let wrong = if found < needed { "truncated" } else { "too long" };
-                Err(whole.error(format!("{wrong}: {needed} rows were told; there are {found}")))
+                Err(whole.error(format!("{wrong}: {needed} rows were given; there are {found}")))
             }
             _ => Ok(whole),
         }
@@ -111,8 +111,8 @@ impl TensorFile {
             let (found, needed) = (shape_text(found), shape_text(needed));
             let first = self.parts.first().map(|part| part.path.display().to_string()).unwrap_or_default();
             let why = format!(
-                "shape {found} of {}: it is to be joined to {first}, along the first axis, and that has {needed} \
-                 of {}",
+                "shape {found} of {}: it cannot be joined along the first axis to {first}, which has shape \
+                 {needed} of {}",
                 content.descr, self.descr
             );
             return Err(file_error(path, why));
@@ -303,7 +303,9 @@ mod tests {
         write(&folder, "q.safetensors", 0, 1);
         let error = TensorFile::open(folder.path(), &Default::default()).unwrap_err().to_string();
         assert!(
-            error.ends_with("a folder of both formats (p-9.npy and q.safetensors): name the files"),
+            error.ends_with(
+                "the folder has files of both formats (p-9.npy and q.safetensors): name the files"
+            ),
             "{error}"
         );
     }
@@ -328,7 +330,7 @@ mod tests {
             let error = TensorFile::open_all(&[&first, &path], &Default::default()).unwrap_err();
             assert!(
                 matches!(&error, Error::File { path, message } if path.ends_with(name)
-                && message.contains("it is to be joined to") && message.contains("a.npy")),
+                && message.contains("it cannot be joined along the first axis to") && message.contains("a.npy")),
                 "{error}"
             );
         }
@@ -346,7 +348,7 @@ mod tests {
         cut(&paths[1]);
         assert_eq!(read(&mut file, 0, 4), Ok(values(0, 4)));
         let error = read(&mut file, 2, 4).unwrap_err().to_string();
-        assert!(error.ends_with("b.npy: it had 144 bytes, and now that it is read it has 140"), "{error}");
+        assert!(error.ends_with("b.npy: it had 144 bytes when it was opened; now it has 140"), "{error}");
         cut(&paths[0]);
         let error = read(&mut file, 2, 2).unwrap_err().to_string();
         assert!(error.ends_with("a.npy: it became shorter while it was read"), "{error}");
@@ -372,12 +374,12 @@ mod tests {
 
             let mut short = open(content[..content.len() - 1].to_vec()).unwrap();
             let error = read(&mut short, 1, 5).unwrap_err().to_string();
-            assert_eq!(error, format!("{name}: it ends early: 23 of 24 bytes of values have come"));
+            assert_eq!(error, format!("{name}: it ends early: it has 23 of 24 bytes of values"));
             let mut long = open([&content[..], &[0]].concat()).unwrap();
             let error = read(&mut long, 1, 5).unwrap_err().to_string();
-            assert_eq!(error, format!("{name}: too long: more than 24 bytes of values come"));
+            assert_eq!(error, format!("{name}: too long: it has more than 24 bytes of values"));
         }
         let error = TensorFile::from_reader("raw", std::io::empty(), &raw(None)).unwrap_err();
-        assert_eq!(error.to_string(), "raw: how many rows come must be told");
+        assert_eq!(error.to_string(), "raw: the number of rows of a stream must be given");
     }
 }

@@ -108,7 +108,9 @@ impl TensorWriter {
             let (bytes, header) = (part.bytes, header.len());
             file_error(
                 path,
-                format!("cannot be resumed: {bytes} bytes are no header of {header} and whole values"),
+                format!(
+                    "cannot be resumed: {bytes} bytes are not a header of {header} bytes and whole values"
+                ),
             )
         })?;
         let done = usize::try_from(done / value_bytes).unwrap_or(usize::MAX);
@@ -124,7 +126,11 @@ impl TensorWriter {
     /// [`Error::Length`] for more values than the shape has; [`Error::File`], also for values of another type.
     pub fn write<V: TensorValue>(&mut self, values: &[V]) -> Result<()> {
         if V::DTYPE != self.dtype {
-            let why = format!("values of {} into a file of {}", V::DTYPE.name(), self.dtype.name());
+            let why = format!(
+                "values of type {} cannot be written into a file of type {}",
+                V::DTYPE.name(),
+                self.dtype.name()
+            );
             return Err(file_error(self.file.path(), why));
         }
         let Some(missing) = self.missing.checked_sub(values.len()) else {
@@ -363,7 +369,7 @@ mod tests {
         for (name, dtype, why) in [
             ("out.txt", Dtype::F32, "its name must end with .npy or .safetensors"),
             ("out", Dtype::F32, "its name must end with .npy or .safetensors"),
-            ("out.npy", Dtype::Bf16, ".npy has no type for bf16: .safetensors has, or another type"),
+            ("out.npy", Dtype::Bf16, ".npy has no type for bf16: use .safetensors or another type"),
         ] {
             let error = TensorWriter::create(folder.path().join(name), "a", "x", dtype, &SHAPE).unwrap_err();
             assert!(error.to_string().ends_with(&format!("cannot be written: {why}")), "{error}");
