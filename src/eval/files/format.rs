@@ -1,4 +1,4 @@
-//! Which format a file has, and what its header says.
+//! The format of a file, and the contents of its header.
 
 use std::io::Read;
 use std::ops::Range;
@@ -13,21 +13,21 @@ use super::safetensors_header;
 #[cfg(feature = "npy")]
 use super::text::shape_text;
 
-/// A format that tells what it holds.
+/// A file format with a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileFormat {
-    /// NumPy's, of one array. With the feature `npy`.
+    /// NumPy's format, with one array. With the feature `npy`.
     Npy,
-    /// Hugging Face's, of named tensors. With the feature `safetensors`.
+    /// Hugging Face's format, with named tensors. With the feature `safetensors`.
     Safetensors,
 }
 
 const NPY_MAGIC: &[u8] = b"\x93NUMPY";
-/// As much of a file as tells its format.
+/// The bytes at the start of a file that show its format.
 const MAGIC_BYTES: usize = 12;
 
 impl FileFormat {
-    /// The format that a file's name says: by `.npy` or `.safetensors` at its end.
+    /// The format that a file's name ends with: `.npy` or `.safetensors`.
     pub fn of_name(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
             "npy" => Some(Self::Npy),
@@ -36,7 +36,7 @@ impl FileFormat {
         }
     }
 
-    /// What its files' names end with.
+    /// The ending of file names of this format.
     #[cfg(not(all(feature = "npy", feature = "safetensors")))]
     pub(super) fn suffix(self) -> &'static str {
         match self {
@@ -45,32 +45,32 @@ impl FileFormat {
         }
     }
 
-    /// The format that a file's first bytes say.
+    /// The format that a file's first bytes show.
     fn of_content(start: &[u8]) -> Option<Self> {
         if start.starts_with(NPY_MAGIC) {
             return Some(Self::Npy);
         }
-        // The JSON of a header, behind its length.
+        // The JSON of a header, after its length.
         (start.get(8) == Some(&b'{')).then_some(Self::Safetensors)
     }
 }
 
-/// What a file holds, as its header or the options tell.
+/// The contents of a file, from its header or from the options.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Content {
-    /// What values are read as, if they are.
+    /// The type that values are read as, or `None` if they cannot be read.
     pub dtype: Option<Dtype>,
     /// The type as the file writes it.
     pub descr: String,
-    /// The length of each axis; its product fits into a `usize`, in bytes too.
+    /// The length of each axis. The product fits into a `usize`, in bytes too.
     pub dims: Vec<usize>,
-    /// Where the values lie, in bytes from the file's first.
+    /// The position of the values, in bytes from the start of the file.
     pub data: Range<u64>,
-    /// Where the file ends, with whatever is in it besides.
+    /// The end of the file, after any other contents.
     pub end: u64,
 }
 
-/// Reads a header, and holds it to the file's length where that is known.
+/// Reads a header and checks it against the file's length, if known.
 pub(super) fn read_content(
     reader: &mut dyn Read,
     name: &Path,
@@ -79,7 +79,7 @@ pub(super) fn read_content(
 ) -> Result<(Content, Start), String> {
     let mut start = Start { bytes: Vec::new() };
     if let (Some(raw), None) = (&options.raw, &options.key) {
-        // A stream's first bytes are values: they stay where they are.
+        // The first bytes of a raw stream are values, so they are not read here.
         if file_bytes.is_some() {
             start.fill(reader, MAGIC_BYTES)?;
         }
@@ -103,20 +103,20 @@ pub(super) fn read_content(
     Ok((content, start))
 }
 
-/// The bytes of a file that have been read already, from its first.
+/// The bytes from the start of a file that have been read already.
 pub(super) struct Start {
     pub bytes: Vec<u8>,
 }
 
 impl Start {
-    /// Reads on until there are so many, or no more.
+    /// Reads until there are `len` bytes, or until the end.
     fn fill(&mut self, reader: &mut dyn Read, len: usize) -> Result<(), String> {
         let missing = len.saturating_sub(self.bytes.len());
         let read = reader.take(missing as u64).read_to_end(&mut self.bytes);
         read.map(|_| ()).map_err(|error| error.to_string())
     }
 
-    /// Reads a header of this length, if the file has so much.
+    /// Reads a header of this length, if the file is long enough.
     fn fill_header(
         &mut self,
         reader: &mut dyn Read,
@@ -194,7 +194,7 @@ fn safetensors(_: &mut Start, _: &mut dyn Read, _: Option<u64>, _: &OpenOptions)
     Err("it is a .safetensors file, but xent was built without the feature safetensors".to_owned())
 }
 
-/// The tensor that is meant.
+/// Chooses the tensor that the options mean.
 #[cfg(feature = "safetensors")]
 fn pick<'a>(
     tensors: &'a [safetensors_header::Tensor],
