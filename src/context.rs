@@ -65,7 +65,7 @@ impl Context {
     /// beside this crate's operations, for example timestamps.
     ///
     /// # Errors
-    /// As [`Context::open`].
+    /// As for [`Context::open`].
     pub fn open_with(choice: &AdapterChoice, features: wgpu::Features) -> Request<'static, Self> {
         let choice = choice.clone();
         Request::new([Wait::Blocking(None), Wait::Elsewhere], move |_| async move {

@@ -226,7 +226,7 @@ impl WholeFile {
     /// Writes everything to the disk and keeps it at [`partial_path`] when this is dropped.
     ///
     /// # Errors
-    /// As [`sync`](Self::sync).
+    /// As for [`sync`](Self::sync).
     pub fn keep(&mut self) -> Result<()> {
         self.sync()?;
         if !self.is_kept {

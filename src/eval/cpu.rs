@@ -40,7 +40,7 @@ impl Evaluation<'_> {
     /// Like [`window_bytes`](Self::window_bytes), for [`run_on_cpu`](Self::run_on_cpu). With the feature `cli`.
     ///
     /// # Errors
-    /// As [`window_bytes`](Self::window_bytes).
+    /// As for [`window_bytes`](Self::window_bytes).
     pub fn window_bytes_on_cpu<E: Element>(&self, source: &dyn Source<E>) -> Result<u64> {
         self.window_bytes_on(None, source)
     }

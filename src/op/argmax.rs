@@ -50,7 +50,7 @@ impl<E: Element> Argmax<E> {
     /// One index per row (rows,) of logits (rows, cols).
     ///
     /// # Errors
-    /// As [`Softmax::softmax`](crate::Softmax::softmax).
+    /// As for [`Softmax::softmax`](crate::Softmax::softmax).
     pub fn argmax<'a>(&'a self, logits: &'a [E], shape: Shape) -> Request<'a, Vec<u32>> {
         let waits = self.rows.engine.gpu.waits();
         Request::new(waits, move |wait| self.rows.all(logits, shape, wait))
@@ -70,7 +70,7 @@ impl<E: Element> Argmax<E> {
     /// Binds the operation to one shape and one set of buffers.
     ///
     /// # Errors
-    /// As [`Softmax::bind`](crate::Softmax::bind).
+    /// As for [`Softmax::bind`](crate::Softmax::bind).
     pub fn bind(&self, shape: Shape, to: &ArgmaxBuffers<'_>) -> Result<Bound> {
         self.rows.bind(shape, &to.logits, ("argmax", &to.argmax))
     }

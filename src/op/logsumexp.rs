@@ -49,7 +49,7 @@ impl<E: Element> LogSumExp<E> {
     /// One value per row (rows,) of logits (rows, cols).
     ///
     /// # Errors
-    /// As [`Softmax::softmax`](crate::Softmax::softmax).
+    /// As for [`Softmax::softmax`](crate::Softmax::softmax).
     pub fn logsumexp<'a>(&'a self, logits: &'a [E], shape: Shape) -> Request<'a, Vec<f32>> {
         let waits = self.rows.engine.gpu.waits();
         Request::new(waits, move |wait| self.rows.all(logits, shape, wait))
@@ -69,7 +69,7 @@ impl<E: Element> LogSumExp<E> {
     /// Binds the operation to one shape and one set of buffers.
     ///
     /// # Errors
-    /// As [`Softmax::bind`](crate::Softmax::bind).
+    /// As for [`Softmax::bind`](crate::Softmax::bind).
     pub fn bind(&self, shape: Shape, to: &LogSumExpBuffers<'_>) -> Result<Bound> {
         self.rows.bind(shape, &to.logits, ("lse", &to.lse))
     }

@@ -150,7 +150,7 @@ impl<E: Element> MaskedSoftmax<E> {
     /// [`reference`](mod@crate::reference).
     ///
     /// # Errors
-    /// As [`softmax`](Self::softmax).
+    /// As for [`softmax`](Self::softmax).
     pub fn verify<'a>(
         &'a self,
         logits: &'a [E],

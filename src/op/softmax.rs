@@ -111,7 +111,7 @@ impl<E: Element> Softmax<E> {
     /// Log-probabilities (rows, cols), in nats, of logits (rows, cols), with the same layout; padding columns are 0.
     ///
     /// # Errors
-    /// As [`softmax`](Self::softmax).
+    /// As for [`softmax`](Self::softmax).
     pub fn log_softmax<'a>(&'a self, logits: &'a [E], shape: Shape) -> Request<'a, Vec<E>> {
         self.run(logits, shape, true)
     }
@@ -120,7 +120,7 @@ impl<E: Element> Softmax<E> {
     /// [`softmax_into`](Self::softmax_into).
     ///
     /// # Errors
-    /// As [`softmax_into`](Self::softmax_into).
+    /// As for [`softmax_into`](Self::softmax_into).
     pub fn log_softmax_into<'a, D: Element>(
         &'a self,
         logits: &'a [E],
@@ -146,7 +146,7 @@ impl<E: Element> Softmax<E> {
     /// [`reference`](mod@crate::reference).
     ///
     /// # Errors
-    /// As [`softmax`](Self::softmax).
+    /// As for [`softmax`](Self::softmax).
     pub fn verify<'a>(&'a self, logits: &'a [E], shape: Shape, rows: usize) -> Request<'a, Verification> {
         self.verified(logits, shape, rows, false)
     }
@@ -154,7 +154,7 @@ impl<E: Element> Softmax<E> {
     /// Checks log-probabilities like [`verify`](Self::verify).
     ///
     /// # Errors
-    /// As [`softmax`](Self::softmax).
+    /// As for [`softmax`](Self::softmax).
     pub fn verify_log<'a>(&'a self, logits: &'a [E], shape: Shape, rows: usize) -> Request<'a, Verification> {
         self.verified(logits, shape, rows, true)
     }

@@ -142,7 +142,7 @@ impl<E: Element> SoftmaxBackward<E> {
     /// [`reference`](mod@crate::reference).
     ///
     /// # Errors
-    /// As [`backward`](Self::backward).
+    /// As for [`backward`](Self::backward).
     pub fn verify<'a>(
         &'a self,
         probs: &'a [E],
@@ -173,7 +173,7 @@ impl<E: Element> SoftmaxBackward<E> {
     /// Binds the operation to one shape and one set of buffers.
     ///
     /// # Errors
-    /// As [`Softmax::bind`](crate::Softmax::bind).
+    /// As for [`Softmax::bind`](crate::Softmax::bind).
     pub fn bind(&self, shape: Shape, to: &SoftmaxBackwardBuffers<'_>) -> Result<Bound> {
         let buffers = MapBuffers { logits: &to.dprobs, second: Some(&to.probs), output: to.dlogits.clone() };
         self.rows.bind(shape, vec![(self.map(), buffers)], [])

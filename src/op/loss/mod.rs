@@ -111,7 +111,7 @@ impl<E: Element, L: Kind> LossOp<E, L> {
     /// 0.
     ///
     /// # Errors
-    /// As [`loss`](Self::loss).
+    /// As for [`loss`](Self::loss).
     pub fn loss_and_dlogits<'a>(
         &'a self,
         logits: &'a [E],
@@ -146,7 +146,7 @@ impl<E: Element, L: Kind> LossOp<E, L> {
     /// All results of each row (rows,) that one read of the logits gives, not reduced.
     ///
     /// # Errors
-    /// As [`loss`](Self::loss).
+    /// As for [`loss`](Self::loss).
     pub fn row_results<'a>(
         &'a self,
         logits: &'a [E],
@@ -160,7 +160,7 @@ impl<E: Element, L: Kind> LossOp<E, L> {
     /// Row losses (rows,), in nats, times the rows' weights, not reduced.
     ///
     /// # Errors
-    /// As [`loss`](Self::loss).
+    /// As for [`loss`](Self::loss).
     pub fn row_losses<'a>(
         &'a self,
         logits: &'a [E],
@@ -178,7 +178,7 @@ impl<E: Element, L: Kind> LossOp<E, L> {
     /// [`reference`](mod@crate::reference).
     ///
     /// # Errors
-    /// As [`loss`](Self::loss).
+    /// As for [`loss`](Self::loss).
     pub fn verify<'a>(
         &'a self,
         logits: &'a [E],
@@ -201,7 +201,7 @@ impl<E: Element, L: Kind> LossOp<E, L> {
     /// [`reference`](mod@crate::reference).
     ///
     /// # Errors
-    /// As [`loss`](Self::loss).
+    /// As for [`loss`](Self::loss).
     pub fn verify_dlogits<'a>(
         &'a self,
         logits: &'a [E],
@@ -242,7 +242,7 @@ impl<E: Element, L: Kind> LossOp<E, L> {
     /// if they weigh less.
     ///
     /// # Errors
-    /// As [`stream`](Self::stream); [`Error::InvalidOption`](crate::Error::InvalidOption) for a `weight` that no batch of
+    /// As for [`stream`](Self::stream); [`Error::InvalidOption`](crate::Error::InvalidOption) for a `weight` that no batch of
     /// this shape can have; [`Error::NoRowCounts`](crate::Error::NoRowCounts).
     pub fn stream_with_dlogits(
         &self,
@@ -256,7 +256,7 @@ impl<E: Element, L: Kind> LossOp<E, L> {
     /// Like [`stream_with_dlogits`](Self::stream_with_dlogits), with the gradient in f32 for any type of logits.
     ///
     /// # Errors
-    /// As [`stream_with_dlogits`](Self::stream_with_dlogits).
+    /// As for [`stream_with_dlogits`](Self::stream_with_dlogits).
     pub fn stream_with_dlogits_f32(
         &self,
         shape: Shape,
