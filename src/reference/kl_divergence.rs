@@ -91,8 +91,8 @@ pub fn row_losses<E: Element>(
     Ok((0..shape.rows).map(of_row).collect())
 }
 
-/// The reduced loss of student and teacher logits (rows, cols), in nats, summed in row order: `Σ r·KL / N`, where r is the
-/// row's weight and N is Σ r over the rows that count (mean), 1 (sum) or the given denominator.
+/// The reduced loss of student and teacher logits (rows, cols), in nats, summed in row order: `Σ r·KL / N`, where r is
+/// the row's weight and N is Σ r over the rows that count (mean), 1 (sum) or the given denominator.
 ///
 /// If no row counts, a mean is NaN, 0 or an error, as [`EmptyBatch`] says; a sum and a mean over a given denominator
 /// are 0. `upstream` and `row_upstream` do not affect a loss.

@@ -242,8 +242,8 @@ impl<E: Element, L: Kind> LossOp<E, L> {
     /// if they weigh less.
     ///
     /// # Errors
-    /// As for [`stream`](Self::stream); [`Error::InvalidOption`](crate::Error::InvalidOption) for a `weight` that no batch of
-    /// this shape can have; [`Error::NoRowCounts`](crate::Error::NoRowCounts).
+    /// As for [`stream`](Self::stream); [`Error::InvalidOption`](crate::Error::InvalidOption) for a `weight` that no batch
+    /// of this shape can have; [`Error::NoRowCounts`](crate::Error::NoRowCounts).
     pub fn stream_with_dlogits(
         &self,
         shape: Shape,
@@ -275,8 +275,8 @@ impl<E: Element, L: Kind> LossOp<E, L> {
     /// gradients [`Error::OddStride`](crate::Error::OddStride), [`Error::PackedLayout`](crate::Error::PackedLayout);
     /// [`Error::InvalidOption`](crate::Error::InvalidOption) for options that the targets do not allow;
     /// [`Error::RowTooLarge`](crate::Error::RowTooLarge), [`Error::GroupTooLarge`](crate::Error::GroupTooLarge),
-    /// [`Error::TooManyRows`](crate::Error::TooManyRows); [`Error::OtherDevice`](crate::Error::OtherDevice); whatever the
-    /// device reports.
+    /// [`Error::TooManyRows`](crate::Error::TooManyRows); [`Error::OtherDevice`](crate::Error::OtherDevice); whatever
+    /// the device reports.
     pub fn bind(&self, shape: Shape, to: &L::Buffers<'_>) -> Result<Bound> {
         let (layout, buffers) = L::buffers(to);
         bind::bind(self, shape, layout, &buffers)
