@@ -87,7 +87,7 @@ impl<E: Element> MaskedSoftmax<E> {
         Ok(Self { rows: RowMap::new(gpu)?, options: *options })
     }
 
-    /// Changes the options and keeps the pipelines. A different scale needs no new pipeline.
+    /// Returns a copy with other options that shares the pipelines. A different scale needs no new pipeline.
     ///
     /// # Errors
     /// [`Error::InvalidOption`].

@@ -62,8 +62,8 @@ impl<E: Element> Softmax<E> {
         Ok(Self { rows: RowMap::new(gpu)?, options: *options })
     }
 
-    /// Changes the options and keeps the pipelines. A different temperature needs no new pipeline, unless it is above
-    /// 2^100: such temperatures have their own pipelines.
+    /// Returns a copy with other options that shares the pipelines. A different temperature needs no new
+    /// pipeline, unless it is above 2^100: such temperatures have their own pipelines.
     ///
     /// # Errors
     /// [`Error::InvalidOption`].

@@ -67,8 +67,8 @@ impl<E: Element, L: Kind> LossOp<E, L> {
         Ok(Self { engine: Engine::new(gpu)?, kind: *options, pool: Pool::default() })
     }
 
-    /// Changes the options and keeps the pipelines. Other values need no new pipeline. Other switches (an option that
-    /// was off and is now on) make theirs on first use.
+    /// Returns a copy with other options that shares the pipelines. Other values need no new pipeline. Other
+    /// switches (an option that was off and is now on) make theirs on first use.
     ///
     /// # Errors
     /// [`Error::InvalidOption`](crate::Error::InvalidOption).
