@@ -1,5 +1,5 @@
-//! What a result may be off, as a function of what the f64 [`reference`](mod@crate::reference) has: the bounds that `verify`
-//! and `verify_dlogits` hold the kernels to.
+//! Error bounds of results, as functions of the values of the f64 [`reference`](mod@crate::reference). `verify` and
+//! `verify_dlogits` check the kernels against these bounds.
 
 use crate::element::Element;
 use crate::masks::Masks;
@@ -8,24 +8,26 @@ use crate::reference;
 use crate::reference::cross_entropy::RowScale;
 use crate::reference::log_softmax_row;
 
-/// What a row's loss, its lse or a log-probability may be off.
+/// The error bound of a row's loss, its lse or a log-probability.
 pub fn loss_bound(expected: f64) -> f64 {
     5e-6 + 1e-6 * expected.abs()
 }
 
-/// What a probability may be off. No absolute part that a zero could hide under: of 128k classes most have less
-/// than 1e-6.
+/// The error bound of a probability. Its absolute part is tiny, so that a wrong zero cannot pass: of 128k classes most
+/// have a probability below 1e-6.
 pub fn prob_bound(expected: f64) -> f64 {
     2e-5 * expected + 1e-37
 }
 
-/// What the probabilities of row `at` (cols,) of a batch may be off, scaled and masked: [`prob_bound`], and what rounding
-/// the scores to f32 shifts.
+/// The error bounds of the probabilities of row `at` (cols,) of a scaled, masked batch: [`prob_bound`], plus the shift
+/// from rounding the scores to f32.
 ///
-/// A score s = scale·x + mask is off by δ = 6e-8·(|scale·x| + |s|) at most, and with it an exponential by the factor
-/// e^±δ: the probability is between `p·e^−δ / Σ p·e^δ` and `p·e^δ / Σ p·e^−δ`. For small δ that is δ + Σ p·δ, relative.
+/// A score s = scale·x + mask has an error of at most δ = 6e-8·(|scale·x| + |s|), which changes its exponential by the
+/// factor e^±δ. The probability then lies between `p·e^−δ / Σ p·e^δ` and `p·e^δ / Σ p·e^−δ`. For small δ the relative
+/// error is δ + Σ p·δ.
 ///
-/// NaN, within which no value is, where the reference has NaN for want of a mask's values or of a valid option.
+/// The bound is NaN, which no value meets, where the reference is NaN because a mask lacks values or an option is
+/// invalid.
 pub fn masked_prob_bounds<E: Element>(
     row: &[E],
     at: usize,
@@ -34,7 +36,7 @@ pub fn masked_prob_bounds<E: Element>(
 ) -> Vec<f64> {
     let scores = reference::masked_scores_row(row, at, masks, options);
     let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    // From scores and not from probabilities, which underflow where a shift may yet bring them back.
+    // From scores and not from probabilities, which may underflow where the shift still makes a difference.
     let sum: f64 = scores.iter().map(|s| (s - max).exp()).sum();
     let shift = |at: usize| 6e-8 * ((f64::from(options.scale) * row[at].to_f64()).abs() + scores[at].abs());
     let shifted = |at: usize, sign: f64| match scores[at] {
@@ -54,12 +56,12 @@ pub fn masked_prob_bounds<E: Element>(
     (0..row.len()).map(bound).collect()
 }
 
-/// What the gradient of one row (cols,) may be off that comes back through a softmax, as
-/// [`SoftmaxBackward`](crate::SoftmaxBackward) gives it, s being the scale:
-/// - of probabilities: `s·(2e-5·p·(|dp| + Σ p·|dp|) + 1e-37) + 1e-37`;
-/// - of log-probabilities: `s·(2e-5·p·Σ |d| + 1e-6·|d| + 1e-37) + 1e-37`.
+/// The error bounds of the gradient of one row (cols,), as [`SoftmaxBackward`](crate::SoftmaxBackward) computes it,
+/// where s is the scale:
+/// - from probabilities: `s·(2e-5·p·(|dp| + Σ p·|dp|) + 1e-37) + 1e-37`;
+/// - from log-probabilities: `s·(2e-5·p·Σ |d| + 1e-6·|d| + 1e-37) + 1e-37`.
 ///
-/// NaN throughout, within which no value is, where the two rows differ in length.
+/// All are NaN, which no value meets, if the two rows differ in length.
 pub fn softmax_backward_bounds<P: Copy + Into<f64>, D: Copy + Into<f64>>(
     probs: &[P],
     dprobs: &[D],
@@ -79,20 +81,20 @@ pub fn softmax_backward_bounds<P: Copy + Into<f64>, D: Copy + Into<f64>>(
     pairs().map(bound).collect()
 }
 
-/// What rounding a capped logit to f32 adds to a loss, in nats: up to 1.5e-7·κ/T, of which 4.5e-6 (κ = 30, T = 1) are
-/// within a loss's own bound.
+/// The error that rounding a capped logit to f32 adds to a loss, in nats: up to 1.5e-7·κ/T. The loss's own error bound
+/// covers the first 4.5e-6 (κ = 30, T = 1).
 pub fn softcap_rounding(options: &CrossEntropyOptions) -> f64 {
     let softcap = options.softcap.map_or(0.0, f64::from);
     1.5e-7 * (softcap / f64::from(options.temperature) - 30.0).max(0.0)
 }
 
-/// What a row's gradient may be off at a class, as a function of its probability and of its share t of the target's mass
-/// (see [`row_shares`](crate::reference::cross_entropy::row_shares), which gives `shares`); `scale` is what the row's loss
-/// and its z-loss are multiplied by, `lse` the row's ln Σ exp as the loss takes it
+/// The error bound of a row's gradient at a class, as a function of the class's probability p and its share t of the
+/// target's mass. `shares` are all shares of the row (see [`row_shares`](crate::reference::cross_entropy::row_shares)).
+/// `scale` holds the factors of the row's loss and of its z-loss. `lse` is the row's ln Σ exp as the loss uses it
 /// ([`RowLoss::lse`](crate::reference::cross_entropy::RowLoss::lse)).
 ///
-/// With S = Σ t the gradient is `p·S − t`, scaled; each of the two has its own relative error, p that of [`prob_bound`].
-/// NaN, within which no value is, where an option is outside its range.
+/// With S = Σ t the gradient is `p·S − t`, scaled. Each of the two terms has its own relative error; that of p is
+/// [`prob_bound`]. The bound is NaN, which no value meets, if an option is outside its range.
 pub fn gradient_bound(
     options: &CrossEntropyOptions,
     scale: RowScale,
@@ -105,7 +107,7 @@ pub fn gradient_bound(
     // γ powers of 1 − p_y, each with its own error.
     let focus = 1.0 + f64::from(options.focal_gamma);
     let lse = if lse.is_finite() { lse.abs() } else { 0.0 };
-    // Beyond f32 it has no part in the gradient.
+    // Beyond f32 the z-loss has no part in the gradient.
     let z_mass = 2.0 * z_loss * f64::from(options.z_loss) * lse;
     let z_mass = if (z_mass as f32).is_finite() { z_mass } else { 0.0 };
     let capped = if options.softcap.is_some() { 1e-6 + softcap_rounding(options) } else { 0.0 };
@@ -116,9 +118,9 @@ pub fn gradient_bound(
     }
 }
 
-/// What the divergence `kl` (before weight and T²) of one row (cols,) of student and teacher logits at a temperature may be
-/// off: as a loss, and what the rounding of an exponential's argument makes of each term, 2.5e-7 of that argument. The
-/// latter is of weight only where the student's logits are 1e8 and more apart.
+/// The error bound of the divergence `kl` (before weight and T²) of one row (cols,) of student and teacher logits at a
+/// temperature. It is the bound of a loss, plus the effect of rounding each exponential's argument, 2.5e-7 of that
+/// argument. The second part matters only if the student's logits are 1e8 or more apart.
 pub fn kl_divergence_bound<E: Element>(student: &[E], teacher: &[E], temperature: f32, kl: f64) -> f64 {
     let options = SoftmaxOptions { temperature, ..Default::default() };
     let (log_p, log_q) = (log_softmax_row(student, &options), log_softmax_row(teacher, &options));

@@ -1,4 +1,4 @@
-//! A device, its queue, and what the operations on it share.
+//! A device, its queue, and what its operations share.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,11 +10,11 @@ use crate::error::Result;
 use crate::kernel::Kernels;
 use crate::request::Request;
 
-/// A device and its queue, on which operations are built. Open one with [`Context::new`], or make it from a device and a
-/// queue of your own with [`Context::from_device`].
+/// A device and its queue, on which operations are built. Open one with [`Context::new`], or make it from your own
+/// device and queue with [`Context::from_device`].
 ///
-/// An operation keeps the context that it was built on. The operations of a context share their pipelines: what one has
-/// compiled, another does not compile again. A clone is the same context.
+/// An operation keeps the context that it was built on. The operations of a context share their pipelines: each
+/// pipeline is compiled once. A clone is the same context.
 ///
 /// A device can be lost: its driver was reset or updated, or it was destroyed. Calls then give
 /// [`Error::DeviceLost`](crate::Error::DeviceLost). Open a new context and build the operations again.
@@ -48,24 +48,24 @@ impl Context {
         Self::open(&AdapterChoice::default())
     }
 
-    /// Opens the best adapter that fits a choice, and says through `log` which it took. The device has the adapter's own
-    /// limits and, where the adapter has them, two features: [`wgpu::Features::SHADER_INT64`], for loads of 32 bytes
-    /// ([`Tuning::words_of_64`](crate::Tuning::words_of_64)), and on an adapter that shares the processor's memory
-    /// [`wgpu::Features::MAPPABLE_PRIMARY_BUFFERS`], with which host slices go to and from the kernels' own buffers
-    /// ([`Profile::unified_memory`]).
+    /// Opens the best adapter that matches a choice, and logs through `log` which adapter it chose. The device has the
+    /// adapter's own limits and, where the adapter has them, two features. [`wgpu::Features::SHADER_INT64`] allows
+    /// loads of 32 bytes ([`Tuning::words_of_64`](crate::Tuning::words_of_64)). On an adapter that shares the
+    /// processor's memory, [`wgpu::Features::MAPPABLE_PRIMARY_BUFFERS`] lets host slices go to and from the kernels'
+    /// own buffers ([`Profile::unified_memory`]).
     ///
     /// # Errors
-    /// [`Error::NoAdapter`](crate::Error::NoAdapter), which lists those that are there;
+    /// [`Error::NoAdapter`](crate::Error::NoAdapter), which lists the adapters found;
     /// [`Error::RequestDevice`](crate::Error::RequestDevice).
     pub fn open(choice: &AdapterChoice) -> Request<'static, Self> {
         Self::open_with(choice, wgpu::Features::empty())
     }
 
-    /// [`Context::open`], with those of `features` enabled that the adapter has: for work of your own beside this crate's
-    /// operations, timestamps for one.
+    /// Like [`Context::open`], and also enables those of `features` that the adapter has. Use it for your own work
+    /// beside this crate's operations, for example timestamps.
     ///
     /// # Errors
-    /// As [`Context::open`].
+    /// As for [`Context::open`].
     pub fn open_with(choice: &AdapterChoice, features: wgpu::Features) -> Request<'static, Self> {
         let choice = choice.clone();
         Request::new([Wait::Blocking(None), Wait::Elsewhere], move |_| async move {
@@ -74,8 +74,8 @@ impl Context {
         })
     }
 
-    /// A context around a device of your own and its queue. (With another device's queue, wgpu panics.) Nothing polls the
-    /// device for awaited requests but you: see [`Request`].
+    /// A context around your own device and its queue. (With another device's queue, wgpu panics.) You must poll the
+    /// device for awaited requests yourself: see [`Request`].
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         let kernels = Arc::new(Kernels::new(&device));
         Self {
@@ -89,14 +89,14 @@ impl Context {
     }
 
     /// Limits how long [`Request::wait`] waits for the device at a time before it gives up with
-    /// [`Error::Timeout`](crate::Error::Timeout). For operations that are built afterwards. Default: as long as it takes.
+    /// [`Error::Timeout`](crate::Error::Timeout). Applies to operations built afterwards. Default: no limit.
     pub fn with_timeout(self, timeout: Duration) -> Self {
         Self { timeout: Some(timeout), ..self }
     }
 
-    /// Adds a thread that polls the device for awaited requests: it starts with the first, sleeps while there is
-    /// none, and ends with the context and the operations built on it. A context that opened its own device has it
-    /// already; in a browser the browser polls.
+    /// Adds a thread that polls the device for awaited requests. It starts with the first request, sleeps while there
+    /// are none, and ends with the context and the operations built on it. A context that opened its own device already
+    /// has this thread; in a browser the browser polls.
     pub fn with_poller(self) -> Self {
         #[cfg(not(target_arch = "wasm32"))]
         return Self { poller: Some(Arc::new(Poller::new(&self.device))), ..self };
@@ -104,7 +104,7 @@ impl Context {
         self
     }
 
-    /// What this device is and allows.
+    /// The properties and limits of this device.
     ///
     /// # Errors
     /// [`Error::DeviceLimit`](crate::Error::DeviceLimit).
@@ -112,17 +112,17 @@ impl Context {
         Profile::of(&self.device)
     }
 
-    /// Pipelines that the operations of this context have made so far.
+    /// How many pipelines the operations of this context have made so far.
     pub fn pipelines(&self) -> usize {
         self.kernels.made()
     }
 
-    /// Frees the pipelines and shader modules that no bound operation uses. What is used later is made again.
+    /// Frees the pipelines and shader modules that no bound operation uses. They are made again when needed.
     pub fn free_pipelines(&self) {
         self.kernels.free();
     }
 
-    /// How a request of this context waits: on the calling thread, and where it is awaited.
+    /// How a request of this context waits: on the calling thread, and when it is awaited.
     pub(crate) fn waits(&self) -> [Wait; 2] {
         #[cfg(not(target_arch = "wasm32"))]
         let awaited = self.poller.clone().map_or(Wait::Elsewhere, Wait::Poller);
@@ -131,7 +131,7 @@ impl Context {
         [self.blocking(), awaited]
     }
 
-    /// Waiting on the calling thread.
+    /// How a request waits on the calling thread.
     pub(crate) fn blocking(&self) -> Wait {
         Wait::Blocking(self.timeout)
     }

@@ -1,4 +1,4 @@
-//! The types a logit can have.
+//! The element types of logits.
 
 use half::{bf16, f16};
 
@@ -9,12 +9,12 @@ mod sealed {
     impl Sealed for half::bf16 {}
 }
 
-/// A type that logits can have: `f32`, or [`half`]'s `f16` and `bf16`. Sealed: the shaders must know it.
+/// An element type of logits: `f32`, or [`half`]'s `f16` and `bf16`. Sealed, because the shaders must support it.
 ///
-/// All arithmetic is in f32 whatever the type; 16-bit logits are widened exactly, and 16-bit results are rounded once,
-/// to nearest, ties to even.
+/// All arithmetic is in f32, whatever the type. 16-bit logits are widened exactly. 16-bit results are rounded once, to
+/// nearest, ties to even.
 pub trait Element: sealed::Sealed + bytemuck::Pod + Default + Send + Sync + 'static {
-    /// The type's name as shaders and messages write it.
+    /// The type's name in shaders and messages.
     const NAME: &'static str;
 
     /// The value, exactly.
@@ -23,12 +23,13 @@ pub trait Element: sealed::Sealed + bytemuck::Pod + Default + Send + Sync + 'sta
     /// The nearest value of this type, ties to even; ±∞ beyond its range, NaN for NaN.
     fn from_f32(value: f32) -> Self;
 
-    /// How far apart values of this type are near this one: what its rounding may add to an error. 0 for f32, in which
-    /// all is computed.
+    /// The distance between values of this type near `value`, which is what rounding to it may add to an error. 0 for
+    /// f32, because everything is computed in f32.
     fn rounding(value: f64) -> f64;
 }
 
-/// The distance of neighbours near a value, in a type of so many bits of fraction, whose least normal is 2^`least`.
+/// The distance between neighbouring values near `value`, in a type with `fraction_bits` bits of fraction whose
+/// smallest normal number is 2^`least`.
 fn spacing(value: f64, fraction_bits: i32, least: i32) -> f64 {
     if !value.is_finite() || value == 0.0 {
         return 2f64.powi(least - fraction_bits);

@@ -1,35 +1,35 @@
-//! The one error type of the crate. Every message carries the numbers needed to mend the call.
+//! The error type of the crate. Every message carries the numbers needed to correct the call.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::target_kind::TargetKind;
 
-/// What can go wrong. Nothing here is a panic: bad shapes, options and buffers, and whatever the device
-/// reports, come back as one of these.
+/// What can go wrong. The crate returns these errors instead of panicking: for bad shapes, options and buffers, and for
+/// whatever the device reports.
 ///
-/// `Debug` says the same as `Display`: a `main` that returns a `Result` prints that.
+/// `Debug` prints the same text as `Display`, because a `main` that returns a `Result` prints `Debug`.
 #[derive(Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// No adapter of the wanted kind was found.
     #[error("no adapter {}; found {}\n{}", one_line(.wanted), one_line(&list(.found)), ADAPTER_HELP)]
     NoAdapter {
-        /// What was asked for, as words: "of any kind", "named 'nvidia'", ...
+        /// What was asked for, in words: "of any kind", "named 'nvidia'", ...
         wanted: String,
-        /// The adapters that are there, by name and backend.
+        /// The adapters that were found, by name and backend.
         found: Vec<String>,
     },
-    /// The adapter refused to open a device.
-    #[error("adapter '{}' opened no device: {message}", one_line(.adapter))]
+    /// The adapter could not open a device.
+    #[error("adapter '{}' could not open a device: {message}", one_line(.adapter))]
     RequestDevice {
         /// The adapter's name.
         adapter: String,
         /// What wgpu said.
         message: String,
     },
-    /// The device's limits are below those of WebGPU's defaults, which every operation fits into.
-    #[error("this device allows {available} {limit}; {needed} are needed (WebGPU's default)")]
+    /// A limit of the device is below WebGPU's default. Every operation fits within WebGPU's default limits.
+    #[error("this device allows {available} {limit}; {needed} are needed (the WebGPU default)")]
     DeviceLimit {
         /// Which limit.
         limit: &'static str,
@@ -39,7 +39,7 @@ pub enum Error {
         available: u64,
     },
 
-    /// A softmax over no classes has no meaning.
+    /// The shape has no classes: a softmax over no classes has no meaning.
     #[error("shape of {rows} rows × 0 cols: a row needs at least one class")]
     NoCols {
         /// Rows of the shape.
@@ -50,7 +50,7 @@ pub enum Error {
     RowStride {
         /// The stride given, in values.
         row_stride: usize,
-        /// The least stride possible, in values.
+        /// The smallest possible stride, in values.
         needed: usize,
     },
     /// The shape's length does not fit into this machine's `usize`.
@@ -60,46 +60,46 @@ pub enum Error {
         rows: usize,
         /// Classes of the shape.
         cols: usize,
-        /// Values from one row's start to the next's.
+        /// Values from the start of one row to the start of the next.
         row_stride: usize,
     },
-    /// Rows that lie side by side (class axis not last) come in whole groups.
-    #[error("{rows} rows are no whole number of groups of {inner}, which lie side by side")]
+    /// The rows do not fill whole groups. When the class axis is not last, `inner` rows lie side by side as a group.
+    #[error("{rows} rows are not a multiple of {inner}, the rows that lie side by side in a group")]
     Layout {
         /// Rows of the shape.
         rows: usize,
-        /// Values from one class to the next.
+        /// Values from one class to the next, which is also the number of rows side by side.
         inner: usize,
     },
-    /// The array has no such axis.
-    #[error("class axis {axis} of an array of {axes} axes")]
+    /// The array does not have this axis.
+    #[error("class axis {axis} is out of range: the array has {axes} axes")]
     ClassAxis {
         /// The axis asked for.
         axis: isize,
         /// Axes of the array.
         axes: usize,
     },
-    /// 16-bit rows that are written begin in the middle of a word: two rows would share it.
+    /// Output rows of 16-bit values begin in the middle of a 32-bit word, so two rows would share that word.
     #[error(
-        "`{what}`: 16-bit rows {row_stride} values apart share words; write them {needed} apart, or as f32"
+        "`{what}`: 16-bit rows {row_stride} values apart share words: use a row stride of {needed}, or write f32"
     )]
     OddStride {
         /// Which buffer.
         what: &'static str,
         /// The row stride, in values.
         row_stride: usize,
-        /// The next row stride that can be written, in values.
+        /// The next larger row stride that works, in values.
         needed: usize,
     },
-    /// 16-bit values of rows that lie side by side share words: no row can write its own.
-    #[error("`{what}`: 16-bit values of {inner} rows side by side share words; write them as f32")]
+    /// Output rows of 16-bit values lie side by side and share 32-bit words, so no row can write its own.
+    #[error("`{what}`: 16-bit values of {inner} rows side by side share words: write f32")]
     PackedLayout {
         /// Which buffer.
         what: &'static str,
         /// Values from one class to the next.
         inner: usize,
     },
-    /// A slice has another length than the shape says.
+    /// The length of a slice does not match the shape.
     #[error("{what} holds {found} values; the shape needs {needed}")]
     Length {
         /// Which argument.
@@ -109,38 +109,40 @@ pub enum Error {
         /// Values needed.
         needed: usize,
     },
-    /// One row is larger than the largest binding of the device, or than one of its workgroups can sweep.
-    #[error("one row of {cols} cols is {bytes} bytes; this device takes at most {limit}")]
+    /// One row is larger than the device's largest binding, or than one workgroup can process.
+    #[error("one row of {cols} cols is {bytes} bytes; this device allows at most {limit}")]
     RowTooLarge {
         /// Classes of a row.
         cols: usize,
         /// Bytes of a row.
         bytes: u64,
-        /// Bytes of the largest row possible.
+        /// Bytes of the largest possible row.
         limit: u64,
     },
-    /// Rows that lie side by side come in one binding, and theirs is larger than the largest of the device.
-    #[error("{inner} rows of {cols} cols side by side are {bytes} bytes; this device takes at most {limit}")]
+    /// A group of rows side by side is larger than the device's largest binding. Such a group needs a single binding.
+    #[error("{inner} rows of {cols} cols side by side are {bytes} bytes; this device allows at most {limit}")]
     GroupTooLarge {
         /// Classes of a row.
         cols: usize,
         /// Rows side by side.
         inner: usize,
-        /// Bytes of them all.
+        /// Bytes of the group.
         bytes: u64,
-        /// Bytes of the largest group possible.
+        /// Bytes of the largest possible group.
         limit: u64,
     },
-    /// The rows' own scratch does not fit into one binding: bind fewer rows at a time.
-    #[error("{rows} rows bound at once; this device allows {limit}: bind a part and encode several times")]
+    /// The scratch memory of the rows does not fit into one binding: bind fewer rows at a time.
+    #[error(
+        "{rows} rows bound at once; this device allows {limit}: bind fewer rows and encode several times"
+    )]
     TooManyRows {
         /// Rows asked for.
         rows: usize,
-        /// Rows possible.
+        /// The most rows that can be bound.
         limit: usize,
     },
     /// A bound operation was asked to encode more rows than it was bound for.
-    #[error("asked to encode {rows} rows of an operation bound for {bound}")]
+    #[error("asked to encode {rows} rows, but the operation was bound for {bound}")]
     RowsExceedBound {
         /// Rows asked for.
         rows: usize,
@@ -148,8 +150,8 @@ pub enum Error {
         bound: usize,
     },
 
-    /// A mask's rows, or the queries of a causal sequence, are no divisor of the batch's rows.
-    #[error("{what}: {mask_rows} rows, each {repeat} times, do not go into {rows} rows")]
+    /// The batch's rows are not a multiple of a mask's rows, or of the queries of a causal sequence.
+    #[error("{what}: {rows} rows are not a multiple of {mask_rows} rows, each used {repeat} times")]
     MaskRows {
         /// Which mask.
         what: &'static str,
@@ -157,21 +159,21 @@ pub enum Error {
         rows: usize,
         /// Rows of the mask.
         mask_rows: usize,
-        /// Rows of the batch in succession that have one row of the mask.
+        /// How many consecutive rows of the batch use the same row of the mask.
         repeat: usize,
     },
-    /// A mask is larger than the largest binding of the device.
-    #[error("{what} is {bytes} bytes; this device takes at most {limit}")]
+    /// A mask is larger than the device's largest binding.
+    #[error("{what} is {bytes} bytes; this device allows at most {limit}")]
     MaskTooLarge {
         /// Which mask.
         what: &'static str,
         /// Bytes of the mask on the device.
         bytes: u64,
-        /// Bytes of the largest mask possible.
+        /// Bytes of the largest possible mask.
         limit: u64,
     },
-    /// The operation takes the class axis last.
-    #[error("{inner} rows side by side: this operation takes the class axis last")]
+    /// The class axis is not last, and this operation needs it last.
+    #[error("{inner} rows side by side: this operation needs the class axis last")]
     ClassAxisNotLast {
         /// Values from one class to the next.
         inner: usize,
@@ -187,7 +189,7 @@ pub enum Error {
         /// Classes.
         cols: usize,
     },
-    /// Targets of another kind than a stream was made for.
+    /// The targets are not of the kind that the stream was made for.
     #[error("{given:?} given to a stream made for {made_for:?}")]
     TargetKind {
         /// The kind given.
@@ -200,7 +202,7 @@ pub enum Error {
     InvalidTarget {
         /// The first row with such a target.
         row: usize,
-        /// Which class of the row, or which of its sparse entries.
+        /// The class of the row, or the position among its sparse entries.
         at: usize,
         /// The value given.
         value: f32,
@@ -210,7 +212,7 @@ pub enum Error {
     InvalidOption {
         /// The option's name.
         option: &'static str,
-        /// Where in the slice, for an option that is one.
+        /// The index into the slice, for an option that is a slice.
         at: Option<usize>,
         /// The value given.
         value: f64,
@@ -219,20 +221,20 @@ pub enum Error {
     },
 
     /// No row counts, and [`EmptyBatch::Error`](crate::EmptyBatch::Error) was asked for.
-    #[error("none of {rows} rows counts: all are ignored, masked or of weight 0, their own or their class's")]
+    #[error("none of {rows} rows counts: each is ignored, masked, or has a row weight or class weight of 0")]
     NoRowCounts {
         /// Rows of the batch.
         rows: usize,
     },
 
-    /// The memory allowed does not hold even one row, or one group of rows side by side, under way.
+    /// The memory allowed cannot hold even one row in flight, or one group of rows side by side.
     #[error(
-        "{allowed} bytes of memory: windows of {inner} × {cols} values, the smallest there are, take {needed}"
+        "{allowed} bytes of memory allowed; the smallest windows, {inner} × {cols} values, need {needed} bytes"
     )]
     MemoryTooSmall {
         /// Bytes allowed.
         allowed: u64,
-        /// Bytes needed, on the host and on the device together.
+        /// Bytes needed, on host and device together.
         needed: u64,
         /// Classes of a row.
         cols: usize,
@@ -240,7 +242,7 @@ pub enum Error {
         inner: usize,
     },
 
-    /// A bound buffer (or the part of it that is bound) is too small.
+    /// A bound buffer, or the part of it that is bound, is too small.
     #[error("buffer `{what}`: {found} bytes bound, {needed} needed")]
     BufferTooSmall {
         /// Which buffer.
@@ -250,40 +252,41 @@ pub enum Error {
         /// Bytes needed.
         needed: u64,
     },
-    /// A bound buffer begins where this device cannot bind.
-    #[error("buffer `{what}`: offset {offset} is no multiple of {alignment}")]
+    /// The offset of a bound buffer is not a multiple of the alignment that this device needs.
+    #[error("buffer `{what}`: offset {offset} is not a multiple of {alignment}")]
     BufferOffset {
         /// Which buffer.
         what: &'static str,
         /// The offset in bytes.
         offset: u64,
-        /// The alignment of this device in bytes.
+        /// The alignment that this device needs, in bytes.
         alignment: u64,
     },
-    /// A bound buffer was created without the usage that this binding needs.
+    /// A bound buffer was created without a usage that this binding needs.
     #[error("buffer `{what}` was created without {needed}")]
     BufferUsage {
         /// Which buffer.
         what: &'static str,
-        /// The usage missing.
+        /// The missing usage.
         needed: &'static str,
     },
-    /// Two bindings, at least one of them written, are of one buffer; wgpu allows that not even for disjoint ranges.
-    #[error("`{first}` and `{second}` are the same buffer: one of them is written, so they must be two")]
+    /// Two bindings use the same buffer, and at least one of them is written. wgpu does not allow that even for
+    /// disjoint ranges.
+    #[error("`{first}` and `{second}` are the same buffer and one of them is written: use two buffers")]
     BufferAlias {
-        /// One of the two.
+        /// The first of the two.
         first: &'static str,
-        /// The other.
+        /// The second.
         second: &'static str,
     },
-    /// An operation was bound to buffers of another device than the one it was built on. (Of
-    /// buffers from another `wgpu::Instance` this cannot be told.)
-    #[error("a buffer belongs to another device than the operation")]
+    /// A buffer belongs to a different device than the operation. This can't be detected for buffers from another
+    /// `wgpu::Instance`.
+    #[error("a buffer belongs to a different device than the operation")]
     OtherDevice,
-    /// Nothing was asked for: every output is `None`.
+    /// No output was asked for: every output is `None`.
     #[error("no output bound: give at least one of {options}")]
     NoOutput {
-        /// The fields of which one is needed.
+        /// The output fields. At least one is needed.
         options: &'static str,
     },
 
@@ -311,8 +314,8 @@ pub enum Error {
         /// What wgpu said.
         message: String,
     },
-    /// The device is lost: it was destroyed, or its driver was reset or updated. Nothing on it works any more: open a new
-    /// [`Context`](crate::Context) and build the operations again.
+    /// The device is lost: it was destroyed, or its driver was reset or updated. Nothing on it works any more: open a
+    /// new [`Context`](crate::Context) and build the operations again.
     #[error("the device was lost ({what}: {message}): open a new context and build the operations again")]
     DeviceLost {
         /// What was being done.
@@ -320,30 +323,30 @@ pub enum Error {
         /// What wgpu said.
         message: String,
     },
-    /// The device had not finished in the time allowed.
-    #[error("the device had not finished after {:.3} s", .after.as_secs_f64())]
+    /// The device did not finish within the time allowed.
+    #[error("the device did not finish within {:.3} s", .after.as_secs_f64())]
     Timeout {
         /// The time allowed.
         after: Duration,
     },
 
-    /// The system started no thread, most often for want of memory or because the process may have no more.
-    #[error("no thread could be started for {what}: {message}")]
+    /// The system could not start a thread. Most often memory is short, or the process has reached its thread limit.
+    #[error("could not start a thread for {what}: {message}")]
     NoThread {
-        /// What it was to do.
+        /// The thread's task.
         what: &'static str,
         /// What the system said.
         message: String,
     },
-    /// An earlier push into this stream failed, timed out or was dropped half-way: what it holds is unknown.
-    #[error("the stream ended with an earlier push that failed or was dropped: make a new one")]
+    /// An earlier push into this stream failed, timed out or was dropped halfway, so the stream's contents are unknown.
+    #[error("the stream ended when an earlier push failed or was dropped: make a new stream")]
     StreamEnded,
     /// The caller's own callback stopped the run.
     #[error("stopped")]
     Stopped,
 
-    /// A file could not be read or written, or is not what was expected of it. Names and contents of files may be anything:
-    /// what a terminal would obey is shown as `?`.
+    /// A file could not be read or written, or its contents are not as expected. File names and contents are untrusted:
+    /// characters that control a terminal are shown as `?`.
     #[error("{}: {}", one_line(.path), one_line(.message))]
     File {
         /// The file.
@@ -354,7 +357,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// An option whose one value is outside its range.
+    /// An option with a single value, which is outside its range.
     pub(crate) fn option(option: &'static str, value: impl Into<f64>, needed: &'static str) -> Self {
         Self::InvalidOption { option, at: None, value: value.into(), needed }
     }
@@ -369,8 +372,8 @@ impl fmt::Debug for Error {
 /// `Result` with this crate's [`enum@Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Whether a terminal shows a character, and does nothing else: neither control characters nor those that end a line or
-/// turn its direction.
+/// Whether a character only shows on a terminal. Control characters, line ends and characters that change the text
+/// direction do not.
 #[doc(hidden)]
 pub fn is_safe(c: char) -> bool {
     let turns = matches!(
@@ -381,12 +384,12 @@ pub fn is_safe(c: char) -> bool {
     !c.is_control() && !turns && !ends
 }
 
-/// A text of anybody's, as it may stand in a message of one line.
+/// Untrusted text, made safe for a message of one line.
 pub(crate) fn one_line(text: &str) -> String {
     text.replace(|c| !is_safe(c), "?")
 }
 
-/// A number as one reads it, however large or small.
+/// A number in readable form: very large and very small ones in scientific notation.
 fn number(value: f64) -> String {
     let is_readable = value == 0.0 || !value.is_finite() || (1e-4..1e9).contains(&value.abs());
     if is_readable { value.to_string() } else { format!("{value:e}") }
@@ -396,7 +399,7 @@ fn list(names: &[String]) -> String {
     if names.is_empty() { "none at all".to_owned() } else { names.join(", ") }
 }
 
-/// How to get an adapter, told where none was found.
+/// How to get an adapter. Part of the message when none was found.
 const ADAPTER_HELP: &str = "\
 A software adapter is enough:
   Debian, Ubuntu  apt-get install mesa-vulkan-drivers libvulkan1

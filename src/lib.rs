@@ -1,5 +1,5 @@
-//! Softmax and cross-entropy on any GPU that [wgpu](https://wgpu.rs) reaches, software adapters included: stable, right
-//! in every edge case, one read of the logits for a loss.
+//! Softmax and cross-entropy on any GPU that [wgpu](https://wgpu.rs) supports, software adapters included. Numerically
+//! stable, correct in every edge case, and a loss reads the logits once.
 //!
 //! ```no_run
 //! use xent::{Context, CrossEntropy, Shape};
@@ -18,13 +18,13 @@
 //! # Ok::<(), xent::Error>(())
 //! ```
 //!
-//! # Three ways in
+//! # Three ways to use it
 //!
-//! * **Host slices**: the methods above. They cut batches of any size into windows. Each returns a [`Request`]: `.wait()?`
-//!   blocks, `.await?` does not. Methods that end in `_into` write a result as large as the logits into a slice of yours.
-//!   While a window computes, the next is written; where the adapter shares the processor's memory
-//!   ([`Profile::unified_memory`]), straight into the kernels' own buffers. The buffers of two windows stay with the
-//!   operation for its next call, until `free_idle_buffers` or its end.
+//! * **Host slices**: the methods above. They split a batch of any size into windows. Each returns a [`Request`]:
+//!   `.wait()?` blocks, `.await?` does not. Methods that end in `_into` write a result as large as the logits into a
+//!   slice of yours. While the device computes one window, the host writes the next. On an adapter that shares the
+//!   processor's memory ([`Profile::unified_memory`]), it writes directly into the kernels' own buffers. The operation
+//!   keeps the buffers of two windows for its next call, until you call `free_idle_buffers` or drop the operation.
 //! * **Streams**: [`LossOp::stream`] and [`Softmax::stream`] take a batch window by window. [`eval`] drives them from
 //!   slices, generators and files, for batches larger than memory.
 //! * **Your own device, buffers and compute pass**: *build* an operation once on a [`Context`] around them, *bind* it
@@ -36,30 +36,30 @@
 //! | operation | gives | reads of the logits |
 //! | --- | --- | --- |
 //! | [`CrossEntropy`] | loss, row losses, lse, argmax | 1 |
-//! | [`CrossEntropy`] with an [`OutputBuffer`] for `dlogits` | the same and the gradient, in place if asked for | 2 |
+//! | [`CrossEntropy`] with an [`OutputBuffer`] for `dlogits` | these and the gradient, in place if asked for | 2 |
 //! | [`CrossEntropy`] of [`Input::LogProbs`] | negative log-likelihood, and its gradient | 1, 2 |
 //! | [`KlDivergence`] | divergence from a teacher's logits, and its gradient | 1, 2 of each |
 //! | [`SigmoidBce`] | multi-label loss, and its gradient | 1 |
 //! | [`Softmax`] | probabilities, log-probabilities | 2 |
-//! | [`SoftmaxBackward`] | the gradient behind them | 2 |
+//! | [`SoftmaxBackward`] | the gradient of a softmax | 2 |
 //! | [`MaskedSoftmax`] | attention's softmax: scaled, masked, causal | 2 |
 //! | [`LogSumExp`] | ln Σ exp(logits) | 1 |
 //! | [`Argmax`] | the most probable class | 1 |
 //!
-//! The three losses are one type, [`LossOp`], with their options: the same methods, streams and buffers. Each operation has
-//! a twin in [`mod@reference`]: in f64, naive, to be read and to be checked against.
+//! The three losses are one type, [`LossOp`], with different options: the methods, streams and buffers are the same.
+//! Each operation has a counterpart in [`mod@reference`]: in f64, naive, to read and to check against.
 //!
-//! # What a loss can be
+//! # Options and inputs of a loss
 //!
 //! | | |
 //! | --- | --- |
-//! | [`Targets`] | class indices (i32, u32), a probability for each class, a few classes a row with probabilities |
-//! | [`CrossEntropyOptions`] | label smoothing, temperature, softcap, z-loss, focal loss, ignored rows, mean or sum, what a batch of nothing gives, [`Sequences`] for next-token targets and prompts |
+//! | [`Targets`] | class indices (i32, u32), a probability for each class, or a few classes per row with probabilities |
+//! | [`CrossEntropyOptions`] | label smoothing, temperature, softcap, z-loss, focal loss, ignored rows, mean or sum, the result of an empty batch, [`Sequences`] for next-token targets and prompts |
 //! | [`CrossEntropyInputs`], [`RowInputs`] | class weights, row weights, a mask, upstream gradients |
 //! | [`Element`] | logits in f32, f16 or bf16, all arithmetic in f32 |
-//! | [`Shape`] | the class axis anywhere in an array of any number of axes, rows any distance apart |
+//! | [`Shape`] | the class axis anywhere in an array with any number of axes, any row stride |
 //!
-//! All go together, but for what has no meaning; that is an [`Error::InvalidOption`].
+//! All of these can be combined, except combinations that have no meaning: those give [`Error::InvalidOption`].
 //!
 //! ```no_run
 //! use xent::{Context, CrossEntropy, CrossEntropyInputs, CrossEntropyOptions, Shape, Targets};
@@ -73,33 +73,33 @@
 //! let inputs = CrossEntropyInputs::new(Targets::Classes(&[0, 1, 2, -100])).class_weights(&[0.5, 1.0, 1.0]);
 //! let (loss, dlogits) = cross_entropy.loss_and_dlogits(&logits, inputs, Shape::nd(&[1, 3, 2, 2], 1)?).wait()?;
 //!
-//! // Another temperature makes no pipeline anew.
+//! // Another temperature compiles no new pipeline.
 //! let warmer = cross_entropy.with_options(&CrossEntropyOptions { temperature: 2.0, ..options })?;
 //! # Ok::<(), xent::Error>(())
 //! ```
 //!
-//! # What comes out at the edges
+//! # Edge cases
 //!
-//! As PyTorch's `F.cross_entropy`, unless said otherwise.
+//! Results match PyTorch's `F.cross_entropy` unless stated otherwise.
 //!
 //! | case | result |
 //! | --- | --- |
-//! | a logit is −∞ (masked) | probability 0, log-probability −∞, gradient 0 there; the rest finite |
+//! | a logit is −∞ (masked) | probability 0, log-probability −∞, gradient 0 there; the rest is finite |
 //! | a logit of −∞ has target mass (its class, smoothing, a soft target) | loss +∞, gradient p·Σt − t, finite |
-//! | every logit of a row is −∞ | NaN, or zeros by [`MaskedRow::Zero`]; in the flags |
-//! | a logit is NaN or +∞ | the row is NaN; in the [`Flags`]. A NaN never disappears |
+//! | every logit of a row is −∞ | NaN, or zeros with [`MaskedRow::Zero`]; reported in the flags |
+//! | a logit is NaN or +∞ | the row is NaN; reported in the [`Flags`]. A NaN never disappears |
 //! | a row is ignored, masked or of weight 0 | loss 0, gradient 0, not counted; its logits are not read |
-//! | a factor is 0: a weight, a target's probability, ε, 1 − ε | its term is 0, also where the rest of it is ∞ |
+//! | a factor is 0: a weight, a target's probability, ε, 1 − ε | its term is 0, even where the other factor is ∞ |
 //! | no row counts, or the weights sum to 0 | mean by [`EmptyBatch`]: NaN, 0 or an error; sum 0, gradient 0 |
-//! | a target is out of range | host slices: [`Error::TargetOutOfRange`]; buffers: NaN loss, no gradient, in the flags |
-//! | a weight is negative or not finite | host slices: [`Error::InvalidOption`]; buffers: NaN loss, in the flags |
-//! | rows shifted by 1e4 … 1e8, logits of ±3.4e38 | the right finite answer, or +∞ where f32 ends |
+//! | a target is out of range | host slices: [`Error::TargetOutOfRange`]; buffers: NaN loss, no gradient, reported in the flags |
+//! | a weight is negative or not finite | host slices: [`Error::InvalidOption`]; buffers: NaN loss, reported in the flags |
+//! | rows shifted by 1e4 … 1e8, logits of ±3.4e38 | the correct finite result, or +∞ beyond f32's range |
 //!
-//! Results are the same bits for the same call on the same adapter and driver, whatever windows it was cut into.
+//! The same call on the same adapter and driver gives the same bits, however the batch was split into windows.
 //!
 //! # Pitfalls
 //!
-//! Cross-entropy takes *logits*. Probabilities are logits too, of another distribution, and no error tells:
+//! Cross-entropy takes *logits*. Probabilities passed as logits give a wrong loss, and no error reports it:
 //!
 //! ```
 //! use xent::{Shape, SoftmaxOptions, Targets, reference};
@@ -113,15 +113,16 @@
 //! let wrong = reference::cross_entropy::loss(&probs, targets, shape, &Default::default())?;
 //!
 //! assert!((right - 0.0697).abs() < 1e-4);
-//! assert!((wrong - 0.5955).abs() < 1e-4); // looks like a loss, and is none
+//! assert!((wrong - 0.5955).abs() < 1e-4); // looks like a loss, but is wrong
 //! # Ok::<(), xent::Error>(())
 //! ```
 //!
-//! Others that teachers warn of: the logarithm of a softmax ([`Softmax::log_softmax`] stays finite where the probability
-//! is 0 already); a mean over ignored rows (they do not count here); one-hot targets in a class-weighted mean (as in
-//! PyTorch, class weights enter the denominator of class targets only, so the two means differ); a sum of row losses
-//! under a mean's gradient (give [`Reduction::Sum`] and `row_upstream` instead); log-probabilities passed as logits
-//! (harmless: their softmax is what they say; [`Input::LogProbs`] takes them as given).
+//! Other common mistakes: the logarithm of a softmax ([`Softmax::log_softmax`] stays finite where the probability has
+//! underflowed to 0); a mean over ignored rows (they do not count here); one-hot targets in a class-weighted mean (as
+//! in PyTorch, class weights enter the denominator for class targets only, so the two means differ); a sum of row
+//! losses with a mean's gradient (use [`Reduction::Sum`] and `row_upstream` instead); log-probabilities passed as
+//! logits (harmless: their softmax gives the same probabilities; [`Input::LogProbs`] uses them without another
+//! softmax).
 //!
 //! # Features
 //!
@@ -129,11 +130,11 @@
 //!
 //! | feature | gives |
 //! | --- | --- |
-//! | `npy`, `safetensors` | `eval::files`: tensors in such files, and in files of raw values, as sources of [`eval`]; and files of results |
+//! | `npy`, `safetensors` | `eval::files`: tensors in these files, and in files of raw values, as sources of [`eval`]; and result files |
 //! | `ndarray` | views of `ndarray` arrays as sources of [`eval`] |
-//! | `serde` | [`eval::EvaluationState`] and [`eval::Tally`] can be saved: a run goes on in another process |
+//! | `serde` | [`eval::EvaluationState`] and [`eval::Tally`] can be saved, to resume a run in another process |
 //! | `tuning-file` | [`Tuning`]s can be saved and loaded |
-//! | `cli` | the command-line tool, and what it needs |
+//! | `cli` | the command-line tool and its dependencies |
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -180,7 +181,7 @@ pub use targets::{MAX_SPARSE_ENTRIES, RowTarget, TargetKind, Targets};
 pub use verification::Verification;
 pub use wgpu;
 
-/// The README's samples compile.
+/// Compiles the README's examples.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,12 +1,12 @@
-//! What a masked softmax takes beside the logits: which row may attend to what.
+//! The masks of a masked softmax: which rows may attend to which classes.
 
 use crate::error::{Error, Result};
 use crate::shape::Shape;
 
-/// How the rows of a mask (mask rows, cols) are spread over the rows of a batch: row r has the mask's row
+/// How the rows of a mask (mask rows, cols) apply to the rows of a batch: row r uses the mask's row
 /// `(r / repeat) % rows`.
 ///
-/// With rows = batch · heads · queries, as attention has them:
+/// With rows = batch · heads · queries, as in attention:
 ///
 /// ```
 /// use xent::MaskRows;
@@ -19,29 +19,30 @@ use crate::shape::Shape;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MaskRows {
-    /// Rows of the mask, behind the last of which it begins anew. At least 1.
+    /// Rows of the mask, at least 1. After the last one, the mask starts again from its first row.
     pub rows: usize,
-    /// Rows of the batch in succession that have one row of the mask. At least 1; `rows · repeat` divides the batch's rows.
+    /// How many consecutive rows of the batch use the same row of the mask. At least 1. The batch's rows must be a
+    /// multiple of `rows · repeat`.
     pub repeat: usize,
 }
 
 impl MaskRows {
-    /// A row of the mask for each row of the batch, `rows` of them, then anew.
+    /// One mask row for each row of the batch; after `rows` rows the mask starts again.
     pub const fn each(rows: usize) -> Self {
         Self { rows, repeat: 1 }
     }
 
-    /// Each of the mask's `rows` rows for `repeat` rows of the batch in succession.
+    /// Uses each of the mask's `rows` rows for `repeat` consecutive rows of the batch.
     pub const fn repeated(rows: usize, repeat: usize) -> Self {
         Self { rows, repeat }
     }
 
-    /// The mask's row for a row of the batch.
+    /// The row of the mask for a row of the batch.
     pub const fn of(&self, row: usize) -> usize {
         row / (if self.repeat == 0 { 1 } else { self.repeat }) % (if self.rows == 0 { 1 } else { self.rows })
     }
 
-    /// Refuses a mask that does not go into a batch's rows.
+    /// Refuses a mask unless the batch's rows are a multiple of its rows · repeat.
     pub(crate) fn check(&self, what: &'static str, rows: usize) -> Result<()> {
         let &Self { rows: mask_rows, repeat } = self;
         match mask_rows.checked_mul(repeat) {
@@ -51,7 +52,7 @@ impl MaskRows {
     }
 }
 
-/// The masks of a [`MaskedSoftmax`](crate::MaskedSoftmax), each optional; a class has to pass them all.
+/// The masks of a [`MaskedSoftmax`](crate::MaskedSoftmax). Each is optional; a class must pass all of them.
 ///
 /// ```
 /// use xent::{MaskRows, Masks};
@@ -62,27 +63,27 @@ impl MaskRows {
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Masks<'a> {
-    /// Added to the scaled logits: (mask rows, cols), −∞ where a row may not attend to a class.
+    /// Added to the scaled logits: (mask rows, cols). −∞ for classes that a row may not attend to.
     pub additive: Option<(&'a [f32], MaskRows)>,
-    /// Where a row may attend to a class: (mask rows, cols).
+    /// Which classes a row may attend to: (mask rows, cols).
     pub boolean: Option<(&'a [bool], MaskRows)>,
 }
 
 impl<'a> Masks<'a> {
-    /// None at all.
+    /// No masks.
     pub const NONE: Masks<'static> = Masks { additive: None, boolean: None };
 
-    /// With a mask (mask rows, cols) that is added to the scaled logits.
+    /// Adds a mask (mask rows, cols) to the scaled logits.
     pub const fn additive(self, mask: &'a [f32], rows: MaskRows) -> Self {
         Self { additive: Some((mask, rows)), ..self }
     }
 
-    /// With a mask (mask rows, cols) of the classes that may be attended to.
+    /// Restricts rows to the classes that a mask (mask rows, cols) allows.
     pub const fn boolean(self, mask: &'a [bool], rows: MaskRows) -> Self {
         Self { boolean: Some((mask, rows)), ..self }
     }
 
-    /// Refuses masks that do not go with a shape.
+    /// Refuses masks that do not fit a shape.
     pub(crate) fn check(&self, shape: Shape) -> Result<()> {
         let of = |what, found: usize, rows: MaskRows| {
             rows.check(what, shape.rows)?;

@@ -1,4 +1,4 @@
-//! What a method returns that needs the device to come along.
+//! A call that waits for the device.
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
@@ -15,23 +15,24 @@ type Start<'a, T> = Box<dyn FnOnce(Wait) -> Running<'a, T> + Send + 'a>;
 #[cfg(target_arch = "wasm32")]
 type Start<'a, T> = Box<dyn FnOnce(Wait) -> Running<'a, T> + 'a>;
 
-/// The future of a [`Request`]. It is `Send` but in a browser.
+/// The future of a [`Request`]. It is `Send`, except in a browser.
 #[cfg(not(target_arch = "wasm32"))]
 pub type Running<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
-/// The future of a [`Request`]. It is `Send` but in a browser.
+/// The future of a [`Request`]. It is `Send`, except in a browser.
 #[cfg(target_arch = "wasm32")]
 pub type Running<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + 'a>>;
 
-/// A call that has not begun: [`wait`](Self::wait) for it, or `.await` it.
+/// A call that has not started yet: run it with [`wait`](Self::wait) or `.await`.
 ///
-/// **Something must poll the device.** `wait` does so itself, on the calling thread. `.await` does not: a context that opened
-/// its own device ([`Context::new`](crate::Context::new), [`Context::open`](crate::Context::open)) has a thread that polls
-/// for awaited requests. A context around a device of yours ([`Context::from_device`](crate::Context::from_device)) has
-/// none, unless you ask for one ([`Context::with_poller`](crate::Context::with_poller)): poll the device yourself
-/// ([`wgpu::Device::poll`]), or the request never ends. In a browser, the browser polls.
+/// **Something must poll the device.** `wait` polls it on the calling thread. `.await` does not: a context that opened
+/// its own device ([`Context::new`](crate::Context::new), [`Context::open`](crate::Context::open)) has a thread that
+/// polls for awaited requests. A context around a device of yours
+/// ([`Context::from_device`](crate::Context::from_device)) does not, unless you ask for one
+/// ([`Context::with_poller`](crate::Context::with_poller)): poll the device yourself ([`wgpu::Device::poll`]), or the
+/// request never ends. In a browser, the browser polls.
 ///
-/// A request that is dropped before it began has done nothing. One that is dropped on its way gives up its result; the next
-/// call is as good as any.
+/// A request that is dropped before it started has done nothing. A request that is dropped while it runs loses its
+/// result; later calls are not affected.
 ///
 /// ```no_run
 /// use xent::{Context, CrossEntropy, Shape, Targets};
@@ -54,7 +55,7 @@ pub struct Request<'a, T> {
 }
 
 impl<'a, T: 'a> Request<'a, T> {
-    /// `run` gives the future of the call. It does nothing by itself.
+    /// `run` makes the future of the call. It does no work by itself.
     pub(crate) fn new<F>(
         [waited_for, awaited]: [Wait; 2],
         run: impl FnOnce(Wait) -> F + WasmNotSend + 'a,
@@ -65,15 +66,15 @@ impl<'a, T: 'a> Request<'a, T> {
         Self { start: Box::new(|wait| Box::pin(run(wait))), awaited, waited_for }
     }
 
-    /// The same with another result.
+    /// Converts the result.
     pub(crate) fn map<U: 'a>(self, of: impl FnOnce(T) -> U + WasmNotSend + 'a) -> Request<'a, U> {
         let Self { start, awaited, waited_for } = self;
         Request::new([waited_for, awaited], move |wait| async move { Ok(of(start(wait).await?)) })
     }
 
-    /// Runs the call to its end on this thread, and polls the device meanwhile. It gives up with
-    /// [`Error::Timeout`](crate::Error::Timeout) where the context has a timeout
-    /// ([`Context::with_timeout`](crate::Context::with_timeout)) and the device does not answer for that long.
+    /// Runs the call to its end on this thread and polls the device meanwhile. If the context has a timeout
+    /// ([`Context::with_timeout`](crate::Context::with_timeout)) and the device does not answer for that long, it gives
+    /// up with [`Error::Timeout`](crate::Error::Timeout).
     ///
     /// # Errors
     /// Those of the method that returned the request.

@@ -1,4 +1,4 @@
-//! What a batch of logits looks like in memory: every length, byte size and alignment sum in one place.
+//! The layout of a batch of logits in memory. All arithmetic on lengths, byte sizes and alignments is in this file.
 
 use crate::error::{Error, Result};
 
@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 ///
 /// let dense = Shape::new(32, 1000);
 /// assert_eq!(dense.len(), 32_000);
-/// // A vocabulary of 50,257 padded to 50,304 values a row: the padding takes no part.
+/// // A vocabulary of 50,257 padded to 50,304 values per row: the padding is ignored.
 /// let padded = Shape::new(4, 50_257).row_stride(50_304);
 /// assert_eq!(padded.len(), 3 * 50_304 + 50_257);
 /// // Segmentation: N = 2 images, C = 21 classes, 8 × 9 pixels. Each pixel is a row.
@@ -23,30 +23,30 @@ pub struct Shape {
     pub rows: usize,
     /// Classes of each row. Zero is an [`Error::NoCols`].
     pub cols: usize,
-    /// Values from the start of one row (of one group of `inner` rows) to the start of the next; at least
+    /// Values from the start of one row (or one group of `inner` rows) to the start of the next; at least
     /// `cols * inner`.
     pub row_stride: usize,
-    /// Values from one class to the next: 1 when the class axis is last, else the product of the axes behind it. So many
-    /// rows lie side by side in one group.
+    /// Values from one class to the next: 1 when the class axis is last, otherwise the product of the axes after it. It
+    /// is also the number of rows that lie side by side in a group.
     pub inner: usize,
 }
 
 impl Shape {
-    /// Dense rows, class axis last.
+    /// Dense rows with the class axis last.
     pub const fn new(rows: usize, cols: usize) -> Self {
         Self { rows, cols, row_stride: cols, inner: 1 }
     }
 
-    /// A dense array of (outer, cols, inner), class axis in the middle, as PyTorch's N, C, d1, d2, …: it has
+    /// A dense array of (outer, cols, inner) with the class axis in the middle, like PyTorch's N, C, d1, d2, …. It has
     /// `outer * inner` rows, in the order of the array without its class axis.
     pub const fn nchw(outer: usize, cols: usize, inner: usize) -> Self {
         Self { rows: outer.saturating_mul(inner), cols, row_stride: cols.saturating_mul(inner), inner }
     }
 
-    /// A dense array of any number of axes, classes along `class_axis`; −1 is the last axis, as in NumPy.
+    /// A dense array with any number of axes and the classes along `class_axis`; −1 is the last axis, as in NumPy.
     ///
     /// # Errors
-    /// [`Error::ClassAxis`] where there is no such axis; what [`check`](Self::check) refuses.
+    /// [`Error::ClassAxis`] if there is no such axis; what [`check`](Self::check) refuses.
     pub fn nd(dims: &[usize], class_axis: isize) -> Result<Self> {
         let refused = || Error::ClassAxis { axis: class_axis, axes: dims.len() };
         let axis = if class_axis < 0 {
@@ -64,29 +64,29 @@ impl Shape {
                 row_stride: cols.saturating_mul(inner),
             });
         }
-        // An empty axis behind the classes leaves no row, and nothing to lay out.
+        // An empty axis after the class axis leaves no rows and nothing to lay out.
         let shape = if inner == 0 { Self::new(0, cols) } else { Self::nchw(outer, cols, inner) };
         shape.check()?;
         Ok(shape)
     }
 
-    /// The same rows, `row_stride` values apart.
+    /// Sets the distance from one row to the next, in values.
     pub const fn row_stride(self, row_stride: usize) -> Self {
         Self { row_stride, ..self }
     }
 
-    /// The same layout with another number of rows.
+    /// Changes the number of rows and keeps the layout.
     pub const fn with_rows(self, rows: usize) -> Self {
         Self { rows, ..self }
     }
 
-    /// Groups of `inner` rows.
+    /// The number of groups of `inner` rows.
     pub(crate) const fn groups(&self) -> usize {
         self.rows / if self.inner == 0 { 1 } else { self.inner }
     }
 
-    /// Values from the first to behind the last, padding between rows included (behind the last row: none).
-    /// Saturates where the shape overflows, which [`check`](Self::check) refuses.
+    /// The number of values from the first to the last, including padding between rows but not after the last row.
+    /// Saturates if the shape overflows, which [`check`](Self::check) refuses.
     pub const fn len(&self) -> usize {
         if self.rows == 0 {
             return 0;
@@ -96,21 +96,21 @@ impl Shape {
             .saturating_add(self.cols.saturating_mul(self.inner))
     }
 
-    /// Whether there is no value at all.
+    /// Whether the shape holds no values.
     pub const fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Where row `row` begins, in values.
+    /// The index of the first value of row `row`.
     pub const fn row_start(&self, row: usize) -> usize {
         let inner = if self.inner == 0 { 1 } else { self.inner };
         (row / inner).saturating_mul(self.row_stride).saturating_add(row % inner)
     }
 
-    /// The values of one row of a slice laid out in this shape, class by class.
+    /// The values of one row of a slice with this shape, class by class.
     ///
     /// # Panics
-    /// Where `row` is not in 0..rows, or the slice ends before the row does.
+    /// If `row` is not in 0..rows, or if the slice ends before the row does.
     pub fn row<'a, T>(
         &self,
         values: &'a [T],
@@ -121,7 +121,7 @@ impl Shape {
         values[self.row_start(row)..].iter().step_by(inner).take(self.cols)
     }
 
-    /// Panics where there is no such row, or a slice ends before the row does: as an index that is out of bounds.
+    /// Panics if there is no such row, or if a slice ends before the row does, like an index out of bounds.
     #[track_caller]
     pub(crate) fn assert_holds<T>(&self, values: &[T], row: usize) {
         let &Self { rows, cols, inner, .. } = self;
@@ -132,12 +132,12 @@ impl Shape {
         assert!(end <= found, "row {row} of {cols} cols ends at value {end}; the slice holds {found}");
     }
 
-    /// The values of one row, gathered.
+    /// The values of one row, collected.
     pub(crate) fn row_vec<T: Copy>(&self, values: &[T], row: usize) -> Vec<T> {
         self.row(values, row).copied().collect()
     }
 
-    /// Refuses what no operation can compute.
+    /// Refuses shapes that no operation can compute.
     ///
     /// # Errors
     /// [`Error::NoCols`], [`Error::RowStride`], [`Error::ShapeOverflow`], [`Error::Layout`].
@@ -154,14 +154,15 @@ impl Shape {
         if row_stride < needed {
             return Err(Error::RowStride { row_stride, needed });
         }
-        // Eight bytes a value is the widest element there is. Zero rows must not hide a stride that no row could have.
+        // The widest element has eight bytes. With zero rows, a stride that no row could have must still be refused.
         match (rows / inner).max(1).checked_mul(row_stride).and_then(|values| values.checked_mul(8)) {
             Some(_) => Ok(()),
             None => Err(overflow),
         }
     }
 
-    /// [`check`](Self::check), and that a slice has this shape's length (the padding behind the last row may be there).
+    /// Like [`check`](Self::check), and checks that a slice has this shape's length. The slice may include padding
+    /// after the last row.
     pub(crate) fn check_slice<T>(&self, what: &'static str, values: &[T]) -> Result<()> {
         self.check()?;
         let (found, needed) = (values.len(), self.len());
@@ -173,10 +174,10 @@ impl Shape {
     }
 }
 
-/// Panics where there is no such row: as an index that is out of bounds.
+/// Panics if there is no such row, like an index out of bounds.
 #[track_caller]
 pub(crate) fn assert_row(row: usize, rows: usize) {
-    assert!(row < rows, "row {row} of a batch of {rows} rows");
+    assert!(row < rows, "row {row} is out of range: the batch has {rows} rows");
 }
 
 #[cfg(test)]
@@ -241,9 +242,9 @@ mod tests {
         };
         let padded = Shape::nchw(2, 2, 3).row_stride(8);
         for (shape, found, row, expected) in [
-            (Shape::new(2, 3), 6, 2, "row 2 of a batch of 2 rows"),
-            (Shape::new(2, 3), 9, 2, "row 2 of a batch of 2 rows"),
-            (Shape::new(0, 3), 3, 0, "row 0 of a batch of 0 rows"),
+            (Shape::new(2, 3), 6, 2, "row 2 is out of range: the batch has 2 rows"),
+            (Shape::new(2, 3), 9, 2, "row 2 is out of range: the batch has 2 rows"),
+            (Shape::new(0, 3), 3, 0, "row 0 is out of range: the batch has 0 rows"),
             (Shape::new(2, 3), 5, 1, "row 1 of 3 cols ends at value 6; the slice holds 5"),
             (Shape::new(2, 3), 0, 0, "row 0 of 3 cols ends at value 3; the slice holds 0"),
             (padded, 13, 5, "row 5 of 2 cols ends at value 14; the slice holds 13"),

@@ -1,21 +1,21 @@
-//! Kinds of target.
+//! Kinds of targets.
 
-/// What a batch's targets are, without them.
+/// The kind of a batch's targets, without their values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TargetKind {
-    /// A class index a row.
+    /// One class index per row.
     Classes,
     /// A probability for each class.
     Soft,
     /// A few classes of each row with their probabilities.
     Sparse {
-        /// Entries of each row.
+        /// Entries per row.
         entries: usize,
     },
 }
 
 impl TargetKind {
-    /// Targets of a row that are told by their class: 0 where each class has one.
+    /// Entries per row that name their class. 0 for soft targets, which have a value for every class.
     pub(crate) fn entries(self) -> usize {
         match self {
             Self::Classes => 1,

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::shape::{Shape, assert_row};
 pub use crate::target_kind::TargetKind;
 
-/// The most entries a row of sparse targets may have.
+/// The maximum number of entries per row of sparse targets.
 pub const MAX_SPARSE_ENTRIES: usize = 512;
 
 /// The targets of a batch.
@@ -15,19 +15,19 @@ pub const MAX_SPARSE_ENTRIES: usize = 512;
 pub enum Targets<'a> {
     /// Class indices (rows,), each in 0..cols or `ignore_index`.
     Classes(&'a [i32]),
-    /// Class indices (rows,), each in 0..cols or, bit for bit, `ignore_index`.
+    /// Class indices (rows,), each in 0..cols or with the same bits as `ignore_index`.
     ClassesU32(&'a [u32]),
-    /// A probability for each class, laid out by the logits' shape. They are taken as they are: a row need not sum to 1.
+    /// A probability for each class, in the logits' layout. They are used as given: a row need not sum to 1.
     Soft(&'a [f32]),
-    /// `entries` classes of each row with their probabilities, (rows, entries) both; all other classes have none, as
-    /// in distillation from a teacher's top-k. A class that comes twice has the sum; a row need not sum to 1. An index is
-    /// in 0..cols, or `ignore_index` where there is no entry.
+    /// `entries` classes of each row with their probabilities, both (rows, entries). All other classes have probability
+    /// 0, as in distillation from a teacher's top-k. If a class occurs twice, its probabilities are added; a row need
+    /// not sum to 1. An index is in 0..cols, or `ignore_index` for an unused entry.
     Sparse {
         /// Class indices (rows, entries).
         indices: &'a [i32],
         /// Their probabilities (rows, entries).
         probs: &'a [f32],
-        /// Entries of each row, in 1..=[`MAX_SPARSE_ENTRIES`].
+        /// Entries per row, in 1..=[`MAX_SPARSE_ENTRIES`].
         entries: usize,
     },
 }
@@ -49,7 +49,7 @@ pub enum RowTarget<'a> {
     },
 }
 
-/// Takes class indices in slices, arrays and vectors for what is made from targets.
+/// Implements `From` for class indices in slices, arrays and vectors, for types made from targets.
 macro_rules! class_indices {
     ($of:ident) => {
         $crate::targets::class_indices!($of, Classes, i32);
@@ -80,7 +80,7 @@ pub(crate) use class_indices;
 class_indices!(Targets);
 
 impl<'a> Targets<'a> {
-    /// The class indices as i32, if that is what they are: a u32 by its bits.
+    /// The class indices as i32, if the targets are class indices. A u32 keeps its bits.
     pub(crate) fn classes(&self) -> Option<&'a [i32]> {
         match *self {
             Targets::Classes(classes) => Some(classes),
@@ -89,7 +89,7 @@ impl<'a> Targets<'a> {
         }
     }
 
-    /// What they are.
+    /// The kind of the targets.
     pub fn kind(&self) -> TargetKind {
         match *self {
             Targets::Classes(_) | Targets::ClassesU32(_) => TargetKind::Classes,
@@ -101,7 +101,7 @@ impl<'a> Targets<'a> {
     /// The target of one row.
     ///
     /// # Panics
-    /// Where `row` is not in 0..rows of the shape, or the targets end before its own do.
+    /// If `row` is not in 0..rows of the shape, or if the targets end before this row's end.
     pub fn row(&self, shape: Shape, row: usize) -> RowTarget<'a> {
         assert_row(row, shape.rows);
         match *self {
@@ -119,7 +119,7 @@ impl<'a> Targets<'a> {
         }
     }
 
-    /// The targets of some rows (with the logits' rows side by side: of whole groups of them).
+    /// The targets of a range of rows. If the logits' rows lie side by side, the range covers whole groups.
     pub(crate) fn part(&self, shape: Shape, rows: std::ops::Range<usize>) -> Self {
         match *self {
             Targets::Classes(classes) => Targets::Classes(&classes[rows]),
@@ -135,7 +135,7 @@ impl<'a> Targets<'a> {
         }
     }
 
-    /// Refuses slices of another length than the shape says.
+    /// Refuses slices whose length does not match the shape.
     pub(crate) fn check_lengths(&self, shape: Shape) -> Result<()> {
         let length = |what, found, needed| {
             if found == needed { Ok(()) } else { Err(Error::Length { what, found, needed }) }
@@ -154,7 +154,7 @@ impl<'a> Targets<'a> {
     }
 }
 
-/// Those of a row; panics where the slice ends before they do.
+/// The entries of a row. Panics if the slice ends before them.
 #[track_caller]
 fn entries_of<T>(values: &[T], row: usize, entries: usize) -> &[T] {
     let [start, end] = [row, row + 1].map(|row| row.saturating_mul(entries));
@@ -172,7 +172,7 @@ pub(crate) fn check_entries(entries: usize) -> Result<()> {
 }
 
 impl RowTarget<'_> {
-    /// Whether it says to leave the row out.
+    /// Whether the target says to leave the row out.
     pub(crate) fn is_ignored(&self, ignore_index: i32) -> bool {
         match self {
             Self::Class(class) => *class == ignore_index,
@@ -181,7 +181,7 @@ impl RowTarget<'_> {
         }
     }
 
-    /// Refuses indices out of range and probabilities that are no number. For a row that is not left out; `row` is for
+    /// Refuses indices out of range and probabilities that are not finite. For rows that are not left out; `row` is for
     /// the message.
     pub(crate) fn check(&self, row: usize, cols: usize, ignore_index: i32) -> Result<()> {
         let in_range = |index: i32| usize::try_from(index).is_ok_and(|class| class < cols);
@@ -214,7 +214,7 @@ impl RowTarget<'_> {
         }
     }
 
-    /// The class with the largest probability; the lowest of several.
+    /// The class with the largest probability; the lowest index wins a tie.
     pub(crate) fn top_class(&self, ignore_index: i32) -> Option<u32> {
         let first_largest = |probs: &mut dyn Iterator<Item = (u32, f32)>| {
             probs.fold(None, |best: Option<(u32, f32)>, (class, prob)| match best {

@@ -1,4 +1,4 @@
-//! Verification as a feature: rows of the caller's own batch, compared with the f64 reference.
+//! Verification as a feature: compares rows of the caller's own batch with the f64 reference.
 
 use crate::bounds::{loss_bound, softcap_rounding};
 use crate::element::Element;
@@ -12,15 +12,15 @@ use crate::options::CrossEntropyOptions;
 pub struct Verification {
     /// Rows compared.
     pub rows_checked: usize,
-    /// The row with the largest error relative to what is allowed, if any row was compared.
+    /// The row with the largest error relative to its error bound, if any row was compared.
     pub worst_row: Option<usize>,
-    /// That row's absolute error; infinite where one side is NaN or infinite and the other is not.
+    /// That row's absolute error; infinite if one side is NaN or infinite and the other is not.
     pub worst_abs: f64,
     /// That row's relative error.
     pub worst_rel: f64,
-    /// Whether every value was within its bound.
+    /// Whether every value was within its error bound.
     pub passed: bool,
-    /// The worst error as a multiple of what is allowed.
+    /// The worst error as a multiple of its error bound.
     worst: f64,
     last_row: Option<usize>,
 }
@@ -32,7 +32,7 @@ impl Default for Verification {
 }
 
 impl Verification {
-    /// Nothing compared yet, which passes.
+    /// A verification with nothing compared yet. It passes.
     pub fn new() -> Self {
         Self {
             rows_checked: 0,
@@ -45,7 +45,7 @@ impl Verification {
         }
     }
 
-    /// `count` of `rows` rows, evenly spread, first and last among them.
+    /// Picks `count` of `rows` rows, evenly spaced, including the first and the last.
     pub fn sample(rows: usize, count: usize) -> impl Iterator<Item = usize> {
         let count = count.min(rows);
         (0..count).map(move |i| {
@@ -53,8 +53,8 @@ impl Verification {
         })
     }
 
-    /// Compares one row's loss with the reference's before the row's weight. Weights above 1 enlarge the error that is
-    /// allowed, as they enlarge the error.
+    /// Compares one row's loss with the reference's loss before the row's weight. Weights above 1 increase the error,
+    /// so they increase the error bound too.
     pub(crate) fn compare_loss(
         &mut self,
         row: usize,
@@ -69,8 +69,8 @@ impl Verification {
         self.compare(row, f64::from(loss), expected, bound);
     }
 
-    /// Compares one value of a row that was rounded to its type, which is infinite where that ends: near its end, either
-    /// is right.
+    /// Compares one value that was rounded to its type, which may overflow to infinity. Near the end of the type's
+    /// range, the finite value and infinity are both accepted.
     pub(crate) fn compare_rounded<E: Element>(&mut self, row: usize, actual: E, expected: f64, bound: f64) {
         let actual = actual.to_f64();
         let ends = [expected - bound, expected, expected + bound].map(|end| E::from_f32(end as f32).to_f64());
@@ -84,8 +84,8 @@ impl Verification {
         self.compare(row, actual, expected, bound);
     }
 
-    /// Compares one value of a row. NaN equals NaN only, an infinity itself only, or a finite reference that f32
-    /// cannot hold; finite values may differ by `bound`.
+    /// Compares one value of a row. NaN equals only NaN. An infinity equals itself, or a finite reference that f32
+    /// cannot hold. Finite values may differ by `bound`.
     pub fn compare(&mut self, row: usize, actual: f64, expected: f64, bound: f64) {
         if self.last_row != Some(row) {
             self.last_row = Some(row);
@@ -102,7 +102,7 @@ impl Verification {
         } else {
             (f64::INFINITY, f64::INFINITY, f64::INFINITY)
         };
-        // A bound of 0 and an error make ∞; a bound that is NaN or below 0 must not pass either.
+        // An error with an error bound of 0 gives ∞. A bound that is NaN or below 0 must not pass either.
         let of_bound = if of_bound >= 0.0 { of_bound } else { f64::INFINITY };
         self.passed &= of_bound <= 1.0;
         if of_bound > self.worst {

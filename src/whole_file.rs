@@ -1,4 +1,4 @@
-//! Files that are there whole or not at all.
+//! Files that appear whole or not at all.
 
 use std::fmt::Display;
 use std::fs::{self, File, OpenOptions};
@@ -7,33 +7,33 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result, is_safe};
 
-/// Bytes that are read at a time, where a file is gone through.
+/// Bytes read at a time when a file is scanned.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// A file in the making. It is written beside its place, at [`partial_path`], and takes its place in
-/// [`finish`](Self::finish): until then, and whenever anything fails, a file that is already there stays as it is.
+/// A file that is being written. It is written at [`partial_path`], next to its place, and [`finish`](Self::finish)
+/// moves it there. Until then, and if anything fails, a file that already exists stays as it is.
 ///
-/// It is named after a run, and locked: of two processes the second cannot write it. The system takes the lock from a
-/// process that dies. What that one has left is taken by the next file of the same place and run, which begins anew, or
-/// goes on with it ([`resume`](Self::resume)).
+/// The partial file is named after a run and locked, so that a second process cannot write it. The system releases the
+/// lock when a process dies. The next file with the same place and run reuses what that process left: it starts again,
+/// or it continues ([`resume`](Self::resume)).
 #[derive(Debug)]
 pub struct WholeFile {
     file: File,
-    /// The path that was given, for messages.
+    /// The given path, for messages.
     path: PathBuf,
-    /// Where it leads.
+    /// The path that it resolves to.
     place: PathBuf,
-    /// Where it is until it is finished.
+    /// Where the file is until it is finished.
     partial: PathBuf,
     bytes: u64,
     hasher: crc32fast::Hasher,
-    /// Whether the file is longer than what was written, to keep room.
+    /// Whether the file is longer than what was written, to reserve space.
     has_room: bool,
-    /// Whether what was written is there still when this is dropped.
+    /// Whether what was written remains when this is dropped.
     is_kept: bool,
-    /// Whether an earlier process has put it in its place.
+    /// Whether an earlier process has already moved the file to its place.
     is_in_place: bool,
-    /// Why bytes were lost on their way to the disk: nothing of the file can be relied on.
+    /// Why bytes were lost on their way to the disk. After that, nothing in the file can be relied on.
     lost: Option<String>,
 }
 
@@ -41,26 +41,26 @@ pub struct WholeFile {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct FilePart {
-    /// How many.
+    /// The number of bytes.
     pub bytes: u64,
-    /// Their checksum.
+    /// The CRC-32 of these bytes.
     pub checksum: u32,
 }
 
 impl WholeFile {
-    /// Begins a file, as a part of this run: letters, digits and `-`.
+    /// Creates a file as part of a run, whose name has letters, digits and `-`.
     ///
     /// # Errors
-    /// [`Error::File`] where nothing can be written there: no such folder, no permission, no regular file, a link that
-    /// leads nowhere, a name that is too long; or where another process is writing it.
+    /// [`Error::File`] if nothing can be written there: the folder does not exist, permission is missing, the path is
+    /// not a regular file, a link leads nowhere, or the name is too long; or if another process is writing it.
     pub fn create(given: &Path, run: &str) -> Result<Self> {
         Self::try_create(given, run)?.ok_or_else(|| refused(given, &IS_TAKEN))
     }
 
-    /// The same; `None` where another process has it.
+    /// Like [`create`](Self::create), but gives `None` if another process is writing the file.
     ///
     /// # Errors
-    /// As [`create`](Self::create), but for that.
+    /// As for [`create`](Self::create), except that one.
     pub fn try_create(given: &Path, run: &str) -> Result<Option<Self>> {
         let place = place_of(given)?;
         let partial = partial_path(&place, run);
@@ -70,13 +70,13 @@ impl WholeFile {
         Ok(Some(Self::of(file, given, place, partial)))
     }
 
-    /// Refuses a path at which [`create`](Self::create) would fail, and leaves nothing there.
+    /// Refuses a path at which [`create`](Self::create) would fail. It leaves no file there.
     ///
     /// # Errors
-    /// As [`create`](Self::create), but for another process.
+    /// As for [`create`](Self::create), except for another process.
     pub fn check_place(given: &Path) -> Result<()> {
         let place = place_of(given)?;
-        // The name of a run is so long.
+        // The name of a run has this length.
         match fs::symlink_metadata(partial_path(&place, "0123456789abcdef")) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(refused(given, &error)),
             _ => {}
@@ -100,14 +100,15 @@ impl WholeFile {
         }
     }
 
-    /// Goes on with what [`keep`](Self::keep) has kept, behind this part of it, which begins with this header. It is read
-    /// once, and compared with its checksum. It stays where it is until the file is finished, whatever happens.
+    /// Continues what [`keep`](Self::keep) has kept, after `part` of it, which must begin with `header`. The part is
+    /// read once and compared with its checksum. The kept file stays where it is until it is finished, whatever
+    /// happens.
     ///
-    /// Where the part is said to be the whole file, it may be in its place already.
+    /// If the part is the whole file (`is_whole`), the file may already be in its place.
     ///
     /// # Errors
-    /// As [`create`](Self::create); [`Error::File`] where nothing was kept, or it does not begin with this header, is
-    /// shorter, or has other bytes.
+    /// As for [`create`](Self::create); [`Error::File`] if nothing was kept, or if the kept file does not begin with
+    /// this header, is shorter, or has other bytes.
     pub fn resume(given: &Path, run: &str, header: &[u8], part: FilePart, is_whole: bool) -> Result<Self> {
         let place = place_of(given)?;
         let partial = partial_path(&place, run);
@@ -127,11 +128,11 @@ impl WholeFile {
         let mut whole = Self::of(file, given, place, partial);
         (whole.is_kept, whole.is_in_place) = (true, is_in_place);
         if whole.read_part(header.len() as u64, |found| found == header).is_none_or(|is_same| !is_same) {
-            return Err(refused(&at, &"it was begun for another type, shape or name"));
+            return Err(refused(&at, &"it was started for another type, shape or name"));
         }
         if len < part.bytes {
             let needed = part.bytes;
-            return Err(refused(&at, &format!("{needed} bytes were said to be done; it has {len}")));
+            return Err(refused(&at, &format!("{needed} bytes were recorded as written; it has {len}")));
         }
         whole.rewind().map_err(|error| refused(&at, &error))?;
         while whole.bytes < part.bytes {
@@ -154,7 +155,7 @@ impl WholeFile {
         Ok(whole)
     }
 
-    /// Reads the next bytes, as if they had been written.
+    /// Reads the next bytes and counts them as written.
     fn read_part<T>(&mut self, len: u64, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
         let mut bytes = vec![0; len as usize];
         self.file.read_exact(&mut bytes).ok()?;
@@ -173,18 +174,18 @@ impl WholeFile {
         &self.path
     }
 
-    /// All that has been written so far.
+    /// Everything written so far.
     pub fn part(&self) -> FilePart {
         FilePart { bytes: self.bytes, checksum: self.hasher.clone().finalize() }
     }
 
-    /// Writes the next bytes. Where that fails, all before them is still there.
+    /// Writes the next bytes. If that fails, everything written before is still there.
     ///
     /// # Errors
     /// [`Error::File`].
     pub fn write_bytes(&mut self, bytes: &[u8]) -> Result<()> {
         if let Err(error) = self.file.write_all(bytes) {
-            // On a disk that is full, what was written of them is in the way of others.
+            // On a full disk, the bytes of the failed write take space that others need.
             let end = SeekFrom::Start(self.bytes);
             let _ = self.file.set_len(self.bytes).and_then(|()| self.file.seek(end));
             return Err(file_error(&self.path, error));
@@ -194,8 +195,8 @@ impl WholeFile {
         Ok(())
     }
 
-    /// Takes room for a file of `bytes` bytes, of which none is written yet: a disk that is full later has it. Where there
-    /// is none, it does without.
+    /// Reserves space for a file of `bytes` bytes, before anything is written, so that it fits even if the disk fills
+    /// up later. If there is no space, nothing is reserved.
     pub fn take_room(&mut self, bytes: usize) {
         self.has_room = self.file.write_all(&vec![0; bytes]).is_ok();
         if !self.has_room {
@@ -204,10 +205,10 @@ impl WholeFile {
         let _ = self.file.rewind();
     }
 
-    /// Brings all that was written to the disk, where it outlives the machine.
+    /// Writes everything to the disk, so that it survives a crash of the machine.
     ///
     /// # Errors
-    /// [`Error::File`]; once it has failed, always: what is lost then is not known.
+    /// [`Error::File`]. After one failure it always fails, because it is unknown what was lost.
     pub fn sync(&mut self) -> Result<()> {
         if let Some(why) = &self.lost {
             return Err(file_error(&self.path, why));
@@ -222,10 +223,10 @@ impl WholeFile {
         })
     }
 
-    /// Brings all that was written to the disk, and keeps it there, at [`partial_path`], when this is dropped.
+    /// Writes everything to the disk and keeps it at [`partial_path`] when this is dropped.
     ///
     /// # Errors
-    /// As [`sync`](Self::sync).
+    /// As for [`sync`](Self::sync).
     pub fn keep(&mut self) -> Result<()> {
         self.sync()?;
         if !self.is_kept {
@@ -235,12 +236,12 @@ impl WholeFile {
         Ok(())
     }
 
-    /// Leaves nothing of it, though it was kept.
+    /// Removes the partial file, even if it was kept.
     pub fn discard(mut self) {
         self.is_kept = self.is_in_place;
     }
 
-    /// Puts the file, whole now and on the disk, in its place.
+    /// Moves the file, now complete and on the disk, to its place.
     ///
     /// # Errors
     /// [`Error::File`].
@@ -256,7 +257,7 @@ impl WholeFile {
 }
 
 impl Drop for WholeFile {
-    /// Before the lock goes, so that nobody else's is removed.
+    /// Removes the partial file before the lock is released, so that no other process's file is removed.
     fn drop(&mut self) {
         if !self.is_kept {
             let _ = fs::remove_file(&self.partial);
@@ -266,27 +267,27 @@ impl Drop for WholeFile {
 
 const IS_TAKEN: &str = "another process is writing it";
 
-/// Opens a file that no other process has open this way; `None` where one has.
+/// Opens a file that no other process has opened this way; `None` if another process has.
 fn open_locked(path: &Path, options: &OpenOptions) -> std::io::Result<Option<File>> {
     loop {
-        // Opening a pipe would wait for its other end, and a link leads to what is not ours.
+        // Opening a pipe would wait for its other end, and a link may lead to a file that is not ours.
         if fs::symlink_metadata(path).is_ok_and(|there| !there.is_file()) {
-            let message = format!("{} is no regular file", path.display());
+            let message = format!("{} is not a regular file", path.display());
             return Err(std::io::Error::other(message));
         }
         let file = options.open(path)?;
         if !lock(&file)? {
             return Ok(None);
         }
-        // The process that had it may have moved it away in between.
+        // The process that had the file may have moved it in the meantime.
         if is_at(&file, path) {
             return Ok(Some(file));
         }
     }
 }
 
-/// Takes the lock of a file until it is closed, unless another process has it. Where the file system has no locks, all
-/// get them.
+/// Takes the lock of a file until it is closed, unless another process has it. On a file system without locks, every
+/// process gets it.
 #[cfg(any(unix, windows))]
 fn lock(file: &File) -> std::io::Result<bool> {
     match fs4::FileExt::try_lock(file) {
@@ -302,7 +303,7 @@ fn lock(_: &File) -> std::io::Result<bool> {
     Ok(true)
 }
 
-/// Whether this is the file that lies there.
+/// Whether the open file is the one at this path.
 fn is_at(file: &File, path: &Path) -> bool {
     let (Ok(open), Ok(there)) = (file.metadata(), fs::symlink_metadata(path)) else { return false };
     #[cfg(unix)]
@@ -320,31 +321,31 @@ fn has_length(file: &File, bytes: u64) -> bool {
     file.metadata().is_ok_and(|there| there.is_file() && there.len() == bytes)
 }
 
-/// The folder that a file is in.
+/// The folder of a file.
 fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."))
 }
 
-/// Brings a name that is new, or gone, to the disk.
+/// Writes a new or removed name to the disk.
 fn sync_folder_of(path: &Path) -> std::io::Result<()> {
-    // Elsewhere folders cannot be opened, and names are safe.
+    // On other systems folders cannot be opened, and names are safe.
     if cfg!(unix) { File::open(folder_of(path))?.sync_all() } else { Ok(()) }
 }
 
-/// Where a path leads, if a file can be written there.
+/// Resolves a path, if a file can be written there.
 fn place_of(given: &Path) -> Result<PathBuf> {
     let place = match fs::symlink_metadata(given) {
-        // Behind a link lies the file that is meant.
+        // If it is a link, resolve it to its file.
         Ok(_) => fs::canonicalize(given).map_err(|error| refused(given, &error))?,
         Err(error) if error.kind() == ErrorKind::NotFound => given.to_owned(),
         Err(error) => return Err(refused(given, &error)),
     };
     if let Ok(there) = fs::metadata(&place) {
         if !there.is_file() {
-            return Err(refused(given, &"it is there and is no regular file"));
+            return Err(refused(given, &"it exists and is not a regular file"));
         }
         if there.permissions().readonly() {
-            return Err(refused(given, &"it is there and is read-only"));
+            return Err(refused(given, &"it exists and is read-only"));
         }
     }
     Ok(place)
@@ -354,8 +355,9 @@ fn refused(given: &Path, why: &dyn Display) -> Error {
     file_error(given, format!("cannot be written: {why}"))
 }
 
-/// Where an output is until it is finished: beside its place, and behind its name that of the run, so that no run takes
-/// another one's for its own, and `.xent-partial`. Of a link, behind the name of the file that it leads to.
+/// Where an output is until it is finished: next to its place, with the run's name and `.xent-partial` appended to its
+/// name, so that no run mistakes another run's file for its own. For a link, they are appended to the name of the file
+/// that it leads to.
 pub fn partial_path(output: &Path, run: &str) -> PathBuf {
     let place = fs::canonicalize(output).unwrap_or_else(|_| output.to_owned());
     let mut name = place.into_os_string();
@@ -363,13 +365,13 @@ pub fn partial_path(output: &Path, run: &str) -> PathBuf {
     name.into()
 }
 
-/// What is wrong with a file. Its name may be anything, and a terminal obeys some of it.
+/// An error about a file. Its name is untrusted, and a terminal obeys some characters.
 pub(crate) fn file_error(path: &Path, message: impl ToString) -> Error {
     let path = path.display().to_string().replace(|c| !is_safe(c), "?");
     Error::File { path, message: message.to_string() }
 }
 
-/// `tempfile` adds the temporary's own path, which says nothing to the user.
+/// `tempfile` adds the temporary file's own path, which tells the user nothing.
 pub(crate) fn without_path(error: &std::io::Error) -> String {
     let message = error.to_string();
     match message.split_once(" at path ") {

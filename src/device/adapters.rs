@@ -1,16 +1,16 @@
-//! The adapters there are, and which of them to open.
+//! Finding adapters, and choosing which to open.
 
 #[cfg(not(target_arch = "wasm32"))]
 use crate::device::scope::unpanicked;
 use crate::device::{AdapterKind, Profile};
 use crate::error::{Error, Result};
 
-/// Which adapter to take. Among those that fit, hardware comes before software.
+/// The choice of an adapter. Among those that match, hardware comes before software.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AdapterChoice {
-    /// A part of the adapter's name, upper or lower case. Default: any name.
+    /// A part of the adapter's name, in upper or lower case. Default: any name.
     pub name: Option<String>,
-    /// The backends to look at. Default: all.
+    /// The backends to search. Default: all.
     pub backends: Option<wgpu::Backends>,
     /// Hardware only (`Some(true)`), software only (`Some(false)`), or either. Default: either.
     pub hardware: Option<bool>,
@@ -20,19 +20,20 @@ pub struct AdapterChoice {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AdapterInfo {
-    /// What a device of this adapter would be and allow.
+    /// The profile of a device opened on this adapter.
     pub profile: Profile,
-    /// Whether [`Context::open`](crate::Context::open) with this choice would take it.
+    /// Whether [`Context::open`](crate::Context::open) with this choice would open it.
     pub chosen: bool,
 }
 
 impl AdapterChoice {
-    /// An adapter by a part of its name.
+    /// Chooses an adapter by a part of its name.
     pub fn named(name: impl Into<String>) -> Self {
         Self { name: Some(name.into()), ..Self::default() }
     }
 
-    /// Every adapter of the backends looked at, best first, and which one [`Context::open`](crate::Context::open) would take.
+    /// Lists every adapter of the chosen backends, best first, and marks the one that
+    /// [`Context::open`](crate::Context::open) would open.
     pub async fn list(&self) -> Vec<AdapterInfo> {
         let adapters = self.adapters(true).await;
         let chosen = adapters.fitting(self).next().map(wgpu::Adapter::get_info);
@@ -44,7 +45,7 @@ impl AdapterChoice {
         adapters.0.iter().map(info).collect()
     }
 
-    /// Opens the best adapter that fits, with the adapter's own limits and those of the features that it has.
+    /// Opens the best adapter that matches, with the adapter's own limits and those of `features` that it has.
     pub(crate) async fn open(&self, features: wgpu::Features) -> Result<(wgpu::Device, wgpu::Queue)> {
         let adapters = self.adapters(false).await;
         let Some(adapter) = adapters.fitting(self).next() else {
@@ -59,24 +60,25 @@ impl AdapterChoice {
         };
         #[cfg(target_arch = "wasm32")]
         let opened = adapter.request_device(&descriptor).await.map_err(|error| error.to_string());
-        // wgpu panics where memory runs out in the middle of this.
+        // wgpu panics if memory runs out during this call.
         #[cfg(not(target_arch = "wasm32"))]
         let opened = unpanicked(|| pollster::block_on(adapter.request_device(&descriptor)))
             .and_then(|opened| opened.map_err(|error| error.to_string()));
         let (device, queue) =
             opened.map_err(|message| Error::RequestDevice { adapter: info.name.clone(), message })?;
-        log::info!("took adapter {}", Profile::new(&info, &device.limits(), device.features()));
+        log::info!("using adapter {}", Profile::new(&info, &device.limits(), device.features()));
         Ok((device, queue))
     }
 
-    /// The adapters of the primary backends, and of the others (GL) if `all` are asked for or none of those fits.
+    /// The adapters of the primary backends. Those of the others (GL) are added if `all` is set or if no primary
+    /// adapter matches.
     async fn adapters(&self, all: bool) -> Adapters {
         let backends = self.backends.unwrap_or(wgpu::Backends::all());
         let mut found = PRIMARY.adapters(backends).await;
         if all || !found.iter().any(|adapter| self.fits(adapter)) {
             found.extend(SECONDARY.adapters(backends).await);
         }
-        // GL is the last resort, whatever is behind it.
+        // GL comes last, whatever adapter is behind it.
         found.sort_by_key(|adapter| {
             let info = adapter.get_info();
             (info.backend == wgpu::Backend::Gl, AdapterKind::of(&info))
@@ -94,7 +96,8 @@ impl AdapterChoice {
     fn wanted(&self) -> String {
         let mut words = Vec::new();
         words.extend(
-            self.hardware.map(|hardware| if hardware { "of hardware" } else { "of software" }.to_owned()),
+            self.hardware
+                .map(|hardware| if hardware { "of kind hardware" } else { "of kind software" }.to_owned()),
         );
         words.extend(self.name.as_ref().map(|name| format!("named '{name}'")));
         words.extend(self.backends.map(|backends| format!("on {backends:?}")));
@@ -102,16 +105,16 @@ impl AdapterChoice {
     }
 }
 
-/// The instance of the backends that are looked at first, and that of the others. Loading GL prints complaints where there
-/// is no display, so it has an instance of its own, made only when nothing else fits.
+/// The instance of the backends that are searched first, and the instance of the others. Loading GL prints complaints
+/// on a machine without a display, so it has its own instance, made only if no other adapter matches.
 static PRIMARY: SharedInstance = SharedInstance::of(wgpu::Backends::PRIMARY);
 static SECONDARY: SharedInstance = SharedInstance::of(wgpu::Backends::SECONDARY);
 
-/// An instance that all contexts opened here share. wgpu numbers devices and buffers anew in each instance, so those of two
-/// instances cannot be told apart; those of one instance can.
+/// An instance that all contexts opened here share. wgpu starts numbering devices and buffers again in each instance,
+/// so objects of two instances cannot be told apart; objects of one instance can.
 struct SharedInstance {
     backends: wgpu::Backends,
-    /// In a browser an instance cannot be shared among threads: each look at the adapters makes its own.
+    /// In a browser an instance cannot be shared between threads: each search for adapters makes its own.
     #[cfg(not(target_arch = "wasm32"))]
     made: std::sync::OnceLock<wgpu::Instance>,
 }
@@ -141,7 +144,8 @@ impl SharedInstance {
     fn make(&self) -> wgpu::Instance {
         wgpu::Instance::new(wgpu::InstanceDescriptor {
             backends: self.backends,
-            // `WGPU_DEBUG=0` leaves names and lines out of the shaders of a debug build: drivers compile them faster.
+            // `WGPU_DEBUG=0` removes names and lines from the shaders of a debug build, so that drivers compile them
+            // faster.
             flags: wgpu::InstanceFlags::default().with_env(),
             ..wgpu::InstanceDescriptor::new_without_display_handle()
         })

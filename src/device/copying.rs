@@ -1,20 +1,20 @@
-//! Copies between slices and mapped memory. One processor seldom moves as many bytes as memory can, so several share the
-//! large ones (two of an AMD EPYC copied 64 MiB in 0.6 of the time that one took).
+//! Copies between slices and mapped memory. A single processor core seldom uses all of the memory's bandwidth, so
+//! several threads share large copies (on an AMD EPYC, two threads copied 64 MiB in 0.6 of the time of one).
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::{Builder, available_parallelism, scope};
 
 use wgpu::WriteOnly;
 
-/// Bytes that a thread takes at a time.
+/// Bytes that a thread copies at a time.
 const PART_BYTES: usize = 1 << 20;
-/// Below this there is little to share.
+/// Copies below this size use one thread.
 const SHARED_BYTES: usize = 4 << 20;
-/// It is memory that is slow, and a few processors bring all that it takes.
+/// Memory is the bottleneck, and a few threads use its full bandwidth.
 const MOST_THREADS: usize = 4;
 
-/// Lines of bytes: the same number in each (but fewer in the last), `pitch` apart where they are and `stride` where they
-/// go, which neither is less than.
+/// Lines of bytes. All lines have the same length, but the last may be shorter. They start `pitch` bytes apart in the
+/// source and `stride` bytes apart in the destination; neither is less than the length.
 #[derive(Clone, Copy)]
 pub(crate) struct Lines<'a> {
     pub bytes: &'a [u8],
@@ -24,20 +24,20 @@ pub(crate) struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    /// Bytes without a gap.
+    /// A single run of bytes without gaps.
     pub fn whole(bytes: &'a [u8]) -> Self {
         Self { bytes, len: PART_BYTES, pitch: PART_BYTES, stride: PART_BYTES }
     }
 
-    /// How many bytes they take where they go; no gap behind the last.
+    /// Bytes that the lines take in the destination. There is no gap after the last line.
     pub fn len_out(&self) -> usize {
         let before = self.bytes.len().div_ceil(self.pitch).saturating_sub(1);
         before * self.stride + self.len.min(self.bytes.len() - before * self.pitch)
     }
 
-    /// Copies them, with zeros between them and behind the last.
+    /// Copies the lines, with zeros between them and after the last.
     pub fn copy(self, into: WriteOnly<'_, [u8]>) {
-        // A part that goes to another thread must be of a known size, as wgpu has it.
+        // wgpu needs parts of a constant size to pass them to other threads.
         let (parts, rest) = into.into_chunks::<PART_BYTES>();
         let from = parts.len() * PART_BYTES;
         let parts: Vec<_> = parts.into_iter().enumerate().collect();
@@ -45,7 +45,7 @@ impl<'a> Lines<'a> {
         self.copy_part(from, rest);
     }
 
-    /// What goes to `at` and the bytes behind it.
+    /// Copies the part of the destination that starts at `at`.
     fn copy_part(self, mut at: usize, mut into: WriteOnly<'_, [u8]>) {
         while !into.is_empty() {
             let (line, column) = (at / self.stride, at % self.stride);
@@ -61,7 +61,8 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// Copies lines of so many values from one slice into another, some at a time, by several threads where they are many.
+/// Copies lines of values from one slice into another, several lines at a time, on several threads if the slices are
+/// large.
 pub(crate) fn copy_parts<A: Sync, B: Send>(
     (from, pitch): (&[A], usize),
     (into, stride): (&mut [B], usize),
@@ -73,8 +74,8 @@ pub(crate) fn copy_parts<A: Sync, B: Send>(
     in_parts(bytes, parts, |(from, into)| copy(from, into));
 }
 
-/// Does a job on every part of something so large, on several threads where that is worth while. Each takes the next part
-/// when it is done with one.
+/// Runs a job on each part of a copy of `bytes` bytes, on several threads if it is large enough. Each thread takes the
+/// next part when it has finished one.
 fn in_parts<P>(bytes: usize, parts: impl Iterator<Item = P> + Send, job: impl Fn(P) + Sync) {
     let parts = Mutex::new(parts);
     let next = || parts.lock().unwrap_or_else(PoisonError::into_inner).next();
@@ -88,14 +89,14 @@ fn in_parts<P>(bytes: usize, parts: impl Iterator<Item = P> + Send, job: impl Fn
     }
     scope(|scope| {
         for _ in 1..processors().min(MOST_THREADS) {
-            // Where no thread can be had, those that there are do its share.
+            // If no thread can be started, the existing threads do its share.
             let _ = Builder::new().spawn_scoped(scope, work);
         }
         work();
     });
 }
 
-/// What the system says, which takes its time to find out.
+/// The number of processors. It is cached, because the system takes time to find it.
 fn processors() -> usize {
     static PROCESSORS: OnceLock<usize> = OnceLock::new();
     *PROCESSORS.get_or_init(|| available_parallelism().map_or(1, Into::into))

@@ -1,4 +1,5 @@
-//! All that is wgpu and nothing that is loss: adapters, limits, error scopes, bytes to and from the device.
+//! Everything about wgpu that is independent of the losses: adapters, limits, error scopes, transfers to and from the
+//! device.
 
 mod adapters;
 mod copying;

@@ -1,4 +1,4 @@
-//! A thread that waits for the device, so that nobody else must.
+//! A thread that waits for the device, so that the caller's threads need not.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -8,8 +8,8 @@ use futures_intrusive::channel::shared::{OneshotSender, oneshot_channel};
 use crate::device::scope::poll;
 use crate::error::{Error, Result};
 
-/// Waits for submissions on a thread of its own: it starts with the first of them, sleeps while there is none, and ends
-/// when the last handle is gone.
+/// Waits for submissions on its own thread. The thread starts with the first submission, sleeps while there are none,
+/// and ends when the last handle is dropped.
 #[derive(Debug)]
 pub(crate) struct Poller {
     shared: Arc<Shared>,
@@ -24,10 +24,10 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Who waits, in the order of the submissions.
+    /// Waiting requests, in the order of their submissions.
     waiting: VecDeque<Waiting>,
     has_thread: bool,
-    /// The last handle is gone.
+    /// Whether the last handle is dropped.
     is_over: bool,
 }
 
@@ -43,12 +43,14 @@ impl Poller {
         Self { shared: Arc::new(Shared { device: device.clone(), state, changed }) }
     }
 
-    /// Waits until the device is done with a submission.
+    /// Waits until the device has finished a submission.
     pub async fn wait_for(&self, submission: wgpu::SubmissionIndex) -> Result<()> {
         let (done, receiver) = oneshot_channel();
         self.push(Waiting { submission, done })?;
-        let ended =
-            || Error::Device { what: "waiting for the device".to_owned(), message: "it ended".to_owned() };
+        let ended = || Error::Device {
+            what: "waiting for the device".to_owned(),
+            message: "the polling thread ended".to_owned(),
+        };
         receiver.receive().await.unwrap_or_else(|| Err(ended()))
     }
 
@@ -84,12 +86,12 @@ impl Shared {
     fn run(&self) {
         while let Some(Waiting { submission, done }) = self.next() {
             let until = wgpu::PollType::Wait { submission_index: Some(submission), timeout: None };
-            // Whoever gave up no longer wants to know.
+            // If the receiver was dropped, the result is no longer needed.
             let _ = done.send(poll(&self.device, until));
         }
     }
 
-    /// The next to be waited for, or none when there will be no more.
+    /// The next request to wait for, or `None` when there will be no more.
     fn next(&self) -> Option<Waiting> {
         let mut state = self.state();
         loop {

@@ -1,21 +1,21 @@
-//! What a device is and allows, as far as a plan cares.
+//! The properties and limits of a device that matter for a plan.
 
 use std::fmt;
 
 use crate::error::{Error, Result};
 
-/// What stands behind an adapter.
+/// The kind of hardware or software behind an adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AdapterKind {
-    /// A GPU with memory of its own.
+    /// A GPU with its own memory.
     Discrete,
     /// A GPU that shares the processor's memory.
     Integrated,
-    /// A GPU seen through a virtual machine.
+    /// A GPU in a virtual machine.
     Virtual,
-    /// A GPU of a kind that its driver does not tell.
+    /// A GPU whose driver does not report its kind.
     Other,
-    /// The processor itself: lavapipe, SwiftShader, WARP.
+    /// Software on the processor: lavapipe, SwiftShader, WARP.
     Software,
 }
 
@@ -30,12 +30,12 @@ impl AdapterKind {
         }
     }
 
-    /// Whether the processor's memory is the adapter's own.
+    /// Whether the adapter uses the processor's memory.
     fn shares_memory(self) -> bool {
         matches!(self, Self::Software | Self::Integrated)
     }
 
-    /// The features that make things faster where an adapter has them: kernels, and host slices.
+    /// The features that speed up kernels and host slices, where an adapter has them.
     pub(crate) fn features(self) -> wgpu::Features {
         let of_memory = wgpu::Features::MAPPABLE_PRIMARY_BUFFERS;
         wgpu::Features::SHADER_INT64 | if self.shares_memory() { of_memory } else { wgpu::Features::empty() }
@@ -54,41 +54,41 @@ impl fmt::Display for AdapterKind {
     }
 }
 
-/// What a device is and allows: the input of every plan.
+/// The properties and limits of a device: the input of every plan.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Profile {
-    /// The adapter's name, as its driver tells it.
+    /// The adapter's name, as its driver reports it.
     pub name: String,
     /// Driver and version.
     pub driver: String,
     /// Vulkan, Metal, DX12, …
     pub backend: wgpu::Backend,
-    /// Hardware or software.
+    /// The kind of adapter, hardware or software.
     pub kind: AdapterKind,
-    /// Whether host slices are written into, and results read from, the very buffers that the kernels use, with no copy
-    /// between: the adapter shares the processor's memory (software, integrated), and the device has
-    /// [`wgpu::Features::MAPPABLE_PRIMARY_BUFFERS`], which [`Context`](crate::Context) asks for on such adapters.
+    /// Whether the host writes slices into, and reads results from, the kernels' own buffers, without a copy in
+    /// between. This needs an adapter that shares the processor's memory (software, integrated) and a device with
+    /// [`wgpu::Features::MAPPABLE_PRIMARY_BUFFERS`], which [`Context`](crate::Context) enables on such adapters.
     pub unified_memory: bool,
     /// The largest storage binding, in bytes: a multiple of 4 and at most 2 GiB.
     pub max_binding_bytes: u64,
     /// The largest buffer, in bytes.
     pub max_buffer_bytes: u64,
-    /// What a storage binding's offset must be a multiple of, in bytes; at least 32, the size of the largest load.
+    /// The alignment of a storage binding's offset, in bytes; at least 32, the size of the largest load.
     pub offset_alignment: u64,
-    /// Workgroups in one dimension of a dispatch.
+    /// The maximum number of workgroups in one dimension of a dispatch.
     pub max_workgroups: u32,
-    /// Invocations of one workgroup.
+    /// The maximum number of invocations in a workgroup.
     pub max_invocations: u32,
-    /// Workgroup memory, in bytes.
+    /// The workgroup memory, in bytes.
     pub workgroup_memory: u32,
-    /// The smallest and the largest subgroup.
+    /// The smallest and the largest subgroup size.
     pub subgroup_sizes: (u32, u32),
-    /// Whether shaders may use integers of 64 bits: [`wgpu::Features::SHADER_INT64`].
+    /// Whether shaders may use 64-bit integers: [`wgpu::Features::SHADER_INT64`].
     pub shader_int64: bool,
 }
 
-/// The least that every operation fits into: WebGPU's default limits.
+/// The limits that every operation fits into: WebGPU's defaults.
 const NEEDED_INVOCATIONS: u32 = 256;
 const NEEDED_STORAGE_BUFFERS: u32 = 8;
 const NEEDED_WORKGROUP_MEMORY: u32 = 16 << 10;
@@ -97,17 +97,17 @@ impl Profile {
     /// The profile of a device.
     ///
     /// # Errors
-    /// [`Error::DeviceLimit`] where the device's limits are below WebGPU's defaults (as wgpu's downlevel limits are).
+    /// [`Error::DeviceLimit`] if a limit of the device is below WebGPU's default (as wgpu's downlevel limits are).
     pub fn of(device: &wgpu::Device) -> Result<Self> {
         let limits = device.limits();
         for (limit, needed, available) in [
             (
-                "storage buffers a shader stage",
+                "storage buffers per shader stage",
                 NEEDED_STORAGE_BUFFERS,
                 limits.max_storage_buffers_per_shader_stage,
             ),
             (
-                "invocations a workgroup",
+                "invocations per workgroup",
                 NEEDED_INVOCATIONS,
                 limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x),
             ),
@@ -124,7 +124,7 @@ impl Profile {
         Ok(Self::new(&device.adapter_info(), &limits, device.features()))
     }
 
-    /// The profile that a device of this adapter with these limits and features has.
+    /// The profile of a device of this adapter with these limits and features.
     pub(crate) fn new(info: &wgpu::AdapterInfo, limits: &wgpu::Limits, features: wgpu::Features) -> Self {
         Self {
             name: info.name.clone(),
@@ -150,7 +150,7 @@ impl Profile {
         }
     }
 
-    /// Whether the processor itself does the work.
+    /// Whether the adapter runs on the processor.
     pub fn is_software(&self) -> bool {
         self.kind == AdapterKind::Software
     }

@@ -1,4 +1,4 @@
-//! wgpu's errors as values: the caller's error scopes and handlers never see ours.
+//! Turns wgpu's errors into values. The caller's error scopes and handlers never see them.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::error::{Error, Result};
 
-/// Runs calls into wgpu and gives their error, if any, as ours. `what` names what is being made.
+/// Runs calls into wgpu and converts their error, if any, into ours. `what` names what is being made.
 pub(crate) fn scoped<T>(device: &wgpu::Device, what: &str, run: impl FnOnce() -> T) -> Result<T> {
     match watched(device, run) {
         (value, None) => Ok(value),
@@ -15,10 +15,10 @@ pub(crate) fn scoped<T>(device: &wgpu::Device, what: &str, run: impl FnOnce() ->
     }
 }
 
-/// Runs calls into wgpu and gives the first error that they report.
+/// Runs calls into wgpu and returns the first error that they report.
 ///
 /// Error scopes belong to a thread, so nothing may be awaited inside. Three kinds of error need three scopes, popped
-/// in reverse; natively a popped scope is ready at once. In a browser it is not, and the error then goes to the
+/// in reverse order. Natively a popped scope is ready at once. In a browser it is not, and the error then goes to the
 /// browser's console.
 fn watched<T>(device: &wgpu::Device, run: impl FnOnce() -> T) -> (T, Option<wgpu::Error>) {
     let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
@@ -29,8 +29,8 @@ fn watched<T>(device: &wgpu::Device, run: impl FnOnce() -> T) -> (T, Option<wgpu
     (value, errors.into_iter().flatten().next())
 }
 
-/// What an error comes from: a lost device, if it is one. wgpu reports that to a handler which is the caller's own, to us
-/// only as things made without a word that do not work.
+/// Turns an error into `DeviceLost` if a lost device is its cause. wgpu reports the loss to a handler, which belongs to
+/// the caller. We notice it only because new objects are made without an error and do not work.
 pub(crate) fn told(device: &wgpu::Device, error: Error) -> Error {
     match error {
         Error::Validation { what, message } | Error::Device { what, message } if is_lost(device) => {
@@ -43,7 +43,7 @@ pub(crate) fn told(device: &wgpu::Device, error: Error) -> Error {
     }
 }
 
-/// Whether a device is lost: of a lost one, a new buffer has no memory, and no error says why.
+/// Whether a device is lost. On a lost device, a new buffer has no memory, and there is no error.
 fn is_lost(device: &wgpu::Device) -> bool {
     let (is_mapped, error) = watched(device, || {
         let buffer = device.create_buffer(&wgpu::BufferDescriptor {
@@ -57,8 +57,8 @@ fn is_lost(device: &wgpu::Device) -> bool {
     !is_mapped && error.is_none()
 }
 
-/// Lets the device come along, or waits for it. wgpu panics where the driver loses the device meanwhile; of that, too, comes
-/// an error (and what the process's panic hook says).
+/// Polls the device once, or waits for it. wgpu panics if the driver loses the device meanwhile; that is turned into an
+/// error too (the process's panic hook still prints its message).
 pub(crate) fn poll(device: &wgpu::Device, until: wgpu::PollType) -> Result<()> {
     const WHAT: &str = "waiting for the device";
     let message = match unpanicked(|| device.poll(until.clone())) {
@@ -73,7 +73,7 @@ pub(crate) fn poll(device: &wgpu::Device, until: wgpu::PollType) -> Result<()> {
     Err(told(device, Error::Device { what: WHAT.to_owned(), message }))
 }
 
-/// Runs a call into wgpu that may panic, and gives what it says then.
+/// Runs a call into wgpu that may panic, and returns the panic's message.
 pub(crate) fn unpanicked<T>(run: impl FnOnce() -> T) -> std::result::Result<T, String> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -90,7 +90,7 @@ fn ready(popped: impl Future<Output = Option<wgpu::Error>>) -> Option<wgpu::Erro
 
 fn from_wgpu(error: wgpu::Error, what: &str) -> Error {
     let what = what.to_owned();
-    // The source says more than the error's own line.
+    // The source has more detail than the error's own line.
     match error {
         wgpu::Error::OutOfMemory { source } => Error::OutOfMemory { what, message: source.to_string() },
         wgpu::Error::Validation { description, .. } if names_two_devices(&description) => Error::OtherDevice,
@@ -99,7 +99,7 @@ fn from_wgpu(error: wgpu::Error, what: &str) -> Error {
     }
 }
 
-/// Whether wgpu says that a thing's device is not the one it is used with.
+/// Whether wgpu says that an object belongs to a different device than the one it is used with.
 fn names_two_devices(description: &str) -> bool {
     description.contains("doesn't match Device with")
 }

@@ -1,9 +1,10 @@
-//! Host slice → buffer → host. A window's buffers belong to the host or to the device, never to both: while the host has
-//! them, what it writes is mapped; a submission gives them to the device, and its end brings them back.
+//! Transfers from host slices to buffers and back. A window's buffers belong to the host or to the device, never to
+//! both. While the host has them, the buffers that it writes are mapped. A submission passes them to the device, and
+//! when it ends the host has them back.
 //!
-//! Where both sides share their memory ([`Profile::unified_memory`]), a window is written into the very buffer that the
-//! kernels read, and results are read where the kernels wrote them. Elsewhere each of the two has a twin that the host can
-//! map, and the bytes are copied between them in the same submission as the kernels.
+//! If host and device share their memory ([`Profile::unified_memory`]), the host writes a window into the buffer that
+//! the kernels read, and reads results from the buffer that the kernels write. Otherwise each of the two has a staging
+//! buffer that the host can map, and the bytes are copied between them in the same submission as the kernels.
 
 use std::collections::BTreeMap;
 #[cfg(not(target_arch = "wasm32"))]
@@ -19,19 +20,19 @@ use crate::device::scope::{poll, scoped, told};
 use crate::device::{Lines, Profile};
 use crate::error::{Error, Result};
 
-/// Who waits for the device.
+/// Who polls the device while a request waits.
 #[derive(Clone, Debug)]
 pub(crate) enum Wait {
-    /// This thread polls, for this long at most.
+    /// This thread polls, for at most this long.
     Blocking(Option<Duration>),
     /// The context's own thread polls.
     #[cfg(not(target_arch = "wasm32"))]
     Poller(Arc<Poller>),
-    /// Somebody else polls the device; in a browser, the browser does.
+    /// Someone else polls the device; in a browser, the browser does.
     Elsewhere,
 }
 
-/// The way to and from one device.
+/// Moves data to and from one device.
 #[derive(Clone, Debug)]
 pub(crate) struct Transfer {
     device: wgpu::Device,
@@ -39,7 +40,7 @@ pub(crate) struct Transfer {
     is_unified: bool,
 }
 
-/// Buffers by their names. Of an idle set, every upload is mapped and no download is.
+/// Buffers by name. In an idle set, every upload buffer is mapped and no download buffer is.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
     uploads: BTreeMap<&'static str, Upload>,
@@ -47,31 +48,32 @@ pub(crate) struct Buffers {
     scratch: BTreeMap<&'static str, wgpu::Buffer>,
 }
 
-/// Host → device.
+/// A buffer for data from host to device.
 #[derive(Debug)]
 struct Upload {
     storage: wgpu::Buffer,
-    /// What the host writes, where it cannot write `storage`.
+    /// The buffer that the host writes, if it cannot write `storage`.
     staging: Option<wgpu::Buffer>,
-    /// Bytes for the next submission, from the first; a multiple of 4.
+    /// How many bytes from the start go with the next submission; a multiple of 4.
     written: u64,
     is_mapped: bool,
 }
 
-/// Device → host.
+/// A buffer for data from device to host.
 #[derive(Debug)]
 struct Download {
     storage: wgpu::Buffer,
-    /// What the host reads, where it cannot read `storage`.
+    /// The buffer that the host reads, if it cannot read `storage`.
     staging: Option<wgpu::Buffer>,
-    /// Bytes to come back with the next submission, from the first; a multiple of 4.
+    /// How many bytes from the start come back with the next submission; a multiple of 4.
     wanted: u64,
 }
 
-/// Tells when a buffer is mapped.
+/// Reports when a buffer is mapped.
 type Mapped = OneshotReceiver<std::result::Result<(), wgpu::BufferAsyncError>>;
 
-/// A set of buffers that the device has. Dropped, it is gone: the device ends its work, and nobody gets the buffers back.
+/// A set of buffers that the device is using. If this is dropped, the device finishes its work and the buffers are
+/// freed.
 pub(crate) struct InFlight {
     device: wgpu::Device,
     buffers: Buffers,
@@ -79,7 +81,7 @@ pub(crate) struct InFlight {
     mapped: Vec<Mapped>,
 }
 
-/// A set of buffers that has come back, with what was to be read.
+/// A set of buffers that the device has finished with. The host can read the results.
 pub(crate) struct Landed {
     device: wgpu::Device,
     buffers: Buffers,
@@ -90,7 +92,7 @@ impl Transfer {
         Self { device: device.clone(), queue: queue.clone(), is_unified: profile.unified_memory }
     }
 
-    /// The buffer of this name that the host will fill, `bytes` large at least.
+    /// The buffer with this name that the host will fill, at least `bytes` bytes large.
     pub(crate) fn upload(
         &self,
         buffers: &mut Buffers,
@@ -100,7 +102,7 @@ impl Transfer {
         if let Some(upload) = buffers.uploads.get(name).filter(|upload| upload.storage.size() >= bytes) {
             return Ok(upload.storage.clone());
         }
-        // First the old one goes: there may not be room for both.
+        // The old buffer is dropped first, because there may not be room for both.
         buffers.uploads.remove(name);
         let (storage, staging) = if self.is_unified {
             (self.buffer(name, bytes, Usage::STORAGE | Usage::MAP_WRITE)?, None)
@@ -113,7 +115,7 @@ impl Transfer {
         Ok(storage)
     }
 
-    /// The buffer of this name whose first `wanted` bytes the host will read, `bytes` large at least.
+    /// The buffer with this name whose first `wanted` bytes the host will read, at least `bytes` bytes large.
     pub(crate) fn download(
         &self,
         buffers: &mut Buffers,
@@ -138,7 +140,7 @@ impl Transfer {
         Ok(storage)
     }
 
-    /// The buffer of this name that only the device touches, `bytes` large at least.
+    /// The buffer with this name that only the device uses, at least `bytes` bytes large.
     pub(crate) fn scratch(
         &self,
         buffers: &mut Buffers,
@@ -154,7 +156,7 @@ impl Transfer {
         Ok(scratch)
     }
 
-    /// A new buffer; one that the host writes is mapped.
+    /// Makes a new buffer. A buffer that the host writes is mapped.
     fn buffer(&self, name: &str, bytes: u64, usage: Usage) -> Result<wgpu::Buffer> {
         let label = format!("xent::window::{name}");
         scoped(&self.device, &label, || {
@@ -167,8 +169,8 @@ impl Transfer {
         })
     }
 
-    /// Gives a set to the device, in one submission: what was written, the pass, what is wanted back. `whole` are uploads
-    /// of a whole batch: they go with its first window and come back with its last.
+    /// Passes a set of buffers to the device in one submission: the written data, the pass, and the data to read back.
+    /// `whole` are the uploads of a whole batch: they go with its first window and come back with its last.
     pub(crate) fn submit(
         &self,
         label: &str,
@@ -197,8 +199,8 @@ impl Transfer {
         Ok(InFlight { device: device.clone(), buffers, submission, mapped })
     }
 
-    /// Writes lines of bytes into the upload of this name, from an offset (a multiple of 4) on. The last word is filled up
-    /// with zeros.
+    /// Writes lines of bytes into the upload buffer with this name, from an offset that is a multiple of 4. The last
+    /// word is padded with zeros.
     pub(crate) fn write(
         &self,
         buffers: &mut Buffers,
@@ -210,7 +212,7 @@ impl Transfer {
             return Ok(());
         };
         let end = (offset + lines.len_out() as u64).next_multiple_of(4);
-        // A view begins at a multiple of this; nobody reads what lies before the offset.
+        // A view starts at a multiple of this alignment. Nothing reads the bytes before the offset.
         let from = offset / wgpu::MAP_ALIGNMENT * wgpu::MAP_ALIGNMENT;
         let view = upload.host_side().slice(from..end).get_mapped_range_mut();
         let mut view = view.map_err(|error| map_failed(&self.device, error))?;
@@ -221,7 +223,7 @@ impl Transfer {
 }
 
 impl Buffers {
-    /// Device memory that they take, staging included, in bytes.
+    /// Device memory of these buffers, staging included, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         let uploads = self.uploads.values().map(|upload| (&upload.storage, &upload.staging));
         let downloads = self.downloads.values().map(|download| (&download.storage, &download.staging));
@@ -238,7 +240,7 @@ impl Upload {
         self.staging.as_ref().unwrap_or(&self.storage)
     }
 
-    /// To the device, if anything was written.
+    /// Passes the buffer to the device, if anything was written.
     fn hand_over(&mut self, encoder: &mut wgpu::CommandEncoder) {
         if self.written == 0 {
             return;
@@ -250,7 +252,7 @@ impl Upload {
         (self.written, self.is_mapped) = (0, false);
     }
 
-    /// Back to the host when the device is done, if it was handed over.
+    /// Asks for the buffer back when the device has finished, if it was passed to the device.
     fn take_back(&mut self) -> Option<Mapped> {
         let was_mapped = std::mem::replace(&mut self.is_mapped, true);
         (!was_mapped).then(|| map(self.host_side(), wgpu::MapMode::Write, self.storage.size()))
@@ -274,7 +276,7 @@ impl Download {
 }
 
 impl InFlight {
-    /// Waits until the device is done.
+    /// Waits until the device has finished.
     pub(crate) async fn land(self, wait: Wait) -> Result<Landed> {
         let Self { device, buffers, submission, mapped } = self;
         match wait {
@@ -299,7 +301,8 @@ impl InFlight {
 }
 
 impl Landed {
-    /// Reads bytes of the download of this name, from an offset (a multiple of 4) on, as far as they were wanted.
+    /// Reads bytes of the download buffer with this name, from an offset that is a multiple of 4. Reads only what was
+    /// wanted.
     pub(crate) fn read<T>(
         &self,
         name: &'static str,
@@ -330,7 +333,7 @@ impl Landed {
 fn map(buffer: &wgpu::Buffer, mode: wgpu::MapMode, bytes: u64) -> Mapped {
     let (sender, receiver) = oneshot_channel();
     buffer.map_async(mode, ..bytes, move |mapped| {
-        // The receiver is gone when the caller dropped the future: nobody wants to know.
+        // The receiver is gone if the caller dropped the future. The result is no longer needed then.
         let _ = sender.send(mapped);
     });
     receiver

@@ -1,4 +1,4 @@
-//! The same without a GPU: on the reference, a row at a time on each core.
+//! Evaluation without a GPU: runs on the reference, with rows spread over the cores.
 
 use rayon::prelude::*;
 
@@ -17,11 +17,11 @@ use crate::reference::cross_entropy::{row_dlogits_at, row_loss_at};
 use crate::shape::Shape;
 
 impl Evaluation<'_> {
-    /// [`run`](Self::run) on the f64 [`reference`](mod@crate::reference), spread over the cores: for machines on which no
-    /// adapter is found. What it gives a row is rounded to f32, as a device gives it. With the feature `cli`.
+    /// Like [`run`](Self::run), on the f64 [`reference`](mod@crate::reference) and on all cores: for machines without
+    /// an adapter. Results are rounded to f32, as a device gives them. With the feature `cli`.
     ///
     /// # Errors
-    /// As [`run`](Self::run), as far as they are not about a device.
+    /// As for [`run`](Self::run), except those of a device.
     pub fn run_on_cpu<E: Element>(
         &mut self,
         source: &mut dyn Source<E>,
@@ -37,25 +37,25 @@ impl Evaluation<'_> {
         self.run_on(open, None, source, each)
     }
 
-    /// [`window_bytes`](Self::window_bytes) of [`run_on_cpu`](Self::run_on_cpu). With the feature `cli`.
+    /// Like [`window_bytes`](Self::window_bytes), for [`run_on_cpu`](Self::run_on_cpu). With the feature `cli`.
     ///
     /// # Errors
-    /// As [`window_bytes`](Self::window_bytes).
+    /// As for [`window_bytes`](Self::window_bytes).
     pub fn window_bytes_on_cpu<E: Element>(&self, source: &dyn Source<E>) -> Result<u64> {
         self.window_bytes_on(None, source)
     }
 }
 
-/// Bytes of a window's widest array, at most.
+/// The maximum bytes of a window's widest array.
 const WINDOW_BYTES: u64 = 16 << 20;
 
 struct Cpu {
     op: CrossEntropyOptions,
     shape: Shape,
-    /// What all rows weigh.
+    /// The total weight of all rows.
     batch: BatchWeight,
     window_rows: usize,
-    /// Of the window that came last.
+    /// The results of the last window.
     results: Vec<RowResult>,
 }
 
@@ -82,7 +82,7 @@ impl<E: Element> Evaluator<E> for Cpu {
         let values = if with_dlogits { shape.len() } else { 0 };
         let mut dlogits = reserved("the gradient of a window", values)?;
         dlogits.resize(values, 0.0);
-        // Rows that lie side by side have no slice of their own to be written by a thread.
+        // Rows that lie side by side have no separate slice that a thread could write.
         dlogits.par_chunks_mut(shape.row_stride).enumerate().for_each(|(group, into)| {
             for slot in 0..shape.inner {
                 let row = group * shape.inner + slot;
@@ -109,7 +109,7 @@ impl<E: Element> Evaluator<E> for Cpu {
     }
 }
 
-/// As the kernel `row_losses` gives it.
+/// The result that the kernel `row_losses` gives.
 fn row_result<E: Element>(
     logits: &[E],
     inputs: &CrossEntropyInputs<'_>,

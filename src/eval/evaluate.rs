@@ -1,4 +1,4 @@
-//! A batch, from a source to a report.
+//! Evaluates a batch from a source and returns a report.
 
 use crate::element::Element;
 use crate::error::Result;
@@ -10,15 +10,15 @@ use crate::eval::report::Report;
 use crate::eval::source::Source;
 use crate::op::CrossEntropy;
 
-/// The loss of a batch, however many rows it has: each window is read, computed and handed to `each`, which may write
-/// it somewhere, show progress, or stop the run with an error. `inputs` are [`Targets`](crate::Targets), or
-/// [`CrossEntropyInputs`](crate::CrossEntropyInputs) where more is given than those, or [`EvaluateInputs`] where
-/// something of it is read too. Blocks.
+/// The loss of a batch with any number of rows. Each window is read, computed and passed to `each`, which may write it
+/// somewhere, show progress, or stop the run with an error. `inputs` are [`Targets`](crate::Targets),
+/// [`CrossEntropyInputs`](crate::CrossEntropyInputs) to give more than targets, or [`EvaluateInputs`] if some inputs
+/// are read from sources. Blocks.
 ///
-/// An [`Evaluation`] does the same, and can go on where it was stopped.
+/// To stop and resume, use an [`Evaluation`].
 ///
 /// # Errors
-/// As [`Evaluation::new`], before any logit is read, and [`Evaluation::run`].
+/// As for [`Evaluation::new`], before any logit is read, and for [`Evaluation::run`].
 pub fn evaluate<'a, E: Element>(
     op: &CrossEntropy<E>,
     source: &mut dyn Source<E>,

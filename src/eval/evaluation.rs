@@ -1,4 +1,4 @@
-//! A batch on its way from a source through the device to a report.
+//! Evaluating a batch: from a source through the device to a report.
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -25,12 +25,12 @@ use crate::shape::Shape;
 use crate::targets::TargetKind;
 use crate::verification::Verification;
 
-/// The evaluation of a batch, however many rows it has, that can stop and go on: after an error, a Ctrl-C, in another
-/// process. [`evaluate`](super::evaluate()) is one that does neither.
+/// The evaluation of a batch with any number of rows. It can stop and continue: after an error, after Ctrl-C, or in
+/// another process. [`evaluate`](super::evaluate()) runs one without stopping.
 ///
-/// [`run`](Self::run) takes it from where it is to its end; what it has found so far is in [`report`](Self::report) and
-/// [`state`](Self::state) at any time. Wherever it was stopped and whatever its windows, its digits are those of one run
-/// without a stop, on the same device with the same tuning.
+/// [`run`](Self::run) takes it from where it is to the end. [`report`](Self::report) and [`state`](Self::state) give
+/// the results so far at any time. Wherever it was stopped and whatever its windows were, the result has the same
+/// digits as one run without a stop, on the same device with the same tuning.
 ///
 /// ```no_run
 /// use xent::eval::{Evaluation, SliceSource};
@@ -53,26 +53,26 @@ use crate::verification::Verification;
 /// # Ok::<(), Error>(())
 /// ```
 pub struct Evaluation<'a> {
-    /// Without sequences, which are worked into the inputs.
+    /// The options without sequences, which are resolved into the inputs.
     op: CrossEntropyOptions,
     shape: Shape,
     rows: BatchRows<'a>,
     kind: TargetKind,
     soft_targets: Option<&'a mut dyn Source<f32>>,
-    /// What all rows weigh.
+    /// The total weight of all rows.
     weight: BatchWeight,
     options: EvaluateOptions,
     state: EvaluationState,
 }
 
 impl<'a> Evaluation<'a> {
-    /// Of a batch of this shape. `inputs` are [`Targets`](crate::Targets), or
-    /// [`CrossEntropyInputs`](crate::CrossEntropyInputs) where more is given than those, or [`EvaluateInputs`] where
-    /// something of it is read: that is read once here, to be checked before any work.
+    /// An evaluation of a batch of this shape. `inputs` are [`Targets`](crate::Targets),
+    /// [`CrossEntropyInputs`](crate::CrossEntropyInputs) to give more than targets, or [`EvaluateInputs`] if some
+    /// inputs are read from sources: those are read once here, to be checked before any work.
     ///
     /// # Errors
-    /// What [`CrossEntropyInputs::check`](crate::CrossEntropyInputs::check) refuses (of soft targets from a source: but for
-    /// their values); [`Error::NoRowCounts`]; whatever the sources report.
+    /// What [`CrossEntropyInputs::check`](crate::CrossEntropyInputs::check) refuses (but the values of soft targets
+    /// from a source are checked later); [`Error::NoRowCounts`]; whatever the sources report.
     pub fn new(
         op: &CrossEntropyOptions,
         shape: Shape,
@@ -95,11 +95,11 @@ impl<'a> Evaluation<'a> {
         })
     }
 
-    /// Goes on where another one of the same batch had come to, whose outputs are there: the rows before are not looked at
-    /// again.
+    /// Continues from the state of another evaluation of the same batch whose outputs exist. The rows before it are not
+    /// read again.
     ///
     /// # Errors
-    /// [`Error::RowsExceedBound`] and [`Error::Layout`] where no run of this batch can have come there.
+    /// [`Error::RowsExceedBound`] and [`Error::Layout`] if no run of this batch can have reached this state.
     pub fn resume(&mut self, state: &EvaluationState) -> Result<()> {
         let (rows, bound, inner) = (state.rows(), self.shape.rows, self.shape.inner);
         if rows > bound {
@@ -112,43 +112,43 @@ impl<'a> Evaluation<'a> {
         Ok(())
     }
 
-    /// The operation, whose sequences are worked into the inputs.
+    /// The options of the operation. Sequences are resolved into the inputs.
     #[cfg(feature = "cli")]
     pub(super) fn op(&self) -> &CrossEntropyOptions {
         &self.op
     }
 
-    /// What all rows weigh.
+    /// The total weight of all rows.
     #[cfg(feature = "cli")]
     pub(super) fn weight(&self) -> &BatchWeight {
         &self.weight
     }
 
-    /// Of all rows.
+    /// The shape of the whole batch.
     pub fn shape(&self) -> Shape {
         self.shape
     }
 
-    /// How far it has come.
+    /// The state of the evaluation.
     pub fn state(&self) -> &EvaluationState {
         &self.state
     }
 
-    /// Whether every row is done.
+    /// Whether all rows are done.
     pub fn is_done(&self) -> bool {
         self.state.rows() == self.shape.rows
     }
 
-    /// Takes the rows that are left through the device, two windows at a time, while the next are read; each window is
-    /// handed to `each` in its turn, which may write it somewhere, show progress, or stop the run with an error. A window
-    /// counts as done when `each` has returned: where that fails it comes again.
+    /// Runs the remaining rows through the device. Two windows are on the device at a time while the next ones are
+    /// read. Each window is passed to `each` in order, which may write it somewhere, show progress, or stop the run
+    /// with an error. A window counts as done when `each` has returned. If `each` fails, its window comes again.
     ///
-    /// Where memory runs out, on either side, it goes on with windows of half the size. Blocks.
+    /// If memory runs out, on the host or on the device, it continues with windows of half the size. Blocks.
     ///
     /// # Errors
-    /// [`Error::Length`] where the source has another shape; [`Error::InvalidTarget`] for a soft target that is no number,
-    /// when its window comes; [`Error::RowTooLarge`], [`Error::GroupTooLarge`], [`Error::MemoryTooSmall`]; whatever the
-    /// sources, the device or `each` report.
+    /// [`Error::Length`] if the source has another shape; [`Error::InvalidTarget`] for a soft target that is not
+    /// finite, when its window comes; [`Error::RowTooLarge`], [`Error::GroupTooLarge`], [`Error::MemoryTooSmall`];
+    /// whatever the sources, the device or `each` report.
     pub fn run<E: Element>(
         &mut self,
         op: &CrossEntropy<E>,
@@ -166,7 +166,7 @@ impl<'a> Evaluation<'a> {
         self.run_on(open, Some(is_unified), source, each)
     }
 
-    /// What has been found so far, of the rows that are done: of all of them, at the end.
+    /// The report on the rows that are done. At the end these are all rows.
     pub fn report(&self) -> Report {
         let EvaluationState { sum, correct, verification, reading, computing, elapsed } = self.state;
         let sum = if self.is_done() { sum.weighing(self.weight) } else { sum };
@@ -184,8 +184,8 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// The most bytes that the windows of a run on this device take, on its side and on the host's together: what is known
-    /// of memory beforehand.
+    /// The maximum bytes that the windows of a run on this device take, on host and device together. This is the part
+    /// of the memory that is known beforehand.
     ///
     /// # Errors
     /// [`Error::MemoryTooSmall`]; [`Error::DeviceLimit`].
@@ -193,7 +193,7 @@ impl<'a> Evaluation<'a> {
         self.window_bytes_on(Some(gpu.profile()?.unified_memory), source)
     }
 
-    /// The same on a device of unified memory or not, or on the processor (`None`).
+    /// Like `window_bytes`, on a device with or without unified memory, or on the processor (`None`).
     pub(super) fn window_bytes_on<E: Element>(
         &self,
         device: Option<bool>,
@@ -214,7 +214,7 @@ impl<'a> Evaluation<'a> {
         Footprint::of::<E>(self.shape, asked)
     }
 
-    /// Takes the rows that are left through an evaluator, which `open` makes.
+    /// Runs the remaining rows through an evaluator that `open` makes.
     pub(super) fn run_on<E: Element, V: Evaluator<E>>(
         &mut self,
         open: impl Fn(Start) -> Result<V>,
@@ -240,7 +240,7 @@ impl<'a> Evaluation<'a> {
         result
     }
 
-    /// From the first row that is not done to the last, in windows of one size.
+    /// Runs from the first row that is not done to the last, in windows of one size.
     fn attempt<'s, E: Element, V: Evaluator<E>>(
         &mut self,
         open: &impl Fn(Start) -> Result<V>,
@@ -289,11 +289,11 @@ impl<'a> Evaluation<'a> {
     }
 }
 
-/// What of the source may be another than of the batch.
+/// The names of what may differ between the source's shape and the batch's.
 const SOURCE: [&str; 4] =
     ["a row of the source", "a group of the source", "a padded row of the source", "the source"];
 
-/// Where the time of a run went.
+/// How a run spent its time.
 struct Times {
     start: Instant,
     reading: Duration,

@@ -1,4 +1,4 @@
-//! Runs of evaluators that give what they are told to.
+//! Runs with evaluators whose results are fixed.
 
 use std::cell::Cell;
 use std::ops::Range;
@@ -10,7 +10,7 @@ use crate::inputs::CrossEntropyInputs;
 use crate::op::{Loss, RowResult};
 use crate::targets::Targets;
 
-/// Takes three rows at a time, gives every row this loss, and says class 1 is the most probable.
+/// Takes three rows at a time. Every row has this loss, and class 1 is its most probable class.
 struct Constant(f32, Vec<RowResult>);
 
 impl Evaluator<f32> for Constant {
@@ -92,7 +92,7 @@ fn targets_are_refused_before_the_first_window() {
 
 #[test]
 fn soft_targets_come_window_by_window() {
-    // Class 1 has most in rows 1, 3 and 4; class weights have no part in a mean of soft targets.
+    // Class 1 has the largest target in rows 1, 3 and 4. Class weights have no part in a mean of soft targets.
     let soft = [0.9f32, 0.1, 0.2, 0.8, 0.5, 0.5, 0.0, 1.0, 0.3, 0.7];
     let mut source = SliceSource::new(&soft, Shape::new(5, 2)).unwrap();
     let mut inputs = EvaluateInputs::from(TargetSource::Soft(&mut source));
@@ -124,7 +124,7 @@ fn soft_targets_of_another_shape_are_refused() {
     assert!(matches!(refused, Some(Error::InvalidOption { option: "focal_gamma", .. })), "{refused:?}");
 }
 
-/// Logits that are read: twice the row, and one more. It tells which rows were asked for, and fails where it is told.
+/// A source of logits: twice the row, plus one. It records the rows that were asked for, and fails at a given row.
 #[derive(Default)]
 struct Counted {
     rows: usize,
@@ -149,12 +149,12 @@ impl Source<f32> for Counted {
     }
 }
 
-/// The loss of a row is its first logit, its gradient what it holds. A window has a row for each 8 bytes of its room.
+/// The loss of a row is its first logit, and its gradient is its logits. A window has one row per 8 bytes of its room.
 struct Echo<'c> {
     window_rows: usize,
     next_row: usize,
     results: Vec<RowResult>,
-    /// Windows submitted, and the one that runs out of memory.
+    /// Windows submitted so far, and the one that runs out of memory.
     submitted: &'c Cell<usize>,
     out_of_memory_at: Option<usize>,
 }
@@ -197,7 +197,7 @@ impl Evaluator<f32> for Echo<'_> {
     }
 }
 
-/// Evaluators one after another; the `out_of_memory_at`th window in all runs out of memory.
+/// Evaluators one after another. The `out_of_memory_at`th window in all runs out of memory.
 fn echo<'c>(
     submitted: &'c Cell<usize>,
     out_of_memory_at: Option<usize>,
@@ -216,12 +216,12 @@ fn evaluation(options: &EvaluateOptions) -> Evaluation<'static> {
     Evaluation::new(&Default::default(), Shape::new(ROWS, 2), Targets::Classes(classes), options).unwrap()
 }
 
-/// What a report says but for the time it took.
+/// The contents of a report, except the times.
 fn found(report: &Report) -> (Loss, usize, Option<Verification>) {
     (report.loss, report.correct, report.verification)
 }
 
-/// So that windows are of so many rows: the room of one is 8 bytes a row.
+/// Options with which windows have this many rows: the room of a window is 8 bytes per row.
 fn memory_of(rows: u64) -> EvaluateOptions {
     let asked = Asked {
         kind: TargetKind::Classes,
@@ -331,13 +331,13 @@ fn out_of_memory_goes_on_with_half_the_windows() {
         seen.push(window.rows.clone());
         Ok(())
     });
-    // The first window was under way when the second failed: it comes again.
+    // The first window was in flight when the second failed: it comes again.
     assert_eq!((run, seen), (Ok(()), vec![0..4, 4..8, 8..12, 12..16, 16..20, 20..23]));
     let (mut whole, fresh) = (self::evaluation(&memory_of(8)), Cell::new(0));
     whole.run_on(echo(&fresh, None), None, &mut source, |_| Ok(())).unwrap();
     assert_eq!(found(&evaluation.report()), found(&whole.report()));
 
-    // There are no smaller windows than of one row.
+    // Windows cannot be smaller than one row.
     let mut evaluation = self::evaluation(&memory_of(8));
     let opened = Cell::new(0);
     let never = |_: Start| -> Result<Constant> {
@@ -356,7 +356,7 @@ fn a_source_that_fails_stops_the_run_at_its_window() {
     let mut evaluation = evaluation(&memory_of(4));
     let run = evaluation.run_on(echo(&submitted, None), None, &mut source, |_| Ok(()));
     assert!(matches!(&run, Err(Error::File { message, .. }) if message == "gone"), "{run:?}");
-    // Of the windows before, the last was under way and is not done.
+    // The last of the windows before was in flight and is not done.
     assert_eq!(evaluation.state().rows(), 8);
     source.fails_at = None;
     evaluation.run_on(echo(&submitted, None), None, &mut source, |_| Ok(())).unwrap();
@@ -373,7 +373,7 @@ fn a_source_of_another_shape_is_refused() {
     }
 }
 
-/// Says that its values are in memory, of which some are missing.
+/// A source that claims to have its values in memory, but some are missing.
 struct Short;
 
 impl Source<f32> for Short {

@@ -1,4 +1,4 @@
-//! What takes windows of logits: the device, or the reference.
+//! Evaluators compute windows of logits: the device, or the reference.
 
 use crate::device::Wait;
 use crate::element::Element;
@@ -7,13 +7,13 @@ use crate::inputs::CrossEntropyInputs;
 use crate::op::{CrossEntropyStream, Flight, RowResult};
 
 pub(super) trait Evaluator<E> {
-    /// A window under way.
+    /// A window in flight.
     type Flight;
 
-    /// The most rows of a window: whole groups of rows that lie side by side.
+    /// The maximum number of rows in a window, a multiple of the rows side by side.
     fn window_rows(&self) -> usize;
 
-    /// Takes the next rows, whose inputs have been checked. The window before may still be under way, none else.
+    /// Submits the next rows, whose inputs have been checked. At most the window before may still be in flight.
     fn submit(
         &mut self,
         logits: &[E],
@@ -22,8 +22,8 @@ pub(super) trait Evaluator<E> {
         with_dlogits: bool,
     ) -> Result<Self::Flight>;
 
-    /// Waits for a window, in the order of their submission; the gradient goes to `dlogits`, if there is one. Of the
-    /// inputs the targets are not looked at again.
+    /// Waits for a window, in the order of submission. The gradient goes to `dlogits`, if there is one. The targets
+    /// among the inputs are not used again.
     fn finish(
         &mut self,
         flight: Self::Flight,
@@ -32,7 +32,7 @@ pub(super) trait Evaluator<E> {
     ) -> Result<&[RowResult]>;
 }
 
-/// A stream, and how its windows are waited for.
+/// A stream, and how to wait for its windows.
 pub(super) struct Device<E: Element> {
     pub stream: CrossEntropyStream<E>,
     pub wait: Wait,

@@ -1,4 +1,4 @@
-//! What `evaluate` takes beside the logits.
+//! The inputs of `evaluate` besides the logits.
 
 use std::fmt;
 use std::ops::Range;
@@ -10,36 +10,37 @@ use crate::targets::{TargetKind, Targets, class_indices};
 
 /// Values that come with the rows of a batch, window by window: targets, weights, a mask.
 ///
-/// [`Evaluation::new`](super::Evaluation::new) reads all of them once, to check them and to find what the rows weigh
-/// together, which a gradient needs before its first value; a run then reads each window's again.
+/// [`Evaluation::new`](super::Evaluation::new) reads all of them once, to check them and to find the total weight of
+/// the rows, which a gradient needs before its first value. A run then reads each window's values again.
 pub trait RowSource<T>: Send {
     /// The number of rows.
     fn rows(&self) -> usize;
 
-    /// Reads the values of a range of rows into a buffer of just their length: one for each row, or (rows, entries) of
-    /// sparse targets. `used` (rows,) says which rows are scored against them: the values of others are not looked at, and
-    /// need not be right. Ranges are asked for in order, from any row on, and again from an earlier one.
+    /// Reads the values of a range of rows into a buffer of exactly their length: one per row, or (rows, entries) for
+    /// sparse targets. `used` (rows,) says which rows are scored against them; the values of other rows are not used
+    /// and may be invalid. Ranges come in order and may start at any row; a later pass may start again from an earlier
+    /// row.
     ///
     /// # Errors
-    /// Whatever keeps them from coming, most often an [`Error::File`](crate::Error::File).
+    /// Whatever prevents reading, most often an [`Error::File`](crate::Error::File).
     fn read_rows(&mut self, rows: Range<usize>, used: &[bool], into: &mut [T]) -> Result<()>;
 }
 
 /// Targets that are read window by window.
 pub enum TargetSource<'a> {
-    /// Class indices (rows,), as of [`Targets::Classes`].
+    /// Class indices (rows,), as in [`Targets::Classes`].
     Classes(&'a mut dyn RowSource<i32>),
-    /// Classes with their probabilities (rows, entries), as of [`Targets::Sparse`].
+    /// Classes with their probabilities (rows, entries), as in [`Targets::Sparse`].
     Sparse {
         /// Class indices (rows, entries).
         indices: &'a mut dyn RowSource<i32>,
         /// Their probabilities (rows, entries).
         probs: &'a mut dyn RowSource<f32>,
-        /// Entries of each row.
+        /// Entries per row.
         entries: usize,
     },
-    /// A probability for each class, of the logits' own [`Shape`](crate::Shape). Values that are no numbers show when their
-    /// window comes.
+    /// A probability for each class, in the logits' own [`Shape`](crate::Shape). Values that are not finite are
+    /// reported when their window comes.
     Soft(&'a mut dyn Source<f32>),
 }
 
@@ -53,8 +54,8 @@ impl TargetSource<'_> {
     }
 }
 
-/// What [`evaluate`](super::evaluate()) takes beside the logits. [`Targets`] or [`CrossEntropyInputs`] will do where all of
-/// it is in memory, a [`TargetSource`] where there is nothing but targets that are read.
+/// The inputs of [`evaluate`](super::evaluate()) besides the logits. If all of them are in memory, pass [`Targets`] or
+/// [`CrossEntropyInputs`] instead. If only targets are given and they are read, pass a [`TargetSource`].
 ///
 /// ```
 /// use xent::Shape;
@@ -66,18 +67,18 @@ impl TargetSource<'_> {
 /// # Ok::<(), xent::Error>(())
 /// ```
 pub struct EvaluateInputs<'a> {
-    /// Targets, weights and mask that are in memory. What comes from a source takes the place of what is here.
+    /// Targets, weights and mask in memory. An input from a source replaces the one given here.
     pub beside: CrossEntropyInputs<'a>,
-    /// Targets that are read.
+    /// Targets that are read from a source.
     pub targets: Option<TargetSource<'a>>,
-    /// Row weights that are read.
+    /// Row weights that are read from a source.
     pub row_weights: Option<&'a mut dyn RowSource<f32>>,
-    /// A row mask that is read.
+    /// A row mask that is read from a source.
     pub row_mask: Option<&'a mut dyn RowSource<bool>>,
 }
 
 impl EvaluateInputs<'_> {
-    /// What the targets are.
+    /// The kind of the targets.
     pub(super) fn kind(&self) -> TargetKind {
         self.targets.as_ref().map_or_else(|| self.beside.targets.kind(), TargetSource::kind)
     }

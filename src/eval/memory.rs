@@ -1,4 +1,4 @@
-//! What the windows of a run take.
+//! The memory that the windows of a run take.
 
 use std::num::NonZero;
 use std::thread::available_parallelism;
@@ -9,48 +9,48 @@ use crate::op::{WINDOWS_AHEAD, device_shape};
 use crate::shape::Shape;
 use crate::targets::TargetKind;
 
-/// Windows that a source has read, or is reading, ahead of the one that the device is given.
+/// Windows that a source has read, or is reading, ahead of the window that is submitted.
 pub(super) const READ_AHEAD: usize = 2;
 
-/// Bytes of a window's widest array where nothing else bounds it: four windows of twice that are no faster where they are
-/// read from a file (16,384 × 50,000 in f32 took 1.0 s either way on lavapipe).
+/// The maximum bytes of a window's widest array. Four windows of twice that size are no faster when read from a file
+/// (16,384 × 50,000 in f32 took 1.0 s either way on lavapipe).
 const MOST_ROOM: u64 = 32 << 20;
 
-/// Bytes that a window's row has on the host beside its values: its target and weights, what it is to give, and its result.
+/// Host bytes per row of a window besides its values: its target and weights, the expected class, and its result.
 const ROW_BYTES: u64 = 96;
-/// Bytes that it has on the device: what the kernels are given for it and leave of it.
+/// Device bytes per row: the kernels' inputs and results.
 const DEVICE_ROW_BYTES: u64 = 48;
-/// Bytes of a sparse target's entry.
+/// Bytes per entry of a sparse target.
 const ENTRY_BYTES: u64 = 8;
-/// Values in f64 that the reference has of each class of a row.
+/// f64 values that the reference keeps per class of a row.
 const REFERENCE_VALUES: u64 = 10;
 
-/// Bytes that the windows of a run take, on the host and on the device together.
+/// The bytes that the windows of a run take, on host and device together.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Footprint {
     shape: Shape,
-    /// For each value of a window on the host, and on the device, where rows may be longer.
+    /// Bytes per value of a window on the host, and on the device, where rows may be longer.
     host_bytes: u64,
     device_bytes: u64,
     device_stride: u64,
-    /// For each of its rows.
+    /// Bytes per row.
     row_bytes: u64,
-    /// Bytes of a value of the widest array: what a window's size is counted by.
+    /// Bytes per value of the widest array. The size of a window is measured in it.
     widest_bytes: u64,
-    /// Whatever the window's size.
+    /// Bytes that do not depend on the window's size.
     fixed_bytes: u64,
 }
 
-/// What a footprint depends on.
+/// The facts that determine a footprint.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked {
     pub kind: TargetKind,
-    /// Whether the gradient comes too, in f32.
+    /// Whether the gradient is asked for, in f32.
     pub dlogits: bool,
-    /// Whether logits, and soft targets, are read; else they are in memory.
+    /// Whether logits and soft targets are read. If not, they are in memory.
     pub reads_logits: bool,
     pub reads_soft: bool,
-    /// Whether there is a device, and whether it takes windows from where the host has written them.
+    /// Whether there is a device, and whether it reads windows from where the host has written them.
     pub device: Option<bool>,
 }
 
@@ -79,7 +79,7 @@ impl Footprint {
                     fixed_bytes: 0,
                 }
             }
-            // The reference has the gradients of two windows, and a few rows in f64.
+            // The reference holds the gradients of two windows, and a few rows in f64.
             None => Self {
                 shape,
                 host_bytes: host_bytes + windows * gradient,
@@ -93,10 +93,11 @@ impl Footprint {
         }
     }
 
-    /// The room of a window's widest array, in bytes, where all windows together may take so many: at most what is fast.
+    /// The room of a window's widest array, in bytes, if all windows together may take `allowed` bytes. It is never
+    /// larger than what is fast.
     ///
     /// # Errors
-    /// [`Error::MemoryTooSmall`] where that is less than one group of rows.
+    /// [`Error::MemoryTooSmall`] if one group of rows does not fit.
     pub fn room(&self, allowed: Option<u64>) -> Result<u64> {
         let Some(allowed) = allowed else { return Ok(MOST_ROOM) };
         let (Shape { cols, inner, .. }, needed) = (self.shape, self.bytes(0));
@@ -106,17 +107,17 @@ impl Footprint {
         Ok((left / self.of_groups(1).max(1)).saturating_mul(self.least_room()).min(MOST_ROOM))
     }
 
-    /// The room of the smallest windows there are.
+    /// The room of the smallest possible windows.
     pub fn least_room(&self) -> u64 {
         self.device_stride.saturating_mul(self.widest_bytes)
     }
 
-    /// Groups of rows in a window of so much room, one at least.
+    /// Groups of rows in a window with this room, at least one.
     pub fn groups(&self, room: u64) -> u64 {
         (room / self.least_room().max(1)).max(1)
     }
 
-    /// What windows of so much room take, at most.
+    /// The maximum bytes that windows with this room take.
     pub fn bytes(&self, room: u64) -> u64 {
         let groups = self.shape.groups().max(1) as u64;
         self.of_groups(self.groups(room).min(groups)).saturating_add(self.fixed_bytes)
@@ -131,8 +132,8 @@ impl Footprint {
     }
 }
 
-/// Makes attempts, of which each goes on where the one before had come to: with half the room where memory ran out, as
-/// long as that is more than the `least`.
+/// Makes attempts, each of which continues where the previous one stopped. If memory runs out, the next attempt has
+/// half the room, as long as the room is more than `least`.
 pub(super) fn halving<T>(
     (mut room, least): (u64, u64),
     mut attempt: impl FnMut(u64) -> Result<T>,
@@ -141,7 +142,7 @@ pub(super) fn halving<T>(
         match attempt(room) {
             Err(error @ Error::OutOfMemory { .. }) if room > least => {
                 room /= 2;
-                log::warn!("{error}: going on with windows of {room} bytes");
+                log::warn!("{error}: continuing with windows of {room} bytes");
             }
             result => return result,
         }

@@ -1,8 +1,8 @@
-//! Batches larger than a buffer, or than memory: where they come from, and what is said of them.
+//! Evaluation of batches larger than a buffer, or larger than memory.
 //!
-//! A [`Source`] gives the logits window by window; [`evaluate`] takes them through the device and says all of them in
-//! one [`Report`]. What comes with the rows - targets, weights, a mask - is in slices, or comes window by window from
-//! sources of its own: see [`EvaluateInputs`].
+//! A [`Source`] gives the logits window by window. [`evaluate`] sends them through the device and sums everything up in
+//! one [`Report`]. Per-row inputs (targets, weights, a mask) are in slices or come window by window from sources of
+//! their own: see [`EvaluateInputs`].
 //!
 //! ```no_run
 //! use xent::eval::{SliceSource, evaluate};

@@ -1,4 +1,4 @@
-//! Views of `ndarray`'s arrays.
+//! `ndarray` views as sources.
 
 use std::ops::Range;
 
@@ -9,8 +9,8 @@ use crate::element::Element;
 use crate::error::Result;
 use crate::shape::Shape;
 
-/// Logits (rows, cols) in an array of any strides: in standard layout they are taken where they lie, otherwise row by
-/// row. With the feature `ndarray`.
+/// Logits (rows, cols) in an array with any strides. In standard layout they are used in place, otherwise they are
+/// copied row by row. With the feature `ndarray`.
 ///
 /// ```
 /// use ndarray::array;

@@ -1,4 +1,4 @@
-//! The sources' own thread: it reads the next windows while the device works on this one.
+//! Reading ahead: a thread reads the next windows while the device works on the current one.
 
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -11,7 +11,7 @@ use crate::eval::memory::READ_AHEAD;
 use crate::eval::source::{Source, values_of};
 use crate::shape::Shape;
 
-/// Values that lie in memory, or what they are read from.
+/// Values in memory, or the source that they are read from.
 pub(super) enum Feed<'s, E: Element> {
     There(&'s [E]),
     Read(&'s mut dyn Source<E>),
@@ -19,14 +19,14 @@ pub(super) enum Feed<'s, E: Element> {
 
 impl<'s, E: Element> Feed<'s, E> {
     pub fn of(source: &'s mut dyn Source<E>) -> Self {
-        // What is given back on one way only is borrowed on both, so it is asked for twice.
+        // The borrow checker extends the borrow of a returned value to all paths, so the values are asked for twice.
         if source.values().is_none() {
             return Self::Read(source);
         }
         Self::There(source.values().unwrap_or_default())
     }
 
-    /// What is in memory, and what is to be read.
+    /// Splits into values in memory and the source to read from.
     fn split(self) -> (Option<&'s [E]>, Option<&'s mut dyn Source<E>>) {
         match self {
             Self::There(values) => (Some(values), None),
@@ -35,7 +35,7 @@ impl<'s, E: Element> Feed<'s, E> {
     }
 }
 
-/// Buffers of one window, as far as it was read.
+/// Buffers of one window, for what was read.
 #[derive(Default)]
 struct Slab<E> {
     logits: Vec<E>,
@@ -43,30 +43,30 @@ struct Slab<E> {
     took: Duration,
 }
 
-/// Windows in the order of their rows.
+/// Windows in row order.
 struct Windows<'s, E> {
     shape: Shape,
     logits: Option<&'s [E]>,
     soft: Option<&'s [f32]>,
     read: Option<Reader<E>>,
-    /// What the window has that came last.
+    /// The buffers of the last window.
     slab: Slab<E>,
 }
 
-/// What is exchanged with the thread that reads: full slabs come, empty ones go.
+/// The channels to and from the reading thread: full slabs come, empty ones go back.
 struct Reader<E> {
     full: Receiver<Result<Slab<E>>>,
     empty: Sender<Slab<E>>,
 }
 
-/// The logits of some rows, and their soft targets if there are any.
+/// The logits of a range of rows, and their soft targets if there are any.
 pub(super) struct Values<'w, E> {
     pub logits: &'w [E],
     pub soft: Option<&'w [f32]>,
 }
 
 impl<'s, E: Element> Windows<'s, E> {
-    /// Begins to read the windows of these rows, unless all is in memory.
+    /// Starts to read the windows of these rows, unless everything is in memory.
     ///
     /// # Errors
     /// [`Error::NoThread`].
@@ -110,12 +110,13 @@ impl<'s, E: Element> Windows<'s, E> {
         Ok(windows)
     }
 
-    /// The next window; what the one before had is read into anew. The time that its sources took goes to `reading`.
+    /// The next window. The buffers of the previous window are reused. The reading time of its sources is added to
+    /// `reading`.
     fn next(&mut self, rows: Range<usize>, reading: &mut Duration) -> Result<Values<'_, E>> {
         if let Some(Reader { full, empty }) = &self.read {
             let before = std::mem::take(&mut self.slab);
             if !(before.logits.is_empty() && before.soft.is_empty()) {
-                // A reader that is through takes none.
+                // A reader that has finished takes no more slabs.
                 let _ = empty.send(before);
             }
             self.slab = full.recv().unwrap_or_else(|_| Err(reader_is_gone()))?;
@@ -132,8 +133,8 @@ impl<'s, E: Element> Windows<'s, E> {
     }
 }
 
-/// Takes windows of `step` rows from `first` on through `state`: while one is under way, the next is submitted and the ones
-/// after it are read; then the first is landed.
+/// Sends windows of `step` rows, from row `first` on, through `state`. While one window is in flight, the next is
+/// submitted and those after it are read; then the first is landed.
 pub(super) fn through<'s, E: Element, S, T>(
     state: &mut S,
     (shape, first, step): (Shape, usize, usize),
@@ -157,7 +158,7 @@ pub(super) fn through<'s, E: Element, S, T>(
     })
 }
 
-/// Reads one window after the other, until they end, one fails, or nobody takes them any more.
+/// Reads one window after another, until they end, one fails, or the receiver is gone.
 fn read_all<E>(
     rows: impl Iterator<Item = Range<usize>>,
     mut fill: impl FnMut(Range<usize>, Slab<E>) -> Result<Slab<E>>,
@@ -191,5 +192,5 @@ fn read_into<E: Element>(
 }
 
 fn reader_is_gone() -> Error {
-    Error::Device { what: "reading ahead".to_owned(), message: "the thread that reads ended".to_owned() }
+    Error::Device { what: "reading ahead".to_owned(), message: "the reading thread ended".to_owned() }
 }

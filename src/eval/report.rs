@@ -1,60 +1,62 @@
-//! What is said of a batch.
+//! The report on a batch.
 
 use std::time::Duration;
 
 use crate::op::Loss;
 use crate::verification::Verification;
 
-/// What is said of a batch, and how long that took.
+/// The results of a batch, and the time that they took.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Report {
-    /// The loss: reduced and summed, the rows that count, the flags.
+    /// The loss: reduced and summed, with the number of rows that count and the flags.
     pub loss: Loss,
     pub(super) mean: f64,
     /// Classes of each row.
     pub cols: usize,
-    /// Rows that count whose most probable class is their target (of soft and sparse ones: their largest).
+    /// Counted rows whose most probable class is their target. For soft and sparse targets, it is the class with the
+    /// largest target.
     pub correct: usize,
-    /// Rows compared with the reference, if any were to be.
+    /// The comparison of rows with the reference, if asked for.
     pub verification: Option<Verification>,
-    /// Time in which the source gave logits.
+    /// The time that the source took to give logits.
     pub reading: Duration,
-    /// Time in which they passed through the device: transfers there and back, and the kernels.
+    /// The time that they took to pass through the device: transfers in both directions, and the kernels.
     pub computing: Duration,
-    /// Time in all: what the two leave is the device's buffers, the verification and the caller's own.
+    /// The total time. The rest is for the device's buffers, the verification and the caller's own work.
     pub elapsed: Duration,
 }
 
 impl Report {
-    /// The mean loss in nats, as [`Reduction::Mean`](crate::Reduction::Mean) gives it, whatever the reduction: by weight
-    /// where there are weights, z-loss included. NaN where no row counts.
+    /// The mean loss in nats, as [`Reduction::Mean`](crate::Reduction::Mean) gives it, whatever the reduction is:
+    /// weighted if there are weights, z-loss included. NaN if no row counts.
     pub fn mean(&self) -> f64 {
         self.mean
     }
 
-    /// [`mean`](Self::mean) in bits.
+    /// The [`mean`](Self::mean) in bits.
     pub fn bits(&self) -> f64 {
         self.mean() / std::f64::consts::LN_2
     }
 
-    /// e to the [`mean`](Self::mean): the number of equally likely classes that is as hard to guess from. That it is only
-    /// of a plain loss: smoothing, z-loss, focal loss, class weights and soft targets make it another number.
+    /// e to the power of the [`mean`](Self::mean): the number of equally likely classes that are as hard to guess from.
+    /// This holds only for a plain loss: with smoothing, z-loss, focal loss, class weights or soft targets it is a
+    /// different number.
     pub fn perplexity(&self) -> f64 {
         self.mean().exp()
     }
 
-    /// The share of the rows that count whose most probable class is their target; `None` where none counts.
+    /// The share of counted rows whose most probable class is their target; `None` if no row counts.
     pub fn accuracy(&self) -> Option<f64> {
         (self.loss.counted > 0).then(|| self.correct as f64 / self.loss.counted as f64)
     }
 
-    /// Rows left out.
+    /// How many rows were left out.
     pub fn ignored(&self) -> usize {
         self.loss.rows - self.loss.counted
     }
 
-    /// Logits (rows · cols) a second of [`elapsed`](Self::elapsed).
+    /// Logits (rows · cols) per second of [`elapsed`](Self::elapsed).
     pub fn logits_per_second(&self) -> f64 {
         self.loss.rows as f64 * self.cols as f64 / self.elapsed.as_secs_f64()
     }

@@ -1,4 +1,4 @@
-//! What comes with the rows of a batch, made for each window in its turn: none of it is held for all rows.
+//! The per-row inputs of a batch, made window by window. They are never held for all rows.
 
 use std::ops::Range;
 
@@ -13,7 +13,7 @@ use crate::options::CrossEntropyOptions;
 use crate::shape::Shape;
 use crate::targets::{TargetKind, check_entries};
 
-/// Values of a source that are read at a time before the first window.
+/// Values of a source that are read at a time in the first pass, before the first window.
 const FIRST_PASS_VALUES: usize = 1 << 16;
 
 /// Targets, weights and mask, from slices and from sources.
@@ -23,7 +23,7 @@ pub(super) struct BatchRows<'a> {
     weights: Option<&'a mut dyn RowSource<f32>>,
     mask: Option<&'a mut dyn RowSource<bool>>,
     shape: Shape,
-    /// With sequences.
+    /// The options, including sequences.
     op: CrossEntropyOptions,
 }
 
@@ -39,15 +39,15 @@ enum RowTargets<'a> {
     Soft,
 }
 
-/// What the parts of an evaluation's inputs become.
+/// The parts that an evaluation's inputs are split into.
 pub(super) type Parts<'a> = (BatchRows<'a>, Option<&'a mut dyn Source<f32>>, BatchWeight);
 
 impl<'a> BatchRows<'a> {
-    /// Checks all that comes with the rows, and finds what they weigh: sources are read once, from front to back. Soft
-    /// targets from a source are given back.
+    /// Checks all per-row inputs and finds the total weight of the rows. Sources are read once, from front to back.
+    /// Soft targets from a source are returned.
     ///
     /// # Errors
-    /// As [`CrossEntropyInputs::check`]; whatever the sources report.
+    /// As for [`CrossEntropyInputs::check`]; whatever the sources report.
     pub fn checked(inputs: EvaluateInputs<'a>, shape: Shape, op: &CrossEntropyOptions) -> Result<Parts<'a>> {
         let kind = inputs.kind();
         let EvaluateInputs { beside, targets, row_weights: weights, row_mask: mask } = inputs;
@@ -115,11 +115,11 @@ impl<'a> BatchRows<'a> {
         Ok(())
     }
 
-    /// What all rows weigh, added in their order.
+    /// The total weight of all rows, added up in row order.
     fn weigh(&mut self, kind: TargetKind) -> Result<BatchWeight> {
         let Self { shape, op, .. } = *self;
         let op = CrossEntropyOptions { sequences: None, ..op };
-        // Only soft targets know how their rows lie.
+        // Only soft targets depend on the layout of the rows.
         let (group, lies) = match kind {
             TargetKind::Soft => (shape.inner, shape),
             _ => (1, Shape::new(shape.rows, shape.cols)),
@@ -132,7 +132,7 @@ impl<'a> BatchRows<'a> {
             let part = self.window(rows)?;
             let inputs = part.inputs();
             if let RowTargets::Soft = self.targets {
-                // Their values show when they come; they have no part in it.
+                // Soft target values are checked when they come; they do not affect the weight.
                 for row_weight in (0..count).map(|row| f64::from(inputs.rows.weight(row))) {
                     if row_weight != 0.0 {
                         weight.add(BatchWeight { weight: row_weight, row_weight, counted: 1 });
@@ -145,12 +145,12 @@ impl<'a> BatchRows<'a> {
         Ok(weight)
     }
 
-    /// From a row to the one whose target it is scored against.
+    /// The distance from a row to the row that holds its target.
     pub fn shift(&self) -> usize {
         self.op.sequences.map_or(0, |sequences| sequences.shift)
     }
 
-    /// What comes with some rows, sequences worked in; of soft targets from a source only the rest.
+    /// The per-row inputs of a range of rows, with sequences resolved. Soft targets from a source are not included.
     pub fn window(&mut self, rows: Range<usize>) -> Result<Resolved<'a>> {
         let Self { beside, shape, op, .. } = *self;
         if self.is_in_memory() {
@@ -204,8 +204,8 @@ impl<'a> BatchRows<'a> {
     }
 }
 
-/// Reads the values (rows, entries) of some rows. Of `count` rows the others, which have none at the batch's end, keep what
-/// fills them.
+/// Reads the values (rows, entries) of a range of rows. If it is shorter than `count` rows, at the end of the batch,
+/// the other rows keep the fill value.
 fn read<T: Clone>(
     source: &mut dyn RowSource<T>,
     rows: Range<usize>,
@@ -219,7 +219,7 @@ fn read<T: Clone>(
     Ok(values)
 }
 
-/// What of the soft targets may be another than of the logits.
+/// The names of what may differ between the shapes of soft targets and logits.
 const SOFT_TARGETS: [&str; 4] = [
     "a row of the soft targets",
     "a group of the soft targets",

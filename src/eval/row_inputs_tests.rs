@@ -1,4 +1,4 @@
-//! What comes with rows, from sources and from slices.
+//! Per-row inputs from sources and from slices.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,13 +9,13 @@ use crate::eval::{EvaluateOptions, RowSource};
 use crate::options::{Reduction, Sequences};
 use crate::targets::Targets;
 
-/// Values by a rule. Those that are not used come as `other`.
+/// Values by a rule. Unused values are `other`.
 struct Rule<T, F> {
     rows: usize,
     entries: usize,
     value: F,
     other: T,
-    /// The most rows that were asked for at once.
+    /// The maximum number of rows asked for at once.
     most: Arc<AtomicUsize>,
 }
 
@@ -74,7 +74,7 @@ fn all_options() -> [CrossEntropyOptions; 4] {
     sequences.map(options)
 }
 
-/// What the rows weigh in all, and a few windows of them.
+/// The total weight of the rows, and a few of their windows.
 fn told(inputs: EvaluateInputs<'_>, op: &CrossEntropyOptions) -> (BatchWeight, Vec<Vec<String>>) {
     let shape = Shape::new(ROWS, COLS);
     let (mut rows, _, weight) = BatchRows::checked(inputs, shape, op).unwrap();
@@ -111,7 +111,7 @@ fn sources_tell_what_slices_tell_and_none_is_held_whole() {
                 let expected = told(slices.into(), &op);
                 assert_eq!(expected.0, slices.check(Shape::new(ROWS, COLS), &op).unwrap(), "{name}");
 
-                // What is not used is out of range.
+                // Unused values are out of range.
                 let (mut of, mut with) = (rule(ROWS, 2, 99, index), rule(ROWS, 2, f32::NAN, prob));
                 let mut classes = rule(ROWS, 1, 99, class);
                 let mut of_rows = (rule(ROWS, 1, 0.0, weight), rule(ROWS, 1, true, is_scored));
@@ -129,7 +129,7 @@ fn sources_tell_what_slices_tell_and_none_is_held_whole() {
                 let most = most.map(|most| most.load(Ordering::Relaxed));
                 assert!(most.iter().all(|&most| most <= FIRST_PASS_VALUES), "{name}: {most:?} rows at once");
 
-                // Targets in memory, the rest from sources.
+                // Targets in memory, the other inputs from sources.
                 let mut of_rows = (rule(ROWS, 1, 0.0, weight), rule(ROWS, 1, true, is_scored));
                 let mut inputs = EvaluateInputs::from(targets);
                 inputs.row_weights = weighted.then_some(&mut of_rows.0 as _);

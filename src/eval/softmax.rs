@@ -1,4 +1,4 @@
-//! Probabilities of a batch, from a source to wherever they go.
+//! Softmax of a batch from a source.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use crate::eval::source::{Source, check_values};
 use crate::op::{Flight, Softmax, SoftmaxStream, Start};
 use crate::targets::TargetKind;
 
-/// Softmax, or log-softmax, of a batch, however many rows it has: the windows are read ahead, two at a time are on the
-/// device, and each is handed to `each` in its turn with its values (rows, cols), laid out by the source's shape. All
-/// windows together take at most `memory` bytes, if there is a bound. Blocks.
+/// Softmax, or log-softmax, of a batch with any number of rows. Windows are read ahead, two at a time are on the
+/// device, and each is passed to `each` in order with its values (rows, cols), in the layout of the source's shape. All
+/// windows together take at most `memory` bytes, if given. Blocks.
 ///
-/// Where memory runs out, on either side, it goes on with windows of half the size.
+/// If memory runs out, on the host or on the device, it continues with windows of half the size.
 ///
 /// # Errors
 /// What [`Shape::check`](crate::Shape::check) refuses; [`Error::RowTooLarge`](crate::Error::RowTooLarge),

@@ -1,4 +1,4 @@
-//! Where logits come from.
+//! Sources of logits.
 
 use std::ops::Range;
 
@@ -6,30 +6,30 @@ use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::shape::Shape;
 
-/// Logits (rows, cols) that come window by window; or soft targets, which lie like them. While the device works on one
-/// window, a thread of its own reads the next.
+/// Logits (rows, cols) that come window by window, or soft targets with the same layout. While the device works on one
+/// window, a separate thread reads the next.
 pub trait Source<E: Element>: Send {
-    /// The shape of all of them.
+    /// The shape of the whole batch.
     fn shape(&self) -> Shape;
 
-    /// Reads the values (rows, cols) of a range of rows into a buffer of just their length, laid out by
-    /// [`shape`](Self::shape). Ranges are asked for in order, each row once, from any row on; again from an earlier one
-    /// where a run goes on that had failed. Where rows lie side by side they come in whole groups.
+    /// Reads the values (rows, cols) of a range of rows into a buffer of exactly their length, in the layout of
+    /// [`shape`](Self::shape). Ranges come in order, each row once, and may start at any row; a run that continues
+    /// after a failure starts again from an earlier row. If rows lie side by side, ranges cover whole groups.
     ///
     /// # Errors
-    /// Whatever keeps them from coming, most often an [`Error::File`](crate::Error::File).
+    /// Whatever prevents reading, most often an [`Error::File`](crate::Error::File).
     fn read_rows(&mut self, rows: Range<usize>, into: &mut [E]) -> Result<()>;
 
-    /// All the values, laid out by [`shape`](Self::shape), where they lie in memory: then they are taken from there, and
-    /// none is read.
+    /// All the values in the layout of [`shape`](Self::shape), if they are in memory. They are then used in place, and
+    /// `read_rows` is not called.
     fn values(&self) -> Option<&[E]> {
         None
     }
 }
 
-/// Where the values of a range of rows lie among those of a checked shape.
+/// The range of values of a range of rows, in a checked shape.
 pub(super) fn values_of(shape: Shape, rows: Range<usize>) -> Result<Range<usize>> {
-    // A range that ends before it begins is empty, wherever that is.
+    // A range that ends before it starts is empty.
     let end = rows.end.max(rows.start);
     if end > shape.rows {
         return Err(Error::RowsExceedBound { rows: end, bound: shape.rows });
@@ -42,7 +42,7 @@ pub(super) fn values_of(shape: Shape, rows: Range<usize>) -> Result<Range<usize>
     Ok(start..start + shape.with_rows(rows.len()).len())
 }
 
-/// Refuses a buffer of another length than the values that are to be read into it.
+/// Refuses a buffer whose length differs from that of the values to read.
 pub(super) fn check_buffer<E>(into: &[E], needed: usize) -> Result<()> {
     let found = into.len();
     if found == needed {
@@ -52,7 +52,7 @@ pub(super) fn check_buffer<E>(into: &[E], needed: usize) -> Result<()> {
     }
 }
 
-/// Memory for so many values, if there is as much.
+/// Reserves memory for this number of values, or fails if there is not enough.
 #[cfg(feature = "cli")]
 pub(super) fn reserved<T>(what: &str, values: usize) -> Result<Vec<T>> {
     let mut reserved = Vec::new();
@@ -62,8 +62,8 @@ pub(super) fn reserved<T>(what: &str, values: usize) -> Result<Vec<T>> {
     }
 }
 
-/// Refuses another shape than the one needed; `what` names, when they differ, a row, a group of rows side by side, a row with
-/// its padding, and the whole.
+/// Refuses a shape that differs from the one needed. `what` names the part that differs: a row, a group of rows side by
+/// side, a row with its padding, or the whole.
 pub(super) fn check_same_shape(what: [&'static str; 4], found: Shape, needed: Shape) -> Result<()> {
     let parts = |shape: Shape| [shape.cols, shape.inner, shape.row_stride, shape.len()];
     for ((what, found), needed) in what.into_iter().zip(parts(found)).zip(parts(needed)) {
@@ -74,14 +74,14 @@ pub(super) fn check_same_shape(what: [&'static str; 4], found: Shape, needed: Sh
     Ok(())
 }
 
-/// Refuses a source whose shape is none, or whose values in memory are not of it.
+/// Refuses a source whose shape is invalid, or whose values in memory do not match its shape.
 pub(super) fn check_values<E: Element>(source: &dyn Source<E>) -> Result<()> {
     let shape = source.shape();
     shape.check()?;
     source.values().map_or(Ok(()), |values| shape.check_slice("the source", values))
 }
 
-/// Logits that are in memory: windows are parts of the slice, nothing is copied.
+/// Logits in memory: windows are parts of the slice, and nothing is copied.
 #[derive(Clone, Copy, Debug)]
 pub struct SliceSource<'a, E> {
     logits: &'a [E],
@@ -89,7 +89,7 @@ pub struct SliceSource<'a, E> {
 }
 
 impl<'a, E: Element> SliceSource<'a, E> {
-    /// Logits (rows, cols), laid out by `shape`.
+    /// A source of logits (rows, cols) in the layout of `shape`.
     ///
     /// # Errors
     /// What [`Shape::check`] refuses; [`Error::Length`](crate::Error::Length).

@@ -1,4 +1,4 @@
-//! How far a run has come.
+//! The state of a run.
 
 use std::time::Duration;
 
@@ -6,9 +6,9 @@ use crate::flags::Flags;
 use crate::op::{LossSum, RowResult};
 use crate::verification::Verification;
 
-/// How far an [`Evaluation`](super::Evaluation) has come, and what it has found so far: a few numbers, whatever the batch's
-/// size. With the feature `serde` it can be written down, and a later process goes on from it; the sums are f64s and must
-/// come back bit for bit, not a number among them included, as CBOR has them and JSON has not.
+/// The progress of an [`Evaluation`](super::Evaluation) and its results so far: a few numbers, whatever the batch's
+/// size. With the feature `serde` it can be saved, and a later process continues from it. The sums are f64 values that
+/// must come back bit for bit, NaN included, so use a format such as CBOR; JSON cannot hold NaN.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct EvaluationState {
@@ -21,17 +21,17 @@ pub struct EvaluationState {
 }
 
 impl EvaluationState {
-    /// Rows that are done: the first ones of the batch.
+    /// How many rows are done, counted from the start of the batch.
     pub fn rows(&self) -> usize {
         self.sum.rows()
     }
 
-    /// What was out of the ordinary in any of them.
+    /// What was unusual in any of these rows.
     pub fn flags(&self) -> Flags {
         self.sum.flags()
     }
 
-    /// Adds the next rows, of which so many are right.
+    /// Adds the results of the next rows. `correct` of them are right.
     pub(super) fn add(&mut self, results: &[RowResult], correct: usize) {
         results.iter().for_each(|result| self.sum.add(result));
         self.correct += correct;

@@ -1,4 +1,4 @@
-//! A language model's logits without the model.
+//! Logits that look like a language model's.
 
 use std::ops::Range;
 
@@ -11,12 +11,12 @@ use crate::error::Result;
 use crate::eval::source::{Source, check_buffer, reserved, values_of};
 use crate::shape::Shape;
 
-/// Logits (rows, cols) as a language model gives them, made when they are read and kept nowhere: a few likely tokens,
-/// frequent words more often among them, over Gaussian noise on all the others; some rows are sure, some are not. The
-/// target of a row is drawn by the row's own probabilities. At 50,000 classes the perplexity is near 20, and two in
-/// five targets are the most probable class.
+/// Logits (rows, cols) like those of a language model, made when they are read and never stored. A row has a few likely
+/// tokens, with frequent words more often among them, over Gaussian noise on all other tokens. Some rows are sure, some
+/// are not. The target of a row is drawn from the row's own probabilities. At 50,000 classes the perplexity is near 20,
+/// and two in five targets are the most probable class.
 ///
-/// Each row has its own seed, so neither windows nor threads change a bit. With the feature `cli`.
+/// Each row has its own seed, so windows and threads do not change a bit. With the feature `cli`.
 #[derive(Clone, Debug)]
 pub struct SyntheticLogits {
     shape: Shape,
@@ -24,16 +24,16 @@ pub struct SyntheticLogits {
     targets: Vec<i32>,
 }
 
-/// Standard deviation of the logits that nothing is said about.
+/// Standard deviation of the logits of all other tokens.
 const NOISE: f32 = 1.5;
-/// Likely tokens of a row, at most.
+/// The maximum number of likely tokens in a row.
 const LIKELY: usize = 24;
 
 impl SyntheticLogits {
-    /// Draws the targets (rows,); of the logits nothing yet.
+    /// Draws the targets (rows,). The logits are drawn later.
     ///
     /// # Errors
-    /// What [`Shape::check`] refuses. Rows are dense: `row_stride` is left out.
+    /// What [`Shape::check`] refuses. Rows are dense: `row_stride` is ignored.
     pub fn new(shape: Shape, seed: u64) -> Result<Self> {
         let shape = Shape::new(shape.rows, shape.cols);
         shape.check()?;
@@ -77,7 +77,7 @@ fn row_rng(seed: u64, row: usize) -> SmallRng {
     SmallRng::seed_from_u64(seed ^ (row as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
-/// What a row is about: its likely tokens, and the one that came.
+/// A row's likely tokens and its target.
 struct Head {
     likely: Vec<(usize, f32)>,
     target: usize,
@@ -86,7 +86,7 @@ struct Head {
 impl Head {
     fn draw(rng: &mut SmallRng, cols: usize) -> Self {
         let normal = |rng: &mut SmallRng| -> f32 { StandardNormal.sample(rng) };
-        // How far the likeliest stands out, and how fast the others fall behind it.
+        // How far the likeliest token stands out, and how fast the others fall off.
         let top = 15.0 + 2.5 * normal(rng);
         let fall = 1.2 + 0.5 * normal(rng).abs();
         let mut likely: Vec<(usize, f32)> = Vec::with_capacity(LIKELY);
@@ -97,7 +97,7 @@ impl Head {
                 likely.push((class, logit));
             }
         }
-        // The mean of exp(noise) over so many others is near exp(variance / 2).
+        // The mean of exp(noise) over that many other classes is near exp(variance / 2).
         let others = cols as f64 * f64::from(NOISE * NOISE / 2.0).exp();
         let weights = likely.iter().map(|&(_, logit)| f64::from(logit).exp());
         let mut point = rng.random::<f64>() * (weights.clone().sum::<f64>() + others);
@@ -111,7 +111,7 @@ impl Head {
     }
 }
 
-/// A class as often as a word of that rank: by Zipf's law, its logarithm is spread evenly.
+/// Draws a class with the frequency of a word of that rank. By Zipf's law, the logarithm of the rank is uniform.
 fn frequent(rng: &mut SmallRng, cols: usize) -> usize {
     let rank = (rng.random::<f64>() * (cols as f64).ln()).exp();
     (rank as usize - 1).min(cols - 1)

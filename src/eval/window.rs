@@ -1,4 +1,4 @@
-//! What is known of a window before the device is done with it.
+//! The facts about a window that are computed before the device has finished it.
 
 use std::iter::Peekable;
 use std::ops::Range;
@@ -14,24 +14,24 @@ use crate::reference;
 use crate::shape::Shape;
 use crate::targets::Targets;
 
-/// A window on its way. Its logits are not kept: what will be wanted of them is found when they are given to the device.
+/// A window in flight. Its logits are not kept: what is needed from them is computed when they are submitted.
 pub(super) struct Window<'w> {
     pub rows: Range<usize>,
     beside: Resolved<'w>,
-    /// What all rows of the batch weigh, up to the window's last.
+    /// The total weight of the batch's rows up to the window's last row.
     weight: BatchWeight,
-    /// The class that each row is to give, of rows that count.
+    /// The class that each counted row should predict.
     top_classes: Vec<Option<u32>>,
-    /// The losses of some rows by the reference, without their weights.
+    /// The reference losses of some rows, without their weights.
     expected: Vec<(usize, f64)>,
 }
 
 impl<'w> Window<'w> {
-    /// The next rows, whose values have come; `beside` is what comes with them, `before` what the rows before weigh, `shift`
-    /// how far from its row a target stands in messages, `verified` the rows that are to be compared with the reference.
-    ///
+    /// A window of the next rows, whose values have come. `beside` are their inputs, `before` is the weight of the rows
+    /// before, `shift` is the distance from a row to its target in messages, and `verified` are the rows to compare
+    /// with the reference.
     /// # Errors
-    /// As [`CrossEntropyInputs::weigh`], the row counted from the batch's first.
+    /// As for [`CrossEntropyInputs::weigh`], with rows counted from the start of the batch.
     pub fn new<E: Element>(
         rows: Range<usize>,
         values: &Values<'_, E>,
@@ -60,17 +60,17 @@ impl<'w> Window<'w> {
         })
     }
 
-    /// What all rows of the batch weigh, up to the window's last.
+    /// The total weight of the batch's rows up to the window's last row.
     pub fn weight(&self) -> BatchWeight {
         self.weight
     }
 
-    /// What comes with its rows; soft targets that were read are not kept.
+    /// The inputs of its rows. Soft targets that were read are not kept, so they are passed in.
     pub fn inputs<'v>(&'v self, soft: Option<&'v [f32]>) -> CrossEntropyInputs<'v> {
         with_soft(self.beside.inputs(), soft)
     }
 
-    /// Adds what the device has found of it.
+    /// Adds the device's results for this window.
     pub fn add_to(&self, state: &mut EvaluationState, results: &[RowResult], op: &CrossEntropyOptions) {
         let is_correct = |(class, result): &(&Option<u32>, &RowResult)| **class == Some(result.argmax);
         state.add(results, self.top_classes.iter().zip(results).filter(is_correct).count());

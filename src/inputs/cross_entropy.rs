@@ -1,4 +1,4 @@
-//! What a cross-entropy takes beside the logits.
+//! The inputs of cross-entropy besides the logits.
 
 use std::ops::Range;
 
@@ -8,8 +8,8 @@ use crate::options::CrossEntropyOptions;
 use crate::shape::Shape;
 use crate::targets::{RowTarget, TargetKind, Targets, class_indices};
 
-/// What a [`CrossEntropy`](crate::CrossEntropy) takes beside the logits. Targets alone are enough: wherever these inputs
-/// are asked for, [`Targets`] will do, and so will class indices in a slice, an array or a vector of i32 or u32.
+/// The inputs of a [`CrossEntropy`](crate::CrossEntropy) besides the logits. Targets alone are enough: methods that
+/// take these inputs also take [`Targets`], or class indices in a slice, an array or a vector of i32 or u32.
 ///
 /// ```
 /// use xent::{CrossEntropyInputs, Targets};
@@ -20,10 +20,10 @@ use crate::targets::{RowTarget, TargetKind, Targets, class_indices};
 pub struct CrossEntropyInputs<'a> {
     /// The targets.
     pub targets: Targets<'a>,
-    /// A weight for each class (cols,), finite and at least 0: PyTorch's `weight`. With class targets a mean divides by
-    /// the weights of the rows' classes; with soft ones it does not, as in PyTorch. Default: 1 each.
+    /// A weight for each class (cols,), finite and at least 0: PyTorch's `weight`. With class targets, a mean divides
+    /// by the sum of the weights of the rows' classes; with soft targets it does not, as in PyTorch. Default: 1 each.
     pub class_weights: Option<&'a [f32]>,
-    /// What is given for each row.
+    /// Weights, mask and upstream gradients of the rows.
     pub rows: RowInputs<'a>,
 }
 
@@ -41,7 +41,7 @@ impl<'a> From<&CrossEntropyInputs<'a>> for CrossEntropyInputs<'a> {
     }
 }
 
-/// A row's own weight, and the largest that a class may add to it.
+/// A row's own weight, and the largest class weight that can multiply it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct RowWeights {
     pub own: f64,
@@ -49,25 +49,25 @@ pub(crate) struct RowWeights {
 }
 
 impl<'a> CrossEntropyInputs<'a> {
-    /// Targets, and nothing else.
+    /// Inputs with targets only.
     pub const fn new(targets: Targets<'a>) -> Self {
         Self { targets, class_weights: None, rows: RowInputs::NONE }
     }
 
-    /// The same with class weights (cols,).
+    /// Sets class weights (cols,).
     pub const fn class_weights(self, weights: &'a [f32]) -> Self {
         Self { class_weights: Some(weights), ..self }
     }
 
     row_setters!();
 
-    /// What multiplies a row's loss.
+    /// The weights that multiply a row's loss.
     pub(crate) fn weights(&self, row: usize) -> RowWeights {
         let heaviest = self.class_weights.map_or(1.0, |weights| weights.iter().copied().fold(0.0, f32::max));
         RowWeights { own: f64::from(self.rows.weight(row)), heaviest_class: f64::from(heaviest) }
     }
 
-    /// The target of a row, unless the row is left out.
+    /// The target of a row, or `None` if the row is left out.
     pub(crate) fn row_target(
         &self,
         shape: Shape,
@@ -78,7 +78,7 @@ impl<'a> CrossEntropyInputs<'a> {
             return None;
         }
         let target_row = match options.sequences {
-            // A last sequence that is cut short has no target behind its end.
+            // If the last sequence is cut short, there is no target after its end.
             Some(sequences) => sequences.target_row(row).filter(|&target| target < shape.rows)?,
             None => row,
         };
@@ -86,11 +86,11 @@ impl<'a> CrossEntropyInputs<'a> {
         (!target.is_ignored(options.ignore_index)).then_some(target)
     }
 
-    /// Refuses lengths, targets and weights that are not what they should be, before any work; says what the rows weigh.
+    /// Checks lengths, targets and weights before any work, and returns the total weight of the rows.
     ///
     /// # Errors
     /// What [`Shape::check`] and [`CrossEntropyOptions::check`] refuse; [`Error::Length`], [`Error::TargetOutOfRange`],
-    /// [`Error::InvalidTarget`]; [`Error::InvalidOption`] for weights, and for options that these targets do not go with.
+    /// [`Error::InvalidTarget`]; [`Error::InvalidOption`] for weights, and for options that these targets do not allow.
     pub fn check(&self, shape: Shape, options: &CrossEntropyOptions) -> Result<BatchWeight> {
         shape.check()?;
         options.check()?;
@@ -98,15 +98,15 @@ impl<'a> CrossEntropyInputs<'a> {
         self.targets.check_lengths(shape)?;
         check_weights("class_weights", self.class_weights, shape.cols)?;
         self.rows.check(shape)?;
-        // Messages speak of the row that the target stands in.
+        // Messages name the row that holds the target.
         let shift = options.sequences.map_or(0, |sequences| sequences.shift);
         let mut batch = BatchWeight::default();
         self.weigh(shape, options, shift, &mut batch)?;
         Ok(batch)
     }
 
-    /// Adds what the rows weigh, one after the other, so that the parts of a batch give the bits of the whole. Messages
-    /// count targets from `first` on.
+    /// Adds the weights of the rows one by one, so that the parts of a batch give the same bits as the whole. Messages
+    /// count targets from `first`.
     ///
     /// # Errors
     /// [`Error::TargetOutOfRange`], [`Error::InvalidTarget`].
@@ -139,8 +139,8 @@ impl<'a> CrossEntropyInputs<'a> {
         Ok(())
     }
 
-    /// What rows weigh that have a class each and nothing else, if every one of them is right. To go through all that a row
-    /// may have took an eighth of the processor's time in a call with a million narrow rows.
+    /// The weight of rows that have one class each and no other inputs, if every class is valid. Checking each row for
+    /// all possible inputs took an eighth of the processor's time in a call with a million narrow rows.
     fn plain_weight(&self, shape: Shape, options: &CrossEntropyOptions) -> Option<BatchWeight> {
         let Self { class_weights: None, rows: RowInputs { row_weights: None, row_mask: None, .. }, .. } =
             self
@@ -148,7 +148,7 @@ impl<'a> CrossEntropyInputs<'a> {
             return None;
         };
         let classes = self.targets.classes().filter(|_| options.sequences.is_none())?;
-        // As a u32 a negative class is beyond every possible one.
+        // Cast to u32, a negative class is above every possible class.
         let end = u32::try_from(shape.cols).unwrap_or(u32::MAX).min(1 << 31);
         let (mut counted, mut wrong) = (0, 0);
         for &class in classes {
@@ -160,7 +160,7 @@ impl<'a> CrossEntropyInputs<'a> {
         (wrong == 0).then_some(BatchWeight { weight, row_weight: weight, counted })
     }
 
-    /// What a row that is not left out weighs.
+    /// The weight of a row that is not left out.
     pub(crate) fn weight_of(&self, row: usize, target: &RowTarget<'_>) -> BatchWeight {
         let row_weight = f64::from(self.rows.weight(row));
         let class_weight = match (target, self.class_weights) {
@@ -173,13 +173,13 @@ impl<'a> CrossEntropyInputs<'a> {
         BatchWeight { weight: row_weight * class_weight, row_weight, counted: 1 }
     }
 
-    /// The inputs of some rows (with the logits' rows side by side: of whole groups of them).
+    /// The inputs of a range of rows. If the logits' rows lie side by side, the range covers whole groups.
     pub(crate) fn part(&self, shape: Shape, rows: Range<usize>) -> Self {
         Self { targets: self.targets.part(shape, rows.clone()), rows: self.rows.part(rows), ..*self }
     }
 
-    /// The inputs of some rows with [`sequences`](CrossEntropyOptions::sequences) worked in: targets in the row they are
-    /// scored in, and a mask of the rows that have one. The part knows nothing of its neighbours any more.
+    /// The inputs of a range of rows with [`sequences`](CrossEntropyOptions::sequences) resolved: each target is in the
+    /// row that it scores, and a mask marks the rows that have a target. The part no longer depends on its neighbours.
     pub(crate) fn resolved(
         &self,
         shape: Shape,
@@ -196,7 +196,7 @@ impl<'a> CrossEntropyInputs<'a> {
         resolved
     }
 
-    /// The same without targets.
+    /// Like `resolved`, without targets.
     pub(crate) fn resolved_rows(
         &self,
         shape: Shape,
@@ -214,14 +214,14 @@ impl<'a> CrossEntropyInputs<'a> {
     }
 }
 
-/// The rows whose targets these rows are scored against, if they have one: fewer at the end of the batch.
+/// The rows that hold the targets of these rows. There are fewer at the end of the batch, where rows have no target.
 pub(crate) fn target_rows(shape: Shape, options: &CrossEntropyOptions, rows: &Range<usize>) -> Range<usize> {
     let shift = options.sequences.map_or(0, |sequences| sequences.shift);
     let moved = |row: usize| row.saturating_add(shift).min(shape.rows);
     moved(rows.start)..moved(rows.end)
 }
 
-/// Inputs of some rows whose sequences are worked in, as far as they do not lie in the caller's slices.
+/// Inputs of a range of rows with sequences resolved. Owns what the caller's slices do not hold.
 pub(crate) struct Resolved<'a> {
     inputs: CrossEntropyInputs<'a>,
     pub targets: Option<OwnedTargets>,
@@ -244,14 +244,14 @@ impl Resolved<'_> {
     }
 }
 
-/// Targets that were read, or that had to be moved.
+/// Targets that were read from a source or had to be moved.
 pub(crate) enum OwnedTargets {
     Classes(Vec<i32>),
     Sparse { indices: Vec<i32>, probs: Vec<f32>, entries: usize },
 }
 
 impl OwnedTargets {
-    /// A copy of classes or sparse targets, and behind them rows without a target.
+    /// A copy of class or sparse targets, padded at the end with rows that have no target.
     fn padded(targets: Targets<'_>, rows: usize, ignore_index: i32) -> Self {
         let longer = |values: &[i32], len| {
             let mut values = values.to_vec();
@@ -276,14 +276,14 @@ impl OwnedTargets {
     }
 }
 
-/// Refuses options that a kind of targets has no meaning for.
+/// Refuses options that have no meaning for this kind of targets.
 pub(crate) fn check_combination(kind: TargetKind, options: &CrossEntropyOptions) -> Result<()> {
     if options.focal_gamma > 0.0 && kind != TargetKind::Classes {
         return Err(Error::option("focal_gamma", options.focal_gamma, "0 unless targets are class indices"));
     }
     let shift = options.sequences.map_or(0, |sequences| sequences.shift);
     if shift > 0 && kind == TargetKind::Soft {
-        return Err(Error::option("sequences: shift", shift as f64, "0 where each class has a target"));
+        return Err(Error::option("sequences: shift", shift as f64, "0 when targets are soft"));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What a divergence takes beside the student's logits.
+//! The inputs of the KL divergence besides the student's logits.
 
 use std::ops::Range;
 
@@ -7,8 +7,8 @@ use crate::error::Result;
 use crate::inputs::{BatchWeight, RowInputs, row_setters};
 use crate::shape::Shape;
 
-/// What a [`KlDivergence`](crate::KlDivergence) takes beside the student's logits. The teacher's logits alone are enough:
-/// wherever these inputs are asked for, a slice of them will do.
+/// The inputs of a [`KlDivergence`](crate::KlDivergence) besides the student's logits. The teacher's logits alone are
+/// enough: methods that take these inputs also take a slice of them.
 ///
 /// ```
 /// use xent::KlDivergenceInputs;
@@ -17,9 +17,9 @@ use crate::shape::Shape;
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct KlDivergenceInputs<'a, E> {
-    /// The teacher's logits (rows, cols), of the student's type and laid out alike.
+    /// The teacher's logits (rows, cols), of the same type and layout as the student's.
     pub teacher: &'a [E],
-    /// What is given for each row.
+    /// Weights, mask and upstream gradients of the rows.
     pub rows: RowInputs<'a>,
 }
 
@@ -48,7 +48,7 @@ impl<'a, E: Copy> From<&KlDivergenceInputs<'a, E>> for KlDivergenceInputs<'a, E>
 }
 
 impl<'a, E> KlDivergenceInputs<'a, E> {
-    /// The teacher's logits, and nothing else.
+    /// Inputs with the teacher's logits only.
     pub const fn new(teacher: &'a [E]) -> Self {
         Self { teacher, rows: RowInputs::NONE }
     }
@@ -57,7 +57,7 @@ impl<'a, E> KlDivergenceInputs<'a, E> {
 }
 
 impl<E: Element> KlDivergenceInputs<'_, E> {
-    /// Refuses lengths and weights that are not what they should be, before any work; says what the rows weigh.
+    /// Checks lengths and weights before any work, and returns the total weight of the rows.
     ///
     /// # Errors
     /// What [`Shape::check`] refuses; [`Error::Length`](crate::Error::Length);
@@ -76,7 +76,7 @@ impl<E: Element> KlDivergenceInputs<'_, E> {
         Ok(batch)
     }
 
-    /// The inputs of some rows (with the logits' rows side by side: of whole groups of them).
+    /// The inputs of a range of rows. If the logits' rows lie side by side, the range covers whole groups.
     pub(crate) fn part(&self, shape: Shape, rows: Range<usize>) -> Self {
         let (start, len) = (shape.row_start(rows.start), shape.with_rows(rows.len()).len());
         Self { teacher: &self.teacher[start..][..len], rows: self.rows.part(rows) }

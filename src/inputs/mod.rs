@@ -1,4 +1,4 @@
-//! What the losses take beside the logits: targets, weights, masks, upstream gradients.
+//! The inputs of the losses besides the logits: targets, weights, masks, upstream gradients.
 
 mod cross_entropy;
 mod kl_divergence;
@@ -15,20 +15,20 @@ pub(crate) use cross_entropy::{OwnedTargets, Resolved, RowWeights, check_combina
 pub use kl_divergence::KlDivergenceInputs;
 pub use sigmoid_bce::SigmoidBceInputs;
 
-/// What the rows of a batch weigh together: a mean's denominators, which every gradient needs before its first value.
+/// The total weight of a batch's rows: the denominators of a mean. Every gradient needs them before its first value.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct BatchWeight {
-    /// Σ row weight · class weight of the rows that count (class targets), or Σ row weight (others): what a mean
-    /// divides the loss by.
+    /// Σ row weight · class weight of the rows that count (class targets), or Σ row weight (other targets). A mean
+    /// divides the loss by it.
     pub weight: f64,
-    /// Σ row weight of the rows that count: what a mean divides the z-loss by.
+    /// Σ row weight of the rows that count. A mean divides the z-loss by it.
     pub row_weight: f64,
-    /// The rows that count.
+    /// How many rows count.
     pub counted: usize,
 }
 
-/// How errors name what a caller says of a batch.
+/// The names of a caller's batch weights in errors.
 pub(crate) const WEIGHT: &str = "batch weight: weight";
 const ROW_WEIGHT: &str = "batch weight: row_weight";
 const COUNTED: &str = "batch weight: counted";
@@ -51,8 +51,8 @@ impl BatchWeight {
         reduction == Reduction::Mean && self.is_empty()
     }
 
-    /// Refuses what no batch of this shape can weigh: of what a caller says, before any row has come. `fits` says what a
-    /// loss asks of the two weights beside that.
+    /// Checks a weight that the caller gives before any row has come: refuses one that no batch of this shape can have.
+    /// `fits` checks what the loss also needs of the two weights.
     pub(crate) fn check_given(
         &self,
         shape: Shape,
@@ -72,15 +72,15 @@ impl BatchWeight {
             return Ok(());
         }
         if (counted == 0) != (row_weight == 0.0) {
-            return Err(Error::option(ROW_WEIGHT, row_weight, "0 where no row counts, else above 0"));
+            return Err(Error::option(ROW_WEIGHT, row_weight, "0 if no row counts, and above 0 otherwise"));
         }
         fits(self)?;
         self.check(shape.rows, how)
     }
 
-    /// Refuses this weight of a whole batch where some of its rows weigh more, or all of them something else.
+    /// Refuses this weight of a whole batch if the parts exceed it, or if they are complete and do not add up to it.
     pub(crate) fn check_parts(&self, parts: Self, are_all: bool) -> Result<()> {
-        // The parts are summed in another order than the whole was.
+        // The parts are summed in a different order than the whole was.
         const ROUNDING: f64 = 1e-6;
         let (counted, parts_counted) = (self.counted as f64, parts.counted as f64);
         for (option, whole, parts, slack) in [
@@ -90,14 +90,15 @@ impl BatchWeight {
         ] {
             let slack = slack * whole;
             if parts > whole + slack || (are_all && parts < whole - slack) {
-                let needed = "that of all rows of the stream together, as the inputs' `check` gives it";
+                let needed = "the total over all rows of the stream, as `check` of the inputs gives it";
                 return Err(Error::option(option, whole, needed));
             }
         }
         Ok(())
     }
 
-    /// Refuses a batch without a mean, where that is asked for, and one whose mean no f32 can divide by.
+    /// Refuses a batch without a mean if that is to be an error, and a batch whose mean divides by a weight that f32
+    /// cannot hold.
     pub(crate) fn check(&self, rows: usize, how: Reducing) -> Result<()> {
         let refuses = how.empty_batch == EmptyBatch::Error && how.reduction == Reduction::Mean;
         if refuses && self.is_empty() {
@@ -111,7 +112,7 @@ impl BatchWeight {
                     return Err(Error::option(
                         "weights: their sum",
                         weight,
-                        "a normal f32, for a mean to divide by",
+                        "a normal f32, because a mean divides by it",
                     ));
                 }
             }
@@ -120,16 +121,16 @@ impl BatchWeight {
     }
 }
 
-/// What every loss may be given for its rows: weights, a mask, upstream gradients. All of it may be left out.
+/// The inputs that every loss takes for its rows: weights, a mask, upstream gradients. All are optional.
 #[derive(Clone, Copy, Debug)]
 pub struct RowInputs<'a> {
     /// A weight for each row (rows,), finite and at least 0. A row of weight 0 is left out. Default: 1 each.
     pub row_weights: Option<&'a [f32]>,
     /// Which rows are scored (rows,); the others are left out. Default: all.
     pub row_mask: Option<&'a [bool]>,
-    /// The gradient of what follows the loss with respect to the loss: `dlogits` is multiplied by it. Default: 1.
+    /// The gradient of the caller's objective with respect to the loss: it multiplies `dlogits`. Default: 1.
     pub upstream: f32,
-    /// The same for each row's loss (rows,). Default: 1 each.
+    /// The gradient of the caller's objective with respect to each row's loss (rows,). Default: 1 each.
     pub row_upstream: Option<&'a [f32]>,
 }
 
@@ -143,16 +144,16 @@ impl Default for RowInputs<'_> {
     }
 }
 
-/// Setters of the inputs that come row by row, for the inputs of a loss, which hold them as `rows`.
+/// Setters of the per-row inputs, for the inputs of each loss, which hold them as `rows`.
 macro_rules! row_setters {
     () => {
-        /// Adds row weights (rows,).
+        /// Sets row weights (rows,).
         pub const fn row_weights(mut self, weights: &'a [f32]) -> Self {
             self.rows.row_weights = Some(weights);
             self
         }
 
-        /// Adds a mask (rows,) of the rows that are scored.
+        /// Sets a mask (rows,) of the rows that are scored.
         pub const fn row_mask(mut self, mask: &'a [bool]) -> Self {
             self.rows.row_mask = Some(mask);
             self
@@ -164,13 +165,13 @@ macro_rules! row_setters {
             self
         }
 
-        /// Adds an upstream gradient (rows,) for each row's loss.
+        /// Sets an upstream gradient (rows,) for each row's loss.
         pub const fn row_upstream(mut self, upstream: &'a [f32]) -> Self {
             self.rows.row_upstream = Some(upstream);
             self
         }
 
-        /// Takes everything that is given row by row.
+        /// Sets all per-row inputs at once.
         pub const fn rows(self, rows: RowInputs<'a>) -> Self {
             Self { rows, ..self }
         }
@@ -179,7 +180,7 @@ macro_rules! row_setters {
 use row_setters;
 
 impl RowInputs<'_> {
-    /// The weight of a row, 0 if it is masked.
+    /// The weight of a row, or 0 if it is masked.
     pub(crate) fn weight(&self, row: usize) -> f32 {
         if self.row_mask.is_some_and(|mask| !mask[row]) {
             return 0.0;
@@ -187,12 +188,12 @@ impl RowInputs<'_> {
         self.row_weights.map_or(1.0, |weights| weights[row])
     }
 
-    /// The gradient by which a row's loss is multiplied, of its own and of the whole.
+    /// The upstream gradient of a row's loss: that of the whole times its own.
     pub(crate) fn gradient(&self, row: usize) -> f64 {
         f64::from(self.upstream) * self.row_upstream.map_or(1.0, |upstream| f64::from(upstream[row]))
     }
 
-    /// Refuses another length than the shape's, and weights that are none.
+    /// Refuses lengths that differ from the shape's, and invalid weights.
     pub(crate) fn check(&self, shape: Shape) -> Result<()> {
         check_weights("row_weights", self.row_weights, shape.rows)?;
         let (mask, upstream) = (self.row_mask.map(<[bool]>::len), self.row_upstream.map(<[f32]>::len));
@@ -204,7 +205,7 @@ impl RowInputs<'_> {
         Ok(())
     }
 
-    /// The same of some rows.
+    /// The inputs of a range of rows.
     pub(crate) fn part(&self, rows: Range<usize>) -> Self {
         Self {
             row_weights: self.row_weights.map(|weights| &weights[rows.clone()]),
@@ -232,7 +233,7 @@ pub(crate) fn check_weights(option: &'static str, weights: Option<&[f32]>, neede
     }
 }
 
-/// A mask as the kernels take it: a word a row.
+/// A mask as the kernels take it: one word per row.
 pub(crate) fn mask_words(mask: &[bool]) -> Vec<u32> {
     mask.iter().map(|&is_scored| u32::from(is_scored)).collect()
 }

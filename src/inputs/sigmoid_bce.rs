@@ -1,4 +1,4 @@
-//! What a multi-label loss takes beside the logits: targets, weights, masks, upstream gradients.
+//! The inputs of the multi-label loss besides the logits: targets, weights, masks, upstream gradients.
 
 use std::ops::Range;
 
@@ -7,8 +7,8 @@ use crate::inputs::{BatchWeight, RowInputs, check_weights, row_setters};
 use crate::options::SigmoidBceOptions;
 use crate::shape::Shape;
 
-/// What a [`SigmoidBce`](crate::SigmoidBce) takes beside the logits. Targets alone are enough: wherever these inputs are
-/// asked for, a slice of targets will do.
+/// The inputs of a [`SigmoidBce`](crate::SigmoidBce) besides the logits. Targets alone are enough: methods that take
+/// these inputs also take a slice of targets.
 ///
 /// ```
 /// use xent::SigmoidBceInputs;
@@ -17,15 +17,15 @@ use crate::shape::Shape;
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct SigmoidBceInputs<'a> {
-    /// Targets (rows, cols), laid out by the logits' shape: for each class 1 if it applies, 0 if it does not, or a
-    /// probability between. Any finite number is taken as it is.
+    /// Targets (rows, cols), in the logits' layout: for each class 1 if it applies, 0 if it does not, or a probability
+    /// in between. Any finite number is used as it is.
     pub targets: &'a [f32],
-    /// P: what a class weighs where it applies (cols,), finite and at least 0: PyTorch's `pos_weight`. Above 1 it raises
-    /// recall, below 1 precision. Default: 1 each.
+    /// P: the weight of a class where it applies (cols,), finite and at least 0: PyTorch's `pos_weight`. Above 1 it
+    /// raises recall, below 1 precision. Default: 1 each.
     pub pos_weight: Option<&'a [f32]>,
-    /// w: a weight for each class (cols,), finite and at least 0: PyTorch's `weight` in that shape. Default: 1 each.
+    /// w: a weight for each class (cols,), finite and at least 0: PyTorch's `weight` of that shape. Default: 1 each.
     pub class_weights: Option<&'a [f32]>,
-    /// What is given for each row.
+    /// Weights, mask and upstream gradients of the rows.
     pub rows: RowInputs<'a>,
 }
 
@@ -54,29 +54,29 @@ impl<'a> From<&SigmoidBceInputs<'a>> for SigmoidBceInputs<'a> {
 }
 
 impl<'a> SigmoidBceInputs<'a> {
-    /// Targets, and nothing else.
+    /// Inputs with targets only.
     pub const fn new(targets: &'a [f32]) -> Self {
         Self { targets, pos_weight: None, class_weights: None, rows: RowInputs::NONE }
     }
 
-    /// The same with weights (cols,) of the classes that apply.
+    /// Sets the weights (cols,) of classes that apply.
     pub const fn pos_weight(self, weights: &'a [f32]) -> Self {
         Self { pos_weight: Some(weights), ..self }
     }
 
-    /// The same with class weights (cols,).
+    /// Sets class weights (cols,).
     pub const fn class_weights(self, weights: &'a [f32]) -> Self {
         Self { class_weights: Some(weights), ..self }
     }
 
     row_setters!();
 
-    /// Refuses lengths, targets and weights that are not what they should be, before any work; says what the rows weigh:
-    /// of a mean, Σ row weight · cols. The targets of rows that are left out are not looked at.
+    /// Checks lengths, targets and weights before any work, and returns the total weight of the rows. The denominator
+    /// of a mean is Σ row weight · cols. The targets of rows that are left out are not checked.
     ///
     /// # Errors
-    /// What [`Shape::check`] and [`SigmoidBceOptions::check`] refuse; [`Error::Length`]; [`Error::InvalidTarget`] for one
-    /// that is NaN or infinite; [`Error::InvalidOption`] for weights.
+    /// What [`Shape::check`] and [`SigmoidBceOptions::check`] refuse; [`Error::Length`]; [`Error::InvalidTarget`] for a
+    /// target that is NaN or infinite; [`Error::InvalidOption`] for weights.
     pub fn check(&self, shape: Shape, options: &SigmoidBceOptions) -> Result<BatchWeight> {
         shape.check()?;
         options.check()?;
@@ -99,7 +99,7 @@ impl<'a> SigmoidBceInputs<'a> {
         Ok(batch)
     }
 
-    /// The inputs of some rows (with the logits' rows side by side: of whole groups of them).
+    /// The inputs of a range of rows. If the logits' rows lie side by side, the range covers whole groups.
     pub(crate) fn part(&self, shape: Shape, rows: Range<usize>) -> Self {
         let (start, len) = (shape.row_start(rows.start), shape.with_rows(rows.len()).len());
         Self { targets: &self.targets[start..][..len], rows: self.rows.part(rows), ..*self }

@@ -1,4 +1,4 @@
-//! Pipelines, made on first use and kept, and dispatches ready to be recorded.
+//! Pipelines, made on first use and kept; and dispatches, ready to be recorded.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::kernel::params::Params;
 use crate::kernel::passes::{Access, Pass, Score, Variant, binding};
 
-/// A part of a buffer, kept: what a caller's `wgpu::BufferBinding` says, checked.
+/// A part of a buffer: a caller's `wgpu::BufferBinding`, checked and kept.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Binding {
     pub buffer: wgpu::Buffer,
@@ -39,16 +39,16 @@ pub(crate) struct Kernels {
     pipelines: Made<Key, Kernel>,
 }
 
-/// What a module is made from: the pass and its variant.
+/// The key of a module: the pass and its variant.
 type ModuleKey = ((&'static str, Score), Variant);
-/// What a pipeline is made from: the same, and its override constants.
+/// The key of a pipeline: the module's key and the override constants.
 type Key = ((&'static str, Score), Variant, Vec<(&'static str, u32)>);
 
-/// Things made once for each key. Who makes one holds up those who want the same, and nobody else.
+/// Objects made once for each key. A thread that makes one blocks only threads that need the same one.
 #[derive(Debug)]
 struct Made<K, V>(Mutex<HashMap<K, Arc<Slot<V>>>>);
 
-/// A place for one thing, filled by the first who wants it.
+/// A place for one object, filled by the first thread that needs it.
 type Slot<V> = Mutex<Option<Arc<V>>>;
 
 impl<K, V> Default for Made<K, V> {
@@ -97,18 +97,18 @@ struct Kernel {
     layout: wgpu::BindGroupLayout,
 }
 
-/// One dispatch with all it needs.
+/// One dispatch with everything it needs.
 #[derive(Clone, Debug)]
 pub(crate) struct Dispatch {
     kernel: Arc<Kernel>,
     bind_group: wgpu::BindGroup,
     grid: [u32; 2],
-    /// Bytes that it moves, of logits and what lies like them.
+    /// Bytes moved, counting logits and arrays of the same layout.
     bytes: u64,
 }
 
 impl Dispatch {
-    /// The same, which moves so many bytes of logits and what lies like them.
+    /// Sets the bytes moved, counting logits and arrays of the same layout.
     pub fn moving(self, bytes: u64) -> Self {
         Self { bytes, ..self }
     }
@@ -129,8 +129,8 @@ impl Kernels {
         Self { device: device.clone(), modules: Made::default(), pipelines: Made::default() }
     }
 
-    /// A dispatch of a pass. Of the constants those are taken that the pass has; bindings are told by their numbers. What
-    /// is off, or empty, is bound all the same: WebGPU demands it.
+    /// A dispatch of a pass. It uses those of the constants that the pass has. Bindings are given by number. A binding
+    /// that is off or empty is bound to a placeholder, because WebGPU requires every binding.
     pub fn dispatch(
         &self,
         pass: &'static Pass,
@@ -146,7 +146,7 @@ impl Kernels {
         let bind_group =
             scoped(&self.device, &label, || {
                 let uniform = self.uniform(params, &label);
-                // Each placeholder is a buffer of its own: two views of one must not both be written.
+                // Each placeholder is a separate buffer, because two bindings of one buffer must not both be written.
                 let storage = pass.bindings(variant).into_iter().map(|(number, _)| {
                     let bound = bindings.iter().find_map(|&(at, bound)| bound.filter(|_| at == number));
                     let bound = bound.filter(|bound| bound.size > 0);
@@ -179,7 +179,7 @@ impl Kernels {
         }))
     }
 
-    /// The numbers of a dispatch, written as the buffer is made: two shapes recorded in one encoder stay apart.
+    /// The parameters of a dispatch, in a new buffer, so that two shapes recorded in one encoder do not interfere.
     fn uniform(&self, params: &Params, label: &str) -> wgpu::Buffer {
         let bytes = bytemuck::bytes_of(params);
         let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
@@ -188,7 +188,7 @@ impl Kernels {
             usage: wgpu::BufferUsages::UNIFORM,
             mapped_at_creation: true,
         });
-        // A buffer that could not be made cannot be mapped either; the error scope has the reason.
+        // If the buffer could not be made, mapping fails too; the error scope reports the reason.
         if let Ok(mut view) = buffer.slice(..).get_mapped_range_mut() {
             view.copy_from_slice(bytes);
         }
@@ -208,12 +208,12 @@ impl Kernels {
         self.pipelines.get(&key, || self.make(pass, variant, &key.2))
     }
 
-    /// Pipelines made so far.
+    /// How many pipelines have been made so far.
     pub fn made(&self) -> usize {
         self.pipelines.len()
     }
 
-    /// Forgets what was made. Bound operations keep their own.
+    /// Drops the cached pipelines and modules. Bound operations keep theirs.
     pub fn free(&self) {
         self.pipelines.clear();
         self.modules.clear();

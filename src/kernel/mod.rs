@@ -1,4 +1,4 @@
-//! All that is WGSL: modules, pipelines, dispatches, and the plan that shapes them.
+//! Everything about WGSL: modules, pipelines, dispatches, and the plan that shapes them.
 
 mod dispatch;
 mod params;

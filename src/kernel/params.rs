@@ -1,10 +1,10 @@
-//! The per-call numbers of every pass, as `Params` in `shaders/common/params.wgsl`.
+//! The per-call parameters of every pass, as `Params` in `shaders/common/params.wgsl`.
 
 use std::f64::consts::LOG2_E;
 
 use crate::shape::Shape;
 
-/// The uniform of a dispatch. Values are counted in elements of their array's type.
+/// The uniform of a dispatch. Positions and lengths are in elements of their array's type.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 pub(crate) struct Params {
@@ -62,12 +62,12 @@ impl Default for Params {
 }
 
 impl Params {
-    /// The numbers of a checked shape, and of nothing else: temperature 1, no cap.
+    /// The parameters of a checked shape, with temperature 1 and no softcap.
     pub fn of(shape: Shape) -> Self {
         Self::default().shaped(shape)
     }
 
-    /// The same numbers of another checked shape.
+    /// Sets a checked shape.
     pub fn shaped(self, shape: Shape) -> Self {
         Self {
             rows: shape.rows as u32,
@@ -78,12 +78,12 @@ impl Params {
         }
     }
 
-    /// Scores are divided by a checked temperature.
+    /// Divides scores by a checked temperature.
     pub fn with_temperature(self, temperature: f32) -> Self {
         let inverse = 1.0 / f64::from(temperature);
         let (exp_scale, inverse_temperature) = ((LOG2_E * inverse) as f32, inverse as f32);
-        // A power of two changes no digit. By this one a sum of 2^32 distances between finite scores is within f32, and what
-        // it loses below f32 is nothing beside a loss.
+        // Scaling by a power of two changes no digit. With this power, a sum of 2^32 distances between finite scores
+        // stays within f32, and what it loses below f32 is negligible in a loss.
         let distance_scale = 2f64.powi((-33 - f64::from(temperature).log2().floor() as i32).clamp(-100, -1));
         Self {
             exp_scale,
@@ -96,11 +96,13 @@ impl Params {
         }
     }
 
-    /// Scores are `scale·x + mask` with a checked scale, divided by a power of two that the exponential multiplies them by
-    /// again: neither of the two parts is then above half of f32's largest, and their sum does not overflow.
+    /// Makes scores `scale·x + mask` with a checked scale. They are divided by a power of two, and the exponential
+    /// multiplies by it again. Neither part is then above half of f32's largest number, and their sum does not
+    /// overflow.
     pub fn with_masked_scores(self, scale: f32) -> Self {
-        // The power of two above the scale, doubled for the sum. Beside a mask near f32's largest, what a scale below 2^-26
-        // makes of a logit is rounded away: no sum overflows, and the scale is not made denormal.
+        // The power of two above the scale, doubled for the sum. With a scale below 2^-26, a scaled logit is rounded
+        // away next to a mask near f32's largest number: no sum overflows, and the scale is kept from becoming
+        // subnormal.
         let power_above = (scale.abs().to_bits() >> 23) as i32 - 126;
         let divisor = if power_above < -25 { 1.0 } else { 2f32.powi(power_above.max(0) + 1) };
         Self {
@@ -111,7 +113,7 @@ impl Params {
         }
     }
 
-    /// Logits are capped to a checked ±softcap.
+    /// Caps logits to a checked ±softcap.
     pub fn with_softcap(self, softcap: Option<f32>) -> Self {
         let softcap = softcap.unwrap_or(0.0);
         let inverse_softcap = if softcap == 0.0 { 0.0 } else { 1.0 / softcap };
@@ -143,7 +145,7 @@ mod tests {
             let extreme = (of.score_scale.abs() * f32::MAX, of.mask_scale * f32::MAX);
             assert!((extreme.0 + extreme.1).is_finite(), "{scale:e}: {extreme:?}");
             assert!(of.score_scale.is_normal() && of.mask_scale.is_normal(), "{scale:e}: {of:?}");
-            // A power of two, taken back.
+            // The division by a power of two is undone.
             assert_eq!(of.mask_scale.to_bits() << 9, 0, "{scale:e}");
             assert_eq!(of.score_scale / of.mask_scale, scale);
             assert_eq!(of.exp_scale * of.mask_scale, std::f32::consts::LOG2_E, "{scale:e}");

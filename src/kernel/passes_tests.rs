@@ -1,4 +1,4 @@
-//! Every module that a plan can choose, validated with no GPU, and the tables of the Rust side held against it.
+//! Validates every module that a plan can choose, without a GPU, and checks the tables of the Rust side against it.
 
 use std::mem::offset_of;
 
@@ -11,7 +11,7 @@ use crate::flags::Flags;
 
 const ELEMENTS: [&str; 3] = [f32::NAME, half::f16::NAME, half::bf16::NAME];
 
-/// Loads, second views and merged segments, in as few pairs as show each with each.
+/// Loads, second views and merged segments, in few combinations that still cover every pair of settings.
 const KINDS: [(Load, bool, bool); 5] = [
     (Load::Words32, true, false),
     (Load::Words32, false, false),
@@ -31,7 +31,7 @@ fn parse(pass: &Pass, variant: Variant) -> (naga::Module, ModuleInfo) {
     (module, info)
 }
 
-/// The file of `shaders/`, and the line in it, that a line of a module is; both lines are counted from 1.
+/// Maps a line of a module to a file of `shaders/` and the line in it; both are counted from 1.
 fn place(source: &str, line: usize) -> Option<(&str, usize)> {
     let lines: Vec<&str> = source.lines().take(line).collect();
     let marked = lines.iter().rposition(|line| line.starts_with(FILE_MARK))?;
@@ -44,8 +44,8 @@ fn validate(pass: &Pass, module: &naga::Module) -> ModuleInfo {
         .unwrap_or_else(|error| panic!("{}: {error:?}", pass.name))
 }
 
-/// Settings of the switches of a module: all off, all on, each alone on, each alone off; with every workgroup size, of
-/// one row and of several.
+/// Settings of a module's switches: all off, all on, each alone on, each alone off; with every workgroup size, for one
+/// row and for several rows.
 fn settings(pass: &Pass, variant: Variant) -> Vec<Vec<(&'static str, u32)>> {
     let sizes = [constant::LANES, constant::ROWS, constant::INVOCATIONS, constant::REDUCE_LANES];
     let overrides = pass.overrides(variant);
@@ -81,7 +81,7 @@ fn settings(pass: &Pass, variant: Variant) -> Vec<Vec<(&'static str, u32)>> {
     all
 }
 
-/// Every module that there can be, by its pass and variant.
+/// Runs a check on every possible module, by pass and variant.
 pub(super) fn for_every_variant(mut check: impl FnMut(&'static Pass, Variant)) {
     for (pass, targets) in ALL {
         for &target in targets {
@@ -90,13 +90,13 @@ pub(super) fn for_every_variant(mut check: impl FnMut(&'static Pass, Variant)) {
                 for output in [Output::Element, Output::F32, Output::InPlace] {
                     for (load, second_view, merged) in KINDS {
                         let wished = Variant { element, output, target, load, merged, second_view };
-                        // Only rows that are split have segments: never those of sparse targets, never in place.
+                        // Only split rows have segments: never rows with sparse targets, and never in place.
                         let splits = target != Target::Sparse && output != Output::InPlace;
                         if merged && (pass.segments.is_none() || !splits) {
                             continue;
                         }
                         let variant = pass.fitted(wished);
-                        // Only what writes a value for each logit may write over them.
+                        // Only a pass that writes a value for each logit can overwrite the logits.
                         let is_other = output == Output::Element || pass.writes();
                         if is_other && seen.insert(pass.source(variant)) {
                             check(pass, variant);
@@ -108,7 +108,7 @@ pub(super) fn for_every_variant(mut check: impl FnMut(&'static Pass, Variant)) {
     }
 }
 
-/// Every module that there can be, parsed.
+/// Runs a check on every possible module, parsed.
 fn for_every_module(mut check: impl FnMut(&Pass, Variant, &naga::Module, &ModuleInfo)) {
     for_every_variant(|pass, variant| {
         let (module, info) = parse(pass, variant);
@@ -176,7 +176,7 @@ fn the_table_of_overrides_is_the_modules() {
     });
 }
 
-/// One that nobody gives is then an error, and not a module that nobody meant.
+/// An override that is never set is then an error, rather than a module with an unintended default.
 #[test]
 fn no_override_has_a_default() {
     for_every_module(|pass, _, module, _| {
@@ -204,7 +204,7 @@ fn the_table_of_bindings_is_what_the_entry_point_uses() {
         let mut listed = pass.bindings(variant);
         listed.sort_unstable_by_key(|&(binding, _)| binding);
         if variant.merged {
-            // What only the sweep over the segments reads is bound all the same.
+            // Bindings that only the sweep over the segments reads are bound all the same.
             listed.retain(|bound| found.contains(bound) || bound.1 == Access::Write);
         }
         assert_eq!(found, listed, "{} {variant:?}", pass.name);
@@ -212,9 +212,9 @@ fn the_table_of_bindings_is_what_the_entry_point_uses() {
     });
 }
 
-/// Functions that go over a row's logits; every other loads a few of them.
+/// Functions that sweep over a row's logits. All others load only a few.
 const SWEEPS: [&str; 4] = ["sweep_stats", "sweep_output", "sweep_quads", "sweep_losses"];
-/// Parts of a sweep that stand by themselves, and loops over a few columns.
+/// Parts of a sweep in separate functions, and loops over a few columns.
 const BESIDE: [&str; 7] = [
     "sweep_apart",
     "first_of_step",
@@ -225,7 +225,7 @@ const BESIDE: [&str; 7] = [
     "fill_output",
 ];
 
-/// Walks the statements of a block, and tells of each whether it lies in a loop.
+/// Walks the statements of a block and reports for each whether it is in a loop.
 fn walk<'a>(block: &'a naga::Block, in_loop: bool, visit: &mut impl FnMut(&'a naga::Statement, bool)) {
     use naga::Statement::{Block, If, Loop, Switch};
     for statement in block {
@@ -246,7 +246,7 @@ fn walk<'a>(block: &'a naga::Block, in_loop: bool, visit: &mut impl FnMut(&'a na
     }
 }
 
-/// Whether a function loads logits, by itself or through those it calls.
+/// Whether a function loads logits, directly or through the functions that it calls.
 fn loads_logits(module: &naga::Module, function: &naga::Function) -> bool {
     let is_logits = |global: naga::Handle<naga::GlobalVariable>| {
         named(module.global_variables[global].name.as_ref()).starts_with("logit")
@@ -262,7 +262,7 @@ fn loads_logits(module: &naga::Module, function: &naga::Function) -> bool {
     loads
 }
 
-/// How many sweeps a function makes, and what it calls: none of them in a loop.
+/// How many sweeps a function makes, and the functions that it calls. None of them may be in a loop.
 fn sweeps(module: &naga::Module, function: &naga::Function, names: &mut Vec<String>) -> u64 {
     let mut count = 0;
     walk(&function.body, false, &mut |statement, in_loop| {
@@ -283,7 +283,7 @@ fn sweeps(module: &naga::Module, function: &naga::Function, names: &mut Vec<Stri
     count
 }
 
-/// A loss reads the logits once, softmax and gradients at most twice: as the plan counts the bytes.
+/// A loss reads the logits once, softmax and gradients at most twice, as the plan counts the bytes.
 #[test]
 fn logits_are_read_as_often_as_the_plan_says() {
     let mut seen = [0; 3];
@@ -429,20 +429,20 @@ fn constants_are_the_same_on_both_sides() {
 
 #[test]
 fn workgroup_memory_fits_webgpus_default() {
-    // naga leaves arrays sized by an override to be counted by hand.
+    // naga does not count arrays whose size is an override, so they are counted here.
     let lanes = 256 * super::plan::LANE_BYTES;
     let pairs = 256 * super::plan::PAIR_LANE_BYTES;
     let totals = 256 * crate::op::TOTALS_BYTES as u32;
     assert!(lanes + super::plan::SAVED_BYTES <= 16 << 10 && pairs <= 16 << 10 && totals <= 16 << 10);
 }
 
-/// Browsers compile WGSL with Tint, which refuses what naga accepts (barriers in non-uniform control flow, constant
-/// bit patterns of infinity). Runs where the `tint` program is installed.
+/// Browsers compile WGSL with Tint, which refuses some things that naga accepts (barriers in non-uniform control flow,
+/// constant bit patterns of infinity). Runs only if the `tint` program is installed.
 #[test]
 fn tint_accepts_every_module() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for_every_module(|pass, variant, _, _| {
-        // Browsers have no integers of 64 bits, and no second view of what is written.
+        // Browsers have no 64-bit integers and allow no second view of a written buffer.
         if variant.load == Load::Words64 {
             return;
         }

@@ -1,49 +1,50 @@
-//! A shape on a device → windows and dispatches within every limit. Pure: needs no GPU, so that a test can hold it
-//! to the limits for a hundred thousand shapes.
+//! Turns a shape on a device into windows and dispatches within every limit. It needs no GPU, so a test can check it
+//! against the limits for a hundred thousand shapes.
 
 use crate::device::Profile;
 use crate::error::{Error, Result};
 use crate::kernel::tuning::Tuning;
 use crate::shape::Shape;
 
-/// Loop iterations that an invocation may make, all its loops together: lavapipe stops a shader after 65,535,
-/// silently.
+/// The maximum number of loop iterations of an invocation, over all its loops: lavapipe silently stops a shader after
+/// 65,535.
 pub(crate) const MAX_ITERATIONS: u64 = 60_000;
 
-/// Bytes of workgroup memory that one invocation's stats take, and what a workgroup takes beside them.
+/// Bytes of workgroup memory for one invocation's statistics, and the bytes that a workgroup takes besides them.
 pub(super) const LANE_BYTES: u32 = 28;
 pub(super) const SAVED_BYTES: u32 = 8 * crate::targets::MAX_SPARSE_ENTRIES as u32;
-/// The same for the stats of a row in two batches, with nothing beside them.
+/// Bytes of workgroup memory per invocation for the statistics of a row in two batches. Nothing else is stored.
 pub(super) const PAIR_LANE_BYTES: u32 = 32;
 
-/// Values of the largest load and of the smallest.
+/// Values of the largest and of the smallest load.
 const PACK_VALUES: u64 = 8;
 const QUAD_VALUES: u64 = 4;
-/// Values of one step, steps of one chunk: as in `shaders/common/row_span.wgsl` and `sweep_stats.wgsl`.
+/// Values per step, and steps per chunk: as in `shaders/common/row_span.wgsl` and `sweep_stats.wgsl`.
 pub(super) const STEP_VALUES: u64 = 16;
 pub(super) const CHUNK_STEPS: u64 = 32;
 
-/// Device bytes that hold a window of a host batch's logits: enough to make the work of a submission far greater than its
-/// cost, little enough that two windows with all that is beside them stay under half a gigabyte. (On lavapipe 16,384 ×
-/// 50,000 took 1.18 times the kernel and the copy in windows of 32 MiB, 1.09 in those of 64.)
+/// Device bytes for a window of a host batch's logits. It is large enough that the work of a submission far exceeds its
+/// cost, and small enough that two windows with all their buffers stay below half a gigabyte. (On lavapipe, 16,384 ×
+/// 50,000 took 1.18 times the kernel and the copy with windows of 32 MiB, and 1.09 times with 64 MiB.)
 const fn host_window_bytes(is_unified: bool) -> u64 {
-    // Staging takes as much again.
+    // Staging takes the same amount again.
     if is_unified { 64 << 20 } else { 32 << 20 }
 }
 
-/// Rows of such a window, at most: their results stay in the processor's cache until they are summed.
+/// The maximum number of rows in such a window, so that their results stay in the processor's cache until they are
+/// summed.
 const HOST_WINDOW_ROWS: usize = 1 << 17;
 
-/// Bytes of scratch a row: of its input, and of its result.
+/// Bytes of scratch per row for its input, and again for its result.
 pub(crate) const ROW_SCRATCH_BYTES: u64 = 16;
 /// Records before the first row's input: `INPUT_HEAD` in `shaders/common/row_input.wgsl`.
 pub(crate) const INPUT_HEAD: usize = 2;
 
-/// Segments of a row, at most; bytes of one's stats, at most.
+/// The maximum number of segments per row, and the maximum bytes of a segment's statistics.
 const MAX_SEGMENTS: u64 = 1024;
 const SEGMENT_BYTES: u64 = 32;
 
-/// The rows whose scratch fits into one binding.
+/// The maximum number of rows whose scratch fits into one binding.
 fn row_scratch_limit(profile: &Profile) -> usize {
     usize::try_from(profile.max_binding_bytes / ROW_SCRATCH_BYTES)
         .unwrap_or(usize::MAX)
@@ -51,25 +52,25 @@ fn row_scratch_limit(profile: &Profile) -> usize {
         .saturating_sub(INPUT_HEAD)
 }
 
-/// Refuses more rows than have their scratch in one binding.
+/// Refuses rows whose scratch does not fit into one binding.
 pub(crate) fn check_row_scratch(profile: &Profile, rows: usize) -> Result<()> {
     let limit = row_scratch_limit(profile);
     if rows <= limit { Ok(()) } else { Err(Error::TooManyRows { rows, limit }) }
 }
 
-/// What is to be cut: a shape, the bytes of its values, and how much is done for a row beside sweeping it.
+/// The work to divide: a shape, the bytes of its values, and what is done for a row besides sweeping it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Work {
     pub shape: Shape,
-    /// Bytes of a logit.
+    /// Bytes per logit.
     pub element_bytes: u64,
-    /// Bytes of the widest value that is laid out like the logits: output, soft targets.
+    /// Bytes per value of the widest array with the logits' layout: output, soft targets.
     pub widest_bytes: u64,
-    /// Entries of a row's sparse target, or 0.
+    /// Entries per row of sparse targets, or 0.
     pub entries: usize,
     /// Whether a value is written for each logit.
     pub writes: bool,
-    /// Whether the passes can share a row among workgroups.
+    /// Whether the passes can split a row among several workgroups.
     pub splits: bool,
     pub tuning: Option<Tuning>,
 }
@@ -79,20 +80,20 @@ pub(crate) struct Work {
 pub(crate) struct Seats {
     /// Invocations that share one row.
     pub lanes: u32,
-    /// Rows of a workgroup.
+    /// Rows per workgroup.
     pub rows: u32,
 }
 
-/// How a row is shared among workgroups.
+/// How workgroups share a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Split {
-    /// Segments of a row, each of which has a workgroup; 1 where rows are not split.
+    /// Segments per row, each with its own workgroup; 1 if rows are not split.
     pub segments: u32,
-    /// Values of a segment: whole steps of all its lanes.
+    /// Values per segment: whole steps of all its lanes.
     pub segment_values: u32,
 }
 
-/// How a batch is cut.
+/// How a batch is divided.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Plan {
     pub seats: Seats,
@@ -103,7 +104,7 @@ pub(crate) struct Plan {
     max_binding_bytes: u64,
 }
 
-/// Some rows of a batch: as many as one binding holds, in one dispatch.
+/// A range of rows of a batch, small enough for one binding and one dispatch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Window {
     pub first_row: usize,
@@ -111,31 +112,31 @@ pub(crate) struct Window {
     pub grid: [u32; 2],
 }
 
-/// A window's place in a buffer.
+/// The position of a window in a buffer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Place {
-    /// The binding's offset, in bytes, aligned.
+    /// The binding's offset in bytes, aligned.
     pub offset: u64,
-    /// The binding's size, in bytes.
+    /// The binding's size in bytes.
     pub size: u64,
-    /// Where the window's first row begins in the binding, in values.
+    /// The start of the window's first row in the binding, in values.
     pub base: u32,
 }
 
 impl Plan {
-    /// For buffers on the device: as many rows a window as a binding holds.
+    /// A plan for buffers on the device: a window has as many rows as a binding can hold.
     pub fn resident(profile: &Profile, work: Work) -> Result<Self> {
         Self::within(profile, work, (u64::MAX, usize::MAX))
     }
 
-    /// For a host batch, which streams through buffers of one window's size, at most so many bytes if there is a room.
+    /// A plan for a host batch that streams through buffers of one window's size, at most `room` bytes if given.
     pub fn streamed(profile: &Profile, work: Work, room: Option<u64>) -> Result<Self> {
         let most = host_window_bytes(profile.unified_memory);
         let bytes = room.map_or(most, |room| room.min(most));
         Self::within(profile, work, (bytes, HOST_WINDOW_ROWS))
     }
 
-    /// Windows of at most so many bytes (but one group of rows side by side at least) and rows.
+    /// A plan with windows of at most this many bytes and rows, but at least one group of rows side by side.
     fn within(profile: &Profile, work: Work, (max_bytes, max_rows): (u64, usize)) -> Result<Self> {
         let shape = work.shape;
         shape.check()?;
@@ -170,7 +171,7 @@ impl Plan {
         })
     }
 
-    /// Rows of a window; the last may have fewer.
+    /// Rows per window; the last may have fewer.
     pub fn window_rows(&self) -> usize {
         self.window_rows.min(self.work.shape.rows)
     }
@@ -183,12 +184,12 @@ impl Plan {
         })
     }
 
-    /// The grid of the workgroups that have so many rows.
+    /// The grid of workgroups for this number of rows.
     pub fn rows_grid(&self, rows: usize) -> [u32; 2] {
         self.grid(rows.div_ceil(self.seats.rows as usize))
     }
 
-    /// The grid of the workgroups that have a segment each of so many rows.
+    /// The grid of workgroups for this number of rows, with one workgroup per segment.
     pub fn segments_grid(&self, rows: usize) -> [u32; 2] {
         self.grid(rows * self.split.segments as usize)
     }
@@ -198,19 +199,19 @@ impl Plan {
         self.work.shape.cols as u64 >= STEP_VALUES * u64::from(self.seats.lanes)
     }
 
-    /// Bytes of the stats of the segments of so many rows.
+    /// Bytes of the statistics of all segments of this number of rows.
     pub fn segment_bytes(&self, rows: usize) -> u64 {
         rows as u64 * u64::from(self.split.segments) * SEGMENT_BYTES
     }
 
-    /// The grid of so many workgroups.
+    /// The grid for this number of workgroups.
     pub fn grid(&self, workgroups: usize) -> [u32; 2] {
         grid(workgroups, self.max_workgroups)
     }
 
-    /// Where a window lies in a buffer that holds the whole batch, in values of so many bytes, from `offset` (bytes) on.
-    /// The buffer's part is as long as given; the binding takes a little more of it than the window where there is more,
-    /// so that the last pack is whole.
+    /// The position of a window in a buffer that holds the whole batch in values of `value_bytes` bytes. The batch is
+    /// in the `bytes` bytes that start at `offset`. The binding extends a little past the window if the buffer has
+    /// room, so that the last pack is whole.
     pub fn place(
         &self,
         window: &Window,
@@ -232,15 +233,15 @@ impl Plan {
         }
     }
 
-    /// Where a streamed window's first row begins in the window's own buffers, in values: as far from an aligned pack
-    /// as in the whole batch.
+    /// The start of a streamed window's first row in the window's own buffers, in values. It has the same distance from
+    /// an aligned pack as in the whole batch.
     pub fn streamed_base(&self, first_row: usize) -> u32 {
         let shape = self.work.shape;
         let pack = PACK_VALUES as usize;
         if shape.inner > 1 { 0 } else { ((first_row % pack) * (shape.row_stride % pack) % pack) as u32 }
     }
 
-    /// Values of `rows` rows, without the padding behind the last.
+    /// Values of `rows` rows, without padding after the last row.
     pub fn values(&self, rows: usize) -> u64 {
         self.work.shape.with_rows(rows).len() as u64
     }
@@ -250,12 +251,12 @@ impl Plan {
         self.value_bytes(rows, self.work.element_bytes)
     }
 
-    /// Bytes of `rows` rows of values of so many bytes, in whole words.
+    /// Bytes of `rows` rows with values of `value_bytes` bytes, in whole words.
     pub fn value_bytes(&self, rows: usize, value_bytes: u64) -> u64 {
         (self.values(rows) * value_bytes).next_multiple_of(4)
     }
 
-    /// Bytes of the buffer that holds a streamed window of such values: its rows, and room before the first.
+    /// Bytes of a buffer for a streamed window of such values: its rows, and room before the first row.
     pub fn streamed_bytes(&self, value_bytes: u64) -> u64 {
         self.value_bytes(self.window_rows(), value_bytes) + 2 * PACK_VALUES * value_bytes
     }
@@ -266,32 +267,32 @@ fn grid(workgroups: usize, max_workgroups: u32) -> [u32; 2] {
     [workgroups.min(max) as u32, workgroups.div_ceil(max).max(1) as u32]
 }
 
-/// Bytes of a window's values, at most. A row may begin in the middle of an alignment unit; its binding then begins before
-/// it, and ends on a word. A streamed window's buffer has room for a pack at either end.
+/// The maximum bytes of a window's values. A row may start in the middle of an alignment unit: its binding then starts
+/// before it, and ends on a word. A streamed window's buffer has room for a pack at either end.
 pub(super) fn largest_window(profile: &Profile, value_bytes: u64) -> u64 {
     let beside = (profile.offset_alignment + 4).max(2 * PACK_VALUES * value_bytes);
     (profile.max_binding_bytes / 16 * 16).saturating_sub(beside)
 }
 
-/// Loop iterations of one invocation, at most, in the pass with the most: both sweeps over a row of `cols`, and the
-/// entries of a sparse target, each of which looks for its like (of two columns where they share a word).
+/// The maximum number of loop iterations of one invocation, in the pass with the most: both sweeps over a row of
+/// `cols`, and the entries of a sparse target, each compared with all others (for two columns if they share a word).
 pub(super) fn iterations(cols: u64, entries: usize, lanes: u32) -> u64 {
     let (entries, tree) = (entries as u64, u64::from(lanes.ilog2()) + 1);
     let lanes = u64::from(lanes);
     let steps = cols / (STEP_VALUES * lanes);
     let chunks = steps.div_ceil(CHUNK_STEPS);
-    // Outside the steps are less than a step's quads, and two that the row shares with its neighbours.
+    // Outside the steps there are less than a step's quads, and two quads that the row shares with its neighbours.
     let rest = STEP_VALUES / QUAD_VALUES + 2;
     let argmax = STEP_VALUES / QUAD_VALUES;
     let first = steps + chunks + rest + argmax + tree;
-    // The output may lie otherwise than the logits: then it is written quad by quad. Outside its packs are at most 14
-    // values.
+    // If the output's alignment differs from the logits', it is written quad by quad. Outside its packs there are at
+    // most 14 values.
     let second = 14u64.div_ceil(lanes) + cols.div_ceil(QUAD_VALUES * lanes);
     let own_entries = entries.div_ceil(lanes);
     first + second + entries + own_entries * (2 + 2 * entries)
 }
 
-/// The longest row whose sweeps stay within the iterations of an invocation, in values.
+/// The longest row, in values, whose sweeps stay within the iterations of an invocation.
 fn longest_row(lanes: u32, entries: usize) -> u64 {
     let (mut fits, mut exceeds) = (0, MAX_ITERATIONS * QUAD_VALUES * u64::from(lanes));
     while exceeds - fits > 1 {
@@ -302,7 +303,7 @@ fn longest_row(lanes: u32, entries: usize) -> u64 {
 }
 
 impl Seats {
-    /// How a batch's rows are shared, and into how many segments each is split.
+    /// Chooses how invocations share a batch's rows, and into how many segments each row is split.
     fn choose(profile: &Profile, work: &Work) -> Result<(Self, Split)> {
         let tuning = match work.tuning {
             Some(tuning) => {
@@ -316,7 +317,8 @@ impl Seats {
         let split = Split::choose(&tuning, band.lanes, work);
         let cols = if split.segments > 1 { u64::from(split.segment_values) } else { shape.cols as u64 };
         let fits = |lanes| iterations(cols, work.entries, lanes) <= MAX_ITERATIONS;
-        // Entries of a sparse target are kept for one row only; the workgroups of a split row have no other.
+        // The entries of a sparse target are kept for one row only, and the workgroups of a split row have only that
+        // row.
         let is_alone = work.entries > 0 || split.segments > 1;
         let (mut invocations, mut rows) = match shape.inner {
             1 if is_alone => (band.lanes, 1),
@@ -340,7 +342,7 @@ impl Seats {
 impl Split {
     const WHOLE: Self = Self { segments: 1, segment_values: 0 };
 
-    /// From the whole batch, whatever windows it is cut into: they change no bit.
+    /// Chooses from the whole batch, so that the split into windows does not change a bit.
     fn choose(tuning: &Tuning, lanes: u32, work: &Work) -> Self {
         let Shape { rows, cols, inner, .. } = work.shape;
         if !work.splits || work.entries > 0 || inner > 1 || rows == 0 {
@@ -352,7 +354,7 @@ impl Split {
         if segments < 2 {
             return Self::WHOLE;
         }
-        // Whole steps, so that only the last segment has a rest.
+        // Segments are whole steps, so that only the last segment has a remainder.
         let cols = cols as u64;
         let values = cols.div_ceil(segments).next_multiple_of(STEP_VALUES * u64::from(lanes));
         Self { segments: cols.div_ceil(values) as u32, segment_values: values as u32 }

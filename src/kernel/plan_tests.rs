@@ -1,4 +1,4 @@
-//! The plan held to every limit, for a hundred thousand shapes and devices, with no GPU.
+//! Checks the plan against every limit, for a hundred thousand shapes and devices, without a GPU.
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
@@ -10,7 +10,7 @@ use crate::shape::Shape;
 
 const F32: u64 = 4;
 
-/// f32 logits, and nothing wider beside them.
+/// f32 logits, with no wider array.
 fn work(shape: Shape) -> Work {
     Work {
         shape,
@@ -59,13 +59,14 @@ fn profiles() -> Vec<Profile> {
     ]
 }
 
-/// A number with every magnitude up to `most` as likely.
+/// A random number up to `most`, with every magnitude equally likely.
 fn any_magnitude(random: &mut StdRng, most: u64) -> u64 {
     let bits = random.random_range(0..=most.ilog2());
     random.random_range(1..=(2u64 << bits) - 1).min(most)
 }
 
-/// Holds a plan to all that it promises: `offset` is where the batch begins in its buffer, of values of so many bytes.
+/// Checks everything that a plan promises. `offset` is the start of the batch in its buffer, which has values of
+/// `value_bytes` bytes.
 fn hold(profile: &Profile, work: Work, plan: &Plan, offset: u64, value_bytes: u64) {
     let shape = work.shape;
     let context = || format!("{work:?} at {offset} on {profile:?}: {plan:?}");
@@ -79,7 +80,7 @@ fn hold(profile: &Profile, work: Work, plan: &Plan, offset: u64, value_bytes: u6
     assert!(segments == 1 || (work.splits && plan.seats.rows == 1), "{}", context());
     assert!(u64::from(segments) * cols >= shape.cols as u64, "{}", context());
 
-    // First, second and last window stand for the rest.
+    // The first, second and last window represent the others.
     let step = plan.window_rows().max(1);
     assert!(step.is_multiple_of(shape.inner) || shape.rows == 0, "{}", context());
     let count = shape.rows.div_ceil(step);
@@ -109,7 +110,7 @@ fn hold(profile: &Profile, work: Work, plan: &Plan, offset: u64, value_bytes: u6
     assert_eq!(next, shape.rows, "every row is in a window: {}", context());
 }
 
-/// Any layout: rows one behind the other, or side by side; 16-bit logits, wider values beside them, sparse targets.
+/// A random layout: rows one after another, or side by side; 16-bit logits, wider arrays, sparse targets.
 fn any_work(random: &mut StdRng) -> Work {
     let cols = any_magnitude(random, 1 << 30) as usize;
     let rows = any_magnitude(random, 1 << 33) as usize;
@@ -138,7 +139,7 @@ fn a_hundred_thousand_shapes_within_every_limit() {
         let is_long = iterations(cols as u64, work.entries, 1 << most.ilog2()) > MAX_ITERATIONS;
         let group = cols as u128 * inner as u128 * u128::from(work.widest_bytes);
         let is_large = group > u128::from(largest_window(profile, work.widest_bytes));
-        // More windows than a test can walk in time: fewer rows say the same.
+        // Walking all windows would take too long, so fewer rows are used, with the same effect.
         let walked = |plan: &Plan| {
             let shape = work.shape.with_rows(rows.min(1000 * plan.window_rows().max(1)));
             Work { shape, ..work }
@@ -205,7 +206,7 @@ fn a_tuning_is_checked_against_device_and_row() {
     for lanes in [1, 8, 256] {
         assert_eq!(plan(lanes, 10).map(|plan| plan.seats.lanes), Ok(lanes));
     }
-    // 65,535 iterations: a software adapter would stop in the middle of the row, silently.
+    // After 65,535 iterations a software adapter would silently stop in the middle of the row.
     assert_eq!(plan(1, 1_000_000).map(|plan| plan.seats.lanes), Ok(8));
 }
 
@@ -222,7 +223,7 @@ fn rows_side_by_side_share_a_workgroup_as_far_as_the_iterations_allow() {
     assert_eq!(seats(21, 4096, 5), Ok((1, 64)), "entries are kept for one row");
 }
 
-/// What is chosen for a shape: lanes, rows of a workgroup, segments of a row.
+/// The choice for a shape: lanes, rows per workgroup, segments per row.
 #[test]
 fn the_choice_by_shape() {
     let [lavapipe, swiftshader, discrete, integrated] = [0, 1, 2, 3].map(|at| profiles()[at].clone());
@@ -249,7 +250,7 @@ fn the_choice_by_shape() {
                 |splits| Plan::resident(profile, Work { writes, splits, ..work(shape) }).expect("planned");
             let chosen = |plan: Plan| (plan.seats.lanes, plan.seats.rows, plan.split.segments);
             assert_eq!(chosen(plan(true)), expected, "{rows} x {cols} on {profile:?}");
-            // Unsplit, a long row may need more lanes for the iterations that an adapter allows.
+            // Without a split, a long row may need more lanes to stay within the iterations that an adapter allows.
             let (lanes, of_workgroup, segments) = chosen(plan(false));
             assert!(lanes >= expected.0 && (of_workgroup, segments) == (expected.1, 1), "{rows} x {cols}");
         }

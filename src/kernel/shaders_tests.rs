@@ -1,4 +1,4 @@
-//! The files of `shaders/` held to what they say of themselves: the first line of each, and the slots of the README there.
+//! Checks the first line of each file in `shaders/`, and the slots in its README, against the code.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -7,13 +7,13 @@ use super::passes_tests::for_every_variant;
 
 const README: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/README.md"));
 
-/// What a file of WGSL defines at its top level, and the names in it that are nothing of its own functions.
+/// The names that a WGSL file defines at its top level, and the names that it uses from elsewhere.
 struct Names<'a> {
     defined: BTreeSet<&'a str>,
     used: BTreeSet<&'a str>,
 }
 
-/// The words and signs of a text of WGSL, without its comments.
+/// The words and signs of WGSL text, without its comments.
 fn tokens(text: &str) -> Vec<&str> {
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let mut tokens = Vec::new();
@@ -39,7 +39,7 @@ fn names(text: &str) -> Names<'_> {
     let mut names = Names { defined: BTreeSet::new(), used: BTreeSet::new() };
     let mut start = 0;
     while start < tokens.len() {
-        // A declaration: as far as its `;`, or as the brace that closes its body.
+        // A declaration ends with its `;`, or with the brace that closes its body.
         let mut depth = 0;
         let mut end = start;
         loop {
@@ -56,7 +56,7 @@ fn names(text: &str) -> Names<'_> {
     names
 }
 
-/// Adds what one declaration defines and uses.
+/// Adds the names that one declaration defines and uses.
 fn declaration<'a>(tokens: &[&'a str], names: &mut Names<'a>) {
     let at = |index: usize| tokens.get(index).copied().unwrap_or_default();
     let is_name = |token: &str| token.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
@@ -85,7 +85,7 @@ fn declaration<'a>(tokens: &[&'a str], names: &mut Names<'a>) {
     }
 }
 
-/// A slot of the README: what every choice of its files defines.
+/// A slot in the README: the names that each of its choices defines.
 struct Slot {
     name: &'static str,
     names: BTreeSet<&'static str>,
@@ -99,7 +99,7 @@ impl Slot {
     }
 }
 
-/// The rows of the table below a heading of the README: what is in backticks in each cell.
+/// The rows of the table below a README heading: the words in backticks in each cell.
 fn table(heading: &str) -> Vec<Vec<Vec<&'static str>>> {
     let below = README.split_once(&format!("## {heading}\n")).expect("a heading").1;
     let section = below.split("\n## ").next().unwrap_or_default();
@@ -117,7 +117,7 @@ fn slots() -> Vec<Slot> {
     table("Slots").into_iter().map(slot).collect()
 }
 
-/// How a file is called in the first lines of others: by its slot, as the pass, or by its own name.
+/// How the first lines of other files name a file: by its slot, as the pass, or by its own name.
 fn called(slots: &[Slot], path: &'static str, name: &str) -> &'static str {
     if let Some(slot) = slots.iter().find(|slot| slot.has(path) && slot.names.contains(name)) {
         return slot.name;
@@ -129,7 +129,7 @@ fn called(slots: &[Slot], path: &'static str, name: &str) -> &'static str {
     }
 }
 
-/// One file that uses a name of another, in some module.
+/// One file that uses a name of another file in some module.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Use {
     user: &'static str,
@@ -137,7 +137,7 @@ struct Use {
     definer: &'static str,
 }
 
-/// All files of all modules, and what they use of each other.
+/// All files of all modules, and which names they use of each other.
 fn uses() -> (BTreeMap<&'static str, &'static File>, BTreeSet<Use>) {
     let mut files = BTreeMap::new();
     let mut uses = BTreeSet::new();

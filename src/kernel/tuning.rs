@@ -1,54 +1,54 @@
-//! What a kernel's speed depends on and its answer does not: how rows are shared among invocations.
+//! The parameters that affect a kernel's speed but not its result: how invocations share rows.
 
 use crate::device::{AdapterKind, Profile};
 use crate::error::{Error, Result};
 
-/// Rows up to a length, and how a workgroup takes them.
+/// How a workgroup processes rows up to a given length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "tuning-file", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Band {
     /// The longest rows of this band, in values.
     pub up_to_cols: u32,
-    /// Invocations that share a row: a power of two.
+    /// Invocations that share one row: a power of two.
     pub lanes: u32,
-    /// Rows of a workgroup: a power of two. (Rows with sparse targets have a workgroup each.)
+    /// Rows per workgroup: a power of two. (Rows with sparse targets have one workgroup each.)
     pub rows: u32,
 }
 
-/// What a kernel's speed depends on and its answer does not (beyond rounding): how rows are shared among invocations, by
-/// their length. An operation takes [`Tuning::of`] its device; set another with its `with_tuning`.
+/// The parameters that affect a kernel's speed but not its result (beyond rounding): how invocations share rows, by row
+/// length. By default an operation uses [`Tuning::of`] its device; set another tuning with its `with_tuning`.
 ///
-/// Rows that are too long for a band's lanes get as many more as they need: lavapipe stops an invocation after 65,535
-/// iterations.
+/// Rows that are too long for a band's lanes get as many more lanes as they need: lavapipe stops an invocation after
+/// 65,535 iterations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "tuning-file", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Tuning {
-    /// For operations that only read the logits (losses, log-sum-exp, argmax), by rising length. Rows longer than the
-    /// last band's are taken as that band's.
+    /// Bands for operations that only read the logits (losses, log-sum-exp, argmax), by increasing length. Rows longer
+    /// than the last band use the last band.
     pub read: [Band; Tuning::BANDS],
-    /// For operations that also write a value for each logit (softmax, gradients).
+    /// Bands for operations that also write a value for each logit (softmax, gradients).
     pub write: [Band; Tuning::BANDS],
-    /// Invocations of a workgroup where rows lie side by side (`Shape::inner` > 1): a power of two.
+    /// Invocations per workgroup for rows that lie side by side (`Shape::inner` > 1): a power of two.
     pub side_by_side: u32,
-    /// Invocations of a workgroup that goes over rows, without reading their logits: a power of two, at most 256.
+    /// Invocations per workgroup in passes over rows that do not read logits: a power of two, at most 256.
     pub reduce_lanes: u32,
-    /// Workgroups that keep the device busy. Of a batch with fewer rows, each row is split into segments, until there are
-    /// so many. 1: rows are not split.
+    /// The number of workgroups that keeps the device busy. If a batch has fewer rows, each row is split into segments
+    /// until there are this many workgroups. 1: rows are not split.
     pub workgroups: u32,
-    /// Values of a segment, at least.
+    /// The minimum number of values in a segment.
     pub segment_cols: u32,
-    /// Whether logits are loaded and stored in words of 64 bits. It takes effect on devices with
+    /// Whether logits are loaded and stored in 64-bit words. It has an effect only on devices with
     /// [`wgpu::Features::SHADER_INT64`].
     pub words_of_64: bool,
 }
 
 impl Tuning {
-    /// Bands of row lengths.
+    /// The number of bands of row lengths.
     pub const BANDS: usize = 4;
     const MOST_REDUCE_LANES: u32 = 256;
 
-    /// The same for rows of every length: a workgroup takes `rows` rows, and `lanes` invocations share each. Rows are not
-    /// split.
+    /// A tuning that treats rows of every length alike: a workgroup processes `rows` rows, and `lanes` invocations
+    /// share each row. Rows are not split.
     pub const fn fixed(lanes: u32, rows: u32) -> Self {
         let band = Band { up_to_cols: u32::MAX, lanes, rows };
         Self {
@@ -62,12 +62,12 @@ impl Tuning {
         }
     }
 
-    /// The same, with rows split into segments of at least so many values, until there are so many workgroups.
+    /// Splits rows into segments of at least `segment_cols` values, until there are `workgroups` workgroups.
     pub const fn split(self, workgroups: u32, segment_cols: u32) -> Self {
         Self { workgroups, segment_cols, ..self }
     }
 
-    /// What is best on a device: by measurement on software adapters, by argument on hardware.
+    /// The best tuning for a device: measured on software adapters, reasoned on hardware.
     pub fn of(profile: &Profile) -> Self {
         let tuning = if profile.is_software() { Self::software(profile) } else { Self::hardware(profile) };
         let most = Self::most_invocations(profile);
@@ -83,19 +83,20 @@ impl Tuning {
         }
     }
 
-    /// On a software adapter an invocation is a lane of the processor's vectors, and a barrier suspends every one of them:
-    /// one vector's worth of invocations is best (64 of them take twice as long as 8). Measured on lavapipe with vectors
-    /// of 8: where each has a row of its own, and there is no barrier at all, 4,096 rows of 1,000 take half the time,
-    /// 65,536 of 64 a tenth; with rows of 50,000 the second sweep no longer finds eight of them in the cache, and takes
-    /// 1.3 times as long. A workgroup has a cost of its own: where rows have 10 columns, 8 vectors of them in one take 0.87
-    /// of the time of one (16 take as long as 8), with 32 columns 0.92, from 64 on no less. Of the passes over rows, a tree
-    /// over 256 invocations took 150 ns a row.
+    /// On a software adapter an invocation is a lane of the processor's vectors, and a barrier suspends all
+    /// invocations. One vector's worth of invocations is best (64 take twice as long as 8). Measured on lavapipe with
+    /// vectors of 8: if each invocation has its own row, and there is no barrier at all, 4,096 rows of 1,000 take half
+    /// the time, and 65,536 rows of 64 take a tenth. With rows of 50,000, eight rows no longer fit into the cache for
+    /// the second sweep, and the time is 1.3 times as long. A workgroup has a fixed cost: with rows of 10 columns, a
+    /// workgroup of 8 vectors takes 0.87 of the time of one vector (16 take as long as 8); with 32 columns it takes
+    /// 0.92; from 64 columns on there is no gain. In the passes over rows, a tree over 256 invocations took 150 ns per
+    /// row.
     ///
-    /// With vectors of 16, words of 64 bits make two vectors of each, and 256 rows of 50,304 take 3.5 to 6 times as long as
-    /// with words of 32. On SwiftShader no other number of lanes is faster (8 and 16 take 1.0 to 1.5 times as long), nor are
-    /// loads of single values that neighbouring invocations have side by side (1.2 times).
+    /// With vectors of 16, each vector of 64-bit words becomes two vectors, and 256 rows of 50,304 take 3.5 to 6 times
+    /// as long as with 32-bit words. On SwiftShader no other number of lanes is faster (8 and 16 take 1.0 to 1.5 times
+    /// as long), and neither are loads of single values that are adjacent for neighbouring invocations (1.2 times).
     fn software(profile: &Profile) -> Self {
-        // A subgroup is a vector: 4 on SwiftShader, 8 on lavapipe (4 or 16 as it is told).
+        // A subgroup is a vector: 4 on SwiftShader, 8 on lavapipe (4 or 16 if configured).
         let width = profile.subgroup_sizes.1.clamp(4, 16).next_power_of_two();
         let shortest = Band { up_to_cols: 63, lanes: 1, rows: 8 * width };
         let short = |up_to_cols| Band { up_to_cols, lanes: 1, rows: width };
@@ -112,10 +113,10 @@ impl Tuning {
         }
     }
 
-    /// A GPU hides latency with invocations, loads best where neighbouring invocations load neighbouring values, and
-    /// has nothing to do where there are few workgroups. So a lane has about 16 values of a short row, four loads at
-    /// once of a long one; short rows share a workgroup of 128; and rows are split until every multiprocessor of a large
-    /// card has several workgroups of 256. None of this is measured.
+    /// A GPU hides latency with many invocations, loads best if neighbouring invocations load neighbouring values, and
+    /// idles if there are few workgroups. So a lane gets about 16 values of a short row, or four loads at once of a
+    /// long row; short rows share a workgroup of 128; and rows are split until every multiprocessor of a large card has
+    /// several workgroups of 256. None of this is measured.
     fn hardware(profile: &Profile) -> Self {
         let bands = [
             Band { up_to_cols: 16, lanes: 1, rows: 128 },
@@ -134,14 +135,14 @@ impl Tuning {
         }
     }
 
-    /// The band of rows of a length.
+    /// The band for rows of this length.
     pub(super) fn band(&self, cols: usize, writes: bool) -> Band {
         let bands = if writes { &self.write } else { &self.read };
         let fitting = bands.iter().find(|band| cols <= band.up_to_cols as usize);
         *fitting.unwrap_or(&bands[Self::BANDS - 1])
     }
 
-    /// The largest power of two that the device's workgroups hold.
+    /// The largest power of two of invocations that fits into the device's workgroups.
     pub(super) fn most_invocations(profile: &Profile) -> u32 {
         let memory =
             profile.workgroup_memory.saturating_sub(super::plan::SAVED_BYTES) / super::plan::LANE_BYTES;
@@ -149,10 +150,10 @@ impl Tuning {
         1 << profile.max_invocations.min(memory).min(pairs).max(1).ilog2()
     }
 
-    /// Refuses what the device cannot do.
+    /// Refuses a tuning that the device cannot run.
     pub(crate) fn check(&self, profile: &Profile) -> Result<()> {
         let most = Self::most_invocations(profile);
-        let needed = "a power of two, at most what this device allows a workgroup";
+        let needed = "a power of two, at most the invocations that this device allows per workgroup";
         for band in self.read.iter().chain(&self.write) {
             if !band.lanes.is_power_of_two() || band.lanes > most {
                 return Err(Error::option("tuning.lanes", band.lanes, needed));
@@ -161,7 +162,7 @@ impl Tuning {
                 return Err(Error::option(
                     "tuning.rows",
                     band.rows,
-                    "a power of two; times its lanes at most what this device allows a workgroup",
+                    "a power of two; times lanes, at most the invocations that this device allows per workgroup",
                 ));
             }
         }

@@ -1,4 +1,4 @@
-//! A tuning in a small file of JSON, with what it was made for.
+//! Saves a tuning in a small JSON file, with the adapter that it was made for.
 
 use std::fs::File;
 use std::io::Read;
@@ -11,27 +11,27 @@ use crate::error::{Result, one_line};
 use crate::kernel::tuning::Tuning;
 use crate::whole_file::{WholeFile, file_error};
 
-/// What the file says it is.
+/// The format name in the file.
 const FORMAT: &str = "xent tuning";
-/// Rises where a file of before means something else now.
+/// Increased when the contents of older files would be misread.
 const VERSION: u32 = 1;
-/// A tuning has some hundred bytes: what is longer than this is none.
+/// A tuning has a few hundred bytes. A file longer than this is not a tuning.
 const MOST_BYTES: u64 = 64 << 10;
 
-/// What [`Tuning::load`] found.
+/// The result of [`Tuning::load`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SavedTuning {
-    /// A tuning that was made for this adapter, by this version.
+    /// A tuning that was made for this adapter by this version.
     Fitting(Tuning),
-    /// One that says nothing about this adapter: made for another, with another driver, or by another version of this
-    /// crate, whose kernels were others.
+    /// A tuning that does not apply here: it was made for another adapter, with another driver, or by another version
+    /// of this crate, whose kernels differ.
     Ignored {
-        /// What it was made for, as words: "made for llvmpipe …, not for …".
+        /// Why it is ignored, in words: "made for llvmpipe …, not for …".
         why: String,
     },
 }
 
-/// The head of the file, which every version has.
+/// The head of the file, the same in every version.
 #[derive(Serialize, Deserialize)]
 struct Head {
     format: String,
@@ -48,7 +48,7 @@ struct Saved {
     tuning: Tuning,
 }
 
-/// What tells one adapter's speed from another's.
+/// The properties that distinguish adapters by speed.
 #[derive(PartialEq, Serialize, Deserialize)]
 struct Adapter {
     name: String,
@@ -76,11 +76,11 @@ impl Adapter {
 }
 
 impl Tuning {
-    /// Writes the tuning and what it is for: the adapter's name, driver and backend, and this crate's version. The file
-    /// is there whole or not at all. With the feature `tuning-file`.
+    /// Writes the tuning with the adapter's name, driver and backend, and this crate's version. The file appears whole
+    /// or not at all. With the feature `tuning-file`.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`](crate::Error::InvalidOption) for what this device cannot do;
+    /// [`Error::InvalidOption`](crate::Error::InvalidOption) for a tuning that this device cannot run;
     /// [`Error::File`](crate::Error::File).
     pub fn save(&self, path: impl AsRef<Path>, profile: &Profile) -> Result<()> {
         self.check(profile)?;
@@ -98,7 +98,7 @@ impl Tuning {
         file.finish()
     }
 
-    /// Reads what [`save`](Self::save) wrote (`xent tune` does), for a device of this profile. With the feature
+    /// Reads a tuning that [`save`](Self::save) or `xent tune` wrote, for a device of this profile. With the feature
     /// `tuning-file`.
     ///
     /// ```no_run
@@ -116,35 +116,36 @@ impl Tuning {
     /// ```
     ///
     /// # Errors
-    /// [`Error::File`](crate::Error::File) where it cannot be read, is no tuning, or holds numbers that the device cannot
-    /// do. A tuning for something else is no error: see [`SavedTuning::Ignored`].
+    /// [`Error::File`](crate::Error::File) if the file cannot be read, is not a tuning, or has values that the device
+    /// cannot run. A tuning for another adapter or version is not an error: see [`SavedTuning::Ignored`].
     pub fn load(path: impl AsRef<Path>, profile: &Profile) -> Result<SavedTuning> {
         let path = path.as_ref();
-        // Opening a pipe would wait for its writer, so look first.
+        // Opening a pipe would wait for its writer, so check first.
         let metadata = path.metadata().map_err(|error| file_error(path, error))?;
         if !metadata.is_file() {
-            return Err(file_error(path, "no tuning: it is no regular file"));
+            return Err(file_error(path, "not a tuning: it is not a regular file"));
         }
         let mut text = String::new();
         File::open(path)
             .and_then(|file| file.take(MOST_BYTES + 1).read_to_string(&mut text))
             .map_err(|error| file_error(path, error))?;
         if text.len() as u64 > MOST_BYTES {
-            return Err(file_error(path, format!("no tuning: longer than {MOST_BYTES} bytes")));
+            return Err(file_error(path, format!("not a tuning: longer than {MOST_BYTES} bytes")));
         }
-        let refused = |why: serde_json::Error| file_error(path, format!("no tuning: {why}"));
+        let refused = |why: serde_json::Error| file_error(path, format!("not a tuning: {why}"));
         let head: Head = serde_json::from_str(&text).map_err(refused)?;
         if head.format != FORMAT {
             return Err(file_error(
                 path,
-                format!("no tuning: its format is '{}', not '{FORMAT}'", head.format),
+                format!("not a tuning: its format is '{}', not '{FORMAT}'", head.format),
             ));
         }
         let ignored = |why: String| Ok(SavedTuning::Ignored { why: one_line(&why) });
         if head.version != VERSION {
             return ignored(format!("version {} of its format, not {VERSION}", head.version));
         }
-        /// What must fit before the tuning is looked at: another version's may have other fields.
+        /// The parts that must match before the tuning is parsed, because another version's tuning may have other
+        /// fields.
         #[derive(Deserialize)]
         struct MadeFor {
             xent: String,
@@ -188,7 +189,7 @@ mod tests {
         unlike.read[1].rows = 1;
         unlike.write[2].up_to_cols = 999;
         unlike.words_of_64 = false;
-        // The second takes the first one's place.
+        // The second file replaces the first.
         for tuning in [Tuning::of(&profile()), unlike] {
             tuning.save(&path, &profile()).unwrap();
             assert_eq!(Tuning::load(&path, &profile()).unwrap(), SavedTuning::Fitting(tuning));
@@ -218,7 +219,7 @@ mod tests {
         ] {
             assert_eq!(Tuning::load(&path, &other).unwrap(), SavedTuning::Ignored { why: says.into() });
         }
-        // The kind is no part of it: it follows from the adapter.
+        // The kind is not compared: it follows from the adapter.
         let other = Profile { kind: AdapterKind::Other, ..here };
         assert!(matches!(Tuning::load(&path, &other).unwrap(), SavedTuning::Fitting(_)));
         let text = fs::read_to_string(&path).unwrap();
@@ -232,7 +233,7 @@ mod tests {
             ),
         ] {
             assert!(text.contains(part), "{part}: {text}");
-            // Its fields may be other ones.
+            // Its fields may differ.
             fs::write(&path, text.replace(part, instead).replace("\"lanes\"", "\"invocations\"")).unwrap();
             assert_eq!(Tuning::load(&path, &profile()).unwrap(), SavedTuning::Ignored { why: says });
         }
@@ -255,7 +256,7 @@ mod tests {
         for (part, instead, says) in [
             (&*text, "", "EOF while parsing"),
             (&*text, "\u{93}NUMPY", "expected value at line 1"),
-            (&*text, "[1, 2]", "no tuning"),
+            (&*text, "[1, 2]", "not a tuning"),
             ("xent tuning", "xent bench", "its format is 'xent bench'"),
             ("\"lanes\"", "\"lane\"", "unknown field `lane`"),
             ("\"side_by_side\": 8", "\"side_by_side\": -1", "expected u32"),

@@ -9,10 +9,10 @@ use crate::op::rows::{PassOf, RowValues};
 use crate::request::Request;
 use crate::shape::Shape;
 
-/// The class with the largest logit, one index a row; the lowest index wins a tie. One read of the logits.
+/// The class with the largest logit, one index per row. The lowest index wins a tie. Reads the logits once.
 ///
-/// As PyTorch: a NaN counts as largest, and the first one's index is given; −0 equals +0. A row of nothing but −∞
-/// is a tie of all.
+/// As in PyTorch, a NaN counts as the largest value, and the index of the first NaN is returned; −0 equals +0. In a row
+/// of only −∞ all classes tie.
 #[derive(Clone, Debug)]
 pub struct Argmax<E: Element> {
     rows: RowValues<E>,
@@ -23,12 +23,13 @@ pub struct Argmax<E: Element> {
 pub struct ArgmaxBuffers<'a> {
     /// Logits (rows, cols). Any offset that is a multiple of the element's size.
     pub logits: wgpu::BufferBinding<'a>,
-    /// Where the indices go: u32 (rows,).
+    /// Destination of the indices: u32 (rows,).
     pub argmax: wgpu::BufferBinding<'a>,
 }
 
 impl<E: Element> Argmax<E> {
-    /// Builds the operation on a context. Pipelines are made on first use, unless another operation has made them.
+    /// Builds the operation on a context. Pipelines are made on first use, unless another operation has already made
+    /// them.
     ///
     /// # Errors
     /// [`Error::DeviceLimit`](crate::Error::DeviceLimit).
@@ -37,7 +38,7 @@ impl<E: Element> Argmax<E> {
         Ok(Self { rows: RowValues::new(gpu, pass)? })
     }
 
-    /// The same with another tuning than the plan would choose.
+    /// Uses this tuning instead of the one that the plan would choose.
     ///
     /// # Errors
     /// [`Error::InvalidOption`](crate::Error::InvalidOption) for a tuning that the device cannot run.
@@ -46,30 +47,30 @@ impl<E: Element> Argmax<E> {
         Ok(self)
     }
 
-    /// One index (rows,) for each row of logits (rows, cols).
+    /// One index per row (rows,) of logits (rows, cols).
     ///
     /// # Errors
-    /// As [`Softmax::softmax`](crate::Softmax::softmax).
+    /// As for [`Softmax::softmax`](crate::Softmax::softmax).
     pub fn argmax<'a>(&'a self, logits: &'a [E], shape: Shape) -> Request<'a, Vec<u32>> {
         let waits = self.rows.engine.gpu.waits();
         Request::new(waits, move |wait| self.rows.all(logits, shape, wait))
     }
 
-    /// Bytes of device memory that the last host call left for the next: see
+    /// Bytes of device memory kept from the last host call for reuse: see
     /// [`Softmax::idle_buffer_bytes`](crate::Softmax::idle_buffer_bytes).
     pub fn idle_buffer_bytes(&self) -> u64 {
         self.rows.pool.bytes()
     }
 
-    /// Frees what [`idle_buffer_bytes`](Self::idle_buffer_bytes) counts.
+    /// Frees the buffers that [`idle_buffer_bytes`](Self::idle_buffer_bytes) counts.
     pub fn free_idle_buffers(&self) {
         drop(self.rows.pool.take());
     }
 
-    /// Ties the operation to one shape and one set of buffers.
+    /// Binds the operation to one shape and one set of buffers.
     ///
     /// # Errors
-    /// As [`Softmax::bind`](crate::Softmax::bind).
+    /// As for [`Softmax::bind`](crate::Softmax::bind).
     pub fn bind(&self, shape: Shape, to: &ArgmaxBuffers<'_>) -> Result<Bound> {
         self.rows.bind(shape, &to.logits, ("argmax", &to.argmax))
     }

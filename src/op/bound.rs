@@ -1,4 +1,4 @@
-//! The second moment: an operation tied to one shape and one set of buffers.
+//! Bound operations: operations tied to one shape and one set of buffers.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ impl<F: Fn(usize) -> Result<Vec<Dispatch>> + wgpu::WasmNotSendSync> Recipe for F
     }
 }
 
-/// An operation bound to one shape and one set of buffers: all checks are done, scratch and bind groups are made.
+/// An operation bound to one shape and one set of buffers. All checks are done, and scratch and bind groups are made.
 /// Encode it into compute passes of your own as often as you like.
 pub struct Bound {
     shape: Shape,
@@ -30,30 +30,34 @@ impl Bound {
         Ok(Self { shape, dispatches: recipe.dispatches(shape.rows)?, recipe: Box::new(recipe) })
     }
 
-    /// The rows it is bound for.
+    /// How many rows the operation is bound for.
     pub fn rows(&self) -> usize {
         self.shape.rows
     }
 
-    /// Bytes that one encoding moves, of the logits and of what lies like them: a loss reads the logits once; softmax, or
-    /// loss and gradient, twice (the second time out of cache where a row fits there), and writes as many.
+    /// How many bytes one encoding moves, counting the logits and arrays of the same layout. A loss reads the logits
+    /// once. Softmax, and a loss with its gradient, read them twice (the second time from cache if a row fits there)
+    /// and write the same amount once.
     pub fn bytes(&self) -> u64 {
         self.dispatches.iter().map(Dispatch::bytes).sum()
     }
 
-    /// Records the dispatches into a compute pass. Submits nothing, writes nothing from the host, cannot fail.
+    /// Records the dispatches into a compute pass. It submits nothing, writes nothing from the host, and cannot fail.
     ///
-    /// The pass must be of the device that the operation was built for: wgpu reports another when the pass ends.
+    /// The pass must belong to the device that the operation was built on: otherwise wgpu reports an error when the
+    /// pass ends.
     pub fn encode(&self, pass: &mut wgpu::ComputePass<'_>) {
         for dispatch in &self.dispatches {
             dispatch.record(pass);
         }
     }
 
-    /// The same for the first `rows` rows only: for the last batch of an epoch. Makes a few small objects anew.
+    /// Like [`encode`](Self::encode), for the first `rows` rows only, for example for the last batch of an epoch. Makes
+    /// a few small objects each time.
     ///
     /// # Errors
-    /// [`Error::RowsExceedBound`]; [`Error::Layout`] for a part of rows that lie side by side; what the device says.
+    /// [`Error::RowsExceedBound`]; [`Error::Layout`] if `rows` splits a group of rows side by side; whatever the device
+    /// reports.
     pub fn encode_rows(&self, pass: &mut wgpu::ComputePass<'_>, rows: usize) -> Result<()> {
         let bound = self.shape.rows;
         if rows == bound {

@@ -1,4 +1,4 @@
-//! Checks of the caller's buffers, once, when an operation is bound.
+//! Checks of the caller's buffers, made once when an operation is bound.
 
 use crate::error::{Error, Result};
 use crate::kernel::Binding;
@@ -11,7 +11,7 @@ pub(crate) struct Checked {
     pub binding: Binding,
 }
 
-/// What a binding must hold and where it may begin, both in bytes.
+/// How many bytes a binding must hold, and the alignment of its offset in bytes.
 pub(crate) struct Need {
     pub bytes: u64,
     pub alignment: u64,
@@ -50,7 +50,7 @@ fn check(name: &'static str, bound: &wgpu::BufferBinding<'_>, need: Need, writes
     Ok(Checked { name, writes, binding })
 }
 
-/// Refuses to write values that share their words with another row's.
+/// Refuses an output whose values would share words with another row's.
 pub(crate) fn check_words(what: &'static str, shape: Shape, value_bytes: u64) -> Result<()> {
     let Shape { rows, row_stride, inner, .. } = shape;
     if value_bytes == 4 {
@@ -65,7 +65,7 @@ pub(crate) fn check_words(what: &'static str, shape: Shape, value_bytes: u64) ->
     Ok(())
 }
 
-/// Refuses one buffer bound twice where one of the two is written.
+/// Refuses a buffer that is bound twice if one of the two bindings is written.
 pub(crate) fn check_aliases<'a>(buffers: impl IntoIterator<Item = &'a Checked>) -> Result<()> {
     let buffers: Vec<&Checked> = buffers.into_iter().collect();
     for (i, a) in buffers.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Cross-entropy of logits against targets: what the loss is. How it is run is in [`loss`](crate::op::loss).
+//! Cross-entropy of logits against targets: the definition of the loss. [`loss`](crate::op::loss) runs it.
 
 use std::ops::Range;
 
@@ -20,13 +20,13 @@ use crate::shape::Shape;
 use crate::targets::{TargetKind, Targets, check_entries};
 use crate::verification::Verification;
 
-/// Cross-entropy of logits against targets, as PyTorch's `F.cross_entropy`: softmax, logarithm and mean in one read of
-/// the logits, and the gradient in a second.
+/// Cross-entropy of logits against targets, like PyTorch's `F.cross_entropy`: softmax, logarithm and mean in one read
+/// of the logits, and the gradient in a second read.
 ///
 /// With `m = max x` and `z = Σ exp(x − m)`, a row's loss is `ln z + (m − x_y)` nats for target class y, and its
 /// gradient `(p − y) · weight / denominator` with `p = exp(x − m) / z`: prediction minus target.
 ///
-/// The inputs are class indices, [`Targets`] of another kind, or [`CrossEntropyInputs`] where more is given than those.
+/// The inputs are class indices, other [`Targets`], or [`CrossEntropyInputs`] to give more than targets.
 ///
 /// ```no_run
 /// use xent::{Context, CrossEntropy, Shape};
@@ -40,43 +40,44 @@ use crate::verification::Verification;
 /// ```
 pub type CrossEntropy<E> = LossOp<E, CrossEntropyOptions>;
 
-/// A [`CrossEntropy`] window by window: made by [`CrossEntropy::stream`](LossOp::stream).
+/// A [`CrossEntropy`] that takes its batch window by window, made by [`CrossEntropy::stream`](LossOp::stream).
 pub type CrossEntropyStream<E> = LossStream<E, CrossEntropyOptions>;
 
-/// The buffers of a bound [`CrossEntropy`]: logits, targets, what goes with them, and at least one output.
+/// The buffers of a bound [`CrossEntropy`]: logits, targets, other inputs, and at least one output.
 ///
-/// What is wrong in a buffer is told by the [`LossRecord`](crate::LossRecord)'s flags: a target out of range, or a weight
-/// that is negative or not finite, gives its row a NaN loss and no gradient, and the row does not count; a soft target that
-/// is not finite makes its row NaN.
+/// The flags of the [`LossRecord`](crate::LossRecord) report bad values in a buffer. A target out of range, or a weight
+/// that is negative or not finite, gives its row a NaN loss and no gradient, and the row does not count. A soft target
+/// that is not finite makes its row NaN.
 #[derive(Clone, Debug)]
 pub struct CrossEntropyBuffers<'a> {
-    /// Logits (rows, cols). Any offset that is a multiple of the element's size; of 4 bytes where they are written over.
-    /// 16-bit logits are read in whole words: the size bound is rounded up to 4 bytes. All that has one value a row or
-    /// class begins at a multiple of the device's `min_storage_buffer_offset_alignment`.
+    /// Logits (rows, cols). The offset can be any multiple of the element's size, but must be a multiple of 4 bytes if
+    /// the logits are overwritten. 16-bit logits are read in whole words: the bound size is rounded up to 4 bytes.
+    /// Every buffer with one value per row or class starts at a multiple of the device's
+    /// `min_storage_buffer_offset_alignment`.
     pub logits: wgpu::BufferBinding<'a>,
     /// The targets.
     pub targets: TargetBuffers<'a>,
     /// A weight for each class: f32 (cols,). See [`CrossEntropyInputs`].
     pub class_weights: Option<wgpu::BufferBinding<'a>>,
-    /// What is given for each row.
+    /// Weights, mask and upstream gradients of the rows.
     pub rows: RowInputBuffers<'a>,
-    /// Where loss, row losses (z-loss included) and gradient go.
+    /// Destinations of loss, row losses (z-loss included) and gradient.
     pub outputs: LossOutputs<'a>,
-    /// Where ln Σ exp goes of the logits as the loss takes them (capped, divided by the temperature): f32 (rows,), in
-    /// nats; 0 for rows left out, NaN where target or weight is invalid.
+    /// Destination of ln Σ exp of the logits as the loss uses them (capped, divided by the temperature): f32 (rows,),
+    /// in nats; 0 for rows left out, NaN for rows with an invalid target or weight.
     pub lse: Option<wgpu::BufferBinding<'a>>,
-    /// Where the most probable class goes: u32 (rows,); [`NO_CLASS`](crate::NO_CLASS) for rows left out and where target
-    /// or weight is invalid.
+    /// Destination of the most probable class: u32 (rows,); [`NO_CLASS`](crate::NO_CLASS) for rows left out and for
+    /// rows with an invalid target or weight.
     pub argmax: Option<wgpu::BufferBinding<'a>>,
 }
 
-/// The targets in buffers.
+/// Targets in buffers.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum TargetBuffers<'a> {
     /// Class indices: i32 or u32 (rows,).
     Classes(wgpu::BufferBinding<'a>),
-    /// A probability for each class: f32 (rows, cols), laid out as the logits are.
+    /// A probability for each class: f32 (rows, cols), in the logits' layout.
     Soft(wgpu::BufferBinding<'a>),
     /// A few classes of each row with their probabilities.
     Sparse {
@@ -90,12 +91,12 @@ pub enum TargetBuffers<'a> {
 }
 
 impl<'a> CrossEntropyBuffers<'a> {
-    /// Logits and target classes (i32 or u32), and no output yet.
+    /// Buffers with logits and target classes (i32 or u32), without outputs.
     pub fn new(logits: wgpu::BufferBinding<'a>, classes: wgpu::BufferBinding<'a>) -> Self {
         Self::with_targets(logits, TargetBuffers::Classes(classes))
     }
 
-    /// Logits and targets of any kind, and no output yet.
+    /// Buffers with logits and targets of any kind, without outputs.
     pub fn with_targets(logits: wgpu::BufferBinding<'a>, targets: TargetBuffers<'a>) -> Self {
         Self {
             logits,
@@ -151,7 +152,7 @@ impl Kind for CrossEntropyOptions {
             ..Params::of(shape).with_temperature(self.temperature).with_softcap(self.softcap)
         };
         let Some(sequences) = self.sequences else { return params };
-        // A shift or a length beyond the rows there can be is as good as one that just exceeds them.
+        // A shift or a length beyond the possible number of rows has the same effect as one just beyond it.
         let word = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
         Params {
             sequence_length: word(sequences.length).min(u32::MAX / 4),
@@ -199,15 +200,15 @@ impl Kind for CrossEntropyOptions {
 
     fn check_stream(&self) -> Result<()> {
         let Some(sequences) = self.sequences else { return Ok(()) };
-        let needed = "unset in a stream, whose rows come in parts";
+        let needed = "unset in a stream, because its rows come in parts";
         Err(Error::option("sequences: length", sequences.length as f64, needed))
     }
 
     fn check_weight(&weight: &BatchWeight, kind: TargetKind, _: Shape) -> Result<()> {
         let BatchWeight { weight, row_weight, counted } = weight;
-        // Class weights enter the mean of class targets only.
+        // Class weights enter the mean for class targets only.
         if weight != row_weight && (kind != TargetKind::Classes || counted == 0) {
-            let needed = "the row_weight, unless targets are classes that have weights";
+            let needed = "equal to row_weight, unless targets are classes with weights";
             return Err(Error::option(WEIGHT, weight, needed));
         }
         Ok(())

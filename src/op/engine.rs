@@ -1,4 +1,4 @@
-//! What every operation has: its pipelines, its device's profile, its tuning.
+//! What every operation has: its context with the pipelines, the device's profile, and a tuning.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::kernel::passes::{Load, Output, Pass, Target, Variant, binding, consta
 use crate::kernel::{Binding, Dispatch, Kernels, Params, Place, Plan, Tuning, Window, Work};
 use crate::shape::Shape;
 
-/// The part of an operation that does not depend on which operation it is.
+/// The part of an operation that is the same for every operation.
 #[derive(Clone, Debug)]
 pub(crate) struct Engine<E> {
     pub gpu: Context,
@@ -25,7 +25,7 @@ impl<E: Element> Engine<E> {
         Ok(Self { profile: Arc::new(gpu.profile()?), gpu: gpu.clone(), tuning: None, element: PhantomData })
     }
 
-    /// The same with another tuning than the plan would choose.
+    /// Uses this tuning instead of the one that the plan would choose.
     pub fn tuned(self, tuning: Tuning) -> Result<Self> {
         tuning.check(&self.profile)?;
         Ok(Self { tuning: Some(tuning), ..self })
@@ -41,7 +41,7 @@ impl<E: Element> Engine<E> {
         &self.gpu.kernels
     }
 
-    /// The work of sweeping a shape, with nothing beside the logits that is wider than they are.
+    /// The work of a pass over a shape, if no other array has wider values than the logits.
     pub fn work(&self, shape: Shape) -> Work {
         let bytes = Self::ELEMENT_BYTES;
         Work {
@@ -55,7 +55,7 @@ impl<E: Element> Engine<E> {
         }
     }
 
-    /// A module over logits of this type.
+    /// The shader variant for logits of this type.
     pub fn variant(&self, output: Output, target: Target) -> Variant {
         Variant {
             element: E::NAME,
@@ -75,7 +75,7 @@ impl<E: Element> Engine<E> {
         self.tuning().words_of_64 && self.profile.shader_int64
     }
 
-    /// The constants of a pass over rows, which reads no logit.
+    /// The constants of a pass over rows that reads no logits.
     pub fn row_constants(&self, constants: &[(&'static str, u32)]) -> Vec<(&'static str, u32)> {
         let lanes = (constant::REDUCE_LANES, self.tuning().reduce_lanes);
         constants.iter().copied().chain([lanes]).collect()
@@ -89,7 +89,7 @@ impl<E: Element> Engine<E> {
         Plan::streamed(&self.profile, work, room)
     }
 
-    /// A buffer of our own.
+    /// A scratch buffer of our own.
     pub fn scratch(&self, label: &str, bytes: u64) -> Result<Binding> {
         use wgpu::BufferUsages as Usage;
         let size = bytes.max(32).next_multiple_of(16);
@@ -104,8 +104,8 @@ impl<E: Element> Engine<E> {
         Ok(Binding::whole(&buffer))
     }
 
-    /// A pass over the logits of one window, behind one over their segments where rows are split. `arrays` are what lies
-    /// like the logits: these first.
+    /// A pass over the logits of one window, after a pass over their segments if rows are split. `arrays` are the
+    /// arrays with the logits' layout, the logits first.
     pub fn logits_dispatches(
         &self,
         plan: &Plan,
@@ -122,12 +122,12 @@ impl<E: Element> Engine<E> {
         for (placed, (number, part)) in arrays.iter().zip(&parts) {
             bindings.push((*number, Some(part)));
             if let Some(packs) = binding::packs_of(*number) {
-                // A view of whole packs: where the values are fewer than one, none is ever loaded.
+                // A view of whole packs. If the part is smaller than one pack, no pack is ever loaded.
                 let has_packs = part.size >= self.pack_bytes(call, *number);
                 bindings.push((packs, Some(part).filter(|_| has_packs)));
             }
             let base = placed.place.base;
-            // Whether the last row's last pack lies in the binding as a whole.
+            // Whether the last pack of the last row lies wholly within the binding.
             let end = (u64::from(base) + plan.values(window.rows)) * placed.array.value_bytes;
             let is_whole = end.next_multiple_of(self.pack_bytes(call, *number)) <= part.size;
             match *number {
@@ -145,8 +145,8 @@ impl<E: Element> Engine<E> {
         let pack_values = call.pass.pack_values(call.variant) as u32;
         let is_alike =
             params.inner > 1 || params.logits_base % pack_values == params.output_base % pack_values;
-        // Of 64 bits: where words are of 32, a pack's are written one by one anyway. On Vulkan: elsewhere a store to one
-        // word of a pack may touch the others, which are another row's.
+        // Only with 64-bit words: with 32-bit words the values of a pack are written one by one anyway. Only on Vulkan:
+        // elsewhere a store to one word of a pack may touch its other words, which belong to another row.
         let word_values = (8 / Self::ELEMENT_BYTES) as u32;
         let fills_words = [params.cols, params.row_stride, params.output_base]
             .iter()
@@ -168,7 +168,7 @@ impl<E: Element> Engine<E> {
             (constant::WHOLE_WORDS, u32::from(whole_words)),
         ];
         constants.extend(call.constants);
-        // Whatever is read is read as often as the logits.
+        // Every array that is read is read as often as the logits.
         let moved = |pass: &Pass, variant: Variant| {
             let bytes = |placed: &Placed<'_>| plan.values(window.rows) * placed.array.value_bytes;
             let is_output = |placed: &&Placed<'_>| placed.array.number == binding::OUTPUT;
@@ -210,7 +210,7 @@ impl<E: Element> Engine<E> {
         }
     }
 
-    /// A pass over all the windows of a batch that lies in buffers.
+    /// A pass over all windows of a batch that lies in buffers.
     pub fn resident_dispatches(
         &self,
         plan: &Plan,
@@ -236,20 +236,20 @@ impl<E: Element> Engine<E> {
     }
 }
 
-/// A pass over logits, as far as it is the same for every window.
+/// The part of a pass over logits that is the same for every window.
 pub(crate) struct LogitsCall<'a> {
     pub pass: &'static Pass,
     pub variant: Variant,
     pub constants: &'a [(&'static str, u32)],
     pub params: &'a Params,
-    /// The bindings that do not lie like the logits, by their numbers.
+    /// The bindings of arrays without the logits' layout, by number.
     pub rest: &'a [(u32, &'a Binding)],
 }
 
-/// Values that lie like the logits: the logits themselves, an output, soft targets.
+/// An array with the logits' layout: the logits themselves, an output, soft targets.
 #[derive(Clone, Copy)]
 pub(crate) struct Array<'a> {
-    /// The binding's number.
+    /// The number of its binding.
     pub number: u32,
     pub binding: &'a Binding,
     pub value_bytes: u64,

@@ -1,5 +1,5 @@
-//! The Kullback-Leibler divergence of a student's distribution from a teacher's, both given by logits: what the loss is. How
-//! it is run is in [`loss`](crate::op::loss).
+//! The Kullback-Leibler divergence of a student's distribution from a teacher's, both given by logits: the definition
+//! of the loss. [`loss`](crate::op::loss) runs it.
 
 use std::ops::Range;
 
@@ -20,29 +20,28 @@ use crate::reference::softmax_row;
 use crate::shape::Shape;
 use crate::verification::Verification;
 
-/// The Kullback-Leibler divergence KL(teacher ‖ student), for distillation: the loss in one read of both batches of
-/// logits, the gradient in two.
+/// The Kullback-Leibler divergence KL(teacher ‖ student), for distillation. Reads both batches of logits once for the
+/// loss, twice for the gradient.
 ///
 /// With p = softmax(x / T) of the student's logits x and q = softmax(b / T) of the teacher's logits b, a row's loss is
-/// `Σ_j q_j·(ln q_j − ln p_j)` nats (Kullback and Leibler 1951, doi:10.1214/aoms/1177729694), and its gradient by x
-/// `(p − q) / T · weight / denominator`. Both are multiplied by T² if
-/// [`scale_by_t_squared`](KlDivergenceOptions::scale_by_t_squared) asks for it (Hinton, Vinyals, Dean 2015,
-/// arXiv:1503.02531). The teacher gets no gradient.
+/// `Σ_j q_j·(ln q_j − ln p_j)` nats (Kullback and Leibler 1951, doi:10.1214/aoms/1177729694). Its gradient with respect
+/// to x is `(p − q) / T · weight / denominator`. With [`scale_by_t_squared`](KlDivergenceOptions::scale_by_t_squared),
+/// both are multiplied by T² (Hinton, Vinyals, Dean 2015, arXiv:1503.02531). The teacher gets no gradient.
 ///
-/// The inputs are the teacher's logits, or [`KlDivergenceInputs`] where more is given than those. Both batches have one type and one [`Shape`]: (rows, cols), N samples or tokens by C classes or vocabulary, laid out
-/// alike.
+/// The inputs are the teacher's logits, or [`KlDivergenceInputs`] to give more than these. Both batches have the same
+/// type and [`Shape`], and so the same layout: (rows, cols), N samples or tokens by C classes or vocabulary.
 ///
 /// | case | result |
 /// | --- | --- |
 /// | a teacher's logit is −∞ | its term is 0, whatever the student's logit; gradient p·u/T there |
-/// | a student's logit is −∞, the teacher's is finite | loss +∞ (a finite logit is a positive probability, however small); gradient −q·u/T there |
-/// | a NaN or +∞ in either batch | the row is NaN; in the [`Flags`](crate::Flags) |
-/// | every logit of a row is −∞, in either batch | NaN, or zeros by [`MaskedRow::Zero`](crate::MaskedRow::Zero); in the flags |
+/// | a student's logit is −∞, the teacher's is finite | loss +∞ (a finite logit has a positive probability, however small); gradient −q·u/T there |
+/// | a NaN or +∞ in either batch | the row is NaN; reported in the [`Flags`](crate::Flags) |
+/// | every logit of a row is −∞, in either batch | NaN, or zeros with [`MaskedRow::Zero`](crate::MaskedRow::Zero); reported in the flags |
 /// | a row's weight is 0, or it is masked | loss 0, gradient 0, not counted; its logits are not read |
 ///
-/// A row's loss, before weight and T², is within 5e-6 + 1e-6·|value| of the exact one (with student logits 1e8 and more
-/// apart: 2e-5 of it, see [`kl_divergence_bound`]); of equal rows it is 0. Rounding may leave a divergence of almost equal
-/// rows that much below 0.
+/// A row's loss, before weight and T², is within 5e-6 + 1e-6·|value| of the exact value. With student logits 1e8 or
+/// more apart it is within 2e-5 of it, relatively: see [`kl_divergence_bound`]. Equal rows give exactly 0. For almost
+/// equal rows, rounding may give a value that far below 0.
 ///
 /// ```no_run
 /// use xent::{Context, KlDivergence, KlDivergenceOptions, Shape};
@@ -56,25 +55,25 @@ use crate::verification::Verification;
 /// ```
 pub type KlDivergence<E> = LossOp<E, KlDivergenceOptions>;
 
-/// A [`KlDivergence`] window by window: made by [`KlDivergence::stream`](LossOp::stream).
+/// A [`KlDivergence`] that takes its batch window by window, made by [`KlDivergence::stream`](LossOp::stream).
 pub type KlDivergenceStream<E> = LossStream<E, KlDivergenceOptions>;
 
-/// The buffers of a bound [`KlDivergence`]: both batches of logits, what goes with them, and at least one output.
+/// The buffers of a bound [`KlDivergence`]: both batches of logits, other inputs, and at least one output.
 #[derive(Clone, Debug)]
 pub struct KlDivergenceBuffers<'a> {
     /// The student's logits (rows, cols). Any offset that is a multiple of the element's size.
     pub student: wgpu::BufferBinding<'a>,
-    /// The teacher's logits (rows, cols), of the same type, laid out alike. Any offset that is a multiple of the element's
-    /// size; fastest where both batches are as far from a multiple of four values.
+    /// The teacher's logits (rows, cols), of the same type and layout. Any offset that is a multiple of the element's
+    /// size. It is fastest if both batches have the same distance from a multiple of four values.
     pub teacher: wgpu::BufferBinding<'a>,
-    /// What is given for each row.
+    /// Weights, mask and upstream gradients of the rows.
     pub rows: RowInputBuffers<'a>,
-    /// Where loss, row losses (times T², if asked for) and the gradient by the student's logits go.
+    /// Destinations of loss, row losses (times T², if asked for) and the gradient with respect to the student's logits.
     pub outputs: LossOutputs<'a>,
 }
 
 impl<'a> KlDivergenceBuffers<'a> {
-    /// Both batches of logits (rows, cols), and no output yet.
+    /// Buffers with both batches of logits (rows, cols), without outputs.
     pub fn new(student: wgpu::BufferBinding<'a>, teacher: wgpu::BufferBinding<'a>) -> Self {
         Self { student, teacher, rows: RowInputBuffers::default(), outputs: LossOutputs::default() }
     }
@@ -123,7 +122,7 @@ impl Kind for KlDivergenceOptions {
         if weight.weight == weight.row_weight {
             return Ok(());
         }
-        Err(Error::option(WEIGHT, weight.weight, "the row_weight"))
+        Err(Error::option(WEIGHT, weight.weight, "equal to row_weight"))
     }
 
     fn layout<E: Element>(_: &KlDivergenceInputs<'_, E>) {}

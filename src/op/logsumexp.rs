@@ -9,9 +9,9 @@ use crate::op::rows::{PassOf, RowValues};
 use crate::request::Request;
 use crate::shape::Shape;
 
-/// `lse = m + ln Σ exp(x − m)` with `m = max x`, one value a row, in nats. One read of the logits.
+/// `lse = m + ln Σ exp(x − m)` with `m = max x`, one value per row, in nats. Reads the logits once.
 ///
-/// As `torch.logsumexp`: a NaN logit gives NaN, a +∞ logit +∞, a row of nothing but −∞ gives −∞.
+/// As in `torch.logsumexp`, a NaN logit gives NaN, a +∞ logit gives +∞, and a row of only −∞ gives −∞.
 #[derive(Clone, Debug)]
 pub struct LogSumExp<E: Element> {
     rows: RowValues<E>,
@@ -22,12 +22,13 @@ pub struct LogSumExp<E: Element> {
 pub struct LogSumExpBuffers<'a> {
     /// Logits (rows, cols). Any offset that is a multiple of the element's size.
     pub logits: wgpu::BufferBinding<'a>,
-    /// Where the values go: f32 (rows,).
+    /// Destination of the values: f32 (rows,).
     pub lse: wgpu::BufferBinding<'a>,
 }
 
 impl<E: Element> LogSumExp<E> {
-    /// Builds the operation on a context. Pipelines are made on first use, unless another operation has made them.
+    /// Builds the operation on a context. Pipelines are made on first use, unless another operation has already made
+    /// them.
     ///
     /// # Errors
     /// [`Error::DeviceLimit`](crate::Error::DeviceLimit).
@@ -36,7 +37,7 @@ impl<E: Element> LogSumExp<E> {
         Ok(Self { rows: RowValues::new(gpu, pass)? })
     }
 
-    /// The same with another tuning than the plan would choose.
+    /// Uses this tuning instead of the one that the plan would choose.
     ///
     /// # Errors
     /// [`Error::InvalidOption`](crate::Error::InvalidOption) for a tuning that the device cannot run.
@@ -45,30 +46,30 @@ impl<E: Element> LogSumExp<E> {
         Ok(self)
     }
 
-    /// One value (rows,) for each row of logits (rows, cols).
+    /// One value per row (rows,) of logits (rows, cols).
     ///
     /// # Errors
-    /// As [`Softmax::softmax`](crate::Softmax::softmax).
+    /// As for [`Softmax::softmax`](crate::Softmax::softmax).
     pub fn logsumexp<'a>(&'a self, logits: &'a [E], shape: Shape) -> Request<'a, Vec<f32>> {
         let waits = self.rows.engine.gpu.waits();
         Request::new(waits, move |wait| self.rows.all(logits, shape, wait))
     }
 
-    /// Bytes of device memory that the last host call left for the next: see
+    /// Bytes of device memory kept from the last host call for reuse: see
     /// [`Softmax::idle_buffer_bytes`](crate::Softmax::idle_buffer_bytes).
     pub fn idle_buffer_bytes(&self) -> u64 {
         self.rows.pool.bytes()
     }
 
-    /// Frees what [`idle_buffer_bytes`](Self::idle_buffer_bytes) counts.
+    /// Frees the buffers that [`idle_buffer_bytes`](Self::idle_buffer_bytes) counts.
     pub fn free_idle_buffers(&self) {
         drop(self.rows.pool.take());
     }
 
-    /// Ties the operation to one shape and one set of buffers.
+    /// Binds the operation to one shape and one set of buffers.
     ///
     /// # Errors
-    /// As [`Softmax::bind`](crate::Softmax::bind).
+    /// As for [`Softmax::bind`](crate::Softmax::bind).
     pub fn bind(&self, shape: Shape, to: &LogSumExpBuffers<'_>) -> Result<Bound> {
         self.rows.bind(shape, &to.logits, ("lse", &to.lse))
     }

@@ -1,4 +1,4 @@
-//! Softmax of scaled, masked logits, as attention takes it.
+//! Softmax of scaled, masked logits, as in attention.
 
 use std::borrow::Cow;
 
@@ -20,25 +20,25 @@ use crate::request::Request;
 use crate::shape::Shape;
 use crate::verification::Verification;
 
-/// Softmax of scaled, masked logits: attention's weights (Vaswani et al. 2017, *Attention is all you need*, section 3.2,
+/// Softmax of scaled, masked logits: attention weights (Vaswani et al. 2017, *Attention is all you need*, section 3.2,
 /// arXiv:1706.03762).
 ///
-/// `softmax_k = exp(s_k − m) / Σ exp(s − m)` with `s = scale·x + mask` and `m = max s`, over the last axis of (rows, cols):
-/// rows are batch · heads · queries, cols the keys. Two reads of logits and masks (the second from cache where a row fits
-/// there) and one write; what causality hides is not read. The gradient is
-/// [`SoftmaxBackward`](crate::SoftmaxBackward)'s, with the same `scale`.
+/// `softmax_k = exp(s_k − m) / Σ exp(s − m)` with `s = scale·x + mask` and `m = max s`, over the last axis of (rows,
+/// cols): rows are batch · heads · queries, cols the keys. Reads logits and masks twice (the second time from cache if
+/// a row fits there) and writes once. Keys that causality hides are not read. For the gradient, use
+/// [`SoftmaxBackward`](crate::SoftmaxBackward) with the same `scale`.
 ///
-/// What may not be attended to has probability 0:
-/// - forbidden by the boolean mask or by causality: whatever its logit is, NaN included;
-/// - an additive mask of −∞: but a NaN, or a scaled logit of +∞, makes the row NaN there too, as in PyTorch.
+/// A class that a row may not attend to has probability 0:
+/// - Forbidden by the boolean mask or by causality: whatever its logit is, NaN included.
+/// - Forbidden by an additive mask of −∞: here a NaN, or a scaled logit of +∞, still makes the row NaN, as in PyTorch.
 ///
-/// Any other score that is NaN or +∞ makes its row NaN. A row with no class left is NaN, or zeros by
-/// [`MaskedRow::Zero`]. Scores are rounded as f32 are, but do not overflow: where `scale·x` or the sum with the mask exceeds
-/// f32, the probabilities are still right.
+/// Any other score that is NaN or +∞ makes its row NaN. A row with no class left is NaN, or zeros with
+/// [`MaskedRow::Zero`]. Scores are rounded like f32 but do not overflow: if `scale·x` or its sum with the mask exceeds
+/// f32, the probabilities are still correct.
 ///
 /// Probabilities are within 2e-5·p + 1e-37 of those of the f32 scores. Rounding a score to f32 shifts it by up to
-/// `6e-8·(|scale·x| + |score|)`, and its probability by that factor: [`masked_prob_bounds`] has both. At scores of 100
-/// that is about as much again; around 1e6 a probability may be off by a quarter.
+/// `6e-8·(|scale·x| + |score|)` and changes its probability by that factor: [`masked_prob_bounds`] includes both
+/// errors. At scores of 100 the two are about equal; around 1e6 a probability may be off by a quarter.
 ///
 /// ```no_run
 /// use xent::{Causal, Context, MaskedSoftmax, MaskedSoftmaxOptions, MaskRows, Masks, Shape};
@@ -70,14 +70,15 @@ pub struct MaskedSoftmaxBuffers<'a> {
     pub logits: wgpu::BufferBinding<'a>,
     /// Added to the scaled logits: f32 (mask rows, cols), dense.
     pub additive: Option<(wgpu::BufferBinding<'a>, MaskRows)>,
-    /// Where a row may attend to a class: u32 (mask rows, cols), dense; 0 where not.
+    /// Which classes a row may attend to: u32 (mask rows, cols), dense; 0 for classes that it may not attend to.
     pub boolean: Option<(wgpu::BufferBinding<'a>, MaskRows)>,
-    /// Where probabilities go (rows, cols).
+    /// Destination of the probabilities (rows, cols).
     pub probs: OutputBuffer<'a>,
 }
 
 impl<E: Element> MaskedSoftmax<E> {
-    /// Builds the operation on a context. Pipelines are made on first use, unless another operation has made them.
+    /// Builds the operation on a context. Pipelines are made on first use, unless another operation has already made
+    /// them.
     ///
     /// # Errors
     /// [`Error::InvalidOption`], [`Error::DeviceLimit`].
@@ -86,7 +87,7 @@ impl<E: Element> MaskedSoftmax<E> {
         Ok(Self { rows: RowMap::new(gpu)?, options: *options })
     }
 
-    /// The same on the same pipelines, with other options. Another scale makes nothing anew.
+    /// Returns a copy with other options that shares the pipelines. A different scale needs no new pipeline.
     ///
     /// # Errors
     /// [`Error::InvalidOption`].
@@ -95,7 +96,7 @@ impl<E: Element> MaskedSoftmax<E> {
         Ok(Self { options: *options, ..self.clone() })
     }
 
-    /// The same with another tuning than the plan would choose.
+    /// Uses this tuning instead of the one that the plan would choose.
     ///
     /// # Errors
     /// [`Error::InvalidOption`](crate::Error::InvalidOption) for a tuning that the device cannot run.
@@ -104,13 +105,13 @@ impl<E: Element> MaskedSoftmax<E> {
         Ok(self)
     }
 
-    /// The options it was built with.
+    /// The options of this operation.
     pub fn options(&self) -> &MaskedSoftmaxOptions {
         &self.options
     }
 
-    /// Probabilities (rows, cols) of logits (rows, cols), laid out alike; padding columns are 0. The logits go through the
-    /// device window by window, the masks as a whole.
+    /// Probabilities (rows, cols) of logits (rows, cols), with the same layout; padding columns are 0. The logits pass
+    /// through the device window by window, the masks as a whole.
     ///
     /// # Errors
     /// [`Error::Length`], [`Error::MaskRows`], [`Error::MaskTooLarge`], [`Error::ClassAxisNotLast`] and what
@@ -119,11 +120,11 @@ impl<E: Element> MaskedSoftmax<E> {
         self.rows.run(shape, host(logits, masks), self.host_map(masks, shape))
     }
 
-    /// The same in a slice of yours, as long as the logits. The slice decides the type: that of the logits, or f32, which
-    /// does not round.
+    /// Like [`softmax`](Self::softmax), but writes into a slice of yours, as long as the logits. The slice decides the
+    /// type: the logits' type, or f32, which avoids rounding.
     ///
     /// # Errors
-    /// As [`softmax`](Self::softmax); [`Error::Length`] of the slice, before any work.
+    /// As for [`softmax`](Self::softmax); [`Error::Length`] for the slice, before any work.
     pub fn softmax_into<'a, D: Element>(
         &'a self,
         logits: &'a [E],
@@ -134,22 +135,22 @@ impl<E: Element> MaskedSoftmax<E> {
         self.rows.run_into(shape, host(logits, masks), probs, self.host_map(masks, shape))
     }
 
-    /// Bytes of device memory that the last host call left for the next, those of the masks included: see
+    /// Bytes of device memory kept from the last host call for reuse, those of the masks included: see
     /// [`Softmax::idle_buffer_bytes`](crate::Softmax::idle_buffer_bytes).
     pub fn idle_buffer_bytes(&self) -> u64 {
         self.rows.pool.bytes()
     }
 
-    /// Frees what [`idle_buffer_bytes`](Self::idle_buffer_bytes) counts.
+    /// Frees the buffers that [`idle_buffer_bytes`](Self::idle_buffer_bytes) counts.
     pub fn free_idle_buffers(&self) {
         drop(self.rows.pool.take());
     }
 
-    /// Checks the probabilities of `rows` rows of this very batch, evenly spread, against the f64
+    /// Checks the probabilities of `rows` evenly spaced rows of this batch against the f64
     /// [`reference`](mod@crate::reference).
     ///
     /// # Errors
-    /// As [`softmax`](Self::softmax).
+    /// As for [`softmax`](Self::softmax).
     pub fn verify<'a>(
         &'a self,
         logits: &'a [E],
@@ -171,13 +172,13 @@ impl<E: Element> MaskedSoftmax<E> {
         })
     }
 
-    /// Ties the operation to one shape and one set of buffers.
+    /// Binds the operation to one shape and one set of buffers.
     ///
     /// # Errors
     /// What [`Shape::check`] refuses; [`Error::ClassAxisNotLast`], [`Error::MaskRows`], [`Error::MaskTooLarge`];
-    /// [`Error::BufferTooSmall`], [`Error::BufferOffset`], [`Error::BufferUsage`], [`Error::BufferAlias`]; of 16-bit
-    /// logits [`Error::OddStride`]; [`Error::RowTooLarge`], [`Error::TooManyRows`]; [`Error::OtherDevice`]; whatever the
-    /// device reports.
+    /// [`Error::BufferTooSmall`], [`Error::BufferOffset`], [`Error::BufferUsage`], [`Error::BufferAlias`]; for 16-bit
+    /// logits [`Error::OddStride`]; [`Error::RowTooLarge`], [`Error::TooManyRows`]; [`Error::OtherDevice`]; whatever
+    /// the device reports.
     pub fn bind(&self, shape: Shape, to: &MaskedSoftmaxBuffers<'_>) -> Result<Bound> {
         self.check(shape)?;
         let mut masks = Vec::new();
@@ -196,7 +197,7 @@ impl<E: Element> MaskedSoftmax<E> {
         self.rows.bind(shape, vec![(map, buffers)], masks)
     }
 
-    /// Refuses what the kernel cannot count.
+    /// Refuses shapes and options that the kernel's counters cannot hold.
     fn check(&self, shape: Shape) -> Result<()> {
         shape.check()?;
         self.options.check_shape(shape)?;
@@ -204,7 +205,7 @@ impl<E: Element> MaskedSoftmax<E> {
         if shape.rows > limit { Err(Error::TooManyRows { rows: shape.rows, limit }) } else { Ok(()) }
     }
 
-    /// Bytes of a mask on the device, four an entry.
+    /// Bytes of a mask on the device, four per entry.
     fn mask_bytes(&self, what: &'static str, rows: MaskRows, shape: Shape) -> Result<u64> {
         let bytes = (rows.rows as u64).saturating_mul(shape.cols as u64).saturating_mul(4);
         let limit = self.rows.engine.profile.max_binding_bytes;
@@ -241,7 +242,7 @@ impl<E: Element> MaskedSoftmax<E> {
         let ((additive_rows, additive_repeat), (boolean_rows, boolean_repeat)) =
             (rows(additive), rows(boolean));
         let MaskedSoftmaxOptions { scale, causal, masked_row, .. } = self.options;
-        // Beyond the keys, and beyond the queries, an offset changes nothing any more.
+        // An offset beyond the keys, or below the negative number of queries, changes nothing more.
         let (sequence_length, causal_offset) = causal.map_or((1, 0), |causal| {
             let (queries, keys) = (causal.q_len as i128, shape.cols as i128);
             (causal.q_len as u32, causal.offset_of(shape.cols).clamp(-queries, keys) as i32)
@@ -276,7 +277,7 @@ impl<E: Element> MaskedSoftmax<E> {
     }
 }
 
-/// Host slices of a call, the masks whole.
+/// The host slices of a call, with the masks as a whole.
 fn host<'a, E>(logits: &'a [E], masks: Masks<'a>) -> HostMap<'a, E> {
     let additive = masks
         .additive

@@ -1,6 +1,6 @@
-//! What users call, one operation a file. Three moments are three types: build an operation once on a context, with
-//! its options, bind it to one shape and one set of buffers, encode it as often as wanted. The methods over host slices
-//! are a thin layer over those three.
+//! The public operations, one per file. Three types stand for three steps: build an operation once on a context, with
+//! its options; bind it to one shape and one set of buffers; encode it as often as you like. The methods for host
+//! slices are a thin layer over these three.
 
 mod argmax;
 mod bound;

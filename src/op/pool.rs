@@ -1,20 +1,20 @@
-//! What a host call leaves to the next.
+//! Device buffers kept from the last host call for reuse.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::device::Buffers;
 
-/// The buffers of the host call that ended last, of an operation and its copies. A call takes them for its own while it
-/// runs; a second one at the same time makes its own. What a call that failed, or was given up, had is gone.
+/// The buffers of the last finished host call of an operation and its clones. A call takes them while it runs; a second
+/// call at the same time makes its own. The buffers of a call that failed or was dropped are freed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pool(Arc<Mutex<Idle>>);
 
-/// Buffers that nobody uses.
+/// Buffers that are not in use.
 #[derive(Debug, Default)]
 pub(crate) struct Idle {
-    /// A set for each window under way at a time.
+    /// One set for each window that can be in flight at the same time.
     pub windows: Vec<Buffers>,
-    /// What windows share.
+    /// The buffers that all windows share.
     pub whole: Buffers,
 }
 
@@ -24,7 +24,7 @@ impl Pool {
     }
 
     pub fn put(&self, idle: Idle) {
-        // What was there goes when the lock is free again.
+        // The old buffers are dropped after the lock is released.
         let _before = std::mem::replace(&mut *self.idle(), idle);
     }
 

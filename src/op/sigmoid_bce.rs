@@ -1,5 +1,5 @@
-//! Multi-label binary cross-entropy of logits against targets: what the loss is. How it is run is in
-//! [`loss`](crate::op::loss).
+//! Multi-label binary cross-entropy of logits against targets: the definition of the loss. [`loss`](crate::op::loss)
+//! runs it.
 
 use std::ops::Range;
 
@@ -19,66 +19,67 @@ use crate::reference::sigmoid_bce::{row_dlogits_at, row_loss_at, row_scale, sigm
 use crate::shape::Shape;
 use crate::verification::Verification;
 
-/// Multi-label binary cross-entropy of logits against targets, as PyTorch's `BCEWithLogitsLoss`: each class is a question
-/// of its own, and any number of them may apply. Loss and gradient in one read of logits and targets.
+/// Multi-label binary cross-entropy of logits against targets, like PyTorch's `BCEWithLogitsLoss`: each class is a
+/// separate yes-or-no question, and any number of classes may apply. Loss and gradient in one read of logits and
+/// targets.
 ///
-/// With target t, `pos_weight` P and class weight w a class's loss is
+/// With target t, `pos_weight` P and class weight w, a class's loss is
 /// `w·[ (1−t)·x + (1+(P−1)·t)·(ln(1+exp(−|x|)) + max(−x, 0)) ]` nats, the stable form of
-/// `−w·[P·t·ln σ(x) + (1−t)·ln(1−σ(x))]`; a row's is the sum over its classes, times the row's weight r. A mean divides by
-/// Σ r · cols. The gradient is `w·[(1−t)·σ(x) − P·t·σ(−x)]`, prediction minus target where P is 1, times upstream
-/// gradients and r / denominator.
+/// `−w·[P·t·ln σ(x) + (1−t)·ln(1−σ(x))]`. A row's loss is the sum over its classes, times the row's weight r. A mean
+/// divides by Σ r · cols. The gradient is `w·[(1−t)·σ(x) − P·t·σ(−x)]` (prediction minus target if P is 1), times
+/// upstream gradients and r / denominator.
 ///
 /// | case | result |
 /// | --- | --- |
-/// | a logit is NaN | the row is NaN, loss and gradient; in the [`Flags`](crate::Flags) |
+/// | a logit is NaN | the row is NaN, loss and gradient; reported in the [`Flags`](crate::Flags) |
 /// | a logit is +∞ | loss +∞ unless t = 1; gradient finite |
 /// | a logit is −∞ | loss +∞ unless P·t = 0; gradient finite |
-/// | a factor of a term is 0 (w, t, P or 1 − t) | the term is 0: 0 · ∞ too |
+/// | a factor of a term is 0 (w, t, P or 1 − t) | the term is 0, and so is 0 · ∞ |
 /// | a row of weight 0, or masked | loss 0, gradient 0, not counted; neither logits nor targets are read |
-/// | a target is NaN or infinite | host slices: [`Error::InvalidTarget`](crate::Error::InvalidTarget); buffers: the row is NaN, in the flags |
-/// | a weight is negative, NaN or infinite | host slices: [`Error::InvalidOption`](crate::Error::InvalidOption); buffers: of a class, every row is NaN; of a row, its loss is NaN, its gradient 0, and it does not count; in the flags |
-/// | logits of ±3.4e38 | the right finite answer, or +∞ where f32 ends |
+/// | a target is NaN or infinite | host slices: [`Error::InvalidTarget`](crate::Error::InvalidTarget); buffers: the row is NaN, reported in the flags |
+/// | a weight is negative, NaN or infinite | host slices: [`Error::InvalidOption`](crate::Error::InvalidOption); buffers: for a class weight, every row is NaN; for a row weight, the row's loss is NaN, its gradient 0, and it does not count; reported in the flags |
+/// | logits of ±3.4e38 | the correct finite result, or +∞ beyond f32's range |
 ///
-/// The inputs are a slice of targets, or [`SigmoidBceInputs`] where more is given than those.
+/// The inputs are a slice of targets, or [`SigmoidBceInputs`] to give more than targets.
 ///
 /// ```no_run
 /// use xent::{Context, Shape, SigmoidBce};
 ///
 /// let gpu = Context::new().wait()?;
 /// let op = SigmoidBce::<f32>::new(&gpu, &Default::default())?;
-/// // One picture; three labels, of which the first and the last apply.
+/// // One picture and three labels. The first and the last label apply.
 /// let loss = op.loss(&[2.0, -1.0, 0.0], &[1.0, 0.0, 1.0], Shape::new(1, 3)).wait()?;
 /// assert!((loss.value - 0.3778).abs() < 1e-4);
 /// # Ok::<(), xent::Error>(())
 /// ```
 pub type SigmoidBce<E> = LossOp<E, SigmoidBceOptions>;
 
-/// A [`SigmoidBce`] window by window: made by [`SigmoidBce::stream`](LossOp::stream).
+/// A [`SigmoidBce`] that takes its batch window by window, made by [`SigmoidBce::stream`](LossOp::stream).
 pub type SigmoidBceStream<E> = LossStream<E, SigmoidBceOptions>;
 
-/// The buffers of a bound [`SigmoidBce`]: logits, targets, what goes with them, and at least one output.
+/// The buffers of a bound [`SigmoidBce`]: logits, targets, other inputs, and at least one output.
 ///
-/// What is wrong in a buffer is told by the [`LossRecord`](crate::LossRecord)'s flags: a NaN logit, a target that is NaN or
-/// infinite, a class weight or `pos_weight` that is negative or not finite makes the row NaN. The record's `weight` is
-/// Σ row weight · cols of the rows that count.
+/// The flags of the [`LossRecord`](crate::LossRecord) report bad values in a buffer. A NaN logit, a target that is NaN
+/// or infinite, or a class weight or `pos_weight` that is negative or not finite makes the row NaN. The record's
+/// `weight` is Σ row weight · cols of the rows that count.
 #[derive(Clone, Debug)]
 pub struct SigmoidBceBuffers<'a> {
     /// Logits (rows, cols). Any offset that is a multiple of the element's size.
     pub logits: wgpu::BufferBinding<'a>,
-    /// Targets: f32 (rows, cols), laid out as the logits are. Any offset that is a multiple of 4.
+    /// Targets: f32 (rows, cols), in the logits' layout. Any offset that is a multiple of 4.
     pub targets: wgpu::BufferBinding<'a>,
-    /// What a class weighs where it applies: f32 (cols,). See [`SigmoidBceInputs`] for this and the next.
+    /// The weight of a class where it applies: f32 (cols,). See [`SigmoidBceInputs`].
     pub pos_weight: Option<wgpu::BufferBinding<'a>>,
-    /// A weight for each class: f32 (cols,).
+    /// A weight for each class: f32 (cols,). See [`SigmoidBceInputs`].
     pub class_weights: Option<wgpu::BufferBinding<'a>>,
-    /// What is given for each row.
+    /// Weights, mask and upstream gradients of the rows.
     pub rows: RowInputBuffers<'a>,
-    /// Where loss, row losses and gradient go.
+    /// Destinations of loss, row losses and gradient.
     pub outputs: LossOutputs<'a>,
 }
 
 impl<'a> SigmoidBceBuffers<'a> {
-    /// Logits and targets, and no output yet.
+    /// Buffers with logits and targets, without outputs.
     pub fn new(logits: wgpu::BufferBinding<'a>, targets: wgpu::BufferBinding<'a>) -> Self {
         let (rows, outputs) = (RowInputBuffers::default(), LossOutputs::default());
         Self { logits, targets, pos_weight: None, class_weights: None, rows, outputs }
@@ -115,7 +116,7 @@ impl Kind for SigmoidBceOptions {
     }
 
     fn second<E: Element>((): ()) -> Option<SecondArray> {
-        // Targets are f32, whatever the logits are.
+        // Targets are f32, whatever the logits' type.
         Some(SecondArray { name: "targets", number: binding::TARGETS, value_bytes: 4 })
     }
 
@@ -124,7 +125,7 @@ impl Kind for SigmoidBceOptions {
         if (weight.weight - classes).abs() <= 1e-6 * classes {
             return Ok(());
         }
-        Err(Error::option(WEIGHT, weight.weight, "the row_weight times the classes"))
+        Err(Error::option(WEIGHT, weight.weight, "row_weight times the number of classes"))
     }
 
     fn layout<E: Element>(_: &SigmoidBceInputs<'_>) {}
@@ -180,8 +181,8 @@ impl Kind for SigmoidBceOptions {
         into.compare(row, loss.into(), expected, loss_bound(expected));
     }
 
-    /// Each of a gradient's two terms, `(1−t)·σ(x)` and `P·t·σ(−x)`, may be off by 2e-5 of itself, and where both
-    /// underflow by what f32 cannot hold.
+    /// Each of a gradient's two terms, `(1−t)·σ(x)` and `P·t·σ(−x)`, may have a relative error of 2e-5, and where both
+    /// underflow, an error as large as what f32 cannot hold.
     fn verify_row_dlogits<E: Element>(
         &self,
         logits: &[E],

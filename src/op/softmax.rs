@@ -19,10 +19,11 @@ use crate::request::Request;
 use crate::shape::Shape;
 use crate::verification::Verification;
 
-/// Softmax and log-softmax of rows of logits, stable: the row's maximum is taken off before the exponential.
+/// Softmax and log-softmax of rows of logits, numerically stable: the row's maximum is subtracted before the
+/// exponential.
 ///
 /// `softmax_j = exp(x_j − m) / Σ exp(x − m)` and `log_softmax_j = (x_j − m) − ln Σ exp(x − m)` with `m = max x`.
-/// Two reads of the logits (the second from cache where a row fits there) and one write.
+/// Reads the logits twice (the second time from cache if a row fits there) and writes once.
 ///
 /// ```no_run
 /// use xent::{Context, Shape, Softmax};
@@ -38,20 +39,21 @@ pub struct Softmax<E: Element> {
     options: SoftmaxOptions,
 }
 
-/// The buffers of a bound [`Softmax`]: at least one output. Outputs are laid out as the logits are, `row_stride`
+/// The buffers of a bound [`Softmax`], with at least one output. Outputs have the logits' layout, `row_stride`
 /// included; padding is not written.
 #[derive(Clone, Debug)]
 pub struct SoftmaxBuffers<'a> {
     /// Logits (rows, cols). Any offset that is a multiple of the element's size.
     pub logits: wgpu::BufferBinding<'a>,
-    /// Where probabilities go (rows, cols).
+    /// Destination of the probabilities (rows, cols).
     pub probs: Option<wgpu::BufferBinding<'a>>,
-    /// Where log-probabilities go (rows, cols), in nats.
+    /// Destination of the log-probabilities (rows, cols), in nats.
     pub log_probs: Option<wgpu::BufferBinding<'a>>,
 }
 
 impl<E: Element> Softmax<E> {
-    /// Builds the operation on a context. Pipelines are made on first use, unless another operation has made them.
+    /// Builds the operation on a context. Pipelines are made on first use, unless another operation has already made
+    /// them.
     ///
     /// # Errors
     /// [`Error::InvalidOption`], [`Error::DeviceLimit`].
@@ -60,8 +62,8 @@ impl<E: Element> Softmax<E> {
         Ok(Self { rows: RowMap::new(gpu)?, options: *options })
     }
 
-    /// The same on the same pipelines, with other options. Another temperature makes nothing anew, but for one above 2^100,
-    /// which has pipelines of its own.
+    /// Returns a copy with other options that shares the pipelines. A different temperature needs no new
+    /// pipeline, unless it is above 2^100: such temperatures have their own pipelines.
     ///
     /// # Errors
     /// [`Error::InvalidOption`].
@@ -70,7 +72,7 @@ impl<E: Element> Softmax<E> {
         Ok(Self { options: *options, ..self.clone() })
     }
 
-    /// The same with another tuning than the plan would choose.
+    /// Uses this tuning instead of the one that the plan would choose.
     ///
     /// # Errors
     /// [`Error::InvalidOption`](crate::Error::InvalidOption) for a tuning that the device cannot run.
@@ -79,12 +81,12 @@ impl<E: Element> Softmax<E> {
         Ok(self)
     }
 
-    /// The options it was built with.
+    /// The options of this operation.
     pub fn options(&self) -> &SoftmaxOptions {
         &self.options
     }
 
-    /// Probabilities (rows, cols) of logits (rows, cols), laid out alike; padding columns are 0.
+    /// Probabilities (rows, cols) of logits (rows, cols), with the same layout; padding columns are 0.
     ///
     /// # Errors
     /// [`Error::Length`] and what [`Shape::check`] refuses; [`Error::RowTooLarge`]; whatever the device reports.
@@ -92,11 +94,11 @@ impl<E: Element> Softmax<E> {
         self.run(logits, shape, false)
     }
 
-    /// The same in a slice of yours, as long as the logits. The slice decides the type: that of the logits, or f32, which
-    /// does not round.
+    /// Like [`softmax`](Self::softmax), but writes into a slice of yours, as long as the logits. The slice decides the
+    /// type: the logits' type, or f32, which avoids rounding.
     ///
     /// # Errors
-    /// As [`softmax`](Self::softmax); [`Error::Length`] of the slice, before any work.
+    /// As for [`softmax`](Self::softmax); [`Error::Length`] for the slice, before any work.
     pub fn softmax_into<'a, D: Element>(
         &'a self,
         logits: &'a [E],
@@ -106,18 +108,19 @@ impl<E: Element> Softmax<E> {
         self.run_into(logits, shape, false, probs)
     }
 
-    /// Log-probabilities (rows, cols), in nats, of logits (rows, cols), laid out alike; padding columns are 0.
+    /// Log-probabilities (rows, cols), in nats, of logits (rows, cols), with the same layout; padding columns are 0.
     ///
     /// # Errors
-    /// As [`softmax`](Self::softmax).
+    /// As for [`softmax`](Self::softmax).
     pub fn log_softmax<'a>(&'a self, logits: &'a [E], shape: Shape) -> Request<'a, Vec<E>> {
         self.run(logits, shape, true)
     }
 
-    /// The same in a slice of yours, as [`softmax_into`](Self::softmax_into).
+    /// Like [`log_softmax`](Self::log_softmax), but writes into a slice of yours. See
+    /// [`softmax_into`](Self::softmax_into).
     ///
     /// # Errors
-    /// As [`softmax_into`](Self::softmax_into).
+    /// As for [`softmax_into`](Self::softmax_into).
     pub fn log_softmax_into<'a, D: Element>(
         &'a self,
         logits: &'a [E],
@@ -127,36 +130,37 @@ impl<E: Element> Softmax<E> {
         self.run_into(logits, shape, true, log_probs)
     }
 
-    /// Bytes of device memory that the last host call left for the next: of this operation and its copies, one set of
-    /// buffers at most, those of two windows. A second call at the same time makes its own; a call that fails leaves none.
+    /// Bytes of device memory kept from the last host call for reuse. This operation and its clones keep at most one
+    /// set of buffers, those of two windows. A second call at the same time makes its own; a call that fails keeps
+    /// none.
     pub fn idle_buffer_bytes(&self) -> u64 {
         self.rows.pool.bytes()
     }
 
-    /// Frees what [`idle_buffer_bytes`](Self::idle_buffer_bytes) counts.
+    /// Frees the buffers that [`idle_buffer_bytes`](Self::idle_buffer_bytes) counts.
     pub fn free_idle_buffers(&self) {
         drop(self.rows.pool.take());
     }
 
-    /// Checks the probabilities of `rows` rows of this very batch, evenly spread, against the f64
+    /// Checks the probabilities of `rows` evenly spaced rows of this batch against the f64
     /// [`reference`](mod@crate::reference).
     ///
     /// # Errors
-    /// As [`softmax`](Self::softmax).
+    /// As for [`softmax`](Self::softmax).
     pub fn verify<'a>(&'a self, logits: &'a [E], shape: Shape, rows: usize) -> Request<'a, Verification> {
         self.verified(logits, shape, rows, false)
     }
 
-    /// The same for log-probabilities.
+    /// Checks log-probabilities like [`verify`](Self::verify).
     ///
     /// # Errors
-    /// As [`softmax`](Self::softmax).
+    /// As for [`softmax`](Self::softmax).
     pub fn verify_log<'a>(&'a self, logits: &'a [E], shape: Shape, rows: usize) -> Request<'a, Verification> {
         self.verified(logits, shape, rows, true)
     }
 
-    /// Takes a batch window by window, for batches that do not fit into memory: see [`SoftmaxStream`].
-    /// `log` asks for log-probabilities.
+    /// Opens a stream that takes a batch window by window, for batches that do not fit into memory: see
+    /// [`SoftmaxStream`]. `log` asks for log-probabilities.
     ///
     /// # Errors
     /// What [`Shape::check`] refuses, [`Error::RowTooLarge`], [`Error::OutOfMemory`].
@@ -164,11 +168,11 @@ impl<E: Element> Softmax<E> {
         Ok(SoftmaxStream { windows: self.rows.stream(self.map(log), shape)? })
     }
 
-    /// Ties the operation to one shape and one set of buffers.
+    /// Binds the operation to one shape and one set of buffers.
     ///
     /// # Errors
     /// What [`Shape::check`] refuses; [`Error::NoOutput`], [`Error::BufferTooSmall`], [`Error::BufferOffset`],
-    /// [`Error::BufferUsage`], [`Error::BufferAlias`]; of 16-bit logits [`Error::OddStride`], [`Error::PackedLayout`];
+    /// [`Error::BufferUsage`], [`Error::BufferAlias`]; for 16-bit logits [`Error::OddStride`], [`Error::PackedLayout`];
     /// [`Error::RowTooLarge`], [`Error::TooManyRows`]; [`Error::OtherDevice`]; whatever the device reports.
     pub fn bind(&self, shape: Shape, to: &SoftmaxBuffers<'_>) -> Result<Bound> {
         let outputs = [(false, &to.probs), (true, &to.log_probs)];
@@ -190,7 +194,7 @@ impl<E: Element> Softmax<E> {
         &self.rows.engine.profile
     }
 
-    /// Waiting on the calling thread.
+    /// How a request waits on the calling thread.
     pub(crate) fn blocking(&self) -> Wait {
         self.rows.engine.gpu.blocking()
     }
@@ -249,20 +253,20 @@ impl<E: Element> Softmax<E> {
     }
 }
 
-/// A batch that passes through the device window by window, in buffers made once: less than half a gigabyte however
-/// many rows come (unless one row alone needs more).
+/// A batch that passes through the device window by window. The buffers are made once and take less than half a
+/// gigabyte for any number of rows, unless a single row needs more.
 pub struct SoftmaxStream<E: Element> {
     windows: MapStream<E>,
 }
 
 impl<E: Element> SoftmaxStream<E> {
-    /// For windows of which one is given to the device while the one before is under way: see
+    /// A stream for two windows in flight: one is submitted while the device still works on the one before. See
     /// [`submit`](Self::submit) and [`read`](Self::read).
     pub(crate) fn ahead(op: &Softmax<E>, shape: Shape, log: bool, start: Start) -> Result<Self> {
         Ok(Self { windows: op.rows.ahead(op.map(log), shape, start)? })
     }
 
-    /// The most rows of one [`push`](Self::push).
+    /// The maximum number of rows in one [`push`](Self::push).
     pub fn window_rows(&self) -> usize {
         self.windows.window_rows()
     }
@@ -272,12 +276,12 @@ impl<E: Element> SoftmaxStream<E> {
         self.windows.stream.buffer_bytes()
     }
 
-    /// Takes the next `rows` rows: logits in, probabilities (or log-probabilities) out, both (rows, cols) laid out by the
-    /// stream's shape. A push that fails, or is dropped on its way, ends the stream.
+    /// Takes the next `rows` rows of logits and writes their probabilities (or log-probabilities). Both are (rows,
+    /// cols) in the layout of the stream's shape. A push that fails, or is dropped while it runs, ends the stream.
     ///
     /// # Errors
-    /// [`Error::Length`]; [`Error::RowsExceedBound`] beyond a window or the stream's shape; whatever the device reports,
-    /// and then [`Error::StreamEnded`].
+    /// [`Error::Length`]; [`Error::RowsExceedBound`] for more rows than a window or the stream's shape holds; whatever
+    /// the device reports, and after that [`Error::StreamEnded`].
     pub fn push<'a>(&'a mut self, logits: &'a [E], rows: usize, output: &'a mut [E]) -> Request<'a, ()> {
         let waits = self.windows.gpu().waits();
         Request::new(waits, move |wait| self.windows.push(logits, rows, output, wait))
@@ -298,7 +302,7 @@ impl<E: Element> fmt::Debug for SoftmaxStream<E> {
     }
 }
 
-/// Compares rows of a result with what the reference gives for them, and by how much that may be missed.
+/// Compares rows of a result with the reference values, each with its error bound.
 fn compare_rows<E: Element>(
     logits: &[E],
     values: &[E],

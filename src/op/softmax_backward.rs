@@ -1,4 +1,4 @@
-//! The gradient that comes back through a softmax or a log-softmax.
+//! The backward pass of softmax and log-softmax.
 
 use crate::bounds::softmax_backward_bounds;
 use crate::context::Context;
@@ -16,26 +16,26 @@ use crate::request::Request;
 use crate::shape::Shape;
 use crate::verification::Verification;
 
-/// The gradient by the logits of whatever comes behind a [`Softmax`](crate::Softmax) or a
-/// [`MaskedSoftmax`](crate::MaskedSoftmax), from its gradient by the probabilities, or by their logarithms.
+/// The backward pass of a [`Softmax`](crate::Softmax) or a [`MaskedSoftmax`](crate::MaskedSoftmax): computes the
+/// gradient with respect to the logits from the gradient with respect to the probabilities or log-probabilities.
 ///
-/// | options | `dlogits_k`, s being the scale |
+/// | options | `dlogits_k`, where s is the scale |
 /// | --- | --- |
 /// | default | `s · p_k · (dp_k − Σ p·dp)` |
 /// | `log` | `s · (d_k − p_k · Σ d)` with `p_k = exp(log_prob_k)` |
 ///
-/// Two reads of each of the two arrays (the second from cache where a row fits there) and one write. At the edges:
+/// Reads each of the two arrays twice (the second time from cache if a row fits there) and writes once. Edge cases:
 ///
 /// | the row | gradient |
 /// | --- | --- |
-/// | a NaN or an infinity in either array (but a log-probability of −∞) | NaN throughout. A NaN never disappears |
+/// | a NaN or an infinity in either array (except a log-probability of −∞) | NaN throughout. A NaN never disappears |
 /// | a probability of 0 | 0 there |
 /// | a log-probability of −∞ | `s · d_k` there: the probability is 0 |
-/// | nothing but probabilities of 0, or their logarithms (a masked row under [`MaskedRow::Zero`](crate::MaskedRow::Zero)) | 0 throughout |
-/// | log-probabilities whose `Σ d` exceeds twice f32's largest | NaN throughout |
+/// | all probabilities are 0, or their logarithms −∞ (a masked row with [`MaskedRow::Zero`](crate::MaskedRow::Zero)) | 0 throughout |
+/// | log-probabilities whose `Σ d` exceeds twice f32's largest number | NaN throughout |
 ///
-/// Errors are within [`softmax_backward_bounds`]. Under a softcap this is the gradient by the capped logits. The class axis
-/// may be anywhere.
+/// Errors are within [`softmax_backward_bounds`]. With a softcap, this is the gradient with respect to the capped
+/// logits. The class axis may be anywhere.
 ///
 /// ```no_run
 /// use xent::{Context, Shape, SoftmaxBackward};
@@ -52,19 +52,22 @@ pub struct SoftmaxBackward<E: Element> {
     options: SoftmaxBackwardOptions,
 }
 
-/// The buffers of a bound [`SoftmaxBackward`]: all are laid out alike, `row_stride` included; padding is not written.
+/// The buffers of a bound [`SoftmaxBackward`]. All have the same layout, `row_stride` included; padding is not written.
 #[derive(Clone, Debug)]
 pub struct SoftmaxBackwardBuffers<'a> {
     /// Probabilities (rows, cols), or log-probabilities with `log`. Any offset that is a multiple of the element's size.
     pub probs: wgpu::BufferBinding<'a>,
-    /// The gradient by them (rows, cols), of the same type. Any offset that is a multiple of the element's size.
+    /// The gradient with respect to `probs` (rows, cols), of the same type. Any offset that is a multiple of the
+    /// element's size.
     pub dprobs: wgpu::BufferBinding<'a>,
-    /// Where the gradient by the logits goes (rows, cols). [`OutputBuffer::InPlace`] is over `dprobs`, which are lost.
+    /// Destination of the gradient with respect to the logits (rows, cols). [`OutputBuffer::InPlace`] overwrites
+    /// `dprobs`.
     pub dlogits: OutputBuffer<'a>,
 }
 
 impl<E: Element> SoftmaxBackward<E> {
-    /// Builds the operation on a context. Pipelines are made on first use, unless another operation has made them.
+    /// Builds the operation on a context. Pipelines are made on first use, unless another operation has already made
+    /// them.
     ///
     /// # Errors
     /// [`Error::InvalidOption`](crate::Error::InvalidOption), [`Error::DeviceLimit`](crate::Error::DeviceLimit).
@@ -73,7 +76,7 @@ impl<E: Element> SoftmaxBackward<E> {
         Ok(Self { rows: RowMap::new(gpu)?, options: *options })
     }
 
-    /// The same on the same pipelines, with other options. Another scale makes nothing anew.
+    /// Returns a copy with other options that shares the pipelines. A different scale needs no new pipeline.
     ///
     /// # Errors
     /// [`Error::InvalidOption`](crate::Error::InvalidOption).
@@ -82,7 +85,7 @@ impl<E: Element> SoftmaxBackward<E> {
         Ok(Self { options: *options, ..self.clone() })
     }
 
-    /// The same with another tuning than the plan would choose.
+    /// Uses this tuning instead of the one that the plan would choose.
     ///
     /// # Errors
     /// [`Error::InvalidOption`](crate::Error::InvalidOption) for a tuning that the device cannot run.
@@ -91,13 +94,14 @@ impl<E: Element> SoftmaxBackward<E> {
         Ok(self)
     }
 
-    /// The options it was built with.
+    /// The options of this operation.
     pub fn options(&self) -> &SoftmaxBackwardOptions {
         &self.options
     }
 
-    /// The gradient by the logits (rows, cols), from probabilities (or log-probabilities) and the gradient by them, both
-    /// (rows, cols), all laid out alike; padding columns are 0.
+    /// The gradient with respect to the logits (rows, cols). `probs` are the probabilities (or log-probabilities) and
+    /// `dprobs` the gradient with respect to them. All three are (rows, cols) with the same layout; padding columns are
+    /// 0.
     ///
     /// # Errors
     /// [`Error::Length`](crate::Error::Length) and what [`Shape::check`] refuses;
@@ -107,10 +111,11 @@ impl<E: Element> SoftmaxBackward<E> {
         self.rows.run(shape, given, Ok(self.map()))
     }
 
-    /// The same in a slice of yours, as long as the others. The slice decides the type: theirs, or f32, which does not round.
+    /// Like [`backward`](Self::backward), but writes into a slice of yours, as long as the inputs. The slice decides
+    /// the type: the inputs' type, or f32, which avoids rounding.
     ///
     /// # Errors
-    /// As [`backward`](Self::backward); [`Error::Length`](crate::Error::Length) of the slice, before any work.
+    /// As for [`backward`](Self::backward); [`Error::Length`](crate::Error::Length) for the slice, before any work.
     pub fn backward_into<'a, D: Element>(
         &'a self,
         probs: &'a [E],
@@ -122,22 +127,22 @@ impl<E: Element> SoftmaxBackward<E> {
         self.rows.run_into(shape, given, dlogits, Ok(self.map()))
     }
 
-    /// Bytes of device memory that the last host call left for the next: see
+    /// Bytes of device memory kept from the last host call for reuse: see
     /// [`Softmax::idle_buffer_bytes`](crate::Softmax::idle_buffer_bytes).
     pub fn idle_buffer_bytes(&self) -> u64 {
         self.rows.pool.bytes()
     }
 
-    /// Frees what [`idle_buffer_bytes`](Self::idle_buffer_bytes) counts.
+    /// Frees the buffers that [`idle_buffer_bytes`](Self::idle_buffer_bytes) counts.
     pub fn free_idle_buffers(&self) {
         drop(self.rows.pool.take());
     }
 
-    /// Checks the gradient of `rows` rows of this very batch, evenly spread, against the f64
+    /// Checks the gradient of `rows` evenly spaced rows of this batch against the f64
     /// [`reference`](mod@crate::reference).
     ///
     /// # Errors
-    /// As [`backward`](Self::backward).
+    /// As for [`backward`](Self::backward).
     pub fn verify<'a>(
         &'a self,
         probs: &'a [E],
@@ -165,16 +170,16 @@ impl<E: Element> SoftmaxBackward<E> {
         })
     }
 
-    /// Ties the operation to one shape and one set of buffers.
+    /// Binds the operation to one shape and one set of buffers.
     ///
     /// # Errors
-    /// As [`Softmax::bind`](crate::Softmax::bind).
+    /// As for [`Softmax::bind`](crate::Softmax::bind).
     pub fn bind(&self, shape: Shape, to: &SoftmaxBackwardBuffers<'_>) -> Result<Bound> {
         let buffers = MapBuffers { logits: &to.dprobs, second: Some(&to.probs), output: to.dlogits.clone() };
         self.rows.bind(shape, vec![(self.map(), buffers)], [])
     }
 
-    /// The gradient takes the logits' place: over it the output may be written.
+    /// `dprobs` takes the place of the logits, because the output may overwrite it.
     fn map(&self) -> Map {
         let value_bytes = size_of::<E>() as u64;
         Map {

@@ -1,16 +1,17 @@
-//! The options of a cross-entropy.
+//! The options of cross-entropy.
 
 use crate::error::{Error, Result};
 use crate::options::{EmptyBatch, MaskedRow, Reducing, Reduction, check_softcap, check_temperature};
 
-/// What the values are whose loss is taken.
+/// Whether the input of a loss is logits or log-probabilities.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Input {
-    /// Logits: any numbers, of which softmax makes probabilities.
+    /// Logits: any numbers. Softmax turns them into probabilities.
     #[default]
     Logits,
-    /// Log-probabilities, as log-softmax gives them: the loss is the negative log-likelihood, as PyTorch's `nll_loss`.
-    /// They are taken as given, and not normalised. Temperature, softcap, z-loss and focal loss are for logits.
+    /// Log-probabilities, as log-softmax gives them: the loss is the negative log-likelihood, as in PyTorch's
+    /// `nll_loss`. They are used as given and not normalised. Temperature, softcap, z-loss and focal loss are for
+    /// logits only.
     LogProbs,
 }
 
@@ -18,62 +19,62 @@ pub enum Input {
 /// [`CrossEntropyInputs`](crate::CrossEntropyInputs).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CrossEntropyOptions {
-    /// A row with this target is left out: loss and gradient exactly zero, not counted in the mean, its logits not
-    /// read. Compared as i32, bit for bit. Of sparse targets, entries with this index are left out, and with them rows
-    /// that have no other. Default: −100, as in PyTorch.
+    /// A row with this target is left out: its loss and gradient are exactly zero, a mean does not count it, and its
+    /// logits are not read. Compared as i32, bit for bit. For sparse targets, entries with this index are left out, and
+    /// so are rows that have no other entries. Default: −100, as in PyTorch.
     pub ignore_index: i32,
-    /// How row losses become one loss, of which `dlogits` is the gradient. Default: [`Reduction::Mean`].
+    /// How row losses become one loss. `dlogits` is the gradient of that loss. Default: [`Reduction::Mean`].
     pub reduction: Reduction,
-    /// Rows in which every logit is −∞. Default: [`MaskedRow::Nan`].
+    /// The result of rows in which every logit is −∞. Default: [`MaskedRow::Nan`].
     pub masked_row: MaskedRow,
-    /// The mean of a batch in which no row counts. Default: [`EmptyBatch::Nan`].
+    /// The mean when no row counts. Default: [`EmptyBatch::Nan`].
     pub empty_batch: EmptyBatch,
-    /// Logits, or log-probabilities. Default: [`Input::Logits`].
+    /// Whether the input is logits or log-probabilities. Default: [`Input::Logits`].
     pub input: Input,
-    /// ε in 0..=1: the target is 1 − ε of what it was, and ε spread evenly over all classes, as in PyTorch (with class
-    /// weights: ε/C · Σ w_j ℓ_j). Default: 0.
+    /// ε in 0..=1: scales the target by 1 − ε and spreads ε evenly over all classes, as in PyTorch (with class weights:
+    /// ε/C · Σ w_j ℓ_j). Default: 0.
     pub label_smoothing: f32,
-    /// T: the loss is of logits / T. From 2^-100 (7.9e-31) to 2^126 (8.5e37). Default: 1.
+    /// T: the loss is that of logits / T. From 2^-100 (7.9e-31) to 2^126 (8.5e37). Default: 1.
     pub temperature: f32,
-    /// κ: logits are capped to κ·tanh(x / κ) first, before the temperature, as Gemma 2 does. From 2^-126 (1.2e-38) to 2^126
-    /// (8.5e37), and at most 2^100 times the temperature. Default: none.
+    /// κ: logits are first capped to κ·tanh(x / κ), before the temperature, as in Gemma 2. From 2^-126 (1.2e-38) to
+    /// 2^126 (8.5e37), and at most 2^100 times the temperature. Default: no cap.
     pub softcap: Option<f32>,
-    /// λ: adds λ·lse² to each row's loss (times the row's weight, not the class's), lse being ln Σ exp of the capped
-    /// logits / T, which keeps it near 0 (PaLM, Liger-Kernel). At least 0. Default: 0.
+    /// λ: adds λ·lse² to each row's loss, times the row's weight but not the class weight. lse is ln Σ exp of the
+    /// capped logits / T; the term keeps it near 0 (PaLM, Liger-Kernel). At least 0. Default: 0.
     pub z_loss: f32,
-    /// γ of the focal loss (Lin et al. 2017): the target's own term is multiplied by (1 − p_y)^γ, which fades rows that
-    /// are easy already. At least 0; for class targets. Default: 0.
+    /// γ of the focal loss (Lin et al. 2017): multiplies the target's own term by (1 − p_y)^γ, which reduces the weight
+    /// of rows that are already easy. At least 0; for class targets only. Default: 0.
     pub focal_gamma: f32,
-    /// Rows as positions of sequences, with targets ahead of their logits. Default: none.
+    /// Treats rows as positions of sequences, with targets shifted ahead of their logits. Default: none.
     pub sequences: Option<Sequences>,
 }
 
 /// Rows as positions of sequences: row t is position t mod `length`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Sequences {
-    /// Rows of a sequence, at least 1.
+    /// Rows per sequence, at least 1.
     pub length: usize,
     /// Row t is scored against the target of row t + shift of the same sequence: 1 for next-token targets. The last
-    /// `shift` rows of each sequence have none and are left out. For class and sparse targets. Default: 0.
+    /// `shift` rows of each sequence have no target and are left out. For class and sparse targets. Default: 0.
     pub shift: usize,
-    /// Positions before this one are left out: a prompt. Default: 0.
+    /// Positions before this one are left out, for example those of a prompt. Default: 0.
     pub from: usize,
     /// Positions from this one on are left out. Default: all are scored.
     pub to: usize,
 }
 
 impl Sequences {
-    /// Sequences of so many rows, scored throughout against the targets in their own place.
+    /// Sequences of `length` rows. Every position is scored against the target in its own row.
     pub const fn new(length: usize) -> Self {
         Self { length, shift: 0, from: 0, to: usize::MAX }
     }
 
-    /// Next-token targets: `logits[t]` against `targets[t + shift]`.
+    /// Sequences with shifted targets, such as next-token targets: `logits[t]` against `targets[t + shift]`.
     pub const fn shifted(length: usize, shift: usize) -> Self {
         Self { shift, ..Self::new(length) }
     }
 
-    /// The row whose target this row has, or none if it is left out.
+    /// The row that holds the target of this row, or `None` if this row is left out.
     pub fn target_row(&self, row: usize) -> Option<usize> {
         let position = row % self.length.max(1);
         let is_scored = (self.from..self.to).contains(&position)
@@ -101,7 +102,7 @@ impl Default for CrossEntropyOptions {
 }
 
 impl CrossEntropyOptions {
-    /// Refuses values outside their range, and log-probabilities with what is for logits.
+    /// Refuses values outside their range, and logits-only options when the input is log-probabilities.
     ///
     /// # Errors
     /// [`Error::InvalidOption`], naming the option and the value.
@@ -132,7 +133,7 @@ impl CrossEntropyOptions {
                     return Err(Error::option(
                         option,
                         value,
-                        "left alone where the input is log-probabilities",
+                        "left at its default when the input is log-probabilities",
                     ));
                 }
             }

@@ -1,4 +1,4 @@
-//! The options of a divergence.
+//! The options of the KL divergence.
 
 use crate::error::{Error, Result};
 use crate::options::{EmptyBatch, MaskedRow, Reducing, Reduction, check_temperature};
@@ -7,18 +7,18 @@ use crate::options::{EmptyBatch, MaskedRow, Reducing, Reduction, check_temperatu
 /// [`KlDivergenceInputs`](crate::KlDivergenceInputs).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct KlDivergenceOptions {
-    /// T: both softmaxes are of logits / T. From 2^-100 (7.9e-31) to 2^126 (8.5e37). Default: 1.
+    /// T: both softmaxes are those of logits / T. From 2^-100 (7.9e-31) to 2^126 (8.5e37). Default: 1.
     pub temperature: f32,
-    /// Multiplies loss and gradient by T², so that the gradient's size stays about the same whatever the temperature
-    /// (Hinton, Vinyals, Dean 2015, arXiv:1503.02531, section 2). T² must then be a normal number too. Default: false.
+    /// Multiplies loss and gradient by T², so that the gradient keeps about the same size at any temperature (Hinton,
+    /// Vinyals, Dean 2015, arXiv:1503.02531, section 2). T² and 1/T² must then be normal numbers. Default: false.
     pub scale_by_t_squared: bool,
-    /// How row divergences become one loss, of which `dlogits` is the gradient. [`Reduction::Mean`] divides by Σ row
-    /// weight of the rows that count: PyTorch's `batchmean`, and not its `mean`, which divides by the classes too.
-    /// Default: [`Reduction::Mean`].
+    /// How row divergences become one loss. `dlogits` is the gradient of that loss. [`Reduction::Mean`] divides by Σ
+    /// row weight of the rows that count: this is PyTorch's `batchmean`, not its `mean`, which also divides by the
+    /// number of classes. Default: [`Reduction::Mean`].
     pub reduction: Reduction,
-    /// Rows in which every logit of student or teacher is −∞. Default: [`MaskedRow::Nan`].
+    /// The result of rows in which every logit of the student or of the teacher is −∞. Default: [`MaskedRow::Nan`].
     pub masked_row: MaskedRow,
-    /// The mean of a batch in which no row counts. Default: [`EmptyBatch::Nan`].
+    /// The mean when no row counts. Default: [`EmptyBatch::Nan`].
     pub empty_batch: EmptyBatch,
 }
 
@@ -45,13 +45,13 @@ impl KlDivergenceOptions {
         let inverse = 1.0 / self.temperature;
         let squares = [self.temperature * self.temperature, inverse * inverse];
         if self.scale_by_t_squared && !squares.iter().all(|square| square.is_normal()) {
-            let needed = "such that T² and 1/T² are normal numbers, where it scales the loss";
+            let needed = "such that T² and 1/T² are normal numbers, because it scales the loss";
             return Err(Error::option("temperature", self.temperature, needed));
         }
         Ok(())
     }
 
-    /// What a row's divergence is multiplied by: T², or 1.
+    /// The factor of a row's divergence: T², or 1.
     pub(crate) fn loss_scale(&self) -> f64 {
         if self.scale_by_t_squared { f64::from(self.temperature).powi(2) } else { 1.0 }
     }

@@ -15,18 +15,18 @@ pub use softmax::{Causal, MaskedSoftmaxOptions, SoftmaxBackwardOptions, SoftmaxO
 /// How row losses become one loss.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Reduction {
-    /// Σ loss / Σ weight over the rows that count. NaN where no row counts, as in PyTorch: see [`EmptyBatch`].
+    /// Σ loss / Σ weight over the rows that count. NaN when no row counts, as in PyTorch: see [`EmptyBatch`].
     #[default]
     Mean,
-    /// Σ loss. With an upstream gradient for each row, the way to differentiate row losses.
+    /// Σ loss. Use it with an upstream gradient for each row to differentiate row losses.
     Sum,
-    /// Σ loss / the given denominator: for gradient accumulation and data parallel training, where the rows of
-    /// one call are a part of the batch. A normal number above zero.
+    /// Σ loss / the given denominator: for gradient accumulation and data-parallel training, where the rows of
+    /// one call are only a part of the batch. A normal number above zero.
     MeanOver(f32),
 }
 
 impl Reduction {
-    /// What the sum of row losses, and with it every gradient, is divided by, for rows of this weight in all.
+    /// The divisor of the sum of row losses, and so of every gradient. `weight` is the total weight of the rows.
     pub(crate) fn denominator(self, weight: f64) -> f64 {
         match self {
             Self::Mean => weight,
@@ -37,7 +37,7 @@ impl Reduction {
 
     pub(crate) fn check(self) -> Result<()> {
         match self {
-            // A denormal one may be zero on the device, where zero stands for the batch's own weight.
+            // A subnormal value may become zero on the device, where zero stands for the batch's own weight.
             Self::MeanOver(value) if !(value.is_normal() && value > 0.0) => {
                 Err(Error::option("reduction: MeanOver", value, "a normal number above zero"))
             }
@@ -46,7 +46,7 @@ impl Reduction {
     }
 }
 
-/// How the rows of any loss become one: what is the same for every loss.
+/// How rows become one loss: the options that every loss has.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Reducing {
     pub reduction: Reduction,
@@ -54,19 +54,19 @@ pub(crate) struct Reducing {
     pub z_loss: f32,
 }
 
-/// What a row gives in which every logit is −∞, so that no class is possible.
+/// The result of a row in which every logit is −∞, so that no class is possible.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum MaskedRow {
     /// NaN throughout, as PyTorch gives.
     #[default]
     Nan,
-    /// Probabilities, loss and gradient are zero (log-probabilities stay −∞: their exponential is zero). The row
-    /// still counts in a mean.
+    /// Probabilities, loss and gradient are zero (log-probabilities stay −∞, because exp(−∞) is zero). The row still
+    /// counts in a mean.
     Zero,
 }
 
-/// What the mean is of a batch in which no row counts: all are ignored or masked, their weights sum to 0, or there is
-/// none. Its sum is 0 and its gradient zero throughout, whatever the mean.
+/// The mean when no row counts: all rows are ignored or masked, their weights sum to 0, or there are no rows. The sum
+/// is then 0 and every gradient is 0, whatever this option says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum EmptyBatch {
     /// NaN, as PyTorch gives.
@@ -74,20 +74,20 @@ pub enum EmptyBatch {
     Nan,
     /// 0.
     Zero,
-    /// Host methods give [`Error::NoRowCounts`]; in buffers NaN and
-    /// [`Flags::NO_ROW_COUNTS`](crate::Flags::NO_ROW_COUNTS), which are there anyway.
+    /// Host methods give [`Error::NoRowCounts`]. Buffers get NaN and
+    /// [`Flags::NO_ROW_COUNTS`](crate::Flags::NO_ROW_COUNTS), which is set in any case.
     Error,
 }
 
-/// 2^100, the most that a number is multiplied by where a device flushes it to zero below 1.2e-38: 1.5e-8 are lost, which no
-/// answer shows.
+/// 2^100, the largest factor for values that a device may flush to zero below 1.2e-38. Flushing then loses at most
+/// 1.5e-8, which no result shows.
 const MOST_SCALE: f32 = (1u128 << 100) as f32;
 
-/// 2^126, whose reciprocal is the least that no device flushes to zero.
+/// 2^126. Its reciprocal is the smallest value that no device flushes to zero.
 const MOST_TEMPERATURE: f32 = (1u128 << 126) as f32;
 
-/// Above this temperature classes are of weight that are further below the others than f32's largest number. (Only above
-/// 3e36, to be exact.)
+/// Above this temperature, classes that lie further below the others than f32's largest number still have weight.
+/// (Strictly, only above 3e36.)
 pub(crate) const HALVED_FROM: f32 = MOST_SCALE;
 
 pub(crate) fn check_scale(value: f32) -> Result<()> {
@@ -102,7 +102,7 @@ pub(crate) fn check_scale(value: f32) -> Result<()> {
     }
 }
 
-/// What logits are divided by, and their scale 1/T multiplied.
+/// Logits are divided by T, and their scale is multiplied by 1/T.
 pub(crate) fn check_temperature(value: f32) -> Result<()> {
     if (1.0 / MOST_SCALE..=MOST_TEMPERATURE).contains(&value) {
         Ok(())

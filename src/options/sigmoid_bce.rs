@@ -1,4 +1,4 @@
-//! The options of a multi-label loss.
+//! The options of the multi-label loss.
 
 use crate::error::Result;
 use crate::options::{EmptyBatch, Reducing, Reduction};
@@ -7,11 +7,11 @@ use crate::options::{EmptyBatch, Reducing, Reduction};
 /// [`SigmoidBceInputs`](crate::SigmoidBceInputs).
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct SigmoidBceOptions {
-    /// How row losses, each the sum over its classes, become one loss, of which `dlogits` is the gradient. A mean is over
-    /// all classes of the rows that count, as in PyTorch: it divides by Σ row weight · cols, whatever class weights and
-    /// `pos_weight` are. Default: [`Reduction::Mean`].
+    /// How row losses become one loss. A row's loss is the sum over its classes, and `dlogits` is the gradient of the
+    /// one loss. A mean is taken over all classes of the rows that count, as in PyTorch: it divides by Σ row weight ·
+    /// cols, regardless of class weights and `pos_weight`. Default: [`Reduction::Mean`].
     pub reduction: Reduction,
-    /// The mean of a batch in which no row counts. Default: [`EmptyBatch::Nan`].
+    /// The mean when no row counts. Default: [`EmptyBatch::Nan`].
     pub empty_batch: EmptyBatch,
 }
 

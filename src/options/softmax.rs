@@ -1,4 +1,4 @@
-//! The options of the softmaxes, and of the way back.
+//! The options of the softmax operations, forward and backward.
 
 use crate::error::{Error, Result};
 use crate::masks::MaskRows;
@@ -8,13 +8,13 @@ use crate::shape::Shape;
 /// Options of [`Softmax`](crate::Softmax).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SoftmaxOptions {
-    /// Rows in which every logit is −∞. Default: [`MaskedRow::Nan`].
+    /// The result of rows in which every logit is −∞. Default: [`MaskedRow::Nan`].
     pub masked_row: MaskedRow,
-    /// T: the softmax is of logits / T; above 1 flatter, below 1 sharper. From 2^-100 (7.9e-31) to 2^126 (8.5e37).
-    /// Default: 1.
+    /// T: the softmax is that of logits / T; above 1 it is flatter, below 1 sharper. From 2^-100 (7.9e-31) to 2^126
+    /// (8.5e37). Default: 1.
     pub temperature: f32,
-    /// κ: logits are capped to κ·tanh(x / κ) first, before the temperature, as Gemma 2 does. From 2^-126 (1.2e-38) to 2^126
-    /// (8.5e37), and at most 2^100 times the temperature. Default: none.
+    /// κ: logits are first capped to κ·tanh(x / κ), before the temperature, as in Gemma 2. From 2^-126 (1.2e-38) to
+    /// 2^126 (8.5e37), and at most 2^100 times the temperature. Default: no cap.
     pub softcap: Option<f32>,
 }
 
@@ -38,14 +38,14 @@ impl SoftmaxOptions {
 /// Options of [`MaskedSoftmax`](crate::MaskedSoftmax). Masks are data: see [`Masks`](crate::Masks).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MaskedSoftmaxOptions {
-    /// What the logits are multiplied by before the masks come in: attention's 1/√d, d being the values of a query
-    /// (Vaswani et al. 2017). From 2^-126 (1.2e-38) to 2^100 (1.3e30); a negative one is allowed, and turns the order of the
-    /// classes around (and the sign of infinite logits). Default: 1.
+    /// The factor that multiplies the logits before the masks apply: attention's 1/√d, where d is the number of values
+    /// of a query (Vaswani et al. 2017). From 2^-126 (1.2e-38) to 2^100 (1.3e30). A negative factor is allowed: it
+    /// reverses the order of the classes and the sign of infinite logits. Default: 1.
     pub scale: f32,
-    /// Whether a query attends only to keys before its own place. Default: no.
+    /// Restricts each query to the keys up to its own position. Default: no restriction.
     pub causal: Option<Causal>,
-    /// Rows that may attend to nothing. Default: [`MaskedRow::Nan`], as in PyTorch's softmax; some attention libraries
-    /// give zeros.
+    /// The result of rows that may attend to no key. Default: [`MaskedRow::Nan`], as in PyTorch's softmax; some
+    /// attention libraries give zeros.
     pub masked_row: MaskedRow,
 }
 
@@ -68,7 +68,7 @@ impl MaskedSoftmaxOptions {
         }
     }
 
-    /// [`check`](Self::check), and that the queries go into a shape's rows.
+    /// Like [`check`](Self::check), and checks that the shape's rows are a multiple of the queries.
     pub(crate) fn check_shape(&self, shape: Shape) -> Result<()> {
         self.check()?;
         if shape.inner != 1 {
@@ -79,20 +79,20 @@ impl MaskedSoftmaxOptions {
     }
 }
 
-/// Causal attention: row r is the query at position t = r mod `q_len` of its sequence, and attends to key j where
-/// `j ≤ t + offset`. A row that this leaves no key is masked throughout.
+/// Causal attention: row r is the query at position t = r mod `q_len` of its sequence and attends to key j where
+/// `j ≤ t + offset`. A row for which no key is left counts as fully masked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Causal {
-    /// Queries of a sequence, at least 1; a divisor of the rows.
+    /// Queries per sequence, at least 1. The shape's rows must be a multiple of it.
     pub q_len: usize,
-    /// The last key that the first query attends to. Default: keys − `q_len`, so that the last query attends to all keys
-    /// (see [`lower_right`](Self::lower_right)).
+    /// The last key that the first query attends to. Default: keys − `q_len`, so that the last query attends to all
+    /// keys (see [`lower_right`](Self::lower_right)).
     pub offset: Option<i64>,
 }
 
 impl Causal {
-    /// The last query attends to all keys: the triangle ends in the lower right corner, as with a cache of earlier keys.
-    /// PyTorch's `causal_lower_right`, FlashAttention's `causal` since 2.1.
+    /// The last query attends to all keys: the triangle ends in the lower right corner, as with a cache of earlier
+    /// keys. PyTorch's `causal_lower_right`, and FlashAttention's `causal` since 2.1.
     pub const fn lower_right(q_len: usize) -> Self {
         Self { q_len, offset: None }
     }
@@ -103,17 +103,18 @@ impl Causal {
         Self::at(q_len, 0)
     }
 
-    /// The first query attends to the keys up to and with this one; below 0, it and those behind it attend to none.
+    /// The first query attends to the keys up to and including `offset`. If `offset` is negative, the first −`offset`
+    /// queries attend to no key.
     pub const fn at(q_len: usize, offset: i64) -> Self {
         Self { q_len, offset: Some(offset) }
     }
 
-    /// The offset, among so many keys.
+    /// The offset for `cols` keys.
     pub(crate) fn offset_of(&self, cols: usize) -> i128 {
         self.offset.map_or(cols as i128 - self.q_len as i128, i128::from)
     }
 
-    /// Whether a row attends to a class, of so many.
+    /// Whether a row attends to class `col` of `cols`.
     pub fn attends(&self, row: usize, col: usize, cols: usize) -> bool {
         let position = (row % self.q_len.max(1)) as i128;
         col as i128 <= position + self.offset_of(cols)
@@ -123,11 +124,11 @@ impl Causal {
 /// Options of [`SoftmaxBackward`](crate::SoftmaxBackward).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SoftmaxBackwardOptions {
-    /// Whether it is a log-softmax, given by its log-probabilities, that is differentiated. Default: a softmax, given by
-    /// its probabilities.
+    /// Whether to differentiate a log-softmax, given by its log-probabilities. Default: a softmax, given by its
+    /// probabilities.
     pub log: bool,
-    /// What the logits were multiplied by: 1/temperature, or the scale of a
-    /// [`MaskedSoftmax`](crate::MaskedSoftmax). From 2^-126 (1.2e-38) to 2^100 (1.3e30), or the negative of such. Default: 1.
+    /// The factor that multiplied the logits: 1/temperature, or the scale of a [`MaskedSoftmax`](crate::MaskedSoftmax).
+    /// Between 2^-126 (1.2e-38) and 2^100 (1.3e30) in magnitude; either sign is allowed. Default: 1.
     pub scale: f32,
 }
 

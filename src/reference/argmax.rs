@@ -8,17 +8,17 @@ use crate::shape::Shape;
 /// [`argmax_row`].
 ///
 /// # Errors
-/// Those of [`Shape::check`], and [`Error::Length`](crate::Error::Length) where `logits` has another length
-/// than `shape`.
+/// Those of [`Shape::check`], and [`Error::Length`](crate::Error::Length) if the length of `logits` does not match
+/// `shape`.
 pub fn argmax<E: Element>(logits: &[E], shape: Shape) -> Result<Vec<u32>> {
     shape.check_slice("logits", logits)?;
     Ok((0..shape.rows).map(|row| argmax_row(&shape.row_vec(logits, row))).collect())
 }
 
-/// [`argmax`](fn@argmax) of one row (cols,).
+/// The [`argmax`](fn@argmax) of one row (cols,).
 ///
-/// The lowest class wins a tie, in which −0 equals +0 and −∞ equals −∞ (so a row of −∞ gives 0). A NaN counts
-/// as the largest, and the first one wins, as in `torch.argmax`.
+/// The lowest class wins a tie. −0 equals +0 and −∞ equals −∞, so a row of −∞ gives 0. A NaN counts as the largest
+/// value, and the first NaN wins, as in `torch.argmax`.
 pub fn argmax_row<E: Element>(row: &[E]) -> u32 {
     let mut best = 0;
     for (class, x) in row.iter().enumerate() {

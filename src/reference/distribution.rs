@@ -1,30 +1,30 @@
-//! What softmax and the losses make of one row first.
+//! The distribution of one row, from which softmax and the losses start.
 
 use crate::element::Element;
 
-/// The probabilities of one row x (cols,) of logits: those of `s_j / T`, where `s_j = κ·tanh(x_j / κ)` under a softcap
-/// κ, else x_j.
+/// The probabilities of one row x (cols,) of logits: those of `s_j / T`, where `s_j = κ·tanh(x_j / κ)` with a softcap
+/// κ, and x_j otherwise.
 ///
-/// A row with a NaN or +∞, or with nothing but −∞, has NaN for every probability. These are told by the raw logits: a
-/// softcap would make numbers of infinities, so it leaves them alone.
+/// A row with a NaN or +∞, or with only −∞, has NaN for every probability. The raw logits decide this: a softcap would
+/// turn infinities into finite numbers, so infinities are not capped.
 pub(super) struct Distribution {
     /// s_j (cols,).
     scores: Vec<f64>,
     kind: RowKind,
     temperature: f64,
-    /// m = max s_j, NaNs left out; −∞ where nothing is left.
+    /// m = max s_j without NaNs; −∞ if nothing is left.
     max: f64,
-    /// Σ exp((s_j − m) / T) over all classes but the first of the largest, whose own is 1; NaN where m is infinite or a
-    /// logit is NaN.
+    /// Σ exp((s_j − m) / T) over all classes except the first of the largest, whose term is 1; NaN if m is infinite or
+    /// a logit is NaN.
     rest: f64,
     /// ln z, where `z = Σ exp((s_j − m) / T)`.
     log_sum: f64,
 }
 
-/// What a row's raw logits say of its distribution.
+/// The kind of a row, from its raw logits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum RowKind {
-    /// Finite logits and −∞, at least one of them finite.
+    /// Finite logits and −∞, with at least one finite logit.
     Usual,
     /// A NaN or +∞: the row is NaN.
     Nan,
@@ -57,7 +57,7 @@ impl Distribution {
             }
             _ => f64::NAN,
         };
-        // Of a row with one likely class z is barely above 1: ln_1p of what is above it keeps the digits that z has lost.
+        // In a row with one likely class, z is barely above 1. ln_1p of z − 1 keeps the digits that z has lost.
         Self { scores, kind: RowKind::of(row), temperature, max, rest, log_sum: rest.ln_1p() }
     }
 
@@ -79,18 +79,18 @@ impl Distribution {
         ((self.scores[class] - self.max) / self.temperature).exp() / (1.0 + self.rest)
     }
 
-    /// `ln p_k = (s_k − m) / T − ln z`, in this order: s_k / T − lse would round ln z away where m is large.
+    /// `ln p_k = (s_k − m) / T − ln z`, in this order: s_k / T − lse would round ln z away if m is large.
     pub fn log_prob(&self, class: usize) -> f64 {
         (self.scores[class] - self.max) / self.temperature - self.log_sum
     }
 
-    /// `ℓ_k = −ln p_k = ln z + (m − s_k) / T`: finite also where p_k underflows; +∞ where s_k is −∞.
+    /// `ℓ_k = −ln p_k = ln z + (m − s_k) / T`: finite even if p_k underflows; +∞ if s_k is −∞.
     pub fn nll(&self, class: usize) -> f64 {
         self.log_sum + (self.max - self.scores[class]) / self.temperature
     }
 
-    /// `ln Σ exp(s_j / T) = m / T + ln z`. As `torch.logsumexp`, the limit where there is one: −∞ where every logit is
-    /// −∞, +∞ where one is +∞; NaN where one is NaN.
+    /// `ln Σ exp(s_j / T) = m / T + ln z`. As in `torch.logsumexp`, special values give the limit: −∞ if every logit is
+    /// −∞, +∞ if one is +∞; NaN if one is NaN.
     pub fn lse(&self) -> f64 {
         if self.scores.iter().any(|s| s.is_nan()) {
             f64::NAN
@@ -102,7 +102,7 @@ impl Distribution {
     }
 }
 
-/// κ·tanh(x / κ); infinities stay what they are.
+/// κ·tanh(x / κ); infinities stay as they are.
 fn capped(x: f64, softcap: Option<f32>) -> f64 {
     match softcap.map(f64::from) {
         Some(cap) if x.is_finite() => cap * (x / cap).tanh(),
@@ -110,8 +110,8 @@ fn capped(x: f64, softcap: Option<f32>) -> f64 {
     }
 }
 
-/// The derivative of [`capped`] by x: `1 − tanh²(x / κ)`, which is `1 / cosh²(x / κ)`. The latter loses no digits where
-/// tanh is near 1. 0 for x = −∞, its limit.
+/// The derivative of [`capped`] with respect to x: `1 − tanh²(x / κ)`, computed as `1 / cosh²(x / κ)`, which loses no
+/// digits if tanh is near 1. 0 for x = −∞, which is the limit.
 pub(super) fn cap_slope(x: f64, softcap: Option<f32>) -> f64 {
     softcap.map_or(1.0, |cap| (x / f64::from(cap)).cosh().powi(-2))
 }

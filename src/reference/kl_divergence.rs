@@ -1,9 +1,10 @@
-//! The Kullback-Leibler divergence KL(teacher ‖ student) of rows of logits, and its gradient by the student's.
+//! The Kullback-Leibler divergence KL(teacher ‖ student) of rows of logits, and its gradient with respect to the
+//! student's logits.
 //!
-//! With p = softmax(x / T) of the student's logits x and q = softmax(b / T) of the teacher's logits b,
-//! `KL = Σ_j q_j·(ln q_j − ln p_j)` (Kullback and Leibler 1951, doi:10.1214/aoms/1177729694): the nats that coding for p
-//! costs above coding for q, where q is what is coded. As a loss for distillation: Hinton, Vinyals, Dean 2015,
-//! arXiv:1503.02531, where T² makes up for gradients that shrink as 1/T².
+//! With p = softmax(x / T) of the student's logits x and q = softmax(b / T) of the teacher's logits b, `KL = Σ_j
+//! q_j·(ln q_j − ln p_j)` (Kullback and Leibler 1951, doi:10.1214/aoms/1177729694): the extra nats that a code for p
+//! costs over a code for q, if the data follows q. As a loss for distillation: Hinton, Vinyals, Dean 2015,
+//! arXiv:1503.02531, where T² compensates for gradients that shrink as 1/T².
 //!
 //! ```
 //! use xent::{KlDivergenceOptions, reference::kl_divergence};
@@ -22,13 +23,13 @@ use crate::inputs::{BatchWeight, KlDivergenceInputs};
 use crate::options::{EmptyBatch, KlDivergenceOptions, MaskedRow};
 use crate::shape::{Shape, assert_row};
 
-/// KL(teacher ‖ student) of one row (cols,) of each, in nats, times T² if
-/// [`scale_by_t_squared`](KlDivergenceOptions::scale_by_t_squared) asks for it: `Σ_j q_j·(ln q_j − ln p_j)`.
+/// The divergence KL(teacher ‖ student) of one row (cols,) of each, in nats: `Σ_j q_j·(ln q_j − ln p_j)`, times T² with
+/// [`scale_by_t_squared`](KlDivergenceOptions::scale_by_t_squared).
 ///
 /// | the row | loss |
 /// | --- | --- |
 /// | a NaN or +∞ in either; rows that differ in length; an option outside its range | NaN |
-/// | nothing but −∞ in either | NaN, or 0 with [`MaskedRow::Zero`] |
+/// | only −∞ in either | NaN, or 0 with [`MaskedRow::Zero`] |
 /// | a teacher's logit of −∞ | its term is 0, whatever the student's logit is |
 /// | a student's logit of −∞ where the teacher's is finite | +∞: a finite logit has a probability above 0, however small |
 pub fn row_loss<E: Element>(student: &[E], teacher: &[E], options: &KlDivergenceOptions) -> f64 {
@@ -37,7 +38,7 @@ pub fn row_loss<E: Element>(student: &[E], teacher: &[E], options: &KlDivergence
         return special;
     }
     let term = |class: usize| {
-        // Before the product: 0·∞ counts as 0, and a q that f64 rounds to 0 is none.
+        // Checked before the product: 0·∞ counts as 0, but a q that f64 rounds to 0 is not 0.
         if pair.q.score(class) == f64::NEG_INFINITY {
             0.0
         } else if pair.p.score(class) == f64::NEG_INFINITY {
@@ -49,14 +50,15 @@ pub fn row_loss<E: Element>(student: &[E], teacher: &[E], options: &KlDivergence
     options.loss_scale() * pair.classes().map(term).sum::<f64>()
 }
 
-/// The gradient (cols,) of `scale` · [`row_loss`] by the student's logits: `scale·(p_j − q_j) / T`, times T² if asked for.
+/// The gradient (cols,) of `scale` · [`row_loss`] with respect to the student's logits: `scale·(p_j − q_j) / T`, times
+/// T² if asked for.
 ///
 /// | the row | gradient |
 /// | --- | --- |
 /// | a NaN or +∞ in either; rows that differ in length; an option outside its range | NaN throughout |
-/// | nothing but −∞ in either | NaN, or 0 with [`MaskedRow::Zero`], throughout |
-/// | a teacher's logit of −∞ | p_j's part alone |
-/// | a student's logit of −∞ | q_j's part alone, finite though the loss may be +∞ |
+/// | only −∞ in either | NaN throughout, or 0 with [`MaskedRow::Zero`] |
+/// | a teacher's logit of −∞ | only the part of p_j |
+/// | a student's logit of −∞ | only the part of q_j, which is finite although the loss may be +∞ |
 /// | a scale of 0 | 0, but a NaN row stays NaN |
 pub fn row_dlogits<E: Element>(
     student: &[E],
@@ -73,11 +75,11 @@ pub fn row_dlogits<E: Element>(
 }
 
 /// The loss of each row of student and teacher logits (rows, cols), in nats, (rows,): row weight · [`row_loss`], not
-/// reduced; exactly 0 for a row that is left out: its weight is 0, or it is masked.
+/// reduced. Exactly 0 for a row that is left out: its weight is 0, or it is masked.
 ///
 /// # Errors
-/// Those of [`KlDivergenceInputs::check`]; [`Error::Length`](crate::Error::Length) where a batch has another length than
-/// `shape`; [`Error::InvalidOption`](crate::Error::InvalidOption).
+/// Those of [`KlDivergenceInputs::check`]; [`Error::Length`](crate::Error::Length) if the length of a batch does not
+/// match `shape`; [`Error::InvalidOption`](crate::Error::InvalidOption).
 pub fn row_losses<E: Element>(
     student: &[E],
     inputs: KlDivergenceInputs<'_, E>,
@@ -89,11 +91,11 @@ pub fn row_losses<E: Element>(
     Ok((0..shape.rows).map(of_row).collect())
 }
 
-/// The reduced loss of student and teacher logits (rows, cols), in nats, summed in row order: `Σ r·KL / N`, where r is the
-/// row's weight and N is Σ r over the rows that count (mean), 1 (sum) or the given denominator.
+/// The reduced loss of student and teacher logits (rows, cols), in nats, summed in row order: `Σ r·KL / N`, where r is
+/// the row's weight and N is Σ r over the rows that count (mean), 1 (sum) or the given denominator.
 ///
-/// Where no row counts, a mean is NaN, 0 or an error by [`EmptyBatch`]; a sum and a mean over a given denominator are 0.
-/// `upstream` and `row_upstream` have no part in a loss.
+/// If no row counts, a mean is NaN, 0 or an error, as [`EmptyBatch`] says; a sum and a mean over a given denominator
+/// are 0. `upstream` and `row_upstream` do not affect a loss.
 ///
 /// # Errors
 /// Those of [`row_losses`]; [`Error::NoRowCounts`](crate::Error::NoRowCounts).
@@ -112,9 +114,10 @@ pub fn loss<E: Element>(
     Ok(sum / options.reduction.denominator(batch.weight))
 }
 
-/// The gradient of [`loss`] by the student's logits, times `upstream` and each row's `row_upstream`, laid out like the
-/// (rows, cols) logits (zeros in the padding between rows). Exactly 0 for a row that is left out, and throughout where a
-/// mean has no row to count (no error, whatever [`EmptyBatch`] says). Edge cases: see [`row_dlogits`].
+/// The gradient of [`loss`] with respect to the student's logits, times `upstream` and each row's `row_upstream`, in
+/// the layout of the (rows, cols) logits, with zeros in the padding between rows. Exactly 0 for a row that is left out,
+/// and everywhere if the reduction is a mean and no row counts (no error, whatever [`EmptyBatch`] says). Edge cases:
+/// see [`row_dlogits`].
 ///
 /// # Errors
 /// Those of [`row_losses`].
@@ -128,14 +131,14 @@ pub fn dlogits<E: Element>(
     Ok(map_rows(shape, |row| row_dlogits_at(student, inputs, shape, options, &batch, row)))
 }
 
-/// What a row's loss is multiplied by in a batch before it is differentiated: `g·r / N`, where r is the row's weight, g its
-/// upstream gradient times the batch's, N the denominator of [`loss`]. Zero for a row that is left out, and for every row
-/// where a mean has no row to count.
+/// The factor of a row's loss in a batch before differentiation: `g·r / N`, where r is the row's weight, g its upstream
+/// gradient times the batch's, and N the denominator of [`loss`]. Zero for a row that is left out, and for every row if
+/// the reduction is a mean and no row counts.
 ///
-/// `batch` is what [`KlDivergenceInputs::check`] gave for these inputs.
+/// `batch` is the result of [`KlDivergenceInputs::check`] for these inputs.
 ///
 /// # Panics
-/// Where a slice of values for each row has none for `row`.
+/// If a slice with one value per row has no value for `row`.
 pub fn row_scale<E: Element>(
     inputs: KlDivergenceInputs<'_, E>,
     options: &KlDivergenceOptions,
@@ -149,11 +152,11 @@ pub fn row_scale<E: Element>(
     inputs.rows.gradient(row) * weight / options.reduction.denominator(batch.weight)
 }
 
-/// [`row_loss`] of one row of a batch, not multiplied by its weight; 0 if it is left out, its logits then not read.
-/// Arguments as of [`row_losses`], not checked again.
+/// The [`row_loss`] of one row of a batch, not multiplied by its weight. If the row is left out, it is 0 and the logits
+/// are not read. Takes the arguments of [`row_losses`] and does not check them again.
 ///
 /// # Panics
-/// Where `row` is not in 0..rows, or a slice ends before the row's part of it does.
+/// If `row` is not in 0..rows, or if a slice ends before this row's part of it.
 pub fn row_loss_at<E: Element>(
     student: &[E],
     inputs: KlDivergenceInputs<'_, E>,
@@ -168,11 +171,11 @@ pub fn row_loss_at<E: Element>(
     row_loss(&shape.row_vec(student, row), &shape.row_vec(inputs.teacher, row), options)
 }
 
-/// [`row_dlogits`] of one row of a batch (cols,), by its [`row_scale`]: that row of [`dlogits`]. Arguments as of that, not
-/// checked again, and `batch` as of [`row_scale`].
+/// The [`row_dlogits`] of one row of a batch (cols,), with its [`row_scale`]: that row of [`dlogits`]. Takes the
+/// arguments of [`dlogits`] and does not check them again; `batch` is as for [`row_scale`].
 ///
 /// # Panics
-/// Where `row` is not in 0..rows, or a slice ends before the row's part of it does.
+/// If `row` is not in 0..rows, or if a slice ends before this row's part of it.
 pub fn row_dlogits_at<E: Element>(
     student: &[E],
     inputs: KlDivergenceInputs<'_, E>,
@@ -189,7 +192,7 @@ pub fn row_dlogits_at<E: Element>(
     row_dlogits(&shape.row_vec(student, row), &shape.row_vec(inputs.teacher, row), options, scale)
 }
 
-/// Both distributions of a row.
+/// The two distributions of a row.
 struct Pair {
     /// The student's.
     p: Distribution,
@@ -207,7 +210,7 @@ impl Pair {
         0..self.p.cols()
     }
 
-    /// What every value of a special row is.
+    /// The value of all results of a special row; `None` for other rows.
     fn special(&self, options: &KlDivergenceOptions) -> Option<f64> {
         let kinds = [self.p.kind(), self.q.kind()];
         let is_valid = self.p.cols() == self.q.cols() && options.check().is_ok();
@@ -255,7 +258,7 @@ mod tests {
         Options { temperature: 2.0, scale_by_t_squared: true, ..plain() }
     }
 
-    /// Divergences that a pencil gives.
+    /// Divergences worked out by hand.
     #[test]
     fn worked_values() {
         let ln = |x: f32| x.ln();
@@ -286,7 +289,7 @@ mod tests {
         assert_abs_diff_eq!(&gradient[..], &[-4.0, 4.0][..], epsilon = 1e-6);
     }
 
-    /// KL(q ‖ p) is the cross-entropy of q and p without q's entropy.
+    /// KL(q ‖ p) is the cross-entropy of q and p minus the entropy of q.
     #[test]
     fn a_cross_entropy_without_the_entropy() {
         for seed in 0..20 {
@@ -343,7 +346,7 @@ mod tests {
     #[test]
     fn edge_cases() {
         let zero = Options { masked_row: MaskedRow::Zero, ..plain() };
-        // Student, teacher, loss, gradient of a scale of 1.
+        // Student, teacher, loss, gradient with a scale of 1.
         type Case<'a> = (&'a str, &'a [f32], &'a [f32], f64, &'a [f64]);
         let (inf, nan) = (f64::INFINITY, f64::NAN);
         let largest = 2.0 * f64::from(f32::MAX);
@@ -378,7 +381,7 @@ mod tests {
 
     #[test]
     fn batches() {
-        // Padding is NaN; the second row is left out by its weight, the third by the mask.
+        // The padding is NaN. The second row is left out by its weight, the third by the mask.
         let shape = Shape::new(4, 2).row_stride(3);
         let student = [0.0, 0.0, NAN, NAN, 1.0, NAN, 5.0, INF, NAN, 0.0, 3f32.ln()];
         let teacher = [0.0, 3f32.ln(), NAN, 1.0, 1.0, NAN, NAN, 2.0, NAN, 0.0, 0.0];
@@ -399,7 +402,7 @@ mod tests {
         let gradient = dlogits(&student, inputs, shape, &plain()).unwrap();
         let expected = [1.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -6.0, 6.0];
         assert_abs_diff_eq!(&gradient[..], &expected[..], epsilon = 1e-5);
-        // Nothing counts.
+        // No row counts.
         let none = KlDivergenceInputs::new(&teacher).row_mask(&[false; 4]);
         for (empty_batch, expected) in [(EmptyBatch::Nan, f64::NAN), (EmptyBatch::Zero, 0.0)] {
             let options = Options { empty_batch, ..plain() };

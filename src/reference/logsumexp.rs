@@ -8,22 +8,21 @@ use crate::shape::Shape;
 /// Log-sum-exp of each row of (rows, cols) logits, in nats, (rows,): `m + ln Σ_j exp(x_j − m)`, m = max x.
 ///
 /// Equal to `ln Σ_j exp(x_j)` without its overflow; see Blanchard, Higham and Higham, *Accurately computing the
-/// log-sum-exp and softmax functions*, doi:10.1093/imanum/draa038. A loss is not `lse − x_y`: where m is large,
-/// the logarithm is rounded away in lse already; see [`cross_entropy`](super::cross_entropy). Edge cases: see
+/// log-sum-exp and softmax functions*, doi:10.1093/imanum/draa038. Do not compute a loss as `lse − x_y`: if m is large,
+/// the logarithm is already rounded away in lse; see [`cross_entropy`](super::cross_entropy). Edge cases: see
 /// [`logsumexp_row`].
 ///
 /// # Errors
-/// Those of [`Shape::check`], and [`Error::Length`](crate::Error::Length) where `logits` has another length
-/// than `shape`.
+/// Those of [`Shape::check`], and [`Error::Length`](crate::Error::Length) if the length of `logits` does not match
+/// `shape`.
 pub fn logsumexp<E: Element>(logits: &[E], shape: Shape) -> Result<Vec<f64>> {
     shape.check_slice("logits", logits)?;
     Ok((0..shape.rows).map(|row| logsumexp_row(&shape.row_vec(logits, row))).collect())
 }
 
-/// [`logsumexp`](fn@logsumexp) of one row (cols,), in nats.
+/// The [`logsumexp`](fn@logsumexp) of one row (cols,), in nats.
 ///
-/// As `torch.logsumexp`, the limit where there is one: −∞ where every logit is −∞, +∞ where one is +∞; NaN
-/// where one is NaN.
+/// As in `torch.logsumexp`, special values give the limit: −∞ if every logit is −∞, +∞ if one is +∞; NaN if one is NaN.
 pub fn logsumexp_row<E: Element>(row: &[E]) -> f64 {
     Distribution::new(row, 1.0, None).lse()
 }

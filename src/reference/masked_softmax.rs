@@ -1,4 +1,4 @@
-//! Softmax of scaled, masked logits, as attention takes it.
+//! Softmax of scaled, masked logits, as in attention.
 
 use super::map_rows;
 use crate::element::Element;
@@ -7,16 +7,16 @@ use crate::masks::{MaskRows, Masks};
 use crate::options::{MaskedRow, MaskedSoftmaxOptions};
 use crate::shape::Shape;
 
-/// Probabilities of (rows, cols) logits, rows being batch · heads · queries and cols the keys, laid out like the logits
-/// (zeros in the padding between rows): `softmax_k = exp(s_k) / Σ_j exp(s_j)` of the scores
-/// `s_k = scale·x_k + additive mask`, −∞ where the boolean mask or causality forbids class k (Vaswani et al. 2017,
+/// Probabilities of (rows, cols) logits, where rows are batch · heads · queries and cols the keys. They have the
+/// logits' layout, with zeros in the padding between rows: `softmax_k = exp(s_k) / Σ_j exp(s_j)` of the scores `s_k =
+/// scale·x_k + additive mask`, with −∞ where the boolean mask or causality forbids class k (Vaswani et al. 2017,
 /// *Attention is all you need*, section 3.2, arXiv:1706.03762).
 ///
 /// Edge cases: see [`masked_softmax_row`].
 ///
 /// # Errors
 /// Those of [`Shape::check`] and [`MaskedSoftmaxOptions::check`]; [`Error::Length`](crate::Error::Length);
-/// [`Error::MaskRows`](crate::Error::MaskRows) for masks, and sequences of queries, that do not go into the rows;
+/// [`Error::MaskRows`](crate::Error::MaskRows) if the rows are not a multiple of a mask's rows or of the queries;
 /// [`Error::ClassAxisNotLast`](crate::Error::ClassAxisNotLast).
 pub fn masked_softmax<E: Element>(
     logits: &[E],
@@ -30,14 +30,14 @@ pub fn masked_softmax<E: Element>(
     Ok(map_rows(shape, |row| masked_softmax_row(&shape.row_vec(logits, row), row, masks, options)))
 }
 
-/// [`masked_softmax`] of row `at` (cols,) of a batch, which decides where it lies in the masks.
+/// The [`masked_softmax`] of row `at` (cols,) of a batch. `at` selects the row of each mask.
 ///
 /// | the row | probabilities |
 /// | --- | --- |
 /// | a class that the boolean mask or causality forbids | 0 there, whatever its logit is, NaN included |
-/// | an additive mask of −∞ | 0 there, but NaN throughout where the logit is NaN, or the scaled one +∞ |
+/// | an additive mask of −∞ | 0 there, but NaN throughout if the logit is NaN or the scaled logit is +∞ |
 /// | a score that is NaN or +∞ elsewhere | NaN throughout |
-/// | no class left (every score −∞) | by [`MaskedRow`] |
+/// | no class left (every score is −∞) | as [`MaskedRow`] says |
 /// | a mask that ends before its row does, or an option outside its range | NaN throughout |
 pub fn masked_softmax_row<E: Element>(
     row: &[E],
@@ -58,8 +58,8 @@ pub fn masked_softmax_row<E: Element>(
     scores.iter().map(|s| (s - max).exp() / sum).collect()
 }
 
-/// The scores of row `at` (cols,) of a batch: `scale·x + mask`, −∞ where a class may not be attended to. NaN where a mask
-/// has no value, and throughout where an option is outside its range.
+/// The scores of row `at` (cols,) of a batch: `scale·x + mask`, and −∞ for classes that the row may not attend to. NaN
+/// where a mask has no value, and throughout if an option is outside its range.
 pub fn masked_scores_row<E: Element>(
     row: &[E],
     at: usize,

@@ -1,4 +1,4 @@
-//! What the functions of one row make of slices that are too short and of options that are none.
+//! Calls the functions of one row with slices that are too short and with invalid options.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -12,7 +12,7 @@ use crate::options::{
 };
 use crate::targets::{RowTarget, Targets};
 
-/// Rows of no value and more: finite, and of nothing but −∞, which options may make 0.
+/// Rows of 0 to 3 values: finite, and only −∞, which options may turn into 0.
 fn rows() -> Vec<Vec<f32>> {
     (0..4).flat_map(|cols| [vec![0.5; cols], vec![f32::NEG_INFINITY; cols]]).collect()
 }
@@ -46,7 +46,7 @@ fn short_masks() {
     let huge = MaskRows::each(usize::MAX);
     for row in rows().into_iter().filter(|row| !row.is_empty()) {
         let cols = row.len();
-        // The second row of a mask of two rows, the third of which is the first again.
+        // A mask of two rows: the third row of the batch uses its first row again.
         for (at, needed) in [(0, cols), (1, 2 * cols), (2, cols), (3, 2 * cols)] {
             for found in 0..needed {
                 let (bias, allows, forbids) = (vec![0.0; found], vec![true; found], vec![false; found]);
@@ -88,7 +88,7 @@ fn gradients_of_another_length() {
     }
 }
 
-/// Options of a cross-entropy, each with one that is outside its range.
+/// Options of a cross-entropy, each with one value outside its range.
 fn bad_options() -> Vec<CrossEntropyOptions> {
     type Options = CrossEntropyOptions;
     let plain = Options { masked_row: MaskedRow::Zero, ..Options::default() };
@@ -128,7 +128,7 @@ fn cross_entropy_options() {
             assert!(bound.is_nan(), "{context}: {bound}");
         }
     }
-    // Of log-probabilities the temperature is not looked at.
+    // With log-probabilities the temperature is ignored.
     let nll = CrossEntropyOptions { input: Input::LogProbs, temperature: 2.0, ..Default::default() };
     assert_eq!(row_loss(&[-0.5f32, -1.0], &RowTarget::Class(0), None, &nll).loss, 0.5);
 }
@@ -148,7 +148,7 @@ fn short_targets_and_weights() {
         assert!(loss(&sparse, None).is_nan(), "{found} of 3 entries");
         assert_nan(&row_dlogits(&row, &sparse, None, &options, RowScale::ONE), 3, "entries");
     }
-    // An entry that is none needs no probability.
+    // An ignored entry needs no probability.
     let sparse = RowTarget::Sparse { indices: &[0, -100], probs: &[1.0] };
     assert!(loss(&sparse, None).is_finite());
 
@@ -176,13 +176,13 @@ fn short_targets_and_weights() {
     }
 }
 
-/// What a function says that panics.
+/// The message of a panic.
 fn panic_of(call: impl FnOnce()) -> String {
     let panic = catch_unwind(AssertUnwindSafe(call)).expect_err("a panic");
     panic.downcast_ref::<String>().cloned().unwrap_or_default()
 }
 
-/// A row of a batch is an index: one that is out of bounds panics, whatever else is given.
+/// A row of a batch is an index: one that is out of bounds panics, whatever the other arguments are.
 #[test]
 fn rows_out_of_range() {
     let (shape, logits, options) = (Shape::new(2, 3), [0.0f32; 6], CrossEntropyOptions::default());
@@ -195,7 +195,7 @@ fn rows_out_of_range() {
         Targets::Sparse { indices: &[0, 1], probs: &[1.0, 1.0], entries: 1 },
     ];
     for row in [2, usize::MAX] {
-        let expected = format!("row {row} of a batch of 2 rows");
+        let expected = format!("row {row} is out of range: the batch has 2 rows");
         let check = |name: &str, call: &mut dyn FnMut()| assert_eq!(panic_of(call), expected, "{name}");
         for targets in kinds {
             check("Targets::row", &mut || drop(targets.row(shape, row)));

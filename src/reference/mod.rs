@@ -1,20 +1,19 @@
 //! The operations on the CPU: in f64, naive, written from their definitions.
 //!
-//! This is what the kernels are checked against, and what to read when a formula is in doubt. Nothing here comes from
-//! the kernels' fast forms: a row is swept as often as the definition says, and a gradient is the derivative of the loss
-//! as written, term by term. Each logit is widened to f64, which loses nothing for any [`Element`](crate::Element); from
-//! there on all is f64, summed in order. A result beyond f32 (a loss of 6.8e38) is therefore finite here and +∞ on the
-//! GPU.
+//! The kernels are checked against this code. Read it if a formula is in doubt. It uses none of the kernels' fast
+//! forms: it reads a row as often as the definition says, and a gradient is the derivative of the loss as written, term
+//! by term. Each logit is widened to f64, which is exact for any [`Element`](crate::Element). Everything after that is
+//! f64, summed in order. A result beyond f32 (such as a loss of 6.8e38) is therefore finite here and +∞ on the GPU.
 //!
-//! Each operation comes twice:
-//! - for one row (cols,), as [`softmax_row`] or [`cross_entropy::row_loss`]: refuses nothing and never panics. An option
-//!   outside its range, or a slice that is too short for the row, makes all that comes out NaN. For callers who check a
-//!   sample of rows, or spread rows over threads.
-//! - for a batch (rows, cols), laid out as a [`Shape`] says, class axis anywhere, as [`softmax()`] or
-//!   [`cross_entropy::loss`]: checks its arguments, then is a plain loop over the rows.
+//! Each operation has two forms:
+//! - For one row (cols,), such as [`softmax_row`] or [`cross_entropy::row_loss`]. It refuses nothing and never panics.
+//!   If an option is outside its range, or a slice is too short for the row, all results are NaN. Use it to check a
+//!   sample of rows, or to spread rows over threads.
+//! - For a batch (rows, cols) in the layout of a [`Shape`], with the class axis anywhere, such as [`softmax()`] or
+//!   [`cross_entropy::loss`]. It checks its arguments and then loops over the rows.
 //!
-//! Functions whose name ends in `_at`, as [`cross_entropy::row_loss_at`], are for one row of a batch whose arguments were
-//! checked before. They panic, as an index does, where there is no such row.
+//! Functions whose name ends in `_at`, such as [`cross_entropy::row_loss_at`], are for one row of a batch whose
+//! arguments have already been checked. They panic, like an index, if there is no such row.
 //!
 //! ```
 //! use xent::{Shape, SoftmaxOptions, reference};
@@ -47,7 +46,8 @@ pub use softmax::{
     softmax_backward_row, softmax_row,
 };
 
-/// What `of_row` gives for each row (cols,), laid out by the shape, zeros in the padding between rows.
+/// Puts the results of `of_row` for each row (cols,) into the layout of the shape, with zeros in the padding between
+/// rows.
 fn map_rows(shape: Shape, of_row: impl Fn(usize) -> Vec<f64>) -> Vec<f64> {
     let mut values = vec![0.0; shape.len()];
     for row in 0..shape.rows {
@@ -64,7 +64,7 @@ mod testing {
     use rand::rngs::StdRng;
     use rand::{RngExt, SeedableRng};
 
-    /// The grid that [`grid_logits`] lie on: such a logit plus or minus a few of these is exact in f32.
+    /// The grid of [`grid_logits`]: such a logit plus or minus a few steps of the grid is exact in f32.
     pub const GRID: f32 = 1.0 / 1024.0;
 
     /// Logits in ±8, each a multiple of [`GRID`].
@@ -73,7 +73,7 @@ mod testing {
         (0..len).map(|_| rng.random_range(-8192..=8192) as f32 * GRID).collect()
     }
 
-    /// Equal, NaN for NaN and infinity for infinity.
+    /// Whether two slices are equal. NaN equals NaN, and an infinity equals itself.
     pub fn same(a: &[f64], b: &[f64]) -> bool {
         a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a == b || (a.is_nan() && b.is_nan()))
     }

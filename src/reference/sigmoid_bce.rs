@@ -1,12 +1,12 @@
-//! Multi-label binary cross-entropy: every class is a question of its own, answered by yes or no.
+//! Multi-label binary cross-entropy: every class is a separate yes-or-no question.
 //!
-//! As [PyTorch's `BCEWithLogitsLoss`][torch], the sigmoid inside. With target t, class weight w and `pos_weight` P a
-//! class's loss is
+//! As in [PyTorch's `BCEWithLogitsLoss`][torch], the sigmoid is part of the loss. With target t, class weight w and
+//! `pos_weight` P, a class's loss is
 //!
 //! `−w·( P·t·ln σ(x) + (1 − t)·ln(1 − σ(x)) )`,  `σ(x) = 1 / (1 + exp(−x))`
 //!
-//! and a row's the sum over its classes. Written out, σ(x) rounds to 0 or 1 and its logarithm to −∞ or 0 far from 0; so
-//! `ln σ(x)` is taken as [`ln_sigmoid`] and `ln(1 − σ(x))` as that of −x.
+//! and a row's loss is the sum over its classes. Computed as written, far from 0, σ(x) rounds to 0 or 1 and its
+//! logarithm to −∞ or 0. So `ln σ(x)` is computed as [`ln_sigmoid`] of x, and `ln(1 − σ(x))` as [`ln_sigmoid`] of −x.
 //!
 //! ```
 //! use xent::{Shape, SigmoidBceOptions, reference::sigmoid_bce};
@@ -28,13 +28,13 @@ use crate::inputs::SigmoidBceInputs;
 use crate::options::{EmptyBatch, SigmoidBceOptions};
 use crate::shape::{Shape, assert_row};
 
-/// `σ(x) = 1 / (1 + exp(−x))`, in a form that keeps the digits of a small one.
+/// The sigmoid `σ(x) = 1 / (1 + exp(−x))`, in a form that keeps the digits of small values.
 pub fn sigmoid(x: f64) -> f64 {
     if x >= 0.0 { 1.0 / (1.0 + (-x).exp()) } else { x.exp() / (1.0 + x.exp()) }
 }
 
-/// `ln σ(x) = −ln(1 + exp(−|x|)) − max(−x, 0)`: −x far below 0, where σ(x) itself is 0, and −exp(−x) far above, where
-/// it is 1.
+/// The logarithm `ln σ(x) = −ln(1 + exp(−|x|)) − max(−x, 0)`: about x far below 0, where σ(x) itself is 0, and about
+/// −exp(−x) far above 0, where σ(x) is 1.
 pub fn ln_sigmoid(x: f64) -> f64 {
     if x >= 0.0 { -(-x).exp().ln_1p() } else { x - x.exp().ln_1p() }
 }
@@ -45,9 +45,9 @@ pub fn ln_sigmoid(x: f64) -> f64 {
 /// | --- | --- |
 /// | a logit is NaN, or a target NaN or infinite | NaN, even if its weights are 0 |
 /// | a class weight or `pos_weight` is negative, NaN, infinite or missing | NaN |
-/// | a logit is +∞ | ∞ of the sign of `1 − t`, or nothing where `t = 1` or `w = 0`: 0 · ∞ counts as 0 |
-/// | a logit is −∞ | ∞ of the sign of `t`, or nothing where `P·t = 0` or `w = 0` |
-/// | logits make ∞ of both signs | NaN |
+/// | a logit is +∞ | ∞ with the sign of `1 − t`, or no contribution if `t = 1` or `w = 0`: 0 · ∞ counts as 0 |
+/// | a logit is −∞ | ∞ with the sign of `t`, or no contribution if `P·t = 0` or `w = 0` |
+/// | logits give ∞ of both signs | NaN |
 pub fn row_loss<E: Element>(
     row: &[E],
     targets: &[f32],
@@ -63,12 +63,12 @@ pub fn row_loss<E: Element>(
     sum
 }
 
-/// The gradient, with respect to the row's logits (cols,), of `scale` · [`row_loss`]: from `dσ/dx = σ·(1 − σ)` and
-/// `1 − σ(x) = σ(−x)`
+/// The gradient, with respect to the row's logits (cols,), of `scale` · [`row_loss`]. From `dσ/dx = σ·(1 − σ)` and
+/// `1 − σ(x) = σ(−x)`:
 ///
 /// `dx = scale·w·( (1 − t)·σ(x) − P·t·σ(−x) )`
 ///
-/// which is `scale·w·(σ(x) − t)` where P is 1.
+/// This is `scale·w·(σ(x) − t)` if P is 1.
 ///
 /// | the row | gradient |
 /// | --- | --- |
@@ -92,12 +92,12 @@ pub fn row_dlogits<E: Element>(
     classes.into_iter().map(of_class).collect()
 }
 
-/// The loss of each row of (rows, cols) logits, in nats, (rows,): row weight · [`row_loss`]. Not reduced; exactly 0 for a
-/// row that is left out: its weight is 0, or it is masked.
+/// The loss of each row of (rows, cols) logits, in nats, (rows,): row weight · [`row_loss`], not reduced. Exactly 0 for
+/// a row that is left out: its weight is 0, or it is masked.
 ///
 /// # Errors
-/// Those of [`SigmoidBceInputs::check`]; [`Error::Length`](crate::Error::Length) where `logits` has another length than
-/// `shape`.
+/// Those of [`SigmoidBceInputs::check`]; [`Error::Length`](crate::Error::Length) if the length of `logits` does not
+/// match `shape`.
 pub fn row_losses<'a, E: Element>(
     logits: &[E],
     inputs: impl Into<SigmoidBceInputs<'a>>,
@@ -109,11 +109,12 @@ pub fn row_losses<'a, E: Element>(
     Ok((0..shape.rows).map(|row| row_loss_at(logits, inputs, shape, row)).collect())
 }
 
-/// The reduced loss of (rows, cols) logits in nats, summed in row order: `Σ r·loss / N`, where r is the row's weight and N
-/// is `cols·Σ r` over the rows that count for a mean (PyTorch's mean over all elements), 1 for a sum, or what is given.
+/// The reduced loss of (rows, cols) logits in nats, summed in row order: `Σ r·loss / N`, where r is the row's weight. N
+/// is `cols·Σ r` over the rows that count for a mean (PyTorch's mean over all elements), 1 for a sum, or the given
+/// denominator.
 ///
-/// Where no row counts a mean is NaN, 0 or an error by [`EmptyBatch`]; a sum and a mean over a given denominator are 0.
-/// `upstream` and `row_upstream` have no part in a loss.
+/// If no row counts, a mean is NaN, 0 or an error, as [`EmptyBatch`] says; a sum and a mean over a given denominator
+/// are 0. `upstream` and `row_upstream` do not affect a loss.
 ///
 /// # Errors
 /// Those of [`row_losses`]; [`Error::NoRowCounts`](crate::Error::NoRowCounts).
@@ -133,9 +134,10 @@ pub fn loss<'a, E: Element>(
     Ok(sum / options.reduction.denominator(batch.weight))
 }
 
-/// The gradient of [`loss`] with respect to the logits, times `upstream` and each row's `row_upstream`, laid out like the
-/// (rows, cols) logits (zeros in the padding between rows). Exactly 0 for a row that is left out, and throughout where a
-/// mean has no row to count (no error, whatever [`EmptyBatch`] says). Edge cases: see [`row_dlogits`].
+/// The gradient of [`loss`] with respect to the logits, times `upstream` and each row's `row_upstream`, in the layout
+/// of the (rows, cols) logits, with zeros in the padding between rows. Exactly 0 for a row that is left out, and
+/// everywhere if the reduction is a mean and no row counts (no error, whatever [`EmptyBatch`] says). Edge cases: see
+/// [`row_dlogits`].
 ///
 /// # Errors
 /// Those of [`row_losses`].
@@ -150,14 +152,14 @@ pub fn dlogits<'a, E: Element>(
     Ok(map_rows(shape, |row| row_dlogits_at(logits, inputs, shape, options, &batch, row)))
 }
 
-/// What a row's loss is multiplied by in a batch before it is differentiated: `g·r / N`, where r is the row's weight, g
-/// its upstream gradient times the batch's, N the denominator of [`loss`]. Zero for a row that is left out, and for every
-/// row where a mean has no row to count.
+/// The factor of a row's loss in a batch before differentiation: `g·r / N`, where r is the row's weight, g its upstream
+/// gradient times the batch's, and N the denominator of [`loss`]. Zero for a row that is left out, and for every row if
+/// the reduction is a mean and no row counts.
 ///
-/// `batch` is what [`SigmoidBceInputs::check`] gave for these inputs.
+/// `batch` is the result of [`SigmoidBceInputs::check`] for these inputs.
 ///
 /// # Panics
-/// Where a slice of values for each row has none for `row`.
+/// If a slice with one value per row has no value for `row`.
 pub fn row_scale<'a>(
     inputs: impl Into<SigmoidBceInputs<'a>>,
     options: &SigmoidBceOptions,
@@ -172,11 +174,11 @@ pub fn row_scale<'a>(
     inputs.rows.gradient(row) * weight / options.reduction.denominator(batch.weight)
 }
 
-/// One row's of [`row_losses`]: 0 if it is left out, its logits and targets then not read. Arguments as of that, not
-/// checked again.
+/// The value of [`row_losses`] for one row of a batch. If the row is left out, it is 0 and the row's logits and targets
+/// are not read. Takes the arguments of [`row_losses`] and does not check them again.
 ///
 /// # Panics
-/// Where `row` is not in 0..rows, or a slice ends before the row's part of it does.
+/// If `row` is not in 0..rows, or if a slice ends before this row's part of it.
 pub fn row_loss_at<'a, E: Element>(
     logits: &[E],
     inputs: impl Into<SigmoidBceInputs<'a>>,
@@ -193,10 +195,11 @@ pub fn row_loss_at<'a, E: Element>(
     weight * row_loss(&logits, &targets, inputs.pos_weight, inputs.class_weights)
 }
 
-/// One row's of [`dlogits`] (cols,). Arguments as of that, not checked again, and `batch` as of [`row_scale`].
+/// The values of [`dlogits`] for one row (cols,) of a batch. Takes the arguments of [`dlogits`] and does not check them
+/// again; `batch` is as for [`row_scale`].
 ///
 /// # Panics
-/// Where `row` is not in 0..rows, or a slice ends before the row's part of it does.
+/// If `row` is not in 0..rows, or if a slice ends before this row's part of it.
 pub fn row_dlogits_at<'a, E: Element>(
     logits: &[E],
     inputs: impl Into<SigmoidBceInputs<'a>>,
@@ -223,7 +226,7 @@ struct Class {
     weight: f64,
 }
 
-/// The classes of a row that is no NaN row.
+/// The classes of a row, or `None` for a NaN row.
 fn classes<E: Element>(
     row: &[E],
     targets: &[f32],
@@ -243,7 +246,7 @@ fn classes<E: Element>(
     row.iter().enumerate().map(class).collect()
 }
 
-/// A factor times a value, 0 if the factor is: 0 · ∞ too.
+/// A factor times a value, or 0 if the factor is 0: 0 · ∞ too.
 fn part(factor: f64, value: f64) -> f64 {
     if factor == 0.0 { 0.0 } else { factor * value }
 }

@@ -1,4 +1,4 @@
-//! Softmax and its logarithm, forwards and backwards.
+//! Softmax and log-softmax, forward and backward.
 
 use super::distribution::{Distribution, RowKind};
 use super::map_rows;
@@ -7,28 +7,28 @@ use crate::error::Result;
 use crate::options::{MaskedRow, SoftmaxOptions, check_scale};
 use crate::shape::Shape;
 
-/// Probabilities of (rows, cols) logits, laid out like the logits (zeros in the padding between rows):
-/// `softmax_k = exp((s_k − m) / T) / Σ_j exp((s_j − m) / T)`, with m = max s; s_k is the logit x_k, or `κ·tanh(x_k / κ)`
-/// under a softcap κ (Gemma 2, arXiv:2408.00118).
+/// Probabilities of (rows, cols) logits, in the logits' layout with zeros in the padding between rows: `softmax_k =
+/// exp((s_k − m) / T) / Σ_j exp((s_j − m) / T)`, with m = max s. s_k is the logit x_k, or `κ·tanh(x_k / κ)` with a
+/// softcap κ (Gemma 2, arXiv:2408.00118).
 ///
 /// The common factor exp(−m / T) cancels, so this is `exp(s_k / T) / Σ exp(s_j / T)` without its overflow; see
 /// Blanchard, Higham and Higham, *Accurately computing the log-sum-exp and softmax functions*,
 /// doi:10.1093/imanum/draa038. Edge cases: see [`softmax_row`].
 ///
 /// # Errors
-/// Those of [`Shape::check`] and [`SoftmaxOptions::check`], and [`Error::Length`](crate::Error::Length) where `logits`
-/// has another length than `shape`.
+/// Those of [`Shape::check`] and [`SoftmaxOptions::check`], and [`Error::Length`](crate::Error::Length) if the length
+/// of `logits` does not match `shape`.
 pub fn softmax<E: Element>(logits: &[E], shape: Shape, options: &SoftmaxOptions) -> Result<Vec<f64>> {
     shape.check_slice("logits", logits)?;
     options.check()?;
     Ok(map_rows(shape, |row| softmax_row(&shape.row_vec(logits, row), options)))
 }
 
-/// Log-probabilities of (rows, cols) logits in nats, laid out like the logits (zeros in the padding between rows):
-/// `log_softmax_k = (s_k − m) / T − ln Σ_j exp((s_j − m) / T)`, m and s as in [`softmax()`].
+/// Log-probabilities of (rows, cols) logits in nats, in the logits' layout with zeros in the padding between rows:
+/// `log_softmax_k = (s_k − m) / T − ln Σ_j exp((s_j − m) / T)`, with m and s as in [`softmax()`].
 ///
-/// Finite also where the probability underflows, unlike the logarithm of [`softmax()`]. The order matters:
-/// `s_k / T − (m / T + ln z)` would round ln z away where m is large. Edge cases: see [`log_softmax_row`].
+/// Finite even if the probability underflows, unlike the logarithm of [`softmax()`]. The order matters:
+/// `s_k / T − (m / T + ln z)` would round ln z away if m is large. Edge cases: see [`log_softmax_row`].
 ///
 /// # Errors
 /// Those of [`softmax()`].
@@ -38,10 +38,10 @@ pub fn log_softmax<E: Element>(logits: &[E], shape: Shape, options: &SoftmaxOpti
     Ok(map_rows(shape, |row| log_softmax_row(&shape.row_vec(logits, row), options)))
 }
 
-/// [`softmax()`] of one row (cols,).
+/// The [`softmax()`] of one row (cols,).
 ///
-/// A logit of −∞ has probability 0. A NaN or +∞ makes the whole row NaN; so do logits that are −∞ throughout, which
-/// [`MaskedRow::Zero`] makes 0. A softcap changes none of this. An option outside its range makes the whole row NaN.
+/// A logit of −∞ has probability 0. A NaN or +∞ makes the whole row NaN. A row of only −∞ is also NaN, or 0 with
+/// [`MaskedRow::Zero`]. A softcap changes none of this. An option outside its range makes the whole row NaN.
 pub fn softmax_row<E: Element>(row: &[E], options: &SoftmaxOptions) -> Vec<f64> {
     if options.check().is_err() {
         return vec![f64::NAN; row.len()];
@@ -53,10 +53,10 @@ pub fn softmax_row<E: Element>(row: &[E], options: &SoftmaxOptions) -> Vec<f64> 
     (0..row.len()).map(|class| distribution.prob(class)).collect()
 }
 
-/// [`log_softmax`] of one row (cols,), in nats.
+/// The [`log_softmax`] of one row (cols,), in nats.
 ///
-/// A logit of −∞ has log-probability −∞. A NaN or +∞ makes the whole row NaN; so do logits that are −∞ throughout, which
-/// [`MaskedRow::Zero`] makes −∞. A softcap changes none of this. An option outside its range makes the whole row NaN.
+/// A logit of −∞ has log-probability −∞. A NaN or +∞ makes the whole row NaN. A row of only −∞ is also NaN, or −∞ with
+/// [`MaskedRow::Zero`]. A softcap changes none of this. An option outside its range makes the whole row NaN.
 pub fn log_softmax_row<E: Element>(row: &[E], options: &SoftmaxOptions) -> Vec<f64> {
     if options.check().is_err() {
         return vec![f64::NAN; row.len()];
@@ -68,18 +68,18 @@ pub fn log_softmax_row<E: Element>(row: &[E], options: &SoftmaxOptions) -> Vec<f
     (0..row.len()).map(|class| distribution.log_prob(class)).collect()
 }
 
-/// The gradient with respect to the logits of whatever comes behind a softmax, from its gradient `dprobs` with respect
-/// to the probabilities; all three laid out by `shape` (zeros in the padding between rows):
-/// `dx_k = s · p_k · (dp_k − Σ_j p_j·dp_j)`, because `∂p_j/∂x_k = s · p_j · ([j = k] − p_k)`, s being what the logits were
-/// multiplied by: 1/T, or attention's scale.
+/// The backward pass of softmax: the gradient with respect to the logits from the gradient `dprobs` with respect to the
+/// probabilities. All three have the layout of `shape`, with zeros in the padding between rows: `dx_k = s · p_k · (dp_k
+/// − Σ_j p_j·dp_j)`, because `∂p_j/∂x_k = s · p_j · ([j = k] − p_k)`. s is the factor of the logits: 1/T, or
+/// attention's scale.
 ///
-/// `probs` are what [`softmax()`] or [`masked_softmax`](super::masked_softmax()) gave. Under a softcap this is the gradient with respect to the
-/// capped logits: it is for the caller to multiply it by the cap's slope, 1 − tanh²(x_k / κ). Edge cases: see
-/// [`softmax_backward_row`].
+/// `probs` are the result of [`softmax()`] or [`masked_softmax`](super::masked_softmax()). With a softcap this is the
+/// gradient with respect to the capped logits: the caller must multiply it by the cap's slope, 1 − tanh²(x_k / κ). Edge
+/// cases: see [`softmax_backward_row`].
 ///
 /// # Errors
-/// Those of [`Shape::check`]; [`Error::Length`](crate::Error::Length) where `probs` or `dprobs` have another length than
-/// `shape`; [`Error::InvalidOption`](crate::Error::InvalidOption) for a scale outside its range.
+/// Those of [`Shape::check`]; [`Error::Length`](crate::Error::Length) if the length of `probs` or `dprobs` does not
+/// match `shape`; [`Error::InvalidOption`](crate::Error::InvalidOption) for a scale outside its range.
 pub fn softmax_backward<P: Copy + Into<f64>, D: Copy + Into<f64>>(
     probs: &[P],
     dprobs: &[D],
@@ -95,16 +95,16 @@ pub fn softmax_backward<P: Copy + Into<f64>, D: Copy + Into<f64>>(
     }))
 }
 
-/// The gradient with respect to the logits of whatever comes behind a log-softmax, from its gradient `dlog_probs` with
-/// respect to the log-probabilities; all three laid out by `shape` (zeros in the padding between rows):
-/// `dx_k = s · (d_k − p_k · Σ_j d_j)` with `p_k = exp(log_prob_k)`, because `∂ln p_j/∂x_k = s · ([j = k] − p_k)`, s being
-/// what the logits were multiplied by: 1/T.
+/// The backward pass of log-softmax: the gradient with respect to the logits from the gradient `dlog_probs` with
+/// respect to the log-probabilities. All three have the layout of `shape`, with zeros in the padding between rows:
+/// `dx_k = s · (d_k − p_k · Σ_j d_j)` with `p_k = exp(log_prob_k)`, because `∂ln p_j/∂x_k = s · ([j = k] − p_k)`. s is
+/// the factor of the logits: 1/T.
 ///
-/// `log_probs` are what [`log_softmax`] gave. Under a softcap this is the gradient with respect to
-/// the capped logits, as in [`softmax_backward`]. Edge cases: see [`log_softmax_backward_row`].
+/// `log_probs` are the result of [`log_softmax`]. With a softcap this is the gradient with respect to the capped
+/// logits, as in [`softmax_backward`]. Edge cases: see [`log_softmax_backward_row`].
 ///
 /// # Errors
-/// Those of [`softmax_backward`], with `log_probs` and `dlog_probs`.
+/// Those of [`softmax_backward`], for `log_probs` and `dlog_probs`.
 pub fn log_softmax_backward<P: Copy + Into<f64>, D: Copy + Into<f64>>(
     log_probs: &[P],
     dlog_probs: &[D],
@@ -121,13 +121,13 @@ pub fn log_softmax_backward<P: Copy + Into<f64>, D: Copy + Into<f64>>(
     }))
 }
 
-/// [`softmax_backward`] of one row (cols,), at scale 1.
+/// The [`softmax_backward`] of one row (cols,), at scale 1.
 ///
 /// | the row | gradient |
 /// | --- | --- |
 /// | a probability or a `dprobs` that is NaN or infinite, or `dprobs` of another length | NaN throughout |
 /// | a probability of 0 (a logit of −∞) | 0 there |
-/// | nothing but zeros ([`MaskedRow::Zero`]) | 0 throughout |
+/// | only zeros ([`MaskedRow::Zero`]) | 0 throughout |
 pub fn softmax_backward_row<P: Copy + Into<f64>, D: Copy + Into<f64>>(probs: &[P], dprobs: &[D]) -> Vec<f64> {
     let pairs = || probs.iter().zip(dprobs).map(|(&p, &dp)| (p.into(), dp.into()));
     let has_special = pairs().any(|(p, dp): (f64, f64)| !p.is_finite() || !dp.is_finite());
@@ -138,14 +138,14 @@ pub fn softmax_backward_row<P: Copy + Into<f64>, D: Copy + Into<f64>>(probs: &[P
     pairs().map(|(p, dp)| p * (dp - mean)).collect()
 }
 
-/// [`log_softmax_backward`] of one row (cols,), at scale 1.
+/// The [`log_softmax_backward`] of one row (cols,), at scale 1.
 ///
 /// | the row | gradient |
 /// | --- | --- |
 /// | a log-probability that is NaN or +∞, or a `dlog_probs` that is NaN or infinite | NaN throughout |
 /// | `dlog_probs` of another length | NaN throughout |
-/// | a log-probability of −∞ | that of `dlog_probs` there: the probability is 0 |
-/// | nothing but −∞ ([`MaskedRow::Zero`]) | 0 throughout |
+/// | a log-probability of −∞ | the value of `dlog_probs` there: the probability is 0 |
+/// | only −∞ ([`MaskedRow::Zero`]) | 0 throughout |
 pub fn log_softmax_backward_row<P: Copy + Into<f64>, D: Copy + Into<f64>>(
     log_probs: &[P],
     dlog_probs: &[D],
@@ -165,7 +165,7 @@ pub fn log_softmax_backward_row<P: Copy + Into<f64>, D: Copy + Into<f64>>(
     pairs.map(|(&log_p, &d)| d.into() - log_p.into().exp() * sum).collect()
 }
 
-/// By the chain rule: the logits are multiplied by the scale first.
+/// Applies the chain rule: the logits were multiplied by the scale first.
 fn times(mut dlogits: Vec<f64>, scale: f32) -> Vec<f64> {
     dlogits.iter_mut().for_each(|dx| *dx *= f64::from(scale));
     dlogits
@@ -284,7 +284,7 @@ mod tests {
                 assert!(same(&log_p, log_probs), "{name}: log_probs {log_p:?}, expected {log_probs:?}");
             };
             check(options);
-            // Specials are told by the raw logits.
+            // The raw logits decide which rows are special.
             if row.iter().any(|x| x.is_infinite() || x.is_nan()) {
                 check(&SoftmaxOptions { softcap: Some(2.0), temperature: 3.0, ..*options });
             }
@@ -315,7 +315,7 @@ mod tests {
 
     #[test]
     fn temperature_and_softcap() {
-        // By mpmath with 40 digits.
+        // Computed by mpmath with 40 digits.
         let cases: [(f32, Option<f32>, [f64; 3]); 4] = [
             (2.0, None, [0.6170100906975968, 0.22698532736297286, 0.15600458193943034]),
             (0.5, None, [0.9780884609612482, 0.017914315052204, 0.003997223986547706]),
@@ -362,12 +362,12 @@ mod tests {
         assert_eq!((backward[12], log_backward[12]), (0.0, 0.0), "padding");
     }
 
-    /// The gradient of Σ dy_k · y_k against finite differences of that, y being probabilities or their logarithms.
+    /// Compares the gradient of Σ dy_k · y_k with finite differences, where y are probabilities or log-probabilities.
     #[test]
     fn backward_is_the_derivative() {
         for (seed, cols) in [1, 2, 3, 17].into_iter().enumerate() {
             let (row, dy) = (grid_logits(seed as u64, cols), grid_logits(100 + seed as u64, cols));
-            // The scale is the reciprocal, exactly.
+            // The scale is the exact reciprocal.
             for temperature in [0.5, 1.0, 4.0] {
                 let options = SoftmaxOptions { temperature, ..DEFAULT };
                 let shape = Shape::new(1, cols);

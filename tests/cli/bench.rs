@@ -120,7 +120,7 @@ fn what_cannot_be_measured_is_one_clear_line() {
         ("bench --shape 4x4 --dtype f64", "f32, f16, bf16"),
         ("bench --shape 4x4 --op kl", "loss+gradient"),
         ("bench --shape 4x4 --plot no/roof.svg", "xent: no/roof.svg: cannot be written: No such file"),
-        ("bench --shape 4x4 --plot .", "xent: .: cannot be written: it is there and is no regular file"),
+        ("bench --shape 4x4 --plot .", "xent: .: cannot be written: it exists and is not a regular file"),
         ("bench --shape 1000000000x4000000", "xent: --shape 1000000000x4000000: logits of f32 are"),
         ("tune -o t.json --shape 1000000000x4000000", "xent: --shape 1000000000x4000000: logits of f32 are"),
         ("tune", "--output <FILE>"),

@@ -108,7 +108,7 @@ pub fn bad_logits() -> Vec<Case> {
             npy("<f4", "(1000000, 250000)", floats),
             "truncated: shape (1000000, 250000) of '<f4' needs 1000000000000 bytes of data; there are 48",
         ),
-        ("no axis", npy("<f4", "()", &floats[..4]), "class axis -1 of an array of 0 axes"),
+        ("no axis", npy("<f4", "()", &floats[..4]), "class axis -1 is out of range: the array has 0 axes"),
         ("no classes", npy("<f4", "(4, 0)", &[]), "shape of 4 rows × 0 cols: a row needs at least one class"),
         ("i4", npy("<i4", "(4, 3)", floats), "type '<i4': logits must be f16, bf16, f32 or f64"),
         ("complex", npy("<c8", "(2, 3)", floats), "type '<c8': logits must be f16, bf16, f32 or f64"),
@@ -212,7 +212,7 @@ fn class_axes_that_are_not_there() {
     let folder = Folder::new();
     folder.logits(&FLOATS, 3).targets(&[0, 1, 2, -100]);
     for axis in [2, -3, isize::MIN, isize::MAX] {
-        let line = format!("xent: logits.npy: class axis {axis} of an array of 2 axes");
+        let line = format!("xent: logits.npy: class axis {axis} is out of range: the array has 2 axes");
         for args in
             ["eval logits.npy --targets targets.npy --rows-out out.npy", "softmax logits.npy -o out.npy"]
         {
@@ -255,16 +255,21 @@ fn what_is_no_file_is_refused() {
         (
             "a folder",
             "eval folder.npy --targets targets.npy",
-            "xent: folder.npy: a folder without files named .npy or .safetensors",
+            "xent: folder.npy: the folder has no files named .npy or .safetensors",
         ),
         (
             "targets in a folder",
             "eval logits.npy --targets folder.npy",
-            "xent: folder.npy: a folder without files named .npy or .safetensors",
+            "xent: folder.npy: the folder has no files named .npy or .safetensors",
         ),
     ] {
         refuses(&folder, name, args, line);
     }
     #[cfg(unix)]
-    refuses(&folder, "a device", "eval /dev/zero --targets targets.npy", "xent: /dev/zero: no regular file;");
+    refuses(
+        &folder,
+        "a device",
+        "eval /dev/zero --targets targets.npy",
+        "xent: /dev/zero: not a regular file:",
+    );
 }

@@ -142,7 +142,7 @@ fn no_row_counts() {
         assert_eq!(
             run.complaints(),
             [
-                "xent: none of 2 rows counts: all are ignored, masked or of weight 0, their own or their class's"
+                "xent: none of 2 rows counts: each is ignored, masked, or has a row weight or class weight of 0"
             ]
         );
     }

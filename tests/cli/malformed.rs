@@ -138,7 +138,7 @@ fn bad_tensors() -> Vec<Case> {
         of_tensors(
             "a name twice",
             safetensors_of(twice, bytemuck::cast_slice(&FLOATS)),
-            "tensor \"logits\" is there twice",
+            "tensor \"logits\" occurs twice",
         ),
         of_info(
             "a field twice",
@@ -216,7 +216,7 @@ fn bad_tensors() -> Vec<Case> {
         of_info(
             "a gap before the first",
             r#""dtype":"F32","shape":[4,2],"data_offsets":[16,48]"#,
-            "tensor \"logits\": a gap: it begins at byte 16, and what is before it ends at 0",
+            "tensor \"logits\": a gap: it begins at byte 16, and the data before it ends at 0",
         ),
         of_info(
             "too few bytes",
@@ -226,7 +226,7 @@ fn bad_tensors() -> Vec<Case> {
         of_info(
             "half a byte",
             r#""dtype":"F4","shape":[3],"data_offsets":[0,2]"#,
-            "tensor \"logits\": shape (3,) of F4 has 12 bits, no whole bytes",
+            "tensor \"logits\": shape (3,) of F4 has 12 bits, which are not whole bytes",
         ),
         of_info(
             "a tensor beyond the file",
@@ -236,22 +236,22 @@ fn bad_tensors() -> Vec<Case> {
         two(
             "a gap between two",
             "[25,49]",
-            "tensor \"b\": a gap: it begins at byte 25, and what is before it ends at 24",
+            "tensor \"b\": a gap: it begins at byte 25, and the data before it ends at 24",
         ),
         two(
             "an overlap",
             "[20,44]",
-            "tensor \"b\": an overlap: it begins at byte 20, and what is before it ends at 24",
+            "tensor \"b\": an overlap: it begins at byte 20, and the data before it ends at 24",
         ),
         two(
             "one place for both",
             "[0,24]",
-            "tensor \"b\": an overlap: it begins at byte 0, and what is before it ends at 24",
+            "tensor \"b\": an overlap: it begins at byte 0, and the data before it ends at 24",
         ),
         two(
             "two candidates",
             "[24,48]",
-            "2 tensors of floats of 2 or 3 axes; a key must say which: \"a\" (F32 (2, 3)), \"b\" (F32 (2, 3))",
+            "2 tensors of floats of 2 or 3 axes; give the key of one: \"a\" (F32 (2, 3)), \"b\" (F32 (2, 3))",
         ),
         Case {
             args: "--key c",
@@ -290,44 +290,44 @@ fn bad_raw() -> Vec<Case> {
         says: says.to_owned(),
     };
     let npy = npy("<f4", "(4, 3)", bytemuck::cast_slice(&FLOATS));
-    let has_header = "it has a header that tells its type: nothing is to be told of it";
+    let has_header = "it has a header with its type and shape: do not give them as well";
     vec![
         raw(
             "nothing told",
             48,
             "",
-            "neither .npy nor .safetensors; of raw values, type and cols must be told",
+            "neither .npy nor .safetensors; for raw values, type and cols must be given",
         ),
         raw(
             "a row cut",
             44,
             "--dtype f32 --cols 3",
-            "44 bytes are no whole number of rows: 3 cols of f32 have 12, and 8 are left over",
+            "44 bytes are not a multiple of a row: 3 cols of f32 take 12 bytes, and 8 are left over",
         ),
         raw(
             "a value cut",
             47,
             "--dtype bf16 --cols 3",
-            "47 bytes are no whole number of rows: 3 cols of bf16 have 6, and 5 are left over",
+            "47 bytes are not a multiple of a row: 3 cols of bf16 take 6 bytes, and 5 are left over",
         ),
-        raw("no cols", 48, "--dtype f16 --cols 0", "0 cols of f16: no row is so long"),
+        raw("no cols", 48, "--dtype f16 --cols 0", "0 cols of f16: a row cannot have this size"),
         raw(
             "cols overflow",
             48,
             "--dtype f64 --cols 9223372036854775807",
-            "9223372036854775807 cols of f64: no row is so long",
+            "9223372036854775807 cols of f64: a row cannot have this size",
         ),
         raw(
             "fewer rows than told",
             48,
             "--dtype f32 --cols 3 --rows 5",
-            "truncated: 5 rows were told; there are 4",
+            "truncated: 5 rows were given; there are 4",
         ),
         raw(
             "more rows than told",
             48,
             "--dtype f32 --cols 3 --rows 3",
-            "too long: 3 rows were told; there are 4",
+            "too long: 3 rows were given; there are 4",
         ),
         Case { bytes: npy.clone(), ..raw(".npy", 0, "--dtype f32 --cols 3", has_header) },
         Case {
@@ -337,7 +337,12 @@ fn bad_raw() -> Vec<Case> {
         Case {
             file: "bad.npy",
             bytes: npy,
-            ..raw("a key in .npy", 0, "--key logits", "a .npy file has one array and no names: no \"logits\"")
+            ..raw(
+                "a key in .npy",
+                0,
+                "--key logits",
+                "a .npy file has one array without a name, so it has no key \"logits\"",
+            )
         },
     ]
 }
@@ -378,7 +383,7 @@ fn targets_of_a_file_that_is_broken() {
             "two of integers",
             good.clone(),
             "",
-            "2 tensors of integers; a key must say which: \"a\" (I64 (4,)), \"b\" (U8 (4,))",
+            "2 tensors of integers; give the key of one: \"a\" (I64 (4,)), \"b\" (U8 (4,))",
         ),
         (
             "no such key",
@@ -408,7 +413,7 @@ fn targets_of_a_file_that_is_broken() {
         (
             "a key of .npy",
             "logits.npy --targets-key t",
-            "logits.npy: a .npy file has one array and no names: no \"t\"",
+            "logits.npy: a .npy file has one array without a name, so it has no key \"t\"",
         ),
         (
             "a key of raw values",
@@ -424,7 +429,7 @@ fn targets_of_a_file_that_is_broken() {
         (
             "stdin of unknown rows",
             "- --dtype f32 --cols 3 --targets logits.npy",
-            "stdin: how many rows come must be told: --rows",
+            "stdin: the number of rows of a stream must be given: --rows",
         ),
         ("nothing on stdin", "- --targets logits.npy", "stdin: neither .npy nor .safetensors"),
     ] {

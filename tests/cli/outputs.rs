@@ -80,12 +80,12 @@ fn outputs_that_cannot_be() {
         (
             "a folder",
             format!("{eval} --rows-out folder.npy"),
-            "folder.npy: cannot be written: it is there and is no regular file",
+            "folder.npy: cannot be written: it exists and is not a regular file",
         ),
         (
             "read-only",
             format!("{eval} --rows-out locked.npy"),
-            "locked.npy: cannot be written: it is there and is read-only",
+            "locked.npy: cannot be written: it exists and is read-only",
         ),
         (
             "a name too long for a second output",

@@ -143,8 +143,8 @@ fn an_output_that_was_kept_and_is_gone_or_short_is_refused() {
     changed[200] ^= 1;
     let resume = format!("{args} --resume");
     for (name, bytes, says) in [
-        ("short", &kept[..200], "bytes were said to be done; it has 200"),
-        ("of another shape", &kept[1..], "begun for another type, shape or name"),
+        ("short", &kept[..200], "bytes were recorded as written; it has 200"),
+        ("of another shape", &kept[1..], "started for another type, shape or name"),
         ("a digit changed", &changed, "it was changed: its first "),
     ] {
         folder.write(&partial, bytes);

@@ -88,30 +88,34 @@ fn shards_that_are_not_one_batch() {
     folder.array("mixed/1.npy", &[1, 7], &[0f32; 7]).tensors("mixed/2.safetensors", &[]);
     folder.array("half.npy", &[1, 7], &[f16::ONE; 7]).write("cut.npy", &folder.read("logits.npy")[..99]);
     for (name, args, line) in [
-        ("no file", "empty", "empty: a folder without files named .npy or .safetensors"),
+        ("no file", "empty", "empty: the folder has no files named .npy or .safetensors"),
         (
             "other cols",
             "cols",
-            "cols/2.npy: shape (1, 6) of '<f4': it is to be joined to cols/1.npy, along the first axis",
+            "cols/2.npy: shape (1, 6) of '<f4': it cannot be joined along the first axis to cols/1.npy",
         ),
         (
             "another type",
             "logits.npy half.npy",
-            "half.npy: shape (1, 7) of '<f2': it is to be joined to logits.npy",
+            "half.npy: shape (1, 7) of '<f2': it cannot be joined along the first axis to logits.npy",
         ),
         ("one is missing", "missing", "missing: shard 2 of 3 is missing"),
-        ("two formats", "mixed", "mixed: a folder of both formats (1.npy and 2.safetensors): name the files"),
+        (
+            "two formats",
+            "mixed",
+            "mixed: the folder has files of both formats (1.npy and 2.safetensors): name the files",
+        ),
         ("one is cut", "logits.npy cut.npy", "cut.npy: truncated: a header of 128 bytes in a file of 99"),
         ("one is not there", "logits.npy none.npy", "none.npy: No such file"),
         (
             "classes first",
             "npy --class-axis 0",
-            "npy: files are joined along the first axis, and here that is the classes'",
+            "npy: files are joined along the first axis, but here that is the class axis",
         ),
         (
             "fewer rows than told",
             "raw --dtype f32 --cols 7 --rows 25",
-            "raw: truncated: 25 rows were told; there are 24",
+            "raw: truncated: 25 rows were given; there are 24",
         ),
         (
             "an output is a shard",
@@ -134,17 +138,22 @@ fn what_comes_through_stdin_is_all_that_was_told() {
             "a value less",
             "--dtype f32 --cols 7 --rows 24",
             &values[4..],
-            "it ends early: 668 of 672 bytes of values have come",
+            "it ends early: it has 668 of 672 bytes of values",
         ),
         (
             "a row more",
             "--dtype f32 --cols 7 --rows 23",
             values,
-            "too long: more than 644 bytes of values come",
+            "too long: it has more than 644 bytes of values",
         ),
-        (".npy, cut", "", &bytes[..bytes.len() - 1], "it ends early: 671 of 672 bytes of values have come"),
+        (".npy, cut", "", &bytes[..bytes.len() - 1], "it ends early: it has 671 of 672 bytes of values"),
         (".npy, cut in its header", "", &bytes[..50], "truncated: a header of 128 bytes in a file of 50"),
-        (".npy, too long", "", &[&bytes[..], b"\n"].concat(), "too long: more than 672 bytes of values come"),
+        (
+            ".npy, too long",
+            "",
+            &[&bytes[..], b"\n"].concat(),
+            "too long: it has more than 672 bytes of values",
+        ),
         ("text", "", b"hello, world, no logits", "neither .npy nor .safetensors"),
     ] {
         let before = folder.names();

@@ -47,12 +47,12 @@ fn soft_targets() {
             (
                 "flat",
                 array("(4, 3)", &[0.25f32; 12]),
-                "shape (4, 3): soft targets need the logits' own, (2, 2, 3)",
+                "shape (4, 3): soft targets need the shape of the logits, (2, 2, 3)",
             ),
             (
                 "a class less",
                 array("(2, 2, 2)", &[0.25f32; 8]),
-                "shape (2, 2, 2): soft targets need the logits' own, (2, 2, 3)",
+                "shape (2, 2, 2): soft targets need the shape of the logits, (2, 2, 3)",
             ),
             (
                 "cut",

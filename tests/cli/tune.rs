@@ -135,8 +135,8 @@ fn a_file_that_is_no_tuning_has_status_2_and_leaves_nothing() {
     let names = folder.names();
     for (file, says) in [
         ("none.json", "xent: none.json: No such file"),
-        ("empty.json", "xent: empty.json: no tuning: EOF while parsing"),
-        ("list.json", "xent: list.json: no tuning: "),
+        ("empty.json", "xent: empty.json: not a tuning: EOF while parsing"),
+        ("list.json", "xent: list.json: not a tuning: "),
         ("logits.npy", "xent: logits.npy: "),
         ("odd.json", "xent: odd.json: option tuning.lanes = 3: must be a power of two"),
     ] {

@@ -66,7 +66,7 @@ fn options_outside_their_range_are_named() {
     folder.logits(&[0.0; 2], 2).targets(&[0]).array("soft.npy", &[1, 2], &[0.5f32; 2]);
     let temperature = "must be from 7.888609e-31 (2^-100) to 8.507059e37 (2^126)";
     let softcap = "must be from 1.1754944e-38 (2^-126) to 8.507059e37 (2^126)";
-    let left_alone = "must be left alone where the input is log-probabilities";
+    let left_alone = "must be left at its default when the input is log-probabilities";
     let not_negative = "must be finite and at least 0";
     let classes_only = "focal_gamma = 2: must be 0 unless targets are class indices".to_owned();
     let (targets, soft) = ("--targets targets.npy", "--soft-targets soft.npy");
@@ -233,6 +233,6 @@ fn logging_is_off_unless_asked_for() {
         level.map(|level| command.env("RUST_LOG", level));
         String::from_utf8(command.output().unwrap().stderr).unwrap()
     };
-    assert!(!run(None).contains("took adapter"));
-    assert!(run(Some("info")).contains("took adapter"));
+    assert!(!run(None).contains("using adapter"));
+    assert!(run(Some("info")).contains("using adapter"));
 }

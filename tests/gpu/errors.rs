@@ -149,8 +149,8 @@ fn too_many_rows() {
 fn a_device_that_allows_too_little() {
     type Lower = fn(&mut wgpu::Limits);
     let cases: [(Lower, &str, u64, u64); 3] = [
-        (|limits| limits.max_storage_buffers_per_shader_stage = 4, "storage buffers a shader stage", 8, 4),
-        (|limits| limits.max_compute_invocations_per_workgroup = 128, "invocations a workgroup", 256, 128),
+        (|limits| limits.max_storage_buffers_per_shader_stage = 4, "storage buffers per shader stage", 8, 4),
+        (|limits| limits.max_compute_invocations_per_workgroup = 128, "invocations per workgroup", 256, 128),
         (
             |limits| limits.max_compute_workgroup_storage_size = 8 << 10,
             "bytes of workgroup memory",

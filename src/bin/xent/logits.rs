@@ -23,7 +23,7 @@ pub fn open(args: &LogitsArgs) -> Result<TensorFile> {
         return Err(bad_argument("-", "stdin goes together with no other file of logits"));
     }
     if options.raw.is_some_and(|raw| raw.rows.is_none()) {
-        return Err(bad_argument(STDIN, "how many rows come must be told: --rows"));
+        return Err(bad_argument(STDIN, "the number of rows of a stream must be given: --rows"));
     }
     Ok(note_narrowing("logits", TensorFile::from_reader(STDIN, stdin()?, &options)?))
 }

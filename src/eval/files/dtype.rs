@@ -1,8 +1,8 @@
-//! The types that values have in files.
+//! The types of values in files.
 
 use half::{bf16, f16};
 
-/// The type of a file's values, as far as values of it are read. All are little-endian.
+/// The type of a file's values, if they can be read. All are little-endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Dtype {
@@ -16,7 +16,7 @@ pub enum Dtype {
     F64,
     /// A byte that is 0 or 1.
     Bool,
-    /// Signed, a byte.
+    /// Signed, one byte.
     I8,
     /// Signed, two bytes.
     I16,
@@ -24,7 +24,7 @@ pub enum Dtype {
     I32,
     /// Signed, eight bytes.
     I64,
-    /// Unsigned, a byte.
+    /// Unsigned, one byte.
     U8,
     /// Unsigned, two bytes.
     U16,
@@ -35,7 +35,7 @@ pub enum Dtype {
 }
 
 impl Dtype {
-    /// Bytes of a value.
+    /// Bytes per value.
     pub fn bytes(self) -> usize {
         match self {
             Self::Bool | Self::I8 | Self::U8 => 1,
@@ -45,7 +45,7 @@ impl Dtype {
         }
     }
 
-    /// The name as messages write it.
+    /// The type's name in messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::F16 => "f16",
@@ -64,17 +64,17 @@ impl Dtype {
         }
     }
 
-    /// Whether logits can have it.
+    /// Whether logits can have this type.
     pub fn is_float(self) -> bool {
         matches!(self, Self::F16 | Self::Bf16 | Self::F32 | Self::F64)
     }
 
-    /// Whether targets can have it.
+    /// Whether targets can have this type.
     pub fn is_integer(self) -> bool {
         !self.is_float() && self != Self::Bool
     }
 
-    /// How a float is read from its bytes, exactly; `None` for other types.
+    /// A function that reads a float from its bytes, exactly; `None` for other types.
     pub(super) fn floats(self) -> Option<fn(&[u8]) -> f64> {
         match self {
             Self::F16 => Some(|bytes| f16::from_le_bytes(array(bytes)).into()),
@@ -85,7 +85,7 @@ impl Dtype {
         }
     }
 
-    /// How an integer is read from its bytes; `None` for other types.
+    /// A function that reads an integer from its bytes; `None` for other types.
     pub(super) fn integers(self) -> Option<fn(&[u8]) -> i128> {
         match self {
             Self::I8 => Some(|bytes| i8::from_le_bytes(array(bytes)).into()),
@@ -101,7 +101,7 @@ impl Dtype {
     }
 }
 
-/// The bytes of one value; it has so many.
+/// The N bytes of one value.
 pub(super) fn array<const N: usize>(value: &[u8]) -> [u8; N] {
     value.first_chunk().copied().unwrap_or([0; N])
 }

@@ -1,4 +1,4 @@
-//! Which format a file has, and what its header says.
+//! The format of a file, and the contents of its header.
 
 use std::io::Read;
 use std::ops::Range;
@@ -13,21 +13,21 @@ use super::safetensors_header;
 #[cfg(feature = "npy")]
 use super::text::shape_text;
 
-/// A format that tells what it holds.
+/// A file format with a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileFormat {
-    /// NumPy's, of one array. With the feature `npy`.
+    /// NumPy's format, with one array. With the feature `npy`.
     Npy,
-    /// Hugging Face's, of named tensors. With the feature `safetensors`.
+    /// Hugging Face's format, with named tensors. With the feature `safetensors`.
     Safetensors,
 }
 
 const NPY_MAGIC: &[u8] = b"\x93NUMPY";
-/// As much of a file as tells its format.
+/// The bytes at the start of a file that show its format.
 const MAGIC_BYTES: usize = 12;
 
 impl FileFormat {
-    /// The format that a file's name says: by `.npy` or `.safetensors` at its end.
+    /// The format that a file's name ends with: `.npy` or `.safetensors`.
     pub fn of_name(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
             "npy" => Some(Self::Npy),
@@ -36,7 +36,7 @@ impl FileFormat {
         }
     }
 
-    /// What its files' names end with.
+    /// The ending of file names of this format.
     #[cfg(not(all(feature = "npy", feature = "safetensors")))]
     pub(super) fn suffix(self) -> &'static str {
         match self {
@@ -45,32 +45,32 @@ impl FileFormat {
         }
     }
 
-    /// The format that a file's first bytes say.
+    /// The format that a file's first bytes show.
     fn of_content(start: &[u8]) -> Option<Self> {
         if start.starts_with(NPY_MAGIC) {
             return Some(Self::Npy);
         }
-        // The JSON of a header, behind its length.
+        // The JSON of a header, after its length.
         (start.get(8) == Some(&b'{')).then_some(Self::Safetensors)
     }
 }
 
-/// What a file holds, as its header or the options tell.
+/// The contents of a file, from its header or from the options.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Content {
-    /// What values are read as, if they are.
+    /// The type that values are read as, or `None` if they cannot be read.
     pub dtype: Option<Dtype>,
     /// The type as the file writes it.
     pub descr: String,
-    /// The length of each axis; its product fits into a `usize`, in bytes too.
+    /// The length of each axis. The product fits into a `usize`, in bytes too.
     pub dims: Vec<usize>,
-    /// Where the values lie, in bytes from the file's first.
+    /// The position of the values, in bytes from the start of the file.
     pub data: Range<u64>,
-    /// Where the file ends, with whatever is in it besides.
+    /// The end of the file, after any other contents.
     pub end: u64,
 }
 
-/// Reads a header, and holds it to the file's length where that is known.
+/// Reads a header and checks it against the file's length, if known.
 pub(super) fn read_content(
     reader: &mut dyn Read,
     name: &Path,
@@ -79,12 +79,12 @@ pub(super) fn read_content(
 ) -> Result<(Content, Start), String> {
     let mut start = Start { bytes: Vec::new() };
     if let (Some(raw), None) = (&options.raw, &options.key) {
-        // A stream's first bytes are values: they stay where they are.
+        // The first bytes of a raw stream are values, so they are not read here.
         if file_bytes.is_some() {
             start.fill(reader, MAGIC_BYTES)?;
         }
         if start.bytes.starts_with(NPY_MAGIC) || FileFormat::of_name(name).is_some() {
-            return Err("it has a header that tells its type: nothing is to be told of it".to_owned());
+            return Err("it has a header with its type and shape: do not give them as well".to_owned());
         }
         return Ok((raw.content(file_bytes)?, start));
     }
@@ -96,27 +96,27 @@ pub(super) fn read_content(
         Some(FileFormat::Npy) => npy(&mut start, reader, file_bytes, options)?,
         Some(FileFormat::Safetensors) => safetensors(&mut start, reader, file_bytes, options)?,
         None => {
-            let why = "neither .npy nor .safetensors; of raw values, type and cols must be told";
+            let why = "neither .npy nor .safetensors; for raw values, type and cols must be given";
             return Err(why.to_owned());
         }
     };
     Ok((content, start))
 }
 
-/// The bytes of a file that have been read already, from its first.
+/// The bytes from the start of a file that have been read already.
 pub(super) struct Start {
     pub bytes: Vec<u8>,
 }
 
 impl Start {
-    /// Reads on until there are so many, or no more.
+    /// Reads until there are `len` bytes, or until the end.
     fn fill(&mut self, reader: &mut dyn Read, len: usize) -> Result<(), String> {
         let missing = len.saturating_sub(self.bytes.len());
         let read = reader.take(missing as u64).read_to_end(&mut self.bytes);
         read.map(|_| ()).map_err(|error| error.to_string())
     }
 
-    /// Reads a header of this length, if the file has so much.
+    /// Reads a header of this length, if the file is long enough.
     fn fill_header(
         &mut self,
         reader: &mut dyn Read,
@@ -142,7 +142,7 @@ fn npy(
     options: &OpenOptions,
 ) -> Result<Content, String> {
     if let Some(key) = &options.key {
-        return Err(format!("a .npy file has one array and no names: no {key:?}"));
+        return Err(format!("a .npy file has one array without a name, so it has no key {key:?}"));
     }
     start.fill(reader, npy_header::PREFIX_BYTES)?;
     let header = npy_header::header_bytes(&start.bytes)?;
@@ -158,7 +158,7 @@ fn npy(
 
 #[cfg(not(feature = "npy"))]
 fn npy(_: &mut Start, _: &mut dyn Read, _: Option<u64>, _: &OpenOptions) -> Result<Content, String> {
-    Err("a .npy file, and xent was built without the feature npy".to_owned())
+    Err("it is a .npy file, but xent was built without the feature npy".to_owned())
 }
 
 #[cfg(feature = "safetensors")]
@@ -191,10 +191,10 @@ fn safetensors(
 
 #[cfg(not(feature = "safetensors"))]
 fn safetensors(_: &mut Start, _: &mut dyn Read, _: Option<u64>, _: &OpenOptions) -> Result<Content, String> {
-    Err("a .safetensors file, and xent was built without the feature safetensors".to_owned())
+    Err("it is a .safetensors file, but xent was built without the feature safetensors".to_owned())
 }
 
-/// The tensor that is meant.
+/// Chooses the tensor that the options mean.
 #[cfg(feature = "safetensors")]
 fn pick<'a>(
     tensors: &'a [safetensors_header::Tensor],
@@ -214,7 +214,7 @@ fn pick<'a>(
         ([], _) => Err(format!("no tensor of {}; it has {}", wanted.describe(), all())),
         (several, _) => {
             let names = list(several.iter());
-            Err(format!("{} tensors of {}; a key must say which: {names}", several.len(), wanted.describe()))
+            Err(format!("{} tensors of {}; give the key of one: {names}", several.len(), wanted.describe()))
         }
     }
 }
@@ -223,19 +223,19 @@ impl RawLayout {
     fn content(&self, file_bytes: Option<u64>) -> Result<Content, String> {
         let Self { dtype, cols, rows } = *self;
         let row_bytes = (cols as u64).checked_mul(dtype.bytes() as u64).filter(|&bytes| bytes > 0);
-        let row_bytes =
-            row_bytes.ok_or_else(|| format!("{cols} cols of {}: no row is so long", dtype.name()))?;
+        let row_bytes = row_bytes
+            .ok_or_else(|| format!("{cols} cols of {}: a row cannot have this size", dtype.name()))?;
         let rows = match (file_bytes, rows) {
             (Some(bytes), _) if bytes.is_multiple_of(row_bytes) => bytes / row_bytes,
             (Some(bytes), _) => {
                 let (name, rest) = (dtype.name(), bytes % row_bytes);
                 return Err(format!(
-                    "{bytes} bytes are no whole number of rows: {cols} cols of {name} have {row_bytes}, and \
-                     {rest} are left over"
+                    "{bytes} bytes are not a multiple of a row: {cols} cols of {name} take {row_bytes} bytes, \
+                     and {rest} are left over"
                 ));
             }
             (None, Some(rows)) => rows as u64,
-            (None, None) => return Err("how many rows come must be told".to_owned()),
+            (None, None) => return Err("the number of rows of a stream must be given".to_owned()),
         };
         let bytes = rows.checked_mul(row_bytes).filter(|&bytes| isize::try_from(bytes).is_ok());
         let bytes =

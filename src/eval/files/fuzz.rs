@@ -1,4 +1,4 @@
-//! Headers that somebody has been at: none panics, and what is understood holds together.
+//! Fuzzing of headers: none may panic, and whatever is accepted must be consistent.
 
 use std::ops::Range;
 use std::path::Path;
@@ -8,12 +8,12 @@ use super::format::{Content, read_content};
 use super::options::{OpenOptions, RawLayout, Wanted};
 use super::{npy_header, safetensors_header};
 
-/// Mutants of each parser's headers.
+/// Number of mutants of each parser's headers.
 const EXECUTIONS: usize = 1_000_000;
-/// Mutants of whole files.
+/// Number of mutants of whole files.
 const FILES: usize = 100_000;
 
-/// Headers changed here and there: bytes, parts that are cut, repeated or taken from another, and words of the format.
+/// Changes headers: bytes, parts that are cut, repeated or taken from another header, and words of the format.
 struct Mutator<'a> {
     state: u64,
     seeds: &'a [Vec<u8>],
@@ -37,7 +37,7 @@ impl Mutator<'_> {
     fn next(&mut self, mutant: &mut Vec<u8>) {
         let seed = self.below(self.seeds.len());
         mutant.clone_from(&self.seeds[seed]);
-        // One in eight is left as it is, so that what is right is tried too.
+        // One in eight is left unchanged, so that valid headers are tried too.
         for _ in 0..self.below(8) {
             let part = self.part(mutant.len());
             match self.below(7) {
@@ -59,7 +59,7 @@ impl Mutator<'_> {
                     let word = self.words[self.below(self.words.len())];
                     mutant.splice(part.start..part.start, word.bytes());
                 }
-                // A digit for a digit keeps the text in its form.
+                // Replacing a digit with a digit keeps the text well-formed.
                 _ => {
                     let digits = mutant.iter_mut().skip(part.start).filter(|byte| byte.is_ascii_digit());
                     digits.take(2).for_each(|byte| *byte = b'0' + self.below(10) as u8);
@@ -69,7 +69,7 @@ impl Mutator<'_> {
     }
 }
 
-/// Runs so many mutants; some must be understood and some not, or nothing was tried.
+/// Runs this number of mutants. Some must be accepted and some refused, or nothing was tested.
 fn fuzz(
     executions: usize,
     seeds: &[Vec<u8>],
@@ -178,7 +178,7 @@ fn check_tensors(tensors: &[safetensors_header::Tensor]) {
 #[test]
 fn safetensors_headers() {
     fuzz(EXECUTIONS, &safetensors_seeds(), &SAFETENSORS_WORDS, |mutant| {
-        // Half of the mutants would end with a wrong length, which says nothing of what follows it.
+        // Half of the mutants would end with a wrong length, which says nothing about what follows it.
         safetensors_header::header_bytes(&mutant[..mutant.len().min(8)])?;
         let tensors = safetensors_header::parse(mutant.get(8..).unwrap_or_default())?;
         check_tensors(&tensors);
@@ -186,7 +186,7 @@ fn safetensors_headers() {
     });
 }
 
-/// Files whose length is one that a header may tell, whatever is wanted of them.
+/// Files whose length may match the header, read with all options.
 #[test]
 fn whole_files() {
     let seeds: Vec<_> = npy_seeds().into_iter().chain(safetensors_seeds()).collect();

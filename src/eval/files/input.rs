@@ -1,4 +1,4 @@
-//! The files of a tensor, of which one is open, or the stream that it comes through.
+//! The input of a tensor: its files, one of them open at a time, or a stream.
 
 use std::fmt;
 use std::fs::File;
@@ -11,19 +11,19 @@ use super::format::{Content, read_content};
 use super::options::OpenOptions;
 use crate::error::Result;
 
-/// A file of those that a tensor is in.
+/// One of the files of a tensor.
 #[derive(Debug)]
 pub(super) struct Part {
     pub path: PathBuf,
-    /// Which values of the tensor it has.
+    /// The range of the tensor's values in this file.
     pub values: Range<usize>,
-    /// Where they lie, in bytes from the file's first.
+    /// The position of these values, in bytes from the start of the file.
     pub data: Range<u64>,
-    /// The file's length.
+    /// The length of the file.
     pub end: u64,
 }
 
-/// What is open.
+/// The open file or stream.
 pub(super) enum Input {
     File { part: usize, file: File },
     Stream { reader: Box<dyn Read + Send>, position: u64 },
@@ -43,7 +43,7 @@ impl fmt::Debug for Input {
 }
 
 impl Input {
-    /// Reads from a byte of a file on, as much as fills `into`.
+    /// Reads from byte `offset` of a file until `into` is full.
     pub fn read(&mut self, parts: &[Part], at: usize, offset: u64, into: &mut [u8]) -> Result<()> {
         let part = &parts[at];
         let failed = |error: std::io::Error, early: &str| match error.kind() {
@@ -61,7 +61,7 @@ impl Input {
             }
             Self::Stream { reader, position } => {
                 let needed = part.data.end - part.data.start;
-                let early = |got: u64| format!("it ends early: {got} of {needed} bytes of values have come");
+                let early = |got: u64| format!("it ends early: it has {got} of {needed} bytes of values");
                 let Some(skipped) = offset.checked_sub(*position) else {
                     return Err(file_error(&part.path, "a stream is read once, from front to back"));
                 };
@@ -79,12 +79,12 @@ impl Input {
                 if filled < into.len() {
                     return Err(file_error(&part.path, early(position.saturating_sub(part.data.start))));
                 }
-                // Behind the last value comes nothing: more rows than were told would be left out silently.
+                // Nothing may follow the last value. Otherwise rows beyond the given number would be silently ignored.
                 let is_done = *position == part.end;
                 if is_done && read_some(reader, &mut [0]).map_err(|error| failed(error, ""))? > 0 {
                     return Err(file_error(
                         &part.path,
-                        format!("too long: more than {needed} bytes of values come"),
+                        format!("too long: it has more than {needed} bytes of values"),
                     ));
                 }
                 Ok(())
@@ -93,7 +93,7 @@ impl Input {
     }
 }
 
-/// Reads what there is, waiting for it; nothing at the end.
+/// Reads the bytes available, waiting if there are none yet; 0 at the end.
 fn read_some(reader: &mut dyn Read, into: &mut [u8]) -> std::io::Result<usize> {
     loop {
         match reader.read(into) {
@@ -105,10 +105,10 @@ fn read_some(reader: &mut dyn Read, into: &mut [u8]) -> std::io::Result<usize> {
 
 /// Opens a file and reads its header.
 pub(super) fn open_part(path: &Path, options: &OpenOptions) -> Result<(Content, File)> {
-    // Opening a pipe would wait for its writer, so look first.
+    // Opening a pipe would wait for its writer, so check first.
     let metadata = std::fs::metadata(path).map_err(|error| file_error(path, error))?;
     if !metadata.is_file() {
-        return Err(file_error(path, "no regular file; it is read at many places, so it must be a file"));
+        return Err(file_error(path, "not a regular file: it is read at many places, so it must be one"));
     }
     let mut file = File::open(path).map_err(|error| file_error(path, error))?;
     let content = read_content(&mut file, path, Some(metadata.len()), options);
@@ -116,7 +116,7 @@ pub(super) fn open_part(path: &Path, options: &OpenOptions) -> Result<(Content, 
     Ok((content, file))
 }
 
-/// Opens a file whose header has been read before.
+/// Opens a file again after its header was read.
 fn reopen(part: &Part) -> Result<File> {
     let file = File::open(&part.path).map_err(|error| file_error(&part.path, error))?;
     let found = file.metadata().map_err(|error| file_error(&part.path, error))?.len();
@@ -124,7 +124,7 @@ fn reopen(part: &Part) -> Result<File> {
         let needed = part.end;
         return Err(file_error(
             &part.path,
-            format!("it had {needed} bytes, and now that it is read it has {found}"),
+            format!("it had {needed} bytes when it was opened; now it has {found}"),
         ));
     }
     Ok(file)

@@ -1,11 +1,11 @@
-//! The axes of logits in a file, and of what comes with them.
+//! The axes of logits in a file, and of the inputs that come with them.
 
 use super::tensor::TensorFile;
 use super::text::shape_text;
 use crate::error::Result;
 use crate::shape::Shape;
 
-/// The axes of a dense array of logits, one of which is the classes'. The others are the rows, in their order.
+/// The axes of a dense array of logits. One is the class axis; the others are the rows, in their order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     dims: Vec<usize>,
@@ -14,10 +14,10 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// An array of these axes, classes along `class_axis`; −1 is the last, as in NumPy.
+    /// A layout of these axes, with classes along `class_axis`; −1 is the last axis, as in NumPy.
     ///
     /// # Errors
-    /// As [`Shape::nd`].
+    /// As for [`Shape::nd`].
     pub fn new(dims: &[usize], class_axis: isize) -> Result<Self> {
         let shape = Shape::nd(dims, class_axis)?;
         let axis =
@@ -25,39 +25,39 @@ impl Layout {
         Ok(Self { dims: dims.to_vec(), axis, shape })
     }
 
-    /// Rows and classes.
+    /// The shape: rows and classes.
     pub fn shape(&self) -> Shape {
         self.shape
     }
 
-    /// The axes of the logits, and of what lies like them.
+    /// The axes of the logits, and of arrays with the same layout.
     pub fn dims(&self) -> &[usize] {
         &self.dims
     }
 
-    /// The axes of one value a row: those of the logits without the classes'.
+    /// The axes of an array with one value per row: those of the logits without the class axis.
     pub fn row_dims(&self) -> Vec<usize> {
         [&self.dims[..self.axis], &self.dims[self.axis + 1..]].concat()
     }
 
-    /// Rows of a sequence, where nothing is said of it: along the axis before the classes, if those are last, as in
-    /// (batch, position, class); else all rows are one. At least 1.
+    /// Default rows per sequence: the length of the axis before the class axis, if the class axis is last, as in
+    /// (batch, position, class); otherwise all rows are one sequence. At least 1.
     pub fn sequence_length(&self) -> usize {
         let before = if self.axis + 1 == self.dims.len() { self.dims[..self.axis].last() } else { None };
         before.copied().unwrap_or(self.shape.rows).max(1)
     }
 
-    /// Whether the classes are along the first axis.
+    /// Whether the class axis is the first axis.
     pub(super) fn has_classes_first(&self) -> bool {
         self.axis == 0
     }
 
-    /// Refuses an array that has not one value a row.
+    /// Refuses an array that does not have one value per row.
     pub(super) fn check_rows(&self, file: &TensorFile) -> Result<()> {
         if self.has_rows(file.dims()) { Ok(()) } else { Err(self.refuse(file, None)) }
     }
 
-    /// Refuses an array that has not as many values in each row; says how many.
+    /// Refuses an array that does not have the needed number of values in each row, and returns that number.
     pub(super) fn check_entries(&self, file: &TensorFile, needed: Option<usize>) -> Result<usize> {
         let letter = || needed.map_or("k".to_owned(), |entries| entries.to_string());
         match file.dims().split_last() {

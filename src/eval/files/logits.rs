@@ -1,4 +1,4 @@
-//! Logits from files, and soft targets, which lie like them.
+//! Logits from files, and soft targets with the same layout.
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -16,35 +16,35 @@ use crate::error::Result;
 use crate::eval::source::{Source, check_buffer, values_of};
 use crate::shape::Shape;
 
-/// Logits in a [`TensorFile`], classes along any axis. `E` is what they are computed in: `f32` for files of f16 and bf16
-/// (widened), f32, and f64 (narrowed); [`half::f16`] for files of f16, [`half::bf16`] for files of bf16. Where the types
-/// are equal, values are read into the caller's buffer with no copy between.
+/// Logits in a [`TensorFile`], with classes along any axis. `E` is the type for the computation: `f32` for files of f16
+/// and bf16 (widened), f32, and f64 (narrowed); [`half::f16`] for files of f16, [`half::bf16`] for files of bf16. If
+/// the types are equal, values are read directly into the caller's buffer.
 #[derive(Debug)]
 pub struct FileLogits<E> {
     file: TensorFile,
-    /// What they are, for messages.
+    /// The name of the values in messages.
     what: &'static str,
     layout: Layout,
-    /// What they become.
+    /// The type that the values are converted to.
     element: PhantomData<E>,
-    /// Values on their way from the file's type.
+    /// Values of the file's type, before conversion.
     raw: Vec<u8>,
 }
 
 impl<E: Element> FileLogits<E> {
-    /// Opens a file that tells what it holds, or a folder of shards: see [`TensorFile::open`].
+    /// Opens a file with a header, or a folder of shards: see [`TensorFile::open`].
     ///
     /// # Errors
-    /// As [`TensorFile::open`] and [`new`](Self::new).
+    /// As for [`TensorFile::open`] and [`new`](Self::new).
     pub fn open(path: impl AsRef<Path>, class_axis: isize) -> Result<Self> {
         Self::new(TensorFile::open(path, &OpenOptions::default())?, class_axis)
     }
 
-    /// Logits of these axes; −1 is the last.
+    /// Logits in a file, with classes along `class_axis`; −1 is the last axis.
     ///
     /// # Errors
-    /// [`Error::File`](crate::Error::File) for another type, without such an axis, without classes, or where several
-    /// files are joined along the classes.
+    /// [`Error::File`](crate::Error::File) if the type cannot be read as `E`, if there is no such axis, if there are no
+    /// classes, or if several files are joined along the class axis.
     pub fn new(file: TensorFile, class_axis: isize) -> Result<Self> {
         let layout = Layout::new(file.dims(), class_axis).map_err(|error| file.error(error));
         Self::of(file, "logits", layout)
@@ -63,12 +63,12 @@ impl<E: Element> FileLogits<E> {
         }
         let layout = layout?;
         if file.is_sharded() && layout.has_classes_first() {
-            return Err(file.error("files are joined along the first axis, and here that is the classes'"));
+            return Err(file.error("files are joined along the first axis, but here that is the class axis"));
         }
         Ok(Self { file, what, layout, element: PhantomData, raw: Vec::new() })
     }
 
-    /// The axes.
+    /// The axes of the logits.
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
@@ -78,17 +78,17 @@ impl<E: Element> FileLogits<E> {
         &self.file
     }
 
-    /// The file, for logits of another type of element.
+    /// Returns the file, for example to read the logits as another type.
     pub fn into_file(self) -> TensorFile {
         self.file
     }
 
-    /// Whether the file holds f64, so that values are rounded to f32 on their way.
+    /// Whether the file holds f64, so that values are rounded to f32 when they are read.
     pub fn is_narrowed(&self) -> bool {
         self.file.dtype() == Some(Dtype::F64)
     }
 
-    /// Fills `into` with the values from the `start`th on, of N bytes in the file. What is finite there must be so here.
+    /// Fills `into` with values of N bytes each, from value `start` of the file on. A finite value must stay finite.
     fn convert<const N: usize>(
         &mut self,
         start: usize,
@@ -114,16 +114,16 @@ impl<E: Element> FileLogits<E> {
     }
 }
 
-/// Soft targets that lie like these logits: floats, read as f32.
+/// Opens soft targets with the layout of these logits: floats, read as f32.
 ///
 /// # Errors
-/// [`Error::File`](crate::Error::File) as of [`FileLogits::new`], and for other axes than the logits'.
+/// [`Error::File`](crate::Error::File) as for [`FileLogits::new`], and if the axes differ from the logits'.
 pub fn open_soft_targets(file: TensorFile, like: &Layout) -> Result<FileLogits<f32>> {
     let targets = FileLogits::of(file, "targets", Ok(like.clone()))?;
     let found = targets.file.dims();
     if found != like.dims() {
         let (found, needed) = (shape_text(found), shape_text(like.dims()));
-        let why = format!("shape {found}: soft targets need the logits' own, {needed}");
+        let why = format!("shape {found}: soft targets need the shape of the logits, {needed}");
         return Err(targets.file.error(why));
     }
     Ok(targets)
@@ -148,7 +148,7 @@ impl<E: Element> Source<E> for FileLogits<E> {
             Some(Dtype::Bf16) => {
                 self.convert(start, into, |bytes| bf16::from_le_bytes(bytes).into(), |_, _| None)
             }
-            // What remains of the types that `of` takes.
+            // Of the types that `of` accepts, only f64 is left.
             _ => self.convert(
                 start,
                 into,

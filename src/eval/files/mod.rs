@@ -1,12 +1,14 @@
-//! Tensors in files: logits and what comes with them, row losses and gradients into them. With the features `npy`
-//! (NumPy's `.npy`) and `safetensors` (Hugging Face's `.safetensors`), each for its own format; files of raw values need
-//! either.
+//! Tensors in files: reads logits and their inputs, and writes row losses and gradients. The feature `npy` is for
+//! NumPy's `.npy`, the feature `safetensors` for Hugging Face's `.safetensors`. Files of raw values need either
+//! feature.
 //!
-//! A [`TensorFile`] is a tensor in a file, in several shards, or in a stream; [`FileLogits`] make a
-//! [`Source`](super::Source) of it. Logits have any number of axes; targets, weights and masks have the same without the
-//! class axis, or one axis of all rows: see [`Layout`]. Headers are checked before anything else is read. Values are read window
-//! by window at their place, never whole and never mapped: a mapped file that shrinks kills the process. Targets, row
-//! weights and masks are [`FileRows`], which an evaluation reads twice: before its first window, and with each. What is wrong with a file is an [`Error::File`](crate::Error::File) that says so with numbers.
+//! A [`TensorFile`] is a tensor in a file, in several shards, or in a stream; [`FileLogits`] makes a
+//! [`Source`](super::Source) of it. Logits have any number of axes. Targets, weights and masks have the same axes
+//! without the class axis, or one axis of all rows: see [`Layout`]. Headers are checked before anything else is read.
+//! Values are read window by window at their position, never as a whole and never mapped, because a mapped file that
+//! shrinks kills the process. Targets, row weights and masks are [`FileRows`]. An evaluation reads them twice: before
+//! its first window, and with each window. An error in a file is an [`Error::File`](crate::Error::File) that states the
+//! numbers.
 //!
 //! ```no_run
 //! use xent::eval::files::{FileLogits, FileRows, OpenOptions, TensorFile, Wanted};

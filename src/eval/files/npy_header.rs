@@ -5,23 +5,23 @@ use npyz::{DType, Endianness, NpyHeader, Order, TypeChar, WriteOptions, WriterBu
 use super::dtype::Dtype;
 use super::text::{one_line, shape_text};
 
-/// What NumPy itself takes from a file that it does not trust.
+/// NumPy's own limit for files that it does not trust.
 const MAX_HEADER_BYTES: usize = 10_000;
 /// The header is a dictionary (1) with the shape as a tuple (2); a structured type nests two deeper.
 const MAX_NESTING: usize = 4;
 /// Magic, version and the longer form of the header's length.
 pub(super) const PREFIX_BYTES: usize = 12;
 
-/// What a header says, as far as it can be read: numbers in C order, little-endian or of one byte.
+/// The contents of a header that can be read: numbers in C order, little-endian or of one byte.
 #[derive(Debug, PartialEq)]
 pub(super) struct NpyArray {
-    /// What values of it are read as, if they are.
+    /// The type that values are read as, or `None` if they cannot be read.
     pub dtype: Option<Dtype>,
-    /// Bytes of a value.
+    /// Bytes per value.
     pub size: usize,
     /// The type as the file writes it: `'<f4'`.
     pub descr: String,
-    /// The length of each axis; its product fits into a `usize`, in bytes too.
+    /// The length of each axis. The product fits into a `usize`, in bytes too.
     pub shape: Vec<usize>,
 }
 
@@ -32,8 +32,8 @@ impl NpyArray {
     }
 }
 
-/// How long the header is, from the file's first [`PREFIX_BYTES`] (or all that there are): all before the data, the
-/// prefix included.
+/// The length of everything before the data, prefix included. `prefix` is the first [`PREFIX_BYTES`] of the file, or
+/// all of it if it is shorter.
 pub(super) fn header_bytes(prefix: &[u8]) -> Result<usize, String> {
     if prefix.len() < 10 || !prefix.starts_with(b"\x93NUMPY") {
         return Err(
@@ -90,17 +90,17 @@ pub(super) fn parse(header: &[u8]) -> Result<NpyArray, String> {
     Ok(NpyArray { dtype: dtype_of(number.type_char(), size), size, descr, shape })
 }
 
-/// What is in the parser's error where it has too little stack; the rest calls that a syntax error.
+/// A part of the parser's error when its stack is too small; the rest of that message calls it a syntax error.
 const STACK_ENDS: &str = "stack limit reached";
 
-/// Does something on a stack of its own, which is large enough whatever the caller's is.
+/// Runs a job on a new stack that is large enough, whatever the caller's stack is.
 fn with_stack<T: Send>(job: impl Fn() -> T + Sync) -> T {
     const STACK_BYTES: usize = 512 << 10;
     let on_its_own = std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, &job);
         thread.ok().and_then(|thread| thread.join().ok())
     });
-    // Where there is no thread, the caller's stack may do.
+    // If no thread can be started, the caller's stack may be large enough.
     on_its_own.unwrap_or_else(job)
 }
 
@@ -122,10 +122,10 @@ fn dtype_of(kind: TypeChar, size: usize) -> Option<Dtype> {
     })
 }
 
-/// The header of an array, as NumPy writes it; refuses types that the format does not have.
+/// The header of an array, as NumPy writes it. Refuses types that the format does not have.
 pub(super) fn of_array(dtype: Dtype, shape: &[usize]) -> Result<Vec<u8>, String> {
     let descr = match dtype {
-        Dtype::Bf16 => return Err(".npy has no type for bf16: .safetensors has, or another type".to_owned()),
+        Dtype::Bf16 => return Err(".npy has no type for bf16: use .safetensors or another type".to_owned()),
         Dtype::F16 => "<f2",
         Dtype::F32 => "<f4",
         Dtype::F64 => "<f8",
@@ -147,8 +147,9 @@ pub(super) fn of_array(dtype: Dtype, shape: &[usize]) -> Result<Vec<u8>, String>
     Ok(header)
 }
 
-/// npyz recurses on every bracket, and multiplies the lengths of the axes unchecked. So what reaches it is bounded
-/// here first: nesting, the product of all numbers, and no character with which a string could hide a bracket.
+/// Checks the text before npyz reads it, because npyz recurses on every bracket and multiplies the axis lengths
+/// unchecked. The checks limit the nesting and the product of all numbers, and refuse characters with which a string
+/// could hide a bracket.
 fn check_text(text: &[u8]) -> Result<(), String> {
     let is_hidden = |part: &[u8]| part == b"'''";
     if text.windows(3).any(is_hidden) {
@@ -169,7 +170,7 @@ fn check_text(text: &[u8]) -> Result<(), String> {
             b'{' | b'(' | b'[' => nesting += 1,
             b'}' | b')' | b']' => nesting = nesting.saturating_sub(1),
             b',' | b':' | b' ' | b'\n' | b'-' => {}
-            // True and False.
+            // The letters of True and False.
             b'T' | b'r' | b'u' | b'e' | b'F' | b'a' | b'l' | b's' => {}
             _ => return Err(format!("it holds {:?} outside of a string", char::from(byte))),
         }

@@ -1,27 +1,28 @@
-//! What is to be known of a file before it is opened.
+//! The options for opening a file.
 
 use super::dtype::Dtype;
 
-/// How a file is opened: [`Default`] will do for logits in a `.npy` file, or in a `.safetensors` file that has nothing
-/// else of two or three axes.
+/// How a file is opened. [`Default`] is enough for logits in a `.npy` file, or in a `.safetensors` file with no other
+/// floats of two or three axes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OpenOptions {
-    /// The tensor of a `.safetensors` file. Default: the only one that can be what is wanted.
+    /// The name of the tensor in a `.safetensors` file. Default: the only tensor that fits what is wanted.
     pub key: Option<String>,
-    /// What is wanted, which tells one tensor from another where there is no key. Default: logits.
+    /// The purpose of the tensor, which selects one if there is no key. Default: logits.
     pub wanted: Wanted,
-    /// What values are in a file without a header. Default: there is a header.
+    /// The layout of a file without a header. Default: the file has a header.
     pub raw: Option<RawLayout>,
 }
 
 impl OpenOptions {
-    /// For what is wanted, and nothing else.
+    /// Options for this purpose only.
     pub fn of(wanted: Wanted) -> Self {
         Self { wanted, ..Self::default() }
     }
 }
 
-/// What a tensor is for. Where a `.safetensors` file has several and no key is given, the only one that fits is taken.
+/// The purpose of a tensor. If a `.safetensors` file has several tensors and no key is given, the only one that fits is
+/// used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Wanted {
     /// Floats of two or three axes.
@@ -58,13 +59,13 @@ impl Wanted {
     }
 }
 
-/// What a file without a header holds: rows of so many values, and nothing else.
+/// The contents of a file without a header: rows of `cols` values, and nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RawLayout {
     /// The type of the values, little-endian.
     pub dtype: Dtype,
-    /// Values of a row.
+    /// Values per row.
     pub cols: usize,
-    /// Rows of all files together. Default: as many as there are; a stream's must be told.
+    /// Rows of all files together. Default: as many as the files hold. For a stream it must be given.
     pub rows: Option<usize>,
 }

@@ -1,4 +1,4 @@
-//! What comes with the rows of logits, from files.
+//! Per-row inputs of logits, from files.
 
 use std::fmt;
 use std::ops::Range;
@@ -11,19 +11,19 @@ use crate::eval::source::check_buffer;
 /// Target classes, row weights or a row mask in a [`TensorFile`], read window by window.
 pub struct FileRows<T> {
     file: TensorFile,
-    /// What they are, for messages.
+    /// The name of the values in messages.
     what: &'static str,
     entries: usize,
     make: Make<T>,
-    /// Values on their way from the file's type.
+    /// Values of the file's type, before conversion.
     raw: Vec<u8>,
 }
 
-/// Makes something of a value's bytes, or says what is wrong with them, unless it is not used.
+/// Converts a value's bytes, or says what is wrong with them. The flag says whether the value is used.
 type Make<T> = Box<dyn Fn(&[u8], bool) -> Result<T, String> + Send>;
 
 impl<T> FileRows<T> {
-    /// Values of a file, `entries` of them for each row.
+    /// Values of a file, `entries` per row.
     pub(super) fn new(
         file: TensorFile,
         what: &'static str,
@@ -33,7 +33,7 @@ impl<T> FileRows<T> {
         Self { file, what, entries, make: Box::new(make), raw: Vec::new() }
     }
 
-    /// Values of each row: 1, but of sparse targets.
+    /// Values per row: 1, except for sparse targets.
     pub fn entries(&self) -> usize {
         self.entries
     }
@@ -41,7 +41,7 @@ impl<T> FileRows<T> {
     /// Reads the values of all rows into memory.
     ///
     /// # Errors
-    /// [`Error::File`], also where they do not fit.
+    /// [`Error::File`], also if they do not fit into memory.
     pub fn read_all(&mut self) -> Result<Vec<T>>
     where
         T: Clone + Default,

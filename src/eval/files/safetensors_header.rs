@@ -1,4 +1,4 @@
-//! The header of a `.safetensors` file: its length in 8 bytes, and as many of JSON.
+//! The header of a `.safetensors` file: 8 bytes with its length, then that many bytes of JSON.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -10,26 +10,26 @@ use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor
 use super::dtype::Dtype;
 use super::text::{one_line, quoted, shape_text};
 
-/// What the format's own library takes.
+/// The limit of the format's own library.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
-/// The bytes of the header's length.
+/// The size of the length field in bytes.
 pub(super) const PREFIX_BYTES: usize = 8;
-/// A header is padded to a multiple of this, so that values lie where memory would have them.
+/// A header is padded to a multiple of this, so that the values are aligned.
 const ALIGNMENT: usize = 8;
-/// An entry that is no tensor.
+/// An entry that is not a tensor.
 const METADATA: &str = "__metadata__";
 
-/// A tensor as a header tells of it. Its shape and its place agree.
+/// A tensor that a header describes. Its shape matches the length of its data.
 #[derive(Debug, PartialEq)]
 pub(super) struct Tensor {
     pub name: String,
-    /// What values of it are read as, if they are.
+    /// The type that values are read as, or `None` if they cannot be read.
     pub dtype: Option<Dtype>,
     /// The type as the file writes it: `BF16`.
     pub descr: String,
-    /// The length of each axis; its product fits into a `usize`, in bytes too.
+    /// The length of each axis. The product fits into a `usize`, in bytes too.
     pub shape: Vec<usize>,
-    /// Where it lies, in bytes behind the header.
+    /// The position of the values, in bytes after the header.
     pub data: Range<u64>,
 }
 
@@ -39,8 +39,8 @@ impl fmt::Display for Tensor {
     }
 }
 
-/// How long the header is, from the file's first [`PREFIX_BYTES`] (or all that there are): all before the data, the
-/// prefix included.
+/// The length of everything before the data, prefix included. `prefix` is the first [`PREFIX_BYTES`] of the file, or
+/// all of it if it is shorter.
 pub(super) fn header_bytes(prefix: &[u8]) -> Result<usize, String> {
     let Some(&len) = prefix.first_chunk() else {
         let found = prefix.len();
@@ -55,7 +55,8 @@ pub(super) fn header_bytes(prefix: &[u8]) -> Result<usize, String> {
     Ok(PREFIX_BYTES + len as usize)
 }
 
-/// Reads a whole header, without its prefix: tensors in the order of their data, which they fill without gap or overlap.
+/// Reads a whole header, without its prefix. Returns tensors in the order of their data, which must have no gaps or
+/// overlaps.
 pub(super) fn parse(header: &[u8]) -> Result<Vec<Tensor>, String> {
     let not_understood = |why: &dyn fmt::Display| format!("header not understood: {}", one_line(&why));
     if header.first() != Some(&b'{') {
@@ -64,7 +65,7 @@ pub(super) fn parse(header: &[u8]) -> Result<Vec<Tensor>, String> {
     let Entries(mut entries) = serde_json::from_slice(header).map_err(|why| not_understood(&why))?;
     let mut names = HashSet::new();
     if let Some((name, _)) = entries.iter().find(|(name, _)| !names.insert(name.as_str())) {
-        return Err(format!("tensor {} is there twice", quoted(name)));
+        return Err(format!("tensor {} occurs twice", quoted(name)));
     }
     entries.sort_by_key(|(_, info)| info.data_offsets);
     let mut end = 0;
@@ -79,7 +80,7 @@ pub(super) fn parse(header: &[u8]) -> Result<Vec<Tensor>, String> {
         .collect()
 }
 
-/// One tensor behind another that ends at `before`.
+/// Checks one tensor. The data before it ends at `before`.
 fn tensor(name: &str, info: TensorInfo, before: u64) -> Result<Tensor, String> {
     let TensorInfo { dtype, shape, data_offsets: (start, end) } = info;
     let (from, to) = (start as u64, end as u64);
@@ -88,7 +89,7 @@ fn tensor(name: &str, info: TensorInfo, before: u64) -> Result<Tensor, String> {
     }
     if from != before {
         let what = if from < before { "an overlap" } else { "a gap" };
-        return Err(format!("{what}: it begins at byte {from}, and what is before it ends at {before}"));
+        return Err(format!("{what}: it begins at byte {from}, and the data before it ends at {before}"));
     }
     let values = shape.iter().try_fold(1usize, |product, &len| product.checked_mul(len.max(1)));
     if values.and_then(|values| values.checked_mul(dtype.bitsize().max(64))).is_none() {
@@ -97,7 +98,10 @@ fn tensor(name: &str, info: TensorInfo, before: u64) -> Result<Tensor, String> {
     let bits = shape.iter().product::<usize>() * dtype.bitsize();
     let (needed, found) = (bits as u64 / 8, to - from);
     if !bits.is_multiple_of(8) {
-        return Err(format!("shape {} of {dtype} has {bits} bits, no whole bytes", shape_text(&shape)));
+        return Err(format!(
+            "shape {} of {dtype} has {bits} bits, which are not whole bytes",
+            shape_text(&shape)
+        ));
     }
     if needed != found {
         let shape = shape_text(&shape);
@@ -112,7 +116,7 @@ fn tensor(name: &str, info: TensorInfo, before: u64) -> Result<Tensor, String> {
     })
 }
 
-/// All tensors in the order of the header; one that is there twice is there twice.
+/// All tensors in the order of the header. Duplicates are kept.
 struct Entries(Vec<(String, TensorInfo)>);
 
 impl<'de> Deserialize<'de> for Entries {
@@ -164,7 +168,7 @@ fn dtype_of(dtype: FileDtype) -> Option<Dtype> {
     })
 }
 
-/// The header of a file of one tensor, prefix included.
+/// The header of a file with one tensor, prefix included.
 pub(super) fn of_tensor(name: &str, dtype: Dtype, shape: &[usize], bytes: usize) -> Result<Vec<u8>, String> {
     let dtype = match dtype {
         Dtype::F16 => FileDtype::F16,

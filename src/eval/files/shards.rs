@@ -1,4 +1,4 @@
-//! Files that together are one: in the order that is given, or in that of a folder's names.
+//! Several files that form one tensor, in the given order or in the order of a folder's file names.
 
 use std::cmp::Ordering;
 use std::iter::Peekable;
@@ -9,12 +9,12 @@ use super::file_error;
 use super::format::FileFormat;
 use crate::error::Result;
 
-/// The files that paths stand for: of a folder, those named `.npy` or `.safetensors`, or all where `is_raw`; ordered by
-/// their names, with the numbers in these taken as such.
+/// The files that paths stand for. In a folder these are the files named `.npy` or `.safetensors`, or all files if
+/// `is_raw`. They are ordered by name, and numbers in names count by value.
 ///
 /// # Errors
-/// [`Error::File`](crate::Error::File) for a folder without such files, or with files of both formats; for a set of
-/// `-00001-of-00005` of which one is missing.
+/// [`Error::File`](crate::Error::File) for a folder without such files, or with files of both formats; for a set named
+/// like `-00001-of-00005` in which a file is missing.
 pub fn shard_paths<P: AsRef<Path>>(paths: &[P], is_raw: bool) -> Result<Vec<PathBuf>> {
     let mut shards = Vec::new();
     for path in paths.iter().map(AsRef::as_ref) {
@@ -33,27 +33,28 @@ fn of_folder(folder: &Path, is_raw: bool) -> Result<Vec<PathBuf>> {
         let path = entry.map_err(|error| file_error(folder, error))?.path();
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let is_meant = is_raw || FileFormat::of_name(&path).is_some();
-        // What begins with a dot is hidden: outputs in the making among them.
+        // Names that start with a dot are hidden, such as outputs that are being written.
         if is_meant && !name.starts_with('.') && path.is_file() {
             shards.push((name, path));
         }
     }
     if shards.is_empty() {
         let kind = if is_raw { "" } else { " named .npy or .safetensors" };
-        return Err(file_error(folder, format!("a folder without files{kind}")));
+        return Err(file_error(folder, format!("the folder has no files{kind}")));
     }
     shards.sort_by(|(a, _), (b, _)| natural_order(a, b));
     let format = |path: &Path| FileFormat::of_name(path);
     let other = shards.iter().find(|(_, path)| format(path) != format(&shards[0].1));
     if let Some((other, _)) = other.filter(|_| !is_raw) {
-        let why = format!("a folder of both formats ({} and {other}): name the files", shards[0].0);
+        let why =
+            format!("the folder has files of both formats ({} and {other}): name the files", shards[0].0);
         return Err(file_error(folder, why));
     }
     check_complete(&shards).map_err(|why| file_error(folder, why))?;
     Ok(shards.into_iter().map(|(_, path)| path).collect())
 }
 
-/// Refuses a set whose names say that there is more of it.
+/// Refuses a set if the names show that a file is missing.
 fn check_complete(shards: &[(String, PathBuf)]) -> Result<(), String> {
     let parts: Option<Vec<(u64, u64)>> = shards.iter().map(|(name, _)| part_of(name)).collect();
     let Some(parts) = parts else { return Ok(()) };
@@ -61,7 +62,7 @@ fn check_complete(shards: &[(String, PathBuf)]) -> Result<(), String> {
         return Ok(());
     };
     let (first, mut numbers) = (parts[0].0, parts.iter().map(|&(number, _)| number));
-    // They are counted from 1, by some from 0.
+    // Sets are counted from 1, or by some tools from 0.
     let missing = (first.min(1)..).find(|&number| numbers.next() != Some(number)).unwrap_or_default();
     if missing < total.saturating_add(first.min(1)) {
         return Err(format!("shard {missing} of {total} is missing"));
@@ -76,7 +77,7 @@ fn part_of(name: &str) -> Option<(u64, u64)> {
     Some((number.parse().ok()?, total.parse().ok()?))
 }
 
-/// Names in their order, where numbers stand by their value: `part-2` before `part-10`.
+/// Orders names so that numbers count by value: `part-2` before `part-10`.
 pub(super) fn natural_order(a: &str, b: &str) -> Ordering {
     let (mut left, mut right) = (a.chars().peekable(), b.chars().peekable());
     loop {
@@ -98,7 +99,7 @@ pub(super) fn natural_order(a: &str, b: &str) -> Ordering {
     }
 }
 
-/// The digits that come next, without zeros before them.
+/// The next digits, without leading zeros.
 fn number(chars: &mut Peekable<Chars<'_>>) -> String {
     let mut digits = String::new();
     while let Some(digit) = chars.next_if(char::is_ascii_digit) {
@@ -129,7 +130,7 @@ mod tests {
         ];
         for (at, a) in sorted.iter().enumerate() {
             for (other, b) in sorted.iter().enumerate() {
-                // Of equal numbers, the text decides.
+                // If numbers are equal, the text decides.
                 let expected =
                     if (at.min(other), at.max(other)) == (2, 3) { a.cmp(b) } else { at.cmp(&other) };
                 assert_eq!(natural_order(a, b), expected, "{a} {b}");

@@ -9,27 +9,27 @@ use crate::error::Result;
 use crate::targets::check_entries;
 
 impl FileRows<i32> {
-    /// Target classes of integers of any width, each in 0..cols or `ignore_index`; of the logits' axes without the classes,
-    /// or (rows,).
+    /// Target classes: integers of any width, each in 0..cols or `ignore_index`. The file has the logits' axes without
+    /// the class axis, or (rows,).
     ///
-    /// A target is `ignore_index` by its value; for u32 by its bits as i32, so that −100 works there too. One that no row is
-    /// scored against may be anything, and becomes `ignore_index`.
+    /// A target is `ignore_index` if it has that value; a u32 also if it has the same bits as an i32, so that −100
+    /// works there too. The target of a row that is not scored may be any value and becomes `ignore_index`.
     ///
     /// # Errors
-    /// [`Error::File`](crate::Error::File) for another type or another number of targets. When they are read: as of
-    /// [`TensorFile::read_at`], and for the first one that is out of range.
+    /// [`Error::File`](crate::Error::File) for a wrong type or a wrong number of targets. When they are read: as for
+    /// [`TensorFile::read_at`], and for the first target that is out of range.
     pub fn targets(file: TensorFile, layout: &Layout, ignore_index: i32) -> Result<Self> {
         layout.check_rows(&file)?;
         classes(file, layout, 1, ignore_index)
     }
 }
 
-/// Sparse targets: class indices as of [`FileRows::targets`], and probabilities of floats, read as f32. Both have one axis
-/// more than targets, of the entries.
+/// Sparse targets: class indices as for [`FileRows::targets`], and probabilities as floats, read as f32. Both have one
+/// more axis than targets, for the entries.
 ///
 /// # Errors
-/// As [`FileRows::targets`]; [`Error::File`](crate::Error::File) where the two differ in their entries, or there are none
-/// or too many.
+/// As for [`FileRows::targets`]; [`Error::File`](crate::Error::File) if the two have different numbers of entries, or
+/// no entries, or too many.
 pub fn sparse_targets(
     indices: TensorFile,
     probs: TensorFile,
@@ -45,7 +45,7 @@ pub fn sparse_targets(
     Ok((indices, probs))
 }
 
-/// Classes of which each row has so many.
+/// Classes, `entries` per row.
 fn classes(file: TensorFile, layout: &Layout, entries: usize, ignore_index: i32) -> Result<FileRows<i32>> {
     let Some(value_of) = file.dtype().and_then(Dtype::integers) else {
         return Err(file.error(format!("type {}: targets must be integers", file.descr())));

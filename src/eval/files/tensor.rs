@@ -1,4 +1,4 @@
-//! A tensor in a file, in several, or in a stream, that is read at any place.
+//! A tensor in a file, in several files, or in a stream. Values in files can be read at any position.
 
 use std::fmt;
 use std::io::{Cursor, Read};
@@ -13,15 +13,15 @@ use super::shards::shard_paths;
 use super::text::shape_text;
 use crate::error::{Error, Result};
 
-/// Values that are read at a time, where they are made into something else.
+/// Values that are read at a time when they are converted.
 pub(super) const CHUNK_VALUES: usize = 1 << 16;
 
-/// A tensor whose header has been read and agrees with the file's length; of its values nothing has. It is in a file, in
-/// several that are joined along their first axis, or in a stream that is read once, from front to back.
+/// A tensor whose header has been read and matches the file's length. Its values have not been read. It is in a file,
+/// in several files joined along their first axis, or in a stream that is read once, from front to back.
 ///
-/// Formats are told by what a file holds: `.npy`, `.safetensors`, or raw values where
-/// [`OpenOptions::raw`](super::OpenOptions::raw) says what they are. Values are read at their place in blocks, never
-/// mapped. Of several files only one is open at a time.
+/// The file's contents show the format: `.npy`, `.safetensors`, or raw values described by
+/// [`OpenOptions::raw`](super::OpenOptions::raw). Values are read in blocks at their position, never mapped. With
+/// several files, only one is open at a time.
 #[derive(Debug)]
 pub struct TensorFile {
     path: PathBuf,
@@ -36,18 +36,18 @@ impl TensorFile {
     /// Opens a file, or a folder of shards.
     ///
     /// # Errors
-    /// [`Error::File`] where it is missing, truncated, too long or of no known format, of another byte order, in Fortran
-    /// order, without such a tensor; where tensors overlap, or leave gaps; what [`shard_paths`](super::shard_paths)
+    /// [`Error::File`] if the file is missing, truncated, too long, of an unknown format, of another byte order, in
+    /// Fortran order, or has no such tensor; if tensors overlap or leave gaps; what [`shard_paths`](super::shard_paths)
     /// refuses.
     pub fn open(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Self> {
         Self::open_all(&[path], options)
     }
 
-    /// Opens several files in this order, or folders of them: one tensor, joined along the first axis.
+    /// Opens several files, or folders of files, in this order as one tensor, joined along the first axis.
     ///
     /// # Errors
-    /// As [`open`](Self::open), and where a file's type or its other axes are not those of the first;
-    /// [`Error::Length`] for no path.
+    /// As for [`open`](Self::open), and if the type or the other axes of a file differ from those of the first file;
+    /// [`Error::Length`] without paths.
     pub fn open_all<P: AsRef<Path>>(paths: &[P], options: &OpenOptions) -> Result<Self> {
         let Some(given) = paths.first() else {
             return Err(Error::Length { what: "the paths", found: 0, needed: 1 });
@@ -61,7 +61,7 @@ impl TensorFile {
                 None => whole = Some(Self::of(path, content, Input::File { part: 0, file })),
             }
         }
-        // A folder without files has been refused.
+        // A folder without files has already been refused.
         let mut whole = whole.ok_or(Error::Length { what: "the files", found: 0, needed: 1 })?;
         if shards.len() > 1 {
             given.as_ref().clone_into(&mut whole.path);
@@ -70,17 +70,17 @@ impl TensorFile {
         match (told, whole.dims.first()) {
             (Some(needed), Some(&found)) if needed != found => {
                 let wrong = if found < needed { "truncated" } else { "too long" };
-                Err(whole.error(format!("{wrong}: {needed} rows were told; there are {found}")))
+                Err(whole.error(format!("{wrong}: {needed} rows were given; there are {found}")))
             }
             _ => Ok(whole),
         }
     }
 
-    /// Takes a tensor from a stream, which must begin with its header unless it is raw. Its values can be read once, in
-    /// their order; `name` is what messages call it.
+    /// Reads a tensor from a stream, which must start with a header unless it is raw. Its values can be read once, in
+    /// order. `name` is its name in messages.
     ///
     /// # Errors
-    /// As [`open`](Self::open), but for the length, which shows when the last value is read.
+    /// As for [`open`](Self::open), except for the length, which is checked when the last value is read.
     pub fn from_reader(
         name: impl AsRef<Path>,
         mut reader: impl Read + Send + 'static,
@@ -90,7 +90,7 @@ impl TensorFile {
         let (content, start) =
             read_content(&mut reader, name, None, options).map_err(|why| file_error(name, why))?;
         let position = start.bytes.len() as u64;
-        // Of a header shorter than what tells its format, the first values have been read with it.
+        // If the header is shorter than the bytes that show the format, the first values have been read with it.
         let early = start.bytes.get(content.data.start as usize..).unwrap_or_default().to_vec();
         let position = position - early.len() as u64;
         let reader = Box::new(Cursor::new(early).chain(reader));
@@ -111,8 +111,8 @@ impl TensorFile {
             let (found, needed) = (shape_text(found), shape_text(needed));
             let first = self.parts.first().map(|part| part.path.display().to_string()).unwrap_or_default();
             let why = format!(
-                "shape {found} of {}: it is to be joined to {first}, along the first axis, and that has {needed} \
-                 of {}",
+                "shape {found} of {}: it cannot be joined along the first axis to {first}, which has shape \
+                 {needed} of {}",
                 content.descr, self.descr
             );
             return Err(file_error(path, why));
@@ -134,12 +134,12 @@ impl TensorFile {
         Ok(())
     }
 
-    /// The file; of several, the first that was given.
+    /// The path of the file; for several files, the first path given.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The type of the values; `None` for one of which none can be read.
+    /// The type of the values; `None` if the type cannot be read.
     pub fn dtype(&self) -> Option<Dtype> {
         self.dtype
     }
@@ -149,12 +149,12 @@ impl TensorFile {
         &self.dims
     }
 
-    /// Whether it is in more than one file.
+    /// Whether the tensor is in more than one file.
     pub fn is_sharded(&self) -> bool {
         self.parts.len() > 1
     }
 
-    /// Values there are.
+    /// The number of values.
     pub(super) fn len(&self) -> usize {
         self.parts.last().map_or(0, |part| part.values.end)
     }
@@ -168,11 +168,11 @@ impl TensorFile {
         self.dtype.map_or(0, Dtype::bytes)
     }
 
-    /// Reads values as they are, little-endian, from the `start`th on: as many as fill `into`.
+    /// Reads values unconverted, little-endian, from value `start` on, until `into` is full.
     ///
     /// # Errors
-    /// [`Error::File`], also where a file has become shorter, or a stream ends early or does not end; [`Error::Length`]
-    /// behind the last value.
+    /// [`Error::File`], also if a file has become shorter, or if a stream ends too early or too late; [`Error::Length`]
+    /// for a read past the last value.
     pub fn read_at(&mut self, start: usize, into: &mut [u8]) -> Result<()> {
         let size = self.value_bytes();
         let (len, there) = (into.len(), self.len().saturating_sub(start).saturating_mul(size));
@@ -192,8 +192,8 @@ impl TensorFile {
         Ok(())
     }
 
-    /// Makes something of each value, which are read a chunk at a time. What is wrong with one is told with its place:
-    /// `what[2, 1] = `, and on from there.
+    /// Converts every value, reading a chunk at a time. A message about a value starts with its position: `what[2, 1] =
+    /// `.
     pub(super) fn read_all<T>(
         &mut self,
         what: &str,
@@ -216,19 +216,19 @@ impl TensorFile {
         Ok(values)
     }
 
-    /// What is wrong with it.
+    /// An error about this file.
     pub(super) fn error(&self, message: impl ToString) -> Error {
         file_error(&self.path, message)
     }
 
-    /// What is wrong with a value: in which file, and where there.
+    /// An error about a value, with its file and its position there.
     pub(super) fn value_error(&self, what: &str, at: usize, why: impl fmt::Display) -> Error {
         let part = self.parts.iter().find(|part| part.values.contains(&at));
         let (path, first) = part.map_or((&self.path, 0), |part| (&part.path, part.values.start));
         file_error(path, format!("{what}{} = {why}", self.place(at - first)))
     }
 
-    /// Where in a file the `at`th value is, as Python writes it.
+    /// The position of the `at`th value in a file, as Python writes it.
     fn place(&self, mut at: usize) -> String {
         let mut place = vec![0; self.dims.len()];
         for (index, &len) in place.iter_mut().zip(&self.dims).rev() {
@@ -253,7 +253,7 @@ mod tests {
         (from..from + len).map(|value| value as f32).collect()
     }
 
-    /// Rows of 2 from the value `from` on.
+    /// Rows of 2, with values from `from` on.
     fn write(folder: &TempDir, name: &str, from: usize, rows: usize) -> PathBuf {
         let path = folder.path().join(name);
         let mut file = TensorWriter::create(&path, "a", "logits", Dtype::F32, &[rows, 2]).unwrap();
@@ -303,7 +303,9 @@ mod tests {
         write(&folder, "q.safetensors", 0, 1);
         let error = TensorFile::open(folder.path(), &Default::default()).unwrap_err().to_string();
         assert!(
-            error.ends_with("a folder of both formats (p-9.npy and q.safetensors): name the files"),
+            error.ends_with(
+                "the folder has files of both formats (p-9.npy and q.safetensors): name the files"
+            ),
             "{error}"
         );
     }
@@ -328,7 +330,7 @@ mod tests {
             let error = TensorFile::open_all(&[&first, &path], &Default::default()).unwrap_err();
             assert!(
                 matches!(&error, Error::File { path, message } if path.ends_with(name)
-                && message.contains("it is to be joined to") && message.contains("a.npy")),
+                && message.contains("it cannot be joined along the first axis to") && message.contains("a.npy")),
                 "{error}"
             );
         }
@@ -346,7 +348,7 @@ mod tests {
         cut(&paths[1]);
         assert_eq!(read(&mut file, 0, 4), Ok(values(0, 4)));
         let error = read(&mut file, 2, 4).unwrap_err().to_string();
-        assert!(error.ends_with("b.npy: it had 144 bytes, and now that it is read it has 140"), "{error}");
+        assert!(error.ends_with("b.npy: it had 144 bytes when it was opened; now it has 140"), "{error}");
         cut(&paths[0]);
         let error = read(&mut file, 2, 2).unwrap_err().to_string();
         assert!(error.ends_with("a.npy: it became shorter while it was read"), "{error}");
@@ -372,12 +374,12 @@ mod tests {
 
             let mut short = open(content[..content.len() - 1].to_vec()).unwrap();
             let error = read(&mut short, 1, 5).unwrap_err().to_string();
-            assert_eq!(error, format!("{name}: it ends early: 23 of 24 bytes of values have come"));
+            assert_eq!(error, format!("{name}: it ends early: it has 23 of 24 bytes of values"));
             let mut long = open([&content[..], &[0]].concat()).unwrap();
             let error = read(&mut long, 1, 5).unwrap_err().to_string();
-            assert_eq!(error, format!("{name}: too long: more than 24 bytes of values come"));
+            assert_eq!(error, format!("{name}: too long: it has more than 24 bytes of values"));
         }
         let error = TensorFile::from_reader("raw", std::io::empty(), &raw(None)).unwrap_err();
-        assert_eq!(error.to_string(), "raw: how many rows come must be told");
+        assert_eq!(error.to_string(), "raw: the number of rows of a stream must be given");
     }
 }

@@ -1,4 +1,4 @@
-//! What a file says, as a message may repeat it.
+//! Text from a file, made safe for messages.
 
 use crate::error::is_safe;
 
@@ -10,13 +10,14 @@ pub(super) fn shape_text<T: ToString>(shape: &[T]) -> String {
     }
 }
 
-/// A name from a file, in quotes, with nothing in it that a terminal obeys.
+/// A name from a file, in quotes, without characters that control a terminal.
 #[cfg(feature = "safetensors")]
 pub(super) fn quoted(name: &str) -> String {
     one_line(&format!("{name:?}"))
 }
 
-/// A parser's message may be a drawing, and a field's name anything that a terminal obeys.
+/// A parser's message on one line. It may span lines, and field names in it may have characters that control a
+/// terminal.
 pub(super) fn one_line(message: &impl ToString) -> String {
     let message = message.to_string().replace(|c: char| !is_safe(c) && !c.is_whitespace(), "?");
     let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -26,7 +27,7 @@ pub(super) fn one_line(message: &impl ToString) -> String {
     }
 }
 
-/// Several things in a line, not too many.
+/// A list on one line, shortened if it is long.
 #[cfg(feature = "safetensors")]
 pub(super) fn list<T: std::fmt::Display>(things: impl ExactSizeIterator<Item = T>) -> String {
     const SHOWN: usize = 8;

@@ -10,8 +10,8 @@ use crate::error::Result;
 /// Class weights (cols,): floats, read as f32.
 ///
 /// # Errors
-/// [`Error::File`](crate::Error::File) as of [`TensorFile::read_at`], for another number of weights, or for the first one
-/// that is negative, NaN or infinite.
+/// [`Error::File`](crate::Error::File) as for [`TensorFile::read_at`], for a wrong number of weights, or for the first
+/// weight that is negative, NaN or infinite.
 pub fn read_class_weights(file: &mut TensorFile, layout: &Layout) -> Result<Vec<f32>> {
     let (found, cols) = (file.dims(), layout.shape().cols);
     if *found != [cols] {
@@ -22,10 +22,10 @@ pub fn read_class_weights(file: &mut TensorFile, layout: &Layout) -> Result<Vec<
 }
 
 impl FileRows<f32> {
-    /// Row weights: floats, read as f32; of the logits' axes without the classes, or (rows,).
+    /// Row weights: floats, read as f32. The file has the logits' axes without the class axis, or (rows,).
     ///
     /// # Errors
-    /// [`Error::File`](crate::Error::File) for another type or another number of rows. When they are read: as
+    /// [`Error::File`](crate::Error::File) for a wrong type or a wrong number of rows. When they are read: as for
     /// [`read_class_weights`].
     pub fn row_weights(file: TensorFile, layout: &Layout) -> Result<Self> {
         layout.check_rows(&file)?;
@@ -35,10 +35,10 @@ impl FileRows<f32> {
 }
 
 impl FileRows<bool> {
-    /// Which rows are scored: booleans, or integers of which 0 leaves a row out; axes as of row weights.
+    /// Which rows are scored: booleans, or integers where 0 leaves a row out. The axes are those of row weights.
     ///
     /// # Errors
-    /// [`Error::File`](crate::Error::File) for another type or another number of rows.
+    /// [`Error::File`](crate::Error::File) for a wrong type or a wrong number of rows.
     pub fn row_mask(file: TensorFile, layout: &Layout) -> Result<Self> {
         if file.dtype().is_none_or(Dtype::is_float) {
             let found = file.descr();
@@ -49,13 +49,13 @@ impl FileRows<bool> {
     }
 }
 
-/// How floats are read from their bytes.
+/// A function that reads a float from its bytes.
 pub(super) fn floats(file: &TensorFile, what: &str) -> Result<fn(&[u8]) -> f64> {
     let floats = file.dtype().and_then(Dtype::floats);
     floats.ok_or_else(|| file.error(format!("type {}: {what} must be f16, bf16, f32 or f64", file.descr())))
 }
 
-/// A weight that can be one, as f32.
+/// Converts a valid weight to f32.
 fn weight(value: f64) -> Result<f32, String> {
     let weight = value as f32;
     if weight >= 0.0 && weight.is_finite() {

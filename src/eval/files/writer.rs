@@ -1,4 +1,4 @@
-//! Values into a file, which is there whole or not at all.
+//! Writing values into a file that appears whole or not at all.
 
 use std::path::Path;
 
@@ -24,7 +24,7 @@ mod sealed {
 
 /// A type that [`TensorWriter`] writes: f32, [`half::f16`], [`half::bf16`] or u32.
 pub trait TensorValue: sealed::Sealed + bytemuck::Pod {
-    /// The type in the file.
+    /// The type of the values in the file.
     const DTYPE: Dtype;
 }
 
@@ -44,10 +44,12 @@ impl TensorValue for u32 {
     const DTYPE: Dtype = Dtype::U32;
 }
 
-/// A `.npy` or `.safetensors` file in the making, of one tensor. It is a [`WholeFile`]: written beside its place, which it
-/// takes in [`finish`](Self::finish). Until then, and whenever anything fails, a file that is already there stays as it is.
+/// A `.npy` or `.safetensors` file with one tensor that is being written. It is a [`WholeFile`]: it is written next to
+/// its place, and [`finish`](Self::finish) moves it there. Until then, and if anything fails, a file that already
+/// exists stays as it is.
 ///
-/// What is half written is lost when this is dropped, unless [`keep`](Self::keep) keeps it for [`resume`](Self::resume).
+/// A partly written file is removed when this is dropped, unless [`keep`](Self::keep) keeps it for
+/// [`resume`](Self::resume).
 #[derive(Debug)]
 pub struct TensorWriter {
     file: WholeFile,
@@ -56,12 +58,14 @@ pub struct TensorWriter {
 }
 
 impl TensorWriter {
-    /// Begins a file of this type and shape, any number of axes, in the format that its name says. `run` is what a part of
-    /// it is named after ([`partial_path`](super::partial_path)); `name` is the tensor's, where the format has names.
+    /// Starts a file of this type and shape, with any number of axes, in the format that its name ends with. `run` is
+    /// part of the name of the partial file ([`partial_path`](super::partial_path)). `name` is the tensor's name, if
+    /// the format has names.
     ///
     /// # Errors
-    /// [`Error::File`] where nothing can be written there: a name of neither format, a type that the format does not
-    /// have, no such folder, no permission, no regular file, a link that leads nowhere; or where another process writes it.
+    /// [`Error::File`] if nothing can be written there: the name has neither format's ending, the format does not have
+    /// the type, the folder does not exist, permission is missing, the path is not a regular file, or a link leads
+    /// nowhere; or if another process is writing the file.
     pub fn create(
         path: impl AsRef<Path>,
         run: &str,
@@ -76,21 +80,21 @@ impl TensorWriter {
         Ok(Self { file, dtype, missing })
     }
 
-    /// Refuses what [`create`](Self::create) would refuse, and leaves nothing there.
+    /// Refuses what [`create`](Self::create) would refuse. It leaves no file there.
     ///
     /// # Errors
-    /// As [`create`](Self::create), but for another process.
+    /// As for [`create`](Self::create), except for another process.
     pub fn check(path: impl AsRef<Path>, name: &str, dtype: Dtype, shape: &[usize]) -> Result<()> {
         begin(path.as_ref(), name, dtype, shape)?;
         WholeFile::check_place(path.as_ref())
     }
 
-    /// Goes on with what [`keep`](Self::keep) has kept of the same file, behind this part of it; what is behind that is
-    /// written anew. It stays where it is until the file is finished, whatever happens.
+    /// Continues a file that [`keep`](Self::keep) has kept, after `part` of it; everything after that is written again.
+    /// The kept file stays where it is until it is finished, whatever happens.
     ///
     /// # Errors
-    /// As [`create`](Self::create); [`Error::File`] where nothing was kept, or what was kept is of another type, shape or
-    /// name, is shorter, or was changed; [`Error::Length`] for more values than the shape has.
+    /// As for [`create`](Self::create); [`Error::File`] if nothing was kept, or if the kept file has another type,
+    /// shape or name, is shorter, or was changed; [`Error::Length`] for more values than the shape has.
     pub fn resume(
         path: impl AsRef<Path>,
         run: &str,
@@ -108,7 +112,9 @@ impl TensorWriter {
             let (bytes, header) = (part.bytes, header.len());
             file_error(
                 path,
-                format!("cannot be resumed: {bytes} bytes are no header of {header} and whole values"),
+                format!(
+                    "cannot be resumed: {bytes} bytes are not a header of {header} bytes and whole values"
+                ),
             )
         })?;
         let done = usize::try_from(done / value_bytes).unwrap_or(usize::MAX);
@@ -124,7 +130,11 @@ impl TensorWriter {
     /// [`Error::Length`] for more values than the shape has; [`Error::File`], also for values of another type.
     pub fn write<V: TensorValue>(&mut self, values: &[V]) -> Result<()> {
         if V::DTYPE != self.dtype {
-            let why = format!("values of {} into a file of {}", V::DTYPE.name(), self.dtype.name());
+            let why = format!(
+                "values of type {} cannot be written into a file of type {}",
+                V::DTYPE.name(),
+                self.dtype.name()
+            );
             return Err(file_error(self.file.path(), why));
         }
         let Some(missing) = self.missing.checked_sub(values.len()) else {
@@ -135,18 +145,18 @@ impl TensorWriter {
         Ok(())
     }
 
-    /// All that has been written so far, the header with it: what [`resume`](Self::resume) needs.
+    /// Everything written so far, including the header: what [`resume`](Self::resume) needs.
     pub fn part(&self) -> FilePart {
         self.file.part()
     }
 
-    /// Values that are still to come.
+    /// How many values are still missing.
     pub fn missing(&self) -> usize {
         self.missing
     }
 
-    /// Brings all that was written to the disk, so that [`finish`](Self::finish) has only a name to change: of several
-    /// files, sync each before the first is finished.
+    /// Writes everything to the disk, so that [`finish`](Self::finish) only has to rename the file. With several files,
+    /// sync all of them before you finish the first.
     ///
     /// # Errors
     /// [`Error::File`].
@@ -154,19 +164,19 @@ impl TensorWriter {
         self.file.sync()
     }
 
-    /// Puts the file, whole now, in its place.
+    /// Moves the complete file to its place.
     ///
     /// # Errors
-    /// [`Error::Length`] where values are missing; as [`sync`](Self::sync).
+    /// [`Error::Length`] if values are missing; as for [`sync`](Self::sync).
     pub fn finish(self) -> Result<()> {
         self.check_whole()?;
         self.file.finish()
     }
 
-    /// Refuses a file that is not whole.
+    /// Refuses a file that is not complete.
     ///
     /// # Errors
-    /// [`Error::Length`] where values are missing.
+    /// [`Error::Length`] if values are missing.
     pub fn check_whole(&self) -> Result<()> {
         match self.missing {
             0 => Ok(()),
@@ -174,7 +184,7 @@ impl TensorWriter {
         }
     }
 
-    /// Brings all that was written to the disk, and keeps it when this is dropped, beside the file's place: at
+    /// Writes everything to the disk and keeps it when this is dropped, next to the file's place: at
     /// [`partial_path`](super::partial_path).
     ///
     /// # Errors
@@ -183,13 +193,13 @@ impl TensorWriter {
         self.file.keep()
     }
 
-    /// Leaves nothing of it, though it was kept.
+    /// Removes the partial file, even if it was kept.
     pub fn discard(self) {
         self.file.discard();
     }
 }
 
-/// The header of a file, and how many values it will have.
+/// The header of a file, and its number of values.
 #[cfg_attr(not(feature = "safetensors"), allow(unused_variables, reason = "only tensors have names"))]
 fn begin(path: &Path, name: &str, dtype: Dtype, shape: &[usize]) -> Result<(Vec<u8>, usize)> {
     let refused = |why: String| file_error(path, format!("cannot be written: {why}"));
@@ -248,7 +258,7 @@ mod tests {
                 let mut stopped = create(&path);
                 stopped.write(&VALUES[..done]).unwrap();
                 let part = stopped.part();
-                // What is behind the values done is written anew.
+                // Everything after the values already done is written again.
                 stopped.write(&vec![f32::NAN; VALUES.len() - done]).unwrap();
                 stopped.keep().unwrap();
                 drop(stopped);
@@ -257,7 +267,7 @@ mod tests {
 
                 let resume =
                     |part| TensorWriter::resume(&path, "a", "probs", Dtype::F32, &SHAPE, part).unwrap();
-                // One that fails leaves what was kept.
+                // A failed resume leaves the kept file.
                 drop(resume(part));
                 let mut again = resume(part);
                 again.write(&VALUES[done..]).unwrap();
@@ -269,7 +279,7 @@ mod tests {
                 resumed.finish().unwrap();
                 assert_eq!(names(&folder), [name]);
                 assert_eq!(std::fs::read(&path).unwrap(), expected, "{name} {done}");
-                // A process that dies behind that finds it in its place.
+                // A process that died after that finds the file in its place.
                 resume(whole).finish().unwrap();
                 resume(whole).discard();
                 assert_eq!(std::fs::read(&path).unwrap(), expected, "{name} {done}");
@@ -299,7 +309,7 @@ mod tests {
         drop(file);
         let partial = partial_path(&path, "a");
         let kept = std::fs::read(&partial).unwrap();
-        let changed = "it was begun for another type, shape or name";
+        let changed = "it was started for another type, shape or name";
         for (case, error, says) in [
             ("name", resume("lse!!", Dtype::F32, &SHAPE, part), changed),
             ("type", resume("probs", Dtype::U32, &SHAPE, part), changed),
@@ -307,7 +317,7 @@ mod tests {
             (
                 "length",
                 resume("probs", Dtype::F32, &SHAPE, FilePart { bytes: part.bytes + 4, ..part }),
-                &format!("{} bytes were said to be done; it has {}", part.bytes + 4, part.bytes),
+                &format!("{} bytes were recorded as written; it has {}", part.bytes + 4, part.bytes),
             ),
             (
                 "half a value",
@@ -363,7 +373,7 @@ mod tests {
         for (name, dtype, why) in [
             ("out.txt", Dtype::F32, "its name must end with .npy or .safetensors"),
             ("out", Dtype::F32, "its name must end with .npy or .safetensors"),
-            ("out.npy", Dtype::Bf16, ".npy has no type for bf16: .safetensors has, or another type"),
+            ("out.npy", Dtype::Bf16, ".npy has no type for bf16: use .safetensors or another type"),
         ] {
             let error = TensorWriter::create(folder.path().join(name), "a", "x", dtype, &SHAPE).unwrap_err();
             assert!(error.to_string().ends_with(&format!("cannot be written: {why}")), "{error}");

@@ -1,26 +1,27 @@
-//! How losses are spread, when nobody knows beforehand how far.
+//! A histogram of losses whose range is not known beforehand.
 
 use std::ops::Range;
 
-/// The most bins there are.
+/// The maximum number of bins.
 const MOST_BINS: usize = 4096;
-/// Bins begin as wide as 2^-20 nats, finer than what a loss of f32 is good for.
+/// The bin width starts at 2^-20 nats, which is finer than the accuracy of an f32 loss.
 const FINEST: i32 = -20;
-/// Bins of this width, 2^117, hold all of f32.
+/// Bins of width 2^117 cover all of f32.
 const WIDEST: i32 = 117;
 
-/// A histogram of finite losses, 4,096 bins at most, all of one width: a power of two that doubles when a loss comes
-/// which is too far from the others. Bins lie at multiples of their width, so the order of the losses changes nothing.
+/// A histogram of finite losses with at most 4,096 bins of equal width. The width is a power of two. It doubles when a
+/// loss comes that is too far from the others. Bins start at multiples of their width, so the order of the losses does
+/// not matter.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Histogram {
     /// Bins are 2^exponent wide.
     exponent: i32,
-    /// The first bin begins at first · 2^exponent.
+    /// The first bin starts at first · 2^exponent.
     first: i64,
     counts: Vec<u64>,
     rows: u64,
-    /// The least and the greatest loss; 0 and 0 while there is none.
+    /// The smallest and the largest loss; 0 and 0 if there are none.
     #[cfg_attr(feature = "serde", serde(with = "super::serde_bits::pair"))]
     range: (f32, f32),
 }
@@ -31,17 +32,17 @@ impl Default for Histogram {
     }
 }
 
-/// Where a share of the losses ends.
+/// A quantile of the losses.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Quantile {
-    /// The loss, in nats: the middle of where it can be.
+    /// The loss in nats: the middle of the interval in which it lies.
     pub value: f64,
-    /// How far it can be off: half a bin at most.
+    /// The maximum error: at most half a bin.
     pub within: f64,
 }
 
 impl Histogram {
-    /// Adds a loss; what is not finite is left out.
+    /// Adds a loss. A loss that is not finite is ignored.
     pub fn add(&mut self, loss: f32) {
         if !loss.is_finite() {
             return;
@@ -69,12 +70,12 @@ impl Histogram {
         self.range = (self.range.0.min(loss), self.range.1.max(loss));
     }
 
-    /// Losses in it.
+    /// How many losses it holds.
     pub fn rows(&self) -> u64 {
         self.rows
     }
 
-    /// The least and the greatest loss, exactly.
+    /// The smallest and the largest loss, exactly.
     pub fn range(&self) -> Option<(f32, f32)> {
         (self.rows > 0).then_some(self.range)
     }
@@ -84,24 +85,25 @@ impl Histogram {
         2f64.powi(self.exponent)
     }
 
-    /// Where the first bin begins; 0 where there is none.
+    /// The start of the first bin; 0 if there is none.
     pub fn start(&self) -> f64 {
         self.first as f64 * self.width()
     }
 
-    /// The losses in each bin, from the lowest; the first and the last are not empty.
+    /// The number of losses in each bin, from the lowest; the first and the last bin are not empty.
     pub fn counts(&self) -> &[u64] {
         &self.counts
     }
 
-    /// The losses of each bin, begin (included) and end (not), and their number.
+    /// The interval of each bin (start included, end excluded) and its number of losses.
     pub fn bins(&self) -> impl Iterator<Item = (Range<f64>, u64)> {
         let width = self.width();
         let edge = move |bin: i64| bin as f64 * width;
         (self.first..).zip(&self.counts).map(move |(bin, &count)| (edge(bin)..edge(bin + 1), count))
     }
 
-    /// The loss that a share of the losses, in 0..=1, does not exceed; `None` where there is no loss, or no such share.
+    /// The loss below which this share of the losses falls, with `share` in 0..=1; `None` without losses or for another
+    /// share.
     pub fn quantile(&self, share: f64) -> Option<Quantile> {
         let (min, max) = self.range().filter(|_| (0.0..=1.0).contains(&share))?;
         let rank = ((share * self.rows as f64).ceil() as u64).clamp(1, self.rows);
@@ -114,7 +116,7 @@ impl Histogram {
         Some(Quantile { value: f64::midpoint(low, high), within: (high - low) / 2.0 })
     }
 
-    /// The same in so many bins at most, at least 2: as one draws it.
+    /// A copy with at most `bins` bins (at least 2), for drawing.
     pub fn coarser(&self, bins: usize) -> Self {
         let mut coarser = self.clone();
         while coarser.counts.len() > bins.max(2) {
@@ -125,17 +127,17 @@ impl Histogram {
 
     fn bin(&self, loss: f32) -> Option<i64> {
         let bin = (f64::from(loss) * 2f64.powi(-self.exponent)).floor();
-        // Beyond this not every whole number is one of f64.
+        // Beyond this, f64 cannot hold every whole number.
         (bin.abs() < (1u64 << 53) as f64).then_some(bin as i64)
     }
 
-    /// Whether there may be this bin too.
+    /// Whether this bin can be added.
     fn fits(&self, bin: i64) -> bool {
         let last = self.first + self.counts.len() as i64 - 1;
         self.counts.is_empty() || bin.max(last) - bin.min(self.first) < MOST_BINS as i64
     }
 
-    /// Two bins become one.
+    /// Doubles the bin width by merging pairs of bins.
     fn widen(&mut self) {
         let first = self.first.div_euclid(2);
         let mut counts = Vec::with_capacity(self.counts.len() / 2 + 1);
@@ -147,7 +149,7 @@ impl Histogram {
         (self.exponent, self.first, self.counts) = (self.exponent + 1, first, counts);
     }
 
-    /// Whether [`add`](Self::add) may have made this.
+    /// Whether [`add`](Self::add) can have made this histogram.
     pub(super) fn is_sound(&self) -> bool {
         let sum = self.counts.iter().try_fold(0u64, |sum, &count| sum.checked_add(count));
         let (min, max) = self.range;
@@ -212,7 +214,7 @@ mod tests {
         let finest = 2f64.powi(FINEST);
         assert_eq!(width(4095.0 * finest as f32), finest);
         assert_eq!(width(4096.0 * finest as f32), 2.0 * finest);
-        // Losses of a language model are 16 nats and less, most often.
+        // Losses of a language model are mostly 16 nats or less.
         assert_eq!(width(15.9), 1.0 / 256.0);
         assert_eq!(width(16.0), 1.0 / 128.0);
     }

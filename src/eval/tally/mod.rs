@@ -1,4 +1,4 @@
-//! What is told of row losses, whatever their number.
+//! Statistics of row losses, for any number of rows.
 
 mod histogram;
 mod positions;
@@ -12,12 +12,12 @@ use crate::op::RowResult;
 pub use histogram::{Histogram, Quantile};
 pub use positions::Positions;
 
-/// Statistics of a batch's row losses, in some fifty kilobytes however many rows there are: how they are spread, and how they
-/// go with the position in a sequence. Row losses are as [`RowResult::loss`] has them: in nats, times the rows' weights,
-/// not reduced.
+/// Statistics of a batch's row losses: their distribution, and their means by position in a sequence. It takes about
+/// fifty kilobytes for any number of rows. Row losses are those of [`RowResult::loss`]: in nats, times the rows'
+/// weights, not reduced.
 ///
-/// Rows are added in their order; into which windows the batch was cut changes no bit. With the feature `serde` a tally
-/// can be saved and read again, to the bit in any format.
+/// Rows are added in order, and the split into windows does not change a bit. With the feature `serde` a tally can be
+/// saved and loaded again, bit for bit in any format.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Tally {
@@ -33,7 +33,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Of nothing yet. A row's position is its index modulo `sequence_length`; 0 counts as 1.
+    /// An empty tally. A row's position is its index modulo `sequence_length`; 0 counts as 1.
     pub fn new(sequence_length: usize) -> Self {
         Self {
             rows: 0,
@@ -52,7 +52,7 @@ impl Tally {
         self.add_rows(window.rows.start, window.results);
     }
 
-    /// Adds the results (rows,) of the rows from `first` on.
+    /// Adds the results (rows,) of the rows that start at `first`.
     pub fn add_rows(&mut self, first: usize, results: &[RowResult]) {
         for (at, result) in results.iter().enumerate() {
             let row = first.saturating_add(at);
@@ -77,28 +77,28 @@ impl Tally {
         }
     }
 
-    /// Rows so far, those left out too.
+    /// How many rows were added, including those left out.
     pub fn rows(&self) -> u64 {
         self.rows
     }
 
-    /// Rows that were left out: ignored, masked, of weight 0, not scored.
+    /// How many rows were left out: ignored, masked, of weight 0, not scored.
     pub fn left_out(&self) -> u64 {
         self.left_out
     }
 
-    /// Rows whose loss is NaN.
+    /// How many rows have a NaN loss.
     pub fn nan(&self) -> u64 {
         self.nan
     }
 
-    /// Rows whose loss is infinite.
+    /// How many rows have an infinite loss.
     pub fn infinite(&self) -> u64 {
         self.infinite
     }
 
-    /// Rows whose loss is NaN or infinite, or whose flags say that a logit, a target or a weight was none to take a loss
-    /// of. A row of nothing but −∞ is bad where its loss is NaN, and not where it was to be zero.
+    /// How many rows are bad: their loss is NaN or infinite, or their flags report an invalid logit, target or weight.
+    /// A row of only −∞ is bad if its loss is NaN, but not if its loss is zero by choice.
     pub fn bad(&self) -> u64 {
         self.bad
     }
@@ -108,18 +108,18 @@ impl Tally {
         self.first_bad.map(|(row, flags)| (row as usize, Flags::from_bits_truncate(flags)))
     }
 
-    /// How the finite losses are spread.
+    /// The distribution of the finite losses.
     pub fn losses(&self) -> &Histogram {
         &self.losses
     }
 
-    /// How the finite losses go with the position in a sequence.
+    /// The finite losses by position in a sequence.
     pub fn positions(&self) -> &Positions {
         &self.positions
     }
 
-    /// Whether this may be what [`add`](Self::add) makes of so many rows in such sequences: to be asked of a tally that was
-    /// read from a file, before anything else.
+    /// Whether [`add`](Self::add) can have made this tally from `rows` rows in sequences of this length. Check this
+    /// first for a tally that was read from a file.
     pub fn is_sound(&self, rows: usize, sequence_length: usize) -> bool {
         let parts = [self.left_out, self.nan, self.infinite, self.losses.rows()];
         let sum = parts.iter().try_fold(0u64, |sum, &part| sum.checked_add(part));
@@ -132,7 +132,7 @@ impl Tally {
     }
 }
 
-/// What makes a row bad, beside its loss.
+/// The flags that make a row bad, besides its loss.
 const BAD: Flags = Flags::NAN_LOGIT
     .union(Flags::INFINITE_LOGIT)
     .union(Flags::TARGET_OUT_OF_RANGE)
@@ -152,7 +152,7 @@ mod tests {
         RowResult { loss, lse: 1.0, flags: flags.bits(), ..Default::default() }
     }
 
-    /// Losses that differ in size and sign; every seventh row is left out, every eleventh is not finite.
+    /// Losses that differ in size and sign. Every seventh row is left out, and every eleventh is not finite.
     fn results(rows: usize) -> Vec<RowResult> {
         let mut state = 1u32;
         (0..rows)

@@ -1,12 +1,12 @@
-//! How losses go with the position in a sequence.
+//! Losses by position in a sequence.
 
 use std::ops::Range;
 
-/// The most bins there are.
+/// The maximum number of bins.
 const MOST_BINS: usize = 1024;
 
-/// The finite losses at each position of a sequence: how many, and their mean. A sequence of more than 1,024 positions
-/// is cut into bins of equal width, the last of them shorter if it must be.
+/// The finite losses at each position of a sequence: their number and their mean. A sequence of more than 1,024
+/// positions is divided into bins of equal width; the last bin may be shorter.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Positions {
@@ -31,22 +31,22 @@ impl Positions {
         }
     }
 
-    /// Rows of a sequence.
+    /// Rows per sequence.
     pub fn length(&self) -> usize {
         self.length
     }
 
-    /// Positions in a bin.
+    /// Positions per bin.
     pub fn width(&self) -> usize {
         width_of(self.length)
     }
 
-    /// The losses in each bin.
+    /// The number of losses in each bin.
     pub fn counts(&self) -> &[u64] {
         &self.counts
     }
 
-    /// The positions of each bin and the mean of their losses, in nats; `None` where there is none.
+    /// The positions of each bin and the mean of their losses, in nats; `None` for an empty bin.
     pub fn means(&self) -> impl Iterator<Item = (Range<usize>, Option<f64>)> {
         let (length, width) = (self.length, self.width());
         self.counts.iter().zip(&self.sums).enumerate().map(move |(bin, (&count, &sum))| {
@@ -55,7 +55,7 @@ impl Positions {
         })
     }
 
-    /// Whether [`add`](Self::add) may have made this of so many losses.
+    /// Whether [`add`](Self::add) can have made this from `rows` losses.
     pub(super) fn is_sound(&self, length: usize, rows: u64) -> bool {
         let sum = self.counts.iter().try_fold(0u64, |sum, &count| sum.checked_add(count));
         let bins = Self::new(length).counts.len();

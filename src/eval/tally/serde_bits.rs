@@ -1,6 +1,6 @@
-//! Floats as their bits: not every reader of a text format gives back the last one.
+//! Saves floats as their bits, because not every reader of a text format restores the last bit.
 
-/// A slice of f64.
+/// A vector of f64.
 pub mod all {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -13,7 +13,7 @@ pub mod all {
     }
 }
 
-/// Two f32.
+/// A pair of f32.
 pub mod pair {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

@@ -1,36 +1,36 @@
-//! Bindings: their numbers in the shaders. Those of a pass that reads no logit are in a module with the pass's name.
+//! Binding numbers in the shaders. Those of a pass that reads no logits are in a module with the pass's name.
 
-/// The numbers of the call, of every pass.
+/// The parameters of the call, in every pass.
 pub const PARAMS: u32 = 0;
-/// The logits, and the same buffer a pack at a time.
+/// The logits, and the same buffer read by packs.
 pub const LOGITS: u32 = 1;
 pub const LOGIT_PACKS: u32 = 2;
-/// Where passes with a value for each logit write it, and the same buffer a pack at a time.
+/// The output of passes with a value for each logit, and the same buffer written by packs.
 pub const OUTPUT: u32 = 3;
 pub const OUTPUT_PACKS: u32 = 12;
-/// Of passes over logits with targets.
+/// Bindings of passes over logits with targets.
 pub const ROW_INPUTS: u32 = 4;
 pub const ROW_RESULTS: u32 = 5;
 pub const CLASS_WEIGHTS: u32 = 6;
 pub const TARGETS: u32 = 7;
 pub const TARGET_PROBS: u32 = 8;
 pub const POS_WEIGHT: u32 = 8;
-/// Of passes with one value for each row: where it goes.
+/// The output of passes with one value per row.
 pub const ROW_VALUES: u32 = 4;
-/// Of a masked softmax.
+/// Bindings of a masked softmax.
 pub const ADDITIVE_MASK: u32 = 4;
 pub const BOOLEAN_MASK: u32 = 5;
-/// Of a softmax's backward, whose gradient takes the logits' place: probabilities, and the same buffer four values
-/// at a time.
+/// Bindings of the softmax backward pass, whose gradient takes the logits' place: probabilities, and the same buffer
+/// four values at a time.
 pub const PROBS: u32 = 4;
 pub const PROB_QUADS: u32 = 5;
-/// Of a divergence: a second batch of logits, and the same buffer four values at a time.
+/// Bindings of a divergence: a second batch of logits, and the same buffer four values at a time.
 pub const TEACHER: u32 = 9;
 pub const TEACHER_QUADS: u32 = 10;
-/// The stats of the segments of split rows.
+/// The statistics of the segments of split rows.
 pub const SEGMENTS: u32 = 11;
 
-/// The second view of what is read or written several values at a time.
+/// The second binding of an array that is read or written several values at a time.
 pub fn packs_of(number: u32) -> Option<u32> {
     match number {
         LOGITS => Some(LOGIT_PACKS),
@@ -41,7 +41,7 @@ pub fn packs_of(number: u32) -> Option<u32> {
     }
 }
 
-/// What comes with each row, into one record a row.
+/// Turns per-row inputs into one record per row.
 pub mod row_inputs {
     pub const CLASSES: u32 = 4;
     pub const INPUTS: u32 = 5;
@@ -53,13 +53,13 @@ pub mod row_inputs {
     pub const ROW_UPSTREAM: u32 = 11;
 }
 
-/// The totals of blocks, into the head of the row inputs.
+/// Merges the totals of blocks into the head of the row inputs.
 pub mod merge_totals {
     pub const BLOCK_TOTALS: u32 = 4;
     pub const INPUTS: u32 = 5;
 }
 
-/// Row results, into totals of blocks and the caller's buffers.
+/// Turns row results into totals of blocks and the caller's outputs.
 pub mod reduce_loss {
     pub const RESULTS: u32 = super::ROW_RESULTS;
     pub const BLOCK_TOTALS: u32 = 6;
@@ -68,7 +68,7 @@ pub mod reduce_loss {
     pub const ARGMAX: u32 = 9;
 }
 
-/// The totals of blocks, into the batch's loss.
+/// Turns the totals of blocks into the batch's loss.
 pub mod finish_loss {
     pub const INPUTS: u32 = super::ROW_INPUTS;
     pub const BLOCK_TOTALS: u32 = 5;

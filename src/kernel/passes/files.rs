@@ -1,4 +1,4 @@
-//! The files of `shaders/` that passes share or choose among, with the bindings and constants of each.
+//! The files of `shaders/` that passes share or choose among, each with its bindings and constants.
 
 use crate::kernel::passes::binding::{
     self, LOGIT_PACKS, LOGITS, OUTPUT, OUTPUT_PACKS, ROW_RESULTS, TARGET_PROBS, TARGETS,
@@ -15,7 +15,7 @@ use Access::{Read, Write};
 
 /// One file of `shaders/`.
 pub(in crate::kernel) struct File {
-    /// Where it lies in `shaders/`.
+    /// The path below `shaders/`.
     pub path: &'static str,
     pub text: &'static str,
     pub bindings: &'static [(u32, Access)],

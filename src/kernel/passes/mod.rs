@@ -1,7 +1,7 @@
-//! The passes: which files of `shaders/` make a module. Each file is here once, with the bindings and the override
-//! constants that it declares: those that passes share in `files`, a pass's own in its list. A pass is a list of files
-//! (`pass`), some of which depend on the element type, on where the output goes, on the kind of target (`variant`), or on
-//! what softmax is taken of. No GPU is needed to check it.
+//! The passes: which files of `shaders/` make a module. Each file is listed once, with the bindings and override
+//! constants that it declares: shared files in `files`, a pass's own file in its list. A pass is a list of files
+//! (`pass`). Some of them depend on the element type, on the output, on the kind of target (`variant`), or on the
+//! scores. All of this can be checked without a GPU.
 
 pub(crate) mod binding;
 pub(crate) mod constant;
@@ -23,7 +23,7 @@ use pass::Part::{self, Of};
 pub(crate) use pass::Pass;
 pub(crate) use variant::{Load, Output, Score, Target, Variant};
 
-/// A row's stats, in one read of its logits.
+/// A row's statistics, in one read of its logits.
 const STATS: &[Part] = &[
     Of(&PARAMS),
     Of(&SEAT),
@@ -41,7 +41,7 @@ const STATS: &[Part] = &[
 ];
 /// A value for each logit, in a second read.
 const SWEEP: &[Part] = &[Part::Output, Of(&SWEEP_OUTPUT), Part::Store];
-/// What stands behind the stats of a row with a target.
+/// The files after the statistics of a row with a target.
 const TARGETED: &[Part] = &[
     Of(&CLASS_WEIGHT),
     Of(&WIDE_PRODUCT),
@@ -53,7 +53,7 @@ const TARGETED: &[Part] = &[
 ];
 /// A row's loss.
 const LOSS: &[Part] = &[Of(&ROW_RESULTS_OUT), Of(&STORE_READ_ROW)];
-/// The stats of a segment go to the pass that merges them.
+/// Stores the statistics of a segment for the pass that merges them.
 const SEGMENT: &[Part] = &[Of(&SEGMENT_STATS), Of(&STORE_SEGMENT)];
 /// Sums over rows.
 const ROWS_ONLY: &[Part] = &[Of(&PARAMS), Of(&LANE_TREE), Of(&TOTALS)];
@@ -170,7 +170,7 @@ pub(crate) static FINISH_LOSS: Pass = Pass::new(
     ],
 );
 
-/// Every class's loss by itself, of soft targets.
+/// The loss of each class separately, for soft targets.
 const CLASS_LOSSES: &[Part] = &[
     Of(&PARAMS),
     Of(&SEAT),
@@ -203,7 +203,7 @@ pub(crate) static SIGMOID_BCE_DLOGITS: Pass = Pass::new(
 )
 .in_one_sweep();
 
-/// A row of logits, or of what takes their place, beside a second array.
+/// A row of logits, or of the array in their place, with a second array.
 const ROWS_OF_LOGITS: &[Part] =
     &[Of(&PARAMS), Of(&SEAT), Part::Element, Of(&PACK_QUAD), Part::Logits, Of(&ROW_SPAN)];
 
@@ -217,7 +217,7 @@ pub(crate) static SOFTMAX_BACKWARD: Pass = Pass::new(
     ],
 );
 
-/// A row's stats in two batches, in one read of both, and its KL divergence.
+/// A row's statistics in two batches, in one read of both, and its KL divergence.
 const PAIRS: &[Part] = &[
     Of(&SCORE_LOGITS),
     Of(&ORDER_KEY),
@@ -243,7 +243,7 @@ pub(crate) static KL_DLOGITS: Pass = Pass::new(
     &[ROWS_OF_LOGITS, PAIRS, &[Of(&SCORES), Of(&BATCH_WEIGHT)], SWEEP, &[Of(&file!("kl_dlogits.wgsl"))]],
 );
 
-/// Every pass there is, and the kinds of target that it takes.
+/// Every pass, and the kinds of target that it takes.
 #[cfg(test)]
 pub(crate) static ALL: [(&Pass, &[Target]); 19] = [
     (&ROW_SEGMENTS, &[Target::None]),

@@ -1,17 +1,17 @@
-//! A pass is a list of files, some of which its variant chooses; its source, bindings and constants are theirs.
+//! A pass is a list of files, some chosen by its variant. Its source, bindings and constants are those of its files.
 
 use std::fmt;
 
 use crate::kernel::passes::files::*;
 use crate::kernel::passes::variant::{Load, Output, Score, Target, Variant};
 
-/// Of a stage, in every WebGPU.
+/// The maximum number of storage buffers per stage that every WebGPU implementation allows.
 const MAX_STORAGE_BUFFERS: usize = 8;
 
-/// What the line before each file of a module begins with.
+/// The start of the line before each file of a module.
 pub(in crate::kernel) const FILE_MARK: &str = "// FILE shaders/";
 
-/// A part of a module: one file, or the one that the variant asks for.
+/// A part of a module: a fixed file, or the file that the variant selects.
 #[derive(Clone, Copy)]
 pub(super) enum Part {
     Of(&'static File),
@@ -27,15 +27,15 @@ pub(super) enum Part {
 }
 use Part::Of;
 
-/// A pass. Its name is that of its file and of its entry point.
+/// A pass. Its name is also the name of its file and of its entry point.
 pub(crate) struct Pass {
     pub name: &'static str,
-    /// What softmax is taken of; passes that take none have `Score::Logits`.
+    /// The scores that softmax is applied to. Passes without a softmax have `Score::Logits`.
     pub score: Score,
     parts: &'static [&'static [Part]],
     /// Whether its output comes from the first sweep over the logits.
     in_one_sweep: bool,
-    /// The pass over the segments of split rows, after which this one merges their stats.
+    /// The pass over the segments of split rows. This pass merges their statistics.
     pub segments: Option<&'static Pass>,
 }
 
@@ -50,22 +50,22 @@ impl Pass {
         Self { name, score: Score::Logits, parts, in_one_sweep: false, segments: None }
     }
 
-    /// The same of other scores than the logits.
+    /// Sets the scores.
     pub(super) const fn of(self, score: Score) -> Self {
         Self { score, ..self }
     }
 
-    /// The same, of rows that may be split: another pass finds the stats of their segments.
+    /// Allows split rows: another pass computes the statistics of their segments.
     pub(super) const fn merging(self, segments: &'static Self) -> Self {
         Self { segments: Some(segments), ..self }
     }
 
-    /// The same, whose output comes from the first sweep over the logits.
+    /// Says that the output comes from the first sweep over the logits.
     pub(super) const fn in_one_sweep(self) -> Self {
         Self { in_one_sweep: true, ..self }
     }
 
-    /// The files of its module, in the order in which they stand there.
+    /// The files of its module, in order.
     pub(in crate::kernel) fn files(&self, variant: Variant) -> impl Iterator<Item = &'static File> {
         self.parts.iter().copied().flatten().flat_map(move |part| match part {
             &Of(file) => vec![file],
@@ -116,8 +116,8 @@ impl Pass {
         })
     }
 
-    /// How often it goes over the logits of a row: once for their stats, unless their segments have been through, and once
-    /// for the output. A test holds this to the loops of its module.
+    /// How often it sweeps over the logits of a row: once for their statistics, unless a pass over segments has done
+    /// that, and once for the output. A test checks this against the loops of the module.
     pub fn reads(&self, variant: Variant) -> u64 {
         let finds_stats = !variant.merged && !self.in_one_sweep;
         u64::from(finds_stats) + u64::from(self.writes())
@@ -132,14 +132,14 @@ impl Pass {
         self.parts.iter().copied().flatten().any(wanted)
     }
 
-    /// The variant nearest to the one wished for that this pass can have: a stage has at most eight storage buffers.
+    /// The variant closest to the wanted one that this pass supports. A stage has at most eight storage buffers.
     pub fn fitted(&self, wished: Variant) -> Variant {
         let fits = self.bindings(wished).len() <= MAX_STORAGE_BUFFERS;
         let load = if self.has(|part| matches!(part, Part::Pack)) { wished.load } else { Load::Words32 };
         Variant { second_view: wished.second_view && fits, load, ..wished }
     }
 
-    /// Values of a pack of logits.
+    /// Values in a pack of logits.
     pub fn pack_values(&self, variant: Variant) -> u64 {
         match (variant.load, variant.element) {
             _ if !self.has(|part| matches!(part, Part::Pack)) => 4,
@@ -148,13 +148,13 @@ impl Pass {
         }
     }
 
-    /// The module's source: its files, one behind the other. Before each a line says which file it is, so that a compiler's
-    /// message about a line of the module leads to a line of a file.
+    /// The module's source: its files, one after another. A line before each names the file, so that a compiler's
+    /// message about a line of the module can be traced to a line of a file.
     pub fn source(&self, variant: Variant) -> String {
         self.files(variant).map(|file| format!("{FILE_MARK}{}\n{}", file.path, file.text)).collect()
     }
 
-    /// The storage bindings beside the `Params` at binding 0.
+    /// The storage bindings besides `Params` at binding 0.
     pub fn bindings(&self, variant: Variant) -> Vec<(u32, Access)> {
         self.files(variant).flat_map(|file| file.bindings).copied().collect()
     }
@@ -164,12 +164,12 @@ impl Pass {
         self.files(variant).flat_map(|file| file.overrides).copied().collect()
     }
 
-    /// What tells this pass from every other.
+    /// The key that distinguishes this pass from every other.
     pub fn id(&self) -> (&'static str, Score) {
         (self.name, self.score)
     }
 
-    /// The pass's label on every object made for it.
+    /// The label of every object made for this pass.
     pub fn label(&self) -> String {
         match self.score {
             Score::Logits => format!("xent::{}", self.name),

@@ -1,21 +1,22 @@
-//! What a module is made for: an element type, an output, a kind of target, and what the adapter allows.
+//! The variants of a module: element type, output, kind of target, and what the adapter allows.
 
-/// What a module is made for.
+/// The variant of a module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Variant {
-    /// The logits' type, by its name.
+    /// The name of the logits' type.
     pub element: &'static str,
     pub output: Output,
     pub target: Target,
     pub load: Load,
-    /// Whether rows are split: their stats come from their segments'.
+    /// Whether rows are split, so that their statistics come from their segments.
     pub merged: bool,
-    /// Whether what is written may be bound a second time, to be written a pack at a time: WebGPU allows it not.
+    /// Whether a written buffer may be bound a second time, to write it by packs. WebGPU in a browser does not allow
+    /// that.
     pub second_view: bool,
 }
 
 impl Variant {
-    /// Of passes over rows, which read no logit.
+    /// The variant of passes over rows, which read no logits.
     pub const ROWS: Self = Self {
         element: "f32",
         output: Output::Element,
@@ -26,36 +27,36 @@ impl Variant {
     };
 }
 
-/// What one load brings.
+/// The width of a load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Load {
-    /// 16 bytes, in words of 32 bits.
+    /// 16 bytes, in 32-bit words.
     Words32,
-    /// Eight values, in words of 64 bits.
+    /// Eight values, in 64-bit words.
     Words64,
 }
 
-/// Where the output goes that has a value for each logit.
+/// The destination of an output with a value for each logit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Output {
     /// A buffer of the logits' type.
     Element,
     /// A buffer of f32.
     F32,
-    /// Over the logits.
+    /// Overwrites the logits.
     InPlace,
 }
 
-/// What softmax is taken of.
+/// The scores that softmax is applied to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Score {
-    /// The logits, capped if asked for.
+    /// The logits, capped if a softcap is set.
     Logits,
-    /// Logits that are scaled and masked.
+    /// Scaled and masked logits.
     Masked,
 }
 
-/// What a row's target is.
+/// The kind of a row's target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Target {
     None,

@@ -1,4 +1,4 @@
-//! The caller's own buffers: all checks, scratch and bind groups, once.
+//! Binding a loss to the caller's own buffers: makes all checks, scratch and bind groups once.
 
 use crate::element::Element;
 use crate::error::{Error, Result};
@@ -13,7 +13,7 @@ use crate::op::loss::inputs::Count;
 use crate::op::loss::{Kind, LossOp, LossRecord};
 use crate::shape::Shape;
 
-/// Checks the buffers of a loss, and ties it to them.
+/// Checks the buffers of a loss and binds the loss to them.
 pub(super) fn bind<E: Element, L: Kind>(
     op: &LossOp<E, L>,
     shape: Shape,
@@ -105,14 +105,14 @@ pub(super) fn bind<E: Element, L: Kind>(
     )
 }
 
-/// All that the dispatches of a bound loss need.
+/// Everything that the dispatches of a bound loss need.
 struct BoundLoss<E: Element, L: Kind> {
     engine: Engine<E>,
     kind: L,
     layout: L::Layout,
     plan: Plan,
     shape: Shape,
-    /// What lies like the logits: binding number, bytes of a value, buffer.
+    /// Arrays with the logits' layout: binding number, bytes per value, buffer.
     arrays: Vec<((u32, u64), Binding)>,
     bindings: LossBindings,
 }

@@ -1,5 +1,5 @@
-//! The passes of a loss, put together: row inputs and their totals, the logits, row results to the batch's loss. Both ways
-//! in come here: `bind` with the caller's buffers, `stream` with those of a window.
+//! The sequence of a loss's passes: row inputs and their totals, the logits, row results to the batch's loss. It serves
+//! both callers: `bind` with the caller's buffers, and `stream` with a window's buffers.
 
 use crate::element::Element;
 use crate::error::Result;
@@ -13,19 +13,19 @@ use crate::op::loss::inputs::{Input, SWITCHES};
 use crate::options::{EmptyBatch, Reducing};
 use crate::shape::Shape;
 
-/// Rows of one block of totals: `BLOCK_ROWS` in `shaders/common/totals.wgsl`.
+/// Rows per block of totals: `BLOCK_ROWS` in `shaders/common/totals.wgsl`.
 pub(crate) const BLOCK_ROWS: usize = 1024;
 /// Bytes of one `Totals` there.
 pub(crate) const TOTALS_BYTES: u64 = 32;
 
-/// Scratch for a number of rows. Every word is written before it is read, by the dispatches themselves.
+/// Scratch for a number of rows. The dispatches write every word before they read it.
 #[derive(Clone, Debug)]
 pub(crate) struct Scratch {
-    /// The batch's weight, then {class index, weight, upstream, flags}, 16 bytes a row, or the class index alone.
+    /// The batch's weight, then {class index, weight, upstream, flags}, 16 bytes per row, or the class index alone.
     pub inputs: Binding,
-    /// {loss, lse, argmax, flags}, 16 bytes a row.
+    /// {loss, lse, argmax, flags}, 16 bytes per row.
     pub results: Binding,
-    /// Totals of each block of rows: first of the inputs, then of the results.
+    /// Totals of each block of rows: first those of the inputs, then those of the results.
     pub blocks: Binding,
 }
 
@@ -40,25 +40,25 @@ impl Scratch {
         })
     }
 
-    /// The sizes of the three.
+    /// The sizes of the three buffers in bytes.
     pub fn bytes(rows: usize) -> [u64; 3] {
         let records = |count: usize| count as u64 * ROW_SCRATCH_BYTES;
         [records(INPUT_HEAD + rows), records(rows), rows.div_ceil(BLOCK_ROWS) as u64 * TOTALS_BYTES]
     }
 }
 
-/// All that the dispatches of a loss take beside what lies like the logits.
+/// All bindings of a loss's dispatches except arrays with the logits' layout.
 #[derive(Clone, Debug)]
 pub(crate) struct LossBindings {
     pub inputs: Vec<(&'static Input, Binding)>,
     pub scratch: Scratch,
-    /// How the gradient is written, if it is.
+    /// How the gradient is written, if at all.
     pub output: Option<Output>,
     pub to: RowOutputs,
     pub keeps: Kept,
 }
 
-/// Where row results go on the device, if anywhere: each value (rows,), and the batch's record.
+/// Destinations of row results on the device, each optional: values (rows,), and the batch's record.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RowOutputs {
     pub row_losses: Option<Binding>,
@@ -67,25 +67,25 @@ pub(crate) struct RowOutputs {
     pub loss: Option<Binding>,
 }
 
-/// What somebody reads of each row's result, beside its loss and its flags.
+/// Which parts of a row's result are needed besides its loss and its flags.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kept {
     pub lse: bool,
     pub argmax: bool,
 }
 
-/// One call of a loss, as far as it is the same for every window.
+/// The part of a call of a loss that is the same for every window.
 pub(crate) struct LossCall<'a, E, L: Kind> {
     pub engine: &'a Engine<E>,
     pub kind: &'a L,
     pub layout: L::Layout,
     pub plan: &'a Plan,
-    /// Of the rows at hand.
+    /// The parameters for the rows at hand.
     pub params: Params,
 }
 
 impl<E: Element, L: Kind> LossCall<'_, E, L> {
-    /// Everything, in its order. `sweep` places the pass over the logits.
+    /// All dispatches in order. `sweep` makes those of the pass over the logits.
     pub fn dispatches(
         &self,
         bindings: &LossBindings,
@@ -114,7 +114,7 @@ impl<E: Element, L: Kind> LossCall<'_, E, L> {
         Ok(dispatches)
     }
 
-    /// The override constants of all passes; each takes those that it has.
+    /// The override constants of all passes. Each pass takes those that it has.
     fn constants(&self, bindings: &LossBindings) -> Vec<(&'static str, u32)> {
         let Self { kind, layout, .. } = *self;
         let Reducing { empty_batch, z_loss, .. } = kind.reducing();
@@ -131,7 +131,7 @@ impl<E: Element, L: Kind> LossCall<'_, E, L> {
             (constant::Z_LOSS, z_loss > 0.0),
             (constant::TRACK_ARGMAX, argmax),
             (constant::KEEP_ARGMAX, argmax),
-            // The z-loss follows from the lse.
+            // The z-loss is computed from the lse.
             (constant::KEEP_LSE, lse || z_loss > 0.0),
             (constant::WRITE_ROW_LOSSES, bindings.to.row_losses.is_some()),
             (constant::WRITE_LSE, bindings.to.lse.is_some()),
@@ -142,7 +142,7 @@ impl<E: Element, L: Kind> LossCall<'_, E, L> {
         switches.map(|(name, is_on)| (name, u32::from(is_on))).collect()
     }
 
-    /// Targets and weights → a record a row, and their totals: before the first logit is read.
+    /// Turns targets and weights into one record per row, and sums them up, before the first logit is read.
     fn row_inputs(
         &self,
         constants: &[(&'static str, u32)],
@@ -166,7 +166,7 @@ impl<E: Element, L: Kind> LossCall<'_, E, L> {
         ])
     }
 
-    /// Row results → the caller's buffers and the batch's loss: nothing where nobody asks for any of it.
+    /// Turns row results into the caller's outputs and the batch's loss. No dispatches if none of them is asked for.
     fn reduction(&self, constants: &[(&'static str, u32)], bindings: &LossBindings) -> Result<Vec<Dispatch>> {
         let Self { engine, plan, params, .. } = self;
         let RowOutputs { row_losses, lse, argmax, loss } = &bindings.to;
@@ -202,9 +202,9 @@ impl<E: Element, L: Kind> LossCall<'_, E, L> {
     }
 }
 
-/// The numbers that all passes of a call have in common. `whole` is what all rows of the batch weigh, where that is known:
-/// for a batch that comes in parts. 0 stands for the batch's own weights, which a pass before finds; where the whole weighs
-/// 0, so do its parts.
+/// The parameters that all passes of a call share. `whole` is the weight of the whole batch, if it is known: for a
+/// batch that comes in parts. 0 stands for the batch's own weight, which an earlier pass computes. If the whole batch
+/// weighs 0, so does each part.
 pub(crate) fn params<L: Kind>(
     kind: &L,
     shape: Shape,

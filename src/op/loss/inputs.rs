@@ -1,4 +1,5 @@
-//! What the passes of a loss read beside the logits, told once for both ways in: the caller's buffers, and host slices.
+//! The inputs that a loss's passes read besides the logits, described once for the caller's buffers and for host
+//! slices.
 
 use std::borrow::Cow;
 
@@ -7,7 +8,7 @@ use crate::kernel::passes::binding::{self, row_inputs};
 use crate::kernel::passes::constant;
 use crate::shape::Shape;
 
-/// Values of 4 bytes beside the logits: their name in messages, how many there are, and who reads them.
+/// Values of 4 bytes besides the logits: their name in messages, their number, and the passes that read them.
 #[derive(Debug)]
 pub(crate) struct Input {
     pub name: &'static str,
@@ -16,7 +17,7 @@ pub(crate) struct Input {
     pub row_inputs: Option<u32>,
     /// The binding in the passes over the logits.
     pub sweep: Option<u32>,
-    /// The constant that says that they are given.
+    /// The constant that says whether the input is present.
     pub switch: Option<&'static str>,
 }
 
@@ -26,7 +27,7 @@ pub(crate) enum Count {
     One,
     Rows,
     Cols,
-    /// Some for each row.
+    /// A fixed number for each row.
     Entries,
 }
 
@@ -47,7 +48,7 @@ impl Input {
     }
 }
 
-// What a cross-entropy is given.
+// The inputs of cross-entropy.
 pub(crate) static CLASSES: Input =
     Input { row_inputs: Some(row_inputs::CLASSES), ..Input::new("targets", Count::Rows) };
 pub(crate) static INDICES: Input = Input {
@@ -57,11 +58,11 @@ pub(crate) static INDICES: Input = Input {
 };
 pub(crate) static PROBS: Input =
     Input { sweep: Some(binding::TARGET_PROBS), ..Input::new("targets: probs", Count::Entries) };
-/// Those of the targets' classes are a part of a row's weight.
+/// Class weights of the targets' classes, which are part of the row's weight.
 pub(crate) static TARGET_CLASS_WEIGHTS: Input =
     Input { row_inputs: Some(row_inputs::CLASS_WEIGHTS), ..CLASS_WEIGHTS };
 
-// What a multi-label loss is given.
+// The inputs of the multi-label loss.
 pub(crate) static CLASS_WEIGHTS: Input = Input {
     sweep: Some(binding::CLASS_WEIGHTS),
     switch: Some(constant::CLASS_WEIGHTS),
@@ -73,7 +74,7 @@ pub(crate) static POS_WEIGHT: Input = Input {
     ..Input::new("pos_weight", Count::Cols)
 };
 
-// What every loss is given.
+// The inputs of every loss.
 pub(crate) static ROW_WEIGHTS: Input = Input {
     row_inputs: Some(row_inputs::ROW_WEIGHTS),
     switch: Some(constant::ROW_WEIGHTS),
@@ -95,7 +96,7 @@ pub(crate) static ROW_UPSTREAM: Input = Input {
     ..Input::new("row_upstream", Count::Rows)
 };
 
-/// The switches of all inputs there are: those that are not given are off.
+/// The switches of all inputs. The switch of an absent input is off.
 pub(crate) const SWITCHES: [&str; 6] = [
     constant::CLASS_WEIGHTS,
     constant::POS_WEIGHT,
@@ -105,17 +106,17 @@ pub(crate) const SWITCHES: [&str; 6] = [
     constant::ROW_UPSTREAM,
 ];
 
-/// What a host call gives beside the logits.
+/// The inputs of a host call besides the logits.
 pub(crate) struct HostInputs<'a, E> {
-    /// What lies like the logits: targets of every class, or a teacher's logits.
+    /// An array with the logits' layout: targets of every class, or a teacher's logits.
     pub second: Option<Second<'a, E>>,
     pub values: Vec<HostInput<'a>>,
 }
 
-/// An input, and its values as the device takes them.
+/// An input, and its values as the device reads them.
 pub(crate) type HostInput<'a> = (&'static Input, Cow<'a, [u32]>);
 
-/// Values that lie like the logits.
+/// Values with the logits' layout.
 pub(crate) enum Second<'a, E> {
     F32(&'a [f32]),
     Logits(&'a [E]),
@@ -126,12 +127,12 @@ pub(crate) fn host<'a, T: bytemuck::Pod>(input: &'static Input, values: &'a [T])
     (input, Cow::Borrowed(bytemuck::cast_slice(values)))
 }
 
-/// The same where it is given.
+/// Like `host`, for an optional input.
 pub(crate) fn host_if<'a>(input: &'static Input, values: Option<&'a [f32]>) -> Option<HostInput<'a>> {
     values.map(|values| host(input, values))
 }
 
-/// What is given for each row; the upstream gradient of the whole is a parameter.
+/// The per-row inputs. The upstream gradient of the whole batch is a parameter instead.
 pub(crate) fn host_rows<'a>(rows: &RowInputs<'a>) -> impl Iterator<Item = HostInput<'a>> + use<'a> {
     let mask = rows.row_mask.map(|mask| (&ROW_MASK, Cow::Owned(mask_words(mask))));
     let weights = host_if(&ROW_WEIGHTS, rows.row_weights);

@@ -1,4 +1,4 @@
-//! What a loss is.
+//! The definition of a loss.
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -14,53 +14,53 @@ use crate::shape::Shape;
 use crate::verification::Verification;
 
 pub(crate) mod sealed {
-    /// Nobody else can add a loss: its kernels are this crate's.
+    /// Seals [`LossKind`](super::LossKind): a loss needs kernels of this crate.
     pub trait Sealed {}
 }
 
-/// The options of a loss, which say what it is: [`CrossEntropyOptions`](crate::CrossEntropyOptions),
+/// The options of a loss, which select the loss: [`CrossEntropyOptions`](crate::CrossEntropyOptions),
 /// [`KlDivergenceOptions`](crate::KlDivergenceOptions), [`SigmoidBceOptions`](crate::SigmoidBceOptions).
 pub trait LossKind: sealed::Sealed + Copy + Debug + Send + Sync + 'static {
-    /// What a host call takes beside the logits.
+    /// The inputs of a host call besides the logits.
     type Inputs<'a, E: Element>: Copy + Send + Sync;
     /// The buffers of a bound operation.
     type Buffers<'a>;
-    /// What must be known of the inputs before they come.
+    /// The facts about the inputs that must be known before they come.
     type Layout: Copy + Debug + PartialEq + Send + Sync + 'static;
 }
 
-/// What the engine asks of a loss.
+/// What the engine needs from a loss.
 pub(crate) trait Kind: LossKind {
     /// The label of its submissions.
     const NAME: &'static str;
-    /// What messages call the logits.
+    /// The name of the logits in messages.
     const LOGITS: &'static str = "logits";
-    /// The pass that gives row losses, and the one that gives the gradient too.
+    /// The pass that gives row losses, and the pass that also gives the gradient.
     const LOSSES: &'static Pass;
     const DLOGITS: &'static Pass;
-    /// Whether the passes can share a row among workgroups.
+    /// Whether the passes can split a row among several workgroups.
     const SPLITS: bool = false;
-    /// The outputs of which a bound operation needs one.
+    /// The names of the outputs. A bound operation needs at least one.
     const OUTPUTS: &'static str = "loss, row_losses, dlogits";
 
     fn check(&self) -> Result<()>;
     fn reducing(&self) -> Reducing;
-    /// The numbers that all passes of a call have in common, but for those of the reduction.
+    /// The parameters that all passes of a call share, except those of the reduction.
     fn params(&self, shape: Shape, layout: Self::Layout) -> Params;
-    /// The override constants that the loss alone knows of.
+    /// The override constants of this loss only.
     fn switches(&self, layout: Self::Layout) -> Vec<(&'static str, bool)>;
 
-    /// What a row's target is, for the kernels.
+    /// The kind of a row's target, for the kernels.
     fn target(_: Self::Layout) -> Target {
         Target::None
     }
-    /// What lies like the logits beside them.
+    /// The second array with the logits' layout, if there is one.
     fn second<E: Element>(layout: Self::Layout) -> Option<SecondArray>;
-    /// Entries of a row's sparse target, or 0.
+    /// Entries per row of sparse targets, or 0.
     fn entries(_: Self::Layout) -> usize {
         0
     }
-    /// Refuses inputs that the options do not go with.
+    /// Refuses inputs that the options do not allow.
     fn check_layout(&self, _: Self::Layout) -> Result<()> {
         Ok(())
     }
@@ -68,7 +68,7 @@ pub(crate) trait Kind: LossKind {
     fn check_stream(&self) -> Result<()> {
         Ok(())
     }
-    /// Refuses what no batch can weigh, where it is a mean's denominator.
+    /// Refuses a mean's denominator that no batch can weigh.
     fn check_weight(weight: &BatchWeight, layout: Self::Layout, shape: Shape) -> Result<()>;
 
     fn layout<E: Element>(inputs: &Self::Inputs<'_, E>) -> Self::Layout;
@@ -77,15 +77,15 @@ pub(crate) trait Kind: LossKind {
         Ok(())
     }
     fn rows<'i, E: Element>(inputs: &'i Self::Inputs<'_, E>) -> RowInputs<'i>;
-    /// Refuses lengths and values that are not what they should be; says what the rows weigh.
+    /// Checks lengths and values, and returns the total weight of the rows.
     fn check_inputs<E: Element>(&self, inputs: &Self::Inputs<'_, E>, shape: Shape) -> Result<BatchWeight>;
-    /// The inputs of some rows.
+    /// The inputs of a range of rows.
     fn part<'i, E: Element>(
         inputs: &'i Self::Inputs<'_, E>,
         shape: Shape,
         rows: Range<usize>,
     ) -> Self::Inputs<'i, E>;
-    /// Runs with the inputs of some rows, with all worked in that needs the whole batch.
+    /// Runs with the inputs of a range of rows, in which everything that needs the whole batch is resolved.
     fn with_part<E: Element, R>(
         &self,
         inputs: &Self::Inputs<'_, E>,
@@ -95,13 +95,13 @@ pub(crate) trait Kind: LossKind {
     ) -> R {
         run(&Self::part(inputs, shape, rows))
     }
-    /// The options of such parts.
+    /// The options for such resolved parts.
     fn of_resolved(self) -> Self {
         self
     }
-    /// What comes with a window, but for what is given for each row.
+    /// The inputs of a window, except the per-row inputs.
     fn host_inputs<'i, E: Element>(inputs: &'i Self::Inputs<'_, E>) -> HostInputs<'i, E>;
-    /// What is bound.
+    /// The buffers of a bound operation.
     fn buffers<'b>(to: &'b Self::Buffers<'_>) -> (Self::Layout, LossBuffers<'b>);
 
     /// Compares a row's loss with the reference.
@@ -114,7 +114,7 @@ pub(crate) trait Kind: LossKind {
         loss: f32,
         into: &mut Verification,
     );
-    /// Compares a row of the gradient (cols,) with the reference. `batch` is what all rows weigh.
+    /// Compares a row of the gradient (cols,) with the reference. `batch` is the total weight of all rows.
     #[expect(clippy::too_many_arguments, reason = "a row of a batch, and where it is compared")]
     fn verify_row_dlogits<E: Element>(
         &self,
@@ -128,7 +128,7 @@ pub(crate) trait Kind: LossKind {
     );
 }
 
-/// An array that lies like the logits.
+/// An array with the logits' layout.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SecondArray {
     pub name: &'static str,

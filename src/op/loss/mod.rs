@@ -1,6 +1,6 @@
-//! The engine of losses. What a loss *is* (its passes, parameters, switches and inputs) is a [`Kind`], one file an
-//! operation; how a loss is *run* is written here, once: [`LossOp`] is what users call, `bind` takes their buffers,
-//! `stream` takes host slices window by window, and both hand a set of bindings to `dispatches`.
+//! The engine of losses. A [`Kind`], one file per operation, says what a loss *is*: its passes, parameters, switches
+//! and inputs. How a loss *runs* is written here, once. [`LossOp`] is the public type, `bind` takes the caller's
+//! buffers, `stream` takes host slices window by window, and both pass a set of bindings to `dispatches`.
 
 mod bind;
 mod buffers;
@@ -41,12 +41,13 @@ pub(crate) use result::LossSum;
 pub use result::{Loss, LossRecord, NO_CLASS, RowResult};
 pub use stream::LossStream;
 
-/// A loss of rows of logits, and its gradient. `L` says which: the options of [`CrossEntropy`](crate::CrossEntropy),
-/// [`KlDivergence`](crate::KlDivergence) or [`SigmoidBce`](crate::SigmoidBce), which are this type with their options.
+/// A loss of rows of logits, and its gradient. The options `L` select the loss: those of
+/// [`CrossEntropy`](crate::CrossEntropy), [`KlDivergence`](crate::KlDivergence) or [`SigmoidBce`](crate::SigmoidBce),
+/// which are aliases of this type.
 ///
-/// Build it once, then call it with host slices, open a stream, or bind it to buffers of your own. `inputs` are what the
-/// loss takes beside the logits: `CrossEntropyInputs`, `KlDivergenceInputs` or `SigmoidBceInputs`; where nothing else is
-/// given, targets alone (or a teacher's logits) will do.
+/// Build it once. Then call it with host slices, open a stream, or bind it to your own buffers. `inputs` are the loss's
+/// inputs besides the logits: `CrossEntropyInputs`, `KlDivergenceInputs` or `SigmoidBceInputs`. Targets alone (or a
+/// teacher's logits) are enough if nothing else is given.
 #[derive(Clone, Debug)]
 pub struct LossOp<E: Element, L: LossKind> {
     engine: Engine<E>,
@@ -56,7 +57,8 @@ pub struct LossOp<E: Element, L: LossKind> {
 
 #[expect(private_bounds, reason = "sealed")]
 impl<E: Element, L: Kind> LossOp<E, L> {
-    /// Builds the operation on a context. Pipelines are made on first use, unless another operation has made them.
+    /// Builds the operation on a context. Pipelines are made on first use, unless another operation has already made
+    /// them.
     ///
     /// # Errors
     /// [`Error::InvalidOption`](crate::Error::InvalidOption), [`Error::DeviceLimit`](crate::Error::DeviceLimit).
@@ -65,8 +67,8 @@ impl<E: Element, L: Kind> LossOp<E, L> {
         Ok(Self { engine: Engine::new(gpu)?, kind: *options, pool: Pool::default() })
     }
 
-    /// The same on the same pipelines, with other options. Other values make no pipeline anew; other switches (an option
-    /// on that was off) make theirs on first use.
+    /// Returns a copy with other options that shares the pipelines. Other values need no new pipeline. Other
+    /// switches (an option that was off and is now on) make theirs on first use.
     ///
     /// # Errors
     /// [`Error::InvalidOption`](crate::Error::InvalidOption).
@@ -75,7 +77,7 @@ impl<E: Element, L: Kind> LossOp<E, L> {
         Ok(Self { kind: *options, ..self.clone() })
     }
 
-    /// The same with another tuning than the plan would choose.
+    /// Uses this tuning instead of the one that the plan would choose.
     ///
     /// # Errors
     /// [`Error::InvalidOption`](crate::Error::InvalidOption) for a tuning that the device cannot run.
@@ -83,17 +85,17 @@ impl<E: Element, L: Kind> LossOp<E, L> {
         Ok(Self { engine: self.engine.tuned(tuning)?, ..self })
     }
 
-    /// The options it was built with.
+    /// The options of this operation.
     pub fn options(&self) -> &L {
         &self.kind
     }
 
-    /// The loss of logits (rows, cols), in nats: one read of them.
+    /// The loss of logits (rows, cols), in nats. Reads the logits once.
     ///
     /// # Errors
     /// What the inputs' `check` refuses, before any work; [`Error::Length`](crate::Error::Length);
     /// [`Error::RowTooLarge`](crate::Error::RowTooLarge), [`Error::GroupTooLarge`](crate::Error::GroupTooLarge);
-    /// [`Error::NoRowCounts`](crate::Error::NoRowCounts) by [`EmptyBatch`](crate::EmptyBatch); whatever the device
+    /// [`Error::NoRowCounts`](crate::Error::NoRowCounts) as [`EmptyBatch`](crate::EmptyBatch) says; whatever the device
     /// reports.
     pub fn loss<'a>(
         &'a self,
@@ -105,11 +107,11 @@ impl<E: Element, L: Kind> LossOp<E, L> {
         self.request(move |wait| self.windows::<E>(logits, inputs, shape, None, None, wait))
     }
 
-    /// The loss, and its gradient (rows, cols) with respect to the logits, in their type and laid out as they are; padding
-    /// columns are 0.
+    /// The loss and its gradient (rows, cols) with respect to the logits, in their type and layout; padding columns are
+    /// 0.
     ///
     /// # Errors
-    /// As [`loss`](Self::loss).
+    /// As for [`loss`](Self::loss).
     pub fn loss_and_dlogits<'a>(
         &'a self,
         logits: &'a [E],
@@ -125,11 +127,11 @@ impl<E: Element, L: Kind> LossOp<E, L> {
         })
     }
 
-    /// The same with the gradient in a slice of yours, as long as the logits. The slice decides its type: that of the
-    /// logits, or f32, which does not round it.
+    /// Like [`loss_and_dlogits`](Self::loss_and_dlogits), but writes the gradient into a slice of yours, as long as the
+    /// logits. The slice decides the gradient's type: that of the logits, or f32, which avoids rounding.
     ///
     /// # Errors
-    /// As [`loss`](Self::loss); [`Error::Length`](crate::Error::Length) of the slice, before any work.
+    /// As for [`loss`](Self::loss); [`Error::Length`](crate::Error::Length) for the slice, before any work.
     pub fn loss_into<'a, D: Element>(
         &'a self,
         logits: &'a [E],
@@ -141,10 +143,10 @@ impl<E: Element, L: Kind> LossOp<E, L> {
         self.request(move |wait| self.windows(logits, inputs, shape, Some(dlogits), None, wait))
     }
 
-    /// All that one read of the logits tells of each row (rows,), not reduced.
+    /// All results of each row (rows,) that one read of the logits gives, not reduced.
     ///
     /// # Errors
-    /// As [`loss`](Self::loss).
+    /// As for [`loss`](Self::loss).
     pub fn row_results<'a>(
         &'a self,
         logits: &'a [E],
@@ -158,7 +160,7 @@ impl<E: Element, L: Kind> LossOp<E, L> {
     /// Row losses (rows,), in nats, times the rows' weights, not reduced.
     ///
     /// # Errors
-    /// As [`loss`](Self::loss).
+    /// As for [`loss`](Self::loss).
     pub fn row_losses<'a>(
         &'a self,
         logits: &'a [E],
@@ -172,11 +174,11 @@ impl<E: Element, L: Kind> LossOp<E, L> {
         })
     }
 
-    /// Checks the losses of `rows` rows of this very batch, evenly spread, against the f64
+    /// Checks the losses of `rows` evenly spaced rows of this batch against the f64
     /// [`reference`](mod@crate::reference).
     ///
     /// # Errors
-    /// As [`loss`](Self::loss).
+    /// As for [`loss`](Self::loss).
     pub fn verify<'a>(
         &'a self,
         logits: &'a [E],
@@ -195,11 +197,11 @@ impl<E: Element, L: Kind> LossOp<E, L> {
         })
     }
 
-    /// Checks the gradients of `rows` rows of this very batch, evenly spread, against the f64
+    /// Checks the gradients of `rows` evenly spaced rows of this batch against the f64
     /// [`reference`](mod@crate::reference).
     ///
     /// # Errors
-    /// As [`loss`](Self::loss).
+    /// As for [`loss`](Self::loss).
     pub fn verify_dlogits<'a>(
         &'a self,
         logits: &'a [E],
@@ -222,25 +224,26 @@ impl<E: Element, L: Kind> LossOp<E, L> {
         })
     }
 
-    /// Takes a batch window by window, for batches that do not fit into memory: see [`LossStream`]. `layout` is what must
-    /// be known of the inputs before they come.
+    /// Opens a stream that takes a batch window by window, for batches that do not fit into memory: see [`LossStream`].
+    /// `layout` says what must be known about the inputs before they come.
     ///
     /// # Errors
     /// What [`Shape::check`] refuses; [`Error::RowTooLarge`](crate::Error::RowTooLarge),
     /// [`Error::GroupTooLarge`](crate::Error::GroupTooLarge); [`Error::InvalidOption`](crate::Error::InvalidOption) for
-    /// [`sequences`](crate::CrossEntropyOptions::sequences), and for options that the targets do not go with;
+    /// [`sequences`](crate::CrossEntropyOptions::sequences), and for options that the targets do not allow;
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn stream(&self, shape: Shape, layout: L::Layout) -> Result<LossStream<E, L>> {
         LossStream::new(self, shape, layout, None)
     }
 
-    /// The same with the gradient, in the logits' type. A mean's gradient needs the batch's whole weight before its first
-    /// value: `weight` is that of all windows together, as the inputs' `check` gives it (other reductions do not need it).
-    /// A push that makes the rows weigh more than that is refused, and so is the last if they weigh less.
+    /// Like [`stream`](Self::stream), with the gradient in the logits' type. The gradient of a mean needs the weight of
+    /// the whole batch before its first value: `weight` is the total over all windows, as the inputs' `check` gives it.
+    /// Other reductions do not use it. A push is refused if the rows would weigh more than `weight`, and the last push
+    /// if they weigh less.
     ///
     /// # Errors
-    /// As [`stream`](Self::stream); [`Error::InvalidOption`](crate::Error::InvalidOption) for a `weight` that no batch of
-    /// this shape can have; [`Error::NoRowCounts`](crate::Error::NoRowCounts).
+    /// As for [`stream`](Self::stream); [`Error::InvalidOption`](crate::Error::InvalidOption) for a `weight` that no batch
+    /// of this shape can have; [`Error::NoRowCounts`](crate::Error::NoRowCounts).
     pub fn stream_with_dlogits(
         &self,
         shape: Shape,
@@ -250,10 +253,10 @@ impl<E: Element, L: Kind> LossOp<E, L> {
         LossStream::new(self, shape, layout, Some((own_output(shape), weight)))
     }
 
-    /// [`stream_with_dlogits`](Self::stream_with_dlogits) with the gradient in f32, whatever the logits' type.
+    /// Like [`stream_with_dlogits`](Self::stream_with_dlogits), with the gradient in f32 for any type of logits.
     ///
     /// # Errors
-    /// As [`stream_with_dlogits`](Self::stream_with_dlogits).
+    /// As for [`stream_with_dlogits`](Self::stream_with_dlogits).
     pub fn stream_with_dlogits_f32(
         &self,
         shape: Shape,
@@ -263,29 +266,30 @@ impl<E: Element, L: Kind> LossOp<E, L> {
         LossStream::new(self, shape, layout, Some((Output::F32, weight)))
     }
 
-    /// Ties the operation to one shape and one set of buffers.
+    /// Binds the operation to one shape and one set of buffers.
     ///
     /// # Errors
     /// What [`Shape::check`] refuses; [`Error::NoOutput`](crate::Error::NoOutput),
     /// [`Error::BufferTooSmall`](crate::Error::BufferTooSmall), [`Error::BufferOffset`](crate::Error::BufferOffset),
-    /// [`Error::BufferUsage`](crate::Error::BufferUsage), [`Error::BufferAlias`](crate::Error::BufferAlias); of 16-bit
+    /// [`Error::BufferUsage`](crate::Error::BufferUsage), [`Error::BufferAlias`](crate::Error::BufferAlias); for 16-bit
     /// gradients [`Error::OddStride`](crate::Error::OddStride), [`Error::PackedLayout`](crate::Error::PackedLayout);
-    /// [`Error::InvalidOption`](crate::Error::InvalidOption) for options that the targets do not go with;
+    /// [`Error::InvalidOption`](crate::Error::InvalidOption) for options that the targets do not allow;
     /// [`Error::RowTooLarge`](crate::Error::RowTooLarge), [`Error::GroupTooLarge`](crate::Error::GroupTooLarge),
-    /// [`Error::TooManyRows`](crate::Error::TooManyRows); [`Error::OtherDevice`](crate::Error::OtherDevice); whatever the
-    /// device reports.
+    /// [`Error::TooManyRows`](crate::Error::TooManyRows); [`Error::OtherDevice`](crate::Error::OtherDevice); whatever
+    /// the device reports.
     pub fn bind(&self, shape: Shape, to: &L::Buffers<'_>) -> Result<Bound> {
         let (layout, buffers) = L::buffers(to);
         bind::bind(self, shape, layout, &buffers)
     }
 
-    /// Bytes of device memory that the last host call left for the next: of this operation and its copies, one set of
-    /// buffers at most, those of two windows. A second call at the same time makes its own; a call that fails leaves none.
+    /// Bytes of device memory kept from the last host call for reuse. This operation and its clones keep at most one
+    /// set of buffers, those of two windows. A second call at the same time makes its own; a call that fails keeps
+    /// none.
     pub fn idle_buffer_bytes(&self) -> u64 {
         self.pool.bytes()
     }
 
-    /// Frees what [`idle_buffer_bytes`](Self::idle_buffer_bytes) counts.
+    /// Frees the buffers that [`idle_buffer_bytes`](Self::idle_buffer_bytes) counts.
     pub fn free_idle_buffers(&self) {
         drop(self.pool.take());
     }
@@ -294,7 +298,7 @@ impl<E: Element, L: Kind> LossOp<E, L> {
         &self.engine.profile
     }
 
-    /// Waiting on the calling thread.
+    /// How a request waits on the calling thread.
     pub(crate) fn blocking(&self) -> Wait {
         self.engine.gpu.blocking()
     }
@@ -318,7 +322,7 @@ impl<E: Element, L: Kind> LossOp<E, L> {
         Ok(results)
     }
 
-    /// The whole batch, window by window. `results` takes each row's in their order.
+    /// Runs the whole batch window by window. `results` takes each row's result in row order.
     async fn windows<D: Element>(
         &self,
         logits: &[E],
@@ -342,7 +346,7 @@ impl<E: Element, L: Kind> LossOp<E, L> {
         if let Some(results) = &mut results {
             results.reserve_exact(shape.rows);
         }
-        // The first window stands for what the whole weighs.
+        // The first window carries the weight of the whole batch.
         let mut weight = Some(weight);
         let parts = windows(shape, stream.window_rows());
         let submit = |stream: &mut LossStream<E, L>, (rows, values): Part| {
@@ -359,7 +363,7 @@ impl<E: Element, L: Kind> LossOp<E, L> {
                     results.push(result);
                 }
             };
-            // A row that is left out by its place in a sequence has lse 0, and needs no weight.
+            // A row that its place in a sequence leaves out has lse 0, so its weight does not matter.
             stream.read_each(back, &L::part(&inputs, shape, rows), part, weight, keep)
         };
         through(&mut stream, parts, wait, submit, read).await?;

@@ -1,4 +1,4 @@
-//! What comes out of a loss: a record a row, and the loss of the batch.
+//! The results of a loss: one record per row, and the loss of the batch.
 
 use std::fmt;
 
@@ -6,82 +6,83 @@ use crate::flags::Flags;
 use crate::inputs::BatchWeight;
 use crate::options::{EmptyBatch, Reducing};
 
-/// In the place of a class index where there is none.
+/// The value in place of a class index when there is no class.
 pub const NO_CLASS: u32 = u32::MAX;
 
-/// All that one read of a row's logits tells. A row left out has loss 0, lse 0 and [`NO_CLASS`], one with a target out
-/// of range or an invalid weight NaN, NaN and [`NO_CLASS`]: their logits are not read.
+/// All results that one read of a row's logits gives. A row that is left out has loss 0, lse 0 and [`NO_CLASS`]. A row
+/// with a target out of range or an invalid weight has NaN, NaN and [`NO_CLASS`]. The logits of such rows are not read.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct RowResult {
     /// The row's loss, times its weight, z-loss included, in nats, not reduced.
     pub loss: f32,
-    /// The z-loss in it, times the row's weight: +∞ where `lse` or the z-loss itself exceeds f32, 0 where the target's
-    /// part is NaN.
+    /// The z-loss part of `loss`, times the row's weight: +∞ if `lse` or the z-loss itself exceeds f32, 0 if the
+    /// target's part is NaN.
     pub z_loss: f32,
-    /// ln Σ exp(s), in nats, of the logits as the loss takes them: capped, then divided by the temperature. As
-    /// [`LogSumExp`](crate::LogSumExp) gives it where neither is asked for.
+    /// ln Σ exp(s), in nats, of the logits as the loss uses them: capped, then divided by the temperature. Without
+    /// either, it is the value that [`LogSumExp`](crate::LogSumExp) gives.
     pub lse: f32,
-    /// The most probable class, as [`Argmax`](crate::Argmax) gives it, where the call asked for it.
+    /// The most probable class, as [`Argmax`](crate::Argmax) gives it, if the call asked for it.
     pub argmax: u32,
     pub(crate) flags: u32,
 }
 
 impl RowResult {
-    /// What was out of the ordinary in this row.
+    /// What was unusual in this row.
     pub fn flags(&self) -> Flags {
         Flags::from_bits_truncate(self.flags)
     }
 
-    /// Whether the row was left out: ignored, masked, of weight 0, or not scored. Of results that have their `argmax`.
+    /// Whether the row was left out: ignored, masked, of weight 0, or not scored. Valid only for results with their
+    /// `argmax`.
     pub fn is_left_out(&self) -> bool {
         let Self { loss, lse, argmax, flags, .. } = *self;
         (loss.to_bits(), lse.to_bits(), argmax, flags) == (0, 0, NO_CLASS, 0)
     }
 
-    /// From the kernel's record, which has the loss without its z-loss.
+    /// Converts the kernel's record, whose loss does not include the z-loss.
     pub(crate) fn of(record: [u32; 4], row_weight: f32, z_factor: f32) -> Self {
         let [loss, lse, argmax, flags] = record;
         let (part, lse) = (f32::from_bits(loss), f32::from_bits(lse));
         let told = Flags::from_bits_truncate(flags);
-        // A masked row that gives zeros has an lse of −∞ too; of others what is not finite is beyond f32.
+        // A masked row that gives zeros also has an lse of −∞. In other rows, an lse that is not finite is beyond f32.
         let has_none = part.is_nan() || z_factor == 0.0 || told.contains(Flags::MASKED_ROW);
         let z_loss = if has_none || row_weight == 0.0 {
             0.0
         } else {
             (f64::from(row_weight) * f64::from(z_factor) * f64::from(lse).powi(2)) as f32
         };
-        // A plain loss keeps its bits.
+        // A loss without z-loss keeps its bits.
         let loss = if z_loss == 0.0 { part } else { part + z_loss };
         Self { loss, z_loss, lse, argmax, flags }
     }
 }
 
-/// The loss of a batch as a bound [`CrossEntropy`](crate::CrossEntropy) leaves it on the device: 32 bytes.
+/// The loss of a batch as a bound loss such as [`CrossEntropy`](crate::CrossEntropy) writes it on the device: 32 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct LossRecord {
-    /// The reduced loss, in nats: what [`Reduction`](crate::Reduction) asks for.
+    /// The reduced loss, in nats, as [`Reduction`](crate::Reduction) asks.
     pub value: f32,
     /// Σ loss of all rows, z-loss included, in nats.
     pub sum: f32,
-    /// Σ weight of the rows that count: a mean's denominator, see [`BatchWeight::weight`].
+    /// Σ weight of the rows that count: the denominator of a mean, see [`BatchWeight::weight`].
     pub weight: f32,
-    /// The rows that count.
+    /// How many rows count.
     pub counted: u32,
     flags: u32,
     first_bad_row: u32,
-    /// The z-loss in `value`: Σ z-loss / `row_weight`, in a mean.
+    /// The z-loss part of `value`: in a mean, Σ z-loss / `row_weight`.
     pub z_loss: f32,
     /// Σ row weight of the rows that count: the denominator of a mean's z-loss.
     pub row_weight: f32,
 }
 
 impl LossRecord {
-    /// Bytes of the record: the least size of the buffer that takes it.
+    /// Bytes of the record, and so the minimum size of its buffer.
     pub const BYTES: u64 = size_of::<Self>() as u64;
 
-    /// What was out of the ordinary in any row.
+    /// What was unusual in any row.
     pub fn flags(&self) -> Flags {
         Flags::from_bits_truncate(self.flags)
     }
@@ -96,27 +97,27 @@ impl LossRecord {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Loss {
-    /// The reduced loss, in nats: what [`Reduction`](crate::Reduction) asks for. Where a mean counts no row, what
-    /// [`EmptyBatch`] says.
+    /// The reduced loss, in nats, as [`Reduction`](crate::Reduction) asks. If it is a mean and no row counts,
+    /// [`EmptyBatch`] decides.
     pub value: f64,
     /// Σ loss of all rows, z-loss included, in nats.
     pub sum: f64,
-    /// The z-loss in `value`.
+    /// The z-loss part of `value`.
     pub z_loss: f64,
-    /// Σ weight of the rows that count: a mean's denominator, see [`BatchWeight::weight`].
+    /// Σ weight of the rows that count: the denominator of a mean, see [`BatchWeight::weight`].
     pub weight: f64,
     /// Σ row weight of the rows that count: the denominator of a mean's z-loss.
     pub row_weight: f64,
     /// Rows of the batch.
     pub rows: usize,
-    /// The rows that count; the others are left out.
+    /// How many rows count; the others are left out.
     pub counted: usize,
-    /// What was out of the ordinary in any row.
+    /// What was unusual in any row.
     pub flags: Flags,
 }
 
 impl fmt::Display for Loss {
-    /// The value, and of how many rows: `2.3026 nats over 4095 of 4096 rows`, and the flags if there are any.
+    /// Writes the value and the number of rows: `2.3026 nats over 4095 of 4096 rows`, and the flags if any are set.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { value, counted, rows, .. } = self;
         match f.precision() {
@@ -129,7 +130,7 @@ impl fmt::Display for Loss {
     }
 }
 
-/// Losses in the making.
+/// Running sums of the losses.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct LossSum {
@@ -146,7 +147,7 @@ impl LossSum {
         self.rows
     }
 
-    /// What was out of the ordinary in any of them.
+    /// What was unusual in any row so far.
     pub fn flags(&self) -> Flags {
         self.flags
     }
@@ -159,22 +160,22 @@ impl LossSum {
         self.rows += 1;
     }
 
-    /// Adds what some of the rows weigh.
+    /// Adds the weight of some of the rows.
     pub fn weigh(&mut self, weight: BatchWeight) {
         self.weight.add(weight);
     }
 
-    /// What they weigh, as far as that was said.
+    /// The weight added so far.
     pub fn weight(&self) -> BatchWeight {
         self.weight
     }
 
-    /// The same of rows that weigh so much together.
+    /// The same sums with this total weight.
     pub fn weighing(self, weight: BatchWeight) -> Self {
         Self { weight, ..self }
     }
 
-    /// The reduced loss, once all rows are in.
+    /// The reduced loss, once all rows are added.
     pub fn reduced(&self, how: Reducing) -> Loss {
         let Self { rows, loss, z_loss, mut flags, weight } = *self;
         let is_empty = weight.is_empty_mean(how.reduction);

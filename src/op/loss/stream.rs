@@ -1,4 +1,4 @@
-//! The host path: a batch that passes through the device window by window.
+//! Losses over host slices: a batch that passes through the device window by window.
 
 use std::fmt;
 
@@ -18,8 +18,8 @@ use crate::options::Reduction;
 use crate::request::Request;
 use crate::shape::Shape;
 
-/// A batch that passes through the device window by window, in buffers made once: less than half a gigabyte however
-/// many rows come (unless one row alone needs more). For batches that do not fit into memory. Made by
+/// A batch that passes through the device window by window, for batches that do not fit into memory. The buffers are
+/// made once and take less than half a gigabyte for any number of rows, unless a single row needs more. Made by
 /// [`LossOp::stream`] or [`LossOp::stream_with_dlogits`].
 pub struct LossStream<E: Element, L: LossKind> {
     op: LossOp<E, L>,
@@ -28,9 +28,9 @@ pub struct LossStream<E: Element, L: LossKind> {
     layout: L::Layout,
     output: Option<Output>,
     params: Params,
-    /// What the caller says that all rows weigh, by which the gradient of a mean is divided.
+    /// The caller's total weight of all rows, which divides the gradient of a mean.
     whole: Option<BatchWeight>,
-    /// Whether all of a row's result is kept, and not what the batch's loss needs alone.
+    /// Whether each row's whole result is kept, not only what the batch's loss needs.
     pub(super) keeps_rows: bool,
     results: Vec<RowResult>,
     sum: LossSum,
@@ -55,7 +55,7 @@ impl<E: Element, L: Kind> LossStream<E, L> {
         Ok(Self { whole: gradient.map(|(_, weight)| weight).filter(|_| is_mean), ..stream })
     }
 
-    /// For windows of which one is given to the device while the one before is under way: see
+    /// A stream for two windows in flight: one is submitted while the device still works on the one before. See
     /// [`submit`](Self::submit) and [`read`](Self::read).
     pub(crate) fn ahead(
         op: &LossOp<E, L>,
@@ -68,7 +68,7 @@ impl<E: Element, L: Kind> LossStream<E, L> {
         Self::over(op, shape, layout, gradient, stream)
     }
 
-    /// For a whole host batch, in the buffers that an earlier one left.
+    /// A stream for a whole host batch, in the buffers kept from an earlier batch.
     pub(super) fn pooled(
         op: &LossOp<E, L>,
         shape: Shape,
@@ -106,24 +106,25 @@ impl<E: Element, L: Kind> LossStream<E, L> {
         })
     }
 
-    /// The most rows of one [`push`](Self::push).
+    /// The maximum number of rows in one [`push`](Self::push).
     pub fn window_rows(&self) -> usize {
         self.stream.window_rows()
     }
 
-    /// Device memory that the stream holds, staging included, in bytes: a little more once targets and weights have come.
+    /// Device memory that the stream holds, staging included, in bytes. It grows a little when targets and weights
+    /// come.
     pub fn buffer_bytes(&self) -> u64 {
         self.stream.buffer_bytes()
     }
 
-    /// Takes the next `rows` rows: logits laid out by the stream's shape, targets and what comes with them. Gives what one
-    /// read of them tells. A push that fails, or is dropped on its way, ends the stream.
+    /// Takes the next `rows` rows: logits in the layout of the stream's shape, targets and other inputs. Returns the
+    /// result of each row. A push that fails, or is dropped while it runs, ends the stream.
     ///
     /// # Errors
-    /// [`Error::Length`]; [`Error::TargetOutOfRange`] and [`Error::InvalidTarget`], the row counted from the stream's
-    /// first; [`Error::InvalidOption`] for weights, that of the whole batch among them where the rows do not add up to it;
-    /// [`Error::TargetKind`]; [`Error::RowsExceedBound`] beyond a window or the stream's shape; whatever the device
-    /// reports, and then [`Error::StreamEnded`].
+    /// [`Error::Length`]; [`Error::TargetOutOfRange`] and [`Error::InvalidTarget`], with the row counted from the
+    /// stream's first; [`Error::InvalidOption`] for weights, and for the weight of the whole batch if the rows do not
+    /// add up to it; [`Error::TargetKind`]; [`Error::RowsExceedBound`] for more rows than a window or the stream's
+    /// shape holds; whatever the device reports, and after that [`Error::StreamEnded`].
     pub fn push<'a>(
         &'a mut self,
         logits: &'a [E],
@@ -137,12 +138,13 @@ impl<E: Element, L: Kind> LossStream<E, L> {
         })
     }
 
-    /// [`push`](Self::push), and the gradient (rows, cols), laid out as the logits are; padding columns are 0. For a
+    /// Like [`push`](Self::push), with the gradient (rows, cols) in the logits' layout; padding columns are 0. For a
     /// stream made by [`LossOp::stream_with_dlogits`], with `D` the logits' type, or by
-    /// [`LossOp::stream_with_dlogits_f32`], with `D` either type.
+    /// [`LossOp::stream_with_dlogits_f32`], with `D` the logits' type or f32.
     ///
     /// # Errors
-    /// As [`push`](Self::push); [`Error::NoOutput`] for a stream made for another output, or for none.
+    /// As for [`push`](Self::push); [`Error::NoOutput`] if the stream was made for another output type, or for no
+    /// gradient.
     pub fn push_with_dlogits<'a, D: Element>(
         &'a mut self,
         logits: &'a [E],
@@ -162,7 +164,7 @@ impl<E: Element, L: Kind> LossStream<E, L> {
         self.sum.reduced(self.op.kind.reducing())
     }
 
-    /// Refuses inputs as their `check` does; rows are counted from the stream's first.
+    /// Checks the inputs; errors count rows from the stream's first.
     fn check(&self, shape: Shape, inputs: &L::Inputs<'_, E>) -> Result<BatchWeight> {
         let first = self.sum.rows();
         self.op.kind.check_inputs(inputs, shape).map_err(|error| match error {
@@ -210,7 +212,7 @@ impl<E: Element, L: Kind> LossStream<E, L> {
         Ok(&self.results)
     }
 
-    /// Gives the next rows to the device.
+    /// Submits the next rows to the device.
     pub(crate) fn submit(
         &mut self,
         logits: &[E],
@@ -249,8 +251,8 @@ impl<E: Element, L: Kind> LossStream<E, L> {
         stream.submit(L::NAME, filling, &dispatches)
     }
 
-    /// Reads a window that is back: its rows' results are `self.results`. `weight` is what the window weighs, or the whole
-    /// batch for the first.
+    /// Reads a finished window. Afterwards `self.results` holds its rows' results. `weight` is the weight of the
+    /// window, or that of the whole batch with the first window.
     pub(crate) fn read<D: Element>(
         &mut self,
         back: Back,
@@ -266,7 +268,7 @@ impl<E: Element, L: Kind> LossStream<E, L> {
         Ok(&self.results)
     }
 
-    /// The same, each row's result for the caller to keep.
+    /// Like `read`, but passes each row's result to `keep`.
     pub(super) fn read_each<D: Element>(
         &mut self,
         back: Back,

@@ -1,5 +1,5 @@
-//! Operations that give a value for each logit. What one *is* is a [`Map`]; how it is run is written here, once: over host
-//! slices, and bound to the caller's buffers.
+//! Operations that give one value per logit. A [`Map`] says what an operation *is*. How it *runs*, over host slices or
+//! bound to the caller's buffers, is written here once.
 
 use std::borrow::Cow;
 
@@ -19,32 +19,33 @@ use crate::op::stream::{Back, Extras, Flight, Part, Start, Stream, clear_padding
 use crate::request::Request;
 use crate::shape::Shape;
 
-/// What such an operation is, with its options.
+/// The definition of such an operation, with its options.
 #[derive(Clone, Debug)]
 pub(crate) struct Map {
     pub pass: &'static Pass,
-    /// What messages call the logits, or what takes their place, and the output.
+    /// The names of the logits (or of the array in their place) and of the output in messages.
     pub logits: &'static str,
     pub output: &'static str,
-    /// What lies like the logits beside them.
+    /// A second array with the logits' layout.
     pub second: Option<SecondArray>,
-    /// Whether the pass can share a row among workgroups.
+    /// Whether the pass can split a row among several workgroups.
     pub splits: bool,
-    /// All but those of the shape.
+    /// All parameters except those of the shape.
     pub params: Params,
     pub constants: Vec<(&'static str, u32)>,
-    /// What does not lie like the logits.
+    /// Bindings of arrays without the logits' layout.
     pub rest: Vec<(u32, Binding)>,
 }
 
-/// The part of such an operation that does not depend on which it is.
+/// The part of such an operation that is the same for all of them.
 #[derive(Clone, Debug)]
 pub(crate) struct RowMap<E> {
     pub engine: Engine<E>,
     pub pool: Pool,
 }
 
-/// Host slices: the logits, what lies like them, and what all windows share, by its name and its binding's number.
+/// Host slices: the logits, an array of the same layout, and the arrays that all windows share, each with its name and
+/// binding number.
 pub(crate) struct HostMap<'a, E> {
     pub logits: &'a [E],
     pub second: Option<&'a [E]>,
@@ -52,7 +53,7 @@ pub(crate) struct HostMap<'a, E> {
 }
 
 impl<'a, E> HostMap<'a, E> {
-    /// Logits alone.
+    /// Logits only.
     pub fn of(logits: &'a [E]) -> Self {
         Self { logits, second: None, whole: vec![] }
     }
@@ -70,7 +71,7 @@ impl<E: Element> RowMap<E> {
         Ok(Self { engine: Engine::new(gpu)?, pool: Pool::default() })
     }
 
-    /// A value for each logit of a whole host batch, in a new vector.
+    /// One value per logit of a whole host batch, in a new vector.
     pub fn run<'a>(&'a self, shape: Shape, given: HostMap<'a, E>, map: Result<Map>) -> Request<'a, Vec<E>> {
         Request::new(self.engine.gpu.waits(), move |wait| async move {
             let map = map?;
@@ -81,7 +82,7 @@ impl<E: Element> RowMap<E> {
         })
     }
 
-    /// The same in a slice of the caller's.
+    /// Like `run`, but writes into the caller's slice.
     pub fn run_into<'a, D: Element>(
         &'a self,
         shape: Shape,
@@ -125,22 +126,22 @@ impl<E: Element> RowMap<E> {
         Ok(())
     }
 
-    /// For windows that are pushed one by one, each ended before the next.
+    /// A stream for windows that are pushed one by one. Each window ends before the next starts.
     pub fn stream(&self, map: Map, shape: Shape) -> Result<MapStream<E>> {
         let output = own_output(shape);
         let stream = Stream::new(&self.engine, shape, extras(&map, output))?;
         Ok(MapStream { engine: self.engine.clone(), stream, map, output, rows: 0 })
     }
 
-    /// For windows of which one is given to the device while the one before is under way.
+    /// A stream for two windows in flight: one is submitted while the device still works on the one before.
     pub fn ahead(&self, map: Map, shape: Shape, start: Start) -> Result<MapStream<E>> {
         let output = own_output(shape);
         let stream = Stream::ahead(&self.engine, shape, extras(&map, output), start)?;
         Ok(MapStream { engine: self.engine.clone(), stream, map, output, rows: start.row })
     }
 
-    /// Checks the caller's buffers, and ties the operation to them: one of `maps` after another, each with an output of its
-    /// own. `others` are buffers that have been checked, beside those of the maps.
+    /// Checks the caller's buffers and binds the operation to them. The `maps` run one after another, each with its own
+    /// output. `others` are buffers that are already checked and belong to no map.
     pub fn bind(
         &self,
         shape: Shape,
@@ -179,7 +180,7 @@ impl<E: Element> RowMap<E> {
                 keep(binding::OUTPUT, output_bytes, buffers::write(map.output, own, need(output_bytes, 4))?);
             }
             buffers::check_words(map.output, shape, output_bytes)?;
-            // The engine wants the logits first.
+            // The engine expects the logits first.
             arrays.sort_by_key(|&((number, _), _)| number);
             bound.push((map, output, arrays));
         }
@@ -204,7 +205,7 @@ impl<E: Element> RowMap<E> {
     }
 }
 
-/// The switches of a row's stats: those named are on.
+/// The switches of a row's statistics. Those named in `on` are on, if they come with `true`.
 pub(crate) fn stats_switches(on: &[(&'static str, bool)]) -> Vec<(&'static str, u32)> {
     let all = [
         constant::SOFTCAP,
@@ -238,13 +239,13 @@ fn extras(map: &Map, output: Output) -> Extras {
     Extras { output: Some(output), second: map.second, entries: 0, splits: map.splits }
 }
 
-/// A batch on its way, window by window.
+/// A batch that passes through the device window by window.
 pub(crate) struct MapStream<E> {
     engine: Engine<E>,
     pub stream: Stream<E>,
     map: Map,
     output: Output,
-    /// Those before the next window.
+    /// The rows before the next window.
     rows: usize,
 }
 
@@ -257,7 +258,7 @@ impl<E: Element> MapStream<E> {
         self.stream.window_rows()
     }
 
-    /// One window, from its slice to its output.
+    /// Runs one window, from its slice to its output.
     pub async fn push(&mut self, logits: &[E], rows: usize, output: &mut [E], wait: Wait) -> Result<()> {
         self.stream.check_output(self.map.output, output, rows)?;
         if rows == 0 {

@@ -1,4 +1,4 @@
-//! The engines of operations without a loss: those that give a value for each logit (`map`), and one for each row
+//! The engines of operations without a loss: operations with one value per logit (`map`), and with one value per row
 //! (`values`).
 
 mod map;

@@ -1,4 +1,4 @@
-//! Operations that give one value a row, without targets: what `LogSumExp` and `Argmax` share.
+//! Operations that give one value per row and take no targets: the shared part of `LogSumExp` and `Argmax`.
 
 use crate::context::Context;
 use crate::device::Wait;
@@ -14,7 +14,7 @@ use crate::op::rows::stats_switches;
 use crate::op::stream::{Back, Extras, Part, Stream, through, windows};
 use crate::shape::Shape;
 
-/// A pass that reads each row once and writes one 32-bit value.
+/// An operation that reads each row once and writes one 32-bit value.
 #[derive(Clone, Debug)]
 pub(crate) struct RowValues<E> {
     pub engine: Engine<E>,
@@ -23,17 +23,17 @@ pub(crate) struct RowValues<E> {
     constants: Vec<(&'static str, u32)>,
 }
 
-/// The pass, and what it asks for.
+/// The pass, and whether it tracks the argmax.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PassOf {
     pub pass: &'static Pass,
-    /// Whether it asks where the maximum is.
+    /// Whether it needs the position of the maximum.
     pub tracks_argmax: bool,
 }
 
-/// Bytes of a value.
+/// Bytes per value.
 const VALUE_BYTES: u64 = 4;
-/// Their buffer, and its binding in both passes.
+/// The name of the values' buffer, and its binding in both passes.
 const ROW_VALUES: &str = "row_values";
 const VALUES: u32 = binding::ROW_VALUES;
 
@@ -43,7 +43,7 @@ impl<E: Element> RowValues<E> {
         Ok(Self { engine: Engine::new(gpu)?, pass, pool: Pool::default(), constants })
     }
 
-    /// One value for each row of a host batch.
+    /// One value per row of a host batch.
     pub async fn all<V: bytemuck::Pod>(&self, logits: &[E], shape: Shape, wait: Wait) -> Result<Vec<V>> {
         shape.check_slice("logits", logits)?;
         let (engine, pool) = (&self.engine, &self.pool);

@@ -1,4 +1,4 @@
-//! The way in: a window's buffers, what the host writes into them, and the dispatches that take them.
+//! Filling a window: its buffers, what the host writes into them, and the dispatches that read them.
 
 use crate::device::{Buffers, Lines};
 use crate::element::Element;
@@ -9,14 +9,14 @@ use crate::op::engine::{Array, Engine, LogitsCall, Placed};
 use crate::op::loss::{Scratch, SecondArray};
 use crate::op::stream::{Filling, LOGITS, OUTPUT, ROW_RESULTS, SECOND, Stream, Taken, output_bytes};
 
-/// A window's buffers, as its dispatches take them.
+/// A window's buffers, as its dispatches use them.
 pub(super) struct Bindings {
     logits: Binding,
     second: Option<Beside>,
     output: Option<Beside>,
 }
 
-/// Values beside the logits that lie like them.
+/// An array besides the logits that has their layout.
 struct Beside {
     number: u32,
     value_bytes: u64,
@@ -24,7 +24,7 @@ struct Beside {
 }
 
 impl<E: Element> Stream<E> {
-    /// A window's buffers, with room for any window.
+    /// Binds a window's buffers, each large enough for any window.
     pub(super) fn bind(
         &self,
         buffers: &mut Buffers,
@@ -61,7 +61,7 @@ impl<E: Element> Stream<E> {
         self.write(&mut filling.buffers, SECOND, filling.place, values)
     }
 
-    /// Writes values that lie like the logits, in the device's layout.
+    /// Writes values of the logits' layout, converted to the device's layout.
     pub(super) fn write<T: bytemuck::Pod>(
         &self,
         buffers: &mut Buffers,
@@ -84,7 +84,7 @@ impl<E: Element> Stream<E> {
         self.transfer.write(buffers, name, offset, lines)
     }
 
-    /// Writes what comes with a window's rows or classes, in a buffer with room for `most` such values.
+    /// Writes per-row or per-class values of a window into a buffer with room for `most` values.
     pub fn upload<T: bytemuck::Pod>(
         &self,
         filling: &mut Filling,
@@ -95,7 +95,7 @@ impl<E: Element> Stream<E> {
         self.upload_into(&mut filling.buffers, name, most, values)
     }
 
-    /// Writes what all windows of the batch share: before the first of them.
+    /// Writes the values that all windows of the batch share. Call it before the first window.
     pub fn upload_whole<T: bytemuck::Pod>(&mut self, name: &'static str, values: &[T]) -> Result<Binding> {
         let mut whole = std::mem::take(&mut self.idle.whole);
         let binding = self.upload_into(&mut whole, name, values.len(), values);
@@ -116,7 +116,7 @@ impl<E: Element> Stream<E> {
         Ok(bound(buffer, size))
     }
 
-    /// The records of a window's rows: of their inputs, and of their results, to be read as `Back::results` does.
+    /// The records of a window's rows: those of their inputs, and those of their results, which `Back::results` reads.
     pub fn row_records(&self, filling: &mut Filling) -> Result<Scratch> {
         let (transfer, buffers) = (&self.transfer, &mut filling.buffers);
         let [inputs, results, blocks] = Scratch::bytes(self.window_rows()).map(room);
@@ -128,13 +128,13 @@ impl<E: Element> Stream<E> {
         })
     }
 
-    /// A buffer for one value of 4 bytes a row, to be read as `Back::read` does.
+    /// A buffer for one value of 4 bytes per row, which `Back::read` reads.
     pub fn row_values(&self, filling: &mut Filling, name: &'static str) -> Result<Binding> {
         let (size, wanted) = (room(self.window_rows() as u64 * 4), filling.place.window.rows as u64 * 4);
         Ok(bound(self.transfer.download(&mut filling.buffers, name, size, wanted)?, size))
     }
 
-    /// A pass over a window's logits.
+    /// The dispatches of a pass over a window's logits.
     pub fn dispatches(
         &self,
         engine: &Engine<E>,
@@ -158,12 +158,12 @@ impl<E: Element> Stream<E> {
     }
 }
 
-/// Bytes of a buffer that holds so many.
+/// The size of a buffer that holds `bytes` bytes.
 fn room(bytes: u64) -> u64 {
     bytes.max(32).next_multiple_of(16)
 }
 
-/// The part of a buffer that a window needs; an earlier one may have needed more.
+/// Binds the part of a buffer that a window needs. The buffer may be larger, from an earlier window.
 fn bound(buffer: wgpu::Buffer, size: u64) -> Binding {
     Binding { buffer, offset: 0, size }
 }

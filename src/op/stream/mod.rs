@@ -1,5 +1,5 @@
-//! A host batch on its way through the device, window by window, in buffers that are made once. A window is
-//! [`Filling`] (`fill`), in [`Flight`], and [`Back`] (`read`); two are under way at a time (`windows`).
+//! A host batch that passes through the device window by window, in buffers that are made once. A window is [`Filling`]
+//! (`fill`), then in [`Flight`], then [`Back`] (`read`). Two windows are in flight at a time (`windows`).
 
 mod fill;
 mod read;
@@ -18,15 +18,16 @@ use crate::shape::Shape;
 pub(crate) use read::clear_padding;
 pub(crate) use windows::{Part, through, windows};
 
-/// Windows of a host batch under way at a time: while one computes, the next is written and the one before is read.
+/// Windows of a host batch that are in flight at a time: while one computes, the host writes the next and reads the one
+/// before.
 pub(crate) const WINDOWS_AHEAD: usize = 2;
 
-/// The way of a batch's windows, and their buffers while none of them is under way.
+/// The path of a batch's windows through the device, and the buffers of windows that are not in flight.
 pub(crate) struct Stream<E> {
     pub plan: Plan,
     transfer: Transfer,
-    /// As the host's slices lie, and as the windows do on the device: 16-bit rows begin at a multiple of four values
-    /// there, so that none shares a word with the next.
+    /// The layout of the host's slices, and that of the windows on the device. On the device, 16-bit rows start at a
+    /// multiple of four values, so that no two rows share a word.
     shape: Shape,
     device_shape: Shape,
     extras: Extras,
@@ -35,54 +36,55 @@ pub(crate) struct Stream<E> {
     element: std::marker::PhantomData<E>,
 }
 
-/// What a stream has beside the logits.
+/// The arrays of a stream besides the logits.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Extras {
     pub output: Option<Output>,
-    /// Soft targets, a teacher's logits, or whatever else lies like the logits on the host.
+    /// Soft targets, a teacher's logits, or any other array with the logits' layout on the host.
     pub second: Option<SecondArray>,
-    /// Entries of a row's sparse target, or 0.
+    /// Entries per row of sparse targets, or 0.
     pub entries: usize,
-    /// Whether the passes can share a row among workgroups.
+    /// Whether the passes can split a row among several workgroups.
     pub splits: bool,
 }
 
-/// Where in the batch a stream begins, and what its windows may take.
+/// The first row of a stream in its batch, and the memory that its windows may take.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Start {
     pub row: usize,
-    /// Bytes of one window's widest array, at most (but one group of rows at least); unset: as many as are fast.
+    /// The maximum bytes of a window's widest array. A window holds at least one group of rows. `None`: the fastest
+    /// size.
     pub room: Option<u64>,
 }
 
-/// Where a window lies in its buffers.
+/// The position of a window in its buffers.
 #[derive(Clone, Copy)]
 struct Taken {
     window: Window,
     base: u32,
 }
 
-/// A window that the host fills.
+/// A window that the host is filling.
 pub(crate) struct Filling {
     buffers: Buffers,
     place: Taken,
     bound: fill::Bindings,
 }
 
-/// A window that the device has.
+/// A window that was submitted to the device.
 pub(crate) struct Flight {
     in_flight: InFlight,
     place: Taken,
 }
 
 impl Flight {
-    /// Waits until the device is done.
+    /// Waits until the device has finished the window.
     pub async fn land(self, wait: Wait) -> Result<Back> {
         Ok(Back { landed: self.in_flight.land(wait).await?, place: self.place })
     }
 }
 
-/// A window that is back, and can be read.
+/// A finished window whose results can be read.
 pub(crate) struct Back {
     landed: Landed,
     place: Taken,
@@ -95,13 +97,13 @@ const OUTPUT: &str = "output";
 const ROW_RESULTS: &str = "row_results";
 
 impl<E: Element> Stream<E> {
-    /// For windows that are pushed one by one, each ended before the next.
+    /// A stream for windows that are pushed one by one. Each window ends before the next starts.
     pub fn new(engine: &Engine<E>, shape: Shape, extras: Extras) -> Result<Self> {
         let idle = || Idle { windows: vec![Buffers::default()], whole: Buffers::default() };
         Self::with_buffers(engine, shape, extras, Start::default(), idle)
     }
 
-    /// For windows of which one is given to the device while the one before is under way.
+    /// A stream for two windows in flight: one is submitted while the device still works on the one before.
     pub fn ahead(engine: &Engine<E>, shape: Shape, extras: Extras, start: Start) -> Result<Self> {
         Self::with_buffers(engine, shape, extras, start, || Idle {
             windows: (0..WINDOWS_AHEAD).map(|_| Buffers::default()).collect(),
@@ -109,7 +111,7 @@ impl<E: Element> Stream<E> {
         })
     }
 
-    /// For a whole host batch, [`through`] the device in the buffers that an earlier one left.
+    /// A stream for a whole host batch, [`through`] the device in the buffers kept from an earlier batch.
     pub fn pooled(engine: &Engine<E>, shape: Shape, extras: Extras, pool: &Pool) -> Result<Self> {
         Self::with_buffers(engine, shape, extras, Start::default(), || {
             let mut idle = pool.take();
@@ -148,7 +150,7 @@ impl<E: Element> Stream<E> {
             next_row: start.row,
             element: std::marker::PhantomData,
         };
-        // Too little memory is told before the first row.
+        // Reports a lack of memory before the first row.
         if let Some(mut first) = stream.idle.windows.pop() {
             stream.bind(&mut first, 0, 0, false)?;
             stream.idle.windows.push(first);
@@ -156,32 +158,33 @@ impl<E: Element> Stream<E> {
         Ok(stream)
     }
 
-    /// The most rows of a window.
+    /// The maximum number of rows in a window.
     pub fn window_rows(&self) -> usize {
         self.plan.window_rows()
     }
 
-    /// Device memory that it holds, staging included, in bytes.
+    /// Device memory that the stream holds, staging included, in bytes.
     pub fn buffer_bytes(&self) -> u64 {
         self.idle.bytes()
     }
 
-    /// How the windows lie on the device.
+    /// The layout of the windows on the device.
     pub fn device_shape(&self) -> Shape {
         self.device_shape
     }
 
-    /// The buffers, for the next batch. Of a window that did not come to its end, there are none.
+    /// The buffers, for the next batch. The buffers of a window that did not finish are not among them.
     pub fn into_idle(self) -> Idle {
         self.idle
     }
 
-    /// Refuses an output of another length than these rows', before any of them is taken.
+    /// Refuses an output whose length does not match these rows, before any row is taken.
     pub fn check_output<O>(&self, what: &'static str, output: &[O], rows: usize) -> Result<()> {
         self.shape.with_rows(rows).check_slice(what, output)
     }
 
-    /// Refuses rows beyond a window or the shape, logits of another length, and any rows after a window that failed.
+    /// Refuses more rows than a window or the shape holds, logits of the wrong length, and any rows after a failed
+    /// window.
     pub fn check_rows(&self, logits: &[E], rows: usize) -> Result<()> {
         self.shape.with_rows(rows).check_slice(LOGITS, logits)?;
         if self.idle.windows.is_empty() {
@@ -191,12 +194,12 @@ impl<E: Element> Stream<E> {
         if rows > bound { Err(Error::RowsExceedBound { rows, bound }) } else { Ok(()) }
     }
 
-    /// Takes the next rows: writes their logits where the device will find them. The window's output is wanted only if
-    /// asked for.
+    /// Takes the next rows and writes their logits where the device reads them. The window has an output only if
+    /// `with_output` is set.
     pub fn open(&mut self, logits: &[E], rows: usize, with_output: bool) -> Result<Filling> {
         self.check_rows(logits, rows)?;
         let mut buffers = self.idle.windows.pop().ok_or(Error::StreamEnded)?;
-        // In the window's own buffers, its rows are the first.
+        // The window's own buffers start with its first row.
         let place = Taken {
             window: Window { first_row: 0, rows, grid: self.plan.rows_grid(rows) },
             base: self.plan.streamed_base(self.next_row),
@@ -207,7 +210,7 @@ impl<E: Element> Stream<E> {
         Ok(Filling { buffers, place, bound })
     }
 
-    /// Gives a window to the device.
+    /// Submits a window to the device.
     pub fn submit(&mut self, label: &str, filling: Filling, dispatches: &[Dispatch]) -> Result<Flight> {
         let Filling { buffers, place, .. } = filling;
         let is_last = self.next_row == self.shape.rows;
@@ -220,7 +223,7 @@ impl<E: Element> Stream<E> {
         Ok(Flight { in_flight, place })
     }
 
-    /// A window has been read, and its buffers may take another.
+    /// Ends a window that has been read, and frees its buffers for another window.
     pub fn close(&mut self, back: Back) {
         self.idle.windows.push(back.landed.close());
     }
@@ -230,7 +233,7 @@ impl<E: Element> Stream<E> {
     }
 }
 
-/// How a host batch's windows lie on the device.
+/// The layout of a host batch's windows on the device.
 pub(crate) fn device_shape<E: Element>(shape: Shape) -> Shape {
     if size_of::<E>() == 2 && shape.inner == 1 && !shape.row_stride.is_multiple_of(4) {
         shape.row_stride(shape.cols.next_multiple_of(4))

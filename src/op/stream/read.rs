@@ -1,4 +1,4 @@
-//! The way back: what a window brought, read into the caller's slices.
+//! Reading a window's results into the caller's slices.
 
 use std::borrow::Cow;
 
@@ -10,14 +10,14 @@ use crate::op::stream::{Back, OUTPUT, ROW_RESULTS, Stream, output_bytes};
 use crate::shape::Shape;
 
 impl Back {
-    /// Reads one value a row.
+    /// Reads one value per row.
     pub fn read<T: bytemuck::Pod>(&self, name: &'static str, into: &mut [T]) -> Result<()> {
         let into = bytemuck::cast_slice_mut(into);
         self.landed.read(name, (0, into.len()), |bytes| into.copy_from_slice(bytes))?;
         Ok(())
     }
 
-    /// Takes each row's result in their order: the row's number in the window, and its record.
+    /// Passes each row's result to `take`, in row order: the row's number in the window, and its record.
     pub fn results(&self, mut take: impl FnMut(usize, [u32; 4])) -> Result<()> {
         let range = (0, self.place.window.rows * ROW_SCRATCH_BYTES as usize);
         self.landed.read(ROW_RESULTS, range, |bytes| {
@@ -28,8 +28,8 @@ impl Back {
 }
 
 impl<E: Element> Stream<E> {
-    /// Reads a window's output into a checked slice, laid out as its logits are; padding between rows is zero. Output in
-    /// f32 is rounded where the slice's type is another.
+    /// Reads a window's output into a checked slice in the layout of its logits; padding between rows is zero. f32
+    /// output is rounded if the slice has another type.
     pub fn read_output<O: Element>(&self, back: &Back, into: &mut [O]) -> Result<()> {
         let Some(output) = self.extras.output else { return Ok(()) };
         let (rows, value_bytes) = (back.place.window.rows, output_bytes::<E>(output));
@@ -51,7 +51,7 @@ impl<E: Element> Stream<E> {
     }
 }
 
-/// Values in mapped memory, which in a browser may lie anywhere.
+/// Values in mapped memory. In a browser it may have any alignment.
 fn values_of<T: bytemuck::Pod>(bytes: &[u8]) -> Cow<'_, [T]> {
     match bytemuck::try_cast_slice(bytes) {
         Ok(values) => Cow::Borrowed(values),
@@ -59,7 +59,7 @@ fn values_of<T: bytemuck::Pod>(bytes: &[u8]) -> Cow<'_, [T]> {
     }
 }
 
-/// Copies the groups of rows from one layout to another.
+/// Copies groups of rows from one layout to another.
 fn copy_rows<A: Copy + Sync, B: Send>(
     from: &[A],
     laid: Shape,
@@ -76,7 +76,7 @@ fn copy_rows<A: Copy + Sync, B: Send>(
     });
 }
 
-/// Zeros between the rows, and behind the last where the slice goes on.
+/// Writes zeros between the rows, and after the last row if the slice goes on.
 pub(crate) fn clear_padding<T: Copy + Default>(values: &mut [T], shape: Shape) {
     let group = shape.cols * shape.inner;
     if shape.row_stride > group {

@@ -1,4 +1,4 @@
-//! The windows of a host batch, one behind the other through the device.
+//! The windows of a host batch, sent through the device one after another.
 
 use std::ops::Range;
 
@@ -7,10 +7,10 @@ use crate::error::Result;
 use crate::op::stream::{Back, Flight};
 use crate::shape::Shape;
 
-/// Rows of a batch, and where their values lie in its slices.
+/// A range of rows of a batch, and the range of their values in the batch's slices.
 pub(crate) type Part = (Range<usize>, Range<usize>);
 
-/// The rows of a host batch, as windows of its slices.
+/// Splits a host batch into windows of at most `step` rows.
 pub(crate) fn windows(shape: Shape, step: usize) -> impl Iterator<Item = Part> {
     (0..shape.rows).step_by(step.max(1)).map(move |first| {
         let rows = first..shape.rows.min(first + step);
@@ -20,7 +20,7 @@ pub(crate) fn windows(shape: Shape, step: usize) -> impl Iterator<Item = Part> {
     })
 }
 
-/// Takes windows through the device: while one computes, the next is submitted, and then the first is read.
+/// Sends windows through the device: while one computes, the next is submitted, and then the first is read.
 pub(crate) async fn through<S>(
     state: &mut S,
     windows: impl Iterator<Item = Part>,

@@ -1,7 +1,7 @@
-//! Cross-entropy: the loss, and its gradient, for every kind of target and every option.
+//! Cross-entropy: the loss and its gradient, for every kind of target and every option.
 //!
-//! The inputs are logits, as in [PyTorch's `cross_entropy`][torch]: the softmax is inside. Passing probabilities is no
-//! error, for they are numbers like any other; the answer is another:
+//! The inputs are logits, as in [PyTorch's `cross_entropy`][torch]: the softmax is part of the loss. Passing
+//! probabilities gives no error, because they are valid numbers, but the result is wrong:
 //!
 //! ```
 //! use xent::reference::{cross_entropy, softmax};
@@ -19,7 +19,7 @@
 //! # Ok::<(), xent::Error>(())
 //! ```
 //!
-//! The options, and where they come from:
+//! The options, and their sources:
 //!
 //! | option | term | source |
 //! | --- | --- | --- |
@@ -30,7 +30,7 @@
 //! | `temperature` T | then they are divided by T | Hinton et al. 2015, arXiv:1503.02531 |
 //! | class weights w | `w_j·ℓ_j`; a mean over class targets divides by Σ w_y | PyTorch |
 //!
-//! The formulas in full, and the edge cases, are with [`row_loss`] and [`row_dlogits`].
+//! The full formulas and the edge cases are in [`row_loss`] and [`row_dlogits`].
 //!
 //! [torch]: https://docs.pytorch.org/docs/stable/generated/torch.nn.CrossEntropyLoss.html
 
@@ -48,13 +48,13 @@ mod tests;
 
 pub use row::{RowLoss, RowScale, row_dlogits, row_loss, row_shares};
 
-/// The loss of each row of (rows, cols) logits, in nats, (rows,): row weight · (loss + z-loss) of [`row_loss`]. Not
-/// reduced; exactly 0 for a row that is left out: its target is ignored, its weight 0, it is masked, or has no target by
-/// [`sequences`](CrossEntropyOptions::sequences).
+/// The loss of each row of (rows, cols) logits, in nats, (rows,): row weight · (loss + z-loss) of [`row_loss`], not
+/// reduced. Exactly 0 for a row that is left out: its target is ignored, its weight is 0, it is masked, or
+/// [`sequences`](CrossEntropyOptions::sequences) leaves it without a target.
 ///
 /// # Errors
-/// Those of [`CrossEntropyInputs::check`]; [`Error::Length`](crate::Error::Length) where `logits` has another length than
-/// `shape`.
+/// Those of [`CrossEntropyInputs::check`]; [`Error::Length`](crate::Error::Length) if the length of `logits` does not
+/// match `shape`.
 pub fn row_losses<'a, E: Element>(
     logits: &[E],
     inputs: impl Into<CrossEntropyInputs<'a>>,
@@ -69,8 +69,8 @@ pub fn row_losses<'a, E: Element>(
     Ok((0..shape.rows).map(of_row).collect())
 }
 
-/// The reduced loss of (rows, cols) logits in nats, summed in row order: `Σ r·loss / N + Σ r·z_loss / N₁`, where r is the
-/// row's weight.
+/// The reduced loss of (rows, cols) logits in nats, summed in row order: `Σ r·loss / N + Σ r·z_loss / N₁`, where r is
+/// the row's weight.
 ///
 /// | reduction | N | N₁ |
 /// | --- | --- | --- |
@@ -79,8 +79,8 @@ pub fn row_losses<'a, E: Element>(
 /// | sum | 1 | 1 |
 /// | mean over d | d | d |
 ///
-/// Where no row counts, or their weights sum to 0, a mean is NaN, 0 or an error by [`EmptyBatch`]; a sum and a mean over
-/// a given denominator are 0. `upstream` and `row_upstream` have no part in a loss.
+/// If no row counts, or their weights sum to 0, a mean is NaN, 0 or an error, as [`EmptyBatch`] says; a sum and a mean
+/// over a given denominator are 0. `upstream` and `row_upstream` do not affect a loss.
 ///
 /// # Errors
 /// Those of [`row_losses`]; [`Error::NoRowCounts`](crate::Error::NoRowCounts).
@@ -93,7 +93,7 @@ pub fn loss<'a, E: Element>(
     Ok(loss_parts(logits, inputs, shape, options)?.total())
 }
 
-/// The z-loss' part of [`loss`]: `Σ r·λ·lse² / N₁`. For an empty batch as [`loss`].
+/// The z-loss part of [`loss`]: `Σ r·λ·lse² / N₁`. For an empty batch it follows [`loss`].
 ///
 /// # Errors
 /// Those of [`loss`].
@@ -106,9 +106,10 @@ pub fn z_loss<'a, E: Element>(
     Ok(loss_parts(logits, inputs, shape, options)?.z_loss)
 }
 
-/// The gradient of [`loss`] with respect to the logits, times `upstream` and each row's `row_upstream`, laid out like the
-/// (rows, cols) logits (zeros in the padding between rows). Exactly 0 for a row that is left out, and throughout where a
-/// mean has no row to count (no error, whatever [`EmptyBatch`] says). Edge cases: see [`row_dlogits`].
+/// The gradient of [`loss`] with respect to the logits, times `upstream` and each row's `row_upstream`, in the layout
+/// of the (rows, cols) logits, with zeros in the padding between rows. Exactly 0 for a row that is left out, and
+/// everywhere if the reduction is a mean and no row counts (no error, whatever [`EmptyBatch`] says). Edge cases: see
+/// [`row_dlogits`].
 ///
 /// # Errors
 /// Those of [`row_losses`].
@@ -123,14 +124,14 @@ pub fn dlogits<'a, E: Element>(
     Ok(map_rows(shape, |row| row_dlogits_at(logits, inputs, shape, options, &batch, row)))
 }
 
-/// What a row's loss is multiplied by in a batch before it is differentiated: `g·r / N` and `g·r / N₁`, where r is the
-/// row's weight, g its upstream gradient times the batch's, N and N₁ the denominators of [`loss`]. Zero for a row that is
-/// left out, and for every row where a mean has no row to count.
+/// The factors of a row's loss in a batch before differentiation: `g·r / N` and `g·r / N₁`, where r is the row's
+/// weight, g its upstream gradient times the batch's, and N and N₁ are the denominators of [`loss`]. Zero for a row
+/// that is left out, and for every row if the reduction is a mean and no row counts.
 ///
-/// `batch` is what [`CrossEntropyInputs::check`] gave for these inputs.
+/// `batch` is the result of [`CrossEntropyInputs::check`] for these inputs.
 ///
 /// # Panics
-/// Where `row` is not in 0..rows, or a slice ends before the row's part of it does.
+/// If `row` is not in 0..rows, or if a slice ends before this row's part of it.
 pub fn row_scale<'a>(
     inputs: impl Into<CrossEntropyInputs<'a>>,
     shape: Shape,
@@ -150,11 +151,12 @@ pub fn row_scale<'a>(
     }
 }
 
-/// [`row_loss`] of one row of a batch: of its own target, not multiplied by the row's weight; all parts 0 if it is left
-/// out, its logits then not read. Arguments as of [`row_losses`], not checked again.
+/// The [`row_loss`] of one row of a batch with its own target, not multiplied by the row's weight. If the row is left
+/// out, all parts are 0 and its logits are not read. Takes the arguments of [`row_losses`] and does not check them
+/// again.
 ///
 /// # Panics
-/// Where `row` is not in 0..rows, or a slice ends before the row's part of it does.
+/// If `row` is not in 0..rows, or if a slice ends before this row's part of it.
 pub fn row_loss_at<'a, E: Element>(
     logits: &[E],
     inputs: impl Into<CrossEntropyInputs<'a>>,
@@ -170,11 +172,11 @@ pub fn row_loss_at<'a, E: Element>(
     }
 }
 
-/// [`row_dlogits`] of one row of a batch (cols,), by its own target and [`row_scale`]: that row of [`dlogits`]. Arguments
-/// as of that, not checked again, and `batch` as of [`row_scale`].
+/// The [`row_dlogits`] of one row of a batch (cols,), with its own target and [`row_scale`]: that row of [`dlogits`].
+/// Takes the arguments of [`dlogits`] and does not check them again; `batch` is as for [`row_scale`].
 ///
 /// # Panics
-/// Where `row` is not in 0..rows, or a slice ends before the row's part of it does.
+/// If `row` is not in 0..rows, or if a slice ends before this row's part of it.
 pub fn row_dlogits_at<'a, E: Element>(
     logits: &[E],
     inputs: impl Into<CrossEntropyInputs<'a>>,

@@ -6,15 +6,15 @@ use crate::options::{CrossEntropyOptions, Input, MaskedRow};
 use crate::reference::distribution::{Distribution, RowKind, cap_slope};
 use crate::targets::RowTarget;
 
-/// The loss of one row in nats, in its parts; not multiplied by the row's weight.
+/// The loss of one row in nats, in parts, not multiplied by the row's weight.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RowLoss {
-    /// The target's part, with class weights, label smoothing and focal loss in it.
+    /// The target's part, including class weights, label smoothing and focal loss.
     pub loss: f64,
-    /// `λ·lse²`, of the logits alone.
+    /// `λ·lse²`, which depends on the logits only.
     pub z_loss: f64,
-    /// `ln Σ exp(s_j / T)`, s being the capped logits: as [`logsumexp`](crate::reference::logsumexp_row) has it, also for
-    /// rows with special values. 0 for a row that is left out.
+    /// `ln Σ exp(s_j / T)`, where s are the capped logits: the same as [`logsumexp`](crate::reference::logsumexp_row),
+    /// also for rows with special values. 0 for a row that is left out.
     pub lse: f64,
 }
 
@@ -25,47 +25,47 @@ impl RowLoss {
     }
 }
 
-/// What the parts of a row's loss are multiplied by before they are differentiated: all that lies between the row and
-/// what is differentiated in the end.
+/// The factors of the parts of a row's loss before differentiation: everything between the row and the quantity that is
+/// differentiated in the end.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RowScale {
-    /// Of the target's part: upstream gradient · row weight / the mean's denominator.
+    /// The factor of the target's part: upstream gradient · row weight / the mean's denominator.
     pub loss: f64,
-    /// Of the z-loss: upstream gradient · row weight / the mean's denominator for that.
+    /// The factor of the z-loss: upstream gradient · row weight / the mean's denominator for the z-loss.
     pub z_loss: f64,
 }
 
 impl RowScale {
-    /// The loss of the row itself.
+    /// The factors for the loss of the row itself.
     pub const ONE: Self = Self { loss: 1.0, z_loss: 1.0 };
-    /// Of a row that is left out.
+    /// The factors of a row that is left out.
     pub const ZERO: Self = Self { loss: 0.0, z_loss: 0.0 };
 }
 
-/// The loss of one row (cols,) in nats. With `s_j` the logits (capped to `κ·tanh(x_j / κ)` under a softcap), `m = max s`,
-/// `z = Σ exp((s_j − m) / T)` and `ℓ_j = −ln p_j = ln z + (m − s_j) / T`:
+/// The loss of one row (cols,) in nats. With `s_j` the logits (capped to `κ·tanh(x_j / κ)` with a softcap), `m = max
+/// s`, `z = Σ exp((s_j − m) / T)` and `ℓ_j = −ln p_j = ln z + (m − s_j) / T`:
 ///
 /// | target | `loss` |
 /// | --- | --- |
 /// | class y | `(1 − ε)·w_y·(1 − p_y)^γ·ℓ_y + (ε / C)·Σ_j w_j·ℓ_j` |
 /// | soft or sparse q | `(1 − ε)·Σ_j w_j·q_j·ℓ_j + (ε / C)·Σ_j w_j·ℓ_j` |
 ///
-/// and `z_loss = λ·lse²`, `lse = ln Σ exp(s_j / T) = m / T + ln z`. For [`Input::LogProbs`] `ℓ_j = −x_j`, and T, κ, λ and
-/// γ are not looked at.
+/// and `z_loss = λ·lse²`, `lse = ln Σ exp(s_j / T) = m / T + ln z`. For [`Input::LogProbs`], `ℓ_j = −x_j`, and T, κ, λ
+/// and γ are ignored.
 ///
-/// ℓ is −ln p, expanded: where the probability underflows, its logarithm would be −∞ but ℓ still reads 1000; and
-/// `lse − s_y / T` would round ln z away in logits that share a large offset.
+/// ℓ is −ln p in expanded form. If the probability underflows, its logarithm would be −∞, but ℓ is still, say, 1000.
+/// And `lse − s_y / T` would round ln z away if the logits share a large offset.
 ///
 /// | the row | `loss` |
 /// | --- | --- |
-/// | its target is ignored (of sparse ones: every entry) | all parts 0; its logits are not read |
+/// | its target is ignored (for sparse targets: every entry) | all parts 0; its logits are not read |
 /// | target or sparse index outside 0..cols, not ignored | NaN |
 /// | a class weight that it uses is negative, NaN, infinite or missing | NaN |
-/// | a logit, or a target's probability, is NaN or +∞ (of probabilities also −∞ or missing) | NaN, even if its weight is 0 |
+/// | a logit, or a target's probability, is NaN or +∞ (a probability also −∞ or missing) | NaN, even if its weight is 0 |
 /// | an option is outside its range | NaN in all parts |
-/// | every logit is −∞ | NaN, or by [`MaskedRow::Zero`] 0, as the z-loss |
-/// | a class with a logit of −∞ has a share in the target, by smoothing too | +∞; −∞ if the share is below 0; NaN if there are both |
-/// | that share is 0 (by w, q, ε or 1 − ε) | finite: 0 · ∞ counts as 0 |
+/// | every logit is −∞ | NaN, or 0 with [`MaskedRow::Zero`]; the same for the z-loss |
+/// | a class with a logit of −∞ has a share in the target, also through smoothing | +∞; −∞ if the share is below 0; NaN if there are both |
+/// | that share is 0 (because of w, q, ε or 1 − ε) | finite: 0 · ∞ counts as 0 |
 pub fn row_loss<E: Element>(
     row: &[E],
     target: &RowTarget<'_>,
@@ -99,26 +99,27 @@ pub fn row_loss<E: Element>(
 /// The gradient, with respect to the row's logits (cols,), of `scale.loss` · [`loss`](RowLoss::loss) + `scale.z_loss` ·
 /// [`z_loss`](RowLoss::z_loss).
 ///
-/// By `a_k = s_k / T`, `∂ℓ_j/∂a_k = p_k − [j = k]`, because ℓ_j is `ln Σ exp(a) − a_j`. So, term by term:
+/// With `a_k = s_k / T`, `∂ℓ_j/∂a_k = p_k − [j = k]`, because ℓ_j is `ln Σ exp(a) − a_j`. So, term by term:
 ///
-/// | term | its derivative by a_k |
+/// | term | its derivative with respect to a_k |
 /// | --- | --- |
 /// | `Σ_j t_j·ℓ_j` | `(Σ_j t_j)·p_k − t_k` |
 /// | `(1 − p_y)^γ·ℓ_y` | `(1 − p_y)^γ·(p_k − [k = y]) + ℓ_y·γ·(1 − p_y)^(γ−1)·p_y·(p_k − [k = y])` |
 /// | `λ·lse²` | `2·λ·lse·p_k` |
 ///
-/// and by x_k that, times 1/T, times the cap's slope `1 − tanh²(x_k / κ)`. For [`Input::LogProbs`] it is `−t_k`.
+/// The derivative with respect to x_k is that, times 1/T, times the cap's slope `1 − tanh²(x_k / κ)`. For
+/// [`Input::LogProbs`] it is `−t_k`.
 ///
-/// A loss of ±∞, in f32 or by a logit of −∞, has the finite gradient of these formulas. The z-loss' part is left out where
-/// `scale.z_loss·2·λ·lse / T` is beyond f32: of a class without a probability it would be 0 · ∞.
+/// A loss of ±∞, from f32's range or from a logit of −∞, has the finite gradient of these formulas. The z-loss part is
+/// left out if `scale.z_loss·2·λ·lse / T` is beyond f32: for a class without a probability it would be 0 · ∞.
 ///
 /// | the row | gradient |
 /// | --- | --- |
 /// | its target is ignored | 0, whatever `scale` is; its logits are not read |
 /// | target or sparse index outside 0..cols, or an invalid class weight in use | 0 |
 /// | a logit, or a target's probability, is NaN or +∞; an option is outside its range | NaN throughout, whatever `scale` is |
-/// | every logit is −∞ | NaN throughout, or 0 by [`MaskedRow::Zero`] |
-/// | a logit is −∞, another finite | 0 there if it has no share in the target; −share · `scale` / T if it has, and a loss of +∞ (under a softcap 0: its slope is) |
+/// | every logit is −∞ | NaN throughout, or 0 with [`MaskedRow::Zero`] |
+/// | a logit is −∞, another is finite | 0 there if it has no share in the target; −share · `scale` / T if it has, with a loss of +∞ (with a softcap 0, because its slope is 0) |
 pub fn row_dlogits<E: Element>(
     row: &[E],
     target: &RowTarget<'_>,
@@ -153,9 +154,9 @@ pub fn row_dlogits<E: Element>(
     }
 }
 
-/// What each class's ℓ_j is multiplied by in a row's [`loss`](RowLoss::loss) (cols,), focal loss left aside:
-/// `t_j = w_j·((1 − ε)·q_j + ε / C)`, q of a class target being 1 there and 0 elsewhere. This is what the gradient's error
-/// is measured by. None where the target, a weight or an option is out of range.
+/// The factor of each class's ℓ_j in a row's [`loss`](RowLoss::loss) (cols,), without focal loss: `t_j = w_j·((1 −
+/// ε)·q_j + ε / C)`, where q of a class target is 1 at its class and 0 elsewhere. The error bound of the gradient
+/// depends on it. `None` if the target, a weight or an option is out of range.
 pub fn row_shares(
     target: &RowTarget<'_>,
     class_weights: Option<&[f32]>,
@@ -167,7 +168,7 @@ pub fn row_shares(
     Some(shares.all())
 }
 
-/// The options without those that the input has no meaning for.
+/// The options without those that have no meaning for this input.
 fn of_this_input(options: &CrossEntropyOptions) -> CrossEntropyOptions {
     match options.input {
         Input::Logits => *options,
@@ -177,7 +178,7 @@ fn of_this_input(options: &CrossEntropyOptions) -> CrossEntropyOptions {
     }
 }
 
-/// ℓ_j.
+/// ℓ_j of a class.
 fn nll(distribution: &Distribution, class: usize, input: Input) -> f64 {
     match input {
         Input::Logits => distribution.nll(class),
@@ -185,7 +186,7 @@ fn nll(distribution: &Distribution, class: usize, input: Input) -> f64 {
     }
 }
 
-/// The target's part of the loss of a usual row.
+/// The target's part of the loss of a row without special values.
 fn target_loss(distribution: &Distribution, shares: &Shares, options: &CrossEntropyOptions) -> f64 {
     let nll = |class: usize| nll(distribution, class, options.input);
     let sum = |shares: &[f64]| -> f64 {
@@ -196,11 +197,11 @@ fn target_loss(distribution: &Distribution, shares: &Shares, options: &CrossEntr
         return own + sum(&shares.smoothing);
     }
     let apart = sum(&shares.own) + sum(&shares.smoothing);
-    // Of soft targets a class's two shares are one: they are no infinities of both signs.
+    // With soft targets the two shares of a class are added first, so that they do not give infinities of both signs.
     if shares.is_soft && apart.is_nan() { sum(&shares.all()) } else { apart }
 }
 
-/// The derivative of [`target_loss`] by a_k = s_k / T (cols,).
+/// The derivative of [`target_loss`] with respect to a_k = s_k / T (cols,).
 fn target_gradient(distribution: &Distribution, shares: &Shares, options: &CrossEntropyOptions) -> Vec<f64> {
     let focal = match shares.class {
         Some(y) => focal_slope(nll(distribution, y, options.input), options),
@@ -209,7 +210,7 @@ fn target_gradient(distribution: &Distribution, shares: &Shares, options: &Cross
     let total = |shares: &[f64]| shares.iter().sum::<f64>();
     let (own_total, smoothing_total) = (total(&shares.own), total(&shares.smoothing));
     let of_class = |class: usize| {
-        // ∂ℓ_j/∂a_k = p_k − [j = k]; the log-probabilities themselves are given: ∂ℓ_j/∂a_k = −[j = k].
+        // ∂ℓ_j/∂a_k = p_k − [j = k]. If log-probabilities are given, ∂ℓ_j/∂a_k = −[j = k].
         let prob = match options.input {
             Input::Logits => distribution.prob(class),
             Input::LogProbs => 0.0,
@@ -221,16 +222,16 @@ fn target_gradient(distribution: &Distribution, shares: &Shares, options: &Cross
     (0..distribution.cols()).map(of_class).collect()
 }
 
-/// `(1 − p_y)^γ`. 1 − p_y is `−expm1(−ℓ_y)`, which keeps its digits where p_y is near 1.
+/// `(1 − p_y)^γ`. 1 − p_y is computed as `−expm1(−ℓ_y)`, which keeps its digits if p_y is near 1.
 fn focal_factor(nll: f64, options: &CrossEntropyOptions) -> f64 {
     (-(-nll).exp_m1()).powf(options.focal_gamma.into())
 }
 
-/// The derivative of `(1 − p)^γ·ℓ` by ℓ: both factors change, and `dp/dℓ = −p`.
+/// The derivative of `(1 − p)^γ·ℓ` with respect to ℓ: both factors change, and `dp/dℓ = −p`.
 fn focal_slope(nll: f64, options: &CrossEntropyOptions) -> f64 {
     let gamma = f64::from(options.focal_gamma);
     let (prob, rest) = ((-nll).exp(), -(-nll).exp_m1());
-    // As ℓ → 0 the second is γ·(1 − p)^γ, which goes to 0 too; as p → 0 it fades by p.
+    // As ℓ → 0 the second term is γ·(1 − p)^γ, which goes to 0 too; as p → 0 the factor p makes it vanish.
     let of_factor = if gamma == 0.0 || rest == 0.0 || prob == 0.0 {
         0.0
     } else {
@@ -239,7 +240,7 @@ fn focal_slope(nll: f64, options: &CrossEntropyOptions) -> f64 {
     focal_factor(nll, options) + of_factor
 }
 
-/// The derivative of `scale`·λ·lse² by a_k (cols,); 0 where what the probabilities are multiplied by is beyond f32.
+/// The derivative of `scale`·λ·lse² with respect to a_k (cols,); 0 if the factor of the probabilities is beyond f32.
 fn z_loss_gradient(distribution: &Distribution, options: &CrossEntropyOptions, scale: f64) -> Vec<f64> {
     let by_lse = scale * product(options.z_loss.into(), 2.0 * distribution.lse());
     let is_held = ((by_lse / f64::from(options.temperature)) as f32).is_finite();

@@ -1,25 +1,24 @@
-//! What a row's target asks of each class.
+//! The share of each class in a row's target.
 
 use crate::options::CrossEntropyOptions;
 use crate::targets::RowTarget;
 
-/// What each class's `ℓ_j = −ln p_j` is multiplied by in a row's loss, in its two parts. A class without a part in the
-/// target has exactly 0, whatever its weight is.
+/// The factors of each class's `ℓ_j = −ln p_j` in a row's loss, in two parts. A class that is not part of the target
+/// has exactly 0, whatever its weight is.
 pub(super) struct Shares {
-    /// `(1 − ε)·w_j·q_j` (cols,): the target's own. NaN throughout where one of its probabilities is NaN or infinite.
+    /// `(1 − ε)·w_j·q_j` (cols,): the target's own part. NaN throughout if one of its probabilities is NaN or infinite.
     pub own: Vec<f64>,
-    /// `(ε / C)·w_j` (cols,): label smoothing's.
+    /// `(ε / C)·w_j` (cols,): the label smoothing part.
     pub smoothing: Vec<f64>,
-    /// The class, where the target is one: focal loss is for these.
+    /// The class, if the target is a class index. Focal loss is only for these.
     pub class: Option<usize>,
-    /// Whether each class has a probability of its own.
+    /// Whether each class has its own probability.
     pub is_soft: bool,
 }
 
 impl Shares {
-    /// None where the target names a class outside 0..cols, and where a class that it uses has a weight that is
-    /// negative, NaN or infinite: such a row has a NaN loss and no gradient. Soft targets and label smoothing use every
-    /// class.
+    /// `None` if the target names a class outside 0..cols, or if a class that it uses has a weight that is negative,
+    /// NaN or infinite. Such a row has a NaN loss and no gradient. Soft targets and label smoothing use every class.
     pub fn new(
         target: &RowTarget<'_>,
         class_weights: Option<&[f32]>,
@@ -70,7 +69,7 @@ impl Shares {
         Some(Self { own, smoothing, class, is_soft: matches!(target, RowTarget::Soft(_)) })
     }
 
-    /// Both parts of each class's (cols,).
+    /// The sum of both parts for each class (cols,).
     pub fn all(&self) -> Vec<f64> {
         self.own.iter().zip(&self.smoothing).map(|(own, smoothing)| own + smoothing).collect()
     }
@@ -81,7 +80,7 @@ impl Shares {
     }
 }
 
-/// factor · value, in which a factor of 0 removes the term: 0 · ∞ = 0.
+/// factor · value, where a factor of 0 removes the term: 0 · ∞ = 0.
 pub(super) fn product(factor: f64, value: f64) -> f64 {
     if factor == 0.0 { 0.0 } else { factor * value }
 }

@@ -1,4 +1,4 @@
-//! Batches: which rows count, what they weigh, where their logits lie, and what is refused.
+//! Batches: which rows count, what they weigh, their layout, and what is refused.
 
 use approx::assert_relative_eq;
 use half::{bf16, f16};
@@ -24,7 +24,7 @@ fn with(reduction: Reduction) -> CrossEntropyOptions {
 
 #[test]
 fn rows_left_out_do_not_count_and_masked_rows_do() {
-    // A row of loss ln 2, three NaN rows that are left out, each in its way, and a row of −∞ throughout.
+    // A row of loss ln 2, three NaN rows that are left out in different ways, and a row of only −∞.
     let logits = [0.0, 0.0, NAN, NAN, NAN, NAN, NAN, NAN, -INF, -INF];
     let inputs = CrossEntropyInputs::new(Targets::Classes(&[0, IGNORED, 1, 7, 1]))
         .row_weights(&[1.0, 1.0, 0.0, 1.0, 1.0])
@@ -54,7 +54,8 @@ fn no_row_counts() {
     let none = Sequences { from: 2, ..Sequences::new(2) };
     let nothing_scored = CrossEntropyOptions { sequences: Some(none), ..plain() };
     let sparse_ignored = Targets::Sparse { indices: &[IGNORED; 2], probs: &[1.0; 2], entries: 1 };
-    // The logits are NaN where no row is read. Rows whose classes have weight 0 are: they count, and weigh nothing.
+    // The logits are NaN in rows that are not read. Rows whose classes have weight 0 are read: they count with weight
+    // 0.
     let cases = [
         ("no rows", 0, CrossEntropyInputs::new(Targets::Classes(&[])), plain()),
         ("no soft rows", 0, CrossEntropyInputs::new(Targets::Soft(&[])), plain()),
@@ -97,7 +98,7 @@ fn the_gradient_of_a_mean_of_nothing_is_zero_even_of_nan_rows_and_z_losses() {
     let options = CrossEntropyOptions { z_loss: 1.0, ..plain() };
     let shape = Shape::new(2, 2);
     assert_eq!(dlogits(&[NAN, 0.0, 1.0, 2.0], inputs, shape, &options), Ok(vec![0.0; 4]));
-    // Of a sum it is not.
+    // With a sum it is not.
     let sum = dlogits(&[NAN, 0.0, 1.0, 2.0], inputs, shape, &with(Reduction::Sum)).unwrap();
     assert!(same(&sum, &[N, N, 0.0, 0.0]), "{sum:?}");
 }
@@ -167,7 +168,7 @@ fn rows_of_a_batch_one_by_one() {
     assert_eq!((gradient[4], gradient[5], gradient[10]), (0.0, 0.0, 0.0), "padding");
 }
 
-/// The same batch, class axis last and in the middle, with padding that holds NaN.
+/// The same batch with the class axis last and in the middle, with padding that holds NaN.
 #[test]
 fn the_class_axis_may_be_anywhere() {
     let (last, middle) = (Shape::new(6, 4), Shape::nchw(2, 4, 3).row_stride(14));
@@ -217,7 +218,7 @@ fn sixteen_bits_are_widened_exactly() {
 
 #[test]
 fn sequences_score_targets_ahead_of_their_logits() {
-    // Two sequences of 4, the last cut to 3. Rows 3, 6 have no target ahead; position 0 is a prompt.
+    // Two sequences of 4, the last cut to 3. Rows 3 and 6 have no target ahead; position 0 is a prompt.
     let (rows, cols) = (7, 3);
     let shape = Shape::new(rows, cols);
     let mut logits = grid_logits(11, rows * cols);
@@ -241,7 +242,7 @@ fn sequences_score_targets_ahead_of_their_logits() {
         let hand = Targets::Sparse { indices: &by_hand, probs: &moved, entries: 1 };
         assert_eq!(dlogits(&logits, ahead, shape, &found), dlogits(&logits, hand, shape, &expected));
     }
-    // The row's weight, mask and upstream are those of the logits, not of the target.
+    // The row's weight, mask and upstream gradient belong to the logits' row, not to the target's row.
     let weights = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
     let of = |targets, options: &CrossEntropyOptions| {
         let inputs = CrossEntropyInputs::new(targets).row_weights(&weights).row_upstream(&weights);
@@ -279,7 +280,7 @@ fn parts_of_a_batch_add_up() {
         assert_relative_eq!(sum, whole, max_relative = 1e-15);
         assert_eq!(gradients, gradient, "cut at {cut}");
     }
-    // Over the batch's own weight it is the mean, without the z-loss, whose weight is another.
+    // Over the batch's own weight it is the mean, except for the z-loss, which has a different weight.
     let no_z = CrossEntropyOptions { z_loss: 0.0, ..options };
     let weight = inputs.check(shape, &no_z).unwrap().weight as f32;
     let over = CrossEntropyOptions { reduction: Reduction::MeanOver(weight), ..no_z };
@@ -344,7 +345,7 @@ fn refusals() {
             6,
             soft,
             shift,
-            option("sequences: shift", None, 1.0, "0 where each class has a target"),
+            option("sequences: shift", None, 1.0, "0 when targets are soft"),
         ),
     ];
     for (name, len, inputs, options, error) in cases {

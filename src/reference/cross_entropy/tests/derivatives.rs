@@ -1,4 +1,5 @@
-//! The gradient against finite differences of the loss: each option alone with each kind of targets, then many at random.
+//! The gradient against finite differences of the loss: each option alone with each kind of target, then random
+//! combinations.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -11,9 +12,9 @@ use crate::reference::testing::{GRID, grid_logits};
 use crate::shape::Shape;
 use crate::targets::{TargetKind, Targets};
 
-/// The derivative of `loss` by one logit, from six neighbours (error h⁶/140 · seventh derivative: about 1e-16 here, and
-/// as much of rounding as 1e-16 / h: 1e-13). The steps are exact in f32, so that the public function can be
-/// differentiated as it is.
+/// The derivative of `loss` with respect to one logit, from six neighbours. The error is h⁶/140 · seventh derivative,
+/// about 1e-16 here, plus rounding of 1e-16 / h, about 1e-13. The steps are exact in f32, so the public function can be
+/// differentiated directly.
 fn derivative(logits: &[f32], at: usize, loss: impl Fn(&[f32]) -> f64) -> f64 {
     const STEP: f32 = 8.0 * GRID;
     let moved = |steps: f32| {
@@ -25,12 +26,12 @@ fn derivative(logits: &[f32], at: usize, loss: impl Fn(&[f32]) -> f64) -> f64 {
     (45.0 * difference(1.0) - 9.0 * difference(2.0) + difference(3.0)) / (60.0 * f64::from(STEP))
 }
 
-/// Whether a gradient's value is the derivative, of a loss of about `size` (in which it is rounded).
+/// Whether a gradient's value is the derivative of a loss of about `size`, up to rounding.
 fn agrees(found: f64, expected: f64, size: f64) -> bool {
     (found - expected).abs() <= 1e-12 * (1.0 + size)
 }
 
-/// A batch, with everything that may come with it.
+/// A batch with all possible inputs.
 #[derive(Clone, Debug)]
 struct Batch {
     shape: Shape,
@@ -50,7 +51,7 @@ impl Batch {
     fn new(seed: u64, shape: Shape) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let (rows, cols) = (shape.rows, shape.cols as i32);
-        // Every fourth or so is left out; never the first.
+        // About every fourth row is left out, but never the first.
         let mut classes: Vec<i32> = (0..rows)
             .map(|_| if rng.random_range(0..4) == 0 { IGNORED } else { rng.random_range(0..cols) })
             .collect();
@@ -97,7 +98,7 @@ impl Batch {
         ]
     }
 
-    /// Compares [`dlogits`] with the derivative of [`loss`], or with that of the weighted row losses where the rows have
+    /// Compares [`dlogits`] with the derivative of [`loss`], or with that of the weighted row losses if the rows have
     /// upstream gradients.
     fn check(&self, name: &str, inputs: CrossEntropyInputs<'_>, options: &CrossEntropyOptions) {
         let of_batch = |logits: &[f32]| {
@@ -137,7 +138,7 @@ fn shapes() -> [Shape; 7] {
     ]
 }
 
-/// Each option alone.
+/// Options that each set one option.
 fn one_option_each() -> Vec<CrossEntropyOptions> {
     let mut all = vec![plain()];
     all.extend([0.1, 0.5, 1.0].map(|label_smoothing| CrossEntropyOptions { label_smoothing, ..plain() }));
@@ -211,7 +212,7 @@ fn of_random_combinations() {
         };
         let chosen: [usize; 6] = std::array::from_fn(|_| pick(2));
         let kind = pick(4);
-        // A class of weight 0 may be masked: it has no share, whatever the target says. −∞ stays −∞ however it is moved.
+        // A class of weight 0 may be masked: it has no share, whatever the target is. −∞ stays −∞ when a step is added.
         if chosen[0] == 1 && shape.cols > 1 {
             for row in 0..shape.rows {
                 if pick(2) == 1 {
@@ -227,7 +228,7 @@ fn of_random_combinations() {
                 row_weights: (chosen[1] == 1).then_some(&batch.row_weights),
                 row_mask: (chosen[2] == 1).then_some(&batch.row_mask),
                 upstream: if chosen[3] == 1 { -1.5 } else { 1.0 },
-                // A mean's row losses cannot be had one by one: see `row_upstream_of_a_mean`.
+                // The row losses of a mean are not available one by one: see `row_upstream_of_a_mean`.
                 row_upstream: (chosen[4] == 1 && !is_mean).then_some(&batch.row_upstream),
             },
             ..targets.into()
@@ -250,7 +251,7 @@ fn of_random_combinations() {
     assert!(checked > 300, "{checked}");
 }
 
-/// A row's upstream gradient scales its part of a mean's gradient, the denominators staying what they are.
+/// A row's upstream gradient scales its part of a mean's gradient; the denominators stay the same.
 #[test]
 fn row_upstream_of_a_mean() {
     let shape = Shape::nchw(2, 5, 3);

@@ -1,4 +1,4 @@
-//! Edge cases of one row: what loss and what gradient.
+//! Edge cases of one row: its loss and its gradient.
 
 use super::*;
 use crate::options::{Input, MaskedRow};
@@ -19,7 +19,7 @@ fn check(cases: &[Case<'_>]) {
         assert!(*expected_loss != 0.0 || loss.to_bits() == 0, "{name}: loss {loss}, expected 0 exactly");
         let dlogits = row_dlogits(row, target, *weights, options, RowScale::ONE);
         let is_near = |(dx, expected): (&f64, &f64)| {
-            // What should be 0 is 0, but for exp(−500) = 7e-218.
+            // Values that should be 0 are 0, except exp(−500) = 7e-218.
             let bound = if *expected == 0.0 { 1e-200 } else { 1e-15 };
             (dx - expected).abs() <= bound || (dx.is_nan() && expected.is_nan())
         };
@@ -74,7 +74,7 @@ fn classes() {
     ];
     for &(name, row, target, options, loss, dlogits) in cases {
         check(&[(name, row, RowTarget::Class(target), None, options, loss, dlogits)]);
-        // No option turns a special row into another, nor counts an ignored one.
+        // No option makes a special row usual, or an ignored row count.
         let special = loss.is_nan() || target == options.ignore_index || row.iter().all(|x| *x == -INF);
         for with in [
             CrossEntropyOptions { temperature: 3.0, ..options },
@@ -233,7 +233,7 @@ fn softcap_judges_raw_logits() {
             &[0.0, 0.5, 0.5],
         ),
         ("all masked", &[-INF; 2], class(0), None, capped, N, &[N; 2]),
-        // Both ends are ±κ there, and flat.
+        // At both ends the cap gives ±κ, with slope 0.
         (
             "ends of f32",
             &[f32::MAX, f32::MIN],
@@ -248,7 +248,7 @@ fn softcap_judges_raw_logits() {
 
 #[test]
 fn focal_loss_at_certainty() {
-    // p_y is 1 to the last bit: nothing is left, for γ below 1 too, where (1 − p)^(γ−1) is infinite.
+    // p_y is 1 to the last bit: nothing is left, not even for γ below 1, where (1 − p)^(γ−1) is infinite.
     for focal_gamma in [0.25, 0.5, 1.0, 2.0, 100.0] {
         let options = CrossEntropyOptions { focal_gamma, ..plain() };
         check(&[
@@ -264,7 +264,7 @@ fn log_probabilities() {
     let nll = CrossEntropyOptions { input: Input::LogProbs, ..plain() };
     let nll_zero = CrossEntropyOptions { masked_row: MaskedRow::Zero, ..nll };
     let smooth = CrossEntropyOptions { label_smoothing: 0.5, ..nll };
-    // The row forms refuse nothing, so these are passed over.
+    // The functions of one row refuse nothing, so these options are ignored.
     let not_for_these =
         CrossEntropyOptions { temperature: 3.0, softcap: Some(1.0), z_loss: 1.0, focal_gamma: 2.0, ..nll };
     let class = RowTarget::Class;
@@ -313,7 +313,7 @@ fn the_z_loss_and_lse_of_a_row() {
         let found = of(row, class, masked_row);
         assert!(same(&found, &expected), "{name}: {found:?}, expected {expected:?}");
     }
-    // With one class p is 1: 2·λ·lse, and nothing else. A row of class weight 0 has it too.
+    // With one class p is 1, so the gradient is 2·λ·lse. A row of class weight 0 has it too.
     let options = CrossEntropyOptions { z_loss: 0.5, ..plain() };
     let scale = RowScale { loss: 7.0, z_loss: 3.0 };
     assert_eq!(row_dlogits(&[4.0f32], &RowTarget::Class(0), None, &options, scale), [12.0]);

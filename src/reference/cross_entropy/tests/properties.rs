@@ -1,4 +1,4 @@
-//! What must hold of a loss and its gradient whatever the logits are.
+//! Properties of a loss and its gradient that hold for all logits.
 
 use approx::{assert_abs_diff_eq, assert_relative_eq};
 
@@ -34,7 +34,7 @@ fn uncapped() -> Vec<CrossEntropyOptions> {
     ]
 }
 
-/// The same, for any targets: with no focal loss.
+/// Options without a softcap and without focal loss, for any targets.
 fn unfocused() -> impl Iterator<Item = CrossEntropyOptions> {
     uncapped().into_iter().map(|options| CrossEntropyOptions { focal_gamma: 0.0, ..options })
 }
@@ -199,7 +199,7 @@ fn one_hot_targets_are_class_targets() {
             assert_eq!(of(sparse), of_classes, "{options:?}");
         }
     }
-    // But a class-weighted mean divides by other weights: here 3 + 1 + 2 + 2, and 4 rows.
+    // But a class-weighted mean divides by other weights: here by 3 + 1 + 2 + 2, and by 4 rows.
     let mean = |targets| {
         let inputs = CrossEntropyInputs::new(targets).class_weights(&WEIGHTS);
         loss(&logits, inputs, shape, &plain()).unwrap()
@@ -212,7 +212,7 @@ fn one_hot_targets_are_class_targets() {
 fn sparse_targets_are_the_soft_ones_they_stand_for() {
     let shape = Shape::new(3, 5);
     let logits = grid_logits(8, 15);
-    // An entry left out, a class that comes twice, a probability of 0.
+    // An entry that is left out, a class that occurs twice, a probability of 0.
     let indices = [1, IGNORED, 3, 4, 4, 0, 2, 2, 2];
     let probs = [0.5, 9.0, 0.25, 0.5, 0.25, 0.0, 1.0, -0.5, 0.25];
     let mut dense = [0.0; 15];
@@ -240,8 +240,8 @@ fn bits_of_a_u32_are_those_of_an_i32() {
     assert_eq!(of(as_u32), of(Targets::Classes(&[4, IGNORED, 0])));
 }
 
-/// With everything left as it is by default there is nothing but ln z + (m − x_y); and what changes nothing changes no
-/// bit.
+/// With all defaults the loss is ln z + (m − x_y) and nothing else. Options and inputs without an effect do not change
+/// a bit.
 #[test]
 fn what_has_no_effect_changes_no_bit() {
     let row = grid_logits(12, 5);
@@ -277,7 +277,7 @@ fn what_has_no_effect_changes_no_bit() {
     ] {
         assert_eq!(of(bare, &options), expected, "{options:?}");
     }
-    // A cap far above the logits (of 8) has all but none: x³ / 3κ².
+    // A cap far above the logits (of 8) has almost no effect: x³ / 3κ².
     let (capped, _) = of(bare, &CrossEntropyOptions { softcap: Some(1e9), ..plain() });
     assert_relative_eq!(capped, expected.0, max_relative = 1e-14);
 }
@@ -310,7 +310,7 @@ fn weights_repeat_rows_and_scale_classes() {
         let expected = loss(&twice, repeated, Shape::new(3, 5), &options).unwrap();
         assert_relative_eq!(found, expected, max_relative = 1e-15);
     }
-    // A mean over class targets knows only the ratio of class weights.
+    // A mean over class targets depends only on the ratio of class weights.
     let no_z = CrossEntropyOptions { z_loss: 0.0, ..options };
     let doubled = WEIGHTS.map(|w| 2.0 * w);
     let mean = |inputs| loss(&logits, inputs, Shape::new(2, 5), &no_z);

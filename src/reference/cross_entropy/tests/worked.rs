@@ -1,5 +1,5 @@
-//! Answers worked out elsewhere: by mpmath with 40 digits, from `−ln(exp(s_j / T) / Σ exp(s / T))` as it stands, and the
-//! gradients by its numeric `diff` of that.
+//! Values computed independently with mpmath at 40 digits: losses from `−ln(exp(s_j / T) / Σ exp(s / T))` as written,
+//! and gradients by mpmath's numeric `diff` of it.
 
 use approx::{assert_abs_diff_eq, assert_relative_eq};
 
@@ -165,7 +165,7 @@ fn every_option() {
 
 #[test]
 fn digits_of_an_easy_row_are_kept() {
-    // ln(1 + 2·exp(−d)); a sum of exponentials that is rounded first gives 0 for d = 40.
+    // ln(1 + 2·exp(−d)). A sum of exponentials that is rounded first gives 0 for d = 40.
     let easy = |d: f32, focal_gamma| {
         let options = CrossEntropyOptions { focal_gamma, ..plain() };
         row_loss(&[d, 0.0, 0.0], &RowTarget::Class(0), None, &options).loss
@@ -175,7 +175,7 @@ fn digits_of_an_easy_row_are_kept() {
     assert_relative_eq!(easy(40.0, 0.5), 2.476_715_255_934_278_7e-26, max_relative = 1e-14, epsilon = 0.0);
     assert_relative_eq!(easy(40.0, 2.0), 6.134_118_458_977_6e-52, max_relative = 1e-14, epsilon = 0.0);
 
-    // So are those of the gradient, at a class that is not the target's: there p is all there is.
+    // The gradient's digits are kept too, at a class that is not the target's: there the gradient is p.
     let dlogits = |focal_gamma| {
         let options = CrossEntropyOptions { focal_gamma, ..plain() };
         row_dlogits(&[40.0f32, 0.0, 0.0], &RowTarget::Class(0), None, &options, RowScale::ONE)[1]
@@ -187,8 +187,8 @@ fn digits_of_an_easy_row_are_kept() {
 /// Three rows that count, with classes 1, 2, 0, and one that does not.
 const BATCH: [f32; 16] = [2.0, 1.0, 0.5, -1.0, 0.0, 3.0, -2.0, 0.25, 1.0, 1.0, 0.0, 4.0, -1.0, 2.0, 2.0, 0.5];
 
-/// PyTorch divides both the target's part and the smoothing's, weighted, by Σ w_y over the rows that count; it lets an
-/// ignored row have no smoothing either.
+/// PyTorch divides both the target's part and the smoothing part, weighted, by Σ w_y over the rows that count. An
+/// ignored row has no smoothing either.
 #[test]
 fn weighted_smoothed_means_are_pytorchs() {
     let targets = Targets::Classes(&[1, 2, IGNORED, 0]);
@@ -230,7 +230,7 @@ fn a_weighted_mean_of_soft_targets_divides_by_the_rows() {
 
 #[test]
 fn a_z_loss_is_divided_by_the_row_weights() {
-    // Rows of lse ln 2 and ln 4, of weights 1 and 3, classes of weights 8 and 1; the data terms ln 2 and ln 4 too.
+    // Rows of lse ln 2 and ln 4, weights 1 and 3, classes of weights 8 and 1; the data terms are ln 2 and ln 4 too.
     let logits = [0.0, 0.0, 2f32.ln(), 2f32.ln()];
     let inputs = CrossEntropyInputs::new(Targets::Classes(&[0, 1]))
         .class_weights(&[8.0, 1.0])
