@@ -116,7 +116,7 @@ fn what_cannot_be_measured_is_one_clear_line() {
         ("bench --shape 5x0", "a row needs at least one class"),
         ("bench --shape 9999999999x9999999999", "overflows the address space"),
         ("bench --shape 99999999999999999999x1", "number too large"),
-        ("bench --shape 512", "rows x cols, as 256x50304"),
+        ("bench --shape 512", "rows x cols, such as 256x50304"),
         ("bench --shape 4x4 --dtype f64", "f32, f16, bf16"),
         ("bench --shape 4x4 --op kl", "loss+gradient"),
         ("bench --shape 4x4 --plot no/roof.svg", "xent: no/roof.svg: cannot be written: No such file"),
