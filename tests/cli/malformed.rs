@@ -419,12 +419,12 @@ fn targets_of_a_file_that_is_broken() {
         (
             "stdin and a file",
             "- logits.npy --targets logits.npy",
-            "-: stdin goes together with no other file",
+            "-: stdin cannot be combined with other files",
         ),
         (
             "stdin of unknown rows",
             "- --dtype f32 --cols 3 --targets logits.npy",
-            "stdin: how many rows come must be told: --rows",
+            "stdin: the number of rows is needed: give --rows",
         ),
         ("nothing on stdin", "- --targets logits.npy", "stdin: neither .npy nor .safetensors"),
     ] {
