@@ -32,8 +32,8 @@ const LIMITS: [Limit; 4] = [
     Limit { name: "Max processes", option: "-u", enough: 16, shown: |threads| format!("{threads} threads") },
 ];
 
-/// Warns, once, that drivers may fail if this process has tight limits. Returns whether it has. Drivers do not tell why they
-/// are missing, and some crash, so the warning comes before the tool looks for one.
+/// Warns, once, that drivers may fail if this process has tight limits. Returns whether it has. Drivers do not tell why
+/// they are missing, and some crash, so the warning comes before the tool looks for one.
 pub fn complain_if_tight() -> bool {
     static IS_TIGHT: OnceLock<bool> = OnceLock::new();
     let complain = || {

@@ -72,8 +72,9 @@ fn run() -> ExitCode {
     })
 }
 
-/// Parses the command line. If it is wrong, or asks for help, this prints the message and ends the process. An error message
-/// repeats arguments, which may hold any characters, so it is made from arguments that a terminal can safely show.
+/// Parses the command line. If it is wrong, or asks for help, this prints the message and ends the process. An error
+/// message repeats arguments, which may hold any characters, so it is made from arguments that a terminal can safely
+/// show.
 fn command_line() -> Cli {
     Cli::try_parse().unwrap_or_else(|error| {
         let shown = std::env::args_os().map(|arg| output::one_line(&arg.to_string_lossy()));

@@ -6,8 +6,8 @@ use xent::{Error, Result};
 
 use crate::output::bad_argument;
 
-/// The memory that a run will still take apart from its windows: the driver compiles kernels, and files are read and written
-/// in pieces.
+/// The memory that a run will still take apart from its windows: the driver compiles kernels, and files are read and
+/// written in pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reserve {
     /// The reference on the CPU: nothing is compiled.

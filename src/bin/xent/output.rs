@@ -21,8 +21,8 @@ pub fn print(text: &str) -> Result<()> {
     print_to(std::io::stdout().lock(), &text)
 }
 
-/// Prints JSON. Names in it may hold any characters. Those that would control a terminal are escaped, so that a program still
-/// reads the same names.
+/// Prints JSON. Names in it may hold any characters. Those that would control a terminal are escaped, so that a program
+/// still reads the same names.
 pub fn print_json(text: &str) -> Result<()> {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
@@ -60,8 +60,8 @@ fn print_to(mut stdout: impl Write, text: &str) -> Result<()> {
     }
 }
 
-/// Prints a message to stderr; if that is closed, the message is lost. Characters that would control a terminal are replaced,
-/// except line ends: a name that may hold one must come through [`one_line`] or [`shown`].
+/// Prints a message to stderr; if that is closed, the message is lost. Characters that would control a terminal are
+/// replaced, except line ends: a name that may hold one must come through [`one_line`] or [`shown`].
 pub fn complain(message: impl AsRef<str>) {
     let message = message.as_ref().replace(|c| !is_safe(c) && c != '\n', "?");
     let _ = writeln!(std::io::stderr(), "xent: {message}");

@@ -23,7 +23,8 @@ use crate::stop::{before_stop, check_stopped};
 
 /// Bytes of logits that the CPU handles at a time.
 const CPU_WINDOW_BYTES: usize = 16 << 20;
-/// Part of the output's name until it is complete. It is always the same, so the next run reuses what a killed one has left.
+/// Part of the output's name until it is complete. It is always the same, so the next run reuses what a killed one has
+/// left.
 const RUN: &str = "softmax";
 
 pub fn run(args: &SoftmaxArgs) -> Result<Outcome> {

@@ -28,8 +28,8 @@ static STOPPED: AtomicBool = AtomicBool::new(false);
 type LastDeed = Box<dyn FnOnce() -> bool + Send>;
 static LAST_DEED: Mutex<Option<LastDeed>> = Mutex::new(None);
 
-/// From here on, Ctrl-C (and a polite kill) stops the run at its next window or, if none comes, wherever it is; a second one
-/// ends the process at once. A file that grows beyond the shell's limit becomes an error of the write.
+/// From here on, Ctrl-C (and a polite kill) stops the run at its next window or, if none comes, wherever it is; a
+/// second one ends the process at once. A file that grows beyond the shell's limit becomes an error of the write.
 pub fn on_signals() {
     // If no handler can be set, signals end the process as before.
     let _ = ctrlc::set_handler(|| {

@@ -269,8 +269,8 @@ fn shapes(args: &TuneArgs, profile: &Profile) -> Result<Vec<Shape>> {
     Ok(shapes)
 }
 
-/// Lanes and rows to try, those near the current ones first: a grid, or a cross. Those that the device cannot do are left out
-/// when binding refuses them.
+/// Lanes and rows to try, those near the current ones first: a grid, or a cross. Those that the device cannot do are
+/// left out when binding refuses them.
 fn seats(now: Band, is_grid: bool) -> Vec<(u32, u32)> {
     let powers = |most: u32| (0..=most).map(|log| 1u32 << log);
     let mut seats: Vec<(u32, u32)> = if is_grid {
@@ -319,8 +319,8 @@ impl Tuner {
         runner.iter().map(|bound| self.clock.ms(&Job::Bound(bound))).sum()
     }
 
-    /// Checks a candidate's answers, which also makes its pipelines, and runs it once more. Returns `None` if the device cannot
-    /// do it, or if its answers are wrong.
+    /// Checks a candidate's answers, which also makes its pipelines, and runs it once more. Returns `None` if the
+    /// device cannot do it, or if its answers are wrong.
     fn runner(&self, trial: &Trial, batch: &mut Batch<f32>, change: Change) -> Result<Option<Runner>> {
         let tuning = change.of(self.tuning);
         let mut bounds = Vec::new();

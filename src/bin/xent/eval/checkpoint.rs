@@ -86,8 +86,8 @@ impl Checkpoint {
         file.finish()
     }
 
-    /// Refuses a place that holds another file or, if `run` is given, the checkpoint of another run. This comes before the run
-    /// that may need the place.
+    /// Refuses a place that holds another file or, if `run` is given, the checkpoint of another run. This comes before
+    /// the run that may need the place.
     pub fn check_place(path: &Path, run: Option<&Identity>) -> Result<()> {
         if !path.exists() {
             return Ok(());

@@ -9,13 +9,13 @@ use xent::{NO_CLASS, Result, Sequences};
 /// The number of rows that are collected before they are written; a window may have millions.
 pub const ROWS_AT_A_TIME: usize = 1 << 14;
 
-/// The columns. A row that was left out has only the first three and its target; the rest is empty. There are targets only if
-/// the targets are classes.
+/// The columns. A row that was left out has only the first three and its target; the rest is empty. There are targets
+/// only if the targets are classes.
 const HEADER: &str = "row,sequence,position,target,loss,lse,argmax,flags\n";
 
-/// A `.csv` file that grows window by window. It has commas, a header, LF line ends, and nothing that needs quotes: flags are
-/// names with `|` between them. Losses and lse have enough digits to distinguish each f32 from all others; values that are not
-/// finite are `NaN`, `inf` and `-inf`.
+/// A `.csv` file that grows window by window. It has commas, a header, LF line ends, and nothing that needs quotes:
+/// flags are names with `|` between them. Losses and lse have enough digits to distinguish each f32 from all others;
+/// values that are not finite are `NaN`, `inf` and `-inf`.
 pub struct CsvWriter {
     file: WholeFile,
     sequences: Sequences,
@@ -25,8 +25,8 @@ pub struct CsvWriter {
 }
 
 impl CsvWriter {
-    /// Begins a table of this number of rows in these sequences, or continues one that was kept, after this part of it, which
-    /// may be all of it.
+    /// Begins a table of this number of rows in these sequences, or continues one that was kept, after this part of it,
+    /// which may be all of it.
     pub fn open(
         path: &Path,
         sequences: Sequences,

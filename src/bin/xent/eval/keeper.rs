@@ -45,8 +45,8 @@ impl Keeper {
     /// Takes the lock of a run.
     ///
     /// # Errors
-    /// [`Error::File`] if another process has the lock, if the checkpoint of another run or another file is in this place, or
-    /// if nothing can be written there.
+    /// [`Error::File`] if another process has the lock, if the checkpoint of another run or another file is in this
+    /// place, or if nothing can be written there.
     pub fn new(place: PathBuf, run: Identity, every: Duration) -> Result<Self> {
         let Some(lock) = WholeFile::try_create(&place, "lock")? else {
             let why = "this run is in progress in another process, which continues; this process has changed nothing";
@@ -68,7 +68,8 @@ impl Keeper {
     /// Loads the checkpoint that is in place.
     ///
     /// # Errors
-    /// As [`Checkpoint::load`]. If there is no checkpoint, the error says how this run differs from another one that has one.
+    /// As [`Checkpoint::load`]. If there is no checkpoint, the error says how this run differs from another one that
+    /// has one.
     pub fn load(&mut self, sequence_length: usize, start: &str) -> Result<Checkpoint> {
         if !self.place.exists() {
             if let Some(difference) = self.of_others(start) {
@@ -91,8 +92,8 @@ impl Keeper {
         Some(bad_argument(name, format!("it is of another run: {difference}")))
     }
 
-    /// Removes the checkpoint that an earlier process left, because the run starts from the beginning. Returns whether there
-    /// was one.
+    /// Removes the checkpoint that an earlier process left, because the run starts from the beginning. Returns whether
+    /// there was one.
     pub fn forget(&mut self) -> bool {
         self.saved = None;
         fs::remove_file(&self.place).is_ok()

@@ -107,8 +107,8 @@ impl Kept {
         }
     }
 
-    /// Puts outputs and pictures in their places. If there is a checkpoint, it is first updated to the last row: whenever this
-    /// process dies, the next one then finds what is left to be done.
+    /// Puts outputs and pictures in their places. If there is a checkpoint, it is first updated to the last row:
+    /// whenever this process dies, the next one then finds what is left to be done.
     pub fn finish(mut self) -> Result<()> {
         if self.keeper.as_ref().is_ok_and(|keeper| keeper.saved().is_some_and(|rows| rows < self.rows)) {
             self.save()?;

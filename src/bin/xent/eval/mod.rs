@@ -50,8 +50,8 @@ pub fn run(args: &EvalArgs) -> Result<Outcome> {
     run_in(logits::dtype(&file), file, args.logits.class_axis, args)
 }
 
-/// The keeper that writes the checkpoint of this run, or the reason why there can be no checkpoint. That is an error only if
-/// the user asked for a checkpoint or for --resume.
+/// The keeper that writes the checkpoint of this run, or the reason why there can be no checkpoint. That is an error
+/// only if the user asked for a checkpoint or for --resume.
 fn keeper(args: &EvalArgs, run: &Identity) -> Result<Result<Keeper, String>> {
     if args.logits.is_stdin() {
         return Ok(Err("input from stdin cannot be read again, so the run cannot be resumed".to_owned()));

@@ -152,8 +152,8 @@ struct Bars {
 }
 
 impl Bars {
-    /// All bins, merged to as many as can be drawn. If the outermost rows, one in a thousand, would take more than half of the
-    /// width, they are left out.
+    /// All bins, merged to as many as can be drawn. If the outermost rows, one in a thousand, would take more than half
+    /// of the width, they are left out.
     fn of(losses: &Histogram) -> Option<Self> {
         let counts = losses.counts();
         let (mut first, mut last) = (0, counts.len().checked_sub(1)?);

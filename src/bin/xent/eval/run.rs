@@ -122,8 +122,8 @@ impl Run<'_> {
         report::print(&summary, self.args.output.json, self.args.output.strict, &[])
     }
 
-    /// Leaves what is needed to continue. If Ctrl-C or the device stopped the run, and not its files, this prints the results so
-    /// far.
+    /// Leaves what is needed to continue. If Ctrl-C or the device stopped the run, and not its files, this prints the
+    /// results so far.
     fn leave(self, error: Error) -> Error {
         let left = self.kept.end(|kept| {
             let tally = kept.tally.clone();

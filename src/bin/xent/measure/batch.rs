@@ -18,8 +18,8 @@ use crate::numbers::si;
 use crate::operation::Operation;
 use crate::output::bad_argument;
 
-/// The logits per upload (but at least one row), the logits of the rows whose answers are compared (but at least one row), and
-/// the most such rows.
+/// The logits per upload (but at least one row), the logits of the rows whose answers are compared (but at least one
+/// row), and the most such rows.
 const UPLOAD_VALUES: usize = 4 << 20;
 const CHECKED_VALUES: usize = 1 << 20;
 const CHECKED_ROWS: usize = 16;
