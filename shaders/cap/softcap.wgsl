@@ -24,8 +24,8 @@ fn cap_slope(value: f32) -> f32 {
     return 1.0;
 }
 
-// tanh to about 1e-7; WGSL promises its own only to 1e-5. Below 0.55 this is a polynomial (minimax in relative error, 1e-9),
-// above it 1 − 2u / (1 + u) with u = exp(−2a), which loses no accuracy as u goes to 0.
+// tanh to about 1e-7; WGSL promises its own only to 1e-5. Below 0.55 this is a polynomial (minimax in relative error,
+// 1e-9), above it 1 − 2u / (1 + u) with u = exp(−2a), which loses no accuracy as u goes to 0.
 fn hyperbolic_tangent(a: vec4<f32>) -> vec4<f32> {
     let magnitude = min(abs(a), vec4(20.0));
     let t = magnitude * magnitude;

@@ -1,8 +1,9 @@
 // Uses: params, seat, pack, logits
 
-// Where a row is. An array consists of packs; one load brings one pack. With an odd row length or a padded stride, rows begin
-// and end anywhere. So a row consists of whole packs and, at either end, a pack that it may share with its neighbours. If the
-// values of other rows lie between (STRIDED), packs are gathered from single values, from the row's first on.
+// Where a row is. An array consists of packs; one load brings one pack. With an odd row length or a padded stride, rows
+// begin and end anywhere. So a row consists of whole packs and, at either end, a pack that it may share with its
+// neighbours. If the values of other rows lie between (STRIDED), packs are gathered from single values, from the row's
+// first on.
 //
 // How a row is cut depends only on where it begins within a pack, not on the window it is in.
 
@@ -94,8 +95,8 @@ fn rest_pack(span: RowSpan, i: u32) -> u32 {
     return select(step_pack(span, full_steps(span), i - span.lead), i, i < span.lead);
 }
 
-// All packs of the segment: those of the steps, then the rest. A lane that takes every LANES-th pack takes the same packs as
-// in steps.
+// All packs of the segment: those of the steps, then the rest. A lane that takes every LANES-th pack takes the same
+// packs as in steps.
 fn all_packs(span: RowSpan) -> u32 {
     return span.lead + span.end - span.begin;
 }
