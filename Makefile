@@ -1,6 +1,6 @@
 # `make` alone lists the targets.
 .DEFAULT_GOAL := help
-# Every target runs cargo, which locks its folder: side by side they would only wait and mix their output.
+# Every target runs cargo, which locks its folder. In parallel, targets would only wait and mix their output.
 .NOTPARALLEL:
 .PHONY: help demo test bench peers check fmt clippy doc examples wasm deny
 
@@ -13,22 +13,22 @@ help: ## list the targets
 demo: ## find or install a GPU driver, then show what xent does
 	bash scripts/with-adapter cargo run --release --locked --features cli -- demo
 
-test: ## run every test, on every adapter there is (see scripts/test)
+test: ## run every test, on every adapter of this machine (see scripts/test)
 	bash scripts/test
 
 bench: ## run the benchmarks
 	bash scripts/with-adapter cargo bench --locked --bench loss
 
-# Apart from all the rest: a workspace of its own, which no other target builds.
-peers: ## time xent beside burn, candle, SIMD on the processor and PyTorch, and write benches/record/
+# A separate workspace, which no other target builds.
+peers: ## time xent beside burn, candle, SIMD on the CPU and PyTorch, and write benches/record/
 	bash scripts/with-adapter cargo run --release --locked --manifest-path benches/peers/Cargo.toml
 
-check: fmt clippy doc examples wasm test ## all that CI checks: format, lints, docs, examples, wasm, tests
+check: fmt clippy doc examples wasm test ## everything that CI checks: format, lints, docs, examples, wasm, tests
 
 fmt: ## check the formatting
 	cargo fmt --all --check
 
-clippy: ## lint everything, and the library as its users get it by default
+clippy: ## lint everything, and the library with its default features
 	cargo clippy --locked --all-targets --all-features -- -D warnings
 	cargo clippy --locked --lib -- -D warnings
 
@@ -38,14 +38,14 @@ doc: ## build the documentation, without warnings
 examples: ## build the examples
 	cargo build --locked --all-features --examples
 
-wasm: ## check that the library compiles for browsers, where that target is installed
+wasm: ## check that the library compiles for browsers, if that target is installed
 	@if [ -d "$$(rustc --print sysroot)/lib/rustlib/wasm32-unknown-unknown" ]; then \
 	  set -x; cargo check --locked --lib --target wasm32-unknown-unknown; \
 	else \
-	  echo 'xent: the target wasm32-unknown-unknown is not installed: not checked'; \
+	  echo 'xent: the target wasm32-unknown-unknown is not installed: nothing checked'; \
 	fi
 
-deny: ## check licences and advisories of the dependencies, where cargo-deny is installed
+deny: ## check licences and advisories of the dependencies, if cargo-deny is installed
 	@if command -v cargo-deny >/dev/null; then \
 	  set -x; cargo deny check; \
 	else \

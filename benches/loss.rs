@@ -1,10 +1,10 @@
-//! Every operation on buffers that are on the device already, with a copy of the same bytes beside them as the
-//! yardstick, and the loss from a host slice, the way to the device included. Every answer is checked before it is timed.
+//! Times every operation on buffers that are already on the device, with a copy of the same bytes as the yardstick. It also
+//! times the loss from a host slice, including the transfer to the device. Every answer is checked before it is timed.
 //!
-//! Bytes moved, with V the bytes of the logits: copy 2 V (one read, one write); loss, logsumexp and argmax V; loss +
-//! gradient, softmax and log-softmax 2 V plus the second read, which comes from cache where a row fits there. What
-//! criterion calls throughput is V over the time. The gradient of 16-bit logits with an odd number of classes is written in
-//! f32, which is one V more.
+//! Bytes moved, where V is the bytes of the logits: copy 2 V (one read, one write); loss, logsumexp and argmax V; loss
+//! + gradient, softmax and log-softmax 2 V plus the second read, which comes from cache if a row fits there. The
+//! throughput that criterion prints is V divided by the time. The gradient of 16-bit logits with an odd number of
+//! classes is written in f32, which is one more V.
 
 use std::time::Duration;
 
@@ -20,14 +20,14 @@ use xent::{
     reference,
 };
 
-/// Vocabularies (an odd one among them), a classifier, a great many narrow rows, one long row.
+/// Vocabularies (including an odd one), a classifier, a million narrow rows, one long row.
 const SHAPES: [(usize, usize); 6] =
     [(256, 50_304), (256, 50_257), (64, 128_256), (4_096, 1_000), (1_000_000, 10), (1, 8_000_000)];
 
 struct Batch<E: Element> {
     gpu: Context,
     shape: Shape,
-    /// On the host (rows, cols) and (rows,).
+    /// The logits (rows, cols) and the targets (rows,) on the host.
     values: Vec<E>,
     classes: Vec<i32>,
     /// The same on the device.
@@ -51,7 +51,7 @@ fn buffer(gpu: &Context, bytes: &[u8]) -> wgpu::Buffer {
 }
 
 impl<E: Element> Batch<E> {
-    /// Peaky logits, as a language model's: noise of unit variance, one class in a thousand far above it.
+    /// Peaky logits, like those of a language model: noise of unit variance, one class in a thousand far above it.
     fn new(gpu: &Context, rows: usize, cols: usize) -> Self {
         let mut random = StdRng::seed_from_u64(7);
         let shape = Shape::new(rows, cols);
@@ -83,7 +83,7 @@ impl<E: Element> Batch<E> {
         let whole = wgpu::Buffer::as_entire_buffer_binding;
         let mut buffers = CrossEntropyBuffers::new(whole(&self.logits), whole(&self.targets));
         buffers.outputs.loss = Some(whole(&self.loss));
-        // Rows of an odd number of 16-bit values share words, and cannot be written side by side: their gradient is f32.
+        // Rows with an odd number of 16-bit values share words if stored without padding, so their gradient is f32.
         let shares_words = !(self.shape.cols * size_of::<E>()).is_multiple_of(4);
         let output = if shares_words { OutputBuffer::F32 } else { OutputBuffer::To };
         buffers.outputs.dlogits = with_dlogits.then(|| output(whole(&self.output)));
@@ -130,7 +130,7 @@ impl<E: Element> Batch<E> {
         });
     }
 
-    /// The right answer first: a wrong one is not timed.
+    /// Checks the answers first: a wrong one is not timed.
     fn check_cross_entropy(&self) {
         let (targets, op) = (Targets::Classes(&self.classes), self.cross_entropy());
         right("loss", op.verify(&self.values, targets, self.shape, 16).wait().unwrap());
@@ -162,8 +162,8 @@ fn right(what: &str, verification: Verification) {
     assert!(verification.passed, "{what} is wrong: {verification:?}");
 }
 
-/// The benchmarks of one element type on one shape. The loss is timed for all; of what else is there, whoever reads
-/// 16 bits reads them the same way.
+/// The benchmarks of one element type on one shape. The loss is timed for all types. The other operations are timed only if
+/// `all`: they read 16-bit values in the same way as the loss.
 fn shape<E: Element>(criterion: &mut Criterion, gpu: &Context, (rows, cols): (usize, usize), all: bool) {
     let batch = Batch::<E>::new(gpu, rows, cols);
     batch.check_cross_entropy();

@@ -1,5 +1,5 @@
-//! xent inside a program that has its own device, buffers and encoder: two operations recorded in one compute pass,
-//! nothing read back but the loss.
+//! xent inside a program with its own device, buffers and encoder: two operations are recorded in one compute pass, and
+//! only the loss is read back.
 
 use xent::wgpu::{self, BufferUsages as Usage};
 use xent::{
@@ -11,13 +11,13 @@ const ROWS: usize = 64;
 const COLS: usize = 1000;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // A device of one's own: WebGPU's default limits are enough for every operation.
+    // Your own device: WebGPU's default limits are enough for every operation.
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let adapter = pollster::block_on(instance.request_adapter(&Default::default()))?;
     let (device, queue) = pollster::block_on(adapter.request_device(&Default::default()))?;
     println!("on {}", adapter.get_info().name);
 
-    // Buffers of one's own. Usually the logits come from a matrix product on this device; here from the host.
+    // Your own buffers. Usually the logits come from a matrix product on this device; here they come from the host.
     let shape = Shape::new(ROWS, COLS);
     let logits: Vec<f32> = (0..shape.len()).map(|i| ((i * 7919) % 1013) as f32 / 100.0).collect();
     let targets: Vec<i32> = (0..ROWS as i32).map(|row| row * 13 % COLS as i32).collect();
@@ -62,7 +62,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         },
     )?;
 
-    // ... and encode as often as you like, among passes of your own.
+    // ... and encode as often as you like, among your own passes.
     let readback = device.create_buffer(&wgpu::BufferDescriptor {
         label: Some("readback"),
         size: LossRecord::BYTES,

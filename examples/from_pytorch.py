@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """The cross-entropy of a PyTorch model's logits, by xent and by PyTorch.
 
-A small language model is made on the spot. Its logits and the tokens go into one file (or two, of NumPy's), `xent eval
---json` takes their loss, and F.cross_entropy says what it must be. Needs torch, and safetensors or numpy:
+The script makes a small language model and writes its logits and the tokens to one file (or to two NumPy files). `xent eval
+--json` computes the loss, and F.cross_entropy says what it must be. Needs torch, and safetensors or numpy:
 
     python3 -m venv .venv && .venv/bin/pip install torch numpy safetensors
     cargo install --path . --features cli
@@ -24,7 +24,7 @@ BATCH, LENGTH, VOCABULARY, WIDTH, STEPS = 8, 64, 1_009, 96, 8
 
 
 class Model(torch.nn.Module):
-    """As small as a language model can be: an embedding, a recurrent layer, a head."""
+    """A very small language model: an embedding, a recurrent layer, a head."""
 
     def __init__(self):
         super().__init__()
@@ -48,7 +48,7 @@ def trained(tokens):
 
 
 def save(folder, logits, targets, format):
-    """Writes both, and returns what stands behind `xent eval`. These are the lines to take home."""
+    """Writes both, and returns the arguments of `xent eval`. These are the lines to copy into your own code."""
     if format == "safetensors":
         from safetensors.torch import save_file
 
@@ -64,7 +64,7 @@ def save(folder, logits, targets, format):
 
 
 def formats():
-    """What can be written here, the best first."""
+    """The formats that can be written here, the best first."""
     found = []
     for name, module in [("safetensors", "safetensors.torch"), ("npy", "numpy")]:
         try:
@@ -92,7 +92,7 @@ def check(name, found, expected, bound):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--xent", default="xent", help="the tool [default: the one on PATH]")
-    parser.add_argument("--format", choices=["safetensors", "npy"], help="[default: the best there is]")
+    parser.add_argument("--format", choices=["safetensors", "npy"], help="[default: the best that is installed]")
     arguments = parser.parse_args()
     there = formats()
     if not there or arguments.format not in (None, *there):
@@ -102,8 +102,8 @@ def main():
     tokens = torch.randint(VOCABULARY, (BATCH, LENGTH))
     model = trained(tokens)
     with torch.no_grad():
-        logits = model(tokens).bfloat16()  # as large models give them
-    # The first sequence is cut short, as padding would do.
+        logits = model(tokens).bfloat16()  # the type that large models return
+    # The first sequence is cut short, as with padding.
     targets = tokens.clone()
     targets[0, LENGTH // 2 :] = -100
 

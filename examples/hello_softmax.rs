@@ -1,4 +1,4 @@
-//! Softmax of one row on the best adapter there is.
+//! Softmax of one row on the best adapter of this machine.
 
 use xent::{Context, Shape, Softmax};
 

@@ -1,5 +1,5 @@
-//! A language model's loss over 16,384 tokens of a vocabulary of 50,000: 3.3 GB of logits, of which no more than a
-//! window is ever in memory. `xent demo` is the same with more options.
+//! A language model's loss over 16,384 tokens and a vocabulary of 50,000: 3.3 GB of logits, but only a few windows are in
+//! memory at a time. `xent demo` does the same with more options.
 //!
 //! `cargo run --release --features cli --example llm_vocab`
 
@@ -11,7 +11,7 @@ fn main() -> xent::Result<()> {
     let gpu = Context::new().wait()?;
     let op = CrossEntropy::<f32>::new(&gpu, &Default::default())?;
 
-    // 32 sequences of 512 tokens. A source of your own is two methods: its shape, and the logits of a range of rows.
+    // 32 sequences of 512 tokens. Your own source needs two methods: its shape, and the logits of a range of rows.
     let shape = Shape::new(32 * 512, 50_000);
     let mut logits = SyntheticLogits::new(shape, 0)?;
     let targets = logits.targets().to_vec();

@@ -1,4 +1,4 @@
-//! Softmax regression, `logits = W x + b`, trained with the GPU's gradient: points around three centres in the plane.
+//! Softmax regression, `logits = W x + b`, trained with the GPU's gradient on points around three centres in the plane.
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rand_distr::{Distribution, StandardNormal};
@@ -26,7 +26,7 @@ fn main() -> xent::Result<()> {
             let accuracy = accuracy(&logits, &classes);
             println!("step {step:3}  loss {:.4}  accuracy {:5.1} %", loss.value, 100.0 * accuracy);
         }
-        // dlogits is the gradient of the mean loss already: dW = dlogitsᵀ x, db = Σ dlogits.
+        // dlogits is already the gradient of the mean loss: dW = dlogitsᵀ x, db = Σ dlogits.
         for (x, row) in points.iter().zip(dlogits.chunks(CLASSES)) {
             for class in 0..CLASSES {
                 for input in 0..INPUTS {

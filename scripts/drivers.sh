@@ -1,13 +1,13 @@
 # shellcheck shell=bash
-# Vulkan drivers: which there are, and how to get one. Sourced by the other scripts, from the project's root.
+# Finds and installs Vulkan drivers. The other scripts source this file from the project's root.
 #
 # XENT_NO_INSTALL=1  install and download nothing
-# XENT_ICD_DIRS      where to look for driver files, a colon list (to test these scripts)
+# XENT_ICD_DIRS      where to look for driver files, separated by colons (to test these scripts)
 
-# What is downloaded and not installed is kept here; git ignores it.
+# Downloads that are not installed are kept here; git ignores them.
 DRIVERS=$PWD/.drivers
 
-# Mesa asks the display which GPU it is on, and complains on stderr where there is none.
+# Mesa asks the display which GPU it is on, and complains on stderr if there is no display.
 if [ -z "${DISPLAY:-}${WAYLAND_DISPLAY:-}" ]; then export NODEVICE_SELECT=1; fi
 
 say() { printf 'xent: %s\n' "$*"; }
@@ -15,9 +15,9 @@ say() { printf 'xent: %s\n' "$*"; }
 # macOS has Metal and Windows has DX12: there is nothing to look for or install.
 is_native() { case $(uname -s) in Darwin | MINGW* | MSYS* | CYGWIN*) ;; *) return 1 ;; esac; }
 
-# ---- what there is
+# ---- what is installed
 
-# The driver files (Vulkan calls them ICDs) with a name that matches one of the patterns, as a colon list.
+# The driver files (Vulkan calls them ICDs) whose names match one of the patterns, separated by colons.
 icds() {
   local IFS=: dir pattern file found="" dirs=${XENT_ICD_DIRS:-}
   if [ -z "$dirs" ]; then
@@ -39,7 +39,7 @@ icds() {
 
 lavapipe_icds() { icds 'lvp_icd*.json'; }
 
-# Ours, or that of an installed Chromium or Chrome.
+# Our own SwiftShader, or that of an installed Chromium or Chrome.
 swiftshader_icd() {
   local dir
   for dir in "$DRIVERS/swiftshader" /usr/lib/chromium /opt/google/chrome; do
@@ -50,8 +50,8 @@ swiftshader_icd() {
   done
 }
 
-# The driver of a hardware GPU. Mesa installs the drivers of all vendors at once, so a file alone says nothing: there
-# must also be a device that we may open, and the file must be the one for it.
+# The driver of a hardware GPU. Mesa installs the drivers of all vendors at once, so a file alone proves nothing. There must
+# also be a device that we may open, and the file must be the one for that device.
 hardware_icds() {
   local node found
   for node in /dev/nvidia[0-9]* /dev/dxg /dev/dri/renderD*; do
@@ -94,14 +94,14 @@ has_loader() {
 # Restricts Vulkan to these drivers. Loaders before 1.3.207 (Ubuntu 22.04 has one) know only the second name.
 use_icds() { export VK_DRIVER_FILES=$1 VK_ICD_FILENAMES=$1; }
 
-# Puts a downloaded loader in reach, if there is one.
+# Makes a downloaded loader available, if there is one.
 use_own_loader() {
   if [ -e "$DRIVERS/loader/libvulkan.so.1" ]; then
     export LD_LIBRARY_PATH=$DRIVERS/loader${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
   fi
 }
 
-# ---- what can be had
+# ---- what can be installed
 
 # A password is asked for only on a terminal.
 can_root() { [ "$(id -u)" = 0 ] || { command -v sudo && { [ -t 0 ] || sudo -n true; }; } >/dev/null 2>&1; }
@@ -109,11 +109,11 @@ as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
 apt_install() {
   local apt=(apt-get -qq -o DPkg::Lock::Timeout=120 -o Acquire::Retries=3 -o Dpkg::Use-Pty=0)
-  as_root "${apt[@]}" update || true # one source out of order must not stop us
+  as_root "${apt[@]}" update || true # one broken source must not stop us
   as_root env DEBIAN_FRONTEND=noninteractive "${apt[@]}" install -y --no-install-recommends "$@" >/dev/null
 }
 
-# What to run by hand to get a software GPU.
+# The command that installs a software GPU by hand.
 install_by_hand() {
   if command -v apt-get >/dev/null; then
     echo 'apt-get install mesa-vulkan-drivers libvulkan1'
@@ -143,12 +143,12 @@ install_lavapipe() {
   fi
 }
 
-# Unpacks a Debian package in the current folder without installing it; needs no root. Where the system's lists of
-# packages are missing or out of date, it gets lists of its own.
+# Unpacks a Debian package in the current folder without installing it; needs no root. If the system's lists of packages
+# are missing or out of date, it downloads its own lists.
 unpack_deb() {
   local apt=(apt-get -qq -o APT::Sandbox::User=root -o Acquire::Retries=3)
   if ! "${apt[@]}" download "$1"; then
-    # With lists that do not know the package there is no such package (on Ubuntu, say).
+    # If there are lists and they do not know the package, it does not exist (for example on Ubuntu).
     if compgen -G '/var/lib/apt/lists/*_Packages*' && ! apt-cache show "$1"; then return 1; fi
     mkdir -p lists/partial archives/partial
     apt+=(-o Dir::State::Lists="$PWD/lists" -o Dir::Cache="$PWD")
@@ -159,7 +159,7 @@ unpack_deb() {
 
 may_fetch() { { [ -z "${XENT_NO_INSTALL:-}" ] && command -v apt-get && command -v dpkg-deb; } >/dev/null; }
 
-# Keeps the files of a package that match a pattern in a folder of .drivers.
+# Keeps the files of a package that match a pattern, in a folder of .drivers.
 fetch() { # package, folder, pattern
   local tmp rc=0
   tmp=$(mkdir -p "$DRIVERS" && mktemp -d "$DRIVERS/tmp.XXXXXX") || return
@@ -169,7 +169,7 @@ fetch() { # package, folder, pattern
   return $rc
 }
 
-# SwiftShader comes with Debian's Chromium. A second call finds it.
+# SwiftShader comes with Debian's Chromium. A second call finds the downloaded one.
 fetch_swiftshader() {
   [ -z "$(swiftshader_icd)" ] || return 0
   may_fetch || return
@@ -182,10 +182,10 @@ fetch_loader() {
   may_fetch && fetch libvulkan1 loader 'usr/lib/*/libvulkan.so.1*' && use_own_loader
 }
 
-# ---- the way to one adapter
+# ---- getting an adapter
 
-# Takes the driver there is, else installs lavapipe, else downloads SwiftShader, and says which it is. It never fails:
-# with no driver at all `xent` computes on the CPU.
+# Takes an installed driver, else installs lavapipe, else downloads SwiftShader, and says which one it is. It never fails:
+# without any driver, `xent` computes on the CPU.
 ensure_adapter() {
   local icd=${VK_DRIVER_FILES:-${VK_ICD_FILENAMES:-}}
   if is_native; then
@@ -200,12 +200,12 @@ ensure_adapter() {
     install_lavapipe || say "to install a software GPU by hand, as root: $(install_by_hand)"
   fi
   if ! fetch_loader; then
-    say 'no Vulkan driver: going on without one'
+    say 'no Vulkan driver: continuing without one'
     return
   fi
   icd=$(hardware_icds)
   if [ -n "$icd" ]; then
-    # Containers have this one where the loader does not look.
+    # In containers, this driver is in a place where the loader does not look.
     case $icd in /usr/local/nvidia/*) use_icds "$icd" ;; esac
     say "Vulkan driver: $icd (hardware)"
     return
@@ -218,7 +218,7 @@ ensure_adapter() {
     use_icds "$icd"
     say "Vulkan driver: $icd (SwiftShader, software)"
   else
-    say 'no Vulkan driver: going on without one'
+    say 'no Vulkan driver: continuing without one'
   fi
 }
 

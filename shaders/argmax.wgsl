@@ -1,6 +1,6 @@
 // Uses: params, seat, row_span, row_stats
 
-// The lowest column that holds the row's maximum; the first NaN where there is one. To be built with TRACK_ARGMAX.
+// The lowest column that holds the row's maximum, or the first NaN if there is one. Needs TRACK_ARGMAX.
 
 @group(0) @binding(4) var<storage, read_write> best: array<u32>;
 

@@ -1,15 +1,15 @@
 // Uses: params, seat, logits, row_span, cap, row_stats, target, wide_product, row_input, load_row_input, row_result, row_results, store_read_row, batch_weight, gradient, sweep_output
 
-// Loss and gradient: the row's record comes from the first sweep, the gradient from the second, out of cache.
+// Loss and gradient: the first sweep gives the row's record, and the second one, from cache, gives the gradient.
 //
 //     dx_k = slope_k · ( α·e_k − w_k·(β + η·q_k) − h·[k = y] ),     e_k = exp((s_k − max) / T)
 //
-// for every loss: prediction minus target, each scaled. With u = upstream · row weight / denominator (v: of the z-loss),
-// S = Σ of all the target's weights, L = lse, z = Σ e:
+// for every loss: prediction minus target, each scaled. With u = upstream · row weight / denominator (v: the same for the
+// z-loss), S = the sum of all the target's weights, L = lse, z = Σ e:
 //
 //     α = (u·S + 2·v·λ·L) / (T·z),   β = u·ε / (C·T),   η = u·(1 − ε) / T,   h = u·(gathered mass) / T
 //
-// slope is the cap's; τ stands for h (class targets) or η (soft ones).
+// slope is the derivative of the cap. The field tau stands for h (class targets) or η (soft targets).
 
 struct Record {
     row_max: f32,
@@ -17,7 +17,7 @@ struct Record {
     beta: f32,
     tau: f32,
     input: RowInput,
-    fill: bool, // with these bits, instead of a gradient
+    fill: bool, // fill the row with these bits, instead of a gradient
     bits: u32,
 }
 
@@ -39,13 +39,13 @@ fn row_record(stats: RowStats, span: RowSpan, input: RowInput, part: TargetPart)
     let row_denominator = batch_row_denominator();
     let u = upstream / denominator;
     let v = upstream / row_denominator;
-    // A NaN, or a sum of weights beyond f32, does not end as a gradient of zeros.
+    // A NaN, or a sum of weights beyond f32, must not become a gradient of zeros.
     let are_finite = is_finite(bitcast<u32>(denominator)) && is_finite(bitcast<u32>(row_denominator));
     if !are_finite || !is_finite(input.upstream) || !is_finite(bitcast<u32>(u)) || !is_finite(bitcast<u32>(v)) {
         record.bits = NAN;
         return record;
     }
-    // Of one class p is 1 whatever its logit: what is left of p·S − t is rounding. A log-probability is no logit.
+    // With one class, p is 1 whatever its logit, so p·S − t is only rounding. This does not hold for a log-probability.
     let data = select(u, 0.0, params.cols == 1u && !LOG_PROBS);
     let slope = params.inverse_temperature;
     record.fill = false;
@@ -62,19 +62,19 @@ fn row_record(stats: RowStats, span: RowSpan, input: RowInput, part: TargetPart)
     return record;
 }
 
-// 2·v·λ·L / T, what a probability is multiplied by in the z-loss' gradient. Where that is beyond f32 the gradient is the
-// target's part alone: times a probability of 0 it would be NaN.
+// 2·v·λ·L / T, the factor of a probability in the gradient of the z-loss. If it is beyond f32, the gradient is the target's
+// part alone, because the factor times a probability of 0 would be NaN.
 fn z_loss_slope(stats: RowStats, v: f32) -> f32 {
     let inverse = params.inverse_temperature;
     let lse = stats.base * inverse + ln_sum_exp(stats);
-    // An lse beyond f32 is max / T, and ln z nothing beside it.
+    // An lse beyond f32 is max / T; ln z is negligible beside it.
     let beyond = !is_finite(bitcast<u32>(lse));
     let slope = wide_product(vec4(v, params.z_loss, select(lse, stats.base, beyond), inverse));
     let all = wide_product(vec4(slope, 2.0, select(1.0, inverse, beyond), 1.0));
     return select(0.0, all, is_finite(bitcast<u32>(all)));
 }
 
-// The gradient at a score; `pulled` is the target's part.
+// The gradient at a score. `pulled` is the target's part.
 fn gradient_bits(bits: u32, pulled: f32, record: Record) -> u32 {
     let s = capped_one(bitcast<f32>(bits));
     let e = select(scaled_exp(s, record.row_max), 0.0, bits == NEG_INFINITY);

@@ -1,12 +1,12 @@
 // Uses: params, totals, block_terms, batch_weight
 
-// The batch's loss: the blocks' sums, and the denominators that the gradient used.
+// The batch's loss, from the sums of the blocks and the denominators that the gradient used.
 
-override EMPTY_ZERO: bool; // the mean of nothing is 0; else NaN
+override EMPTY_ZERO: bool; // the mean of no rows is 0; else NaN
 
 @group(0) @binding(4) var<storage, read> row_inputs: array<vec4<u32>>;
 @group(0) @binding(5) var<storage, read> block_totals: array<Totals>;
-@group(0) @binding(6) var<storage, read_write> loss: array<u32>; // as the Rust side's LossRecord
+@group(0) @binding(6) var<storage, read_write> loss: array<u32>; // laid out as LossRecord in Rust
 
 @compute @workgroup_size(REDUCE_LANES)
 fn finish_loss(@builtin(local_invocation_index) lane: u32) {
@@ -22,7 +22,7 @@ fn finish_loss(@builtin(local_invocation_index) lane: u32) {
     var z_loss = bitcast<u32>(total.z_loss / batch_row_denominator());
     var sum = bitcast<u32>(total.sum + total.z_loss);
     var value = bitcast<u32>(total.sum / denominator + bitcast<f32>(z_loss));
-    // Of finite rows, what is not finite is a sum beyond f32. Beside a NaN it is of no interest.
+    // If all rows are finite, a sum that is not finite is beyond f32. This does not matter if there is also a NaN.
     flags |= select(loss_flags(sum), 0u, (flags & NAN_LOSS) != 0u);
     switch flags & (PLUS_INFINITE | MINUS_INFINITE) {
         case 0u: {}

@@ -1,6 +1,6 @@
 // Uses: params, seat, row_span, wide_product, row_input, load_row_input, row_results, batch_weight, teacher, pair_stats, kl_result, sweep_output
 
-// KL(teacher ‖ student) and its gradient by the student's logits, from a second read of both:
+// KL(teacher ‖ student) and its gradient with respect to the student's logits, from a second read of both:
 //
 //     dx_j = u/T · (p_j − q_j),     u = upstream · row weight / denominator, times T² if asked for
 
@@ -11,7 +11,7 @@ struct Record {
     teacher_inverse: f32,
     scale: f32,
     teacher_start: u32,
-    fill: bool, // with these bits, instead of a gradient
+    fill: bool, // fill the row with these bits, instead of a gradient
     bits: u32,
 }
 

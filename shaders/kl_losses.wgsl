@@ -1,6 +1,6 @@
 // Uses: params, seat, row_span, row_input, load_row_input, row_results, pair_stats, kl_result
 
-// KL(teacher ‖ student) alone: one read of both batches, one record a row.
+// KL(teacher ‖ student) alone: one read of both batches, one record per row.
 
 @compute @workgroup_size(INVOCATIONS)
 fn kl_losses(

@@ -1,8 +1,8 @@
 // Uses: params, seat, row_span, cap, row_stats, sweep_output
 
-// log_softmax_j = (s_j − max) / T − ln Σ exp((s − max) / T): the maximum is taken off first, so that an offset shared
-// by the whole row cancels exactly before the small logarithm is taken off. Differences are of halves, which do not
-// overflow before the temperature brings them back.
+// log_softmax_j = (s_j − max) / T − ln Σ exp((s − max) / T). The maximum is subtracted first, so that an offset shared by
+// the whole row cancels exactly before the small logarithm is subtracted. Differences are between halves, which do not
+// overflow before the temperature brings them back into range.
 
 struct Record {
     half_max: f32,

@@ -1,6 +1,6 @@
 // Uses: params, seat, row_span, row_stats
 
-// lse = ln Σ exp(x), one value a row.
+// lse = ln Σ exp(x), one value per row.
 
 @group(0) @binding(4) var<storage, read_write> lse: array<u32>;
 

@@ -1,6 +1,6 @@
 // Uses: params, seat, row_span, row_stats, row_input, load_row_input, store_segment
 
-// The stats of each segment of a split row, of its target too. Of a row that is left out nothing is read.
+// The stats of each segment of a split row, including its target's. A row that is left out is not read.
 
 @compute @workgroup_size(INVOCATIONS)
 fn loss_segments(

@@ -1,6 +1,6 @@
 // Uses: params, totals, block_terms
 
-// The blocks' totals into one, by one workgroup: the head of the row inputs.
+// One workgroup merges the totals of the blocks into one, the head of the row inputs.
 
 @group(0) @binding(4) var<storage, read> block_totals: array<Totals>;
 @group(0) @binding(5) var<storage, read_write> inputs: array<vec4<u32>>;

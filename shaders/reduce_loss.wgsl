@@ -1,6 +1,6 @@
 // Uses: params, row_input, row_input_of, totals
 
-// From row results to block totals, and out to the caller's own buffers, one value a row.
+// From row results to block totals. Also writes to the caller's own buffers, one value per row.
 
 override WRITE_ROW_LOSSES: bool;
 override WRITE_LSE: bool;
@@ -16,7 +16,7 @@ fn finite_or_zero(bits: u32) -> f32 {
     return bitcast<f32>(select(0u, bits, is_finite(bits)));
 }
 
-// What a row adds to the batch; its values go where they are asked for.
+// What a row adds to the batch. Also writes the row's values that the caller asked for.
 fn totals_of(row: u32) -> Totals {
     let loss = row_results[row].x;
     var flags = row_results[row].w;

@@ -1,10 +1,10 @@
 // Uses: params, sums, row_input, totals
 
-// From targets, weights, masks and upstream gradients to one record a row, and the totals that a mean's gradient needs
-// before its first value. Reads no logit.
+// From targets, weights, masks and upstream gradients to one record per row, and the totals that the gradient of a mean
+// needs before its first value. Reads no logit.
 
-override SPARSE: bool;        // targets are classes with probabilities: the record says whose
-override CLASS_WEIGHTS: bool; // of class targets: they enter a mean's denominator
+override SPARSE: bool;        // targets are classes with probabilities; the record says which row's
+override CLASS_WEIGHTS: bool; // weights of class targets, which enter the denominator of a mean
 override ROW_WEIGHTS: bool;
 override ROW_MASK: bool;
 override UPSTREAM: bool;     // one value for the reduced loss
@@ -12,7 +12,7 @@ override ROW_UPSTREAM: bool; // one value for each row's loss
 override SEQUENCES: bool;    // rows are positions of sequences
 
 @group(0) @binding(4) var<storage, read> classes: array<u32>; // i32 bits, (rows,) or (rows, entries)
-// By the word: a store to one component of a vector may touch the others, which are other invocations' rows.
+// An array of words: a store to one component of a vector may touch the others, which belong to other invocations' rows.
 @group(0) @binding(5) var<storage, read_write> inputs: array<u32>;
 @group(0) @binding(6) var<storage, read_write> block_totals: array<Totals>;
 @group(0) @binding(7) var<storage, read> row_weights: array<u32>;   // f32 bits, (rows,)
@@ -25,17 +25,17 @@ fn is_zero(bits: u32) -> bool {
     return (bits & MAGNITUDE) == 0u;
 }
 
-// The row whose target this row has; NO_CLASS if it is left out.
+// The row whose target this row uses; NO_CLASS if the row is left out.
 fn target_row(row: u32) -> u32 {
     if !SEQUENCES { return row; }
     let position = row % params.sequence_length;
     if position < params.score_from || position >= params.score_to { return NO_CLASS; }
-    // Neither sum can overflow: shift is at most the sequence's length.
+    // Neither sum can overflow, because shift is at most the length of the sequence.
     if position + params.shift >= params.sequence_length || row + params.shift >= params.rows { return NO_CLASS; }
     return row + params.shift;
 }
 
-// What the gradient of the row's loss is multiplied by, as bits.
+// The factor of the gradient of the row's loss, as bits.
 fn row_gradient(row: u32, weight: f32) -> u32 {
     var gradient = params.upstream;
     var is_number = is_finite(bitcast<u32>(gradient));
@@ -109,7 +109,7 @@ fn totals_of_input(row: u32, input: RowInput) -> Totals {
     return Totals(0.0, 0.0, weight, input.weight, 1u, 0u, NO_CLASS, 0u);
 }
 
-// What a row adds to the batch; its record is written.
+// What a row adds to the batch. Also writes the row's record.
 fn totals_of(row: u32) -> Totals {
     let input = input_of(row);
     store_input(row, input);

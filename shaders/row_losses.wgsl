@@ -1,6 +1,6 @@
 // Uses: params, seat, row_span, row_stats, target, row_input, load_row_input, row_result, row_results, store_read_row
 
-// The loss alone: one read of the logits, one record a row.
+// The loss alone: one read of the logits, one record per row.
 
 @compute @workgroup_size(INVOCATIONS)
 fn row_losses(

@@ -1,6 +1,6 @@
 // Uses: params, seat, row_span, row_stats, store_segment
 
-// The stats of each segment of a split row, of logits or of masked scores.
+// The stats of each segment of a split row, for logits or masked scores.
 
 @compute @workgroup_size(INVOCATIONS)
 fn row_segments(

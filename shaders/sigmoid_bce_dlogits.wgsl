@@ -1,16 +1,16 @@
 // Uses: params, seat, row_span, row_input, load_row_input, row_results, batch_weight, sigmoid_bce, sweep_output
 
-// Multi-label losses and their gradient, in one sweep: a class's gradient needs no other class. Only a row with a NaN, or
-// one that is left out, is gone over once more, to be filled.
+// Multi-label losses and their gradient, in one sweep, because a class's gradient needs no other class. Only a row with a
+// NaN, or one that is left out, is swept once more, to be filled.
 
 struct Record {
-    scale: f32,       // what the row's loss is multiplied by: upstream · row weight / denominator
+    scale: f32,       // the factor of the row's loss: upstream · row weight / denominator
     labels_from: u32,
 }
 
 fn output_bits(bits: u32, span: RowSpan, col: u32, record: Record) -> u32 {
     let term = class_term(bits, labels[record.labels_from + col_offset(col)], col, record.scale);
-    if col < params.cols { // else it is a neighbour's in the same pack
+    if col < params.cols { // else it is a neighbour's value in the same pack
         take(term);
     }
     return bitcast<u32>(term.slope);
@@ -22,8 +22,8 @@ fn fill_pack(out: RowSpan, i: u32, bits: u32) {
     }
 }
 
-// As `fill_output`, four quads an iteration: with the sweep before it, a row must not take more iterations than the plan
-// counts. A lane goes over its own words.
+// Like `fill_output`, with four quads per iteration: together with the sweep before it, a row must not take more iterations
+// than the plan counts. A lane overwrites its own words.
 fn refill_output(span: RowSpan, lane: u32, bits: u32) {
     let out = output_span(span);
     for (var i = lane; i < all_packs(out); i += 4u * LANES) {

@@ -1,6 +1,6 @@
 // Uses: params, seat, logits, row_span, cap, row_stats, sweep_output
 
-// softmax_j = exp((s_j − max) / T) / Σ exp((s − max) / T), of logits or of masked scores.
+// softmax_j = exp((s_j − max) / T) / Σ exp((s − max) / T), for logits or masked scores.
 
 struct Record {
     row_max: f32,

@@ -1,4 +1,4 @@
-"""PyTorch on the processor, as a contestant of xent-peers: it answers the lines that src/serve.rs describes."""
+"""PyTorch on the CPU, as a contestant of xent-peers: it answers the lines that src/serve.rs describes."""
 
 import os
 import sys
@@ -28,11 +28,11 @@ class Contestant:
         self.logits = values("logits.f32", torch.float32).reshape(rows, cols)
         self.targets = values("targets.i32", torch.int32).long()
         self.probes = values("probes.i64", torch.int64)
-        # The same values, as what a gradient is taken of.
+        # The same values, as the tensor whose gradient is computed.
         self.tracked = self.logits.detach().requires_grad_()
 
     def run(self, operation):
-        """Runs an operation to its end. What it gives is kept until the next run, which drops it first."""
+        """Runs an operation to its end. The result is kept until the next run, which drops it first."""
         self.loss = self.output = self.tracked.grad = None
         if operation == "loss":
             self.loss = F.cross_entropy(self.logits, self.targets)

@@ -1,6 +1,6 @@
 // Uses: params
 
-// What caps a score x before softmax is taken of it, if asked for: κ·tanh(x / κ).
+// The cap of a score x before softmax, if asked for: κ·tanh(x / κ).
 
 override SOFTCAP: bool;
 
@@ -15,7 +15,7 @@ fn capped_one(x: f32) -> f32 {
     return capped(vec4(x)).x;
 }
 
-// The cap's derivative, from the value that came out of it.
+// The derivative of the cap, from the capped value.
 fn cap_slope(value: f32) -> f32 {
     if SOFTCAP {
         let t = value * params.inverse_softcap;
@@ -24,8 +24,8 @@ fn cap_slope(value: f32) -> f32 {
     return 1.0;
 }
 
-// tanh to about 1e-7, where WGSL promises its own only to 1e-5: below 0.55 a polynomial (minimax in relative error,
-// 1e-9), above it 1 − 2u / (1 + u) with u = exp(−2a), which loses nothing as u goes to 0.
+// tanh to about 1e-7; WGSL promises its own only to 1e-5. Below 0.55 this is a polynomial (minimax in relative error,
+// 1e-9), above it 1 − 2u / (1 + u) with u = exp(−2a), which loses no accuracy as u goes to 0.
 fn hyperbolic_tangent(a: vec4<f32>) -> vec4<f32> {
     let magnitude = min(abs(a), vec4(20.0));
     let t = magnitude * magnitude;

@@ -1,6 +1,7 @@
 // Uses: params, row_input_of, the pass
 
-// What the reduced loss, and with it every gradient, is divided by: the head of the row inputs, unless it was given.
+// The denominator of the reduced loss, and so of every gradient: from the head of the row inputs, unless the caller
+// gave it.
 
 fn batch_denominator() -> f32 {
     let weight = bitcast<f32>(row_inputs[0].x);

@@ -1,6 +1,6 @@
 // Uses: params, totals, the pass
 
-// The blocks' totals, as what is summed.
+// The terms to sum are the totals of the blocks.
 
 fn totals_of(block: u32) -> Totals {
     return block_totals[block];

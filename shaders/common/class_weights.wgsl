@@ -1,7 +1,7 @@
 // Uses: params
 
-// A weight for each class, 1 if there is none. Functions that are inlined for every class have one exit: SwiftShader's
-// compiler takes minutes and gigabytes where each of them has several.
+// A weight for each class, 1 if there is none. Functions that are inlined for every class have one exit: with several exits
+// in each, SwiftShader's compiler takes minutes and gigabytes.
 
 override CLASS_WEIGHTS: bool;
 
@@ -30,7 +30,7 @@ fn class_weight_quad(col: u32) -> vec4<u32> {
     return bits;
 }
 
-// What weights are in a sum over classes, where `bits` is the sum's part of each.
+// What four classes add to a sum: `bits`, or the bits of a bad weight if a class's weight is invalid.
 fn swept(bits: vec4<u32>, weights: vec4<u32>) -> vec4<u32> {
     let are_weights = (weights < vec4(INFINITY)) | (weights == vec4(0x80000000u));
     return select(vec4(BAD_WEIGHT_BITS), bits, are_weights);
@@ -41,7 +41,7 @@ fn swept_class_weights(col: u32) -> vec4<u32> {
     return swept(weights & vec4(MAGNITUDE), weights);
 }
 
-// A factor times the class's weight, which does not matter where the factor is 0: it may be no number.
+// A factor times the class's weight. If the factor is 0, the weight does not matter; it may be NaN.
 fn times_class_weight(factor: f32, col: u32) -> f32 {
     return select(class_weight(col) * factor, 0.0, factor == 0.0);
 }

@@ -1,9 +1,9 @@
 // Uses: sums
 
-// What several lanes bring, folded as a tree. The order is always the same, so that the same batch gives the same bits.
+// A fold of several lanes' sums as a tree. The order is always the same, so that the same batch gives the same bits.
 
-// The sum of what `lanes` lanes bring, valid in each of them. `lanes` is a power of two; the lanes keep their values at the
-// places from `first` on. To be called in uniform control flow, once.
+// The total of the sums of `lanes` lanes, valid in each of them. `lanes` is a power of two; the lanes keep their sums
+// at the places from `first` on. Call this in uniform control flow, once.
 fn over_lanes(own: LaneSum, first: u32, lane: u32, lanes: u32) -> LaneSum {
     var sum = own;
     if lanes > 1u {

@@ -1,7 +1,7 @@
 // Uses: nothing
 
-// ln(1 + x) for x in 0..=1, to the last digits of x: 2·artanh(x / (2 + x)), whose series ends at 1e-8 of its sum. An
-// adapter's log(1 + x) has lost a small x before it begins, and is promised to 5e-7 only where 1 + x is below 2.
+// ln(1 + x) for x in 0..=1, accurate to the last digits of x: 2·artanh(x / (2 + x)), with a series cut off at 1e-8 of its
+// sum. In log(1 + x) the addition loses a small x, and an adapter only promises 5e-7 where 1 + x is below 2.
 
 fn ln_1_plus(x: f32) -> f32 {
     let t = x / (2.0 + x);

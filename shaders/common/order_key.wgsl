@@ -1,8 +1,8 @@
 // Uses: params
 
-// A float as an order key: an i32 that sorts as the floats do, −0 equal to +0, every NaN on top. One integer max then
-// finds a row's maximum, a +∞, a NaN and a row of nothing but −∞, exactly, on adapters whose float max drops NaN and
-// whose comparisons flush denormals.
+// A float as an order key: an i32 that sorts as the floats do, with −0 equal to +0 and every NaN above all others. One
+// integer max then finds a row's maximum, a +∞, a NaN or a row of only −∞. This is exact, even on adapters whose float max
+// drops NaN and whose comparisons flush denormals.
 
 const KEY_NONE: i32 = -2147483648;
 const KEY_NEG_INFINITY: i32 = -2139095040;
@@ -16,7 +16,7 @@ fn order_keys(bits: vec4<u32>) -> vec4<i32> {
     return select(keys, vec4(KEY_NAN), (bits & vec4(MAGNITUDE)) > vec4(INFINITY));
 }
 
-// The float a key stands for, at least the lowest finite one: x − row_max is then never ∞ − ∞.
+// The float that a key stands for, but at least the lowest finite one, so that x − row_max is never ∞ − ∞.
 fn row_max(key: i32) -> f32 {
     let floor = max(key, KEY_LOWEST);
     return bitcast<f32>(select(floor, KEY_NONE - floor, floor < 0));

@@ -1,8 +1,9 @@
 // Uses: params, wide_product
 
-// What the targets say of a row, before any logit is read: one record a row, behind a head with the weight of them all.
+// What is known about a row before any logit is read: one record per row, after a head with the weight of all rows.
 //
-// Of PLAIN rows a record is one word, four rows to a place of the array: memory costs by the word where rows are short.
+// With PLAIN_INPUTS a record is one word, and one element of the array holds four rows: if rows are short, the cost of
+// memory is by the word.
 
 override PLAIN_INPUTS: bool; // targets are classes, and no weight or gradient comes with them
 override Z_LOSS: bool;
@@ -11,8 +12,8 @@ const INPUT_HEAD: u32 = 2u; // {weight, row weight, rows that count, flags}, {fi
 
 struct RowInput {
     class_index: u32,
-    weight: f32,   // the row's own
-    upstream: u32, // times the gradient of what comes behind, as bits: NaN stays NaN
+    weight: f32,   // the row's own weight
+    upstream: u32, // weight times the upstream gradient, as bits, so that NaN stays NaN
     flags: u32,    // IGNORED, TARGET_OUT_OF_RANGE, INVALID_WEIGHT or none
 }
 
@@ -24,7 +25,7 @@ fn unpack_row_input(words: vec4<u32>) -> RowInput {
     return RowInput(words.x, bitcast<f32>(words.y), words.z, words.w);
 }
 
-// A row that is left out is no class, one out of range the first behind them.
+// A row that is left out becomes NO_CLASS; a target out of range becomes `cols`, the first value after the classes.
 fn pack_plain_input(input: RowInput) -> u32 {
     if input.flags == IGNORED { return NO_CLASS; }
     return min(input.class_index, params.cols);
@@ -46,13 +47,13 @@ fn gradient_bits_of(upstream: f32) -> u32 {
     return select(NAN, bits, is_finite(bits));
 }
 
-// Such a row's logits are not read: they may be NaN.
+// The logits of a skipped row are not read, because they may be NaN.
 fn is_skipped(input: RowInput) -> bool {
     return input.flags != 0u;
 }
 
-// λ·lse², times the row's weight, as bits: +∞ where lse exceeds f32. A row whose logits make its lse special has its loss
-// decided elsewhere: its flags say so.
+// λ·lse² times the row's weight, as bits: +∞ if lse exceeds f32. If a row's logits make its lse special, its flags say
+// so, and its loss is decided elsewhere.
 fn z_loss_of(input: RowInput, lse: u32, flags: u32) -> u32 {
     if !Z_LOSS || is_nan(lse) || (flags & (INFINITE_LOGIT | MASKED_ROW)) != 0u { return 0u; }
     if !is_finite(lse) { return INFINITY; }
@@ -60,7 +61,7 @@ fn z_loss_of(input: RowInput, lse: u32, flags: u32) -> u32 {
     return bitcast<u32>(wide_product(vec4(input.weight, params.z_loss, value, value)));
 }
 
-// A row's whole loss: a special one keeps its bits, but −∞ and ∞ make NaN.
+// A row's whole loss. A special one keeps its bits, but −∞ and +∞ together make NaN.
 fn with_z_loss(loss: u32, z_loss: u32) -> u32 {
     if z_loss == INFINITY && !is_nan(loss) { return select(INFINITY, NAN, loss == NEG_INFINITY); }
     if !is_finite(loss) { return loss; }

@@ -1,6 +1,6 @@
 // Uses: row_input
 
-// Where a row's input is read.
+// Reads a row's input.
 
 @group(0) @binding(4) var<storage, read> row_inputs: array<vec4<u32>>;
 

@@ -1,29 +1,29 @@
 // Uses: params, seat, element, row_span, lane_tree, sweep_quads
 
-// What one read of a row of pairs tells, of a gradient and of the probabilities (or log-probabilities) that it is of: a
-// sum, as a monoid that invocations fold chunk by chunk and the lanes of a row fold as a tree. The gradient takes the
-// logits' place; the probabilities are a second array of the same type.
+// The sum that one read of a row of pairs gives. A pair is a gradient and the probability (or log-probability) to which
+// it belongs. The sum is a monoid that invocations fold chunk by chunk and the lanes of a row fold as a tree. The
+// gradient takes the place of the logits; the probabilities are a second array of the same type.
 
 override LOG_PROBS: bool; // the second array is log-probabilities
 
 @group(0) @binding(4) var<storage, read> probs: array<u32>;
-@group(0) @binding(5) var<storage, read> prob_quads: array<Quad>; // the same buffer, four values a load
+@group(0) @binding(5) var<storage, read> prob_quads: array<Quad>; // the same buffer, four values per load
 
 const LOG2_E: f32 = 1.4426950408889634;
 
-// Marks of what a row has.
-const NOT_A_NUMBER: u32 = 1u; // NaN or an infinity, but for a log-probability of −∞
+// Marks: what occurs in a row.
+const NOT_A_NUMBER: u32 = 1u; // NaN or an infinity, except a log-probability of −∞
 const POSSIBLE: u32 = 2u;     // a log-probability above −∞
 
 struct PairSum {
-    half: f32, // Σ p·dp / 2, or Σ d / 2 of log-probabilities: halves of what f32 holds do not overflow
+    half: f32, // Σ p·dp / 2, or Σ d / 2 for log-probabilities; halves of f32 values do not overflow
     marks: u32,
 }
 
 alias LaneSum = PairSum;
 alias Swept = PairSpan;
 
-// Where a row's second values begin, and whether its quads are the gradient's.
+// Where a row's second values begin, and whether they are aligned to quads as the gradient is.
 struct PairSpan {
     span: RowSpan,
     start: u32,
@@ -91,7 +91,7 @@ fn combine(a: PairSum, b: PairSum) -> PairSum {
     return PairSum(a.half + b.half, a.marks | b.marks);
 }
 
-// One column; beside it zeros, which are impossible where that is a mark.
+// One column. The rest of its quad is zeros, or −∞ for log-probabilities, which marks nothing as possible.
 fn with_col(sum: PairSum, pairs: PairSpan, col: u32) -> PairSum {
     let gradient = vec4(raw_logit(pairs.span, col), 0u, 0u, 0u);
     let nothing = select(0u, NEG_INFINITY, LOG_PROBS);
@@ -129,8 +129,7 @@ fn lane_at(at: u32) -> PairSum {
     return lane_sums[at];
 }
 
-// The whole row's sum, for each of its lanes. To be called in uniform control flow, once; the row is read only if asked
-// for.
+// The whole row's sum, for each of its lanes. Call this in uniform control flow, once. The row is read only if `reads`.
 fn row_pairs(pairs: PairSpan, seat: Seat, reads: bool) -> PairSum {
     var sum = identity();
     if reads {

@@ -1,20 +1,20 @@
 // Uses: params, row_span, score, cap, row_stats, target, class_weights, wide_product, row_input
 
-// What a loss says of a row, from its stats and its target: {loss, lse, argmax, flags}, as bits. The loss is the row's
-// weight times the target's part; the z-loss follows from weight and lse.
+// The result of a loss for a row, from its stats and its target: {loss, lse, argmax, flags}, as bits. The loss is the row's
+// weight times the target's part; the z-loss follows from the weight and lse.
 //
 // With ℓ_j = −ln p_j = ln z + (m − s_j) / T, every target's part is
 //
 //     gathered + share · Σ ω_j ℓ_j,     Σ ω_j ℓ_j = mass · ln z + 2·distance / T
 //
-// and the target prelude supplies what is gathered and the share of what was swept.
+// and the target's file supplies what is gathered and the share of what was swept.
 
 override LOG_PROBS: bool; // the input is log-probabilities: ℓ_j = −x_j
 
-// What is gathered of a row's target.
+// What is gathered from a row's target.
 struct TargetPart {
-    loss: f32,  // times the row's weight
-    mass: f32,  // Σ of its weights: what p is multiplied by in the gradient
+    loss: f32,  // the gathered loss, times the row's weight
+    mass: f32,  // the sum of its weights, the factor of p in the gradient
     marks: u32, // MASS_AT_NEG_INFINITY, MINUS_MASS_AT_NEG_INFINITY or both: a class with mass is impossible
     flags: u32,
 }
@@ -23,7 +23,7 @@ fn no_part() -> TargetPart {
     return TargetPart(0.0, 0.0, 0u, 0u);
 }
 
-// Of four factors. Where nothing weighs a row they are at most 1, but for one, and 1/T last.
+// The product of four factors. If a row has no weights, they are at most 1, except one and 1/T, which comes last.
 fn row_product(factors: vec4<f32>) -> f32 {
     if PLAIN_INPUTS && !CLASS_WEIGHTS && !TARGET_SUMS {
         return max(factors.x * factors.y, LOWEST) * factors.z * factors.w;
@@ -31,7 +31,7 @@ fn row_product(factors: vec4<f32>) -> f32 {
     return wide_product(factors);
 }
 
-// ln z, by which ℓ_j = ln z + (m − s_j) / T.
+// The ln z of ℓ_j = ln z + (m − s_j) / T.
 fn ln_z(stats: RowStats) -> f32 {
     if LOG_PROBS {
         return -stats.base;
@@ -39,8 +39,8 @@ fn ln_z(stats: RowStats) -> f32 {
     return ln_sum_exp(stats);
 }
 
-// A weight and the row's own times −ln p of a score. Never lse − s, which loses everything when logits share an offset of
-// 1e6, never the logarithm of p, which is infinite once p underflows. Halves do not overflow.
+// A weight times the row's own weight times −ln p of a score. It is never computed as lse − s, which loses all digits when
+// logits share an offset of 1e6, nor as the logarithm of p, which is infinite once p underflows. Halves do not overflow.
 fn surprise(stats: RowStats, bits: u32, weight: f32, row_weight: f32) -> f32 {
     let s = bitcast<f32>(bits);
     if LOG_PROBS {
@@ -51,13 +51,13 @@ fn surprise(stats: RowStats, bits: u32, weight: f32, row_weight: f32) -> f32 {
     return weight * ln_z(stats) * row_weight + away;
 }
 
-// A share of Σ ω_j ℓ_j, of what was swept, times the row's weight.
+// A share of the swept Σ ω_j ℓ_j, times the row's weight.
 fn swept_loss(stats: RowStats, share: f32, row_weight: f32) -> f32 {
     let away = wide_product(vec4(stats.distance, share, params.inverse_distance, row_weight));
     return wide_product(vec4(share, stats.mass, ln_z(stats), row_weight)) + away;
 }
 
-// The sum of exponentials with the target's own, which was left out of it.
+// The stats with the target's exponential in their sum, if it was left out.
 fn completed(stats: RowStats, span: RowSpan, reads: bool) -> RowStats {
     var all = stats;
     if EXCLUDE_TARGET && reads {
@@ -67,7 +67,7 @@ fn completed(stats: RowStats, span: RowSpan, reads: bool) -> RowStats {
     return all;
 }
 
-// What is out of the ordinary in a row.
+// The flags of a row: what is unusual in it.
 fn row_flags(stats: RowStats, part: TargetPart) -> u32 {
     var flags = stats_flags(stats) | part.flags;
     if TARGET_SUMS {

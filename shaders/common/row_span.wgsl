@@ -1,37 +1,38 @@
 // Uses: params, seat, pack, logits
 
-// Where a row lies. An array is packs, each of which one load brings; an odd row length or a padded stride lets rows begin
-// and end anywhere. So a row is whole packs, and at either end a pack that it may share with its neighbours. Where other
-// rows lie between (STRIDED) packs are made of single values, from the row's first on.
+// Where a row is. An array consists of packs; one load brings one pack. With an odd row length or a padded stride, rows
+// begin and end anywhere. So a row consists of whole packs and, at either end, a pack that it may share with its
+// neighbours. If the values of other rows lie between (STRIDED), packs are gathered from single values, from the row's
+// first on.
 //
-// How a row is cut depends on nothing but where it begins among packs: not on the window it is in.
+// How a row is cut depends only on where it begins within a pack, not on the window it is in.
 
 struct QuadPair {
     a: vec4<u32>,
-    b: vec4<u32>, // of packs of eight values
+    b: vec4<u32>, // used by packs of eight values
 }
 
 struct RowSpan {
     row: u32,
     segment: u32,
-    start: u32, // of the row in the array, in values
-    shift: u32, // values of its first pack that lie before it
-    // Of this segment of it:
+    start: u32, // start of the row in the array, in values
+    shift: u32, // values of its first pack that come before it
+    // The packs of this segment:
     lead: u32,  // packs that begin before the row: 0 or 1
     begin: u32, // the first whole pack
-    whole: u32, // where whole packs end
-    end: u32,   // where packs end
+    whole: u32, // the end of the whole packs
+    end: u32,   // the end of all packs
 }
 
 override STEPS: bool;       // rows are long enough for a whole step of all lanes
-override WHOLE_PACKS: bool; // the last row's last pack lies in the array as a whole
+override WHOLE_PACKS: bool; // the whole last pack of the last row is within the array
 
 const PACKED: bool = PACK_VALUES == 8u;
 
-const STEP_VALUES: u32 = 16u; // values an invocation loads before it uses the first
+const STEP_VALUES: u32 = 16u; // values that an invocation loads before it uses the first
 const STEP_PACKS: u32 = STEP_VALUES / PACK_VALUES;
 
-// Where a row begins among values that begin at `base` and come `stride` apart.
+// The start of a row in an array whose rows begin at `base`, `stride` values apart.
 fn row_start(row: u32, base: u32, stride: u32) -> u32 {
     if STRIDED {
         return base + (row / params.inner) * stride + row % params.inner;
@@ -62,7 +63,7 @@ fn span_from(row: u32, segment: u32, start: u32) -> RowSpan {
     return RowSpan(row, segment, start, shift, lead, lead, whole, end);
 }
 
-// How far a column is from its row's start, in values.
+// The distance of a column from the start of its row, in values.
 fn col_offset(col: u32) -> u32 {
     if STRIDED {
         return col * params.inner;
@@ -70,12 +71,12 @@ fn col_offset(col: u32) -> u32 {
     return col;
 }
 
-// The first column of a pack; of one that begins before the row it has wrapped below 0.
+// The first column of a pack. If the pack begins before the row, the column has wrapped below 0.
 fn pack_col(span: RowSpan, pack: u32) -> u32 {
     return pack * PACK_VALUES - span.shift;
 }
 
-// Steps of the segment, of whole packs.
+// The number of full steps in the segment; they consist of whole packs.
 fn full_steps(span: RowSpan) -> u32 {
     return (span.whole - span.begin) / (STEP_PACKS * LANES);
 }
@@ -85,7 +86,7 @@ fn step_pack(span: RowSpan, step: u32, lane: u32) -> u32 {
     return span.begin + step * STEP_PACKS * LANES + lane;
 }
 
-// The packs outside the steps: first the one that begins before the row, then those behind the steps.
+// The number of packs outside the steps: first the one that begins before the row, then those after the steps.
 fn rest_packs(span: RowSpan) -> u32 {
     return span.lead + span.end - step_pack(span, full_steps(span), 0u);
 }
@@ -94,7 +95,8 @@ fn rest_pack(span: RowSpan, i: u32) -> u32 {
     return select(step_pack(span, full_steps(span), i - span.lead), i, i < span.lead);
 }
 
-// All packs of the segment: those of the steps, then the rest. A lane that takes every LANES-th takes the same as in steps.
+// All packs of the segment: those of the steps, then the rest. A lane that takes every LANES-th pack takes the same
+// packs as in steps.
 fn all_packs(span: RowSpan) -> u32 {
     return span.lead + span.end - span.begin;
 }
@@ -107,7 +109,7 @@ fn nth_pack(span: RowSpan, n: u32) -> u32 {
     return rest_pack(span, n - stepped);
 }
 
-// Whether a pack has nothing but this row.
+// Whether a pack holds only values of this row.
 fn is_whole(span: RowSpan, pack: u32) -> bool {
     return pack * PACK_VALUES >= span.shift && !reaches_behind(span, pack);
 }
@@ -124,7 +126,7 @@ fn raw_logit(span: RowSpan, col: u32) -> u32 {
     return load_logit(span.start + col_offset(col));
 }
 
-// Four values one by one; columns outside the row bring some value of it.
+// Four values, loaded one by one. For a column outside the row, this is some value of the row.
 fn gathered(span: RowSpan, col: u32) -> vec4<u32> {
     let cols = min(four_cols(col), vec4(params.cols - 1u));
     return vec4(raw_logit(span, cols.x), raw_logit(span, cols.y), raw_logit(span, cols.z), raw_logit(span, cols.w));
@@ -147,7 +149,7 @@ fn raw_pack(span: RowSpan, pack: u32) -> QuadPair {
     return load_pack(span.start - span.shift + pack * PACK_VALUES);
 }
 
-// Any pack; what is in it beside the row is no matter. One that reaches behind the row may reach behind the array.
+// Any pack. Its values outside the row do not matter. A pack that reaches behind the row may reach behind the array.
 fn raw_edge(span: RowSpan, pack: u32) -> QuadPair {
     if !STRIDED && !WHOLE_PACKS && reaches_behind(span, pack) {
         return gathered_pack(span, pack);

@@ -1,26 +1,28 @@
 // Uses: params, seat, row_span, score, cap, order_key, lane_tree, stats
 
-// What one read of a row tells: its maximum, the sum of exponentials relative to it, and sums over its target, as a
-// monoid (identity, combine) that invocations fold step by step and the lanes of a row fold as a tree.
+// The stats that one read of a row gives: its maximum, the sum of exponentials relative to it, and sums over its
+// target. They are a monoid (identity, combine) that invocations fold step by step and the lanes of a row fold as a
+// tree.
 //
-// exp((s − max) / T) never overflows, and it is computed as exp2 with the factor applied behind the subtraction: scaling
-// s itself would lose everything when logits share an offset of 1e6. Scores may be 6.8e38 apart, which f32 does not hold:
-// where the temperature is so large that classes so far below have a probability, the difference is taken of halves.
+// exp((s − max) / T) never overflows. It is computed as exp2, with the factor applied after the subtraction: scaling s
+// itself would lose all digits when logits share an offset of 1e6. Scores may be 6.8e38 apart, which f32 cannot hold.
+// If the temperature is so large that classes so far below still have a probability, the difference is taken between
+// halves.
 //
-// While the maximum is not known yet, sums are relative to a base that follows it in leaps of more than SLACK. In a row
-// that rises gently a sum that followed at once would be rescaled at every step, and the errors of an adapter's exp2
-// would add up; behind a leap, what was summed before weighs less than half.
+// While the maximum is not known yet, sums are relative to a base that follows it in leaps of more than SLACK. If the base
+// followed at once, a row that rises gently would be rescaled at every step, and the errors of an adapter's exp2 would add
+// up. After a leap, the sum before it has less than half of its weight.
 
-override MASKED_ROW_ZERO: bool;   // a row of nothing but −∞ gives zeros; else NaN
-override TARGET_SUMS: bool;       // sum over the target's weights ω too: smoothing, soft targets
+override MASKED_ROW_ZERO: bool;   // a row of only −∞ gives zeros; else NaN
+override TARGET_SUMS: bool;       // also sum over the target's weights ω: smoothing, soft targets
 override EXCLUDE_TARGET: bool;    // leave the target's class out of the sum of exponentials, for focal loss
-override HALVE_DIFFERENCES: bool; // scores further apart than f32's largest number may be of weight
+override HALVE_DIFFERENCES: bool; // scores further apart than f32's largest number may matter
 
 const LOG2_E: f32 = 1.4426950408889634;
 const SLACK: f32 = LOG2_E; // in units of exp2's argument: a factor of e
 
 // Marks of a row whose target's weights make it special.
-const MASS_AT_NEG_INFINITY: u32 = 1u; // above 0
+const MASS_AT_NEG_INFINITY: u32 = 1u; // a mass above 0 at −∞
 const TARGET_NOT_FINITE: u32 = 2u;
 const BAD_WEIGHT: u32 = 4u;
 const MINUS_MASS_AT_NEG_INFINITY: u32 = 8u;
@@ -29,7 +31,7 @@ struct RowStats {
     key: i32,      // order key of the maximum of the scores before the cap
     base: f32,     // at least the maximum − SLACK
     sum_exp: f32,  // Σ exp((s − base) / T)
-    position: u32, // where the maximum is, if TRACK_ARGMAX: a column; on the way, the first pack of a step that has it
+    position: u32, // where the maximum is, if TRACK_ARGMAX: a column; during the sweep, the first pack of the step that has it
     mass: f32,     // Σ ω
     distance: f32, // Σ ω·(base − s) over scores above −∞, times params.distance_scale, so that it does not overflow
     marks: u32,
@@ -37,11 +39,11 @@ struct RowStats {
 
 alias LaneSum = RowStats;
 
-// log2(e) / T, out of the uniform once: an adapter reads that anew behind every store.
+// log2(e) / T, read from the uniform once, because an adapter reads a uniform again after every store.
 var<private> exp_scale: f32;
 var<private> distance_scale: f32;
 
-// exp((s − base) / T). Below 2^−150 every f32 is 0; the bound keeps −∞ out of exp2.
+// exp((s − base) / T). Below 2^−150 the result is 0 in f32; this limit keeps −∞ out of exp2.
 fn scaled_exps(s: vec4<f32>, base: f32) -> vec4<f32> {
     if HALVE_DIFFERENCES {
         return exp2(max((0.5 * s - vec4(0.5 * base)) * params.twice_exp_scale, vec4(-150.0)));
@@ -62,17 +64,18 @@ fn identity() -> RowStats {
     return RowStats(KEY_NONE, row_max(KEY_NONE), 0.0, NO_CLASS, 0.0, 0.0, 0u);
 }
 
-// The sum relative to another base. An adapter's exp2(0) need not be 1.
+// The sum relative to another base. The select is there because an adapter's exp2(0) need not be 1.
 fn rescaled(stats: RowStats, base: f32) -> f32 {
     return stats.sum_exp * select(scaled_exp(stats.base, base), 1.0, stats.base == base);
 }
 
-// A base as sums of distances take it. The bound keeps a compiler from scaling the difference of two, which may overflow.
+// A base, scaled for sums of distances. The max keeps a compiler from scaling the difference of two bases, which may
+// overflow.
 fn distance_base(base: f32) -> f32 {
     return max(base * distance_scale, LOWEST);
 }
 
-// The distance from another base. No mass is no distance, however far the base.
+// The sum of distances from another base. Without mass there is no distance, however far the base moves.
 fn moved(stats: RowStats, base: f32) -> f32 {
     let away = distance_base(base) - distance_base(stats.base);
     return stats.distance + select(stats.mass * away, 0.0, stats.mass == 0.0);
@@ -92,7 +95,7 @@ fn combine(a: RowStats, b: RowStats) -> RowStats {
     return both;
 }
 
-// The lanes' stats, those of the target apart: where no option asks for them they cost nothing.
+// The lanes' stats. Those of the target are separate, so that they cost nothing if no option needs them.
 struct LaneStats {
     key: i32,
     base: f32,
@@ -128,8 +131,8 @@ fn lane_at(at: u32) -> RowStats {
     return stats;
 }
 
-// The whole row's stats, for each of its lanes, sums relative to the row's maximum. To be called in uniform control
-// flow, once; the row is read only if asked for.
+// The whole row's stats, for each of its lanes, with sums relative to the row's maximum. Call this in uniform control flow,
+// once. The row is read only if `reads`.
 fn row_stats(span: RowSpan, seat: Seat, reads: bool) -> RowStats {
     begin_row(seat);
     exp_scale = params.exp_scale;
@@ -148,7 +151,7 @@ fn row_stats(span: RowSpan, seat: Seat, reads: bool) -> RowStats {
     return stats;
 }
 
-// What a row's maximum says about it.
+// The flags that follow from a row's maximum.
 fn stats_flags(stats: RowStats) -> u32 {
     if stats.key == KEY_NAN { return NAN_LOGIT; }
     if stats.key == KEY_INFINITY { return INFINITE_LOGIT; }
@@ -156,7 +159,7 @@ fn stats_flags(stats: RowStats) -> u32 {
     return 0u;
 }
 
-// What every value of a row with flags is: NaN, or what stands for zero where nothing but −∞ may give zeros.
+// The value that fills a row with flags: NaN, or `zero` for a row of only −∞ under MASKED_ROW_ZERO.
 fn special_bits(flags: u32, zero: u32) -> u32 {
     return select(NAN, zero, flags == MASKED_ROW && MASKED_ROW_ZERO);
 }
@@ -166,7 +169,7 @@ fn ln_sum_exp(stats: RowStats) -> f32 {
     return select(log(stats.sum_exp), 0.0, stats.sum_exp == 1.0);
 }
 
-// lse = max / T + ln Σ exp((s − max) / T), as bits; as torch.logsumexp where a logit is special.
+// lse = max / T + ln Σ exp((s − max) / T), as bits; like torch.logsumexp if a logit is special.
 fn logsumexp_bits(stats: RowStats) -> u32 {
     switch stats_flags(stats) {
         case NAN_LOGIT: { return NAN; }

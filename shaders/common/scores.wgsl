@@ -2,7 +2,7 @@
 
 // The scores of a row, a pack at a time.
 
-// Of a whole pack.
+// The scores of a whole pack.
 fn score_pack(span: RowSpan, pack: u32) -> QuadPair {
     let col = pack_col(span, pack);
     if is_hidden(col) {
@@ -11,7 +11,7 @@ fn score_pack(span: RowSpan, pack: u32) -> QuadPair {
     return scores_of(raw_pack(span, pack), col);
 }
 
-// Of any pack; what it shares with the row's neighbours is impossible.
+// The scores of any pack. Values that belong to the row's neighbours become −∞.
 fn score_edge(span: RowSpan, pack: u32) -> QuadPair {
     let col = pack_col(span, pack);
     if is_hidden(col) {
@@ -21,7 +21,7 @@ fn score_edge(span: RowSpan, pack: u32) -> QuadPair {
     return QuadPair(within(scores.a, col, NEG_INFINITY), within(scores.b, col + 4u, NEG_INFINITY));
 }
 
-// Four columns' bits from `col` on, others for those outside the row.
+// The bits of four columns from `col` on, with `outside` for those outside the row.
 fn within(bits: vec4<u32>, col: u32, outside: u32) -> vec4<u32> {
     return select(vec4(outside), bits, four_cols(col) < vec4(params.cols));
 }

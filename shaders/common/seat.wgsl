@@ -1,14 +1,14 @@
 // Uses: params
 
-// Which row an invocation works on. A workgroup has ROWS rows of LANES invocations each: of long rows one, of short ones
-// several. Where rows lie side by side (STRIDED) neighbouring invocations have neighbouring rows, so that they load
-// neighbouring values. Of a row that is SPLIT each workgroup has a segment.
+// A seat says which row an invocation works on. A workgroup has ROWS rows of LANES invocations each: one long row, or
+// several short rows. If rows lie side by side (STRIDED), neighbouring invocations have neighbouring rows, so that they
+// load neighbouring values. If a row is SPLIT, each workgroup has one segment of it.
 //
-// Behind the last row seats are empty. They come along to every barrier, which must be in uniform control flow, and read
-// and write nothing.
+// Seats beyond the last row are empty. They take part in every barrier, which must be in uniform control flow, but read and
+// write nothing.
 
 override LANES: u32;       // invocations that share one row
-override ROWS: u32;        // rows of a workgroup
+override ROWS: u32;        // rows per workgroup
 override INVOCATIONS: u32; // LANES · ROWS
 override STRIDED: bool;    // the class axis is not last: params.inner > 1
 override SPLIT: bool;      // a row is shared by params.segments workgroups; ROWS is 1
@@ -26,7 +26,7 @@ fn seat(workgroup: u32, invocation: u32) -> Seat {
         let row = workgroup / params.segments;
         return Seat(row, workgroup % params.segments, invocation, 0u, row < params.rows);
     }
-    // Of one row a workgroup everything but the lane is the same for all, and an adapter can see that it is.
+    // With one row per workgroup, everything except the lane is the same for all invocations, and an adapter can see that.
     var slot = 0u;
     var lane = invocation;
     if STRIDED {

@@ -1,11 +1,11 @@
 // Uses: params, seat, row_span, lane_tree, class_weights, row_input, ln_1_plus, row_results
 
-// Binary cross-entropy of every class by itself. With e = exp(−|x|) a class's loss is
+// Binary cross-entropy of each class separately. With e = exp(−|x|), a class's loss is
 //
-//     w·( ((1 − t) + P·t)·ln(1 + e) + m·|x| ),     m = 1 − t where x ≥ 0, P·t where it is below
+//     w·( ((1 − t) + P·t)·ln(1 + e) + m·|x| ),     m = 1 − t if x ≥ 0, else P·t
 //
-// which is −w·( P·t·ln σ(x) + (1 − t)·ln(1 − σ(x)) ), as −ln σ(x) = ln(1 + e) + max(−x, 0): nothing overflows, and no
-// term is taken off another. Its derivative is likewise
+// which is −w·( P·t·ln σ(x) + (1 − t)·ln(1 − σ(x)) ), because −ln σ(x) = ln(1 + e) + max(−x, 0). Nothing overflows, and no
+// term is subtracted from another. Its derivative is, likewise,
 //
 //     w·( (1 − t)·σ(x) − P·t·σ(−x) )
 //
@@ -21,14 +21,14 @@ const FAR_TARGET: u32 = 0x5d800000u; // 2^60
 const FAR: u32 = 0x42d00000u; // 104: exp(−104) is below every f32
 const MINUS_LOG2_E: f32 = -1.4426950408889634;
 
-const MINUS_LOSS: u32 = 32u; // as INFINITE_LOSS, of −∞, between lanes only: the bit above that
+const MINUS_LOSS: u32 = 32u; // like INFINITE_LOSS, for −∞; the bit above it, used between lanes only
 
 const NAN_ROW: u32 = NAN_LOGIT | INVALID_TARGET | INVALID_WEIGHT;
 
 // One class of a row.
 struct ClassTerm {
-    loss: f32,   // where it is finite
-    slope: f32,  // the loss' derivative by the logit, scaled
+    loss: f32,   // the loss if it is finite, else 0
+    slope: f32,  // the derivative of the loss with respect to the logit, scaled
     flags: u32,
 }
 
@@ -45,14 +45,15 @@ fn pos_weight_bits(col: u32) -> u32 {
     return bits;
 }
 
-// x as bits, the target's bits, the class, what the slope is multiplied by. It is inlined many times: with a branch a flag, SwiftShader compiled the gradient
-// of one lane a row for minutes, and took 13 GB and more.
+// The term of one class, from the bits of x, the bits of its target, the class, and the factor of the slope. This is
+// inlined many times. With a branch for each flag, SwiftShader compiled the gradient with one lane per row for minutes,
+// and took 13 GB and more.
 fn class_term(bits: u32, label: u32, col: u32, scale: f32) -> ClassTerm {
     let weight = class_weight_bits(col);
     let positive_weight = pos_weight_bits(col);
     let magnitude = bits & MAGNITUDE;
     let below = (bits >> 31u) == 1u;
-    // A factor is 0 by its bits: a product may underflow, a comparison may flush.
+    // Whether a factor is 0 is judged by its bits: a product may underflow, and a comparison may flush denormals.
     let no_weight = (weight & MAGNITUDE) == 0u;
     let no_positive = ((label & MAGNITUDE) == 0u) | ((positive_weight & MAGNITUDE) == 0u);
     let no_negative = label == ONE;
@@ -64,16 +65,16 @@ fn class_term(bits: u32, label: u32, col: u32, scale: f32) -> ClassTerm {
     let height = select(bitcast<f32>(magnitude), 0.0, magnitude >= INFINITY);
     let near = 1.0 / (1.0 + e);
     let far = e * near;
-    // Targets may be anywhere in f32. A weight meets a sigmoid or a logarithm before a target, and a height meets it
-    // first where the target is below 1: so no product on the way overflows, and none is ∞ · 0. (The bounds, which bound
-    // nothing, keep a compiler from another order.)
+    // Targets may be any f32. A weight is multiplied by a sigmoid or a logarithm before a target. In the term with the
+    // height, the target comes first if it is at most 1, else the height. So no product on the way overflows, and none
+    // is ∞ · 0. (The max calls, which limit nothing, keep a compiler from another order.)
     let w = bitcast<f32>(weight);
     var w_positive = w;
     let softplus = ln_1_plus(e);
     var level = w * softplus;
     if POS_WEIGHT {
         w_positive = w * bitcast<f32>(positive_weight);
-        // The same twice: close to 1 of the target's digits, and far from it of no difference of two infinities.
+        // Two forms of the same term: near 1 the first keeps the target's digits; far from it the second avoids ∞ − ∞.
         let is_far = (label & MAGNITUDE) > FAR_TARGET;
         let near_level = (w * negative + w_positive * t) * softplus;
         level = select(near_level, level + max(t * softplus, LOWEST) * (w_positive - w), is_far);
@@ -93,8 +94,8 @@ fn class_term(bits: u32, label: u32, col: u32, scale: f32) -> ClassTerm {
     return ClassTerm(select(loss, 0.0, no_weight), select(slope, 0.0, no_weight), flags);
 }
 
-// What an invocation has taken so far. Sums of 16, of 256, of 4,096 values and of the rest are made apart, so that the
-// rounding of a row of equal losses, which all goes one way, does not grow with it.
+// What an invocation has summed so far. Sums of 16, of 256, of 4,096 values and of the rest are kept separately. In a
+// row of equal losses all rounding goes one way, and this keeps it from growing with the row.
 struct Taken {
     sums: vec4<f32>,
     count: u32,
@@ -103,7 +104,7 @@ struct Taken {
 
 var<private> taken: Taken;
 
-// Without a branch: it is inlined many times.
+// This has no branch, because it is inlined many times.
 fn take(term: ClassTerm) {
     let count = taken.count + 1u;
     var sums = taken.sums;
@@ -137,7 +138,7 @@ fn lane_at(at: u32) -> RowSum {
     return lane_sums[at];
 }
 
-// The whole row's sum, for each of its lanes, of what they took. To be called in uniform control flow, once.
+// The whole row's sum of what its lanes took, for each of the lanes. Call this in uniform control flow, once.
 fn row_sum(seat: Seat) -> RowSum {
     let sums = taken.sums;
     let own = RowSum((sums.x + sums.y) + (sums.z + sums.w), taken.flags);

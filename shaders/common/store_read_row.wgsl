@@ -17,7 +17,7 @@ fn store_read_row(seat: Seat, stats: RowStats, input: RowInput, part: TargetPart
         loss += swept_loss(stats, share, input.weight);
     }
     var bits = bitcast<u32>(loss);
-    // Nothing is NaN here but what went beyond f32 on its way.
+    // A NaN here only means that something went beyond f32 on the way.
     if is_nan(bits) {
         bits = INFINITY;
     }
@@ -27,7 +27,7 @@ fn store_read_row(seat: Seat, stats: RowStats, input: RowInput, part: TargetPart
         case MINUS_MASS_AT_NEG_INFINITY: { bits = NEG_INFINITY; }
         default: { bits = NAN; } // ∞ − ∞
     }
-    // Only the flags tell of a z-loss beyond f32; the sum of the two is made where rows are reduced.
+    // Only the flags record a z-loss beyond f32; loss and z-loss are added where rows are reduced.
     let whole = with_z_loss(bits, z_loss_of(input, lse, flags));
     store_row_result(seat, bits, lse, stats.position, loss_flags(whole));
 }

@@ -1,16 +1,16 @@
 // Uses: params, seat, element, row_span, score, scores, output, store, the pass
 
-// The second sweep over a row: every value of the output from the score at its place. The pass supplies
-// `output_bits(score's bits, span, column, record)`; a row without a value of its own is filled instead, its logits
-// unread.
+// The second sweep over a row computes every value of the output from the score at the same place. The pass supplies
+// `output_bits(score's bits, span, column, record)`. A row whose values are all the same is filled instead, without reading
+// its logits.
 //
-// A lane writes whole words, so that no two lanes share one: rows of 16-bit output begin at even places, and where they
-// end in the middle of a word its other half is kept.
+// A lane writes whole words, so that no two lanes share one. Rows of 16-bit output begin at even places; if a row ends
+// in the middle of a word, the other half is kept.
 
-override ALIKE: bool;       // the output lies among its packs as the logits do among theirs
-override WHOLE_WORDS: bool; // rows begin and end on whole words of packs, which lie in the array as a whole
+override ALIKE: bool;       // the output begins at the same place within its packs as the logits within theirs
+override WHOLE_WORDS: bool; // rows begin and end on whole words of packs, and whole packs are within the array
 
-// The row in the output: like the logits', cut by itself.
+// The span of the row in the output: cut by the rules for the logits, but from its own start.
 fn output_span(span: RowSpan) -> RowSpan {
     return span_from(span.row, span.segment, row_start(span.row, params.output_base, params.row_stride));
 }
@@ -24,7 +24,7 @@ fn output_quad(scores: vec4<u32>, span: RowSpan, col: u32, record: Record) -> ve
     );
 }
 
-// Writes the values of one output word, or of one column where rows lie side by side.
+// Writes the values of one output word, or of one column if rows lie side by side.
 fn store_word(out: RowSpan, col: u32, first: u32, second: u32) {
     let index = out.start + col_offset(col);
     if OUTPUT_PER_WORD == 1u {
@@ -103,7 +103,7 @@ fn sweep_output(span: RowSpan, lane: u32, record: Record) {
     }
     let steps = full_steps(span);
     for (var step = 0u; STEPS && step < steps; step++) {
-        // Two loads before the first of their values is used, and the stores behind.
+        // Two loads come before the first use of their values, and the stores come after.
         for (var i = 0u; i < STEP_PACKS; i += 2u) {
             let p = step_pack(span, step, lane) + i * LANES;
             let q = p + LANES;
@@ -120,7 +120,7 @@ fn sweep_output(span: RowSpan, lane: u32, record: Record) {
     }
 }
 
-// Where the output's packs are not the logits', which come one by one.
+// The sweep for an output whose packs do not match those of the logits; the logits are loaded one by one.
 fn sweep_apart(span: RowSpan, out: RowSpan, lane: u32, record: Record) {
     for (var i = lane; i < all_packs(out); i += LANES) {
         let pack = nth_pack(out, i);
@@ -133,7 +133,7 @@ fn sweep_apart(span: RowSpan, out: RowSpan, lane: u32, record: Record) {
     }
 }
 
-// Of columns outside the row, some score of it.
+// Four scores. For a column outside the row, this is some score of the row.
 fn four_scores(span: RowSpan, col: u32) -> vec4<u32> {
     let cols = min(four_cols(col), vec4(params.cols - 1u));
     return vec4(score(span, cols.x), score(span, cols.y), score(span, cols.z), score(span, cols.w));

@@ -1,7 +1,7 @@
 // Uses: params, seat, pack, row_span, sums, steps, sweep_steps
 
-// A sweep over a row of two arrays, where packs are quads: at most 3 columns before the first whole quad, the quads, and at
-// most 3 columns behind them.
+// A sweep over a row of two arrays, with quads as packs: at most 3 columns before the first whole quad, the quads, and at
+// most 3 columns after them.
 
 fn head_cols(span: RowSpan) -> u32 {
     return select(0u, min(PACK_VALUES - span.shift, params.cols), span.lead > 0u);

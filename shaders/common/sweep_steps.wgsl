@@ -1,11 +1,11 @@
 // Uses: row_span, sums, steps
 
-// The whole steps of a sweep over a row, in chunks that are summed apart: rounding grows with the root of the row and not
-// with it.
+// The whole steps of a sweep over a row, in chunks that are summed separately: rounding grows with the square root of the
+// row's length, not with the length.
 
 const CHUNK_STEPS: u32 = 32u;
 
-// What a lane has summed so far, and with it the whole steps of the row, or of a segment of it.
+// Adds the whole steps of the row, or of a segment of it, to what a lane has summed before.
 fn sweep_steps(before: LaneSum, swept: Swept, span: RowSpan, lane: u32) -> LaneSum {
     var sum = before;
     let steps = full_steps(span);

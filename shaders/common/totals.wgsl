@@ -1,21 +1,21 @@
 // Uses: params, lane_tree, terms
 
-// Sums over rows as a monoid, folded in one fixed order: blocks of 1,024 rows, in each block every invocation has every
+// Sums over rows as a monoid, folded in one fixed order: blocks of 1,024 rows, in which each invocation has every
 // REDUCE_LANES-th row, then a tree; the blocks likewise. The same batch gives the same bits.
 //
-// Only finite losses are added; what is NaN or infinite is carried by the flags, which no adapter's addition drops.
+// Only finite losses are added. A NaN or an infinity is carried by the flags, because an adapter's addition may drop it.
 
 const BLOCK_ROWS: u32 = 1024u;
-override REDUCE_LANES: u32; // invocations of a workgroup
-const CHUNK_ROWS: u32 = 8u; // summed apart, so that rounding does not grow with what an invocation has
+override REDUCE_LANES: u32; // invocations per workgroup
+const CHUNK_ROWS: u32 = 8u; // summed separately, so that rounding does not grow with the rows of an invocation
 
 struct Totals {
-    sum: f32,           // Σ loss of the rows where it is finite, without z-loss
-    z_loss: f32,        // Σ z-loss of the rows where it is finite
+    sum: f32,           // Σ of the finite row losses, without z-loss
+    z_loss: f32,        // Σ of the finite z-losses
     weight: f32,        // Σ weight of the rows that count
     row_weight: f32,    // Σ row weight of the rows that count
-    counted: u32,       // rows that count
-    flags: u32,         // of all rows
+    counted: u32,       // number of rows that count
+    flags: u32,         // flags of all rows
     first_bad_row: u32, // the lowest row with a target out of range
     unused: u32,
 }
@@ -49,8 +49,8 @@ fn lane_at(at: u32) -> Totals {
     return lane_totals[at];
 }
 
-// The sum of all that lies in first..end, rows or blocks of them, valid in all invocations of a workgroup. To be called in
-// uniform control flow, once.
+// The sum over first..end, of rows or of blocks of rows, valid in all invocations of a workgroup. Call this in uniform
+// control flow, once.
 fn workgroup_totals(first: u32, end: u32, lane: u32) -> Totals {
     var own = identity();
     var at = first + lane;

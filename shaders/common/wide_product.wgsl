@@ -1,7 +1,8 @@
 // Uses: nothing
 
-// a·b·c·d of factors of any size. Exponents are added as integers, so that nothing overflows or underflows on the way, in
-// whatever order a compiler multiplies. A factor of 0 makes 0 (so does a denormal one), another of ∞ makes ±∞.
+// a·b·c·d for factors of any size. Exponents are added as integers, so that nothing overflows or underflows on the way,
+// whatever order a compiler multiplies in. If a factor is 0 or denormal, the product is 0; otherwise, if one is ±∞, it
+// is ±∞.
 
 fn power_of_two(exponent: i32) -> f32 {
     return bitcast<f32>(u32(exponent + 127) << 23u);

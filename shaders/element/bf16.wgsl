@@ -1,6 +1,6 @@
 // Uses: params
 
-// bf16 logits, two to a word: the upper halves of f32. Narrowing rounds once, to nearest, ties to even.
+// bf16 logits, two per word: the upper halves of f32. Narrowing rounds once, to nearest, ties to even.
 
 const LOGITS_PER_WORD: u32 = 2u;
 alias Quad = vec2<u32>; // the words of four values

@@ -1,8 +1,8 @@
 // Uses: params
 
-// f16 logits, two to a word; bits of f32 inside. Both ways are made on integers: widening is exact, specials and denormals
-// included, narrowing rounds once, to nearest, ties to even. WGSL leaves the rounding of its own pack open, and an adapter's
-// unpack may drop a NaN, flush a denormal, or not be there at all.
+// f16 logits, two per word; kernels see the bits of f32. Both conversions work on integers. Widening is exact, including
+// special values and denormals; narrowing rounds once, to nearest, ties to even. WGSL leaves the rounding of its own pack
+// open, and an adapter's unpack may drop a NaN, flush a denormal, or be missing.
 
 const LOGITS_PER_WORD: u32 = 2u;
 alias Quad = vec2<u32>; // the words of four values
@@ -33,14 +33,14 @@ fn narrowed(bits: u32) -> u32 {
     if magnitude > INFINITY {
         return sign | 0x7e00u;
     }
-    if magnitude >= 0x477ff000u { // 65520, half-way to what would be the next f16
+    if magnitude >= 0x477ff000u { // 65520, half-way from the largest f16 to what would be the next one
         return sign | 0x7c00u;
     }
     if magnitude >= 0x38800000u { // 2^-14, the least normal f16
         let rounded = magnitude + 0xfffu + ((magnitude >> 13u) & 1u);
         return sign | ((rounded - 0x38000000u) >> 13u);
     }
-    // In units of 2^-24; what is below half of one shifts out.
+    // In units of 2^-24; anything below half a unit is shifted out.
     let shift = min(126u - min(magnitude >> 23u, 126u), 25u);
     let mantissa = (magnitude & 0x7fffffu) | 0x800000u;
     let units = mantissa >> shift;

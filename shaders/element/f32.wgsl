@@ -1,6 +1,6 @@
 // Uses: nothing
 
-// f32 logits: a word is a value.
+// f32 logits: one value per word.
 
 const LOGITS_PER_WORD: u32 = 1u;
 alias Quad = vec4<u32>; // the words of four values

@@ -1,6 +1,6 @@
 // Uses: seat, row_span, row_stats, class_weights, row_input, row_result, the pass
 
-// A class target's part in the gradient.
+// The part of class targets in the gradient.
 
 fn target_pull(part: TargetPart) -> f32 {
     return part.mass;

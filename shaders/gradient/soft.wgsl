@@ -1,6 +1,6 @@
 // Uses: params, seat, row_span, target, class_weights, row_input, row_result, the pass
 
-// Soft targets' part in the gradient.
+// The part of soft targets in the gradient.
 
 fn target_pull(part: TargetPart) -> f32 {
     return 1.0 - params.smoothing;

@@ -1,10 +1,11 @@
 // Uses: params, seat, row_span, score, target, class_weights, row_input, row_result, output, sweep_output, the pass
 
-// Sparse targets' part in the gradient: the sweep writes every value as if its class had no target, then those that have
-// one are written anew. Their logits are kept from before the sweep, which in place goes over them.
+// The part of sparse targets in the gradient. The sweep writes every value as if its class had no target; then the
+// values of classes with a target are written again. Their logits are saved before the sweep, which overwrites them if
+// it is in place.
 //
-// What is written is an output word: of 16-bit output two columns, whose other one may have an entry too. Entries of one
-// word all write the same.
+// The unit of writing is an output word. With 16-bit output that is two columns, and both may have entries. All entries of
+// one word write the same value.
 
 const MAX_ENTRIES: u32 = 512u; // the Rust side's MAX_SPARSE_ENTRIES
 

@@ -1,6 +1,6 @@
 // Uses: element, pack, row_span
 
-// Logits over which the output is written, a word at a time: WebGPU allows no second view of what is written.
+// Logits that the output overwrites, a word at a time: WebGPU allows no second view of a buffer that is written.
 
 const IN_PLACE: bool = true;
 

@@ -1,6 +1,6 @@
 // Uses: nothing
 
-// f32 output of logits of any type, a word at a time.
+// f32 output for logits of any type, a word at a time.
 
 @group(0) @binding(3) var<storage, read_write> output: array<u32>;
 

@@ -1,7 +1,7 @@
 // Uses: row_span
 
-// One load brings eight f32 values, in words of 64 bits: lavapipe pays for each word and each lane of a load, whatever its
-// width, so that this halves what a value costs.
+// One load brings eight f32 values, in words of 64 bits. In lavapipe the cost of a load is per word and lane, whatever the
+// width of the word, so this halves the cost of a value.
 
 alias Pack = vec4<u64>;
 const PACK_VALUES: u32 = 8u;

@@ -1,21 +1,21 @@
 // Uses: params, seat, wide_product, row_input, row_results, pair_stats
 
-// What KL(teacher ‖ student) says of a row, from its stats: weight · KL, times T² if asked for.
+// The result of KL(teacher ‖ student) for a row, from its stats: weight · KL, times T² if asked for.
 
 override SCALE_BY_T_SQUARED: bool;
 
-// T, or 1: its square is what a loss is scaled by. (Hinton, Vinyals, Dean 2015: a gradient shrinks as 1/T² where a
-// temperature flattens both.)
+// T or 1; a loss is scaled by its square. (Hinton, Vinyals, Dean 2015: a gradient shrinks as 1/T² when a temperature
+// flattens both distributions.)
 fn root_of_scale() -> f32 {
     return select(1.0, 1.0 / params.inverse_temperature, SCALE_BY_T_SQUARED);
 }
 
-// The scale over T: what a gradient is scaled by.
+// The scale divided by T; a gradient is scaled by this.
 fn slope_scale() -> f32 {
     return select(params.inverse_temperature, 1.0 / params.inverse_temperature, SCALE_BY_T_SQUARED);
 }
 
-// weight · scale · KL, of a row without flags. Where KL itself is beyond f32 the logarithm is nothing beside it.
+// weight · scale · KL of a row without flags. If KL itself is beyond f32, the logarithm is negligible beside it.
 fn scaled_divergence(stats: PairStats, weight: f32) -> f32 {
     let mean = stats.cross / stats.teacher.sum;
     let cross = wide_product(vec4(mean, 4.0 / CROSS_SCALE, params.inverse_temperature, 1.0));
@@ -26,7 +26,7 @@ fn scaled_divergence(stats: PairStats, weight: f32) -> f32 {
     return wide_product(vec4(mean, 4.0 / CROSS_SCALE, slope_scale(), weight));
 }
 
-// There is no lse of two batches, and no argmax.
+// Two batches have no lse and no argmax.
 fn store_read_row(seat: Seat, stats: PairStats, input: RowInput) {
     let flags = pair_flags(stats);
     if flags != 0u {
@@ -34,7 +34,7 @@ fn store_read_row(seat: Seat, stats: PairStats, input: RowInput) {
         return;
     }
     let loss = bitcast<u32>(scaled_divergence(stats, input.weight));
-    // Of finite logits, what is not finite is beyond f32.
+    // The logits are finite, so a loss that is not finite is beyond f32.
     let exceeds = stats.infinite != 0u || !is_finite(loss);
     store_row_result(seat, select(loss, INFINITY, exceeds), 0u, NO_CLASS, 0u);
 }

@@ -1,26 +1,28 @@
 // Uses: params, seat, row_span, order_key, lane_tree, steps, sweep_quads, teacher
 
-// What one read of a row of two batches tells, student x and teacher b: each one's maximum and sum of exponentials, and
-// between them what KL(q ‖ p) needs, as a monoid (identity, combine). With the bases m (of x) and n (of b),
+// The stats that one read of a row of two batches gives, student x and teacher b: the maximum and the sum of
+// exponentials of each, and a cross term that KL(q ‖ p) needs. They are a monoid (identity, combine). With the bases m
+// (of x) and n (of b),
 //
 //     c_j = ((b_j − n) − (x_j − m)) / T,     KL = Σ q_j (ln q_j − ln p_j) = Σ e_j c_j / Σ e_j + ln (Σ f / Σ e),
 //     e_j = exp((b_j − n) / T),  f_j = exp((x_j − m) / T)
 //
-// Each batch's own base is taken off before the two meet, so that an offset of either cancels exactly, and only one
-// logarithm is taken, of a quotient that is near 1 where p is near q.
+// Each batch's own base is subtracted before the two are combined, so that an offset of either cancels exactly. Only one
+// logarithm is taken, of a quotient that is near 1 if p is near q.
 //
-// Bases follow the maxima in leaps, as in common/row_stats.wgsl. Where they move, every c_j moves by the same amount.
+// Bases follow the maxima in leaps, as in common/row_stats.wgsl. When they move, every c_j moves by the same amount.
 //
-// An exponential is the square of its root: a class that is next to impossible for the teacher (e below 1e-38) may be
-// 3.4e38 below the others for the student, and root · (root · c) does not underflow on the way to their product.
+// An exponential is computed as the square of its root. A class that is almost impossible for the teacher (e below
+// 1e-38) may be 3.4e38 below the others for the student, and root · (root · c) does not underflow on the way to their
+// product.
 
-override MASKED_ROW_ZERO: bool; // a row of nothing but −∞, in either batch, gives zeros; else NaN
+override MASKED_ROW_ZERO: bool; // a row of only −∞, in either batch, gives zeros; else NaN
 
 const LOG2_E: f32 = 1.4426950408889634;
 const SLACK: f32 = LOG2_E; // in units of exp2's argument: a factor of e
 
-// Quarters of differences do not overflow where logits are ±3.4e38, nor does a difference of two of them where bases lag
-// behind the maxima; so much smaller, 2^31 of them may be added.
+// Quarters of differences do not overflow if logits are ±3.4e38, nor does a difference of two of them if bases lag
+// behind the maxima. Scaled by this factor, 2^31 of them can be added.
 const CROSS_SCALE: f32 = 4.656612873077393e-10; // 2^-31
 
 struct Side {
@@ -36,7 +38,7 @@ struct PairStats {
     infinite: u32, // 1 if a class is possible for the teacher and not for the student: KL is +∞
 }
 
-// exp((s − base) / 2T) of quarters of differences. Below 2^−126 the square is 0; the bound keeps −∞ out of exp2.
+// exp((s − base) / 2T) from quarters of differences. Below 2^−126 the square is 0; this limit keeps −∞ out of exp2.
 fn roots(quarters: vec4<f32>) -> vec4<f32> {
     return exp2(max(quarters * params.twice_exp_scale, vec4(-126.0)));
 }
@@ -45,13 +47,13 @@ fn root(quarter: f32) -> f32 {
     return exp2(max(quarter * params.twice_exp_scale, -126.0));
 }
 
-// The bound keeps −∞ out, and a compiler that reassociates from adding b − n − x + m in another order: of two batches
-// whose offsets differ that would round away what they differ by.
+// The max keeps −∞ out. It also keeps a compiler that reassociates from adding b − n − x + m in another order, which would
+// round away the differences between two batches whose offsets differ.
 fn quarters_below(bits: vec4<u32>, base: f32) -> vec4<f32> {
     return max(0.25 * bitcast<vec4<f32>>(bits) - vec4(0.25 * base), vec4(LOWEST));
 }
 
-// A quarter of how far a base moves up; bounded as above.
+// A quarter of the distance that a base moves up, with a max for the same reason.
 fn quarter_move(from_base: f32, to_base: f32) -> f32 {
     return max(0.25 * to_base - 0.25 * from_base, 0.0);
 }
@@ -61,7 +63,7 @@ fn identity() -> PairStats {
     return PairStats(none, none, 0.0, 0u);
 }
 
-// The root of what a sum is multiplied by where its base moves. An adapter's exp2(0) need not be 1.
+// The root of a sum's factor when its base moves. The select is there because an adapter's exp2(0) need not be 1.
 fn root_of_move(from_base: f32, to_base: f32) -> f32 {
     return select(root(-quarter_move(from_base, to_base)), 1.0, from_base == to_base);
 }
@@ -71,7 +73,8 @@ fn moved(stats: PairStats, student_base: f32, teacher_base: f32) -> PairStats {
     let f = root_of_move(stats.student.base, student_base);
     let e = root_of_move(stats.teacher.base, teacher_base);
     let away = quarter_move(stats.student.base, student_base) - quarter_move(stats.teacher.base, teacher_base);
-    // No mass is no distance, however far the bases. The bound keeps a compiler from multiplying by the small factor last.
+    // Without mass there is no distance, however far the bases move. The max keeps a compiler from multiplying by the small
+    // factor last.
     let scaled = max(away * CROSS_SCALE, LOWEST);
     let cross = stats.cross + select(stats.teacher.sum * scaled, 0.0, stats.teacher.sum == 0.0);
     return PairStats(
@@ -107,8 +110,8 @@ fn lane_at(at: u32) -> PairStats {
     return lane_pairs[at];
 }
 
-// The whole row's stats, for each of its lanes, relative to the row's maxima. To be called in uniform control flow, once;
-// the rows are read only if asked for.
+// The whole row's stats, for each of its lanes, relative to the row's maxima. Call this in uniform control flow, once. The
+// rows are read only if `reads`.
 fn pair_stats(span: RowSpan, seat: Seat, reads: bool) -> PairStats {
     var stats = identity();
     if reads {
@@ -118,7 +121,7 @@ fn pair_stats(span: RowSpan, seat: Seat, reads: bool) -> PairStats {
     return moved(stats, row_max(stats.student.key), row_max(stats.teacher.key));
 }
 
-// What the maxima say about the row: the worst of both.
+// The flags that follow from the maxima: the worse of both batches.
 fn pair_flags(stats: PairStats) -> u32 {
     let highest = max(stats.student.key, stats.teacher.key);
     if highest == KEY_NAN { return NAN_LOGIT; }
@@ -127,12 +130,12 @@ fn pair_flags(stats: PairStats) -> u32 {
     return 0u;
 }
 
-// What every value of a row with flags is: NaN, or zero where nothing but −∞ may give zeros.
+// The value that fills a row with flags: NaN, or zero for a row of only −∞ under MASKED_ROW_ZERO.
 fn special_bits(flags: u32) -> u32 {
     return select(NAN, 0u, flags == MASKED_ROW && MASKED_ROW_ZERO);
 }
 
-// ln (a / b), exactly 0 where they are equal.
+// ln (a / b), exactly 0 if a and b are equal.
 fn ln_quotient(a: f32, b: f32) -> f32 {
     return select(log(a / b), 0.0, a == b);
 }

@@ -1,6 +1,6 @@
 // Uses: params, seat, row_span, score, order_key, teacher, pair_stats
 
-// What the first sweep over a row of two batches adds to a lane's stats: columns, quads and whole steps.
+// The first sweep over a row of two batches: it adds columns, quads and whole steps to a lane's stats.
 
 // What a few columns add to the sums, relative to the stats' bases.
 struct QuadSums {
@@ -60,7 +60,7 @@ fn with_quads(stats: PairStats, x: vec4<u32>, b: vec4<u32>) -> PairStats {
     return with_sums(ready, quad_sums(ready, x, b));
 }
 
-// A row of both batches: where the student's lies, and where the teacher's begins.
+// A row of both batches: the span of the student's row, and the start of the teacher's.
 struct Swept {
     span: RowSpan,
     start: u32,

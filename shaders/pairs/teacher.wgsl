@@ -1,10 +1,10 @@
 // Uses: params, seat, element, row_span
 
-// A second batch of logits, the teacher's, of the same type and layout as the first. It lies in a buffer of its own and
-// may begin on another place of a quad; then its values are loaded one by one.
+// The teacher: a second batch of logits with the type and layout of the first. It is in its own buffer and may begin at
+// another place within a quad; then its values are loaded one by one.
 
 @group(0) @binding(9) var<storage, read> teacher: array<u32>;
-@group(0) @binding(10) var<storage, read> teacher_quads: array<Quad>; // the same buffer, four values a load
+@group(0) @binding(10) var<storage, read> teacher_quads: array<Quad>; // the same buffer, four values per load
 
 fn teacher_start(row: u32) -> u32 {
     return row_start(row, params.second_base, params.row_stride);

@@ -2,10 +2,10 @@
 
 // Scores that are the logits themselves.
 
-// Logits need nothing of their row.
+// Nothing to prepare: logits do not depend on their row.
 fn begin_row(seat: Seat) {}
 
-// Scores as bits, −∞ where a class is impossible, before the cap: what is special is judged on these.
+// Scores as bits, −∞ if a class is impossible, before the cap. Special values are judged on these bits.
 fn score(span: RowSpan, col: u32) -> u32 {
     return raw_logit(span, col);
 }

@@ -1,24 +1,24 @@
 // Uses: params, seat, row_span
 
-// The scores of a masked softmax: scale·x + mask, −∞ where a row may not attend to a class.
+// The scores of a masked softmax: scale·x + mask, or −∞ if a row may not attend to a class.
 //
-// They come multiplied by a power of two, which changes no digit, and which the exponential's scale takes back: so they do
-// not overflow.
+// So that they do not overflow, they are multiplied by a power of two, which changes no digit. The scale of the exponential
+// takes it back.
 
 override ADDITIVE_MASK: bool;
 override BOOLEAN_MASK: bool;
-override CAUSAL: bool; // a row attends to its first columns only, one more with each position
+override CAUSAL: bool; // a row attends only to its first columns, one more with each position
 
 @group(0) @binding(4) var<storage, read> additive_mask: array<u32>; // f32 bits, (additive_rows, cols)
 @group(0) @binding(5) var<storage, read> boolean_mask: array<u32>;  // 0: not attended to, (boolean_rows, cols)
 
-// Of the invocation's one row: where it begins in the masks, and how many columns causality leaves it.
+// For the invocation's row: where it begins in the masks, and how many columns causality leaves visible.
 var<private> additive_start: u32;
 var<private> boolean_start: u32;
 var<private> visible: u32;
 
 fn begin_row(seat: Seat) {
-    // From the batch's first row on, whatever windows it is cut into.
+    // The row's index in the whole batch, however it is cut into windows.
     let row = params.mask_first_row + params.first_row + seat.row;
     if ADDITIVE_MASK {
         additive_start = (row / params.additive_repeat) % params.additive_rows * params.cols;
@@ -34,8 +34,8 @@ fn begin_row(seat: Seat) {
     }
 }
 
-// What is special is decided on bits: an infinity keeps its sign times the scale's, infinities of both signs make NaN, a
-// NaN stays.
+// Special values are decided on bits: an infinity gets its sign times the sign of the scale, infinities of both signs make
+// NaN, and a NaN stays.
 fn masked(bits: vec4<u32>, mask: vec4<u32>, attended: vec4<bool>) -> vec4<u32> {
     let sign = bitcast<u32>(params.score_scale) & 0x80000000u;
     let product = bitcast<vec4<u32>>(bitcast<vec4<f32>>(bits) * params.score_scale);
@@ -48,11 +48,11 @@ fn masked(bits: vec4<u32>, mask: vec4<u32>, attended: vec4<bool>) -> vec4<u32> {
         let special = select(select(mask, scores, is_special), vec4(NAN), clash);
         scores = select(sum, special, is_special | adds_special);
     }
-    // Chosen, not added: what may not be attended to may be NaN.
+    // Selected, not added: a value that may not be attended to may be NaN.
     return select(vec4(NEG_INFINITY), scores, attended);
 }
 
-// Scores as bits, −∞ where a class is impossible.
+// Scores as bits, −∞ if a class is impossible.
 fn score(span: RowSpan, col: u32) -> u32 {
     if CAUSAL && col >= visible {
         return NEG_INFINITY;
@@ -96,7 +96,7 @@ fn scores_of(logits: QuadPair, col: u32) -> QuadPair {
     return scores;
 }
 
-// Whether the logits from a column on need not be read; a column before the row has wrapped below 0.
+// Whether the logits from a column on need not be read. A column before the row has wrapped below 0.
 fn is_hidden(col: u32) -> bool {
     return CAUSAL && bitcast<i32>(col) >= bitcast<i32>(visible);
 }

@@ -1,7 +1,7 @@
 // Uses: params, seat, row_span, sums, row_stats, segment_stats
 
-// In the place of a first sweep over the row, which its segments have been through: one lane's part of their stats, in a
-// fixed order.
+// This takes the place of the first sweep over the row, which was done segment by segment: one lane's part of the segments'
+// stats, in a fixed order.
 
 @group(0) @binding(11) var<storage, read> segment_stats: array<u32>;
 
@@ -24,8 +24,8 @@ fn segment_at(row: u32, segment: u32) -> RowStats {
     return stats;
 }
 
-// Sums are brought to the highest base at once: one that followed the segments' own would be rescaled at each of them, and
-// in a row that rises gently the errors of an adapter's exp2 would add up.
+// Sums are brought to the highest base at once. If the base followed those of the segments, the sum would be rescaled
+// at each of them, and in a row that rises gently the errors of an adapter's exp2 would add up.
 fn sweep_stats(span: RowSpan, lane: u32) -> RowStats {
     var stats = identity();
     for (var segment = lane; segment < params.segments; segment += LANES) {

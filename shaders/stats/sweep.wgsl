@@ -6,11 +6,11 @@ override TRACK_ARGMAX: bool;
 
 alias Swept = RowSpan;
 
-// The stats, ready to take scores from a pack on of which the largest has this key: one rescale a step.
+// The stats, made ready to add scores whose largest has this key, from this pack on. There is one rescale per step.
 fn ready_for(stats: RowStats, largest: i32, pack: u32) -> RowStats {
     let key = max(stats.key, largest);
     let maximum = maximum_of(key);
-    // Half of each: the lowest base is 3.4e38 below 0.
+    // Halves, because the lowest base is 3.4e38 below 0.
     let leaps = (0.5 * maximum - 0.5 * stats.base) * exp_scale > 0.5 * SLACK;
     let base = select(stats.base, maximum, leaps);
     var next = stats;
@@ -27,7 +27,7 @@ fn ready_for(stats: RowStats, largest: i32, pack: u32) -> RowStats {
     return next;
 }
 
-// exp((s − base) / T) of four columns, without the target's if that is to be left out.
+// exp((s − base) / T) of four columns, without the target's if EXCLUDE_TARGET.
 fn exps_of(scores: vec4<u32>, span: RowSpan, col: u32, base: f32) -> vec4<f32> {
     var exps = scaled_exps(capped(bitcast<vec4<f32>>(scores)), base);
     if SOFTCAP { // the cap of −∞ is finite
@@ -47,7 +47,7 @@ fn sum_of(values: vec4<f32>) -> f32 {
     return (values.x + values.y) + (values.z + values.w);
 }
 
-// What four columns' targets add: weights ω and scores as bits.
+// What the targets of four columns add, from the bits of their weights ω and of their scores.
 fn target_sums(base: f32, weights: vec4<u32>, scores: vec4<u32>) -> LaneTarget {
     let magnitudes = weights & vec4(MAGNITUDE);
     let possible = scores != vec4(NEG_INFINITY);
@@ -74,7 +74,7 @@ fn both_targets(a: LaneTarget, b: LaneTarget) -> LaneTarget {
     return LaneTarget(a.mass + b.mass, a.distance + b.distance, a.marks | b.marks);
 }
 
-// One addition a step, so that the rounding of many does not pile up.
+// One addition per step, so that the rounding of many additions does not accumulate.
 fn with_targets(stats: RowStats, sums: LaneTarget) -> RowStats {
     var next = stats;
     next.mass += sums.mass;
@@ -83,7 +83,7 @@ fn with_targets(stats: RowStats, sums: LaneTarget) -> RowStats {
     return next;
 }
 
-// A pack of scores, of which those outside the row are impossible.
+// Adds a pack of scores; those outside the row are −∞.
 fn with_edge(stats: RowStats, scores: QuadPair, span: RowSpan, pack: u32) -> RowStats {
     let col = pack_col(span, pack);
     var keys = order_keys(scores.a);
@@ -107,7 +107,7 @@ fn with_edge(stats: RowStats, scores: QuadPair, span: RowSpan, pack: u32) -> Row
     return next;
 }
 
-// Two quads of a step: one pack, or two that lie LANES apart.
+// Two quads of a step: one pack, or two packs that are LANES apart.
 fn step_pair(span: RowSpan, pack: u32) -> QuadPair {
     if PACKED {
         return score_pack(span, pack);

@@ -1,6 +1,6 @@
 // Uses: row_span, sweep_output
 
-// Packs of f32 output of logits of any type, a quad at a time.
+// Packs of f32 output for logits of any type, a quad at a time.
 
 @group(0) @binding(12) var<storage, read_write> output_quads: array<vec4<u32>>; // the same buffer as the output
 

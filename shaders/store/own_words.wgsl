@@ -1,6 +1,6 @@
 // Uses: params, pack, row_span
 
-// Of a pack that the row shares with its neighbours, the words that are the row's own.
+// Stores only the row's own words of a pack that it shares with its neighbours.
 
 const WORD_VALUES: u32 = PACK_VALUES / PACK_WORDS;
 

@@ -1,6 +1,6 @@
 // Uses: seat, pack, row_span, sweep_output
 
-// A whole pack of the output, in one store where its values lie together.
+// A whole pack of the output, in one store if its values are contiguous.
 
 fn store_pack(out: RowSpan, pack: u32, pair: QuadPair) {
     if STRIDED {

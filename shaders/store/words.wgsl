@@ -1,6 +1,7 @@
 // Uses: row_span, sweep_output
 
-// Packs of the output, a word at a time: WebGPU allows no second view of what is written, and a stage no ninth buffer.
+// Packs of the output, a word at a time: WebGPU allows no second view of a buffer that is written, and no ninth buffer in a
+// stage.
 
 fn store_pack(out: RowSpan, pack: u32, pair: QuadPair) {
     store_pack_words(out, pack, pair);

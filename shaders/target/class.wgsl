@@ -1,12 +1,12 @@
 // Uses: params, row_span, score, cap, row_stats, class_weights, row_input, row_input_of, row_result, ln_1_plus
 
-// Class-index targets: one class of the row has the target's mass, what smoothing spreads aside.
+// Class-index targets: one class of the row has the target's mass, apart from what smoothing spreads.
 //
 //     loss = (1 − ε)·w_y·F·ℓ_y + ε/C · Σ w_j ℓ_j,     F = (1 − p_y)^γ
 
 override FOCAL: bool;
 
-// What is summed over the row, for smoothing: the classes' weights.
+// The weights to sum over the row, for smoothing: those of the classes.
 fn target_weights(span: RowSpan, col: u32) -> vec4<u32> {
     return swept_class_weights(col);
 }
@@ -15,7 +15,7 @@ fn swept_share() -> f32 {
     return params.smoothing / f32(params.cols);
 }
 
-// Focal loss needs 1 − p_y where p_y is almost 1: the sum of the other classes' exponentials is made without it.
+// Focal loss needs 1 − p_y accurately when p_y is almost 1, so the sum of exponentials leaves the target's class out.
 fn excluded_col(span: RowSpan) -> u32 {
     return row_input_of(params.first_row + span.row).class_index;
 }
@@ -37,7 +37,7 @@ fn target_part(stats: RowStats, others: f32, span: RowSpan, input: RowInput) -> 
         return no_part();
     }
     let exp_own = scaled_exp(capped_one(bitcast<f32>(bits)), stats.base);
-    // Of the two logarithms the one that is near 0 is taken from the small ratio.
+    // The logarithm that is near 0 is computed from the small ratio.
     var minus_ln_p = surprise(stats, bits, 1.0, 1.0);
     var ln_rest = log(others / stats.sum_exp);
     if others < exp_own {

@@ -10,7 +10,8 @@ fn soft_target(span: RowSpan, col: u32) -> u32 {
     return soft_targets[row_start(span.row, params.second_base, params.row_stride) + col_offset(col)];
 }
 
-// t of four classes, from their targets and weights as bits; not finite where either is none.
+// t of four classes as bits, from the bits of their targets and weights. It is not finite if a target or a weight is
+// invalid.
 fn shares_of(q: vec4<u32>, weights: vec4<u32>) -> vec4<u32> {
     let spread = params.smoothing / f32(params.cols);
     let t = bitcast<vec4<f32>>(weights) * ((1.0 - params.smoothing) * bitcast<vec4<f32>>(q) + vec4(spread));
@@ -18,7 +19,7 @@ fn shares_of(q: vec4<u32>, weights: vec4<u32>) -> vec4<u32> {
     return swept(select(vec4(NAN), bitcast<vec4<u32>>(t), are_finite), weights);
 }
 
-// What is summed over the row.
+// The weights to sum over the row.
 fn target_weights(span: RowSpan, col: u32) -> vec4<u32> {
     let q = vec4(
         soft_target(span, col),

@@ -1,15 +1,15 @@
 // Uses: params, row_span, score, row_stats, class_weights, row_input, row_result
 
-// Sparse targets: a few classes of each row with their probabilities, all others have none.
+// Sparse targets: a few classes of each row with their probabilities; all other classes have probability 0.
 //
 //     loss = (1 − ε) · Σ_i w_i·q_i·ℓ_i + ε/C · Σ w_j ℓ_j
 //
-// A class that comes twice has the sum of both.
+// A class that occurs twice has the sum of both probabilities.
 
 @group(0) @binding(7) var<storage, read> entry_classes: array<u32>; // (rows, entries)
 @group(0) @binding(8) var<storage, read> entry_probs: array<u32>;   // f32 bits, (rows, entries)
 
-// What is summed over the row, for smoothing: the classes' weights.
+// The weights to sum over the row, for smoothing: those of the classes.
 fn target_weights(span: RowSpan, col: u32) -> vec4<u32> {
     return swept_class_weights(col);
 }
@@ -22,7 +22,7 @@ fn excluded_col(span: RowSpan) -> u32 {
     return NO_CLASS;
 }
 
-// Where the entries of a row begin: its input says whose they are.
+// Where the entries of a row begin. Its input says which row's entries it uses.
 fn first_entry(input: RowInput) -> u32 {
     return input.class_index * params.entries;
 }

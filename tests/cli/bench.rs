@@ -75,7 +75,7 @@ fn text_and_picture_have_every_operation() {
     }
     let svg = String::from_utf8(folder.read("roof.svg")).unwrap();
     assert!(svg.starts_with("<svg ") && svg.trim_end().ends_with("</svg>"), "{svg}");
-    for text in ["16x100 f32", "20x3 f32", "copy", "loss", "softmax", "GB/s that must move"] {
+    for text in ["16x100 f32", "20x3 f32", "copy", "loss", "softmax", "GB/s (bytes that must move)"] {
         assert!(svg.lines().any(|line| line.trim() == text), "{text}: {svg}");
     }
     assert_eq!(folder.names(), ["roof.svg"]);
@@ -116,13 +116,13 @@ fn what_cannot_be_measured_is_one_clear_line() {
         ("bench --shape 5x0", "a row needs at least one class"),
         ("bench --shape 9999999999x9999999999", "overflows the address space"),
         ("bench --shape 99999999999999999999x1", "number too large"),
-        ("bench --shape 512", "rows x cols, as 256x50304"),
+        ("bench --shape 512", "rows x cols, such as 256x50304"),
         ("bench --shape 4x4 --dtype f64", "f32, f16, bf16"),
         ("bench --shape 4x4 --op kl", "loss+gradient"),
         ("bench --shape 4x4 --plot no/roof.svg", "xent: no/roof.svg: cannot be written: No such file"),
         ("bench --shape 4x4 --plot .", "xent: .: cannot be written: it exists and is not a regular file"),
-        ("bench --shape 1000000000x4000000", "xent: --shape 1000000000x4000000: logits of f32 are"),
-        ("tune -o t.json --shape 1000000000x4000000", "xent: --shape 1000000000x4000000: logits of f32 are"),
+        ("bench --shape 1000000000x4000000", "xent: --shape 1000000000x4000000: f32 logits take"),
+        ("tune -o t.json --shape 1000000000x4000000", "xent: --shape 1000000000x4000000: f32 logits take"),
         ("tune", "--output <FILE>"),
         ("tune -o no/t.json", "xent: no/t.json: cannot be written: No such file"),
         ("tune -o t.json --time=-1", "--time"),

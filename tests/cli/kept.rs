@@ -65,7 +65,7 @@ pub fn resumes(folder: &Folder, args: &str, expected: &[Vec<u8>], name: &str) ->
     let mut left = folder.names();
     left.retain(|name| !OUTPUTS.contains(&name.as_str()));
     assert_eq!(left, ["logits.npy", "targets.npy"], "{name}: nothing else is left");
-    resumed.stderr.contains("xent: going on after ")
+    resumed.stderr.contains("xent: continuing after ")
 }
 
 /// Runs until the gradient has so many bytes.
@@ -119,7 +119,7 @@ fn of_two_that_resume_one_run_at_once_the_second_is_refused() {
                 said.lines().filter(|line| line.starts_with("xent: ") && !line.contains("adapter"));
             match (output.status.code(), &complaints.collect::<Vec<_>>()[..]) {
                 (Some(0), _) => done += 1,
-                (Some(2), [line]) if line.contains("this run is under way in another process") => {
+                (Some(2), [line]) if line.contains("this run is in progress in another process") => {
                     refused += 1
                 }
                 // The other one was through already.
@@ -139,7 +139,8 @@ fn a_second_run_changes_nothing_of_the_first() {
     let folder = folder();
     let first = begun(&folder, EVAL, 10_000);
     let second = eval(&folder, EVAL);
-    let says = "this run is under way in another process, which goes on; this one has changed nothing";
+    let says =
+        "this run is in progress in another process, which continues; this process has changed nothing";
     assert!(second.status == Some(2) && second.complaints()[1].ends_with(says), "{second:?}");
     // Another name of the checkpoint is no way around it.
     let third = eval(&folder, &format!("{EVAL} --checkpoint mine"));
@@ -162,7 +163,7 @@ fn a_read_that_fails_loses_nothing() {
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(said.contains("rows; the same with --resume goes on from logits.npy."), "{said}");
+    assert!(said.contains("rows; the same command with --resume continues from logits.npy."), "{said}");
     assert!(said.contains("xent: logits.npy: it became shorter while it was read"), "{said}");
     std::fs::write(&path, bytes).unwrap();
     file.set_modified(there.modified().unwrap()).unwrap();
@@ -227,7 +228,7 @@ fn a_full_disk_loses_nothing() {
     let full = on_small(&args);
     assert_eq!(full.status, Some(2), "{full:?}");
     assert!(full.stderr.contains("No space left on device"), "{full:?}");
-    assert!(full.stderr.contains("the same with --resume goes on from logits.npy."), "{full:?}");
+    assert!(full.stderr.contains("the same command with --resume continues from logits.npy."), "{full:?}");
     std::fs::remove_file(ballast).unwrap();
     let resumed = on_small(&format!("{args} --resume"));
     assert_eq!(resumed.status, Some(0), "{resumed:?}");
@@ -326,6 +327,6 @@ fn a_checkpoint_that_cannot_be_written_is_told_before_the_run() {
     let mut elsewhere = command(&folder, &args);
     elsewhere.current_dir("/proc");
     let run = run(elsewhere);
-    let says = "this run has no checkpoint, unless --checkpoint says where";
+    let says = "this run has no checkpoint unless --checkpoint gives a place for it";
     assert!(run.status == Some(0) && run.complaints()[1].ends_with(says), "{run:?}");
 }

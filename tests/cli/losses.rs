@@ -119,7 +119,7 @@ fn text_tells_of_weights_and_z_loss() {
     // ln 2 + 0.5 · (ln 2)².
     for line in [
         "loss        0.933374 nats (mean)",
-        "z-loss      0.240227 nats of it",
+        "z-loss      0.240227 nats of the loss",
         "weight      1.500000",
         "perplexity  2.5431",
     ] {

@@ -424,12 +424,12 @@ fn targets_of_a_file_that_is_broken() {
         (
             "stdin and a file",
             "- logits.npy --targets logits.npy",
-            "-: stdin goes together with no other file",
+            "-: stdin cannot be combined with other files",
         ),
         (
             "stdin of unknown rows",
             "- --dtype f32 --cols 3 --targets logits.npy",
-            "stdin: the number of rows of a stream must be given: --rows",
+            "stdin: the number of rows is needed: give --rows",
         ),
         ("nothing on stdin", "- --targets logits.npy", "stdin: neither .npy nor .safetensors"),
     ] {

@@ -19,7 +19,10 @@ fn memory_is_bounded_and_said_before() {
     assert!(run.complaints()[0].starts_with("xent: memory: at most 2.0 GiB, "), "{run:?}");
     let run = folder.run(&format!("{args} 1MiB"));
     let refused = run.complaints().concat();
-    assert!(run.status == Some(2) && refused.starts_with("xent: --memory: 1.0 MiB: "), "{run:?}");
+    assert!(
+        run.status == Some(2) && refused.starts_with("xent: --memory: 1.0 MiB is too little: "),
+        "{run:?}"
+    );
     for wrong in ["much", "-1", "1XB"] {
         assert_eq!(folder.run(&format!("{args} {wrong}")).status, Some(2), "{wrong}");
     }

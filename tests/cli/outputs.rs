@@ -192,7 +192,7 @@ fn a_report_that_nobody_got_leaves_what_resume_needs() {
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert!(!folder.path("rows.npy").exists());
     let resumed = folder.run(&format!("{args} --resume"));
-    assert_eq!((resumed.status, resumed.complaints()), (Some(0), vec!["xent: going on after 4 of 4 rows"]));
+    assert_eq!((resumed.status, resumed.complaints()), (Some(0), vec!["xent: continuing after 4 of 4 rows"]));
     assert_eq!(folder.values("rows.npy").1, [3f32.ln(); 4]);
     assert_eq!(folder.names(), ["logits.npy", "rows.npy", "targets.npy"]);
 }

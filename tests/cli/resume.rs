@@ -53,15 +53,16 @@ fn stopped_at_twenty_points_and_resumed_a_run_has_the_digits_of_an_unbroken_one(
         resumed_at.insert(rows);
         let checkpoint = ending(&folder, ".xent-checkpoint");
         assert!(checkpoint.starts_with("logits.npy."), "{checkpoint}");
-        let complaint =
-            format!("xent: after {rows} of {ROWS} rows; the same with --resume goes on from {checkpoint}");
+        let complaint = format!(
+            "xent: after {rows} of {ROWS} rows; the same command with --resume continues from {checkpoint}"
+        );
         assert_eq!(stopped.complaints(), [&*complaint, "xent: stopped"]);
         assert!(OUTPUTS.iter().all(|name| !folder.path(name).exists()), "{:?}", folder.names());
 
         // Once more on the way, with windows of another size.
         row = rng.random_range(rows..ROWS);
         let again = folder.run(&format!("{ALL} --windows 20KB --resume --stop-after {row}"));
-        assert_eq!(again.complaints()[0], format!("xent: going on after {rows} of {ROWS} rows"));
+        assert_eq!(again.complaints()[0], format!("xent: continuing after {rows} of {ROWS} rows"));
         let last = if again.status == Some(130) { folder.run(&format!("{ALL} --resume")) } else { again };
         assert_eq!(last.status, Some(0), "{last:?}");
         assert!(said(&last) == said(&unbroken), "stopped after {rows} rows");
@@ -102,12 +103,12 @@ fn what_is_not_the_same_run_is_not_resumed() {
     let stopped = folder.run(&format!("{eval} {WINDOWS} --stop-after 100"));
     assert_eq!(stopped.status, Some(130), "{stopped:?}");
     let checkpoint = ending(&folder, ".xent-checkpoint");
-    let of_another = format!("{checkpoint}: of another run: ");
+    let of_another = format!("{checkpoint}: it is of another run: ");
     for (args, says) in [
         ("--label-smoothing 0.25", "the loss was "),
-        ("--verify 3", "--verify was 0, and is 3"),
-        ("--lse-out lse.npy", "the list of outputs was [], and is [\"lse.npy\"]"),
-        ("--targets-key a", "--targets-key was None, and is "),
+        ("--verify 3", "--verify was 0, and is now 3"),
+        ("--lse-out lse.npy", "the list of outputs was [], and is now [\"lse.npy\"]"),
+        ("--targets-key a", "--targets-key was None, and is now "),
     ] {
         let said = refused(&format!("{resume} {args}"));
         assert!(said.starts_with(&format!("{of_another}{says}")) || args.contains("key"), "{args}: {said}");
@@ -120,7 +121,7 @@ fn what_is_not_the_same_run_is_not_resumed() {
 
     let resume = format!("{eval} --checkpoint mine --resume");
     folder.write("mine", b"not one");
-    assert_eq!(refused(&resume), "mine: it is there and is no checkpoint: it stays as it is");
+    assert_eq!(refused(&resume), "mine: this file is not a checkpoint, and is left as it is");
 }
 
 /// The one file whose name ends like this.
@@ -191,7 +192,7 @@ fn a_checkpoint_replaces_nothing_but_a_checkpoint() {
         ("--checkpoint logits.npy", "logits.npy: cannot be written: it is also the logits"),
         ("--checkpoint targets.npy", "targets.npy: cannot be written: it is also the targets"),
         ("--checkpoint rows.npy", "rows.npy: cannot be written: it is also another output"),
-        ("--checkpoint precious", "precious: it is there and is no checkpoint: it stays as it is"),
+        ("--checkpoint precious", "precious: this file is not a checkpoint, and is left as it is"),
         ("--checkpoint no/such", "no/such: cannot be written: No such file or directory"),
     ] {
         let run = folder.run(&format!("{args} {checkpoint}"));
@@ -208,8 +209,9 @@ fn a_new_run_says_that_one_was_stopped() {
     assert_eq!(folder.run(&format!("{args} --stop-after 100")).status, Some(130));
     let checkpoint = ending(&folder, ".xent-checkpoint");
     let run = folder.run(&args);
-    let says =
-        format!("xent: {checkpoint}: of a run that was stopped; without --resume this one begins anew");
+    let says = format!(
+        "xent: {checkpoint}: checkpoint of a stopped run; without --resume, this run starts from the beginning"
+    );
     assert_eq!((run.status, run.complaints()), (Some(0), vec![&*says]));
     assert_eq!(folder.names(), ["logits.npy", "targets.npy"], "a run that ended leaves nothing");
 }
@@ -221,7 +223,7 @@ fn a_checkpoint_has_the_name_that_it_is_given() {
     assert_eq!(folder.run(&format!("{args} --stop-after 100")).status, Some(130));
     assert_eq!(folder.names(), ["here.cbor", "logits.npy", "targets.npy"]);
     let another = folder.run(&format!("{args} --label-smoothing 0.5"));
-    let says = "here.cbor: of another run, and stays as it is: the loss was ";
+    let says = "here.cbor: it is of another run, and is left as it is: the loss was ";
     assert!(another.status == Some(2) && another.complaints()[0].contains(says), "{another:?}");
     assert_eq!(folder.run(&format!("{args} --resume")).status, Some(0));
     assert_eq!(folder.names(), ["logits.npy", "targets.npy"]);

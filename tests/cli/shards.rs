@@ -67,7 +67,7 @@ fn the_order_of_a_shell_is_told_of() {
     let folder = folder();
     let args = "npy/part-10.npy npy/part-11.npy npy/part-2.npy";
     let run = folder.run(&format!("softmax {args} -o out.npy"));
-    let line = "xent: npy/part-11.npy is taken before npy/part-2.npy, as given; their folder is taken by the numbers";
+    let line = "xent: npy/part-11.npy is read before npy/part-2.npy, as given; their folder would be read by the numbers";
     assert_eq!((run.status, run.complaints()), (Some(0), vec![line]), "{run:?}");
     let run = folder.run("softmax npy/part-2.npy npy/part-1.npy -o out.npy");
     assert_eq!((run.status, run.complaints().len()), (Some(0), 0), "an order of one's own: {run:?}");

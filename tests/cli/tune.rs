@@ -29,8 +29,8 @@ fn what_is_tuned_is_loaded_and_used() {
         "reading, rows up to",
         "writing, rows up to",
         "passes over rows",
-        "workgroups of one row",
-        "least values",
+        "workgroups per row",
+        "minimum values",
     ] {
         assert!(tuned.stdout.lines().any(|line| line.starts_with(what)), "{what}: {}", tuned.stdout);
     }

@@ -40,7 +40,7 @@ fn a_stop_is_seen_while_stdin_stalls() {
             let said = String::from_utf8(output.stderr).unwrap();
             assert!(said.ends_with("xent: stopped\n"), "{name} {kill}: {said}");
             if name == "rows" {
-                let says = "rows; what came through stdin is gone, and cannot be resumed";
+                let says = "rows; input from stdin cannot be read again, so the run cannot be resumed";
                 assert!(said.contains(says), "{kill}: {said}");
                 assert!(String::from_utf8(output.stdout).unwrap().contains("so far"), "{kill}: {said}");
             }
@@ -79,7 +79,10 @@ fn a_stop_is_seen_where_no_window_comes() {
     drop((reader, full));
     let mut said = String::new();
     std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut said).unwrap();
-    assert!(said.contains("after 1,500 of 1,500 rows; the same with --resume goes on from "), "{said}");
+    assert!(
+        said.contains("after 1,500 of 1,500 rows; the same command with --resume continues from "),
+        "{said}"
+    );
     assert!(resumes(&folder, EVAL, &expected(), "stuck"));
 }
 

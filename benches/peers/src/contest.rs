@@ -1,4 +1,4 @@
-//! Asks every contestant for every operation on every shape: the right answer first, then times, taken in turns.
+//! Asks every contestant for every operation on every shape: first for the right answer, then for times, in turns.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -11,15 +11,15 @@ use crate::data::{Answers, Batch, Operation, SHAPES};
 use crate::error::Result;
 use crate::record::{Cell, Column, Line, Record};
 
-/// Who takes part.
+/// A contestant that takes part.
 struct Entry {
     title: &'static str,
-    /// What this program serves as; the Python script where there is none.
+    /// The name under which this program serves it; `None` for the Python script.
     serve: Option<&'static str>,
     variables: &'static [(&'static str, &'static str)],
-    /// Whether it must be on the adapter that xent is on.
+    /// Whether it must run on the same adapter as xent.
     on_adapter: bool,
-    /// Said of it in the record.
+    /// What the record says about it.
     remark: &'static str,
 }
 
@@ -36,7 +36,7 @@ const ENTRIES: [Entry; 9] = [
         serve: Some("xent-host"),
         variables: &[],
         on_adapter: true,
-        remark: "logits and results in the host's memory: with both ways",
+        remark: "logits and results in the host's memory, with both transfers",
     },
     Entry {
         title: "burn-wgpu 0.22",
@@ -57,7 +57,7 @@ const ENTRIES: [Entry; 9] = [
         serve: Some("burn-0.20-unfused"),
         variables: &[],
         on_adapter: true,
-        remark: "the same, each operation a kernel of its own",
+        remark: "the same, with a separate kernel for each operation",
     },
     Entry { title: "candle", serve: Some("candle"), variables: &[], on_adapter: false, remark: "in memory" },
     Entry {
@@ -65,32 +65,32 @@ const ENTRIES: [Entry; 9] = [
         serve: Some("simd"),
         variables: &[],
         on_adapter: false,
-        remark: "in memory, into buffers that are there already",
+        remark: "in memory, into buffers that exist already",
     },
     Entry {
         title: "PyTorch",
         serve: None,
         variables: &[],
         on_adapter: false,
-        remark: "in memory, as it comes: glibc maps the memory of large results anew for every call",
+        remark: "in memory, by default: glibc maps the memory of large results again for every call",
     },
     Entry {
         title: "PyTorch, memory kept",
         serve: None,
-        // glibc's allocator: nothing mapped apart, and 16 GiB may lie free before any goes back to the system.
+        // glibc's allocator: no separate mappings, and up to 16 GiB stay free before any goes back to the system.
         variables: &[("MALLOC_MMAP_MAX_", "0"), ("MALLOC_TRIM_THRESHOLD_", "17179869184")],
         on_adapter: false,
         remark: "the same with `MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184`: glibc reuses what was freed",
     },
 ];
 
-/// Turns that a contestant takes at an operation, and so the least number of its timed runs.
+/// The turns that a contestant takes per operation, and so the minimum number of its timed runs.
 const TURNS: usize = 7;
 
-/// The turns of one that needs more than half a second.
+/// The turns of a contestant that needs more than half a second.
 const FEW_TURNS: usize = 3;
 
-/// One that has not answered by then is stopped, and not asked again.
+/// A contestant that has not answered by then is stopped and not asked again.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Runs everything and writes the record.
@@ -142,7 +142,7 @@ fn race(contestants: &mut [Contestant], operation: Operation, answers: &Answers)
             }
         }
     }
-    // Once more: a contestant that tunes itself may have changed its kernel on the way.
+    // Check once more, because a contestant that tunes itself may have changed its kernel on the way.
     for (contestant, cell) in contestants.iter_mut().zip(&mut cells) {
         if matches!(cell, Cell::Times(_))
             && let Err(wrong) = contestant.check(operation, answers)
@@ -153,10 +153,10 @@ fn race(contestants: &mut [Contestant], operation: Operation, answers: &Answers)
     cells
 }
 
-/// How often one is run that takes so long.
+/// How often a contestant runs, depending on its time.
 struct Schedule {
     turns: usize,
-    /// Runs of each turn before its timed ones: the others have had the caches since the last turn.
+    /// Untimed runs at the start of each turn, because the others have used the caches since the last turn.
     untimed: usize,
     timed: usize,
 }
@@ -175,7 +175,7 @@ impl Schedule {
 struct Contestant {
     entry: &'static Entry,
     adapter: String,
-    /// What it said of itself.
+    /// What it said about itself.
     about: Option<String>,
     child: Option<Conversation>,
     /// Why it is not asked for this shape.
@@ -191,7 +191,7 @@ impl Contestant {
 
     fn column(self) -> Column {
         let Entry { title, remark, .. } = self.entry;
-        // One that never said what it is took no part at all.
+        // A contestant that never said what it is did not take part at all.
         let about = self.about.ok_or_else(|| self.out.unwrap_or_default());
         Column { title, remark, about }
     }
@@ -226,7 +226,7 @@ impl Contestant {
             Ok(about) => (self.about, self.child) = (Some(about), Some(child)),
             Err((why, _)) => {
                 self.gone = true;
-                println!("{} takes no part: {why}", self.entry.title);
+                println!("{} does not take part: {why}", self.entry.title);
                 return Err(why);
             }
         }
@@ -249,7 +249,7 @@ impl Contestant {
         })
     }
 
-    /// Runs an operation, and holds its answer against the reference's.
+    /// Runs an operation, and compares its answer with the reference's.
     fn check(&mut self, operation: Operation, answers: &Answers) -> std::result::Result<(), Cell> {
         let values = self.ask(&format!("check\t{}", operation.name()), "values");
         let values = values.and_then(|values| numbers(&values)).map_err(Cell::Failed)?;
@@ -268,14 +268,15 @@ impl Contestant {
         let line = format!("time\t{}\t{untimed}\t{timed}", operation.name());
         let times = numbers(&self.ask(&line, "times")?)?;
         if times.len() != timed {
-            return Err(format!("{} times, where {timed} were asked for", times.len()));
+            return Err(format!("{} times, but {timed} were asked for", times.len()));
         }
         Ok(times)
     }
 }
 
 fn numbers(list: &str) -> std::result::Result<Vec<f64>, String> {
-    let parsed = list.split_whitespace().map(|word| word.parse().map_err(|_| format!("no number: {word}")));
+    let parsed =
+        list.split_whitespace().map(|word| word.parse().map_err(|_| format!("not a number: {word}")));
     parsed.collect()
 }
 
@@ -317,7 +318,7 @@ impl Conversation {
             return Err("no pipes".into());
         };
         let (sender, answers) = channel();
-        // Ends with the child's output, or when nobody listens any more.
+        // The thread ends with the child's output, or when the receiver is gone.
         thread::spawn(move || {
             let lines = BufReader::new(output).lines().map_while(std::io::Result::ok);
             for line in lines {
@@ -330,7 +331,7 @@ impl Conversation {
     }
 
     fn say(&mut self, line: &str) {
-        // Where the child is gone, there is no answer either, and that is told.
+        // If the child is gone, there is no answer either, and that is reported.
         let _ = writeln!(self.questions, "{line}");
     }
 
@@ -359,7 +360,7 @@ impl Conversation {
 
 impl Drop for Conversation {
     fn drop(&mut self) {
-        // It keeps nothing: there is no reason to wait for it to read that its input has ended.
+        // The child keeps nothing, so there is no reason to wait until it reads that its input has ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

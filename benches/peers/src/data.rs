@@ -1,4 +1,4 @@
-//! One batch for all: made once, written to a folder, read by every contestant; and its answers in f64.
+//! The batch for all contestants: made once, written to a folder, read by each of them. Also its answers in f64.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,7 +15,7 @@ use crate::error::Result;
 pub const SHAPES: [(usize, usize); 6] =
     [(256, 50_304), (256, 50_257), (64, 128_256), (4_096, 1_000), (1_000_000, 10), (1, 8_000_000)];
 
-/// What is timed.
+/// An operation that is timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// The mean loss.
@@ -43,7 +43,7 @@ impl Operation {
     }
 }
 
-/// A batch, and where in its gradient and its probabilities a contestant is asked for values.
+/// A batch, and the places in its gradient and its probabilities where contestants are asked for values.
 pub struct Batch {
     pub rows: usize,
     pub cols: usize,
@@ -59,7 +59,7 @@ pub struct Batch {
 const PROBED_ROWS: usize = 48;
 
 impl Batch {
-    /// Peaky logits, as a language model's: noise of unit variance, one class in a thousand far above it.
+    /// Peaky logits, like those of a language model: noise of unit variance, one class in a thousand far above it.
     pub fn new(rows: usize, cols: usize) -> Self {
         let mut random = StdRng::seed_from_u64(7);
         let logits = (0..rows * cols)
@@ -69,7 +69,7 @@ impl Batch {
             })
             .collect();
         let targets: Vec<i32> = (0..rows).map(|_| random.random_range(0..cols as i32)).collect();
-        // First, last and target show a row that was not read or written to its end, or was shifted.
+        // The first class, the last one and the target show a row that was shifted, or not read or written to its end.
         let probed = xent::Verification::sample(rows, PROBED_ROWS);
         let probes = probed.flat_map(|row| {
             let classes = [0, cols / 2, random.random_range(0..cols), targets[row] as usize, cols - 1];
@@ -79,7 +79,7 @@ impl Batch {
         Self { rows, cols, logits, targets, probes }
     }
 
-    /// What is probed of (rows, cols) values.
+    /// The values at the probes, of (rows, cols) values.
     pub fn probe(&self, values: &[f32]) -> Vec<f64> {
         self.probes.iter().map(|&at| f64::from(values[at as usize])).collect()
     }
@@ -88,7 +88,7 @@ impl Batch {
         Shape::new(self.rows, self.cols)
     }
 
-    /// Raw little-endian files, without headers.
+    /// Writes raw little-endian files, without headers.
     pub fn write(&self, folder: &Path) -> Result<()> {
         fs::write(folder.join("logits.f32"), bytemuck::cast_slice(&self.logits))?;
         fs::write(folder.join("targets.i32"), bytemuck::cast_slice(&self.targets))?;
@@ -119,7 +119,7 @@ pub struct Answers {
     probs: Vec<f64>,
 }
 
-/// What an answer may be off, relative to the value. Wide: this is to catch rubbish, and not to rank.
+/// The largest relative error of an answer. It is wide, because it only has to catch wrong answers, not to rank right ones.
 pub const TOLERANCE: f64 = 1e-3;
 
 impl Answers {
@@ -151,7 +151,7 @@ impl Answers {
         Ok(Self { loss, dlogits, probs })
     }
 
-    /// What is wrong with the values that a contestant gave, if anything is.
+    /// Says what is wrong with the values that a contestant gave, if anything is.
     pub fn verdict(&self, operation: Operation, values: &[f64]) -> Option<String> {
         let loss = std::slice::from_ref(&self.loss);
         let (what, parts): (_, [&[f64]; 2]) = match operation {
@@ -161,10 +161,10 @@ impl Answers {
         };
         let expected = parts.concat();
         if values.len() != expected.len() {
-            return Some(format!("{} values, where {} were asked for", values.len(), expected.len()));
+            return Some(format!("{} values, but {} were asked for", values.len(), expected.len()));
         }
         let wrong = values.iter().zip(&expected).enumerate().find(|(_, (value, expected))| {
-            // A NaN is not within anything.
+            // A NaN is never within the tolerance.
             let is_right = (*value - *expected).abs() <= TOLERANCE * expected.abs();
             !is_right
         });

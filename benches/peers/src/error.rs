@@ -1,4 +1,4 @@
-//! What a step gives that can fail.
+//! The result of a step that can fail.
 
 use std::error::Error;
 

@@ -1,7 +1,7 @@
-//! xent beside others that compute a loss: the same logits, the same machine, one table.
+//! Compares xent with other implementations of a loss: the same logits, the same machine, one table.
 //!
-//! `make peers` runs this. Each contestant is a child process that answers on its standard output (`serve`), so that
-//! one that panics, hangs or takes all memory costs its own cell only, and a Python script is a contestant as any other.
+//! `make peers` runs this. Each contestant is a child process that answers on its standard output (`serve`). So one that
+//! panics, hangs or takes all memory loses only its own cell, and a Python script can be a contestant like any other.
 //! This process makes the data and knows the answers (`data`), asks the contestants in turn (`contest`) and writes the
 //! table (`record`).
 

@@ -1,4 +1,4 @@
-//! The table: medians, ratios, and what they were measured on.
+//! The table: medians, ratios, and the machine that they were measured on.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -8,11 +8,11 @@ use std::process::Command;
 use crate::data::{Operation, TOLERANCE};
 use crate::error::Result;
 
-/// What a contestant made of an operation on a shape.
+/// The result of a contestant for an operation on a shape.
 pub enum Cell {
-    /// Seconds of each run.
+    /// The seconds of each run.
     Times(Vec<f64>),
-    /// The answer is not the reference's: it has no time.
+    /// The answer is not the reference's, so it has no time.
     Wrong(String),
     /// No answer.
     Failed(String),
@@ -23,7 +23,7 @@ pub struct Line {
     pub operation: Operation,
     pub rows: usize,
     pub cols: usize,
-    /// One for each contestant; the first is what ratios are taken to.
+    /// One for each contestant. Ratios are relative to the first.
     pub cells: Vec<Cell>,
 }
 
@@ -31,15 +31,15 @@ pub struct Line {
 pub struct Column {
     pub title: &'static str,
     pub remark: &'static str,
-    /// What it is, or why it took no part.
+    /// What it is, or why it did not take part.
     pub about: std::result::Result<String, String>,
 }
 
 pub struct Record {
     adapter: xent::Profile,
-    /// Load averages before.
+    /// The load averages before the contest.
     load: String,
-    /// Turns that a contestant takes at an operation, unless it is slow.
+    /// The turns that a contestant takes per operation, unless it is slow.
     turns: usize,
     pub columns: Vec<Column>,
     pub lines: Vec<Line>,
@@ -71,7 +71,7 @@ impl Cell {
 }
 
 impl Line {
-    /// For the terminal, while the contest goes on.
+    /// The line for the terminal, during the contest.
     pub fn told(&self, titles: impl Iterator<Item = &'static str>) -> String {
         let cells = titles.zip(&self.cells).map(|(title, cell)| {
             let result = match cell {
@@ -93,12 +93,12 @@ impl Record {
         Self { adapter: adapter.clone(), load: load(), turns, columns: Vec::new(), lines: Vec::new() }
     }
 
-    /// Writes `benches/record/DATE-ADAPTER.md`, over an earlier one of that day.
+    /// Writes `benches/record/DATE-ADAPTER.md`, and replaces an earlier one of that day.
     pub fn write(&self) -> Result<PathBuf> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../record");
         fs::create_dir_all(&folder)?;
         let folder = folder.canonicalize()?;
-        let date = said_by("date", &["-u", "+%Y-%m-%d"]).ok_or("`date` does not tell the date")?;
+        let date = said_by("date", &["-u", "+%Y-%m-%d"]).ok_or("`date` does not print a date")?;
         let path = folder.join(format!("{date}-{}.md", slug(&self.adapter.name)));
         fs::write(&path, self.text(&date)?)?;
         Ok(path)
@@ -109,7 +109,7 @@ impl Record {
         writeln!(text, "# xent beside its peers, {date}\n")?;
         writeln!(text, "Written by `make peers`.\n")?;
         let threads = std::thread::available_parallelism()?;
-        writeln!(text, "- processor: {}, {threads} hardware threads to be had", processor())?;
+        writeln!(text, "- processor: {}, {threads} hardware threads available", processor())?;
         writeln!(text, "- adapter: {}", self.adapter)?;
         if let Some(commit) = said_by("git", &["describe", "--always", "--dirty"]) {
             writeln!(text, "- commit: {commit}")?;
@@ -129,15 +129,15 @@ impl Record {
         for column in &self.columns {
             match &column.about {
                 Ok(about) => writeln!(text, "| {} | {about} | {} |", column.title, column.remark)?,
-                Err(why) => writeln!(text, "| {} | no part: {why} | |", column.title)?,
+                Err(why) => writeln!(text, "| {} | did not take part: {why} | |", column.title)?,
             }
         }
         writeln!(
             text,
-            "\nMedians in milliseconds, f32, and in brackets how many times as long as xent on buffers that is. Every \
-             column has the same logits, and was checked before and after: the loss, and gradient or probabilities at \
-             5 places of up to 48 rows, within {TOLERANCE} of the f64 reference, relative; a wrong answer has no time. The \
-             columns took turns, {} each with one to three runs (\\*: fewer, of half a second and more).",
+            "\nMedians in milliseconds, f32. In brackets: the ratio to the time of xent on buffers. Every column has the \
+             same logits and was checked before and after: the loss, and the gradient or probabilities at 5 places of \
+             up to 48 rows, within {TOLERANCE} of the f64 reference, relative. A wrong answer has no time. The columns \
+             took turns, {} each with one to three runs (\\*: fewer, for runs of half a second and more).",
             self.turns
         )?;
         for operation in Operation::ALL {
@@ -167,7 +167,7 @@ impl Record {
         Ok(())
     }
 
-    /// Why a cell has no time.
+    /// The reasons why cells have no time.
     fn notes(&self, text: &mut String) -> Result<()> {
         let mut notes = String::new();
         for line in &self.lines {
@@ -188,7 +188,7 @@ impl Record {
         Ok(())
     }
 
-    /// By how many percent the upper quartile of a cell's runs exceeds their median: in the median cell, in the worst.
+    /// By how many per cent the upper quartile of a cell's runs exceeds their median: in the median cell, and in the worst.
     fn spread(&self) -> Option<(f64, f64)> {
         let cells = self.lines.iter().flat_map(|line| &line.cells);
         let spreads: Vec<f64> = cells
@@ -201,7 +201,7 @@ impl Record {
     }
 }
 
-/// The value below which the given part of all values lies; the upper one where that is between two.
+/// The value below which the given part of all values lies; the upper one if that is between two values.
 fn quantile(values: &[f64], part: f64) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -209,7 +209,7 @@ fn quantile(values: &[f64], part: f64) -> Option<f64> {
     sorted.get(at.min(sorted.len().checked_sub(1)?)).copied()
 }
 
-/// Three significant digits, or all of a larger number's.
+/// Three significant digits, or all digits before the point of a larger number.
 fn rounded(value: f64) -> String {
     let decimals = match value {
         ..10.0 => 2,
@@ -250,7 +250,7 @@ fn load() -> String {
     if averages.is_empty() { "unknown".into() } else { averages.join(", ") }
 }
 
-/// What a command says about this project, if it is there and says anything.
+/// The output of a command about this project, if the command exists and prints anything.
 fn said_by(command: &str, arguments: &[&str]) -> Option<String> {
     let output =
         Command::new(command).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output().ok()?;

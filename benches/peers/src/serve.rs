@@ -4,10 +4,10 @@
 //! | --- | --- |
 //! | (at the start) | `ready ABOUT`, or `failed WHY` |
 //! | `load FOLDER ROWS COLS` | `loaded` |
-//! | `check OPERATION` | `values` and the loss, then what is at the probes |
-//! | `time OPERATION UNTIMED TIMED` | `times` and so many runs' seconds |
+//! | `check OPERATION` | `values` and the loss, then the values at the probes |
+//! | `time OPERATION UNTIMED TIMED` | `times` and the seconds of TIMED runs |
 //!
-//! `failed WHY` is an answer to all of them. `torch_peer.py` says the same words.
+//! `failed WHY` may be the answer to all of them. `torch_peer.py` uses the same words.
 
 use std::io::{BufRead, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,15 +17,15 @@ use std::time::Instant;
 use crate::data::{Batch, Operation};
 use crate::error::Result;
 
-/// One of those that are compared.
+/// A contestant.
 pub trait Contestant {
     /// What it is: name, version, and what it runs on.
     fn about(&self) -> String;
 
-    /// Puts a batch to where the contestant computes.
+    /// Moves a batch to where the contestant computes.
     fn load(&mut self, batch: &Batch) -> Result<()>;
 
-    /// Runs an operation on the batch to its end, and keeps what comes out. This is what is timed.
+    /// Runs an operation on the batch to its end, and keeps the result. This is what is timed.
     fn run(&mut self, operation: Operation) -> Result<()>;
 
     /// What the last run gave: the loss of [`Operation::Loss`]; that and the gradient at the probes; probabilities at
@@ -33,7 +33,7 @@ pub trait Contestant {
     fn values(&mut self, batch: &Batch) -> Result<Vec<f64>>;
 }
 
-/// Answers until there is nothing more to answer.
+/// Answers until there are no more questions.
 pub fn serve<C: Contestant>(open: impl FnOnce() -> Result<C>) -> Result<()> {
     let mut contestant = match guarded(open) {
         Ok(contestant) => contestant,
@@ -90,7 +90,7 @@ fn listed(what: &str, values: &[f64]) -> String {
     values.iter().fold(what.to_owned(), |list, value| format!("{list} {value:e}"))
 }
 
-/// Some of the contestants panic where they cannot go on.
+/// Catches panics: some contestants panic when they cannot continue.
 fn guarded<T>(work: impl FnOnce() -> Result<T>) -> std::result::Result<T, String> {
     let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     match catch_unwind(AssertUnwindSafe(work)) {
@@ -106,6 +106,6 @@ fn guarded<T>(work: impl FnOnce() -> Result<T>) -> std::result::Result<T, String
 
 fn say(line: &str) {
     println!("{line}");
-    // Nobody reads any more: the next read from standard input ends this process.
+    // If nobody reads any more, the next read from standard input ends this process.
     let _ = std::io::stdout().flush();
 }

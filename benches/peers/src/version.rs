@@ -1,6 +1,6 @@
-//! Versions, as the record tells them.
+//! Versions for the record.
 
-/// The version of a crate that was compiled in: of those that begin so, the first.
+/// The version of a crate that was compiled in: the first one that begins with `start`.
 pub fn version(name: &str, start: &str) -> &'static str {
     let lock: &'static str = include_str!("../Cargo.lock");
     let head = format!("name = \"{name}\"\nversion = \"{start}");

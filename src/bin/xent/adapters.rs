@@ -1,4 +1,4 @@
-//! `xent adapters`: what could compute here.
+//! `xent adapters`: the adapters of this machine.
 
 use serde_json::json;
 use xent::{AdapterInfo, Context, Error, Result};
@@ -82,7 +82,7 @@ fn json(adapter: &AdapterInfo) -> serde_json::Value {
     })
 }
 
-/// 128 MiB; limits are often a power of two, or one byte less than that.
+/// A limit in binary units, such as 128 MiB. Limits are often a power of two, or one byte less.
 fn binary(bytes: u64) -> String {
     let (unit, name) = [(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")]
         .into_iter()

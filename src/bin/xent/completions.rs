@@ -1,4 +1,4 @@
-//! `xent completions`: what a shell completes behind `xent`.
+//! `xent completions`: a script with which a shell completes the command line.
 
 use clap::CommandFactory;
 use xent::Result;

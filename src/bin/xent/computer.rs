@@ -1,4 +1,4 @@
-//! What computes: a device, or the processor where there is none.
+//! The device that computes, or the CPU if there is no device.
 
 use std::sync::OnceLock;
 
@@ -16,20 +16,20 @@ use crate::output::{complain, one_line, shown};
 pub enum Computer {
     Gpu {
         gpu: Context,
-        /// What reports call it.
+        /// Its name in reports.
         name: String,
-        /// How its kernels are laid out, if not as they come.
+        /// The layout of its kernels, if not the default.
         tuning: Option<Tuning>,
     },
     Cpu,
 }
 
-/// The choice that these arguments make.
+/// The choice of an adapter that these arguments make.
 pub fn choice(args: &AdapterArgs) -> AdapterChoice {
     args.name().map(AdapterChoice::named).unwrap_or_default()
 }
 
-/// The tuning that was asked for. One that is not for this adapter is ignored, and said to be.
+/// Loads the tuning that was asked for. A tuning for another adapter is ignored, with a message.
 pub fn load_tuning(args: &DeviceArgs, profile: &Profile) -> Result<Option<Tuning>> {
     let Some(path) = args.tuning() else { return Ok(None) };
     match Tuning::load(path, profile)? {
@@ -41,7 +41,7 @@ pub fn load_tuning(args: &DeviceArgs, profile: &Profile) -> Result<Option<Tuning
     }
 }
 
-/// Starts the threads that compute on the CPU: in the midst of the work, rayon would panic for want of one.
+/// Starts the threads that compute on the CPU. If rayon started them later, it would panic if it could not get a thread.
 pub fn start_threads() -> Result<()> {
     static STARTED: OnceLock<Result<()>> = OnceLock::new();
     complain_if_tight();
@@ -54,8 +54,8 @@ pub fn start_threads() -> Result<()> {
 }
 
 impl Computer {
-    /// The adapter that is named; else the best there is; else the reference on the CPU, saying so: a newcomer always
-    /// gets an answer.
+    /// Opens the adapter that is named, or else the best one. If there is none, says so and takes the reference on the CPU,
+    /// so that a newcomer always gets an answer.
     pub fn open(args: &DeviceArgs) -> Result<Self> {
         complain_if_tight();
         match Context::open(&choice(&args.adapter)).wait() {
@@ -67,7 +67,7 @@ impl Computer {
             Err(Error::NoAdapter { .. }) if args.adapter.name().is_none() => {
                 complain("no adapter found: computing on the CPU (`xent adapters` says how to get one)");
                 if let Some(path) = args.tuning() {
-                    complain(format!("{}: ignored: the CPU takes no tuning", shown(path)));
+                    complain(format!("{}: ignored: the CPU uses no tuning", shown(path)));
                 }
                 start_threads()?;
                 Ok(Self::Cpu)
@@ -83,7 +83,7 @@ impl Computer {
         }
     }
 
-    /// Takes an evaluation from where it is to its end.
+    /// Runs an evaluation from where it is to its end.
     pub fn run<E: Element>(
         &self,
         evaluation: &mut Evaluation<'_>,
@@ -115,7 +115,7 @@ impl Computer {
         }
     }
 
-    /// What it will take beside the windows, which come with their gradients or without.
+    /// The memory to keep free for everything except the windows.
     pub fn reserve(&self, with_gradients: bool) -> Reserve {
         match self {
             Self::Cpu => Reserve::Reference,
@@ -124,7 +124,7 @@ impl Computer {
         }
     }
 
-    /// What its results depend on beside what they are of.
+    /// What the results depend on apart from the inputs and the options.
     pub fn identity(&self) -> String {
         match self {
             Self::Gpu { name, tuning: None, .. } => name.clone(),

@@ -1,4 +1,4 @@
-//! `xent demo`: the loss of a language model's batch that is larger than memory need be.
+//! `xent demo`: the loss of a language model's batch, which need not fit into memory.
 
 use xent::eval::{EvaluateOptions, Evaluation, SyntheticLogits, Tally};
 use xent::{CrossEntropyOptions, Result, Shape, Targets};
@@ -13,9 +13,9 @@ use crate::progress::Progress;
 use crate::report::{self, Summary};
 use crate::stop::check_stopped;
 
-/// Rows compared with the reference.
+/// Rows that are compared with the reference.
 const VERIFY_ROWS: usize = 64;
-/// Tokens of a sequence.
+/// Tokens per sequence.
 const SEQUENCE: usize = 512;
 
 pub fn run(args: &DemoArgs) -> Result<Outcome> {

@@ -1,8 +1,8 @@
-//! Types of values.
+//! The types of output values.
 
 use clap::ValueEnum;
 
-/// What the values of an output are.
+/// The type of an output's values.
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 pub enum Dtype {
     F32,

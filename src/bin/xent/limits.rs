@@ -1,15 +1,15 @@
-//! The limits that a shell or a container has set to this process.
+//! The limits that a shell or a container has set for this process.
 
 use std::sync::OnceLock;
 
 use crate::memory;
 use crate::output::complain;
 
-/// A limit, as `/proc/self/limits` names it, below which drivers were seen to fail: Mesa's lavapipe needs 700 MB of address
-/// space, and opens a dozen files.
+/// A limit of `/proc/self/limits`, with the value below which drivers were seen to fail: Mesa's lavapipe needs 700 MB of
+/// address space, and opens a dozen files.
 struct Limit {
     name: &'static str,
-    /// How a shell sets it.
+    /// The option of `ulimit` that sets it.
     option: &'static str,
     enough: u64,
     shown: fn(u64) -> String,
@@ -32,14 +32,14 @@ const LIMITS: [Limit; 4] = [
     Limit { name: "Max processes", option: "-u", enough: 16, shown: |threads| format!("{threads} threads") },
 ];
 
-/// Says that drivers may fail where this process may take little, and says whether it did. Drivers do not tell why they
-/// are not there, and some crash: so it is said before one is looked for, once.
+/// Warns, once, that drivers may fail if this process has tight limits. Returns whether it has. Drivers do not tell why
+/// they are missing, and some crash, so the warning comes before the tool looks for one.
 pub fn complain_if_tight() -> bool {
     static IS_TIGHT: OnceLock<bool> = OnceLock::new();
     let complain = || {
         let tight = tight();
         if let Some(tight) = &tight {
-            complain(format!("a driver may fail or crash: this process may take only {tight}"));
+            complain(format!("a driver may fail or crash: this process is allowed only {tight}"));
         }
         tight.is_some()
     };
@@ -49,9 +49,9 @@ pub fn complain_if_tight() -> bool {
 fn tight() -> Option<String> {
     match std::fs::read_to_string("/proc/self/limits") {
         Ok(limits) => tight_of(&limits),
-        // EMFILE and ENFILE, of which std has no kind.
+        // EMFILE and ENFILE; std has no error kind for them.
         Err(error) if cfg!(target_os = "linux") && matches!(error.raw_os_error(), Some(23 | 24)) => {
-            Some(format!("as many files as are open already (ulimit -n): {error}"))
+            Some(format!("the files that are already open (ulimit -n): {error}"))
         }
         Err(_) => None,
     }
@@ -66,7 +66,7 @@ fn tight_of(limits: &str) -> Option<String> {
     (!words.is_empty()).then(|| words.join(", "))
 }
 
-/// The limit of this name, if there is one.
+/// The soft limit of this name, if there is one.
 fn soft_limit(limits: &str, name: &str) -> Option<u64> {
     let values = limits.lines().find_map(|line| line.strip_prefix(name))?;
     values.split_whitespace().next()?.parse().ok()

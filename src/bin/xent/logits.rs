@@ -1,4 +1,4 @@
-//! Logits from the files that the command line names.
+//! Opening the logits that the command line names.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use crate::outcome::Outcome;
 use crate::output::{bad_argument, complain, folder_of, shown};
 use crate::stop::{STDIN, stdin};
 
-/// Opens them, and says so where they are not taken as they are.
+/// Opens the logits, and says so if they are converted or read in a surprising order.
 pub fn open(args: &LogitsArgs) -> Result<TensorFile> {
     let options = args.options();
     if !args.is_stdin() {
@@ -20,15 +20,15 @@ pub fn open(args: &LogitsArgs) -> Result<TensorFile> {
         return Ok(note_narrowing("logits", TensorFile::open_all(&args.files, &options)?));
     }
     if args.files.len() > 1 {
-        return Err(bad_argument("-", "stdin goes together with no other file of logits"));
+        return Err(bad_argument("-", "stdin cannot be combined with other files of logits"));
     }
     if options.raw.is_some_and(|raw| raw.rows.is_none()) {
-        return Err(bad_argument(STDIN, "the number of rows of a stream must be given: --rows"));
+        return Err(bad_argument(STDIN, "the number of rows is needed: give --rows"));
     }
     Ok(note_narrowing("logits", TensorFile::from_reader(STDIN, stdin()?, &options)?))
 }
 
-/// The files they are in, shards of folders one by one.
+/// The files of the logits, with the shards of a folder one by one.
 pub fn paths(args: &LogitsArgs) -> Result<Vec<PathBuf>> {
     match args.is_stdin() {
         true => Ok(Vec::new()),
@@ -36,20 +36,20 @@ pub fn paths(args: &LogitsArgs) -> Result<Vec<PathBuf>> {
     }
 }
 
-/// Refuses outputs in a folder of logits: the next run would take them for logits.
+/// Refuses outputs in a folder of logits: the next run would read them as logits.
 pub fn check_beside(args: &LogitsArgs, outputs: &[&Path]) -> Result<()> {
     let folders: Vec<PathBuf> =
         args.files.iter().filter(|path| path.is_dir()).filter_map(|path| path.canonicalize().ok()).collect();
     for output in outputs {
         if folder_of(output).canonicalize().is_ok_and(|folder| folders.contains(&folder)) {
-            let why = "cannot be written: it would be among the logits, whose folder this is";
+            let why = "cannot be written: the next run would read it as logits, because this is their folder";
             return Err(bad_argument(output.display().to_string(), why));
         }
     }
     Ok(())
 }
 
-/// The type of their values, as an output has it that is not told another.
+/// The type of their values, which is also the default type of an output.
 pub fn dtype(file: &TensorFile) -> Dtype {
     match file.dtype() {
         Some(FileDtype::F16) => Dtype::F16,
@@ -58,12 +58,12 @@ pub fn dtype(file: &TensorFile) -> Dtype {
     }
 }
 
-/// What is done with logits of any type.
+/// A task that runs on logits of any element type.
 pub trait OnLogits {
     fn run<E: Element>(self, logits: FileLogits<E>) -> Result<Outcome>;
 }
 
-/// Runs in elements of this type.
+/// Runs a task with logits of this element type.
 pub fn run_in(dtype: Dtype, file: TensorFile, class_axis: isize, run: impl OnLogits) -> Result<Outcome> {
     match dtype {
         Dtype::F32 => run.run(FileLogits::<f32>::new(file, class_axis)?),
@@ -72,7 +72,7 @@ pub fn run_in(dtype: Dtype, file: TensorFile, class_axis: isize, run: impl OnLog
     }
 }
 
-/// Says where values are not taken as they are.
+/// Says so if the values are narrowed from f64 to f32.
 pub fn note_narrowing(what: &str, file: TensorFile) -> TensorFile {
     if file.dtype() == Some(FileDtype::F64) {
         complain(format!("{}: f64 {what}, narrowed to f32", shown(file.path())));
@@ -80,7 +80,7 @@ pub fn note_narrowing(what: &str, file: TensorFile) -> TensorFile {
     file
 }
 
-/// Says where shards stand as a shell sorts them, 10 before 2, and not by their numbers.
+/// Says so if shards come in the order of a shell, 10 before 2, and not in the order of their numbers.
 fn note_order(files: &[PathBuf]) {
     let number = |path: &Path| -> Option<u64> {
         let stem = path.file_stem()?.to_str()?;
@@ -90,6 +90,8 @@ fn note_order(files: &[PathBuf]) {
     let Some(numbers) = numbers.filter(|_| files.is_sorted()) else { return };
     if let Some(at) = (1..files.len()).find(|&at| numbers[at] < numbers[at - 1]) {
         let (first, second) = (shown(&files[at - 1]), shown(&files[at]));
-        complain(format!("{first} is taken before {second}, as given; their folder is taken by the numbers"));
+        complain(format!(
+            "{first} is read before {second}, as given; their folder would be read by the numbers"
+        ));
     }
 }

@@ -31,7 +31,7 @@ use xent::Error;
 use args::{Cli, Command};
 use outcome::Outcome;
 
-/// Bytes of stack that are enough for the tool.
+/// A stack size, in bytes, that is enough for the tool.
 const STACK_BYTES: usize = 1 << 20;
 
 fn main() -> ExitCode {
@@ -39,9 +39,9 @@ fn main() -> ExitCode {
         return run();
     }
     match thread::Builder::new().name("xent".to_owned()).stack_size(STACK_BYTES).spawn(run) {
-        // A panic has said what it is.
+        // A panic has already printed its message.
         Ok(tool) => tool.join().unwrap_or(ExitCode::from(101)),
-        // Where no thread can be had, the process's stack may do.
+        // If no thread can be started, the process's own stack may be enough.
         Err(_) => run(),
     }
 }
@@ -72,8 +72,9 @@ fn run() -> ExitCode {
     })
 }
 
-/// The command line; where it is wrong, or asks for help, that is told and the process ends. Messages repeat arguments, which
-/// may be anything: they are told of what a terminal shows as it is.
+/// Parses the command line. If it is wrong, or asks for help, this prints the message and ends the process. An error
+/// message repeats arguments, which may hold any characters, so it is made from arguments that a terminal can safely
+/// show.
 fn command_line() -> Cli {
     Cli::try_parse().unwrap_or_else(|error| {
         let shown = std::env::args_os().map(|arg| output::one_line(&arg.to_string_lossy()));
@@ -103,7 +104,7 @@ fn status(error: &Error) -> u8 {
 fn message(error: &Error) -> String {
     let message = error.to_string();
     match error {
-        // Its other lines say how to get any adapter; here one was named, and there may be others.
+        // The other lines say how to get any adapter. Here one was named, and there may be others.
         Error::NoAdapter { .. } => message.lines().next().unwrap_or_default().to_owned(),
         _ => message,
     }

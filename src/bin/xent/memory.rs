@@ -1,4 +1,4 @@
-//! What a run takes of the machine's memory, and what it may.
+//! How much memory a run takes, and how much it may take.
 
 use bytesize::ByteSize;
 use memory_stats::memory_stats;
@@ -6,10 +6,11 @@ use xent::{Error, Result};
 
 use crate::output::bad_argument;
 
-/// What a run will still take beside its windows: the driver compiles its kernels, files are read and written in pieces.
+/// The memory that a run will still take apart from its windows: the driver compiles kernels, and files are read and
+/// written in pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reserve {
-    /// The reference on the processor: nothing is compiled.
+    /// The reference on the CPU: nothing is compiled.
     Reference,
     /// Kernels that read logits. lavapipe, whose compiler is in the process, took 28 to 49 MiB for them.
     Reads,
@@ -27,9 +28,9 @@ impl Reserve {
     }
 }
 
-/// What of the memory allowed is left for the windows, now that the driver is there and has taken its part.
+/// The part of the allowed memory that is left for the windows, after the driver has taken its part.
 pub fn for_windows(allowed: ByteSize, reserve: Reserve) -> Result<u64> {
-    // Where the system does not tell, the driver's part of a small adapter is the guess.
+    // If the system does not tell, assume what the driver of a small adapter takes.
     let taken = memory_stats().map_or(128 << 20, |stats| stats.physical_mem as u64) + reserve.bytes();
     let ByteSize(allowed) = allowed;
     match allowed.checked_sub(taken).filter(|&left| left > 0) {
@@ -37,7 +38,7 @@ pub fn for_windows(allowed: ByteSize, reserve: Reserve) -> Result<u64> {
         None => Err(bad_argument(
             "--memory",
             format!(
-                "{}: the program and its driver take {} without any logits",
+                "{} is too little: the program and its driver take {} without any logits",
                 shown(allowed),
                 shown(taken)
             ),
@@ -45,27 +46,27 @@ pub fn for_windows(allowed: ByteSize, reserve: Reserve) -> Result<u64> {
     }
 }
 
-/// Says of windows that do not fit how much would do.
+/// Turns the error of windows that do not fit into one that says how much memory is enough.
 pub fn too_small(allowed: ByteSize, error: Error) -> Error {
     let Error::MemoryTooSmall { allowed: left, needed, cols, inner } = error else { return error };
     let enough = allowed.0.saturating_sub(left).saturating_add(needed);
-    let rows = if inner == 1 { "row".to_owned() } else { format!("{inner} rows") };
+    let rows = if inner == 1 { "one row".to_owned() } else { format!("{inner} rows") };
     bad_argument(
         "--memory",
         format!(
-            "{}: with windows of one {rows} of {cols} classes it takes {}",
+            "{} is too little: with windows of {rows} of {cols} classes, the run takes {}",
             shown(allowed.0),
             shown(enough)
         ),
     )
 }
 
-/// As people write it: 512.0 MiB.
+/// A size as people write it: 512.0 MiB.
 pub fn shown(bytes: u64) -> String {
     ByteSize(bytes).display().iec().to_string()
 }
 
-/// The most bytes that were resident at once, where the system tells: on Linux.
+/// The most bytes that were resident at once, if the system tells (Linux does).
 pub fn peak_resident_bytes() -> Option<u64> {
     peak(&std::fs::read_to_string("/proc/self/status").ok()?)
 }

@@ -1,6 +1,6 @@
-//! Numbers as people read them.
+//! Formatting numbers for people.
 
-/// With so many decimals, or as a power of ten where it would be all digits.
+/// A value with this number of decimals; from 1e12 on, as a power of ten.
 pub fn decimals(value: f64, decimals: usize) -> String {
     if value.is_finite() && value.abs() >= 1e12 {
         format!("{value:.decimals$e}")
@@ -22,7 +22,7 @@ pub fn thousands(number: usize) -> String {
     grouped
 }
 
-/// Three digits, the prefix and the unit: 2.64 GB, 81.2 M logits.
+/// Three digits, the SI prefix and the unit: 2.64 GB, 81.2 M logits.
 pub fn si(value: f64, unit: &str) -> String {
     let (scaled, prefix) = [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")]
         .into_iter()
@@ -38,7 +38,7 @@ pub fn si(value: f64, unit: &str) -> String {
     format!("{scaled:.decimals$} {}", format!("{prefix}{unit}").trim_start())
 }
 
-/// Seconds in the two units that matter: 42 s, 3 min 5 s, 2 h 14 min, 3 d 7 h.
+/// A time in its two largest units: 42 s, 3 min 5 s, 2 h 14 min, 3 d 7 h.
 pub fn duration(seconds: f64) -> String {
     if !seconds.is_finite() || seconds >= 1e15 {
         return "for ever".to_owned();

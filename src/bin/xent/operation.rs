@@ -1,8 +1,8 @@
-//! What `bench` and `tune` measure.
+//! The operations that `bench` and `tune` measure.
 
 use clap::ValueEnum;
 
-/// What is measured.
+/// An operation to measure.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub enum Operation {
     Copy,

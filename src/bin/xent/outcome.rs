@@ -1,12 +1,12 @@
 //! How a run ended.
 
-/// How a run ended that met no error.
+/// How a run without an error ended.
 pub enum Outcome {
     Done,
-    /// Results were compared with the reference and are not within their bounds.
+    /// Results were compared with the reference and are not within their error bounds.
     NotVerified,
-    /// The loss of some row is none, and `--strict` was given.
+    /// Some row is bad, and `--strict` was given.
     BadRows,
-    /// No adapter was found, which may be for want of what this process may take.
+    /// No adapter was found, perhaps because the limits of this process are too tight.
     TooTight,
 }

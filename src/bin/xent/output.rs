@@ -1,4 +1,4 @@
-//! What goes to the terminal and to files.
+//! Output to the terminal and to files.
 
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Write};
@@ -12,41 +12,41 @@ use xent::{Element, Error, Result};
 
 use crate::dtype::Dtype;
 
-/// Values that are rounded at a time.
+/// The number of values that are rounded at a time.
 const ROUNDED_VALUES: usize = 1 << 16;
 
-/// Prints to stdout. A reader that has gone away is no error.
+/// Prints to stdout. It is no error if the reader has gone away.
 pub fn print(text: &str) -> Result<()> {
     let text = text.replace(|c: char| !is_safe(c) && !c.is_ascii_whitespace(), "?");
     print_to(std::io::stdout().lock(), &text)
 }
 
-/// Prints a text of JSON. Names in it may be anything: what a terminal would obey is escaped, and stays what it is to a
-/// program.
+/// Prints JSON. Names in it may hold any characters. Those that would control a terminal are escaped, so that a program
+/// still reads the same names.
 pub fn print_json(text: &str) -> Result<()> {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         if is_safe(c) || c == '\n' {
             escaped.push(c);
         } else {
-            // None of them needs two: they are all in the first plane.
+            // None of them needs two escapes: they are all in the first plane.
             let _ = write!(escaped, "\\u{:04x}", u32::from(c));
         }
     }
     print_to(std::io::stdout().lock(), &escaped)
 }
 
-/// A text of anybody's on one line, as a terminal may show it.
+/// Any text, on one line, as a terminal may safely show it.
 pub fn one_line(text: &str) -> String {
     text.replace(|c| !is_safe(c), "?")
 }
 
-/// A path, as a terminal may show it.
+/// A path, as a terminal may safely show it.
 pub fn shown(path: &Path) -> String {
     one_line(&path.display().to_string())
 }
 
-/// The same of a text with styles: they are shown on a terminal, unless NO_COLOR, CLICOLOR or TERM say otherwise.
+/// Prints a text with styles. They are shown on a terminal, unless NO_COLOR, CLICOLOR or TERM say otherwise.
 pub fn print_styled(text: &str) -> Result<()> {
     print_to(anstream::AutoStream::auto(std::io::stdout().lock()), text)
 }
@@ -60,26 +60,26 @@ fn print_to(mut stdout: impl Write, text: &str) -> Result<()> {
     }
 }
 
-/// Says something on stderr; where that is closed, nobody listens. What a terminal obeys does not reach it; a name that may
-/// hold the end of a line comes as [`one_line`] or [`shown`].
+/// Prints a message to stderr; if that is closed, the message is lost. Characters that would control a terminal are
+/// replaced, except line ends: a name that may hold one must come through [`one_line`] or [`shown`].
 pub fn complain(message: impl AsRef<str>) {
     let message = message.as_ref().replace(|c| !is_safe(c) && c != '\n', "?");
     let _ = writeln!(std::io::stderr(), "xent: {message}");
 }
 
-/// An argument that this device, or this machine, cannot serve.
+/// The error of an argument that this device or this machine cannot serve.
 pub fn bad_argument(argument: impl Into<String>, why: impl Into<String>) -> Error {
     Error::File { path: argument.into(), message: why.into() }
 }
 
-/// Floats of one type into a file of another.
+/// Writes floats of one type to a file of another type.
 pub struct FloatWriter {
     pub file: TensorWriter,
     dtype: Dtype,
 }
 
 impl FloatWriter {
-    /// Begins a file, or goes on with one that was kept, behind this part of it.
+    /// Begins a file, or continues one that was kept, after this part of it.
     pub fn open(
         path: &Path,
         (run, part): (&str, Option<FilePart>),
@@ -113,7 +113,7 @@ impl FloatWriter {
         })
     }
 
-    /// Writes the next values, rounded to nearest where the file's type is narrower.
+    /// Writes the next values, rounded to nearest if the file's type is narrower.
     pub fn write<E: Element>(&mut self, values: &[E]) -> Result<()> {
         match self.dtype {
             Dtype::F32 => self.write_as::<E, f32>(values),
@@ -157,7 +157,7 @@ pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."))
 }
 
-/// Where a path leads, links followed, whether or not there is a file yet.
+/// The place that a path leads to, with links resolved, whether or not the file exists yet.
 fn place(path: &Path) -> PathBuf {
     if let Ok(place) = path.canonicalize() {
         return place;

@@ -1,4 +1,4 @@
-//! How far the work has come: a bar on a terminal, a line now and then elsewhere.
+//! The progress of the work: a bar on a terminal, a line now and then elsewhere.
 
 use std::io::{IsTerminal, Write, stderr};
 use std::time::{Duration, Instant};
@@ -6,17 +6,17 @@ use std::time::{Duration, Instant};
 use crate::numbers::{duration, si, thousands};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Work that is done sooner shows no bar.
+/// Work that ends sooner shows no bar.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// From one line to the next, and before the first, where stderr is no terminal.
+/// The time before the first line and between two lines, if stderr is not a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// How far a pass, over rows most often, has come. The bar goes when this is dropped.
+/// The progress of a pass, mostly over rows. The bar disappears when this is dropped.
 pub struct Progress {
     bar: ProgressBar,
     pace: Pace,
     start: Instant,
-    /// When the last line was written; a terminal has a bar instead.
+    /// When the last line was written; none on a terminal, which has a bar instead.
     said: Option<Instant>,
 }
 
@@ -25,7 +25,7 @@ impl Progress {
         Self::of(rows, "rows")
     }
 
-    /// The same for other things than rows.
+    /// Like `new`, for things other than rows.
     pub fn of(things: usize, name: &'static str) -> Self {
         let template = format!("{{bar:24}} {{human_pos}} of {{human_len}} {name}, {{msg}}");
         let bar = ProgressBar::with_draw_target(Some(things as u64), ProgressDrawTarget::hidden())
@@ -36,7 +36,7 @@ impl Progress {
         Self { bar, pace, start, said: (!has_bar).then_some(start) }
     }
 
-    /// What a row has, for the rates that are told: so many logits and, where they come from a file, bytes.
+    /// Sets the logits per row and, if they come from a file, the bytes per row, from which rates are computed.
     pub fn with_rates(mut self, cols: usize, bytes_per_row: Option<f64>) -> Self {
         (self.pace.cols, self.pace.bytes) = (Some(cols), bytes_per_row);
         self
@@ -48,7 +48,7 @@ impl Progress {
         self
     }
 
-    /// So many rows are done.
+    /// Reports that this number of rows is done.
     pub fn reach(&mut self, rows: usize) {
         let elapsed = self.start.elapsed();
         match &mut self.said {
@@ -61,7 +61,7 @@ impl Progress {
             }
             Some(said) if said.elapsed() >= LINE_EVERY => {
                 *said = Instant::now();
-                // Where stderr is closed, nobody listens.
+                // If stderr is closed, the line is lost.
                 let _ = writeln!(stderr(), "{}", self.pace.line(rows, elapsed));
             }
             Some(_) => {}
@@ -75,15 +75,15 @@ impl Drop for Progress {
     }
 }
 
-/// What is told of a number of rows and a time.
+/// Computes what to print from a number of rows and a time.
 struct Pace {
-    /// Where this run began.
+    /// The row at which this run began.
     first: usize,
     total: usize,
     name: &'static str,
-    /// Logits of a row.
+    /// Logits per row.
     cols: Option<usize>,
-    /// Bytes of a row.
+    /// Bytes per row.
     bytes: Option<f64>,
 }
 

@@ -1,4 +1,4 @@
-//! `xent softmax`: probabilities of logits in a file.
+//! `xent softmax`: the probabilities of logits in files.
 
 use std::collections::TryReserveError;
 use std::ops::Range;
@@ -21,9 +21,10 @@ use crate::progress::Progress;
 use crate::report;
 use crate::stop::{before_stop, check_stopped};
 
-/// Bytes of logits that the CPU takes at a time.
+/// Bytes of logits that the CPU handles at a time.
 const CPU_WINDOW_BYTES: usize = 16 << 20;
-/// What the output is named after until it is whole: the next run takes what a killed one has left.
+/// Part of the output's name until it is complete. It is always the same, so the next run reuses what a killed one has
+/// left.
 const RUN: &str = "softmax";
 
 pub fn run(args: &SoftmaxArgs) -> Result<Outcome> {
@@ -33,7 +34,7 @@ pub fn run(args: &SoftmaxArgs) -> Result<Outcome> {
     let file = logits::open(&args.logits)?;
     let dtype = logits::dtype(&file);
     let out = args.out_dtype.unwrap_or(dtype);
-    // The operation's output has its logits' type: what is to become another is widened first.
+    // The operation's output has the type of its logits. If another type is wanted, the logits are widened to f32 first.
     let computed = if dtype == out { dtype } else { Dtype::F32 };
     run_in(computed, file, args.logits.class_axis, Run { args, out })
 }
@@ -87,7 +88,7 @@ fn run_on<E: Element>(args: &SoftmaxArgs, out: Dtype, mut logits: FileLogits<E>)
     Ok(Outcome::Done)
 }
 
-/// A window, if there is memory for it.
+/// A window of zeros, if there is memory for it.
 fn zeros<E: Element>(len: usize) -> Result<Vec<E>> {
     let mut values = Vec::new();
     values.try_reserve_exact(len).map_err(|error: TryReserveError| Error::OutOfMemory {
@@ -117,7 +118,7 @@ fn each_window<E: Element>(
     let shape = logits.shape();
     let of_row = if args.log { reference::log_softmax_row } else { reference::softmax_row };
     let left = args.memory.map(|allowed| memory::for_windows(allowed, Reserve::Reference)).transpose()?;
-    // What is read, what is written, and rows in f64.
+    // The memory must hold what is read, what is written, and rows in f64.
     let bytes = left.map_or(CPU_WINDOW_BYTES, |left| CPU_WINDOW_BYTES.min(left as usize / 4));
     let step = (bytes / size_of::<E>() / shape.row_stride).max(1) * shape.inner;
     let len = shape.with_rows(step.min(shape.rows)).len();

@@ -1,4 +1,4 @@
-//! Ctrl-C, and other signals that would end the process at once.
+//! Handling Ctrl-C and other signals that would end the process at once.
 
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,27 +10,28 @@ use xent::{Error, Result};
 
 use crate::output::complain;
 
-/// As a shell tells of a process that Ctrl-C has ended.
+/// The status that a shell reports for a process that Ctrl-C has ended.
 pub const STOPPED_STATUS: u8 = 130;
 
-/// How long the run has to stop by itself, at its next window, before it is stopped wherever it is.
+/// The time that the run has to stop by itself, at its next window, before it is stopped wherever it is.
 const PATIENCE: Duration = Duration::from_millis(600);
-/// How long one has that is at its end.
+/// The additional time for a run that is at its end.
 const PATIENCE_AT_THE_END: Duration = Duration::from_millis(300);
-/// How long a wait for stdin goes without a look at the signals.
+/// The time between two checks for signals during a wait for stdin.
 #[cfg(unix)]
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 static STOPPED: AtomicBool = AtomicBool::new(false);
 
-/// What is to be done before a run is stopped wherever it is. Whether it was done: where not, the run is at its end.
+/// The last thing to do before a run is stopped wherever it is. It returns whether it was done; if not, the run is at its
+/// end.
 type LastDeed = Box<dyn FnOnce() -> bool + Send>;
 static LAST_DEED: Mutex<Option<LastDeed>> = Mutex::new(None);
 
-/// From here on, Ctrl-C (and a polite kill) stops the run at its next window or, where none comes, wherever it is; a second
-/// one ends the process at once. A file that becomes larger than the shell allows is an error of its write.
+/// From here on, Ctrl-C (and a polite kill) stops the run at its next window or, if none comes, wherever it is; a
+/// second one ends the process at once. A file that grows beyond the shell's limit becomes an error of the write.
 pub fn on_signals() {
-    // Where no handler can be set, signals end the process as before.
+    // If no handler can be set, signals end the process as before.
     let _ = ctrlc::set_handler(|| {
         if STOPPED.swap(true, Ordering::Relaxed) {
             exit_now();
@@ -40,12 +41,12 @@ pub fn on_signals() {
     });
     #[cfg(unix)]
     {
-        // Somebody hears it: then it ends nothing.
+        // A signal that has a handler does not end the process.
         let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::new(AtomicBool::new(false)));
     }
 }
 
-/// What is to be done before a run is stopped wherever it is, from here on.
+/// Sets what to do before a run is stopped wherever it is.
 pub fn before_stop(deed: impl FnOnce() -> bool + Send + 'static) {
     *LAST_DEED.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(deed));
 }
@@ -60,7 +61,7 @@ fn stop_anywhere() {
     exit_now();
 }
 
-/// Ends the process without another word. Other threads may be anywhere, so nothing that is theirs is torn down.
+/// Ends the process without a message. Other threads may be in the middle of anything, so nothing of theirs is torn down.
 fn exit_now() -> ! {
     let status = i32::from(STOPPED_STATUS);
     #[cfg(unix)]
@@ -73,10 +74,10 @@ fn is_stopped() -> bool {
     STOPPED.load(Ordering::Relaxed)
 }
 
-/// Refuses to go on with what comes next.
+/// Returns an error if the run was stopped.
 ///
 /// # Errors
-/// `Error::Stopped` where somebody has pressed Ctrl-C.
+/// `Error::Stopped` if somebody has pressed Ctrl-C.
 pub fn check_stopped() -> Result<()> {
     if is_stopped() { Err(Error::Stopped) } else { Ok(()) }
 }
@@ -84,7 +85,7 @@ pub fn check_stopped() -> Result<()> {
 /// The name of stdin in messages.
 pub const STDIN: &str = "stdin";
 
-/// A wait for stdin that was left because of a signal is no fault of stdin.
+/// Turns an error of stdin into `Error::Stopped` if a signal caused it.
 pub fn or_stopped(error: Error) -> Error {
     match &error {
         Error::File { path, .. } if path == STDIN && is_stopped() => Error::Stopped,
@@ -92,7 +93,7 @@ pub fn or_stopped(error: Error) -> Error {
     }
 }
 
-/// What comes through stdin. A wait for it ends with an error where somebody has pressed Ctrl-C.
+/// A reader of stdin. A wait for input ends with an error if somebody has pressed Ctrl-C.
 #[cfg(unix)]
 pub fn stdin() -> Result<impl Read + Send + 'static> {
     use std::os::fd::AsFd;

@@ -1,4 +1,4 @@
-//! `xent tune`: candidates of a [`Tuning`], measured on the user's adapter.
+//! `xent tune`: measures candidates for a [`Tuning`] on the user's adapter.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use crate::output::{self, complain, one_line, shown};
 use crate::progress::Progress;
 use crate::stop::check_stopped;
 
-/// Batches of each band of row lengths, of one long row, and of one that is not quite as long.
+/// Batches for each band of row lengths, a batch of one long row, and one of a row that is not quite as long.
 const SHAPES: [(usize, usize); 6] =
     [(1_000_000, 10), (65_536, 128), (8_192, 1_000), (256, 50_304), (1, 8_000_000), (1, 131_072)];
 const QUICK_SHAPES: [(usize, usize); 6] =
@@ -22,24 +22,24 @@ const QUICK_SHAPES: [(usize, usize); 6] =
 const SECONDS: u32 = 300;
 const QUICK_SECONDS: u32 = 60;
 
-/// A candidate whose first run takes so much longer than the best so far is not looked at again.
+/// A candidate is dropped if its first run takes this many times as long as the best so far.
 const HOPELESS: f64 = 1.5;
-/// The best few are measured in turn, together with the tuning as it is, so often.
+/// The number of best candidates that are measured in turn with the current tuning, and the number of rounds.
 const FINALISTS: usize = 3;
 const ROUNDS: usize = 9;
-/// What a change must save, of the time before.
+/// The share of the time that a change must save.
 const SAVING: f64 = 0.03;
 
-/// One decision: some candidates for one part of the tuning, over one batch.
+/// One decision: candidates for one part of the tuning, on one batch.
 struct Trial {
     what: String,
     shape: Shape,
-    /// Their times are added up.
+    /// The operations to run; their times are added up.
     ops: Vec<Operation>,
     candidates: Vec<Change>,
 }
 
-/// One part of a tuning, changed.
+/// A new value for one part of a tuning.
 #[derive(Clone, Copy, PartialEq)]
 enum Change {
     Read(usize, u32, u32),
@@ -51,7 +51,7 @@ enum Change {
 }
 
 impl Change {
-    /// The tuning with it.
+    /// The tuning with this change.
     fn of(self, mut tuning: Tuning) -> Tuning {
         match self {
             Self::Read(band, lanes, rows) => tuning.read[band] = Band { lanes, rows, ..tuning.read[band] },
@@ -64,7 +64,7 @@ impl Change {
         tuning
     }
 
-    /// The same part as a tuning has it.
+    /// The value that a tuning has for the same part.
     fn as_in(self, tuning: &Tuning) -> Self {
         match self {
             Self::Read(band, ..) => Self::Read(band, tuning.read[band].lanes, tuning.read[band].rows),
@@ -90,7 +90,7 @@ impl Change {
     }
 }
 
-/// 1 lane, 2 lanes.
+/// A number with a noun: 1 lane, 2 lanes.
 fn count(number: u32, name: &str) -> String {
     format!("{} {name}{}", thousands(number as usize), if number == 1 { "" } else { "s" })
 }
@@ -121,7 +121,7 @@ pub fn run(args: &TuneArgs) -> Result<Outcome> {
     };
     let until = Instant::now() + Duration::from_secs(seconds.into());
     let mut table = Vec::new();
-    // A batch serves all its trials.
+    // One batch serves all trials of its shape.
     let mut batch: Option<Batch<f32>> = None;
     let mut left: usize = trials.iter().map(|trial| trial.candidates.len()).sum();
     for trial in &trials {
@@ -134,7 +134,7 @@ pub fn run(args: &TuneArgs) -> Result<Outcome> {
                 made
             }
         };
-        // What a trial leaves over is shared by those to come.
+        // Time that a trial does not use is shared by those to come.
         let candidates = trial.candidates.len();
         let share = until.saturating_duration_since(Instant::now()).mul_f64(candidates as f64 / left as f64);
         left -= candidates;
@@ -173,7 +173,7 @@ fn row(trial: &Trial, decision: &Decision) -> String {
     format!("{:<29}{shape:<16}{before_ms:>8.3} ms{after_ms:>8.3} ms  {choice}{star}\n", trial.what)
 }
 
-/// Every decision, in order. Each is taken with those before it in force.
+/// All decisions, in order. Each is made with those before it in force.
 fn trials(args: &TuneArgs, profile: &Profile) -> Result<Vec<Trial>> {
     let shapes = shapes(args, profile)?;
     let is_grid = !args.quick;
@@ -228,7 +228,7 @@ fn trials(args: &TuneArgs, profile: &Profile) -> Result<Vec<Trial>> {
     if let Some(&shape) = rows.first() {
         let most = if is_grid { 11 } else { 9 };
         trials.push(Trial {
-            what: "workgroups of one row".to_owned(),
+            what: "workgroups per row".to_owned(),
             shape,
             ops: vec![Operation::Loss, Operation::Softmax],
             candidates: (0..most).map(|log| Change::Workgroups(1 << log)).collect(),
@@ -236,7 +236,7 @@ fn trials(args: &TuneArgs, profile: &Profile) -> Result<Vec<Trial>> {
     }
     if let [_, .., shape] = rows[..] {
         trials.push(Trial {
-            what: "least values of a segment".to_owned(),
+            what: "minimum values per segment".to_owned(),
             shape,
             ops: vec![Operation::Loss, Operation::Softmax],
             candidates: (10..=17).map(|log| Change::SegmentCols(1 << log)).collect(),
@@ -245,7 +245,7 @@ fn trials(args: &TuneArgs, profile: &Profile) -> Result<Vec<Trial>> {
     Ok(trials)
 }
 
-/// The batches that are asked for, or those of our own, made smaller where the device holds less.
+/// The batches that were asked for, or the default ones, made smaller if the device cannot hold them.
 fn shapes(args: &TuneArgs, profile: &Profile) -> Result<Vec<Shape>> {
     let mut shapes: Vec<Shape> = Vec::new();
     if !args.shapes.is_empty() {
@@ -259,7 +259,7 @@ fn shapes(args: &TuneArgs, profile: &Profile) -> Result<Vec<Shape>> {
     }
     for (rows, cols) in if args.quick { QUICK_SHAPES } else { SHAPES } {
         let mut shape = Shape::new(rows, cols);
-        // Into one binding, so that a batch is one dispatch.
+        // Fit it into one binding, so that a batch is one dispatch.
         while 4 * shape.len() as u64 > profile.max_binding_bytes / 2 {
             shape =
                 if shape.rows > 1 { Shape::new(shape.rows / 2, cols) } else { Shape::new(1, shape.cols / 2) };
@@ -269,8 +269,8 @@ fn shapes(args: &TuneArgs, profile: &Profile) -> Result<Vec<Shape>> {
     Ok(shapes)
 }
 
-/// Lanes and rows to try, those near what is there first: a grid, or a cross. What the device cannot do is left out when
-/// it says so.
+/// Lanes and rows to try, those near the current ones first: a grid, or a cross. Those that the device cannot do are
+/// left out when binding refuses them.
 fn seats(now: Band, is_grid: bool) -> Vec<(u32, u32)> {
     let powers = |most: u32| (0..=most).map(|log| 1u32 << log);
     let mut seats: Vec<(u32, u32)> = if is_grid {
@@ -293,22 +293,22 @@ struct Tuner {
     gpu: Context,
     profile: Profile,
     clock: Clock,
-    /// As it is so far.
+    /// The tuning so far.
     tuning: Tuning,
     progress: Progress,
     done: usize,
 }
 
-/// A candidate that has shown that it is right.
+/// A candidate whose answers are right.
 struct Runner {
     change: Change,
     bounds: Vec<Bound>,
-    /// Of its first run once it was warm, in ms.
+    /// The time of its first run once it was warm, in ms.
     first_ms: f64,
 }
 
 impl Tuner {
-    /// Whether the clock can be believed, on this batch.
+    /// Checks on this batch whether the clock can be trusted.
     fn doubt(&mut self, batch: &Batch<f32>) -> Result<()> {
         let bound = batch.bind(Operation::Loss, None)?;
         self.clock.ms(&Job::Bound(&bound))?;
@@ -319,8 +319,8 @@ impl Tuner {
         runner.iter().map(|bound| self.clock.ms(&Job::Bound(bound))).sum()
     }
 
-    /// Checks a candidate's answers, which makes its pipelines, and runs it once more. None if the device cannot do it, or
-    /// if it is wrong.
+    /// Checks a candidate's answers, which also makes its pipelines, and runs it once more. Returns `None` if the
+    /// device cannot do it, or if its answers are wrong.
     fn runner(&self, trial: &Trial, batch: &mut Batch<f32>, change: Change) -> Result<Option<Runner>> {
         let tuning = change.of(self.tuning);
         let mut bounds = Vec::new();
@@ -333,7 +333,7 @@ impl Tuner {
             let verification = batch.check(&self.clock, op, &bound, Some(tuning))?;
             if !verification.passed {
                 complain(format!(
-                    "{} with {} is wrong on {}x{}, and left out",
+                    "{} with {} gives a wrong answer on {}x{}, and is left out",
                     op.name(),
                     change.words(),
                     trial.shape.rows,
@@ -356,7 +356,7 @@ impl Tuner {
             let what = format!("{} on {}x{}", trial.what, trial.shape.rows, trial.shape.cols);
             return Err(Error::Device {
                 what,
-                message: "the answers are wrong before anything is changed".to_owned(),
+                message: "the answers are wrong before any change is tried".to_owned(),
             });
         };
         let mut best_ms = first.first_ms;
@@ -376,7 +376,7 @@ impl Tuner {
             }
             self.done += 1;
         }
-        // The tuning as it is stays in, and comes first.
+        // The current tuning stays in, and comes first.
         runners[1..].sort_by(|a, b| a.first_ms.total_cmp(&b.first_ms));
         runners.truncate(1 + FINALISTS);
         let mut times = vec![Vec::with_capacity(ROUNDS); runners.len()];

@@ -21,7 +21,7 @@ pub struct Burn {
 struct Loaded {
     logits: Tensor<2>,
     targets: Tensor<1, Int>,
-    /// The same, on the device that records what is to be differentiated.
+    /// The same values, on the device that records operations for differentiation.
     tracked: (Tensor<2>, Tensor<1, Int>),
 }
 

@@ -1,5 +1,5 @@
-//! burn 0.20's tensors on wgpu: the same as `burn`, in the words of that version; and without fusion, each
-//! operation a kernel of its own.
+//! burn 0.20's tensors on wgpu: the same as `burn`, with the API of that version; also without fusion, with a separate
+//! kernel for each operation.
 
 use burn_0_20::backend::wgpu::graphics::AutoGraphicsApi;
 use burn_0_20::backend::wgpu::{CubeBackend, WgpuDevice, WgpuRuntime, init_setup};
@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::serve::Contestant;
 use crate::version::version;
 
-/// The backend that burn-wgpu's defaults make, and what it is built on.
+/// The backend that burn-wgpu's defaults make, and the one that it is built on.
 pub type Fused = Wgpu;
 pub type Unfused = CubeBackend<WgpuRuntime, f32, i32, u32>;
 
@@ -29,7 +29,7 @@ pub struct Burn<B: Backend> {
 struct Loaded<B: Backend> {
     logits: Tensor<B, 2>,
     targets: Tensor<B, 1, Int>,
-    /// The same, where it is recorded what is to be differentiated.
+    /// The same values, on the backend that records operations for differentiation.
     tracked: (Tensor<Autodiff<B>, 2>, Tensor<Autodiff<B>, 1, Int>),
 }
 

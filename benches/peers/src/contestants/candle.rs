@@ -1,4 +1,4 @@
-//! candle on the processor: `loss::cross_entropy`, `backward`, `ops::softmax_last_dim`.
+//! candle on the CPU: `loss::cross_entropy`, `backward`, `ops::softmax_last_dim`.
 
 use candle_core::{Device, Tensor, Var};
 use candle_nn::{loss, ops};
@@ -38,7 +38,7 @@ impl Contestant for Candle {
         (self.loss, self.output) = (None, None);
         let (logits, targets) = self.loaded.as_ref().ok_or("nothing is loaded")?;
         match operation {
-            // Detached: nothing is kept for a way back.
+            // Detached, so that nothing is kept for a backward pass.
             Operation::Loss => self.loss = Some(loss::cross_entropy(&logits.as_detached_tensor(), targets)?),
             Operation::LossAndGradient => {
                 let loss = loss::cross_entropy(logits, targets)?;

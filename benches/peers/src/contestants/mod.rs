@@ -1,4 +1,4 @@
-//! Those that are compared, one a file.
+//! The contestants, one per file.
 
 mod burn;
 mod burn_0_20;

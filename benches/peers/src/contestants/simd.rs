@@ -1,11 +1,11 @@
-//! What the processor can do by itself: rten's vectors and its exponential (AVX-512, AVX2 or Neon, chosen when it
-//! runs), on all threads, into memory that is there already.
+//! What the CPU can do by itself: rten's vectors and its exponential (AVX-512, AVX2 or Neon, chosen at run time), on all
+//! threads, into memory that exists already.
 //!
-//! A row is swept three times: maximum, Σ exp, and the values that are asked for. A part of the work is a few rows, or a
-//! piece of a row where there are fewer rows than threads.
+//! A row is swept three times: for the maximum, for Σ exp, and for the values that are asked for. A part of the work is a
+//! few rows, or a piece of a row if there are fewer rows than threads.
 //!
 //! The sweeps are written out and inlined by force: rten-vecmath's own (`SumExpSub`, `Softmax`) leave that to the
-//! compiler, and where it does not, every instruction is a call, and a loss takes 25 times as long.
+//! compiler. If the compiler does not inline them, every instruction is a call, and a loss takes 25 times as long.
 
 use rayon::prelude::*;
 use rten_simd::ops::{BitOps, NumOps};
@@ -17,10 +17,10 @@ use crate::error::Result;
 use crate::serve::Contestant;
 use crate::version::version;
 
-/// Values of one part, at least: what a thread takes at a time.
+/// The minimum number of values of one part, which is what a thread takes at a time.
 const PART: usize = 64 << 10;
 
-/// As many values as the widest vector has, and more.
+/// At least as many values as the widest vector has.
 const WIDEST: usize = 64;
 
 pub struct Simd {
@@ -34,14 +34,14 @@ pub struct Simd {
     loss: f64,
 }
 
-/// What becomes of a probability: `scale · p`, and less `less` at the target.
+/// What a probability becomes: `scale · p`, minus `less` at the target.
 #[derive(Clone, Copy)]
 struct Wanted {
     scale: f32,
     less: f32,
 }
 
-/// Vectors of a slice folded into one, four at a time, so that they need not wait for each other.
+/// Folds the vectors of a slice into one, four at a time, so that they need not wait for each other.
 #[inline(always)]
 fn fold<O: NumOps<f32>>(
     ops: O,
@@ -195,7 +195,7 @@ impl Simd {
         })
     }
 
-    /// Many rows: a few of them are a part. The sum of their losses.
+    /// Many rows, a few of them per part. Returns the sum of their losses.
     fn many(&mut self, wanted: Option<Wanted>) -> f64 {
         let cols = self.cols;
         let rows = PART.div_ceil(cols);
@@ -206,7 +206,7 @@ impl Simd {
             .sum()
     }
 
-    /// Few rows, one after the other: all threads on each. The sum of their losses.
+    /// Few rows, one after the other, with all threads on each. Returns the sum of their losses.
     fn few(&mut self, wanted: Option<Wanted>) -> f64 {
         let mut loss = 0.0;
         let rows = self.logits.chunks_exact(self.cols).zip(self.output.chunks_exact_mut(self.cols));

@@ -1,4 +1,4 @@
-//! This crate: on buffers that are on the device already, and from host slices.
+//! This crate, on buffers that are already on the device and from host slices.
 
 use ::xent::wgpu::{self, BufferUsages as Usage};
 use ::xent::{
@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::serve::Contestant;
 use crate::version::version;
 
-/// The adapter that `XENT_ADAPTER` names a part of, or the best there is.
+/// The adapter whose name contains `XENT_ADAPTER`, or the best one.
 fn open() -> Result<Context> {
     let choice = AdapterChoice { name: std::env::var("XENT_ADAPTER").ok(), ..Default::default() };
     Ok(Context::open(&choice).wait()?)
@@ -130,7 +130,7 @@ impl Contestant for OnDevice {
     }
 }
 
-/// Host methods: timed with the logits' way to the device and the results' way back.
+/// Host methods, timed with the transfer of the logits to the device and of the results back.
 pub struct FromHost {
     gpu: Context,
     cross_entropy: CrossEntropy<f32>,

@@ -1,4 +1,4 @@
-//! What may stand behind `xent bench`.
+//! The arguments of `xent bench`.
 
 use std::path::PathBuf;
 
@@ -15,26 +15,27 @@ Examples:
   xent bench --shape 256x50257 --dtype bf16 --dtype f16 --op softmax
   xent bench --plot roofline.svg --json > bench.json
 
-GB/s counts the bytes that must move: each logit read once, and each value of an output like the
-logits written once. A second read of the logits counts for nothing, so it shows. 'of copy' is the
-GB/s beside that of a copy of the logits, one read and one write, by a kernel or by the driver,
-whichever is faster. Times are medians of runs in turn, by the GPU's own clock where it has one.
+GB/s counts the bytes that must move: each logit is read once, and each value of an output of the
+logits' size is written once. A second read of the logits is not counted, so it lowers the number.
+'of copy' is GB/s relative to a copy of the logits, one read and one write, by a kernel or by the
+driver, whichever is faster. The operations run in turn, and times are medians, by the GPU's own
+clock where it has one.
 
-JSON keys: format ('xent bench'), version (1; rises where a key changes its meaning), xent,
-adapter, clock ('gpu' or 'wall'), tuned, runs (timed ones of each), results: an array of rows, cols,
-dtype, op, checked (whether rows_checked rows are within bounds of an f64 reference; of what is not,
-ms and all that follows from it is null), bytes, ms, logits_per_second, gb_per_second,
-share_of_copy. The op 'copy' has by: 'kernel' or 'driver'.";
+JSON keys: format ('xent bench'), version (1; it rises when a key changes its meaning), xent,
+adapter, clock ('gpu' or 'wall'), tuned, runs (timed runs of each op), results: an array of rows,
+cols, dtype, op, checked (whether rows_checked rows are within error bounds of an f64 reference; if
+not, ms and all that follows from it is null), bytes, ms, logits_per_second, gb_per_second,
+share_of_copy. The op 'copy' also has by: 'kernel' or 'driver'.";
 
 #[derive(Args)]
 pub struct BenchArgs {
-    /// Rows x classes; may be given again [default: six, as far as they fit]
+    /// Rows x classes; may be repeated [default: those of six shapes that fit]
     #[arg(long = "shape", value_name = "RxC", value_parser = parse_shape)]
     pub shapes: Vec<Shape>,
-    /// The type of the logits; may be given again
+    /// The type of the logits; may be repeated
     #[arg(long = "dtype", value_name = "TYPE", value_enum, default_values_t = [BenchDtype::F32])]
     pub dtypes: Vec<BenchDtype>,
-    /// What to measure beside the copy; may be given again
+    /// What to measure beside the copy; may be repeated
     #[arg(
         long = "op",
         value_name = "OP",
@@ -42,7 +43,7 @@ pub struct BenchArgs {
         default_values_t = [Operation::Loss, Operation::LossAndGradient, Operation::Softmax]
     )]
     pub ops: Vec<Operation>,
-    /// Draw GB/s over shapes, with a line for the copy
+    /// Draw GB/s for each shape, with a line for the copy
     #[arg(long, value_name = "FILE.svg")]
     pub plot: Option<PathBuf>,
     /// Print one JSON object

@@ -1,4 +1,4 @@
-//! Where kernels run.
+//! The arguments that say where kernels run.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use clap::Args;
 
 #[derive(Args)]
 pub struct AdapterArgs {
-    /// Take the adapter whose name has this part, upper or lower case [default: hardware before software]
+    /// Take the adapter whose name contains NAME, in any case [default: hardware before software]
     #[arg(
         id = "adapter",
         long = "adapter",
@@ -18,7 +18,7 @@ pub struct AdapterArgs {
 }
 
 impl AdapterArgs {
-    /// The part of a name that was given, if one was: an empty variable is none.
+    /// The part of a name that was given, if any. An empty environment variable counts as none.
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref().filter(|name| !name.is_empty())
     }
@@ -29,13 +29,13 @@ impl AdapterArgs {
 pub struct DeviceArgs {
     #[command(flatten)]
     pub adapter: AdapterArgs,
-    /// Lay the kernels out as `xent tune` found best; a file of another adapter or version is ignored
+    /// Use the kernel layout that `xent tune` found; a file for another adapter, driver or version is ignored
     #[arg(hide_short_help = true, id = "tuning", long = "tuning", value_name = "FILE")]
     tuning: Option<PathBuf>,
 }
 
 impl DeviceArgs {
-    /// The file of a tuning, if one was given.
+    /// The path of a tuning file, if one was given.
     pub fn tuning(&self) -> Option<&Path> {
         self.tuning.as_deref()
     }

@@ -1,4 +1,4 @@
-//! What may stand behind `xent eval`.
+//! The arguments of `xent eval`.
 
 use std::path::PathBuf;
 
@@ -19,7 +19,7 @@ Examples:
   xent eval logits.npy --targets targets.npy --html report.html --rows-out rows.csv
 
 Exit status: 0 done, 1 done but rows are bad (--strict) or not verified (--verify), 2 wrong input,
-3 device trouble, 130 stopped. 'xent eval --help' says all.";
+3 device trouble, 130 stopped. 'xent eval --help' explains everything.";
 
 pub const HELP: &str = "\
 Examples:
@@ -36,71 +36,74 @@ Examples:
   xent eval shards/ --targets targets.npy
   zcat logits.gz | xent eval - --dtype f32 --cols 50257 --rows 4096 --targets targets.npy
 
-Files are .npy or .safetensors: logits, and all that goes with them. Which is told by their content;
-of several tensors in a .safetensors file, the only one that can be meant is taken, or the one that
-a key names. Raw values have no header (--dtype, --cols). A folder is taken in the order of its
-names, part-2 before part-10.
+Files are .npy or .safetensors, for the logits and for everything that goes with them; the content
+decides which. If a .safetensors file holds several tensors, the only one that fits is read, or the
+one that a key names. Raw values have no header (--dtype, --cols). The files of a folder are read in
+the order of their names, part-2 before part-10.
 
-Logits may have any number of axes, one of them the classes'; they are f16, bf16, f32, or f64
-narrowed to f32. What has a value for each row has the other axes, in their order, or one axis of
-all rows. All of it is read piece by piece, so it may be larger than memory; with the classes not
-last, a piece is at least what lies behind one index of the axes before them. Targets, row weights
-and masks are read twice: before the first logit, to be checked and added up, and with the logits.
+Logits may have any number of axes; one of them is the class axis. They are f16, bf16, f32, or f64
+narrowed to f32. A file with a value for each row has the other axes, in the same order, or a single
+axis of all rows. All files are read piece by piece, so they may be larger than memory. If the class
+axis is not the last, a piece is at least what lies behind one index of the axes before it. Targets,
+row weights and masks are read twice: before the first logit, to check them and add them up, and
+again with the logits.
 
-Targets are integers of any width. One that equals --ignore-index is left out: by its value, and
-for u32 by its bits as i32, so that 4294967196 is -100 there. The target of a row that is not
-scored (--row-mask, --row-weights 0, --score-from and --score-to) may be anything.
+Targets are integers of any width. A row whose target equals --ignore-index is left out; a u32
+target is compared by its bits as i32, so 4294967196 is -100. A row that is not scored (--row-mask,
+--row-weights 0, --score-from and --score-to) may have any target.
 
-Outputs are .npy or .safetensors by their names, and there whole or not at all. Rows left out have
-loss 0, lse 0 and the class 4294967295.
+The name of an output decides whether it is .npy or .safetensors. An output file appears complete or
+not at all. A row that is left out has loss 0, lse 0 and class 4294967295.
 
---rows-out to a .csv writes row, sequence, position, target, loss, lse, argmax and flags of each
-row; what a row has not, as one that is left out, is empty there.
+--rows-out with a .csv name writes row, sequence, position, target, loss, lse, argmax and flags of
+each row. A value that a row does not have is empty, such as the loss of a row that is left out.
 
-Bad rows have a loss that is NaN or infinite, or a flag: nan_logit, infinite_logit (+inf),
-target_out_of_range, invalid_target, invalid_weight. A masked_row (all -inf) is bad unless
---masked-row zero makes its loss 0. The report counts them; --strict makes them exit status 1, with
-all outputs written.
+A row is bad if its loss is NaN or infinite, or if it has one of the flags nan_logit, infinite_logit
+(+inf), target_out_of_range, invalid_target or invalid_weight. A masked_row (all logits -inf) is bad
+unless --masked-row zero makes its loss 0. The report counts the bad rows. With --strict they make
+the exit status 1; all outputs are still written.
 
---json prints one object. Its keys: format ('xent eval'), version (1; rises where a key changes its
-meaning), xent, loss (reduced), sum, z_loss (the part of it in loss), perplexity (e to the mean; of
-a plain loss it is one, otherwise just that number), accuracy (of the most probable class of soft
-and sparse targets), complete (false where the run was stopped), rows, cols, counted, ignored,
-weight (what a mean divides by), row_weight (what it divides the z-loss by), flags, bad_rows, first_bad_row, row_losses (range, quantiles, histogram),
-positions (mean loss by position in the sequence), adapter, seconds, logits_per_second, bytes_read,
+--json prints one object. Its keys: format ('xent eval'), version (1; it rises when a key changes
+its meaning), xent, loss (reduced), sum, z_loss (the part of loss that is z-loss), perplexity (e to
+the mean loss; a perplexity in the usual sense only for a plain loss), accuracy (for soft and sparse
+targets, against their most probable class), complete (false if the run was stopped), rows, cols,
+counted, ignored, weight (what a mean is divided by), row_weight (what the z-loss of a mean is
+divided by), flags, bad_rows, first_bad_row, row_losses (range, quantiles, histogram), positions
+(mean loss by position in the sequence), adapter, seconds, logits_per_second, bytes_read,
 peak_memory_bytes, verification. A number that is not finite, or undefined because no row counts, is
-null, and its key is among the flags. docs/eval-json.md in the sources says all.
+null, and its key is among the flags. docs/eval-json.md in the sources explains every key.
 
-Colours are shown on a terminal, unless NO_COLOR is set. Long runs show a bar there, and elsewhere a
-line on stderr every 10 seconds.
+The report has colours on a terminal, unless NO_COLOR is set. A long run shows a progress bar on a
+terminal, and elsewhere prints a line to stderr every 10 seconds.
 
-How far a run has come is written as it goes (--checkpoint-every): outputs first, to the disk, each
-beside its place as NAME.RUN.xent-partial, then the checkpoint LOGITS.RUN.xent-checkpoint. RUN is a
-number made of the files, the options and the adapter. So after a kill, a full disk or an error the
-same command with --resume goes on, to the same digits; what was kept is read once and compared with
-its checksum. The same command without it begins anew, over what was left. A run that ends leaves
-none of these files. While it goes, no other process can run it: that one fails and changes nothing.
+A run saves its progress as it goes (--checkpoint-every). The outputs go to the disk first, each
+beside its final place as NAME.RUN.xent-partial; then the checkpoint, LOGITS.RUN.xent-checkpoint.
+RUN is a number computed from the files, the options and the adapter. After a kill, a full disk or
+an error, the same command with --resume continues and gives the same digits; the saved outputs are
+read once and compared with their checksums. The same command without --resume starts from the
+beginning and overwrites what was left. A run that ends leaves none of these files. While a run is
+in progress, no other process can start the same one: that process fails and changes nothing.
 
 Exit status:
   0    done
-  1    done, but rows are bad (--strict), or results are not within their bounds of the f64
-       reference (--verify); these replace no file
+  1    done, but rows are bad (--strict), or results are not within their error bounds of the f64
+       reference (--verify); such results replace no file
   2    the command line, a file or an adapter's name is wrong, or a file cannot be read or written;
-       no output file is changed, and if rows were done, --resume goes on from the checkpoint
+       no output file is changed, and if rows were done, --resume continues from the checkpoint
   3    the device failed, or is too small
-  130  stopped by Ctrl-C; what there is so far is printed, no output file is changed, and --resume
-       goes on from the checkpoint that is left. Where no window ends within a second, it stops
-       without the print. A second Ctrl-C ends the run at once, as a kill does: --resume goes on from
-       the checkpoint before";
+  130  stopped by Ctrl-C: the results so far are printed, no output file is changed, and --resume
+       continues from the checkpoint. If no window ends within a second, the run stops without
+       printing. A second Ctrl-C ends the run at once, as a kill does; --resume then continues from
+       the last checkpoint before it";
 
 #[derive(Args)]
 pub struct EvalArgs {
     #[command(flatten)]
     pub logits: LogitsArgs,
-    /// What the values are: log-probs are taken as they are, not normalised (NLL)
+    /// What the values are; log-probs are used as they are, not normalised (NLL)
     #[arg(hide_short_help = true, long, value_name = "WHAT", value_enum, default_value_t = Input::Logits)]
     pub input: Input,
-    // Before the groups: what follows one stands under its heading.
+    // Before the groups, because an argument that follows a group appears under the group's heading.
     #[command(flatten)]
     pub device: DeviceArgs,
     #[command(flatten)]
@@ -119,7 +122,7 @@ pub struct EvalArgs {
 #[command(next_help_heading = "Targets (one kind)")]
 #[command(group = ArgGroup::new("kind of targets"))]
 pub struct TargetArgs {
-    /// A class for each row, integers
+    /// A class for each row: integers
     #[arg(
         long,
         value_name = "FILE",
@@ -127,15 +130,16 @@ pub struct TargetArgs {
         required_unless_present_any = ["soft_targets", "sparse_targets", "targets_key"]
     )]
     pub targets: Option<PathBuf>,
-    /// The tensor of the targets, in their file or in the logits' own
+    /// The tensor of the targets, in their own file or in that of the logits
     ///
-    /// In the .safetensors file of --targets or its like; without one, in the file of the logits.
+    /// It is in the .safetensors file of --targets, --soft-targets or --sparse-targets; if none of these is given, in the
+    /// file of the logits.
     #[arg(long, value_name = "NAME")]
     pub targets_key: Option<String>,
-    /// A probability for each class, floats laid out as the logits
+    /// A probability for each class: floats, in the layout of the logits
     #[arg(long, value_name = "FILE", group = "kind of targets")]
     pub soft_targets: Option<PathBuf>,
-    /// A few classes for each row, integers: the rows' axes, and one of the entries
+    /// A few classes for each row: integers, with the axes of the rows and one more, for the entries
     #[arg(
         hide_short_help = true,
         long,
@@ -144,7 +148,7 @@ pub struct TargetArgs {
         requires = "sparse_probs"
     )]
     pub sparse_targets: Option<PathBuf>,
-    /// Their probabilities, floats
+    /// The probabilities of --sparse-targets: floats
     #[arg(hide_short_help = true, long, value_name = "PROBS", requires = "sparse_targets", conflicts_with_all = ["targets", "soft_targets"])]
     pub sparse_probs: Option<PathBuf>,
 }
@@ -154,12 +158,12 @@ pub struct TargetArgs {
 pub struct LossArgs {
     /// How row losses become one loss
     ///
-    /// It is also the one of which --grad-out is the gradient.
+    /// --grad-out is the gradient of this loss.
     #[arg(long, value_name = "HOW", value_enum, default_value_t = Reduction::Mean)]
     pub reduction: Reduction,
-    /// A weight for each class, floats
+    /// A weight for each class: floats
     ///
-    /// A mean divides by those of the targets.
+    /// A mean is divided by the weights of the targets.
     #[arg(long, value_name = "FILE")]
     pub class_weights: Option<PathBuf>,
     /// Spread X of the target evenly over all classes
@@ -185,7 +189,7 @@ pub struct LossArgs {
         allow_negative_numbers = true
     )]
     pub focal_gamma: f32,
-    /// The mean where no row counts
+    /// What the mean is when no row counts
     #[arg(hide_short_help = true, long, value_name = "HOW", value_enum, default_value_t = EmptyBatch::Nan)]
     pub empty: EmptyBatch,
 }
@@ -196,24 +200,24 @@ pub struct RowArgs {
     /// Leave out rows with this target
     #[arg(long, value_name = "N", default_value_t = -100, allow_negative_numbers = true)]
     pub ignore_index: i32,
-    /// A weight for each row, floats; rows of weight 0 are left out
+    /// A weight for each row: floats; rows of weight 0 are left out
     #[arg(hide_short_help = true, long, value_name = "FILE")]
     pub row_weights: Option<PathBuf>,
-    /// Which rows are scored, booleans or integers: 0 is left out
+    /// Which rows are scored: booleans or integers; rows with 0 are left out
     #[arg(hide_short_help = true, long, value_name = "FILE")]
     pub row_mask: Option<PathBuf>,
     /// Score position t against the target of t + N: 1 for next tokens
     ///
-    /// Both are of one sequence: the last N positions of each have no target.
+    /// Both are in the same sequence; the last N positions of each sequence have no target.
     #[arg(long, value_name = "N", conflicts_with = "soft_targets")]
     pub shift: Option<usize>,
-    /// Rows of a sequence [default: the axis before the classes, if these are last; else all]
+    /// Rows per sequence [default: the axis before the classes if the classes are last, else all rows]
     #[arg(hide_short_help = true, long, value_name = "L")]
     pub sequence: Option<usize>,
-    /// Leave out positions of a sequence before P: a prompt
+    /// Leave out the positions of a sequence before P, such as a prompt
     #[arg(hide_short_help = true, long, value_name = "P")]
     pub score_from: Option<usize>,
-    /// Leave out positions from P on
+    /// Leave out the positions of a sequence from P on
     #[arg(hide_short_help = true, long, value_name = "P")]
     pub score_to: Option<usize>,
 }
@@ -221,15 +225,15 @@ pub struct RowArgs {
 #[derive(Args)]
 #[command(next_help_heading = "Output")]
 pub struct OutputArgs {
-    /// Write row losses, f32; to a .csv all that is known of each row
+    /// Write row losses, f32; with a .csv name, all results of each row
     ///
-    /// Losses are in nats, times the rows' weights.
+    /// Losses are in nats, multiplied by the rows' weights.
     #[arg(long, value_name = "FILE")]
     pub rows_out: Option<PathBuf>,
-    /// Write the gradient of the reduced loss, laid out as the logits
+    /// Write the gradient of the reduced loss, in the layout of the logits
     #[arg(long, value_name = "FILE")]
     pub grad_out: Option<PathBuf>,
-    /// Write ln(sum of exp) of each row, as the loss takes its logits, f32
+    /// Write ln(sum of exp) of each row as the loss uses it, f32
     #[arg(hide_short_help = true, long, value_name = "FILE")]
     pub lse_out: Option<PathBuf>,
     /// Write the most probable class of each row, u32
@@ -241,7 +245,7 @@ pub struct OutputArgs {
     /// Draw a histogram of the row losses, and the loss by position
     #[arg(long, value_name = "FILE.svg")]
     pub plot: Option<PathBuf>,
-    /// Write the summary and these pictures as one page
+    /// Write the summary and these plots as one page
     #[arg(long, value_name = "FILE.html")]
     pub html: Option<PathBuf>,
     /// Compare the losses of N rows, evenly spread, with an f64 reference
@@ -250,7 +254,7 @@ pub struct OutputArgs {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
-    /// Exit with status 1 if a row is bad: NaN, an infinite loss
+    /// Exit with status 1 if a row is bad, such as a NaN or infinite loss
     #[arg(long)]
     pub strict: bool,
 }

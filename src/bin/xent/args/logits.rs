@@ -1,22 +1,22 @@
-//! Where logits are.
+//! The arguments that say where the logits are.
 
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use xent::eval::files::{Dtype, OpenOptions, RawLayout};
 
-/// The files of the logits, and how these are read.
+/// The files of the logits, and how they are read.
 #[derive(Args)]
 pub struct LogitsArgs {
     /// Logits: .npy, .safetensors or raw; several files or a folder are shards, - is stdin
     ///
-    /// Files are taken in the order given, a folder's by the numbers in their names.
+    /// Files are read in the order given, and the files of a folder by the numbers in their names.
     #[arg(value_name = "LOGITS", required = true)]
     pub files: Vec<PathBuf>,
     /// The axis of the classes; -1 is the last
     #[arg(long, value_name = "K", default_value_t = -1, allow_negative_numbers = true)]
     pub class_axis: isize,
-    /// The tensor of a .safetensors file [default: the only floats of 2 or 3 axes]
+    /// The tensor in a .safetensors file [default: the only floats of 2 or 3 axes]
     #[arg(long, value_name = "NAME")]
     key: Option<String>,
     /// Read raw values of this type, little-endian, without a header
@@ -29,10 +29,10 @@ pub struct LogitsArgs {
         conflicts_with = "key"
     )]
     dtype: Option<RawDtype>,
-    /// Raw values of a row: the classes
+    /// Raw values per row: the number of classes
     #[arg(hide_short_help = true, long, value_name = "N", requires = "dtype")]
     cols: Option<usize>,
-    /// Rows of raw values; from stdin they must be told [default: all there are]
+    /// Rows of raw values; required for stdin [default: as many as the files hold]
     #[arg(hide_short_help = true, long, value_name = "N", requires = "dtype")]
     rows: Option<usize>,
 }
@@ -44,12 +44,12 @@ impl LogitsArgs {
         OpenOptions { key: self.key.clone(), raw, ..OpenOptions::default() }
     }
 
-    /// How the values lie in the files, in words.
+    /// The layout of the values in the files, in words.
     pub fn identity(&self) -> String {
         format!("axis {}, {:?}", self.class_axis, self.options())
     }
 
-    /// Whether they come through stdin, alone or among files.
+    /// Whether the logits come through stdin, alone or among files.
     pub fn is_stdin(&self) -> bool {
         self.files.iter().any(|path| path == Path::new("-"))
     }

@@ -1,4 +1,4 @@
-//! What may stand on the command line.
+//! The command line's arguments.
 
 mod bench;
 mod device;
@@ -28,14 +28,14 @@ Examples:
 
 Exit status:
   0    done
-  1    done, but rows are bad (eval --strict), or results are not within their bounds of the f64
-       reference (eval --verify, demo, bench); these replace no file
+  1    done, but rows are bad (eval --strict), or results are not within their error bounds of the
+       f64 reference (eval --verify, demo, bench); such results replace no file
   2    the command line, a file or an adapter's name is wrong; no output file is changed
-  3    the device failed, or is too small; this process may take too little memory, or too few
-       threads or files
-  130  stopped by Ctrl-C; no output file is changed, and eval leaves a checkpoint to --resume from
+  3    the device failed or is too small, or this process is allowed too little memory or too few
+       threads or open files
+  130  stopped by Ctrl-C; no output file is changed, and eval leaves a checkpoint for --resume
 
-RUST_LOG=info tells on stderr which adapter was taken, RUST_LOG=debug more.";
+RUST_LOG=info logs to stderr which adapter was taken; RUST_LOG=debug logs more.";
 
 const COMPLETIONS_HELP: &str = "\
 Examples:
@@ -54,30 +54,30 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Cross-entropy of logits against targets: loss, perplexity, accuracy
+    /// Compute the cross-entropy of logits against targets: loss, perplexity, accuracy
     #[command(override_usage = eval::USAGE, after_help = eval::SHORT_HELP, after_long_help = eval::HELP)]
     Eval(Box<EvalArgs>),
-    /// Probabilities, or log-probabilities, of logits
+    /// Compute the probabilities or log-probabilities of logits
     #[command(after_help = softmax::HELP)]
     Softmax(SoftmaxArgs),
-    /// The adapters that are there, and which one would be taken
+    /// List the adapters, and mark the one that would be taken
     Adapters(AdaptersArgs),
-    /// The loss of a language model's batch, 16,384 tokens of 50,000 classes, in little memory
+    /// Compute a language model's loss in little memory: 16,384 tokens, 50,000 classes
     Demo(DemoArgs),
-    /// How fast the operations are here, beside a copy of the same bytes
+    /// Measure the speed of the operations, beside a copy of the same bytes
     #[command(after_help = bench::HELP)]
     Bench(BenchArgs),
-    /// Measure how the kernels are best laid out here, and write it to a file for --tuning
+    /// Find the fastest layout of the kernels here, and write it to a file for --tuning
     #[command(after_help = tune::HELP)]
     Tune(TuneArgs),
-    /// A script that completes this command line, for a shell to read
+    /// Print a script that lets a shell complete this command line
     #[command(after_help = COMPLETIONS_HELP)]
     Completions(CompletionsArgs),
 }
 
 #[derive(Args)]
 pub struct CompletionsArgs {
-    /// The shell they are for
+    /// The shell that the script is for
     #[arg(value_enum)]
     pub shell: clap_complete::Shell,
 }
@@ -97,7 +97,7 @@ pub struct DemoArgs {
     pub rows: usize,
     #[arg(long, default_value_t = 50_000, hide = true)]
     pub cols: usize,
-    /// What the logits are made from
+    /// The seed that the logits are made from
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! How a run goes: what it may take, and where it goes on.
+//! The arguments of a run: how much memory it may use, and where its checkpoint is.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,51 +9,51 @@ use clap::Args;
 #[derive(Args)]
 #[command(next_help_heading = "Run")]
 pub struct RunArgs {
-    /// Take at most this much memory, driver included: 512MiB, 2GB
+    /// Use at most this much memory, driver included: 512MiB, 2GB
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<ByteSize>,
-    /// Where a run writes how far it has come [default: LOGITS.RUN.xent-checkpoint, here]
+    /// Save the progress of the run in this file [default: LOGITS.RUN.xent-checkpoint, here]
     ///
-    /// RUN is a number made of the files, the options and the adapter, so that no two runs share one.
+    /// RUN is a number computed from the files, the options and the adapter, so that no two runs share a file.
     #[arg(hide_short_help = true, long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
-    /// Write it every so many seconds, and at each error or stop; the first time after a tenth of them
+    /// Save every SECONDS, and at each error or stop; the first time after a tenth of that
     ///
-    /// Outputs are brought to the disk before. Where that takes long, it is done less often, so that it
-    /// takes at most a twentieth of the time.
+    /// The outputs are written to the disk first. If that takes long, it is done less often, so that it takes at most a
+    /// twentieth of the time.
     #[arg(hide_short_help = true, long, value_name = "SECONDS", default_value = "10", value_parser = parse_seconds)]
     pub checkpoint_every: Duration,
-    /// Go on where a run was stopped: with the same files and options
+    /// Continue a stopped run; needs the same files and options
     #[arg(long)]
     pub resume: bool,
-    /// Let windows take this much, whatever the rest does: for tests
+    /// Let windows use this much memory, whatever the rest uses: for tests
     #[arg(long, value_name = "SIZE", hide = true, conflicts_with = "memory")]
     pub windows: Option<ByteSize>,
-    /// Stop as by Ctrl-C before the window that goes beyond this row: for tests
+    /// Stop, as after Ctrl-C, before the window that goes beyond this row: for tests
     #[arg(long, value_name = "ROW", hide = true)]
     pub stop_after: Option<usize>,
 }
 
-/// The bytes of the logits' name that a checkpoint's has: what is behind it must have room.
+/// The most bytes of the logits' name that go into a checkpoint's name, so that there is room for the rest.
 const NAME_BYTES: usize = 120;
 
 impl RunArgs {
-    /// The checkpoint that was asked for by its name.
+    /// The checkpoint's path, if one was given.
     pub fn named_checkpoint(&self) -> Option<&Path> {
         self.checkpoint.as_deref()
     }
 
-    /// The checkpoint's file, of this run over these logits.
+    /// The path of the checkpoint of this run over these logits.
     pub fn checkpoint(&self, logits: &[PathBuf], run: &str) -> PathBuf {
         let default = || format!("{}{run}{CHECKPOINT_END}", checkpoint_start(logits)).into();
         self.checkpoint.clone().unwrap_or_else(default)
     }
 }
 
-/// How the names of checkpoints end.
+/// The end of every checkpoint's name.
 pub const CHECKPOINT_END: &str = ".xent-checkpoint";
 
-/// How the names of checkpoints of runs over these logits begin.
+/// The start of the names of all checkpoints of runs over these logits.
 pub fn checkpoint_start(logits: &[PathBuf]) -> String {
     let name = logits.first().and_then(|path| path.file_name());
     let name = name.map_or("logits".into(), |name| name.to_string_lossy());

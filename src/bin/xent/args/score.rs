@@ -1,8 +1,8 @@
-//! How logits become scores.
+//! The arguments that say how logits become scores.
 
 use clap::{Args, ValueEnum};
 
-/// How logits become the scores that a softmax is of.
+/// How logits become the scores that go into the softmax.
 #[derive(Args)]
 pub struct ScoreArgs {
     /// Cap logits to C*tanh(logit / C) first
@@ -11,7 +11,7 @@ pub struct ScoreArgs {
     /// Divide logits by T
     #[arg(long, value_name = "T", default_value_t = 1.0, allow_negative_numbers = true)]
     pub temperature: f32,
-    /// What a row gives in which every logit is -inf
+    /// The result of a row whose logits are all -inf
     #[arg(hide_short_help = true, long, value_name = "HOW", value_enum, default_value_t = MaskedRow::Nan)]
     pub masked_row: MaskedRow,
 }

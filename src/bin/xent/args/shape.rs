@@ -2,9 +2,9 @@
 
 use xent::Shape;
 
-/// A batch as one writes it: rows x cols.
+/// Parses a batch shape, written as rows x cols.
 pub fn parse_shape(text: &str) -> Result<Shape, String> {
-    let wanted = "rows x cols, as 256x50304";
+    let wanted = "expected rows x cols, such as 256x50304";
     let (rows, cols) = text.split_once(['x', 'X', '×']).ok_or(wanted)?;
     let number = |text: &str| text.trim().parse::<usize>().map_err(|error| format!("{wanted}: {error}"));
     let shape = Shape::new(number(rows)?, number(cols)?);

@@ -1,4 +1,4 @@
-//! What may stand behind `xent softmax`.
+//! The arguments of `xent softmax`.
 
 use std::path::PathBuf;
 
@@ -18,16 +18,16 @@ Examples:
   xent softmax model.safetensors --key logits -o probs.safetensors --out-dtype f32
   cat logits.bin | xent softmax - --dtype bf16 --cols 32000 --rows 512 -o probs.safetensors
 
-The output has the axes of the logits, and is there whole or not at all.";
+The output has the axes of the logits. The file appears complete or not at all.";
 
 #[derive(Args)]
 pub struct SoftmaxArgs {
     #[command(flatten)]
     pub logits: LogitsArgs,
-    /// Where probabilities go, laid out as the logits are: .npy or .safetensors
+    /// Write the probabilities, in the layout of the logits: .npy or .safetensors
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
-    /// Log-probabilities, in nats
+    /// Write log-probabilities instead, in nats
     #[arg(long)]
     pub log: bool,
     #[command(flatten)]
@@ -35,7 +35,7 @@ pub struct SoftmaxArgs {
     /// The type of the output [default: the logits', or f32 for f64]
     #[arg(long, value_name = "TYPE", value_enum)]
     pub out_dtype: Option<Dtype>,
-    /// Take at most this much memory, driver included: 512MiB, 2GB
+    /// Use at most this much memory, driver included: 512MiB, 2GB
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<ByteSize>,
     #[command(flatten)]

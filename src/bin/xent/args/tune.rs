@@ -1,4 +1,4 @@
-//! What may stand behind `xent tune`.
+//! The arguments of `xent tune`.
 
 use std::path::PathBuf;
 
@@ -13,24 +13,25 @@ Examples:
   xent tune -o tuning.json
   xent tune --quick -o tuning.json && xent eval logits.npy --targets t.npy --tuning tuning.json
 
-How many invocations share a row, how many rows a workgroup has, and how long rows are split: tried
-on batches of short and of long rows, of f32. An answer is compared with an f64 reference before it
-counts, and a change is taken only where it saves more than 3 %. Let the machine rest meanwhile.
+The tool tries how many invocations share a row, how many rows a workgroup has, and how long rows
+are split over workgroups. It tries them on f32 batches of short and of long rows. Each candidate's
+answer is compared with an f64 reference before its time counts. A change is accepted only if it
+saves more than 3 %. Leave the machine idle meanwhile.
 
 The file is for this adapter, its driver and this version of xent; elsewhere it is ignored.";
 
 #[derive(Args)]
 pub struct TuneArgs {
-    /// Where the tuning goes
+    /// Write the tuning to this file
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
-    /// Fewer candidates, smaller batches: about a minute, not five
+    /// Try fewer candidates on smaller batches: about one minute instead of five
     #[arg(long)]
     pub quick: bool,
-    /// Stop trying after so long, and keep what was best [default: 300, with --quick 60]
+    /// Stop after this time, with the best found so far [default: 300, or 60 with --quick]
     #[arg(long, value_name = "SECONDS")]
     pub time: Option<u32>,
-    /// Try on this batch, rows x classes; may be given again [default: six, as far as they fit]
+    /// Measure on this batch, rows x classes; may be repeated [default: six batches, made smaller to fit the device]
     #[arg(long = "shape", value_name = "RxC", value_parser = parse_shape)]
     pub shapes: Vec<Shape>,
     #[command(flatten)]

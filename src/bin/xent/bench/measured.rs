@@ -1,13 +1,13 @@
-//! What was measured.
+//! The measurements.
 
 use xent::{Shape, Verification};
 
 use crate::operation::Operation;
 
-/// Timed runs of each, after those that check its answer.
+/// The timed runs of each operation, after the runs that check its answer.
 pub const RUNS: usize = 11;
 
-/// All that was measured.
+/// All measurements.
 pub struct Benched {
     pub adapter: String,
     /// `gpu` or `wall`.
@@ -16,17 +16,17 @@ pub struct Benched {
     pub results: Vec<Measured>,
 }
 
-/// One operation on one batch.
+/// The measurement of one operation on one batch.
 pub struct Measured {
     pub shape: Shape,
     pub dtype: &'static str,
     pub op: Operation,
-    /// Who copies: `kernel` or `driver`.
+    /// For the copy, what copies: `kernel` or `driver`.
     pub by: Option<&'static str>,
     pub checked: Verification,
-    /// What must move: logits read once, and as much written if it writes.
+    /// The bytes that must move: the logits are read once, and as much is written if the operation writes.
     pub bytes: u64,
-    /// The median; none where the answer is wrong.
+    /// The median; `None` if the answer is wrong.
     pub ms: Option<f64>,
     pub share_of_copy: Option<f64>,
 }

@@ -68,7 +68,7 @@ pub fn run(args: &BenchArgs) -> Result<Outcome> {
     let wrong: Vec<_> = benched.results.iter().filter(|measured| !measured.checked.passed).collect();
     for Measured { shape, dtype, op, checked, .. } in &wrong {
         complain(format!(
-            "{} of {}x{} {dtype} is not within its bounds of the f64 reference: row {:?} is off by {:.1e}",
+            "{} of {}x{} {dtype} is not within its error bounds of the f64 reference: row {:?} is off by {:.1e}",
             op.name(),
             shape.rows,
             shape.cols,
@@ -79,7 +79,7 @@ pub fn run(args: &BenchArgs) -> Result<Outcome> {
     Ok(if wrong.is_empty() { Outcome::Done } else { Outcome::NotVerified })
 }
 
-/// What is measured, in order. Of the shapes that nobody asked for, those that fit.
+/// The batches to measure, in order. Of the default shapes, only those that fit.
 fn batches(args: &BenchArgs, profile: &Profile) -> Result<Vec<(Shape, BenchDtype)>> {
     let bytes = |shape, dtype| match dtype {
         BenchDtype::F32 => Bytes::of::<f32>(shape),
@@ -127,7 +127,7 @@ impl Bench {
         let (copies, copied) = batch.copies(&self.profile)?;
         let record = |pass: &mut wgpu::ComputePass<'_>| copies.encode(pass);
         let kernel_copy = Job::Pass(&record);
-        // The first batch shows whether the clock can be believed.
+        // The first batch shows whether the clock can be trusted.
         if self.results.is_empty() {
             self.clock.ms(&kernel_copy)?;
             self.clock.doubt(&kernel_copy)?;

@@ -11,7 +11,7 @@ use super::measured::{Benched, Measured};
 use crate::operation::Operation;
 use crate::output::one_line;
 
-/// Operations as in the colours of Okabe and Ito, which stay apart for everybody.
+/// The colours of the operations, by Okabe and Ito; people with colour blindness can distinguish them as well.
 const COLOURS: [RGBColor; 6] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -22,7 +22,7 @@ const COLOURS: [RGBColor; 6] = [
 ];
 const COPY_COLOUR: RGBColor = RGBColor(90, 90, 90);
 const FONT: &str = "sans-serif";
-/// Pixels of the legend, and of a letter of the title, about.
+/// The width in pixels of the legend and, roughly, of a letter of the title.
 const LEGEND: u32 = 170;
 const TITLE_CHAR: u32 = 8;
 
@@ -43,7 +43,7 @@ pub fn draw(benched: &Benched, path: &Path) -> Result<()> {
     file.finish()
 }
 
-/// The batches, in order: each has a place on the horizontal axis.
+/// The batches in order. Each has a place on the horizontal axis.
 fn batches(benched: &Benched) -> Vec<String> {
     let mut batches: Vec<String> = Vec::new();
     for measured in &benched.results {
@@ -84,7 +84,7 @@ fn draw_on(
         .x_label_area_size(40)
         .y_label_area_size(64)
         .build_cartesian_2d(-0.5..last, 0.0..highest)?;
-    // Only whole numbers have a batch: two labels a batch give one at each.
+    // Only whole numbers have a batch. With two labels per batch, there is a label at each of them.
     chart
         .configure_mesh()
         .disable_x_mesh()
@@ -96,7 +96,7 @@ fn draw_on(
             name.cloned().unwrap_or_default()
         })
         .y_label_formatter(&|gb| format!("{gb}"))
-        .y_desc("GB/s that must move")
+        .y_desc("GB/s (bytes that must move)")
         .label_style((FONT, 12))
         .axis_desc_style((FONT, 13))
         .draw()?;
@@ -121,7 +121,7 @@ fn draw_on(
                 Some((place as f64, measured.gb_per_second()?))
             })
             .collect();
-        // The copy is what all others are held against: from edge to edge.
+        // All others are compared with the copy, so its line goes from edge to edge.
         let mut line = points.clone();
         if let (Operation::Copy, Some(&(_, begin)), Some(&(_, end))) = (op, points.first(), points.last()) {
             line.insert(0, (-0.5, begin));

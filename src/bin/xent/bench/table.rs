@@ -1,4 +1,4 @@
-//! What was measured, for people and for programs.
+//! The measurements, for people and for programs.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ pub fn text(benched: &Benched) -> String {
     if benched.tuned {
         text += ", tuned";
     }
-    text += "; GB/s of logits read once and outputs written once\n";
+    text += "; GB/s counts logits read once and outputs written once\n";
     let mut batch = None;
     for measured in &benched.results {
         let Measured { shape, dtype, op, by, ms, share_of_copy, .. } = measured;

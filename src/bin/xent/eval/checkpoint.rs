@@ -1,4 +1,4 @@
-//! How far a run has come, in a file.
+//! A file with the progress of a run.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -14,11 +14,11 @@ use crate::output::bad_argument;
 
 const FORMAT: &str = "xent checkpoint";
 const VERSION: u32 = 2;
-/// Ours are a few hundred kilobytes at most.
+/// The most bytes that are read. A checkpoint has a few hundred kilobytes at most.
 const MOST_BYTES: u64 = 16 << 20;
 
-/// What a run is made of, one name and value each: all on which a digit of its results can depend. Two runs of which these
-/// are equal are parts of one.
+/// The identity of a run, as names and values: everything on which a digit of its results can depend. Two runs with equal
+/// identities are parts of one run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Identity(Vec<(String, String)>);
 
@@ -27,36 +27,36 @@ impl Identity {
         self.0.push((name.to_owned(), value.to_string()));
     }
 
-    /// Both.
+    /// Both identities together.
     pub fn and(mut self, other: &Self) -> Self {
         self.0.extend_from_slice(&other.0);
         self
     }
 
-    /// A file by its place, its length and when it was last written.
+    /// Adds a file by its path, its length and the time of its last change.
     pub fn add_file(&mut self, name: &str, path: &Path) {
         let place = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let known = fs::metadata(path).map(|metadata| {
             let time =
                 metadata.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
-            format!(", {} bytes, of {} s", metadata.len(), time.unwrap_or_default().as_secs_f64())
+            format!(", {} bytes, changed at {} s", metadata.len(), time.unwrap_or_default().as_secs_f64())
         });
         self.add(name, format!("{}{}", place.display(), known.unwrap_or_default()));
     }
 
-    /// A name for the run that no other one has, but by a rare chance.
+    /// A name for the run. Two runs have the same name only by a very rare chance.
     pub fn name(&self) -> String {
         format!("{:016x}", hash(&self.0))
     }
 
-    /// What is not as in another one, in words.
+    /// The first difference from `other`, in words: what `other` had, and what this one has.
     pub fn difference(&self, other: &Self) -> Option<String> {
         let value = |of: &Self, name: &str| {
             of.0.iter().find(|(other, _)| other == name).map_or("none".to_owned(), |(_, value)| value.clone())
         };
         let names = other.0.iter().chain(&self.0).map(|(name, _)| name);
         let name = names.into_iter().find(|name| value(self, name) != value(other, name))?;
-        Some(format!("{name} was {}, and is {}", value(other, name), value(self, name)))
+        Some(format!("{name} was {}, and is now {}", value(other, name), value(self, name)))
     }
 }
 
@@ -76,7 +76,7 @@ impl Checkpoint {
         Self { format: FORMAT.to_owned(), version: VERSION, run, state, tally, written }
     }
 
-    /// Writes it into this file, and puts that in its place.
+    /// Writes the checkpoint to this file, and puts the file in its place.
     pub fn save(&self, mut file: WholeFile) -> Result<()> {
         let mut bytes = Vec::new();
         ciborium::into_writer(self, &mut bytes).map_err(|error| refused(file.path(), error))?;
@@ -86,7 +86,8 @@ impl Checkpoint {
         file.finish()
     }
 
-    /// Refuses a place where something else lies, before the run that may need it: no checkpoint, or another run's.
+    /// Refuses a place that holds another file or, if `run` is given, the checkpoint of another run. This comes before
+    /// the run that may need the place.
     pub fn check_place(path: &Path, run: Option<&Identity>) -> Result<()> {
         if !path.exists() {
             return Ok(());
@@ -95,42 +96,45 @@ impl Checkpoint {
         match ciborium::from_reader::<Head, _>(&bytes[..]) {
             Ok(Head { format, version }) if format == FORMAT && version == VERSION => {}
             Ok(Head { format, version }) if format == FORMAT => {
-                return Err(refused(path, format!("{format} {version}: it stays as it is")));
+                return Err(refused(
+                    path,
+                    format!("it is {format} {version}, not {VERSION}, and is left as it is"),
+                ));
             }
-            _ => return Err(refused(path, "it is there and is no checkpoint: it stays as it is")),
+            _ => return Err(refused(path, "this file is not a checkpoint, and is left as it is")),
         }
         match run.and_then(|run| run.difference(&Self::parse(path, &bytes).ok()?.run)) {
             Some(difference) => {
-                Err(refused(path, format!("of another run, and stays as it is: {difference}")))
+                Err(refused(path, format!("it is of another run, and is left as it is: {difference}")))
             }
             None => Ok(()),
         }
     }
 
-    /// In what this run is not the one whose checkpoint lies here; none where that cannot be told.
+    /// The difference between this run and the one whose checkpoint is here; `None` if that is not known.
     pub fn difference(path: &Path, run: &Identity) -> Option<String> {
         run.difference(&Self::parse(path, &read(path).ok()?).ok()?.run)
     }
 
-    /// Reads one that is of this very run, whose sequences have so many rows.
+    /// Reads a checkpoint, which must belong to this run, with sequences of this length.
     pub fn load(path: &Path, run: &Identity, sequence_length: usize) -> Result<Self> {
         let checkpoint = Self::parse(path, &read(path)?)?;
         if let Some(difference) = run.difference(&checkpoint.run) {
-            return Err(refused(path, format!("of another run: {difference}")));
+            return Err(refused(path, format!("it is of another run: {difference}")));
         }
         match checkpoint.tally.is_sound(checkpoint.state.rows(), sequence_length) {
             true => Ok(checkpoint),
-            false => Err(refused(path, "its parts are not of one run")),
+            false => Err(refused(path, "its parts do not belong to one run")),
         }
     }
 
     fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
-        let not_whole = || refused(path, "no checkpoint, or one that is not whole");
-        // The version first: other ones have other fields.
+        let not_whole = || refused(path, "this file is not a checkpoint, or not a complete one");
+        // The version comes first, because other versions have other fields.
         let head: Head = ciborium::from_reader(bytes).map_err(|_| not_whole())?;
         if head.format != FORMAT || head.version != VERSION {
             let Head { format, version } = head;
-            return Err(refused(path, format!("{format} {version}; {FORMAT} {VERSION} is read")));
+            return Err(refused(path, format!("it is {format} {version}, but {FORMAT} {VERSION} is needed")));
         }
         let (body, sum) = bytes.split_last_chunk().ok_or_else(not_whole)?;
         if hash(&body) != u64::from_le_bytes(*sum) {
@@ -140,18 +144,20 @@ impl Checkpoint {
     }
 }
 
-/// All of a checkpoint's file.
+/// Reads the whole file of a checkpoint.
 fn read(path: &Path) -> Result<Vec<u8>> {
     let nothing = |error: std::io::Error| refused(path, format!("nothing to resume: {error}"));
     // Opening a pipe would wait for its writer, so look first.
     if !path.metadata().map_err(nothing)?.is_file() {
-        return Err(refused(path, "it is there and is no regular file"));
+        return Err(refused(path, "it exists, but is not a regular file"));
     }
     let mut bytes = Vec::new();
     let file = fs::File::open(path).map_err(nothing)?;
     file.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(|error| refused(path, error))?;
     match bytes.len() as u64 > MOST_BYTES {
-        true => Err(refused(path, format!("no checkpoint: longer than {MOST_BYTES} bytes"))),
+        true => {
+            Err(refused(path, format!("this file is not a checkpoint: it has more than {MOST_BYTES} bytes")))
+        }
         false => Ok(bytes),
     }
 }
@@ -162,7 +168,7 @@ struct Head {
     version: u32,
 }
 
-/// What tells a file that was changed, and one run from another; no secret.
+/// A hash that detects a changed file and distinguishes runs. It is not a cryptographic one.
 fn hash(what: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     what.hash(&mut hasher);
@@ -218,14 +224,18 @@ mod tests {
         more.add("option c", 2);
         other.add("option a", 1);
         other.add("option b", "y");
-        assert_eq!(load(&more), "FILE: of another run: option c was none, and is 2");
-        assert_eq!(load(&other), "FILE: of another run: option b was x, and is y");
-        assert_eq!(load(&Identity::default()), "FILE: of another run: option a was 1, and is none");
+        assert_eq!(load(&more), "FILE: it is of another run: option c was none, and is now 2");
+        assert_eq!(load(&other), "FILE: it is of another run: option b was x, and is now y");
+        assert_eq!(load(&Identity::default()), "FILE: it is of another run: option a was 1, and is now none");
 
         let whole = fs::read(&path).unwrap();
         for end in 0..whole.len() {
             fs::write(&path, &whole[..end]).unwrap();
-            assert_eq!(load(&identity()), "FILE: no checkpoint, or one that is not whole", "{end} bytes");
+            assert_eq!(
+                load(&identity()),
+                "FILE: this file is not a checkpoint, or not a complete one",
+                "{end} bytes"
+            );
         }
         fs::write(&path, &whole).unwrap();
         assert!(Checkpoint::load(&path, &identity(), 7).is_ok());
@@ -239,10 +249,10 @@ mod tests {
         let mut mixed = checkpoint(identity());
         mixed.tally.add_rows(0, &[Default::default(); 3]);
         save(&mixed, &path).unwrap();
-        assert_eq!(load(&identity()), "FILE: its parts are not of one run");
+        assert_eq!(load(&identity()), "FILE: its parts do not belong to one run");
         let mut later = checkpoint(identity());
         later.version = 3;
         save(&later, &path).unwrap();
-        assert_eq!(load(&identity()), "FILE: xent checkpoint 3; xent checkpoint 2 is read");
+        assert_eq!(load(&identity()), "FILE: it is xent checkpoint 3, but xent checkpoint 2 is needed");
     }
 }

@@ -1,4 +1,4 @@
-//! What is known of each row, as a table that spreadsheets and pandas read.
+//! All results of each row, as a table that spreadsheets and pandas read.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -6,27 +6,27 @@ use std::path::Path;
 use xent::eval::{Evaluated, FilePart, WholeFile};
 use xent::{NO_CLASS, Result, Sequences};
 
-/// Rows whose values are put together before they are written: a window may have millions.
+/// The number of rows that are collected before they are written; a window may have millions.
 pub const ROWS_AT_A_TIME: usize = 1 << 14;
 
-/// The columns. Of a row that was left out all but the first three, and its target, are empty; and a target is where the
-/// targets are classes.
+/// The columns. A row that was left out has only the first three and its target; the rest is empty. There are targets
+/// only if the targets are classes.
 const HEADER: &str = "row,sequence,position,target,loss,lse,argmax,flags\n";
 
-/// A `.csv` file that grows window by window. It has commas, a header, LF at the ends, and nothing that needs quotes:
-/// flags are names with `|` between them. Losses and lse have as many digits as tell each f32 from all others; `NaN`,
-/// `inf` and `-inf` are those.
+/// A `.csv` file that grows window by window. It has commas, a header, LF line ends, and nothing that needs quotes:
+/// flags are names with `|` between them. Losses and lse have enough digits to distinguish each f32 from all others;
+/// values that are not finite are `NaN`, `inf` and `-inf`.
 pub struct CsvWriter {
     file: WholeFile,
     sequences: Sequences,
-    /// Rows of the batch.
+    /// The number of rows of the batch.
     rows: usize,
     text: String,
 }
 
 impl CsvWriter {
-    /// Begins a table of so many rows in such sequences, or goes on with one that was kept, behind this part of it, which may
-    /// be all.
+    /// Begins a table of this number of rows in these sequences, or continues one that was kept, after this part of it,
+    /// which may be all of it.
     pub fn open(
         path: &Path,
         sequences: Sequences,
@@ -50,7 +50,7 @@ impl CsvWriter {
             self.text.clear();
             for (at, result) in (chunk * ROWS_AT_A_TIME..).zip(results) {
                 let (row, length) = (window.rows.start + at, self.sequences.length.max(1));
-                // A row whose target would be in the next sequence has none.
+                // A row whose target would be in the next sequence has no target.
                 let target = self.sequences.target_row(row).filter(|&target| target < self.rows);
                 let target = target.and_then(|_| window.classes?.get(at).copied());
                 let cells = Cells {
@@ -67,12 +67,12 @@ impl CsvWriter {
         Ok(())
     }
 
-    /// The file that it is written into.
+    /// The file of the table.
     pub fn file(&mut self) -> &mut WholeFile {
         &mut self.file
     }
 
-    /// The same, with which the table ends.
+    /// Ends the table and returns its file.
     pub fn into_file(self) -> WholeFile {
         self.file
     }
@@ -98,7 +98,7 @@ impl Cells {
     }
 }
 
-/// The shortest that is read back as this f32; `1e-30` is no row of zeros.
+/// The shortest text that is read back as this f32, with an exponent for small values: `1e-30`.
 fn number(value: f32) -> String {
     format!("{value:?}")
 }

@@ -1,4 +1,4 @@
-//! What a run is made of.
+//! The identity of a run: everything that decides its results.
 
 use xent::{CrossEntropyOptions, Result};
 
@@ -7,7 +7,7 @@ use super::{inputs, outputs};
 use crate::args::EvalArgs;
 use crate::computer::Computer;
 
-/// What the logits are called: their file, or the first of several.
+/// The name of the logits: their file, or the first of several.
 pub fn name(args: &EvalArgs) -> String {
     let first = args.logits.files.first().map_or(String::new(), |path| path.display().to_string());
     match args.logits.files.len() {
@@ -16,13 +16,13 @@ pub fn name(args: &EvalArgs) -> String {
     }
 }
 
-/// All on which a digit of the results, or a byte of the outputs, can depend.
+/// Everything on which a digit of the results, or a byte of the outputs, can depend.
 pub fn of_run(args: &EvalArgs, op: &CrossEntropyOptions, computer: &Computer, files: &Identity) -> Identity {
     let mut run = Identity::default();
     run.add("the version of xent", env!("CARGO_PKG_VERSION"));
     run.add("the adapter", computer.identity());
     run.add("the loss", format!("{op:?}"));
-    run.add("how the logits lie", args.logits.identity());
+    run.add("the layout of the logits", args.logits.identity());
     run.add("--targets-key", format!("{:?}", args.targets.targets_key));
     run.add("--out-dtype", format!("{:?}", args.output.out_dtype));
     run.add("--verify", args.output.verify);
@@ -30,7 +30,7 @@ pub fn of_run(args: &EvalArgs, op: &CrossEntropyOptions, computer: &Computer, fi
     run.and(files)
 }
 
-/// The files that are read: which they are, how long, and of when.
+/// The files that are read: their paths, lengths and times of the last change.
 pub fn files(args: &EvalArgs) -> Result<Identity> {
     let mut files = Identity::default();
     for (name, path) in inputs::paths(args)? {

@@ -1,4 +1,4 @@
-//! What comes with the logits, from files.
+//! The inputs that come with the logits, from files.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use crate::logits::{self, note_narrowing};
 use crate::output::bad_argument;
 use crate::stop::check_stopped;
 
-/// The files that are read, and what they are called.
+/// The files that are read, each with its name in messages.
 pub fn paths(args: &EvalArgs) -> Result<Vec<(&'static str, PathBuf)>> {
     let EvalArgs { targets, loss, rows, .. } = args;
     let with_logits = [
@@ -32,7 +32,7 @@ pub fn paths(args: &EvalArgs) -> Result<Vec<(&'static str, PathBuf)>> {
     Ok(logits.chain(given).collect())
 }
 
-/// Refuses targets that are to be beside the logits where nothing can be.
+/// Refuses targets in the file of the logits if that file cannot hold any.
 pub fn check_targets(args: &EvalArgs) -> Result<()> {
     let TargetArgs { targets, soft_targets, sparse_targets, .. } = &args.targets;
     if [targets, soft_targets, sparse_targets].into_iter().any(Option::is_some) {
@@ -47,7 +47,7 @@ pub fn check_targets(args: &EvalArgs) -> Result<()> {
     }
 }
 
-/// Bytes of a row in the files that are read window by window: the logits and the soft targets, with their headers.
+/// Bytes per row in the files that are read window by window: the logits and the soft targets, with their headers.
 pub fn bytes_per_row(args: &EvalArgs, rows: usize) -> Option<f64> {
     let logits = logits::paths(&args.logits).ok().filter(|_| !args.logits.is_stdin())?;
     let files = logits.iter().chain(&args.targets.soft_targets);
@@ -55,10 +55,10 @@ pub fn bytes_per_row(args: &EvalArgs, rows: usize) -> Option<f64> {
     (rows > 0).then(|| bytes as f64 / rows as f64)
 }
 
-/// Targets, weights and mask: all but the class weights are open, and read window by window.
+/// Targets, weights and mask. All but the class weights are open files that are read window by window.
 pub struct Inputs {
     targets: TargetFile,
-    /// The file whose values only show when they are used.
+    /// The file whose values are only checked when they are used.
     late: Option<PathBuf>,
     class_weights: Option<Vec<f32>>,
     row_weights: Option<UntilStopped<FileRows<f32>>>,
@@ -71,7 +71,7 @@ enum TargetFile {
     Sparse { indices: UntilStopped<FileRows<i32>>, probs: FileRows<f32> },
 }
 
-/// A source that ends when somebody has pressed Ctrl-C: before the first window all of it is read.
+/// A source that ends when somebody has pressed Ctrl-C. It needs this because all of it is read before the first window.
 struct UntilStopped<S>(S);
 
 impl<T, S: RowSource<T>> RowSource<T> for UntilStopped<S> {
@@ -142,13 +142,13 @@ impl Inputs {
         inputs
     }
 
-    /// The library knows no file.
+    /// The file whose values are only checked when they are used. The library does not know its path.
     pub fn late(&self) -> Option<PathBuf> {
         self.late.clone()
     }
 }
 
-/// Targets in a file of their own, or beside the logits.
+/// Opens class targets, in their own file or in that of the logits.
 fn open_classes(args: &EvalArgs, options: &OpenOptions) -> Result<TensorFile> {
     match &args.targets.targets {
         Some(path) => TensorFile::open(path, options),

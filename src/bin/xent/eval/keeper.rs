@@ -1,4 +1,4 @@
-//! The checkpoint of a run while it goes: when it is written, how, and by whom.
+//! The checkpoint of a run in progress: when and how it is written, and by which process.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,30 +13,31 @@ use super::outputs::Written;
 use crate::args::CHECKPOINT_END;
 use crate::output::{bad_argument, folder_of};
 
-/// More than a checkpoint takes. A disk that is full has the room of the next one still.
+/// More than a checkpoint takes. This room is taken in advance, so the next checkpoint can be written even if the disk is
+/// full.
 const ROOM_BYTES: usize = 128 << 10;
-/// Outputs that have grown by so much are worth a checkpoint, however early it is.
+/// When the outputs have grown by this much, a checkpoint is due early.
 const MOST_BYTES: u64 = 4 << 30;
-/// Of the time, at most the inverse of this goes into checkpoints.
+/// At most one part in `SHARE` of the time goes into checkpoints.
 const SHARE: u32 = 20;
-/// The first one comes sooner by this factor.
+/// The first checkpoint comes sooner by this factor.
 const SOONER: u32 = 10;
 
-/// What a checkpoint is named after until it is in its place.
+/// Part of a checkpoint's name until it is in its place.
 const NEXT: &str = "next";
 
-/// Writes the checkpoint of a run, and holds the run's lock: no other process writes the same one.
+/// Writes the checkpoint of a run, and holds the run's lock, so that no other process writes the same checkpoint.
 pub struct Keeper {
     place: PathBuf,
     run: Identity,
-    /// The next checkpoint, with room for it.
+    /// The file of the next checkpoint, with room for it.
     next: Option<WholeFile>,
     pace: Pace,
-    /// The rows that the checkpoint which lies there has done.
+    /// The number of rows done in the checkpoint that is in place.
     saved: Option<usize>,
-    /// Whether an earlier process has begun this run, and died.
+    /// Whether an earlier process began this run and died.
     was_begun: bool,
-    /// The last to be dropped.
+    /// Declared last, so that it is dropped last.
     _lock: WholeFile,
 }
 
@@ -44,11 +45,11 @@ impl Keeper {
     /// Takes the lock of a run.
     ///
     /// # Errors
-    /// [`Error::File`] where another process has it, where a checkpoint of another run or something else lies in its
-    /// place, and where nothing can be written there.
+    /// [`Error::File`] if another process has the lock, if the checkpoint of another run or another file is in this
+    /// place, or if nothing can be written there.
     pub fn new(place: PathBuf, run: Identity, every: Duration) -> Result<Self> {
         let Some(lock) = WholeFile::try_create(&place, "lock")? else {
-            let why = "this run is under way in another process, which goes on; this one has changed nothing";
+            let why = "this run is in progress in another process, which continues; this process has changed nothing";
             return Err(bad_argument(place.display().to_string(), why));
         };
         Checkpoint::check_place(&place, Some(&run))?;
@@ -64,10 +65,11 @@ impl Keeper {
         Ok(file)
     }
 
-    /// The checkpoint that lies there.
+    /// Loads the checkpoint that is in place.
     ///
     /// # Errors
-    /// As [`Checkpoint::load`]; where there is none, it says which there are instead.
+    /// As [`Checkpoint::load`]. If there is no checkpoint, the error says how this run differs from another one that
+    /// has one.
     pub fn load(&mut self, sequence_length: usize, start: &str) -> Result<Checkpoint> {
         if !self.place.exists() {
             if let Some(difference) = self.of_others(start) {
@@ -79,7 +81,7 @@ impl Keeper {
         Ok(checkpoint)
     }
 
-    /// In what this run is another than the last one that was stopped over logits of this name.
+    /// The difference between this run and the last one that was stopped over logits of this name.
     fn of_others(&self, start: &str) -> Option<Error> {
         let entries = fs::read_dir(folder_of(&self.place)).ok()?;
         let is_one = |name: &str| name.starts_with(start) && name.ends_with(CHECKPOINT_END);
@@ -87,26 +89,27 @@ impl Keeper {
         let latest = theirs.max_by_key(|entry| entry.metadata().and_then(|there| there.modified()).ok())?;
         let name = latest.file_name().display().to_string();
         let difference = Checkpoint::difference(&latest.path(), &self.run)?;
-        Some(bad_argument(name, format!("of another run: {difference}")))
+        Some(bad_argument(name, format!("it is of another run: {difference}")))
     }
 
-    /// Removes what an earlier process has left of this run, which begins anew; whether there was something.
+    /// Removes the checkpoint that an earlier process left, because the run starts from the beginning. Returns whether
+    /// there was one.
     pub fn forget(&mut self) -> bool {
         self.saved = None;
         fs::remove_file(&self.place).is_ok()
     }
 
-    /// Whether an earlier process has begun this run, and died before its first checkpoint.
+    /// Whether an earlier process began this run and died before its first checkpoint.
     pub fn died_early(&self) -> bool {
         self.was_begun && !self.place.exists()
     }
 
-    /// Where the checkpoint is.
+    /// The path of the checkpoint.
     pub fn place(&self) -> &Path {
         &self.place
     }
 
-    /// The rows that the checkpoint which lies there has done.
+    /// The number of rows done in the checkpoint that is in place.
     pub fn saved(&self) -> Option<usize> {
         self.saved
     }
@@ -116,10 +119,10 @@ impl Keeper {
         self.pace.is_due(Instant::now(), bytes)
     }
 
-    /// Writes the checkpoint. `keep` brings the outputs to the disk before, and says what they are.
+    /// Writes the checkpoint. Before that, `keep` writes the outputs to the disk and returns what they are.
     ///
     /// # Errors
-    /// As `keep`; [`Error::File`]. The one before is there still.
+    /// As `keep`; [`Error::File`]. The previous checkpoint is then still there.
     pub fn save(
         &mut self,
         state: EvaluationState,
@@ -153,7 +156,7 @@ struct Pace {
     every: Duration,
     /// When the last one was written, or the run began.
     last: Instant,
-    /// From then on.
+    /// The time to wait from then on.
     wait: Duration,
     /// How long the last one took.
     took: Duration,
@@ -205,7 +208,7 @@ mod tests {
         let keeper = |run: &Identity| Keeper::new(place.clone(), run.clone(), Duration::ZERO);
         let mut first = keeper(&run).unwrap();
         let error = keeper(&run).map(drop).unwrap_err().to_string();
-        assert!(error.contains("c: this run is under way in another process"), "{error}");
+        assert!(error.contains("c: this run is in progress in another process"), "{error}");
         let (state, tally) = (EvaluationState::default(), Tally::new(7));
         for _ in 0..3 {
             first.save(state, &tally, || Ok(Written::default()), 0).unwrap();
@@ -218,7 +221,7 @@ mod tests {
         other.add("option a", 2);
         let error = keeper(&other).map(drop).unwrap_err().to_string();
         assert!(
-            error.ends_with("c: of another run, and stays as it is: option a was 1, and is 2"),
+            error.ends_with("c: it is of another run, and is left as it is: option a was 1, and is now 2"),
             "{error}"
         );
         assert_eq!(names(), 1, "it stays");

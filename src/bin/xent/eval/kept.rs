@@ -1,4 +1,4 @@
-//! What a run has done so far, and has to lose.
+//! Everything that a run has produced so far and must not lose.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,17 +11,17 @@ use super::pictures::Pictures;
 use crate::numbers::thousands;
 use crate::output::{complain, shown};
 
-/// All that a run has made of the rows that are done.
+/// Everything that a run has produced from the rows that are done.
 pub struct Kept {
     pub outputs: Outputs,
     pub pictures: Pictures,
     pub tally: Tally,
     pub state: EvaluationState,
-    /// Of all rows.
+    /// The number of all rows.
     pub rows: usize,
-    /// Who writes the checkpoint, or why there can be none.
+    /// The keeper that writes the checkpoint, or the reason why there can be no checkpoint.
     pub keeper: Result<Keeper, String>,
-    /// Whether it was said that a checkpoint could not be written.
+    /// Whether the user was told that a checkpoint could not be written.
     has_complained: bool,
 }
 
@@ -45,7 +45,8 @@ impl Kept {
         Ok(())
     }
 
-    /// Writes a checkpoint if it is time. That it cannot be written stops no run; that an output cannot, does.
+    /// Writes a checkpoint if one is due. A failure to write the checkpoint does not stop the run; a failure to write an
+    /// output does.
     fn save_if_due(&mut self) -> Result<()> {
         let bytes = self.outputs.bytes();
         if self.state.rows() == 0 || !self.keeper.as_ref().is_ok_and(|keeper| keeper.is_due(bytes)) {
@@ -54,7 +55,7 @@ impl Kept {
         if let Err(error) = self.save() {
             self.outputs.sync()?;
             if !std::mem::replace(&mut self.has_complained, true) {
-                complain(format!("{error}; the run goes on without a checkpoint"));
+                complain(format!("{error}; the run continues without a checkpoint"));
             }
         }
         Ok(())
@@ -69,7 +70,7 @@ impl Kept {
         }
     }
 
-    /// Leaves what is needed to go on, and says how far the run has come.
+    /// Leaves what is needed to continue, and says how far the run has come.
     pub fn leave(mut self) {
         let done = self.state.rows();
         let so_far = |done| format!("after {} of {} rows", thousands(done), thousands(self.rows));
@@ -84,21 +85,21 @@ impl Kept {
             Ok(keeper) => keeper,
             Err(why) => return complain(format!("{so_far_now}; {why}")),
         };
-        let goes_on = format!("the same with --resume goes on from {}", shown(keeper.place()));
+        let goes_on = format!("the same command with --resume continues from {}", shown(keeper.place()));
         match (refused, keeper.saved()) {
             (None, _) => complain(format!("{so_far_now}; {goes_on}")),
             (Some(error), Some(saved)) => complain(format!(
-                "{so_far_now}, of which no checkpoint could be written: {error}; {goes_on}, after {} rows",
+                "{so_far_now}; no checkpoint of them could be written: {error}; {goes_on}, after {} rows",
                 thousands(saved)
             )),
             (Some(error), None) => {
-                complain(format!("{so_far_now}, which cannot be resumed: {error}"));
+                complain(format!("{so_far_now}; the run cannot be resumed: {error}"));
                 outputs.discard();
             }
         }
     }
 
-    /// Removes all that there is of a run whose results are of no use.
+    /// Removes everything of a run whose results are of no use.
     pub fn discard(self) {
         self.outputs.discard();
         if let Ok(keeper) = self.keeper {
@@ -106,8 +107,8 @@ impl Kept {
         }
     }
 
-    /// Puts outputs and pictures in their places. Where a checkpoint lies there, it is brought to the end before: whenever
-    /// this process dies, the next one finds what is left to be done.
+    /// Puts outputs and pictures in their places. If there is a checkpoint, it is first updated to the last row:
+    /// whenever this process dies, the next one then finds what is left to be done.
     pub fn finish(mut self) -> Result<()> {
         if self.keeper.as_ref().is_ok_and(|keeper| keeper.saved().is_some_and(|rows| rows < self.rows)) {
             self.save()?;
@@ -121,7 +122,7 @@ impl Kept {
     }
 }
 
-/// The same, for the run and for whoever stops it; nothing where the run is at its end.
+/// A [`Kept`] shared by the run and the thread that may stop it. It is empty when the run is at its end.
 #[derive(Clone)]
 pub struct SharedKept(Arc<Mutex<Option<Kept>>>);
 
@@ -134,15 +135,15 @@ impl SharedKept {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does something with it.
+    /// Runs `what` on it.
     ///
     /// # Errors
-    /// [`Error::Stopped`] where it is gone; as `what`.
+    /// [`Error::Stopped`] if it is gone; as `what`.
     pub fn with<T>(&self, what: impl FnOnce(&mut Kept) -> Result<T>) -> Result<T> {
         self.lock().as_mut().ok_or(Error::Stopped).and_then(what)
     }
 
-    /// Ends it. Nobody stops the process meanwhile.
+    /// Takes it and ends it with `how`. The lock is held meanwhile, so nothing stops the process before `how` is done.
     ///
     /// # Errors
     /// As [`with`](Self::with).

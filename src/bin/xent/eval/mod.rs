@@ -31,7 +31,7 @@ use pictures::Pictures;
 use run::Run;
 
 pub fn run(args: &EvalArgs) -> Result<Outcome> {
-    // Its name is not known yet, but its folder is.
+    // The checkpoint's name is not known yet, but its folder is.
     let place = args.run.checkpoint(&args.logits.files, "");
     let mut written = outputs::paths(&args.output);
     logits::check_beside(&args.logits, &written)?;
@@ -39,7 +39,7 @@ pub fn run(args: &EvalArgs) -> Result<Outcome> {
     check_distinct(&inputs::paths(args)?, &written)?;
     outputs::check_names(&args.output)?;
     if args.run.resume && args.logits.is_stdin() {
-        return Err(bad_argument("--resume", "what came through stdin is gone"));
+        return Err(bad_argument("--resume", "input from stdin cannot be read again"));
     }
     if let Some(place) = args.run.named_checkpoint().filter(|_| !args.logits.is_stdin()) {
         Checkpoint::check_place(place, None)?;
@@ -50,16 +50,17 @@ pub fn run(args: &EvalArgs) -> Result<Outcome> {
     run_in(logits::dtype(&file), file, args.logits.class_axis, args)
 }
 
-/// Who writes the checkpoint of this run; or why there can be none, which only one that was asked for by its name refuses.
+/// The keeper that writes the checkpoint of this run, or the reason why there can be no checkpoint. That is an error
+/// only if the user asked for a checkpoint or for --resume.
 fn keeper(args: &EvalArgs, run: &Identity) -> Result<Result<Keeper, String>> {
     if args.logits.is_stdin() {
-        return Ok(Err("what came through stdin is gone, and cannot be resumed".to_owned()));
+        return Ok(Err("input from stdin cannot be read again, so the run cannot be resumed".to_owned()));
     }
     let place = args.run.checkpoint(&args.logits.files, &run.name());
     if args.run.named_checkpoint().is_none() && !args.run.resume {
         if let Err(error) = WholeFile::check_place(&place) {
-            complain(format!("{error}: this run has no checkpoint, unless --checkpoint says where"));
-            return Ok(Err("it has no checkpoint, and cannot be resumed".to_owned()));
+            complain(format!("{error}; this run has no checkpoint unless --checkpoint gives a place for it"));
+            return Ok(Err("the run has no checkpoint and cannot be resumed".to_owned()));
         }
     }
     Keeper::new(place, run.clone(), args.run.checkpoint_every).map(Ok)
@@ -80,7 +81,7 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
     let late = inputs.late();
     let sequences = op.sequences.unwrap_or(Sequences::new(layout.sequence_length()));
     let wanted = Wanted { args: &args.output, layout, dtype, sequences };
-    // What cannot be written is told before a device is looked for.
+    // Outputs that cannot be written are refused before a device is looked for.
     wanted.check()?;
     Pictures::check(&args.output)?;
 
@@ -110,17 +111,21 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
             let start = checkpoint_start(&args.logits.files);
             let Checkpoint { state, tally, written, .. } = keeper.load(sequences.length, &start)?;
             evaluation.resume(&state)?;
-            complain(format!("going on after {} of {} rows", thousands(state.rows()), thousands(shape.rows)));
+            complain(format!(
+                "continuing after {} of {} rows",
+                thousands(state.rows()),
+                thousands(shape.rows)
+            ));
             (wanted.resume(&run, written, state.rows())?, tally)
         }
         keeper => {
             if args.run.resume {
-                complain("the run died before its first checkpoint: it begins anew");
+                complain("the run died before its first checkpoint: it starts from the beginning");
             }
             if let Some(keeper) = keeper.as_mut().ok().filter(|keeper| keeper.place().exists()) {
                 let place = shown(keeper.place());
                 complain(format!(
-                    "{place}: of a run that was stopped; without --resume this one begins anew"
+                    "{place}: checkpoint of a stopped run; without --resume, this run starts from the beginning"
                 ));
                 keeper.forget();
             }

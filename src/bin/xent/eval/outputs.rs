@@ -1,4 +1,4 @@
-//! What `xent eval` writes.
+//! The files that `xent eval` writes.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use crate::args::OutputArgs;
 use crate::dtype::Dtype;
 use crate::output::{FloatWriter, bad_argument};
 
-/// The files that are written.
+/// The paths of the files to write.
 pub fn paths(args: &OutputArgs) -> Vec<&Path> {
     let OutputArgs { rows_out, grad_out, lse_out, argmax_out, plot, html, .. } = args;
     [rows_out, grad_out, lse_out, argmax_out, plot, html]
@@ -22,7 +22,7 @@ pub fn paths(args: &OutputArgs) -> Vec<&Path> {
         .collect()
 }
 
-/// Refuses pictures under the name of something else.
+/// Refuses pictures whose names have a wrong ending.
 pub fn check_names(args: &OutputArgs) -> Result<()> {
     for (path, endings) in [(&args.plot, &["svg"][..]), (&args.html, &["html", "htm"])] {
         let Some(path) = path else { continue };
@@ -41,17 +41,17 @@ const DLOGITS: &str = "dlogits";
 const LSE: &str = "lse";
 const ARGMAX: &str = "argmax";
 
-/// Which files there are to be, and what is needed to begin them.
+/// The files to write, and what is needed to begin them.
 pub struct Wanted<'a> {
     pub args: &'a OutputArgs,
     pub layout: Layout,
-    /// The logits' type: a gradient has it that is not told another.
+    /// The logits' type, which is the default type of the gradient.
     pub dtype: Dtype,
-    /// A table tells of each row where it is in its sequence.
+    /// Needed by a table, which has each row's place in its sequence.
     pub sequences: Sequences,
 }
 
-/// How much of them is written, and what: of each the part that the rows done have made.
+/// What has been written so far: the rows done, and the part of each file that they make up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Written {
     rows: usize,
@@ -61,7 +61,7 @@ pub struct Written {
     argmax: Option<FilePart>,
 }
 
-/// Files that grow window by window, and take their places together.
+/// Files that grow window by window and are put in their places together.
 pub struct Outputs {
     rows: Option<RowsFile>,
     grad: Option<FloatWriter>,
@@ -70,14 +70,14 @@ pub struct Outputs {
     written: Written,
 }
 
-/// Row losses alone, or all that is known of each row.
+/// The row losses alone, or all results of each row.
 enum RowsFile {
     Losses(TensorWriter),
     Table(CsvWriter),
 }
 
 impl Wanted<'_> {
-    /// Refuses what cannot be written, and leaves nothing there.
+    /// Refuses what cannot be written, and leaves no file behind.
     pub fn check(&self) -> Result<()> {
         let OutputArgs { rows_out, grad_out, lse_out, argmax_out, .. } = self.args;
         let (dims, row_dims) = (self.layout.dims(), self.layout.row_dims());
@@ -93,12 +93,12 @@ impl Wanted<'_> {
         grad_out.as_ref().map_or(Ok(()), |path| FloatWriter::check(path, DLOGITS, dims, self.grad_dtype()))
     }
 
-    /// Begins all files, in the formats that their names say, as parts of this run.
+    /// Begins all files of this run, in the formats that their names say.
     pub fn create(&self, run: &str) -> Result<Outputs> {
         self.open(run, None)
     }
 
-    /// Goes on with those that were kept, behind so many rows, of those there are.
+    /// Continues the files that were kept, after this number of rows.
     pub fn resume(&self, run: &str, written: Written, rows: usize) -> Result<Outputs> {
         let outputs = self.open(run, Some(written))?;
         let shape = self.layout.shape();
@@ -108,7 +108,7 @@ impl Wanted<'_> {
             && outputs.of_rows().all(|file| missing(file, 1));
         match is_sound {
             true => Ok(outputs),
-            false => Err(bad_argument("the checkpoint", "its parts are not of one run")),
+            false => Err(bad_argument("the checkpoint", "its parts do not belong to one run")),
         }
     }
 
@@ -145,7 +145,7 @@ impl Wanted<'_> {
         self.args.out_dtype.unwrap_or(self.dtype)
     }
 
-    /// A file of one value a row.
+    /// A file with one value per row.
     fn of_rows<V: TensorValue>(
         &self,
         path: &Option<PathBuf>,
@@ -162,16 +162,18 @@ impl Wanted<'_> {
     }
 }
 
-/// The part of a file that was kept, if any was to be.
+/// The part of a file that was kept. `None` for a run that does not resume.
 fn of_kept(kept: Option<Written>, path: &Path, part: Option<FilePart>) -> Result<Option<FilePart>> {
     match (kept, part) {
-        (Some(_), None) => Err(bad_argument(path.display().to_string(), "the checkpoint has no part of it")),
+        (Some(_), None) => {
+            Err(bad_argument(path.display().to_string(), "the checkpoint has no entry for this file"))
+        }
         _ => Ok(part),
     }
 }
 
 impl Outputs {
-    /// Writes a window. Where that fails, what is kept is that of the windows before.
+    /// Writes a window. If that fails, the files keep the windows before it.
     pub fn write(&mut self, window: &Evaluated<'_>) -> Result<()> {
         let results = window.results;
         match &mut self.rows {
@@ -192,7 +194,7 @@ impl Outputs {
         Ok(())
     }
 
-    /// All that lies in the files, of which so many rows are whole.
+    /// What the files hold now, with this number of complete rows.
     fn parts(&mut self, rows: usize) -> Written {
         Written {
             rows,
@@ -206,13 +208,13 @@ impl Outputs {
         }
     }
 
-    /// Bytes that are written.
+    /// The number of bytes written.
     pub fn bytes(&self) -> u64 {
         let Written { row_losses, dlogits, lse, argmax, .. } = self.written;
         [row_losses, dlogits, lse, argmax].into_iter().flatten().map(|part| part.bytes).sum()
     }
 
-    /// Brings all of them to the disk, where they outlive this process, and says what they are.
+    /// Writes all of them to the disk, where they outlive this process, and returns what they are.
     pub fn keep(&mut self) -> Result<Written> {
         if let Some(RowsFile::Table(out)) = &mut self.rows {
             out.file().keep()?;
@@ -221,7 +223,7 @@ impl Outputs {
         Ok(self.written)
     }
 
-    /// Brings all of them to the disk.
+    /// Writes all of them to the disk.
     pub fn sync(&mut self) -> Result<()> {
         if let Some(RowsFile::Table(out)) = &mut self.rows {
             out.file().sync()?;
@@ -238,7 +240,7 @@ impl Outputs {
         [losses, grad, self.lse.as_mut(), self.argmax.as_mut()].into_iter().flatten()
     }
 
-    /// Those of one value a row.
+    /// The files with one value per row.
     fn of_rows(&self) -> impl Iterator<Item = &TensorWriter> {
         let losses = match &self.rows {
             Some(RowsFile::Losses(out)) => Some(out),
@@ -247,7 +249,7 @@ impl Outputs {
         [losses, self.lse.as_ref(), self.argmax.as_ref()].into_iter().flatten()
     }
 
-    /// Leaves nothing of them.
+    /// Removes all of them.
     pub fn discard(self) {
         let table = |table: CsvWriter| {
             table.into_file().discard();
@@ -282,7 +284,7 @@ impl Outputs {
     }
 }
 
-/// Writes a value of each row.
+/// Writes one value of each row.
 fn write_each<V: TensorValue>(
     out: &mut TensorWriter,
     results: &[RowResult],

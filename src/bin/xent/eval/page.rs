@@ -1,14 +1,14 @@
-//! A page that says all of a batch: one file, which asks nobody for anything.
+//! A page with everything about a batch: one file that loads nothing else.
 
 use xent::eval::is_safe;
 
 use crate::report::{Line, Summary, Tone, lines};
 
 const STYLE: &str = include_str!("page.css");
-/// Nothing is fetched and nothing runs, whatever a name may hold.
+/// With this policy nothing is fetched and nothing runs, whatever a name may hold.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
-/// The summary and two pictures, as SVG, of the batch of this name.
+/// The page for the batch of this name: its summary and two pictures, which are SVG.
 pub fn html(summary: &Summary<'_>, name: &str, losses: &str, positions: &str) -> String {
     let lines = lines(summary);
     let (tiles, rows): (String, String) = (
@@ -60,13 +60,13 @@ fn row(Line { name, value, tone }: &Line) -> String {
     )
 }
 
-/// The picture is the crate's own SVG: it needs no escape, but a name for those who do not see it.
+/// A picture. It is the crate's own SVG, so it needs no escapes, but it gets a name for readers who cannot see it.
 fn figure(title: &str, svg: &str) -> String {
     let svg = svg.replacen("<svg ", &format!("<svg role=\"img\" aria-label=\"{title}\" "), 1);
     format!("<figure>\n{svg}</figure>\n")
 }
 
-/// A text as it stands in a page, whatever it holds. Characters that steer a terminal or turn the line round become �.
+/// Escapes any text for a page. Characters that control a terminal or reverse the writing direction become �.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn every_colour_of_the_pictures_has_one_in_the_dark() {
-        // What plotters writes for black, white and the pictures' own colours.
+        // The way plotters writes black, white and the pictures' own colours.
         for colour in ["#FFFFFF", "#000000", "#0072B2", "#D55E00", "#E1E1E1"] {
             assert!(STYLE.contains(&format!("\"{colour}\"")), "{colour}");
         }

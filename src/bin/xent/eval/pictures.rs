@@ -1,4 +1,4 @@
-//! How the row losses are spread, and how they go with the position in a sequence: as SVG.
+//! The distribution of the row losses, and the loss by position in a sequence, as SVG.
 
 use std::path::PathBuf;
 
@@ -12,38 +12,38 @@ use crate::args::OutputArgs;
 use crate::numbers::{decimals, si, thousands};
 use crate::report::{Summary, digits};
 
-/// Blue and vermilion of Okabe and Ito, which stay apart for everybody. A page gives them, black and white other values
-/// in the dark: see `page.css`.
+/// Blue and vermilion of Okabe and Ito, which people with colour blindness can distinguish as well. In a dark page, these,
+/// black and white have other values: see `page.css`.
 const BARS: RGBColor = RGBColor(0, 114, 178);
 const MARK: RGBColor = RGBColor(213, 94, 0);
 const GRID: RGBColor = RGBColor(225, 225, 225);
 const FONT: &str = "sans-serif";
-/// Pixels of one picture, wide and high: a phone shows it as wide as it is, nearly.
+/// The width and height of one picture in pixels. A phone shows it in nearly its full width.
 const SIZE: (u32, u32) = (420, 300);
 /// The most bars, and the most points of a line.
 const MOST_BARS: usize = 60;
 const MOST_POINTS: usize = 240;
 
-/// The files that are drawn when all is known.
+/// The files that are drawn when all results are known.
 pub struct Pictures {
     plot: Option<WholeFile>,
     page: Option<WholeFile>,
 }
 
 impl Pictures {
-    /// Begins them, as parts of this run.
+    /// Begins the files of this run.
     pub fn create(args: &OutputArgs, run: &str) -> Result<Self> {
         let create =
             |path: &Option<PathBuf>| path.as_ref().map(|path| WholeFile::create(path, run)).transpose();
         Ok(Self { plot: create(&args.plot)?, page: create(&args.html)? })
     }
 
-    /// Refuses those that cannot be written.
+    /// Refuses files that cannot be written.
     pub fn check(args: &OutputArgs) -> Result<()> {
         [&args.plot, &args.html].into_iter().flatten().try_for_each(|path| WholeFile::check_place(path))
     }
 
-    /// Draws what is known of the logits of this name, and brings it to the disk.
+    /// Draws the results for the logits of this name, and writes them to the disk.
     pub fn draw(&mut self, summary: &Summary<'_>, name: &str) -> Result<()> {
         if let Some(file) = &mut self.plot {
             let svg = both(summary.tally).map_err(|error| not_drawn(file, &*error))?;
@@ -59,7 +59,7 @@ impl Pictures {
         Ok(())
     }
 
-    /// Puts both in their places.
+    /// Puts both files in their places.
     pub fn finish(self) -> Result<()> {
         [self.plot, self.page].into_iter().flatten().try_for_each(WholeFile::finish)
     }
@@ -72,7 +72,7 @@ fn not_drawn(file: &WholeFile, error: &dyn std::error::Error) -> Error {
     Error::File { path: file.path().display().to_string(), message: format!("cannot be drawn: {error}") }
 }
 
-/// The two side by side.
+/// The two pictures side by side.
 fn both(tally: &Tally) -> Drawn<String> {
     svg((2 * SIZE.0, SIZE.1), |area| {
         let (left, right) = area.split_horizontally(SIZE.0);
@@ -81,7 +81,7 @@ fn both(tally: &Tally) -> Drawn<String> {
     })
 }
 
-/// Each by itself.
+/// Each picture by itself.
 fn one_by_one(tally: &Tally) -> Drawn<(String, String)> {
     Ok((svg(SIZE, |area| draw_losses(area, tally.losses()))?, svg(SIZE, |area| draw_positions(area, tally))?))
 }
@@ -103,7 +103,9 @@ fn draw_losses(area: &Area<'_>, losses: &Histogram) -> Drawn<()> {
     let digits = digits(losses.width());
     let title = match bars.beyond {
         0 => format!("line at the median, {}", decimals(median, digits)),
-        beyond => format!("median {}, {} rows beyond", decimals(median, digits), thousands(beyond as usize)),
+        beyond => {
+            format!("median {}, {} rows not shown", decimals(median, digits), thousands(beyond as usize))
+        }
     };
     let highest = bars.bars.iter().map(|&(.., count)| count).max().unwrap_or(1) as f64;
     let mut chart = ChartBuilder::on(area)
@@ -128,7 +130,7 @@ fn draw_losses(area: &Area<'_>, losses: &Histogram) -> Drawn<()> {
         .axis_desc_style((FONT, 17))
         .draw()?;
     chart.draw_series(bars.bars.iter().filter(|&&(.., count)| count > 0).map(|&(start, end, count)| {
-        // A hair of the ground between two bars.
+        // A narrow gap between two bars.
         let gap = 0.06 * (end - start);
         Rectangle::new([(start + gap, 0.0), (end - gap, count as f64)], BARS.filled())
     }))?;
@@ -139,19 +141,19 @@ fn draw_losses(area: &Area<'_>, losses: &Histogram) -> Drawn<()> {
     Ok(())
 }
 
-/// Bars of equal width, and the rows that lie outside them.
+/// Bars of equal width, and the number of rows outside them.
 #[derive(Debug, PartialEq)]
 struct Bars {
     start: f64,
     end: f64,
-    /// Begin, end and rows of each.
+    /// The start, end and rows of each.
     bars: Vec<(f64, f64, u64)>,
     beyond: u64,
 }
 
 impl Bars {
-    /// All bins, merged to so many as can be drawn; where one row in a thousand would take more than half of the room, that
-    /// one is left beyond.
+    /// All bins, merged to as many as can be drawn. If the outermost rows, one in a thousand, would take more than half
+    /// of the width, they are left out.
     fn of(losses: &Histogram) -> Option<Self> {
         let counts = losses.counts();
         let (mut first, mut last) = (0, counts.len().checked_sub(1)?);
@@ -176,7 +178,7 @@ impl Bars {
     }
 }
 
-/// How many bins hold no more than the spare rows together.
+/// The number of leading bins that together hold at most this number of spare rows.
 fn inner_bin<'a>(counts: impl Iterator<Item = &'a u64>, spare: u64) -> usize {
     let mut below = 0;
     counts
@@ -226,14 +228,14 @@ fn draw_positions(area: &Area<'_>, tally: &Tally) -> Drawn<()> {
         .axis_desc_style((FONT, 17))
         .draw()?;
     chart.draw_series(runs.iter().map(|run| PathElement::new(run.clone(), BARS.stroke_width(2))))?;
-    // A line of one point does not show, and few points are worth being seen.
+    // A line of one point would be invisible. A few points are drawn as well, so that they can be seen.
     let is_sparse = means().count() <= MOST_BARS;
     let points = runs.iter().filter(|run| is_sparse || run.len() == 1).flatten();
     chart.draw_series(points.map(|&point| Circle::new(point, 3, BARS.filled())))?;
     Ok(())
 }
 
-/// Means over positions, as lines that have no gap.
+/// The means by position, as lines without gaps.
 fn runs(positions: &Positions) -> Vec<Vec<(f64, f64)>> {
     let means: Vec<_> = positions.means().collect();
     let merged = means.len().div_ceil(MOST_POINTS);
@@ -258,15 +260,15 @@ fn nothing(area: &Area<'_>, why: &str) -> Drawn<()> {
     Ok(area.draw(&text)?)
 }
 
-/// A number of things on an axis; between whole ones there is none.
+/// A count on an axis. A value that is not whole gets no label.
 fn axis_count(value: f64) -> String {
     if (value - value.round()).abs() < 1e-6 { format!("{:.0}", value.abs()) } else { String::new() }
 }
 
-/// A number on an axis of such a range.
+/// A number on an axis of this range.
 fn axis_number(value: f64, range: f64) -> String {
     let decimals = (1.0 - range.log10()).ceil().clamp(0.0, 6.0) as usize;
-    // The label of zero is what sums of steps leave of it.
+    // The label of zero may be a rounding error of the sum of steps.
     let value = if value.abs() < 1e-6 * range { 0.0 } else { value };
     let is_readable = value == 0.0 || (1e-5..1e6).contains(&value.abs());
     if !is_readable {

@@ -1,4 +1,4 @@
-//! The run itself, and what is left of one that does not come to its end.
+//! The run itself, and what it leaves if it does not come to its end.
 
 use std::path::{Path, PathBuf};
 
@@ -18,18 +18,18 @@ use crate::progress::Progress;
 use crate::report::{self, Summary};
 use crate::stop::{before_stop, check_stopped, or_stopped};
 
-/// A run, ready to begin or to go on.
+/// A run that is ready to begin or to continue.
 pub struct Run<'a> {
     pub args: &'a EvalArgs,
     pub op: CrossEntropyOptions,
     pub evaluation: Evaluation<'a>,
     pub kept: SharedKept,
-    /// Bytes of a row in the files that are read window by window, if they are files.
+    /// Bytes per row in the files that are read window by window; `None` if the input is not files.
     pub bytes_per_row: Option<f64>,
     pub computer: Computer,
-    /// The files that are read, as they were when that began.
+    /// The files that are read, as they were when reading began.
     pub files: Identity,
-    /// The file whose values only show when they are used.
+    /// The file whose values are only checked when they are used.
     pub late: Option<PathBuf>,
 }
 
@@ -44,10 +44,10 @@ impl Run<'_> {
             left.is_ok()
         });
         let ended = match self.pass(logits) {
-            // A device that was lost may be there again.
+            // A device that was lost may be available again.
             Err(error) if is_of_the_device(&error) => {
                 let rows = thousands(self.evaluation.state().rows());
-                complain(format!("{error}; once more, from row {rows} on"));
+                complain(format!("{error}; trying again from row {rows}"));
                 Computer::open(&self.args.device).and_then(|computer| {
                     self.computer = computer;
                     self.pass(logits)
@@ -64,7 +64,7 @@ impl Run<'_> {
         }
     }
 
-    /// From where it is to the end, or to an error.
+    /// Runs from the first row not done to the end, or to an error.
     fn pass<E: Element>(&mut self, logits: &mut dyn Source<E>) -> Result<()> {
         let Self { evaluation, kept, computer, op, args, .. } = self;
         let shape = evaluation.shape();
@@ -73,7 +73,7 @@ impl Run<'_> {
             .resumed_at(evaluation.state().rows());
         let mut missing = args.run.stop_after.map(|rows| rows.saturating_sub(evaluation.state().rows()));
         computer.run(evaluation, op, logits, |window| {
-            // Before anything is done with the window: it will come again.
+            // Stop before anything is done with the window: it will come again.
             check_stopped()?;
             if let Some(missing) = &mut missing {
                 *missing = missing.checked_sub(window.rows.len()).ok_or(Error::Stopped)?;
@@ -86,20 +86,20 @@ impl Run<'_> {
 
     fn finish(self) -> Result<Outcome> {
         if let Some(difference) = identity::files(self.args)?.difference(&self.files) {
-            // What was read is there no more, so nothing can go on from it.
+            // The input that was read no longer exists, so no run can continue from here.
             self.kept.end(|kept| {
                 kept.discard();
                 Ok(())
             })?;
             return Err(bad_argument("the input", format!("changed while it was read: {difference}")));
         }
-        // All rows are done: whatever fails from here on can be done again without them.
+        // All rows are done: if anything fails from here on, it can be repeated without reading them again.
         let outcome = match self.tell() {
             Ok(outcome) => outcome,
             Err(error) => return Err(self.leave(error)),
         };
-        // Whatever may fail has been done. Results that are not what they should be replace nothing; of bad rows, which are
-        // the input's, they tell.
+        // Everything that may fail has been done. Results that were not verified replace no file. Results with bad rows do,
+        // because those come from the input.
         self.kept.end(|kept| match outcome {
             Outcome::NotVerified => {
                 kept.discard();
@@ -110,7 +110,7 @@ impl Run<'_> {
         Ok(outcome)
     }
 
-    /// Brings the outputs and the pictures to the disk, and prints the report.
+    /// Writes the outputs and the pictures to the disk, and prints the report.
     fn tell(&self) -> Result<Outcome> {
         let tally = self.kept.with(|kept| {
             kept.outputs.sync()?;
@@ -122,7 +122,8 @@ impl Run<'_> {
         report::print(&summary, self.args.output.json, self.args.output.strict, &[])
     }
 
-    /// Leaves what is needed to go on. Of a run that was stopped, and not by its files, it says what there is so far.
+    /// Leaves what is needed to continue. If Ctrl-C or the device stopped the run, and not its files, this prints the
+    /// results so far.
     fn leave(self, error: Error) -> Error {
         let left = self.kept.end(|kept| {
             let tally = kept.tally.clone();
@@ -154,7 +155,7 @@ impl Run<'_> {
     }
 }
 
-/// The library knows no file: this is the one whose values only show when they are used.
+/// Adds the path to an error of the file whose values are only checked when they are used; the library does not know it.
 pub fn naming(late: Option<&Path>, error: Error) -> Error {
     match (late, &error) {
         (Some(path), Error::InvalidTarget { .. }) => {
@@ -164,7 +165,7 @@ pub fn naming(late: Option<&Path>, error: Error) -> Error {
     }
 }
 
-/// Whether the device is to blame, so that the same run may come further another time.
+/// Whether the device caused the error, so that the same run may get further another time.
 fn is_of_the_device(error: &Error) -> bool {
     matches!(
         error,

@@ -1,4 +1,4 @@
-//! A batch that lies on the device, the operations over it, and whether their answers are right.
+//! A batch on the device, the operations on it, and the checks of their answers.
 
 use xent::bounds::{gradient_bound, loss_bound, prob_bound};
 use xent::eval::{Source, SyntheticLogits};
@@ -18,20 +18,21 @@ use crate::numbers::si;
 use crate::operation::Operation;
 use crate::output::bad_argument;
 
-/// Logits of one upload, at least one row; of the rows whose answers are compared, at least one; and most such rows.
+/// The logits per upload (but at least one row), the logits of the rows whose answers are compared (but at least one
+/// row), and the most such rows.
 const UPLOAD_VALUES: usize = 4 << 20;
 const CHECKED_VALUES: usize = 1 << 20;
 const CHECKED_ROWS: usize = 16;
-/// Buffers end on whole loads of the largest kind.
+/// Buffer sizes are multiples of this, so that buffers end on whole loads of the largest kind.
 const BUFFER_MULTIPLE: u64 = 64;
 
-/// What a shape takes on a device, in bytes.
+/// The bytes that a shape takes on a device.
 pub struct Bytes {
-    /// Of the logits, padding left out.
+    /// The logits, without padding.
     pub logits: u64,
-    /// Of their buffer, and of one that lies like it.
+    /// The buffer of the logits, or of an output with the same layout.
     buffer: u64,
-    /// Of a value for each row.
+    /// One value for each row.
     rows: u64,
 }
 
@@ -46,41 +47,44 @@ impl Bytes {
         }
     }
 
-    /// Whether buffers of a device hold it.
+    /// Whether the buffers of a device can hold it.
     pub fn fit(&self, profile: &Profile) -> bool {
         self.buffer <= profile.max_buffer_bytes && self.rows <= profile.max_binding_bytes
     }
 
-    /// The same, as an error that says what does not.
+    /// Like `fit`, with an error that says what does not fit.
     pub fn check<E: Element>(&self, shape: Shape, profile: &Profile) -> Result<()> {
         if self.fit(profile) {
             return Ok(());
         }
         let (what, needed, limit) = if self.buffer > profile.max_buffer_bytes {
-            (format!("logits of {}", E::NAME), self.buffer, profile.max_buffer_bytes)
+            (format!("{} logits", E::NAME), self.buffer, profile.max_buffer_bytes)
         } else {
-            ("values of the rows".to_owned(), self.rows, profile.max_binding_bytes)
+            ("the values of the rows".to_owned(), self.rows, profile.max_binding_bytes)
         };
         let [needed, limit] = [needed, limit].map(|bytes| si(bytes as f64, "B"));
         let shape = format!("--shape {}x{}", shape.rows, shape.cols);
-        Err(bad_argument(shape, format!("{what} are {needed}; a buffer of this device holds {limit}")))
+        Err(bad_argument(
+            shape,
+            format!("{what} take {needed}, but a buffer of this device holds at most {limit}"),
+        ))
     }
 }
 
-/// 16-bit rows that are written must begin on whole words.
+/// The shape with padding: rows of 16-bit values that are written must begin on whole words.
 fn padded<E: Element>(shape: Shape) -> Shape {
     let is_odd = size_of::<E>() < 4 && shape.rows > 1 && !shape.cols.is_multiple_of(2);
     if is_odd { shape.row_stride(shape.cols + 1) } else { shape }
 }
 
-/// Logits as a language model gives them, on the device, and room for what becomes of them.
+/// Logits like those of a language model, on the device, with buffers for the results.
 pub struct Batch<E: Element> {
     pub shape: Shape,
     gpu: Context,
     source: SyntheticLogits,
     logits: wgpu::Buffer,
     targets: wgpu::Buffer,
-    /// Laid out as the logits; of four bytes where nothing is written.
+    /// Has the layout of the logits, or minimal size if nothing is written.
     output: wgpu::Buffer,
     /// A value for each row.
     values: wgpu::Buffer,
@@ -92,7 +96,7 @@ pub struct Batch<E: Element> {
 }
 
 impl<E: Element> Batch<E> {
-    /// Makes and uploads logits (rows, cols); `writes` says whether anything is written for each of them.
+    /// Makes and uploads logits (rows, cols). `writes` says whether a value is written for each of them.
     pub fn new(gpu: &Context, profile: &Profile, shape: Shape, writes: bool) -> Result<Self> {
         let bytes = Bytes::of::<E>(shape);
         bytes.check::<E>(shape, profile)?;
@@ -132,7 +136,7 @@ impl<E: Element> Batch<E> {
                 gpu.queue.write_buffer(to, at as u64, &bytes);
                 gpu.queue.submit([]);
             })?;
-            // What is staged goes before the next part comes.
+            // Free the staging memory before the next part comes.
             wait(&gpu.device)
         };
         write(&self.gpu, &self.targets, 0, bytemuck::cast_slice(self.source.targets()))?;
@@ -146,7 +150,7 @@ impl<E: Element> Batch<E> {
                 values.extend(row.iter().map(|&logit| E::from_f32(logit)));
                 values.resize(values.len() + shape.row_stride - shape.cols, E::default());
             }
-            // The padding behind the last row is no part of the buffer.
+            // The padding behind the last row is not part of the buffer.
             values.truncate(shape.len() - shape.row_start(first));
             write(
                 &self.gpu,
@@ -158,11 +162,11 @@ impl<E: Element> Batch<E> {
         Ok(self)
     }
 
-    /// The operation on these buffers, with another tuning than its own if one is given.
+    /// Binds the operation to these buffers, with this tuning if one is given.
     ///
     /// # Errors
-    /// As the operation's `bind`; `Error::InvalidOption` for a tuning that the device cannot do. The copy is no such
-    /// operation.
+    /// As the operation's `bind`; `Error::InvalidOption` for a tuning that the device cannot do; `Error::NoOutput` for the
+    /// copy, which is not such an operation.
     pub fn bind(&self, op: Operation, tuning: Option<Tuning>) -> Result<Bound> {
         self.bind_with(op, tuning, false)
     }
@@ -198,7 +202,7 @@ impl<E: Element> Batch<E> {
         }
     }
 
-    /// A copy of the logits by a kernel, and the bytes that it reads.
+    /// A copy of the logits by a kernel, and the number of bytes that it reads.
     pub fn copies(&self, profile: &Profile) -> Result<(Copies, u64)> {
         let bytes = self.logits.size();
         Ok((Copies::new(&self.gpu, profile, (&self.logits, &self.output), bytes)?, bytes))
@@ -209,14 +213,14 @@ impl<E: Element> Batch<E> {
         Job::Copy { from: &self.logits, to: &self.output, bytes: self.logits.size() }
     }
 
-    /// Runs what copies the logits, and compares some rows.
+    /// Runs a job that copies the logits, and compares some rows.
     pub fn check_copy(&mut self, clock: &Clock, job: &Job<'_>) -> Result<Verification> {
         self.clear()?;
         clock.ms(job)?;
         self.compare_copied()
     }
 
-    /// The same of the driver's copy.
+    /// Like `check_copy`, for the driver's copy.
     pub fn check_driver_copy(&mut self, clock: &Clock) -> Result<bool> {
         self.clear()?;
         clock.ms(&self.driver_copy())?;
@@ -289,7 +293,7 @@ impl<E: Element> Batch<E> {
         if matches!(op, Operation::Loss | Operation::LossAndGradient) {
             let record: LossRecord =
                 bytemuck::pod_read_unaligned(&self.read(&self.record, 0, LossRecord::BYTES)?);
-            // The same once more, with the row losses: some are compared, and all of them with their mean.
+            // Run it again with the row losses. Some of them are compared, and the mean of all is compared with the loss.
             let with_rows = self.bind_with(op, tuning, true)?;
             clock.ms(&Job::Bound(&with_rows))?;
             let losses = self.read(&self.values, 0, self.shape.rows as u64 * 4)?;
@@ -306,7 +310,7 @@ impl<E: Element> Batch<E> {
         Ok(verification)
     }
 
-    /// Rows whose answers are compared.
+    /// The rows whose answers are compared.
     fn sample(&self) -> impl Iterator<Item = usize> + use<E> {
         let count = (CHECKED_VALUES / self.shape.cols).clamp(1, CHECKED_ROWS);
         Verification::sample(self.shape.rows, count)
@@ -332,7 +336,7 @@ impl<E: Element> Batch<E> {
         Ok(bytemuck::pod_read_unaligned(&self.read(&self.values, row as u64 * 4, 4)?))
     }
 
-    /// Whatever is not written stands out: nothing here is 0.
+    /// Clears the outputs, so that a value that is not written shows: the results here are not 0.
     fn clear(&self) -> Result<()> {
         scoped(&self.gpu.device, "clearing", || {
             let mut encoder = self.gpu.device.create_command_encoder(&Default::default());

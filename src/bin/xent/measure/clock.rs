@@ -1,4 +1,4 @@
-//! How long work takes on the device.
+//! Measuring how long work takes on the device.
 
 use std::time::Instant;
 
@@ -7,15 +7,15 @@ use xent::{Bound, Context, Result};
 
 use super::device::{mapped, scoped, wait};
 
-/// What the GPU's clock needs: the first for passes, the second for copies too.
+/// The features that the GPU's clock needs: the first for passes, the second for copies as well.
 pub const FEATURES: Features = Features::TIMESTAMP_QUERY.union(Features::TIMESTAMP_QUERY_INSIDE_ENCODERS);
 
-/// What can be timed.
+/// Work that can be timed.
 pub enum Job<'a> {
     Bound(&'a Bound),
-    /// A pass of one's own.
+    /// A pass that the caller records.
     Pass(&'a dyn Fn(&mut wgpu::ComputePass<'_>)),
-    /// The driver's copy of so many bytes.
+    /// The driver's copy of `bytes` bytes.
     Copy {
         from: &'a wgpu::Buffer,
         to: &'a wgpu::Buffer,
@@ -23,7 +23,7 @@ pub enum Job<'a> {
     },
 }
 
-/// The GPU's own timestamps where the adapter has them, else this machine's clock around a submission.
+/// A clock: the GPU's own timestamps if the adapter has them, else the machine's clock around a submission.
 pub struct Clock {
     gpu: Context,
     timestamps: Option<Timestamps>,
@@ -75,14 +75,14 @@ impl Clock {
         if self.timestamps.is_some() { "gpu" } else { "wall" }
     }
 
-    /// Whether it can time this: not every GPU's clock can be read outside passes.
+    /// Whether it can time this job. Not every GPU's clock can be read outside passes.
     pub fn can_time(&self, job: &Job<'_>) -> bool {
         let copies = self.timestamps.as_ref().is_none_or(|timestamps| timestamps.around_copies);
         copies || !matches!(job, Job::Copy { .. })
     }
 
-    /// Gives timestamps up that cannot be true, as some drivers', judged by a job that has run before: they must lie
-    /// within the time that the whole submission takes, and where that is long be a good part of it.
+    /// Gives up timestamps that cannot be true, as those of some drivers. They are judged by a job that has run before: its
+    /// time must be within that of the whole submission and, if that is long, a good part of it.
     pub fn doubt(&mut self, job: &Job<'_>) -> Result<()> {
         if self.timestamps.is_none() {
             return Ok(());
@@ -97,7 +97,7 @@ impl Clock {
         Ok(())
     }
 
-    /// How long one run takes, in ms.
+    /// The time of one run, in ms.
     pub fn ms(&self, job: &Job<'_>) -> Result<f64> {
         let (by_gpu, by_wall) = self.both(job)?;
         Ok(by_gpu.unwrap_or(by_wall))
@@ -147,7 +147,7 @@ impl Clock {
     }
 }
 
-/// The middle of some times, of which there is one at least.
+/// The median of at least one time.
 pub fn median(times: &[f64]) -> f64 {
     let mut times = times.to_vec();
     times.sort_by(f64::total_cmp);

@@ -1,21 +1,21 @@
-//! A copy of a batch's bytes by a kernel.
+//! A kernel that copies a batch's bytes.
 
 use xent::wgpu;
 use xent::{Context, Profile, Result};
 
 use super::device::scoped;
 
-/// Bytes of a workgroup: as in `copy.wgsl`.
+/// Bytes that a workgroup copies, as in `copy.wgsl`.
 const WORKGROUP_BYTES: u64 = 256 * 4 * 16;
 
-/// The kernel, bound to two buffers: part by part, where they are longer than a binding.
+/// The kernel, bound to two buffers, in parts if they are longer than a binding.
 pub struct Copies {
     pipeline: wgpu::ComputePipeline,
     parts: Vec<(wgpu::BindGroup, [u32; 2])>,
 }
 
 impl Copies {
-    /// Of so many bytes, a multiple of 16.
+    /// Binds the copy of `bytes` bytes, a multiple of 16.
     pub fn new(
         gpu: &Context,
         profile: &Profile,

@@ -4,7 +4,7 @@
 @group(0) @binding(1) var<storage, read_write> copied: array<vec4<u32>>;
 
 const INVOCATIONS = 256u;
-// Loads of an invocation; its neighbours have those beside them.
+// Loads per invocation; neighbouring invocations load neighbouring values.
 const LOADS = 4u;
 
 @compute @workgroup_size(INVOCATIONS)

@@ -1,15 +1,15 @@
-//! Calls into wgpu, and what they report.
+//! Calls into wgpu, with their errors.
 
 use xent::wgpu;
 use xent::{Context, Error, Result};
 
-/// Runs calls into wgpu and gives their error, if any, as ours. `what` names what is being made.
+/// Runs calls into wgpu and returns their error, if any, as ours. `what` names what is being made.
 pub fn scoped<T>(device: &wgpu::Device, what: &str, run: impl FnOnce() -> T) -> Result<T> {
     use wgpu::ErrorFilter as Filter;
     let scopes = [Filter::Internal, Filter::Validation, Filter::OutOfMemory]
         .map(|filter| device.push_error_scope(filter));
     let value = run();
-    // The last scope pushed is the first to go.
+    // The scope that was pushed last is popped first.
     let errors: Vec<_> =
         scopes.into_iter().rev().filter_map(|scope| pollster::block_on(scope.pop())).collect();
     match errors.into_iter().next() {
@@ -21,7 +21,7 @@ pub fn scoped<T>(device: &wgpu::Device, what: &str, run: impl FnOnce() -> T) -> 
     }
 }
 
-/// Waits until the device has done all that it was given.
+/// Waits until the device has finished all submitted work.
 pub fn wait(device: &wgpu::Device) -> Result<()> {
     device.poll(wgpu::PollType::wait_indefinitely()).map(|_| ()).map_err(|error| Error::Device {
         what: "waiting for the device".to_owned(),
@@ -29,13 +29,13 @@ pub fn wait(device: &wgpu::Device) -> Result<()> {
     })
 }
 
-/// What a buffer holds that can be mapped.
+/// The bytes of a mappable buffer.
 pub fn mapped(gpu: &Context, buffer: &wgpu::Buffer) -> Result<Vec<u8>> {
     let failed = |message: String| Error::Device { what: "mapping a buffer".to_owned(), message };
     let (sender, receiver) = std::sync::mpsc::channel();
     scoped(&gpu.device, "mapping a buffer", || {
         buffer.map_async(wgpu::MapMode::Read, .., move |mapped| {
-            // Where nobody listens any more, nobody wants to know.
+            // If the receiver is gone, nobody needs the result.
             let _ = sender.send(mapped);
         });
     })?;

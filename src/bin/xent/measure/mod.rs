@@ -1,4 +1,4 @@
-//! Operations on batches that lie on the device: their answers, and how long they take.
+//! Operations on batches that are on the device: checking their answers and measuring their times.
 
 mod batch;
 mod clock;
@@ -14,7 +14,7 @@ use crate::limits::complain_if_tight;
 pub use batch::{Batch, Bytes};
 pub use clock::{Clock, Job, median};
 
-/// The adapter that is asked for, with its clock where it has one.
+/// Opens the adapter that was asked for, with its clock if it has one.
 pub fn open(args: &AdapterArgs) -> Result<Context> {
     complain_if_tight();
     pollster::block_on(Context::open_with(&choice(args), clock::FEATURES))

@@ -1,4 +1,4 @@
-//! A report for programs. Every key is told in `docs/eval-json.md`, which a test holds against what is printed.
+//! A report for programs. `docs/eval-json.md` explains every key, and a test compares it with what is printed.
 
 use serde::Serialize;
 use serde_json::ser::{Formatter, PrettyFormatter};
@@ -7,15 +7,15 @@ use xent::eval::{Histogram, Positions, Tally};
 
 use super::summary::Summary;
 
-/// What the object says it is.
+/// The object's `format`.
 const FORMAT: &str = "xent eval";
-/// Rises where a key changes its meaning or goes; a new key changes nothing.
+/// Rises when a key changes its meaning or goes away. A new key does not change it.
 const VERSION: u32 = 1;
 
-/// The most bins of the histogram: as many as one reads.
+/// The most bins of the histogram, so that it stays readable.
 const BINS: usize = 256;
 
-/// The object, indented, each array on a line.
+/// The object, indented, with each array on one line.
 pub fn text(summary: &Summary<'_>) -> String {
     let mut bytes = Vec::new();
     let formatter = ArraysInLine(PrettyFormatter::new());
@@ -33,7 +33,7 @@ fn object(summary: &Summary<'_>) -> Value {
         if !value.is_finite() {
             flags.push(key.to_owned());
         }
-        // What is not finite becomes null.
+        // A value that is not finite becomes null.
         Value::from(value)
     };
     let mut object = json!({
@@ -106,7 +106,7 @@ fn positions(positions: &Positions) -> Value {
     })
 }
 
-/// Objects indented, arrays, of which all are of numbers or words, on one line.
+/// Indents objects, and puts each array on one line; all arrays hold numbers or words.
 struct ArraysInLine(PrettyFormatter<'static>);
 
 type Written = std::io::Result<()>;

@@ -1,4 +1,4 @@
-//! What is said of a batch: for people, for programs, and by the exit status.
+//! The report of a batch: for people, for programs, and as the exit status.
 
 mod json;
 mod summary;
@@ -13,7 +13,7 @@ pub use summary::Summary;
 use text::verified;
 pub use text::{Line, Tone, digits, lines};
 
-/// Prints a report, and says how the run ended. If `strict`, rows that are bad are an outcome of their own.
+/// Prints a report, and returns how the run ended. If `strict`, bad rows are an outcome of their own.
 pub fn print(
     summary: &Summary<'_>,
     as_json: bool,
@@ -31,7 +31,7 @@ pub fn print(
     Ok(outcome(summary.report.verification.as_ref(), bad_rows))
 }
 
-/// Prints names and values, aligned.
+/// Prints names and values in aligned columns.
 pub fn print_lines(lines: &[(&str, String)]) -> xent::Result<()> {
     let lines: Vec<Line> = lines.iter().map(|(name, value)| Line::new(name, value)).collect();
     output::print_styled(&text::aligned(&lines))

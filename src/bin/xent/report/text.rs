@@ -8,17 +8,17 @@ use super::summary::Summary;
 use crate::numbers::{decimals, si, thousands};
 use crate::output::one_line;
 
-/// How a line looks where colours are shown.
+/// How a line looks if colours are shown.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Tone {
     Plain,
-    /// What was asked for.
+    /// The result that was asked for.
     Result,
-    /// What somebody should look at.
+    /// Something that needs attention.
     Warning,
 }
 
-/// A name, a value, and how they look.
+/// A name, a value, and how the line looks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Line {
     pub name: String,
@@ -36,7 +36,7 @@ impl Line {
     }
 }
 
-/// Lines with names and values in columns, styled: what prints them takes the styles out where none are shown.
+/// Lines with names and values in columns, with styles. The printing code removes the styles where they are not shown.
 pub fn aligned(lines: &[Line]) -> String {
     let name_style = Style::new().dimmed();
     let mut text = String::new();
@@ -52,7 +52,7 @@ pub fn aligned(lines: &[Line]) -> String {
     text
 }
 
-/// All that is said of a batch.
+/// All lines of a batch's report.
 pub fn lines(summary: &Summary<'_>) -> Vec<Line> {
     let &Summary { report, tally, op, adapter, rows_given, bytes_read, peak_memory } = summary;
     let loss = &report.loss;
@@ -63,7 +63,7 @@ pub fn lines(summary: &Summary<'_>) -> Vec<Line> {
     let mut lines =
         vec![Line::new("loss", format!("{} nats ({of})", decimals(loss.value, 6))).toned(Tone::Result)];
     if op.z_loss > 0.0 {
-        lines.push(Line::new("z-loss", format!("{} nats of it", decimals(loss.z_loss, 6))));
+        lines.push(Line::new("z-loss", format!("{} nats of the loss", decimals(loss.z_loss, 6))));
     }
     let accuracy = report.accuracy();
     let accuracy =
@@ -83,7 +83,7 @@ pub fn lines(summary: &Summary<'_>) -> Vec<Line> {
     lines.extend(spread(tally.losses()));
     if [loss.weight, loss.row_weight].iter().any(|&weight| weight != loss.counted as f64) {
         let (weight, row_weight) = (decimals(loss.weight, 6), decimals(loss.row_weight, 6));
-        lines.push(Line::new("weight", format!("{weight}: of the rows alone {row_weight}")));
+        lines.push(Line::new("weight", format!("{weight}; of the rows alone, {row_weight}")));
     }
     if !loss.flags.is_empty() {
         let names = loss.flags.names().collect::<Vec<_>>().join(", ");
@@ -109,7 +109,7 @@ pub fn lines(summary: &Summary<'_>) -> Vec<Line> {
     lines
 }
 
-/// How many rows are bad, and which is the first: `3: the first is row 17 (nan_logit, nan_loss)`.
+/// The number of bad rows and the first of them: `3: the first is row 17 (nan_logit, nan_loss)`.
 pub fn bad_rows(summary: &Summary<'_>) -> Option<String> {
     let tally = summary.tally;
     let (row, flags) = tally.first_bad()?;
@@ -118,7 +118,7 @@ pub fn bad_rows(summary: &Summary<'_>) -> Option<String> {
     Some(format!("{}: the first is row {row}{names}", thousands(tally.bad() as usize)))
 }
 
-/// The range of the finite losses and their quantiles, to the digits that the histogram is good for.
+/// The range of the finite losses and their quantiles, with as many digits as the histogram resolves.
 fn spread(losses: &Histogram) -> Vec<Line> {
     let (Some((min, max)), Some(median)) = (losses.range(), losses.quantile(0.5)) else { return Vec::new() };
     let digits = digits(losses.width());
@@ -140,12 +140,12 @@ fn spread(losses: &Histogram) -> Vec<Line> {
     lines
 }
 
-/// Decimals that tell losses so far apart from each other.
+/// The decimals needed to distinguish losses that are `width` apart.
 pub fn digits(width: f64) -> usize {
     (1.0 - width.log10()).ceil().clamp(0.0, 6.0) as usize
 }
 
-/// What a comparison with the reference found, in words.
+/// The result of a comparison with the reference, in words.
 pub fn verified(verification: &Verification) -> String {
     let &Verification { rows_checked, worst_row, worst_abs, worst_rel, passed, .. } = verification;
     let verdict = if passed { "within bounds" } else { "NOT within bounds" };
