@@ -103,7 +103,8 @@ pub fn is_mine(case: usize) -> bool {
         let Some(share) = std::env::var("XENT_SHARE").ok().filter(|share| !share.is_empty()) else {
             return (0, 1);
         };
-        let numbers = share.split_once('/').and_then(|(mine, of)| Some((mine.parse().ok()?, of.parse().ok()?)));
+        let numbers =
+            share.split_once('/').and_then(|(mine, of)| Some((mine.parse().ok()?, of.parse().ok()?)));
         numbers.filter(|(mine, of)| mine < of).unwrap_or_else(|| panic!("XENT_SHARE={share}: 0/2 or 1/2"))
     });
     case % of == mine

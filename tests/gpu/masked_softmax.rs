@@ -315,9 +315,9 @@ fn check_kinds<E: Element>(layouts: &[(usize, usize)]) {
             ("all three, otherwise", (each(1), each(2 * q_len)), Some(Causal::at(q_len, 1))),
         ];
         kinds.extend(causals(cols).map(|causal| ("causal", (None, None), Some(causal))));
-        // Two adapters share those of 16 bits.
+        // Two adapters share them.
         for (j, (name, masks, causal)) in kinds.into_iter().enumerate() {
-            if size_of::<E>() == 4 || is_mine(i + j) {
+            if is_mine(i + j) {
                 attention::<E>(cols, row_stride, q_len, masks, causal).check(&base, name);
             }
         }
