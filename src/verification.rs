@@ -4,6 +4,7 @@ use crate::bounds::{loss_bound, softcap_rounding};
 use crate::element::Element;
 use crate::inputs::RowWeights;
 use crate::options::CrossEntropyOptions;
+use crate::shape::Shape;
 
 /// The result of comparing device results with the f64 reference.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -50,6 +51,28 @@ impl Verification {
         let count = count.min(rows);
         (0..count).map(move |i| {
             if count < 2 { 0 } else { (i as u128 * (rows - 1) as u128 / (count - 1) as u128) as usize }
+        })
+    }
+
+    /// Compares a [`sample`](Self::sample) of rows.
+    pub(crate) fn of_rows(rows: usize, count: usize, mut compare: impl FnMut(usize, &mut Self)) -> Self {
+        let mut verification = Self::new();
+        Self::sample(rows, count).for_each(|row| compare(row, &mut verification));
+        verification
+    }
+
+    /// Compares the values (rows, cols) of a [`sample`](Self::sample) of rows. `expected` gives a row's values, each with
+    /// its error bound.
+    pub(crate) fn of_values<E: Element, I: IntoIterator<Item = (f64, f64)>>(
+        values: &[E],
+        shape: Shape,
+        count: usize,
+        expected: impl Fn(usize) -> I,
+    ) -> Self {
+        Self::of_rows(shape.rows, count, |row, into| {
+            for (&value, (expected, bound)) in shape.row(values, row).zip(expected(row)) {
+                into.compare_rounded(row, value, expected, bound);
+            }
         })
     }
 

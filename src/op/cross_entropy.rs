@@ -11,8 +11,9 @@ use crate::kernel::passes::{self, Pass, Target, binding, constant};
 use crate::op::loss::sealed::Sealed;
 use crate::op::loss::{
     CLASSES, HostInputs, INDICES, Kind, LossBuffers, LossKind, LossOp, LossOutputs, LossStream, PROBS,
-    RowInputBuffers, Second, SecondArray, TARGET_CLASS_WEIGHTS, host, host_if,
+    RowInputBuffers, Second, TARGET_CLASS_WEIGHTS, host, host_if,
 };
+use crate::op::stream::SecondArray;
 use crate::options::{CrossEntropyOptions, HALVED_FROM, Input, MaskedRow, Reducing, SoftmaxOptions};
 use crate::reference;
 use crate::reference::cross_entropy::{row_dlogits_at, row_loss_at, row_scale, row_shares};

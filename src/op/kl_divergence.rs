@@ -12,8 +12,8 @@ use crate::kernel::passes::{self, Pass, binding, constant};
 use crate::op::loss::sealed::Sealed;
 use crate::op::loss::{
     HostInputs, Kind, LossBuffers, LossKind, LossOp, LossOutputs, LossStream, RowInputBuffers, Second,
-    SecondArray,
 };
+use crate::op::stream::SecondArray;
 use crate::options::{HALVED_FROM, KlDivergenceOptions, MaskedRow, Reducing, SoftmaxOptions};
 use crate::reference::kl_divergence::{row_dlogits_at, row_loss_at, row_scale};
 use crate::reference::softmax_row;

@@ -159,16 +159,11 @@ impl<E: Element> MaskedSoftmax<E> {
         rows: usize,
     ) -> Request<'a, Verification> {
         self.softmax(logits, masks, shape).map(move |probs| {
-            let mut verification = Verification::new();
-            for row in Verification::sample(shape.rows, rows) {
+            Verification::of_values(&probs, shape, rows, |row| {
                 let of_row = shape.row_vec(logits, row);
                 let expected = reference::masked_softmax_row(&of_row, row, masks, &self.options);
-                let bounds = masked_prob_bounds(&of_row, row, masks, &self.options);
-                for ((&p, expected), bound) in shape.row(&probs, row).zip(expected).zip(bounds) {
-                    verification.compare_rounded(row, p, expected, bound);
-                }
-            }
-            verification
+                expected.into_iter().zip(masked_prob_bounds(&of_row, row, masks, &self.options))
+            })
         })
     }
 

@@ -12,8 +12,9 @@ use crate::kernel::passes::{self, Pass, binding};
 use crate::op::loss::sealed::Sealed;
 use crate::op::loss::{
     CLASS_WEIGHTS, HostInputs, Kind, LossBuffers, LossKind, LossOp, LossOutputs, LossStream, POS_WEIGHT,
-    RowInputBuffers, Second, SecondArray, host_if,
+    RowInputBuffers, Second, host_if,
 };
+use crate::op::stream::SecondArray;
 use crate::options::{Reducing, SigmoidBceOptions};
 use crate::reference::sigmoid_bce::{row_dlogits_at, row_loss_at, row_scale, sigmoid};
 use crate::shape::Shape;

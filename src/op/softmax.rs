@@ -241,13 +241,14 @@ impl<E: Element> Softmax<E> {
     ) -> Request<'a, Verification> {
         let options = self.options;
         self.run(logits, shape, log).map(move |values| {
-            compare_rows(logits, &values, shape, rows, |row| {
+            Verification::of_values(&values, shape, rows, |row| {
+                let row = shape.row_vec(logits, row);
                 let (expected, bound): (_, fn(f64) -> f64) = if log {
-                    (reference::log_softmax_row(row, &options), loss_bound)
+                    (reference::log_softmax_row(&row, &options), loss_bound)
                 } else {
-                    (reference::softmax_row(row, &options), prob_bound)
+                    (reference::softmax_row(&row, &options), prob_bound)
                 };
-                expected.into_iter().map(|value| (value, bound(value))).collect()
+                expected.into_iter().map(move |value| (value, bound(value)))
             })
         })
     }
@@ -300,22 +301,4 @@ impl<E: Element> fmt::Debug for SoftmaxStream<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SoftmaxStream").field("window_rows", &self.window_rows()).finish_non_exhaustive()
     }
-}
-
-/// Compares rows of a result with the reference values, each with its error bound.
-fn compare_rows<E: Element>(
-    logits: &[E],
-    values: &[E],
-    shape: Shape,
-    rows: usize,
-    expected: impl Fn(&[E]) -> Vec<(f64, f64)>,
-) -> Verification {
-    let mut verification = Verification::new();
-    for row in Verification::sample(shape.rows, rows) {
-        let expected = expected(&shape.row_vec(logits, row));
-        for (&value, (expected, bound)) in shape.row(values, row).zip(expected) {
-            verification.compare_rounded(row, value, expected, bound);
-        }
-    }
-    verification
 }

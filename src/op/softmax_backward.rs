@@ -7,9 +7,9 @@ use crate::error::Result;
 use crate::kernel::passes::{self, binding, constant};
 use crate::kernel::{Params, Tuning};
 use crate::op::Bound;
-use crate::op::loss::SecondArray;
 use crate::op::output::OutputBuffer;
 use crate::op::rows::{HostMap, Map, MapBuffers, RowMap};
+use crate::op::stream::SecondArray;
 use crate::options::SoftmaxBackwardOptions;
 use crate::reference;
 use crate::request::Request;
@@ -151,8 +151,7 @@ impl<E: Element> SoftmaxBackward<E> {
         rows: usize,
     ) -> Request<'a, Verification> {
         self.backward(probs, dprobs, shape).map(move |dlogits| {
-            let mut verification = Verification::new();
-            for row in Verification::sample(shape.rows, rows) {
+            Verification::of_values(&dlogits, shape, rows, |row| {
                 let wide = |values: &[E]| shape.row(values, row).map(|x| x.to_f64()).collect::<Vec<f64>>();
                 let (probs, dprobs) = (wide(probs), wide(dprobs));
                 let of_row = if self.options.log {
@@ -161,12 +160,9 @@ impl<E: Element> SoftmaxBackward<E> {
                     reference::softmax_backward_row(&probs, &dprobs)
                 };
                 let bounds = softmax_backward_bounds(&probs, &dprobs, &self.options);
-                for ((&dx, expected), bound) in shape.row(&dlogits, row).zip(of_row).zip(bounds) {
-                    let expected = expected * f64::from(self.options.scale);
-                    verification.compare_rounded(row, dx, expected, bound);
-                }
-            }
-            verification
+                let scale = f64::from(self.options.scale);
+                of_row.into_iter().map(move |value| value * scale).zip(bounds)
+            })
         })
     }
 

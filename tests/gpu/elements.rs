@@ -125,18 +125,14 @@ fn shapes(rows: usize, cols: usize) -> [Shape; 6] {
 /// Kinds of target, shapes and places that a gradient can go to: an array. Each row length takes one kind in each shape, and
 /// the next length the next kind; each of these takes one place, and the next length in that shape with that kind the next
 /// place. Where two adapters share the work, each takes every other of these. Options are on for the last row length: they see
-/// what has been widened, whatever it was. Every fourth length has the plan's own tuning, the others have four lanes.
+/// what has been widened, whatever it was, and have the plan's own tuning; the other lengths have four lanes.
 fn every_shape<E: Element>(lengths: &[usize]) {
-    let (plain, optional) = (Ops::<E>::new(gpu(), Default::default()), Ops::<E>::new(gpu(), all_options()));
     // One number of lanes for most lengths, which then share pipelines: how values lie in words is what differs here.
-    let few_lanes = plain.tuned(Some(Tuning::fixed(4, 1)));
+    let few_lanes = Ops::<E>::new(gpu(), Default::default()).tuned(Some(Tuning::fixed(4, 1)));
+    let optional = Ops::<E>::new(gpu(), all_options());
     for (at, &cols) in lengths.iter().enumerate() {
         let seed = cols as u64;
-        let ops = match at {
-            _ if at + 1 == lengths.len() => &optional,
-            _ if at % 4 == 0 => &plain,
-            _ => &few_lanes,
-        };
+        let ops = if at + 1 == lengths.len() { &optional } else { &few_lanes };
         for (j, shape) in shapes(6, cols).into_iter().enumerate() {
             let (i, kind) = (at + j, KINDS[(at + j) % KINDS.len()]);
             if !is_mine(at + j) {
@@ -155,15 +151,14 @@ fn every_shape<E: Element>(lengths: &[usize]) {
             // Logits begin in the middle of a word, unless they are written.
             let middle = if gradient == Gradient::InPlace { 4 } else { size_of::<E>() as u64 };
             let offsets = (256 + middle * (1 + i as u64 % 3), 256 + 4 * (i as u64 % 4));
-            check(&batch, &expected, &run_loss(gpu(), ops, &batch, offsets, gradient), ops);
-            // The other operations, by one path or the other.
-            if kind != TargetKind::Classes {
-                check(&batch, &expected, &run_host_loss(ops, &batch), ops);
-            } else if shares_words || at % 2 == 0 {
-                check(&batch, &expected, &run_host(ops, &batch), ops);
-            } else {
-                check(&batch, &expected, &run_bound(gpu(), ops, &batch, (256, 260)), ops);
-            }
+            // By one path, and the next length by the other; with classes, the other operations too.
+            let outputs = match (kind, (at / 2 + j) % 2) {
+                (_, 0) => run_loss(gpu(), ops, &batch, offsets, gradient),
+                (TargetKind::Classes, _) if shares_words || j % 2 == 0 => run_host(ops, &batch),
+                (TargetKind::Classes, _) => run_bound(gpu(), ops, &batch, (256, 260)),
+                _ => run_host_loss(ops, &batch),
+            };
+            check(&batch, &expected, &outputs, ops);
         }
     }
 }

@@ -89,7 +89,12 @@ fn a_coarse_alignment() {
                 continue;
             }
             let expected = Expected::of(&batch, &ops.options);
-            check(&batch, &expected, &run_bound(&gpu, &ops, &batch, (offset, 12)), &ops);
+            // All operations for one row length, the loss for the others.
+            let outputs = match cols {
+                129 => run_bound(&gpu, &ops, &batch, (offset, 12)),
+                _ => run_loss(&gpu, &ops, &batch, (offset, 12), Gradient::To),
+            };
+            check(&batch, &expected, &outputs, &ops);
         }
     }
 }
@@ -182,9 +187,8 @@ fn options_along_any_axis() {
                 let batch = dense.laid_out(shape);
                 let expected = Expected::of(&batch, &op.options);
                 check(&batch, &expected, &run_host_loss(&op, &batch), &op);
-                for gradient in [Gradient::To, Gradient::InPlace] {
-                    check(&batch, &expected, &run_loss(gpu(), &op, &batch, (8, 4), gradient), &op);
-                }
+                let gradient = if (padding == 0) == (cols == 40) { Gradient::To } else { Gradient::InPlace };
+                check(&batch, &expected, &run_loss(gpu(), &op, &batch, (8, 4), gradient), &op);
             }
         }
     }

@@ -91,6 +91,8 @@ pub struct LossRegions {
     pub row_lse: Region,
     pub row_argmax: Region,
     dlogits: Option<Region>,
+    /// Whether lse and argmax of the rows are bound too.
+    gives_rows: bool,
     /// Bits of what lies between the rows of the gradient.
     padding: u32,
 }
@@ -137,6 +139,7 @@ impl LossRegions {
                 Gradient::F32 => Some(unwritten(shape.len() * 4)),
                 Gradient::None | Gradient::InPlace => None,
             },
+            gives_rows: true,
             padding: match gradient {
                 Gradient::InPlace => widened_bits(&[E::from_f32(f32::NAN)])[0],
                 _ => SENTINEL,
@@ -156,8 +159,8 @@ impl LossRegions {
         };
         CrossEntropyBuffers {
             class_weights: self.class_weights.as_ref().map(Region::binding),
-            lse: Some(self.row_lse.binding()),
-            argmax: Some(self.row_argmax.binding()),
+            lse: self.gives_rows.then(|| self.row_lse.binding()),
+            argmax: self.gives_rows.then(|| self.row_argmax.binding()),
             outputs: LossOutputs {
                 loss: Some(self.loss.binding()),
                 row_losses: Some(self.row_losses.binding()),
@@ -201,8 +204,8 @@ impl LossRegions {
             },
             loss: Some(bytemuck::pod_read_unaligned(bytemuck::cast_slice(&self.loss.read(gpu)))),
             row_losses: Some(self.row_losses.read(gpu)),
-            row_lse: Some(self.row_lse.read(gpu)),
-            row_argmax: Some(self.row_argmax.read(gpu)),
+            row_lse: self.gives_rows.then(|| self.row_lse.read(gpu)),
+            row_argmax: self.gives_rows.then(|| self.row_argmax.read(gpu)),
             dlogits,
             padding: self.padding,
             rounded: [if self.gradient == Gradient::F32 { "" } else { E::NAME }, E::NAME],
@@ -219,7 +222,21 @@ pub fn run_loss<E: Element>(
     offsets: (u64, u64),
     gradient: Gradient,
 ) -> Outputs {
-    let regions = LossRegions::new(gpu, batch, offsets, gradient);
+    run_regions(gpu, ops, batch, LossRegions::new(gpu, batch, offsets, gradient))
+}
+
+/// The loss with the gradient, and without the rows' lse and argmax: with the pipelines of the host path.
+pub fn run_plain_loss<E: Element>(
+    gpu: &Context,
+    ops: &Ops<E>,
+    batch: &Batch<E>,
+    gradient: Gradient,
+) -> Outputs {
+    let regions = LossRegions::new(gpu, batch, PLAIN, gradient);
+    run_regions(gpu, ops, batch, LossRegions { gives_rows: false, ..regions })
+}
+
+fn run_regions<E: Element>(gpu: &Context, ops: &Ops<E>, batch: &Batch<E>, regions: LossRegions) -> Outputs {
     let bound = regions.bind(ops, batch);
     in_pass(gpu, |pass| bound.encode(pass));
     regions.read::<E>(gpu)

@@ -236,8 +236,9 @@ fn rows_about_a_step() {
 
 #[test]
 fn rows_of_several_steps() {
+    // All operations in one row length, the loss in the others.
     for cols in [1000, 1023, 1024, 1025, 4097] {
-        check_cases(ops(), cols, tunings(), |_| true);
+        check_cases(ops(), cols, tunings(), |tuning| tuning.is_none() || cols == 1025);
     }
 }
 

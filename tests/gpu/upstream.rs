@@ -6,7 +6,7 @@ use xent::{CrossEntropyOptions, Element, Reduction, Sequences, TargetKind};
 use crate::batch::{Batch, Ops, noise, ops};
 use crate::compare::{check, check_loss};
 use crate::expected::Expected;
-use crate::harness::{SENTINEL, gpu, in_pass};
+use crate::harness::{SENTINEL, gpu, in_pass, is_mine};
 use crate::outputs::{Gradient, LossRegions, run_loss};
 
 const KINDS: [TargetKind; 3] = [TargetKind::Classes, TargetKind::Soft, TargetKind::Sparse { entries: 3 }];
@@ -65,12 +65,13 @@ fn a_gradient_for_each_row() {
 }
 
 /// Whatever is kept of the logits is kept before they are overwritten. An array: each row length takes each kind of target
-/// in one type, and each type each kind in three lengths.
+/// in one type, and each type each kind in three lengths. Two adapters share the lengths.
 #[test]
 fn in_place_is_out_of_place_bit_for_bit() {
     fn check_type<E: Element>(first: usize) {
         let op = Ops::<E>::new(gpu(), many_options());
-        for (i, cols) in [1, 2, 3, 4, 7, 30, 65, 130, 1001].into_iter().enumerate() {
+        let lengths = [1, 2, 3, 4, 7, 30, 65, 130, 1001];
+        for (i, cols) in lengths.into_iter().enumerate().filter(|&(i, _)| is_mine(i)) {
             let kind = KINDS[(first + i) % KINDS.len()];
             let seed = cols as u64;
             let dense = noise("in place", seed, 5, cols).with_targets(kind, seed).with_weights(6);

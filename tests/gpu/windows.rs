@@ -7,7 +7,7 @@ use crate::batch::{Batch, Ops, noise, ops};
 use crate::compare::check;
 use crate::expected::Expected;
 use crate::harness::{Region, device_of_bindings, device_with, gpu, in_pass};
-use crate::outputs::{Outputs, run_bound, run_host};
+use crate::outputs::{Gradient, Outputs, run_bound, run_host, run_host_loss, run_loss};
 
 /// Devices whose windows are of very different sizes.
 fn devices() -> Vec<(&'static str, Context)> {
@@ -73,17 +73,23 @@ fn windows_change_no_bit() {
     });
     // Each device takes two of the batches, one of short and one of long rows. Only the first batch fits into a small buffer.
     let taken = [[1, 5], [0, 3], [2, 6], [0, 4], [1, 4]];
-    for ((name, gpu), taken) in devices().into_iter().zip(taken) {
+    for (i, ((name, gpu), taken)) in devices().into_iter().zip(taken).enumerate() {
         let ops = Ops::new(&gpu, Default::default());
         for (batch, (bound, host)) in taken.map(|at| (&batches[at], &whole[at])) {
             let expected = Expected::of(batch, &ops.options);
-            assert_same_bits(name, batch, host, &run_host(&ops, batch));
+            // All operations on every other device, the loss on the others.
+            let run = if i % 2 == 0 { run_host } else { run_host_loss };
+            assert_same_bits(name, batch, host, &run(&ops, batch));
             // A buffer of such a device may not hold the batch.
             if (batch.shape.len() * 4 + 4096) as u64 <= gpu.device.limits().max_buffer_size {
-                assert_same_bits(name, batch, bound, &run_bound(&gpu, &ops, batch, (256, 256)));
+                let run = |offsets| match i % 2 {
+                    0 => run_bound(&gpu, &ops, batch, offsets),
+                    _ => run_loss(&gpu, &ops, batch, offsets, Gradient::To),
+                };
+                assert_same_bits(name, batch, bound, &run((256, 256)));
                 let alone = bound_row_losses(&gpu, &ops, batch);
                 assert_eq!(Some(alone), bound.row_losses, "{name}, {}: row losses alone", batch.name);
-                let misplaced = run_bound(&gpu, &ops, batch, (268, 4));
+                let misplaced = run_loss(&gpu, &ops, batch, (268, 4), Gradient::To);
                 check(batch, &expected, &misplaced, &ops);
             }
         }

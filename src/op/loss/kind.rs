@@ -9,6 +9,7 @@ use crate::inputs::{BatchWeight, RowInputs};
 use crate::kernel::Params;
 use crate::kernel::passes::{Pass, Target};
 use crate::op::loss::{HostInputs, LossBuffers};
+use crate::op::stream::SecondArray;
 use crate::options::Reducing;
 use crate::shape::Shape;
 use crate::verification::Verification;
@@ -126,13 +127,4 @@ pub(crate) trait Kind: LossKind {
         dlogits: &[E],
         into: &mut Verification,
     );
-}
-
-/// An array with the logits' layout.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SecondArray {
-    pub name: &'static str,
-    /// The number of its binding.
-    pub number: u32,
-    pub value_bytes: u64,
 }

@@ -28,7 +28,6 @@ use crate::verification::Verification;
 
 pub(crate) use buffers::LossBuffers;
 pub use buffers::{LossOutputs, RowInputBuffers};
-pub(crate) use dispatches::Scratch;
 #[cfg(test)]
 pub(crate) use dispatches::{BLOCK_ROWS, TOTALS_BYTES};
 pub(crate) use inputs::{
@@ -36,7 +35,7 @@ pub(crate) use inputs::{
     host_if,
 };
 pub use kind::LossKind;
-pub(crate) use kind::{Kind, SecondArray, sealed};
+pub(crate) use kind::{Kind, sealed};
 pub(crate) use result::LossSum;
 pub use result::{Loss, LossRecord, NO_CLASS, RowResult};
 pub use stream::LossStream;
@@ -189,11 +188,9 @@ impl<E: Element, L: Kind> LossOp<E, L> {
         let inputs = inputs.into();
         self.request(move |wait| async move {
             let results = self.of_rows(logits, inputs, shape, wait).await?;
-            let mut verification = Verification::new();
-            for row in Verification::sample(shape.rows, rows) {
-                self.kind.verify_row(logits, &inputs, shape, row, results[row].loss, &mut verification);
-            }
-            Ok(verification)
+            Ok(Verification::of_rows(shape.rows, rows, |row, into| {
+                self.kind.verify_row(logits, &inputs, shape, row, results[row].loss, into);
+            }))
         })
     }
 
@@ -215,12 +212,10 @@ impl<E: Element, L: Kind> LossOp<E, L> {
             let mut dlogits = vec![E::default(); shape.len()];
             self.windows(logits, inputs, shape, Some(&mut dlogits), None, wait).await?;
             let batch = self.kind.check_inputs(&inputs, shape)?;
-            let mut verification = Verification::new();
-            for row in Verification::sample(shape.rows, rows) {
+            Ok(Verification::of_rows(shape.rows, rows, |row, into| {
                 let of_row = shape.row_vec(&dlogits, row);
-                self.kind.verify_row_dlogits(logits, &inputs, shape, &batch, row, &of_row, &mut verification);
-            }
-            Ok(verification)
+                self.kind.verify_row_dlogits(logits, &inputs, shape, &batch, row, &of_row, into);
+            }))
         })
     }
 

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::inputs::BatchWeight;
 use crate::kernel::Params;
 use crate::kernel::passes::Output;
-use crate::op::loss::dispatches::{Kept, LossBindings, LossCall, RowOutputs, params};
+use crate::op::loss::dispatches::{Kept, LossBindings, LossCall, RowOutputs, Scratch, params};
 use crate::op::loss::inputs::{HostInputs, Second, host_rows};
 use crate::op::loss::result::LossSum;
 use crate::op::loss::{Kind, Loss, LossKind, LossOp, RowResult};
@@ -236,9 +236,15 @@ impl<E: Element, L: Kind> LossStream<E, L> {
             Ok((input, stream.upload(&mut filling, input.name, room, &values)?))
         });
         let inputs = given.collect::<Result<Vec<_>>>()?;
+        let [input_bytes, result_bytes, block_bytes] = Scratch::bytes(stream.window_rows());
+        let scratch = Scratch {
+            inputs: stream.scratch(&mut filling, "row_inputs", input_bytes)?,
+            results: stream.row_results(&mut filling, result_bytes)?,
+            blocks: stream.scratch(&mut filling, "blocks", block_bytes)?,
+        };
         let bindings = LossBindings {
             inputs,
-            scratch: stream.row_records(&mut filling)?,
+            scratch,
             output: self.output.filter(|_| with_dlogits),
             to: RowOutputs::default(),
             keeps: Kept { lse: self.keeps_rows, argmax: self.keeps_rows },

@@ -12,10 +12,11 @@ use crate::kernel::{Binding, Dispatch, Params, Work};
 use crate::op::bound::Bound;
 use crate::op::buffers::{self, Checked, Need};
 use crate::op::engine::{Array, Engine, LogitsCall};
-use crate::op::loss::SecondArray;
 use crate::op::output::{OutputBuffer, own_output};
 use crate::op::pool::Pool;
-use crate::op::stream::{Back, Extras, Flight, Part, Start, Stream, clear_padding, through, windows};
+use crate::op::stream::{
+    Back, Extras, Flight, Part, SecondArray, Start, Stream, clear_padding, through, windows,
+};
 use crate::request::Request;
 use crate::shape::Shape;
 
@@ -113,7 +114,7 @@ impl<E: Element> RowMap<E> {
         for (name, number, values) in whole.into_iter().filter(|_| shape.rows > 0) {
             map.rest.push((number, stream.upload_whole(name, &values)?));
         }
-        let mut stream = MapStream { engine: self.engine.clone(), stream, map, output: to, rows: 0 };
+        let mut stream = MapStream { engine: self.engine.clone(), stream, map, output: to };
         let parts = windows(shape, stream.window_rows());
         let submit = |stream: &mut MapStream<E>, (rows, values): Part| {
             stream.submit(&logits[values.clone()], second.map(|second| &second[values]), rows.len())
@@ -130,14 +131,14 @@ impl<E: Element> RowMap<E> {
     pub fn stream(&self, map: Map, shape: Shape) -> Result<MapStream<E>> {
         let output = own_output(shape);
         let stream = Stream::new(&self.engine, shape, extras(&map, output))?;
-        Ok(MapStream { engine: self.engine.clone(), stream, map, output, rows: 0 })
+        Ok(MapStream { engine: self.engine.clone(), stream, map, output })
     }
 
     /// A stream for two windows in flight: one is submitted while the device still works on the one before.
     pub fn ahead(&self, map: Map, shape: Shape, start: Start) -> Result<MapStream<E>> {
         let output = own_output(shape);
         let stream = Stream::ahead(&self.engine, shape, extras(&map, output), start)?;
-        Ok(MapStream { engine: self.engine.clone(), stream, map, output, rows: start.row })
+        Ok(MapStream { engine: self.engine.clone(), stream, map, output })
     }
 
     /// Checks the caller's buffers and binds the operation to them. The `maps` run one after another, each with its own
@@ -245,8 +246,6 @@ pub(crate) struct MapStream<E> {
     pub stream: Stream<E>,
     map: Map,
     output: Output,
-    /// The rows before the next window.
-    rows: usize,
 }
 
 impl<E: Element> MapStream<E> {
@@ -270,16 +269,16 @@ impl<E: Element> MapStream<E> {
 
     pub fn submit(&mut self, logits: &[E], second: Option<&[E]>, rows: usize) -> Result<Flight> {
         let Self { engine, stream, map, output, .. } = self;
+        let first_row = stream.next_row();
         let mut filling = stream.open(logits, rows, true)?;
         if let Some(second) = second {
             stream.write_second(&mut filling, second)?;
         }
         let params = map.params.shaped(stream.device_shape());
-        let params = Params { mask_first_row: self.rows as u32, ..params };
+        let params = Params { mask_first_row: first_row as u32, ..params };
         let rest = map.rest();
         let dispatches: Vec<Dispatch> =
             stream.dispatches(engine, &filling, &map.call(engine, *output, &params, &rest))?;
-        self.rows += rows;
         stream.submit(&map.pass.label(), filling, &dispatches)
     }
 

@@ -6,8 +6,9 @@ use crate::error::Result;
 use crate::kernel::passes::binding;
 use crate::kernel::{Binding, Dispatch, Place, ROW_SCRATCH_BYTES};
 use crate::op::engine::{Array, Engine, LogitsCall, Placed};
-use crate::op::loss::{Scratch, SecondArray};
-use crate::op::stream::{Filling, LOGITS, OUTPUT, ROW_RESULTS, SECOND, Stream, Taken, output_bytes};
+use crate::op::stream::{
+    Filling, LOGITS, OUTPUT, ROW_RESULTS, SECOND, SecondArray, Stream, Taken, output_bytes,
+};
 
 /// A window's buffers, as its dispatches use them.
 pub(super) struct Bindings {
@@ -116,16 +117,16 @@ impl<E: Element> Stream<E> {
         Ok(bound(buffer, size))
     }
 
-    /// The records of a window's rows: those of their inputs, and those of their results, which `Back::results` reads.
-    pub fn row_records(&self, filling: &mut Filling) -> Result<Scratch> {
-        let (transfer, buffers) = (&self.transfer, &mut filling.buffers);
-        let [inputs, results, blocks] = Scratch::bytes(self.window_rows()).map(room);
-        let wanted = filling.place.window.rows as u64 * ROW_SCRATCH_BYTES;
-        Ok(Scratch {
-            inputs: bound(transfer.scratch(buffers, "row_inputs", inputs)?, inputs),
-            results: bound(transfer.download(buffers, ROW_RESULTS, results, wanted)?, results),
-            blocks: bound(transfer.scratch(buffers, "blocks", blocks)?, blocks),
-        })
+    /// A buffer of `bytes` bytes that only the device uses.
+    pub fn scratch(&self, filling: &mut Filling, name: &'static str, bytes: u64) -> Result<Binding> {
+        let size = room(bytes);
+        Ok(bound(self.transfer.scratch(&mut filling.buffers, name, size)?, size))
+    }
+
+    /// A buffer of `bytes` bytes for the records of the rows' results, which `Back::results` reads.
+    pub fn row_results(&self, filling: &mut Filling, bytes: u64) -> Result<Binding> {
+        let (size, wanted) = (room(bytes), filling.place.window.rows as u64 * ROW_SCRATCH_BYTES);
+        Ok(bound(self.transfer.download(&mut filling.buffers, ROW_RESULTS, size, wanted)?, size))
     }
 
     /// A buffer for one value of 4 bytes per row, which `Back::read` reads.
@@ -158,9 +159,10 @@ impl<E: Element> Stream<E> {
     }
 }
 
-/// The size of a buffer that holds `bytes` bytes.
+/// The size of a buffer that holds `bytes` bytes: a multiple of the largest pack, so that the last row's last pack is
+/// whole whatever the shape. Otherwise shapes would need different pipelines.
 fn room(bytes: u64) -> u64 {
-    bytes.max(32).next_multiple_of(16)
+    bytes.max(32).next_multiple_of(32)
 }
 
 /// Binds the part of a buffer that a window needs. The buffer may be larger, from an earlier window.

@@ -11,7 +11,6 @@ use crate::error::{Error, Result};
 use crate::kernel::passes::Output;
 use crate::kernel::{Dispatch, Plan, Window, Work};
 use crate::op::engine::Engine;
-use crate::op::loss::SecondArray;
 use crate::op::pool::{Idle, Pool};
 use crate::shape::Shape;
 
@@ -46,6 +45,15 @@ pub(crate) struct Extras {
     pub entries: usize,
     /// Whether the passes can split a row among several workgroups.
     pub splits: bool,
+}
+
+/// An array with the logits' layout.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SecondArray {
+    pub name: &'static str,
+    /// The number of its binding.
+    pub number: u32,
+    pub value_bytes: u64,
 }
 
 /// The first row of a stream in its batch, and the memory that its windows may take.
@@ -161,6 +169,11 @@ impl<E: Element> Stream<E> {
     /// The maximum number of rows in a window.
     pub fn window_rows(&self) -> usize {
         self.plan.window_rows()
+    }
+
+    /// The batch's row that the next window starts with.
+    pub fn next_row(&self) -> usize {
+        self.next_row
     }
 
     /// Device memory that the stream holds, staging included, in bytes.
