@@ -16,10 +16,8 @@ fn widened_quad(words: Quad) -> vec4<u32> {
 }
 
 fn narrowed(bits: u32) -> u32 {
-    if is_nan(bits) {
-        return (bits >> 16u) | 0x40u;
-    }
-    return (bits + 0x7fffu + ((bits >> 16u) & 1u)) >> 16u;
+    let upper = bits >> 16u;
+    return select((bits + 0x7fffu + (upper & 1u)) >> 16u, upper | 0x40u, is_nan(bits));
 }
 
 fn narrowed_quad(bits: vec4<u32>) -> Quad {

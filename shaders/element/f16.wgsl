@@ -27,27 +27,16 @@ fn widened_quad(words: Quad) -> vec4<u32> {
     return vec4(widened_pair(words.x), widened_pair(words.y));
 }
 
+// Without a branch, because it is inlined many times. Below 2^-14, the least normal f16, the sum with 0.5 rounds to units of
+// 2^-24, which are then the sum's lowest bits: what an adapter flushes is below half a unit.
 fn narrowed(bits: u32) -> u32 {
-    let sign = (bits >> 16u) & 0x8000u;
     let magnitude = bits & MAGNITUDE;
-    if magnitude > INFINITY {
-        return sign | 0x7e00u;
-    }
-    if magnitude >= 0x477ff000u { // 65520, half-way from the largest f16 to what would be the next one
-        return sign | 0x7c00u;
-    }
-    if magnitude >= 0x38800000u { // 2^-14, the least normal f16
-        let rounded = magnitude + 0xfffu + ((magnitude >> 13u) & 1u);
-        return sign | ((rounded - 0x38000000u) >> 13u);
-    }
-    // In units of 2^-24; anything below half a unit is shifted out.
-    let shift = min(126u - min(magnitude >> 23u, 126u), 25u);
-    let mantissa = (magnitude & 0x7fffffu) | 0x800000u;
-    let units = mantissa >> shift;
-    let rest = mantissa & ((1u << shift) - 1u);
-    let half = 1u << (shift - 1u);
-    let up = rest > half || (rest == half && (units & 1u) == 1u);
-    return sign | (units + select(0u, 1u, up));
+    let normal = (magnitude + 0xc8000fffu + ((magnitude >> 13u) & 1u)) >> 13u; // the exponent's bias less by 112
+    let denormal = bitcast<u32>(bitcast<f32>(magnitude) + 0.5) - 0x3f000000u;
+    let special = select(0x7c00u, 0x7e00u, magnitude > INFINITY);
+    let finite = select(normal, denormal, magnitude < 0x38800000u);
+    // From 65520 on, half-way from the largest f16 to what would be the next one, it is infinite.
+    return ((bits >> 16u) & 0x8000u) | select(finite, special, magnitude >= 0x477ff000u);
 }
 
 fn narrowed_quad(bits: vec4<u32>) -> Quad {

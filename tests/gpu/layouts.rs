@@ -7,7 +7,7 @@ use xent::{Context, CrossEntropyOptions, Error, Shape, TargetKind, Targets, Tuni
 use crate::batch::{Batch, Ops, noise, ops};
 use crate::compare::check;
 use crate::expected::Expected;
-use crate::harness::{SENTINEL, adapter, device_of_bindings, device_with, gpu, in_pass};
+use crate::harness::{SENTINEL, adapter, device_of_bindings, device_with, gpu, in_pass, is_mine};
 use crate::outputs::{Gradient, LossRegions, Outputs, PLAIN, run_bound, run_host, run_host_loss, run_loss};
 
 /// From none to past any alignment, in bytes.
@@ -17,8 +17,9 @@ fn offsets() -> impl Iterator<Item = u64> {
 
 #[test]
 fn every_offset_of_a_binding() {
-    // Each row length with one number of lanes, as `elements::every_offset_of_16_bits`.
-    for (cols, lanes) in [(1, 4), (2, 1), (3, 4), (4, 4), (5, 1), (7, 1), (8, 4), (13, 4), (34, 1)] {
+    // Each row length with one number of lanes, as `elements::every_offset_of_16_bits`. Two adapters share them.
+    let lengths = [(1, 4), (2, 1), (3, 4), (4, 4), (5, 1), (7, 1), (8, 4), (13, 4), (34, 1), (35, 4)];
+    for (_, (cols, lanes)) in lengths.into_iter().enumerate().filter(|&(i, _)| is_mine(i)) {
         let dense = noise("offsets", cols as u64, 9, cols);
         let ops = ops().tuned(Some(Tuning::fixed(lanes, 1)));
         for (i, offset) in offsets().enumerate() {
@@ -82,7 +83,9 @@ fn a_coarse_alignment() {
     });
     assert!(gpu.device.limits().min_storage_buffer_offset_alignment >= 1024, "{:?}", adapter().get_info());
     let ops = Ops::new(&gpu, Default::default());
-    for (cols, offset) in [(3, 4), (7, 1020), (129, 1028), (500, 508), (1001, 8)] {
+    // Two adapters share the row lengths.
+    let lengths = [(3, 4), (129, 1028), (7, 1020), (500, 508), (1001, 8)];
+    for (_, (cols, offset)) in lengths.into_iter().enumerate().filter(|&(i, _)| is_mine(i)) {
         let dense = noise("coarse", 3, 40, cols);
         for batch in [dense.with_stride(cols + 2), dense.laid_out(Shape::nchw(20, cols, 2))] {
             if batch.shape.inner * cols * 4 > 6 << 10 {
@@ -91,7 +94,7 @@ fn a_coarse_alignment() {
             let expected = Expected::of(&batch, &ops.options);
             // All operations for one row length, the loss for the others.
             let outputs = match cols {
-                129 => run_bound(&gpu, &ops, &batch, (offset, 12)),
+                129 | 1001 => run_bound(&gpu, &ops, &batch, (offset, 12)),
                 _ => run_loss(&gpu, &ops, &batch, (offset, 12), Gradient::To),
             };
             check(&batch, &expected, &outputs, &ops);
@@ -106,7 +109,8 @@ const GROUPS: [(usize, usize); 9] =
 #[test]
 fn classes_along_any_axis() {
     for (i, cols) in [1, 2, 3, 4, 5, 17, 64, 130, 1000].into_iter().enumerate() {
-        for (outer, inner) in GROUPS {
+        // Two adapters share the groups.
+        for (_, (outer, inner)) in GROUPS.into_iter().enumerate().filter(|(j, _)| is_mine(i + j)) {
             let dense = noise("any axis", (cols + inner) as u64, outer * inner, cols);
             let shape = Shape::nchw(outer, cols, inner);
             for shape in [shape, shape.row_stride(cols * inner + 1 + i)] {
@@ -178,8 +182,11 @@ fn options_along_any_axis() {
         ..Default::default()
     };
     let op = Ops::new(gpu(), options);
-    for kind in [TargetKind::Classes, TargetKind::Soft, TargetKind::Sparse { entries: 7 }] {
-        for (outer, cols, inner) in [(2, 1, 3), (1, 3, 5), (2, 40, 9), (1, 257, 70)] {
+    let kinds = [TargetKind::Classes, TargetKind::Soft, TargetKind::Sparse { entries: 7 }];
+    for (i, kind) in kinds.into_iter().enumerate() {
+        // Two adapters share the kinds of target.
+        let shapes = [(2, 1, 3), (1, 3, 5), (2, 40, 9), (1, 257, 70)];
+        for (_, (outer, cols, inner)) in shapes.into_iter().enumerate().filter(|(j, _)| is_mine(i + j)) {
             let dense =
                 noise("options", inner as u64, outer * inner, cols).with_targets(kind, 3).with_weights(4);
             for padding in [0, 3] {
