@@ -1,10 +1,10 @@
 //! Times every operation on buffers that are already on the device, with a copy of the same bytes as the yardstick. It also
 //! times the loss from a host slice, including the transfer to the device. Every answer is checked before it is timed.
 //!
-//! Bytes moved, where V is the bytes of the logits: copy 2 V (one read, one write); loss, logsumexp and argmax V; loss
-//! + gradient, softmax and log-softmax 2 V plus the second read, which comes from cache if a row fits there. The
-//! throughput that criterion prints is V divided by the time. The gradient of 16-bit logits with an odd number of
-//! classes is written in f32, which is one more V.
+//! Bytes moved, where V is the bytes of the logits: copy 2 V (one read, one write); loss, logsumexp and argmax V;
+//! gradient, softmax and log-softmax 2 V plus the second read, which comes from cache if a row fits there. The throughput
+//! that criterion prints is V divided by the time. The gradient of 16-bit logits with an odd number of classes is written
+//! in f32, which is one more V.
 
 use std::time::Duration;
 
