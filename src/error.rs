@@ -184,8 +184,8 @@ pub enum Error {
     TargetOutOfRange {
         /// The first row with such a target.
         row: usize,
-        /// Its target.
-        target: i64,
+        /// Its target, as it was given.
+        target: i128,
         /// Classes.
         cols: usize,
     },

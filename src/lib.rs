@@ -53,7 +53,7 @@
 //!
 //! | | |
 //! | --- | --- |
-//! | [`Targets`] | class indices (i32, u32), a probability for each class, or a few classes per row with probabilities |
+//! | [`Targets`] | class indices (i32, i64, u32, usize), a probability for each class, or a few classes per row with probabilities |
 //! | [`CrossEntropyOptions`] | label smoothing, temperature, softcap, z-loss, focal loss, ignored rows, mean or sum, the result of an empty batch, [`Sequences`] for next-token targets and prompts |
 //! | [`CrossEntropyInputs`], [`RowInputs`] | class weights, row weights, a mask, upstream gradients |
 //! | [`Element`] | logits in f32, f16 or bf16, all arithmetic in f32 |

@@ -11,7 +11,7 @@ use crate::kernel::passes::{self, Pass, Target, binding, constant};
 use crate::op::loss::sealed::Sealed;
 use crate::op::loss::{
     CLASSES, HostInputs, INDICES, Kind, LossBuffers, LossKind, LossOp, LossOutputs, LossStream, PROBS,
-    RowInputBuffers, Second, SecondArray, TARGET_CLASS_WEIGHTS, host, host_if,
+    RowInputBuffers, Second, SecondArray, TARGET_CLASS_WEIGHTS, host, host_classes, host_if,
 };
 use crate::options::{CrossEntropyOptions, HALVED_FROM, Input, MaskedRow, Reducing, SoftmaxOptions};
 use crate::reference;
@@ -259,8 +259,7 @@ impl Kind for CrossEntropyOptions {
             Targets::Sparse { indices, probs, .. } => {
                 (None, vec![host(&INDICES, indices), host(&PROBS, probs)])
             }
-            Targets::Classes(classes) => (None, vec![host(&CLASSES, classes)]),
-            Targets::ClassesU32(classes) => (None, vec![host(&CLASSES, classes)]),
+            classes => (None, classes.indices().map(host_classes).into_iter().collect()),
         };
         values.extend(host_if(&TARGET_CLASS_WEIGHTS, inputs.class_weights));
         HostInputs { second, values }
