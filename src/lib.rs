@@ -131,7 +131,7 @@
 //! | feature | gives |
 //! | --- | --- |
 //! | `npy`, `safetensors` | `eval::files`: tensors in these files, and in files of raw values, as sources of [`eval`]; and result files |
-//! | `ndarray` | views of `ndarray` arrays as sources of [`eval`] |
+//! | `ndarray` | views of `ndarray` arrays as logits of every operation (`from_ndarray`), and as sources of [`eval`] |
 //! | `serde` | [`eval::EvaluationState`] and [`eval::Tally`] can be saved, to resume a run in another process |
 //! | `tuning-file` | [`Tuning`]s can be saved and loaded |
 //! | `cli` | the command-line tool and its dependencies |
@@ -156,6 +156,8 @@ mod shape;
 mod target_kind;
 mod targets;
 mod verification;
+#[cfg(feature = "ndarray")]
+mod views;
 #[cfg(feature = "whole-file")]
 mod whole_file;
 
@@ -179,6 +181,8 @@ pub use request::{Request, Running};
 pub use shape::Shape;
 pub use targets::{MAX_SPARSE_ENTRIES, RowTarget, TargetKind, Targets};
 pub use verification::Verification;
+#[cfg(feature = "ndarray")]
+pub use views::{from_ndarray, from_ndarray_part};
 pub use wgpu;
 
 /// Compiles the README's examples.
