@@ -59,6 +59,9 @@
 //! | [`Element`] | logits in f32, f16 or bf16, all arithmetic in f32 |
 //! | [`Shape`] | the class axis anywhere in an array with any number of axes, any row stride |
 //!
+//! Structs of options, inputs and buffers may get more fields: end a literal with `..Default::default()`, or with the
+//! constructor that the struct's page names.
+//!
 //! All of these can be combined, except combinations that have no meaning: those give [`Error::InvalidOption`].
 //!
 //! ```no_run
@@ -153,6 +156,8 @@ mod options;
 pub mod reference;
 mod request;
 mod shape;
+#[cfg(test)]
+mod structs_tests;
 mod target_kind;
 mod targets;
 mod verification;

@@ -17,6 +17,8 @@ use crate::error::{Error, Result};
 /// assert_eq!((pixels.rows, pixels.cols, pixels.inner), (2 * 8 * 9, 21, 8 * 9));
 /// # Ok::<(), xent::Error>(())
 /// ```
+///
+/// More fields may come: end a literal with `..Shape::new(rows, cols)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Shape {
     /// Rows: samples or tokens. Zero is allowed; always a multiple of `inner`.

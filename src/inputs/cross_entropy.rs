@@ -16,6 +16,8 @@ use crate::targets::{Indices, RowTarget, TargetKind, Targets, class_indices, nar
 ///
 /// let inputs = CrossEntropyInputs::new(Targets::Classes(&[0, 2])).class_weights(&[1.0, 0.5, 2.0]);
 /// ```
+///
+/// More fields may come: end a literal with `..CrossEntropyInputs::new(targets)`.
 #[derive(Clone, Copy, Debug)]
 pub struct CrossEntropyInputs<'a> {
     /// The targets.

@@ -48,6 +48,8 @@ pub type CrossEntropyStream<E> = LossStream<E, CrossEntropyOptions>;
 /// The flags of the [`LossRecord`](crate::LossRecord) report bad values in a buffer. A target out of range, or a weight
 /// that is negative or not finite, gives its row a NaN loss and no gradient, and the row does not count. A soft target
 /// that is not finite makes its row NaN.
+///
+/// More fields may come: end a literal with `..CrossEntropyBuffers::new(logits, classes)`.
 #[derive(Clone, Debug)]
 pub struct CrossEntropyBuffers<'a> {
     /// Logits (rows, cols). The offset can be any multiple of the element's size, but must be a multiple of 4 bytes if
