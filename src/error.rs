@@ -79,6 +79,39 @@ pub enum Error {
         /// Axes of the array.
         axes: usize,
     },
+    /// No [`Shape`](crate::Shape) describes an array with these strides.
+    #[error(
+        "the kernels cannot read an array of shape {dims:?} with strides {strides:?} and its classes along axis \
+         {class_axis}: copy it first (ndarray: `as_standard_layout()`), or use `eval`, which copies rows as it reads \
+         them"
+    )]
+    Strides {
+        /// The lengths of the array's axes.
+        dims: Vec<usize>,
+        /// Values from one index to the next along each axis.
+        strides: Vec<isize>,
+        /// The class axis asked for.
+        class_axis: isize,
+    },
+    /// The values of a view do not lie side by side: it is a part of a larger array.
+    #[error(
+        "a view of shape {dims:?} with strides {strides:?} has values of another array between its own: use \
+         `from_ndarray_part` and pass the whole array too"
+    )]
+    Gaps {
+        /// The lengths of the view's axes.
+        dims: Vec<usize>,
+        /// Values from one index to the next along each axis.
+        strides: Vec<isize>,
+    },
+    /// A view is not a part of the array that was passed with it.
+    #[error("the view of shape {dims:?} with strides {strides:?} is not a part of the array passed with it")]
+    NotAPart {
+        /// The lengths of the view's axes.
+        dims: Vec<usize>,
+        /// Values from one index to the next along each axis.
+        strides: Vec<isize>,
+    },
     /// Output rows of 16-bit values begin in the middle of a 32-bit word, so two rows would share that word.
     #[error(
         "`{what}`: 16-bit rows {row_stride} values apart share words: use a row stride of {needed}, or write f32"
@@ -184,8 +217,8 @@ pub enum Error {
     TargetOutOfRange {
         /// The first row with such a target.
         row: usize,
-        /// Its target.
-        target: i64,
+        /// Its target, as it was given.
+        target: i128,
         /// Classes.
         cols: usize,
     },

@@ -53,11 +53,14 @@
 //!
 //! | | |
 //! | --- | --- |
-//! | [`Targets`] | class indices (i32, u32), a probability for each class, or a few classes per row with probabilities |
+//! | [`Targets`] | class indices (i32, i64, u32, usize), a probability for each class, or a few classes per row with probabilities |
 //! | [`CrossEntropyOptions`] | label smoothing, temperature, softcap, z-loss, focal loss, ignored rows, mean or sum, the result of an empty batch, [`Sequences`] for next-token targets and prompts |
 //! | [`CrossEntropyInputs`], [`RowInputs`] | class weights, row weights, a mask, upstream gradients |
 //! | [`Element`] | logits in f32, f16 or bf16, all arithmetic in f32 |
 //! | [`Shape`] | the class axis anywhere in an array with any number of axes, any row stride |
+//!
+//! Structs of options, inputs and buffers may get more fields: end a literal with `..Default::default()`, or with the
+//! constructor that the struct's page names.
 //!
 //! All of these can be combined, except combinations that have no meaning: those give [`Error::InvalidOption`].
 //!
@@ -131,7 +134,7 @@
 //! | feature | gives |
 //! | --- | --- |
 //! | `npy`, `safetensors` | `eval::files`: tensors in these files, and in files of raw values, as sources of [`eval`]; and result files |
-//! | `ndarray` | views of `ndarray` arrays as sources of [`eval`] |
+//! | `ndarray` | views of `ndarray` arrays as logits of every operation (`from_ndarray`), and as sources of [`eval`] |
 //! | `serde` | [`eval::EvaluationState`] and [`eval::Tally`] can be saved, to resume a run in another process |
 //! | `tuning-file` | [`Tuning`]s can be saved and loaded |
 //! | `cli` | the command-line tool and its dependencies |
@@ -153,9 +156,13 @@ mod options;
 pub mod reference;
 mod request;
 mod shape;
+#[cfg(test)]
+mod structs_tests;
 mod target_kind;
 mod targets;
 mod verification;
+#[cfg(feature = "ndarray")]
+mod views;
 #[cfg(feature = "whole-file")]
 mod whole_file;
 
@@ -179,6 +186,8 @@ pub use request::{Request, Running};
 pub use shape::Shape;
 pub use targets::{MAX_SPARSE_ENTRIES, RowTarget, TargetKind, Targets};
 pub use verification::Verification;
+#[cfg(feature = "ndarray")]
+pub use views::{from_ndarray, from_ndarray_part};
 pub use wgpu;
 
 /// Compiles the README's examples.

@@ -17,6 +17,8 @@ use crate::shape::Shape;
 /// let padding = MaskRows::each(1); // (1, cols), the same for every row
 /// let padding_of_each_sequence = MaskRows::repeated(batch, heads * q_len); // (batch, cols)
 /// ```
+///
+/// More fields may come: end a literal with `..MaskRows::each(rows)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MaskRows {
     /// Rows of the mask, at least 1. After the last one, the mask starts again from its first row.
@@ -61,6 +63,8 @@ impl MaskRows {
 /// let is_word = [true, true, true, false];
 /// let masks = Masks::NONE.additive(&bias, MaskRows::each(1)).boolean(&is_word, MaskRows::each(1));
 /// ```
+///
+/// More fields may come: end a literal with `..Default::default()`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Masks<'a> {
     /// Added to the scaled logits: (mask rows, cols). −∞ for classes that a row may not attend to.

@@ -17,6 +17,8 @@ use crate::error::{Error, Result};
 /// assert_eq!((pixels.rows, pixels.cols, pixels.inner), (2 * 8 * 9, 21, 8 * 9));
 /// # Ok::<(), xent::Error>(())
 /// ```
+///
+/// More fields may come: end a literal with `..Shape::new(rows, cols)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Shape {
     /// Rows: samples or tokens. Zero is allowed; always a multiple of `inner`.
@@ -48,13 +50,7 @@ impl Shape {
     /// # Errors
     /// [`Error::ClassAxis`] if there is no such axis; what [`check`](Self::check) refuses.
     pub fn nd(dims: &[usize], class_axis: isize) -> Result<Self> {
-        let refused = || Error::ClassAxis { axis: class_axis, axes: dims.len() };
-        let axis = if class_axis < 0 {
-            dims.len().checked_add_signed(class_axis).ok_or_else(refused)?
-        } else {
-            class_axis.unsigned_abs()
-        };
-        let &cols = dims.get(axis).ok_or_else(refused)?;
+        let (axis, cols) = axis_of(dims, class_axis)?;
         let product = |dims: &[usize]| dims.iter().fold(1usize, |product, &dim| product.saturating_mul(dim));
         let (outer, inner) = (product(&dims[..axis]), product(&dims[axis + 1..]));
         if outer.checked_mul(inner).is_none() {
@@ -68,6 +64,74 @@ impl Shape {
         let shape = if inner == 0 { Self::new(0, cols) } else { Self::nchw(outer, cols, inner) };
         shape.check()?;
         Ok(shape)
+    }
+
+    /// An array with any number of axes, `strides[i]` values from one index of axis i to the next, and the classes along
+    /// `class_axis`; −1 is the last axis. The rows come in the order of the array without its class axis.
+    ///
+    /// A shape can describe rows of neighbouring classes that are all the same distance apart (some columns, every
+    /// second row), and classes along an axis before the last if the axes after it have no gaps (images of N, C, H, W).
+    ///
+    /// ```
+    /// use xent::Shape;
+    ///
+    /// // Every second row of an array of (8, 1000), without its first 10 columns.
+    /// assert_eq!(Shape::strided(&[4, 990], &[2000, 1], -1)?, Shape::new(4, 990).row_stride(2000));
+    /// // Images of (N, H, W, C) with their axes in the order N, C, H, W.
+    /// assert_eq!(Shape::strided(&[2, 3, 8, 9], &[216, 1, 27, 3], 1)?, Shape::new(2 * 8 * 9, 3));
+    /// # Ok::<(), xent::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Strides`] if no shape describes the array: reversed axes, repeated values (a stride of 0), other orders
+    /// of the axes. [`Error::ClassAxis`]; [`Error::Length`] if there are not as many strides as axes; what
+    /// [`check`](Self::check) refuses.
+    pub fn strided(dims: &[usize], strides: &[isize], class_axis: isize) -> Result<Self> {
+        if strides.len() != dims.len() {
+            return Err(Error::Length { what: "strides", found: strides.len(), needed: dims.len() });
+        }
+        let (axis, cols) = axis_of(dims, class_axis)?;
+        if Self::nd(dims, class_axis)?.rows == 0 {
+            return Ok(Self::new(0, cols));
+        }
+        // An axis of one index has no stride.
+        let axes = dims.iter().zip(strides).enumerate().filter(|&(at, (&len, _))| at != axis && len > 1);
+        let axes: Vec<(usize, isize)> = axes.map(|(_, (&len, &stride))| (len, stride)).collect();
+        let inners = match usize::try_from(strides[axis]) {
+            _ if cols == 1 => ends_of(&axes),
+            Ok(inner) => vec![inner],
+            Err(_) => vec![],
+        };
+        let Some(shape) = inners.into_iter().find_map(|inner| Self::grouped(&axes, cols, inner)) else {
+            let (dims, strides) = (dims.to_vec(), strides.to_vec());
+            return Err(Error::Strides { dims, strides, class_axis });
+        };
+        shape.check()?;
+        Ok(shape)
+    }
+
+    /// The shape of rows along axes of (length, stride), in groups of `inner`, if there is one.
+    fn grouped(axes: &[(usize, isize)], cols: usize, inner: usize) -> Option<Self> {
+        // The last axes are the rows of a group.
+        let (mut outer, mut group) = (axes, 1usize);
+        while group < inner {
+            let (&(len, stride), rest) = outer.split_last()?;
+            if usize::try_from(stride) != Ok(group) {
+                return None;
+            }
+            (outer, group) = (rest, group.checked_mul(len)?);
+        }
+        let needed = cols.checked_mul(inner)?;
+        // All the others together are one axis.
+        let row_stride = outer.last().map_or(Some(needed), |&(_, stride)| usize::try_from(stride).ok())?;
+        let (mut rows, mut expected) = (group, row_stride);
+        for &(len, stride) in outer.iter().rev() {
+            if usize::try_from(stride) != Ok(expected) {
+                return None;
+            }
+            (rows, expected) = (rows.checked_mul(len)?, expected.checked_mul(len)?);
+        }
+        (group == inner && row_stride >= needed).then_some(Self { rows, cols, row_stride, inner })
     }
 
     /// Sets the distance from one row to the next, in values.
@@ -174,6 +238,23 @@ impl Shape {
     }
 }
 
+/// The class axis, counted from the first, and its length.
+fn axis_of(dims: &[usize], class_axis: isize) -> Result<(usize, usize)> {
+    let axis =
+        if class_axis < 0 { dims.len().checked_add_signed(class_axis) } else { Some(class_axis as usize) };
+    let found = axis.and_then(|axis| Some((axis, *dims.get(axis)?)));
+    found.ok_or(Error::ClassAxis { axis: class_axis, axes: dims.len() })
+}
+
+/// The number of rows along the last axes, from none of them to all.
+fn ends_of(axes: &[(usize, isize)]) -> Vec<usize> {
+    let mut ends = vec![1usize];
+    for &(len, _) in axes.iter().rev() {
+        ends.push(ends[ends.len() - 1].saturating_mul(len));
+    }
+    ends
+}
+
 /// Panics if there is no such row, like an index out of bounds.
 #[track_caller]
 pub(crate) fn assert_row(row: usize, rows: usize) {
@@ -231,6 +312,55 @@ mod tests {
         let padded = Shape::nchw(2, 2, 3).row_stride(8);
         assert_eq!((padded.len(), padded.row_vec(&values, 4)), (14, vec![9, 12]));
         assert_eq!(padded.check(), Ok(()));
+    }
+
+    #[test]
+    fn strides_that_a_shape_describes() {
+        for (name, dims, strides, class_axis, expected) in [
+            ("dense", &[4, 6][..], &[6, 1][..], 1, Shape::new(4, 6)),
+            ("a part of each row", &[4, 3], &[6, 1], -1, Shape::new(4, 3).row_stride(6)),
+            ("every second row", &[2, 6], &[12, 1], -1, Shape::new(2, 6).row_stride(12)),
+            ("one row", &[6], &[1], 0, Shape::new(1, 6)),
+            ("one row of a strange stride", &[1, 6], &[-5, 1], 1, Shape::new(1, 6)),
+            ("transposed", &[4, 6], &[1, 4], 1, Shape::nchw(1, 6, 4)),
+            ("classes first", &[6, 4], &[4, 1], 0, Shape::nchw(1, 6, 4)),
+            ("classes in the middle", &[2, 3, 4], &[12, 4, 1], -2, Shape::nchw(2, 3, 4)),
+            ("every second image", &[2, 3, 4], &[24, 4, 1], 1, Shape::nchw(2, 3, 4).row_stride(24)),
+            ("one of many classes", &[4, 1], &[6, 1], 1, Shape::new(4, 1).row_stride(6)),
+            ("one class in the middle", &[2, 1, 3], &[8, 3, 1], 1, Shape::nchw(2, 1, 3).row_stride(8)),
+            ("no row", &[0, 6], &[0, 0], 1, Shape::new(0, 6)),
+            ("one value", &[1, 1], &[0, 0], 1, Shape::new(1, 1)),
+        ] {
+            assert_eq!(Shape::strided(dims, strides, class_axis), Ok(expected), "{name}");
+        }
+    }
+
+    #[test]
+    fn strides_that_no_shape_describes() {
+        for (name, dims, strides, class_axis) in [
+            ("backwards", &[4, 6][..], &[-6, 1][..], 1),
+            ("classes backwards", &[4, 6], &[6, -1], 1),
+            ("one row for all", &[4, 6], &[0, 1], 1),
+            ("one value for all classes", &[4, 6], &[1, 0], 1),
+            ("every second class", &[4, 3], &[6, 2], 1),
+            ("a column", &[6], &[4], 0),
+            ("rows that overlap", &[4, 6], &[5, 1], 1),
+            ("a part of each row of an image", &[2, 3, 4, 2], &[36, 12, 3, 1], 1),
+            ("the rows' axes swapped", &[3, 2, 5], &[5, 15, 1], 2),
+            ("some columns of a transposed array", &[2, 6], &[1, 4], 1),
+            ("huge", &[2, 3], &[isize::MIN, isize::MAX], 1),
+        ] {
+            let (of_dims, of_strides) = (dims.to_vec(), strides.to_vec());
+            let refused = Error::Strides { dims: of_dims, strides: of_strides, class_axis };
+            assert_eq!(Shape::strided(dims, strides, class_axis), Err(refused), "{name}");
+        }
+        let no_axis = Error::ClassAxis { axis: isize::MIN, axes: 2 };
+        assert_eq!(Shape::strided(&[2, 3], &[3, 1], isize::MIN), Err(no_axis));
+        let length = Error::Length { what: "strides", found: 1, needed: 2 };
+        assert_eq!(Shape::strided(&[2, 3], &[1], 1), Err(length));
+        assert_eq!(Shape::strided(&[2, 0], &[1, 1], 1), Err(Error::NoCols { rows: 2 }));
+        let overflow = Shape::strided(&[2, 3], &[isize::MAX, 1], 1);
+        assert!(matches!(overflow, Err(Error::ShapeOverflow { .. })), "{overflow:?}");
     }
 
     #[test]

@@ -17,6 +17,12 @@ pub enum Targets<'a> {
     Classes(&'a [i32]),
     /// Class indices (rows,), each in 0..cols or with the same bits as `ignore_index`.
     ClassesU32(&'a [u32]),
+    /// Class indices (rows,), each in 0..cols or `ignore_index`. They are narrowed to i32 window by window, as they are
+    /// copied to the device. An index that does not fit is an [`Error::TargetOutOfRange`], never another class.
+    ClassesI64(&'a [i64]),
+    /// Class indices (rows,), each in 0..cols or with the same bits as `ignore_index`, sign-extended: −100 is
+    /// `-100i32 as usize`. They are narrowed like [`ClassesI64`](Self::ClassesI64).
+    ClassesUsize(&'a [usize]),
     /// A probability for each class, in the logits' layout. They are used as given: a row need not sum to 1.
     Soft(&'a [f32]),
     /// `entries` classes of each row with their probabilities, both (rows, entries). All other classes have probability
@@ -36,8 +42,8 @@ pub enum Targets<'a> {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum RowTarget<'a> {
-    /// A class index.
-    Class(i32),
+    /// A class index. A u32 or a usize keeps its bits: one beyond the signed type is negative.
+    Class(i64),
     /// A probability for each class (cols,).
     Soft(Cow<'a, [f32]>),
     /// Classes and their probabilities (entries,).
@@ -54,6 +60,8 @@ macro_rules! class_indices {
     ($of:ident) => {
         $crate::targets::class_indices!($of, Classes, i32);
         $crate::targets::class_indices!($of, ClassesU32, u32);
+        $crate::targets::class_indices!($of, ClassesI64, i64);
+        $crate::targets::class_indices!($of, ClassesUsize, usize);
     };
     ($of:ident, $kind:ident, $index:ty) => {
         impl<'a> From<&'a [$index]> for $of<'a> {
@@ -79,20 +87,66 @@ pub(crate) use class_indices;
 
 class_indices!(Targets);
 
+/// Class indices as signed integers. Unsigned ones keep their bits, so that those beyond the signed type are negative:
+/// out of range, or `ignore_index`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Indices<'a> {
+    I32(&'a [i32]),
+    I64(&'a [i64]),
+}
+
+impl<'a> Indices<'a> {
+    fn of_usize(classes: &'a [usize]) -> Self {
+        if size_of::<usize>() == size_of::<i32>() {
+            Self::I32(bytemuck::cast_slice(classes))
+        } else {
+            Self::I64(bytemuck::cast_slice(classes))
+        }
+    }
+}
+
+/// A class index as the device reads it. One that does not fit becomes `i32::MIN`, which is no class. In checked
+/// targets, only a row that is left out can have one.
+pub(crate) fn narrowed(class: i64) -> i32 {
+    i32::try_from(class).unwrap_or(i32::MIN)
+}
+
 impl<'a> Targets<'a> {
-    /// The class indices as i32, if the targets are class indices. A u32 keeps its bits.
-    pub(crate) fn classes(&self) -> Option<&'a [i32]> {
+    /// The class indices, if the targets are class indices.
+    pub(crate) fn indices(&self) -> Option<Indices<'a>> {
         match *self {
-            Targets::Classes(classes) => Some(classes),
-            Targets::ClassesU32(classes) => Some(bytemuck::cast_slice(classes)),
-            _ => None,
+            Targets::Classes(classes) => Some(Indices::I32(classes)),
+            Targets::ClassesU32(classes) => Some(Indices::I32(bytemuck::cast_slice(classes))),
+            Targets::ClassesI64(classes) => Some(Indices::I64(classes)),
+            Targets::ClassesUsize(classes) => Some(Indices::of_usize(classes)),
+            Targets::Soft(_) | Targets::Sparse { .. } => None,
+        }
+    }
+
+    /// The class indices as i32, if the targets are class indices of 32 bits. A u32 keeps its bits.
+    pub(crate) fn classes(&self) -> Option<&'a [i32]> {
+        match self.indices()? {
+            Indices::I32(classes) => Some(classes),
+            Indices::I64(_) => None,
+        }
+    }
+
+    /// The value that the caller gave, from a row's class.
+    pub(crate) fn as_given(&self, class: i128) -> i128 {
+        match self {
+            Targets::ClassesU32(_) => (class as u32).into(),
+            Targets::ClassesUsize(_) => class as usize as i128,
+            _ => class,
         }
     }
 
     /// The kind of the targets.
     pub fn kind(&self) -> TargetKind {
         match *self {
-            Targets::Classes(_) | Targets::ClassesU32(_) => TargetKind::Classes,
+            Targets::Classes(_)
+            | Targets::ClassesU32(_)
+            | Targets::ClassesI64(_)
+            | Targets::ClassesUsize(_) => TargetKind::Classes,
             Targets::Soft(_) => TargetKind::Soft,
             Targets::Sparse { entries, .. } => TargetKind::Sparse { entries },
         }
@@ -105,8 +159,12 @@ impl<'a> Targets<'a> {
     pub fn row(&self, shape: Shape, row: usize) -> RowTarget<'a> {
         assert_row(row, shape.rows);
         match *self {
-            Targets::Classes(classes) => RowTarget::Class(entries_of(classes, row, 1)[0]),
-            Targets::ClassesU32(classes) => RowTarget::Class(entries_of(classes, row, 1)[0] as i32),
+            Targets::Classes(classes) => RowTarget::Class(entries_of(classes, row, 1)[0].into()),
+            Targets::ClassesU32(classes) => RowTarget::Class((entries_of(classes, row, 1)[0] as i32).into()),
+            Targets::ClassesI64(classes) => RowTarget::Class(entries_of(classes, row, 1)[0]),
+            Targets::ClassesUsize(classes) => {
+                RowTarget::Class(entries_of(classes, row, 1)[0] as isize as i64)
+            }
             Targets::Soft(probs) if shape.inner == 1 => {
                 shape.assert_holds(probs, row);
                 RowTarget::Soft(Cow::Borrowed(&probs[shape.row_start(row)..][..shape.cols]))
@@ -124,6 +182,8 @@ impl<'a> Targets<'a> {
         match *self {
             Targets::Classes(classes) => Targets::Classes(&classes[rows]),
             Targets::ClassesU32(classes) => Targets::ClassesU32(&classes[rows]),
+            Targets::ClassesI64(classes) => Targets::ClassesI64(&classes[rows]),
+            Targets::ClassesUsize(classes) => Targets::ClassesUsize(&classes[rows]),
             Targets::Soft(probs) => {
                 let len = shape.with_rows(rows.len()).len();
                 Targets::Soft(&probs[shape.row_start(rows.start)..][..len])
@@ -143,6 +203,8 @@ impl<'a> Targets<'a> {
         match *self {
             Targets::Classes(classes) => length("targets", classes.len(), shape.rows),
             Targets::ClassesU32(classes) => length("targets", classes.len(), shape.rows),
+            Targets::ClassesI64(classes) => length("targets", classes.len(), shape.rows),
+            Targets::ClassesUsize(classes) => length("targets", classes.len(), shape.rows),
             Targets::Soft(probs) => shape.check_slice("targets", probs),
             Targets::Sparse { indices, probs, entries } => {
                 check_entries(entries)?;
@@ -175,7 +237,7 @@ impl RowTarget<'_> {
     /// Whether the target says to leave the row out.
     pub(crate) fn is_ignored(&self, ignore_index: i32) -> bool {
         match self {
-            Self::Class(class) => *class == ignore_index,
+            Self::Class(class) => *class == i64::from(ignore_index),
             Self::Soft(_) => false,
             Self::Sparse { indices, .. } => indices.iter().all(|&index| index == ignore_index),
         }
@@ -184,8 +246,10 @@ impl RowTarget<'_> {
     /// Refuses indices out of range and probabilities that are not finite. For rows that are not left out; `row` is for
     /// the message.
     pub(crate) fn check(&self, row: usize, cols: usize, ignore_index: i32) -> Result<()> {
-        let in_range = |index: i32| usize::try_from(index).is_ok_and(|class| class < cols);
-        let out_of_range = |index: i32| Error::TargetOutOfRange { row, target: i64::from(index), cols };
+        // The device has indices in i32.
+        let end = cols.min(1 << 31);
+        let in_range = |index: i64| usize::try_from(index).is_ok_and(|class| class < end);
+        let out_of_range = |index: i64| Error::TargetOutOfRange { row, target: index.into(), cols };
         let finite = |probs: &[f32]| match probs.iter().position(|prob| !prob.is_finite()) {
             Some(at) => Err(Error::InvalidTarget { row, at, value: probs[at] }),
             None => Ok(()),
@@ -202,8 +266,8 @@ impl RowTarget<'_> {
             Self::Sparse { indices, probs } => {
                 let entries = indices.iter().zip(*probs).enumerate();
                 for (at, (&index, &prob)) in entries.filter(|&(_, (&index, _))| index != ignore_index) {
-                    if !in_range(index) {
-                        return Err(out_of_range(index));
+                    if !in_range(index.into()) {
+                        return Err(out_of_range(index.into()));
                     }
                     if !prob.is_finite() {
                         return Err(Error::InvalidTarget { row, at, value: prob });
@@ -253,6 +317,10 @@ mod tests {
         let sparse = Targets::Sparse { indices: &[0, 1, 1, 0], probs: &[0.1, 0.2, 0.3, 0.4], entries: 2 };
         assert_eq!(sparse.row(shape, 1), RowTarget::Sparse { indices: &[1, 0], probs: &[0.3, 0.4] });
         assert_eq!(Targets::ClassesU32(&[4_294_967_196]).row(shape, 0), RowTarget::Class(-100));
+        assert_eq!(Targets::ClassesUsize(&[-100i32 as usize]).row(shape, 0), RowTarget::Class(-100));
+        let wide = Targets::ClassesI64(&[0, 1 << 40, -7, 3]);
+        assert_eq!(wide.row(shape, 1), RowTarget::Class(1 << 40));
+        assert_eq!(wide.part(shape, 1..3).row(shape, 1), RowTarget::Class(-7));
     }
 
     #[test]
@@ -267,6 +335,8 @@ mod tests {
         for (targets, end, found) in [
             (Targets::Classes(&[0, 1]), 3, 2),
             (Targets::ClassesU32(&[]), 3, 0),
+            (Targets::ClassesI64(&[0, 1]), 3, 2),
+            (Targets::ClassesUsize(&[0]), 3, 1),
             (sparse(&indices, &probs, 2), 6, 5),
             (sparse(&[0; 6], &probs, 2), 6, 5),
             (sparse(&indices, &probs, usize::MAX), usize::MAX, 5),
@@ -296,6 +366,27 @@ mod tests {
             let targets = Targets::Sparse { indices: &[], probs: &[], entries };
             assert!(matches!(targets.check_lengths(Shape::new(0, 2)), Err(Error::InvalidOption { .. })));
         }
+    }
+
+    #[test]
+    fn indices_that_do_not_fit_are_no_class() {
+        const FITS: i64 = i32::MAX as i64;
+        for (class, expected) in [(7, 7), (-100, -100), (FITS, i32::MAX), (i32::MIN.into(), i32::MIN)] {
+            assert_eq!(narrowed(class), expected);
+        }
+        for class in [FITS + 1, i64::from(i32::MIN) - 1, (1 << 32) + 1, i64::MIN, i64::MAX] {
+            assert_eq!(narrowed(class), i32::MIN, "{class}");
+        }
+    }
+
+    /// A class beyond i32 is refused even if there are so many classes: the device has indices in i32.
+    #[test]
+    fn classes_end_where_i32_does() {
+        let cols = usize::MAX;
+        assert_eq!(RowTarget::Class(i32::MAX.into()).check(3, cols, -100), Ok(()));
+        let target = i128::from(i32::MAX) + 1;
+        let refused = RowTarget::Class(1 << 31).check(3, cols, -100);
+        assert_eq!(refused, Err(Error::TargetOutOfRange { row: 3, target, cols }));
     }
 
     #[test]

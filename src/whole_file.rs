@@ -40,6 +40,7 @@ pub struct WholeFile {
 /// The first bytes of a file, and their checksum (CRC-32).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct FilePart {
     /// The number of bytes.
     pub bytes: u64,

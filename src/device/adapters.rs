@@ -6,6 +6,8 @@ use crate::device::{AdapterKind, Profile};
 use crate::error::{Error, Result};
 
 /// The choice of an adapter. Among those that match, hardware comes before software.
+///
+/// More fields may come: end a literal with `..Default::default()`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AdapterChoice {
     /// A part of the adapter's name, in upper or lower case. Default: any name.

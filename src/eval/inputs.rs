@@ -66,6 +66,8 @@ impl TargetSource<'_> {
 /// inputs.beside.rows.row_weights = Some(&[1.0, 0.5]);
 /// # Ok::<(), xent::Error>(())
 /// ```
+///
+/// More fields may come: end a literal with `..EvaluateInputs::from(targets)`.
 pub struct EvaluateInputs<'a> {
     /// Targets, weights and mask in memory. An input from a source replaces the one given here.
     pub beside: CrossEntropyInputs<'a>,

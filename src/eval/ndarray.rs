@@ -73,6 +73,7 @@ mod tests {
             source.read_rows(middle..rows, &mut found[middle * cols..]).unwrap();
             assert_eq!(found, expected, "{name}");
             assert!(source.read_rows(0..rows + 1, &mut found).is_err(), "{name}");
+            assert_eq!(source.read_rows(Range { start: rows, end: 0 }, &mut []), Ok(()), "{name}");
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The options of an evaluation.
 
 /// The options of [`evaluate`](super::evaluate()).
+///
+/// More fields may come: end a literal with `..Default::default()`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EvaluateOptions {
     /// How many evenly spaced rows to compare with the f64 [`reference`](mod@crate::reference) in the same pass, by

@@ -97,12 +97,19 @@ fn told(inputs: EvaluateInputs<'_>, op: &CrossEntropyOptions) -> (BatchWeight, V
 #[test]
 fn sources_tell_what_slices_tell_and_none_is_held_whole() {
     let classes: Vec<i32> = (0..ROWS).map(class).collect();
+    let as_i64: Vec<i64> = (0..ROWS).map(|row| class(row).into()).collect();
+    let as_usize: Vec<usize> = (0..ROWS).map(|row| class(row) as usize).collect();
     let (indices, probs): (Vec<i32>, Vec<f32>) = (0..2 * ROWS).map(|at| (index(at), prob(at))).unzip();
     let weights: Vec<f32> = (0..ROWS).map(weight).collect();
     let mask: Vec<bool> = (0..ROWS).map(is_scored).collect();
     let sparse = Targets::Sparse { indices: &indices, probs: &probs, entries: 2 };
     for op in all_options() {
-        for (targets, is_sparse) in [(Targets::Classes(&classes), false), (sparse, true)] {
+        for (targets, is_sparse) in [
+            (Targets::Classes(&classes), false),
+            (Targets::ClassesI64(&as_i64), false),
+            (Targets::ClassesUsize(&as_usize), false),
+            (sparse, true),
+        ] {
             for (weighted, masked) in [(false, false), (true, false), (false, true), (true, true)] {
                 let name = format!("{:?}, sparse {is_sparse}, {weighted} {masked}", op.sequences);
                 let mut slices = CrossEntropyInputs::new(targets);
@@ -158,6 +165,16 @@ fn what_is_wrong_is_told_with_its_row_before_any_work() {
         let sparse = TargetSource::Sparse { indices: &mut of, probs: &mut with, entries: 2 };
         let error = Error::InvalidTarget { row: 70_000, at: 1, value: f32::INFINITY };
         assert_eq!(refused(sparse.into(), &op), Some(error));
+    }
+    // Targets in memory beside weights from a source, in the last window, which a shift leaves one target short.
+    let mut wide = vec![0; ROWS];
+    wide[ROWS - 1] = usize::MAX;
+    for op in [options(None), shifted] {
+        let mut weights = rule(ROWS, 1, 0.0, |_| 1.0);
+        let mut inputs = EvaluateInputs::from(&wide);
+        inputs.row_weights = Some(&mut weights);
+        let error = Error::TargetOutOfRange { row: ROWS - 1, target: usize::MAX as i128, cols: COLS };
+        assert_eq!(refused(inputs, &op), Some(error));
     }
     let mut weights = rule(ROWS, 1, 0.0, |row| if row == 123_456 { -1.0 } else { weight(row) });
     let classes = vec![0; ROWS];

@@ -35,15 +35,17 @@ impl<'w> Window<'w> {
     pub fn new<E: Element>(
         rows: Range<usize>,
         values: &Values<'_, E>,
-        beside: Resolved<'w>,
+        mut beside: Resolved<'w>,
         mut before: BatchWeight,
         (shape, shift): (Shape, usize),
         op: &CrossEntropyOptions,
         verified: &mut Peekable<impl Iterator<Item = usize>>,
     ) -> Result<Self> {
-        let inputs = with_soft(beside.inputs(), values.soft);
         let shape = shape.with_rows(rows.len());
-        inputs.weigh(shape, op, rows.start.saturating_add(shift), &mut before)?;
+        let first = rows.start.saturating_add(shift);
+        with_soft(beside.inputs(), values.soft).weigh(shape, op, first, &mut before)?;
+        beside.narrow();
+        let inputs = with_soft(beside.inputs(), values.soft);
         let top_class = |row| inputs.row_target(shape, op, row)?.top_class(op.ignore_index);
         let expected = |row: usize| {
             let loss = reference::cross_entropy::row_loss_at(values.logits, inputs, shape, op, row);

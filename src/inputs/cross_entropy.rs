@@ -6,16 +6,18 @@ use crate::error::{Error, Result};
 use crate::inputs::{BatchWeight, RowInputs, check_weights, row_setters};
 use crate::options::CrossEntropyOptions;
 use crate::shape::Shape;
-use crate::targets::{RowTarget, TargetKind, Targets, class_indices};
+use crate::targets::{Indices, RowTarget, TargetKind, Targets, class_indices, narrowed};
 
 /// The inputs of a [`CrossEntropy`](crate::CrossEntropy) besides the logits. Targets alone are enough: methods that
-/// take these inputs also take [`Targets`], or class indices in a slice, an array or a vector of i32 or u32.
+/// take these inputs also take [`Targets`], or class indices in a slice, an array or a vector of i32, i64, u32 or usize.
 ///
 /// ```
 /// use xent::{CrossEntropyInputs, Targets};
 ///
 /// let inputs = CrossEntropyInputs::new(Targets::Classes(&[0, 2])).class_weights(&[1.0, 0.5, 2.0]);
 /// ```
+///
+/// More fields may come: end a literal with `..CrossEntropyInputs::new(targets)`.
 #[derive(Clone, Copy, Debug)]
 pub struct CrossEntropyInputs<'a> {
     /// The targets.
@@ -126,11 +128,7 @@ impl<'a> CrossEntropyInputs<'a> {
             let checked = target.check(first.saturating_add(row), shape.cols, options.ignore_index);
             checked.map_err(|error| match error {
                 Error::TargetOutOfRange { row, target, cols } => {
-                    let target = match self.targets {
-                        Targets::ClassesU32(_) => i64::from(target as u32),
-                        _ => target,
-                    };
-                    Error::TargetOutOfRange { row, target, cols }
+                    Error::TargetOutOfRange { row, target: self.targets.as_given(target), cols }
                 }
                 other => other,
             })?;
@@ -147,15 +145,14 @@ impl<'a> CrossEntropyInputs<'a> {
         else {
             return None;
         };
-        let classes = self.targets.classes().filter(|_| options.sequences.is_none())?;
-        // Cast to u32, a negative class is above every possible class.
+        let classes = self.targets.indices().filter(|_| options.sequences.is_none())?;
+        // Cast to unsigned, a negative class is above every possible class.
         let end = u32::try_from(shape.cols).unwrap_or(u32::MAX).min(1 << 31);
-        let (mut counted, mut wrong) = (0, 0);
-        for &class in classes {
-            let counts = class != options.ignore_index;
-            counted += usize::from(counts);
-            wrong += usize::from(counts && class as u32 >= end);
-        }
+        let ignored = options.ignore_index;
+        let (counted, wrong) = match classes {
+            Indices::I32(classes) => count(classes, ignored, |class| class as u32 >= end),
+            Indices::I64(classes) => count(classes, ignored.into(), |class| class as u64 >= end.into()),
+        };
         let weight = counted as f64;
         (wrong == 0).then_some(BatchWeight { weight, row_weight: weight, counted })
     }
@@ -190,8 +187,8 @@ impl<'a> CrossEntropyInputs<'a> {
         let of_targets = target_rows(shape, options, &rows);
         resolved.inputs.targets = self.targets.part(shape, of_targets.clone());
         if of_targets.len() < rows.len() {
-            let padded = OwnedTargets::padded(resolved.inputs.targets, rows.len(), options.ignore_index);
-            resolved.targets = Some(padded);
+            let of = resolved.inputs.targets;
+            resolved.targets = OwnedTargets::padded(of, rows.len(), options.ignore_index);
         }
         resolved
     }
@@ -214,6 +211,17 @@ impl<'a> CrossEntropyInputs<'a> {
     }
 }
 
+/// How many classes are not ignored, and how many of these are wrong.
+fn count<T: Copy + PartialEq>(classes: &[T], ignored: T, is_wrong: impl Fn(T) -> bool) -> (usize, usize) {
+    let (mut counted, mut wrong) = (0, 0);
+    for &class in classes {
+        let counts = class != ignored;
+        counted += usize::from(counts);
+        wrong += usize::from(counts && is_wrong(class));
+    }
+    (counted, wrong)
+}
+
 /// The rows that hold the targets of these rows. There are fewer at the end of the batch, where rows have no target.
 pub(crate) fn target_rows(shape: Shape, options: &CrossEntropyOptions, rows: &Range<usize>) -> Range<usize> {
     let shift = options.sequences.map_or(0, |sequences| sequences.shift);
@@ -230,6 +238,14 @@ pub(crate) struct Resolved<'a> {
 }
 
 impl Resolved<'_> {
+    /// Narrows wide class indices to i32, for inputs that have been checked.
+    pub fn narrow(&mut self) {
+        if let Some(Indices::I64(classes)) = self.inputs().targets.indices() {
+            let classes = classes.iter().copied().map(narrowed).collect();
+            self.targets = Some(OwnedTargets::Classes(classes));
+        }
+    }
+
     /// The inputs, to be used without [`sequences`](CrossEntropyOptions::sequences).
     pub fn inputs(&self) -> CrossEntropyInputs<'_> {
         CrossEntropyInputs {
@@ -244,36 +260,51 @@ impl Resolved<'_> {
     }
 }
 
-/// Targets that were read from a source or had to be moved.
+/// Targets that were read from a source, narrowed, or moved.
 pub(crate) enum OwnedTargets {
     Classes(Vec<i32>),
+    ClassesU32(Vec<u32>),
+    ClassesI64(Vec<i64>),
+    ClassesUsize(Vec<usize>),
     Sparse { indices: Vec<i32>, probs: Vec<f32>, entries: usize },
 }
 
 impl OwnedTargets {
-    /// A copy of class or sparse targets, padded at the end with rows that have no target.
-    fn padded(targets: Targets<'_>, rows: usize, ignore_index: i32) -> Self {
-        let longer = |values: &[i32], len| {
-            let mut values = values.to_vec();
-            values.resize(len, ignore_index);
-            values
-        };
+    /// A copy of class or sparse targets, padded at the end with rows that have no target. Classes keep their type,
+    /// because they may not have been checked. Soft targets are never moved.
+    fn padded(targets: Targets<'_>, rows: usize, ignored: i32) -> Option<Self> {
         match targets {
-            Targets::Sparse { indices, probs, entries } => {
-                let mut probs = probs.to_vec();
-                probs.resize(rows * entries, 0.0);
-                Self::Sparse { indices: longer(indices, rows * entries), probs, entries }
+            Targets::Classes(classes) => Some(Self::Classes(padded(classes, rows, ignored))),
+            Targets::ClassesU32(classes) => Some(Self::ClassesU32(padded(classes, rows, ignored as u32))),
+            Targets::ClassesI64(classes) => Some(Self::ClassesI64(padded(classes, rows, ignored.into()))),
+            Targets::ClassesUsize(classes) => {
+                Some(Self::ClassesUsize(padded(classes, rows, ignored as usize)))
             }
-            targets => Self::Classes(longer(targets.classes().unwrap_or_default(), rows)),
+            Targets::Sparse { indices, probs, entries } => Some(Self::Sparse {
+                indices: padded(indices, rows * entries, ignored),
+                probs: padded(probs, rows * entries, 0.0),
+                entries,
+            }),
+            Targets::Soft(_) => None,
         }
     }
 
     fn targets(&self) -> Targets<'_> {
         match self {
             Self::Classes(classes) => Targets::Classes(classes),
+            Self::ClassesU32(classes) => Targets::ClassesU32(classes),
+            Self::ClassesI64(classes) => Targets::ClassesI64(classes),
+            Self::ClassesUsize(classes) => Targets::ClassesUsize(classes),
             Self::Sparse { indices, probs, entries } => Targets::Sparse { indices, probs, entries: *entries },
         }
     }
+}
+
+fn padded<T: Copy>(values: &[T], len: usize, fill: T) -> Vec<T> {
+    let mut padded = Vec::with_capacity(len);
+    padded.extend_from_slice(values);
+    padded.resize(len, fill);
+    padded
 }
 
 /// Refuses options that have no meaning for this kind of targets.

@@ -15,6 +15,8 @@ use crate::shape::Shape;
 ///
 /// let inputs = KlDivergenceInputs::new(&[1.0f32, 0.0, 2.0, -1.0]).row_weights(&[1.0, 0.5]).upstream(1024.0);
 /// ```
+///
+/// More fields may come: end a literal with `..KlDivergenceInputs::new(teacher)`.
 #[derive(Clone, Copy, Debug)]
 pub struct KlDivergenceInputs<'a, E> {
     /// The teacher's logits (rows, cols), of the same type and layout as the student's.

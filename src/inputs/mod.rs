@@ -16,6 +16,8 @@ pub use kl_divergence::KlDivergenceInputs;
 pub use sigmoid_bce::SigmoidBceInputs;
 
 /// The total weight of a batch's rows: the denominators of a mean. Every gradient needs them before its first value.
+///
+/// More fields may come: end a literal with `..Default::default()`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct BatchWeight {
@@ -122,6 +124,8 @@ impl BatchWeight {
 }
 
 /// The inputs that every loss takes for its rows: weights, a mask, upstream gradients. All are optional.
+///
+/// More fields may come: end a literal with `..Default::default()`.
 #[derive(Clone, Copy, Debug)]
 pub struct RowInputs<'a> {
     /// A weight for each row (rows,), finite and at least 0. A row of weight 0 is left out. Default: 1 each.

@@ -15,6 +15,8 @@ use crate::shape::Shape;
 ///
 /// let inputs = SigmoidBceInputs::new(&[1.0, 0.0, 1.0, 0.0]).pos_weight(&[3.0, 1.0]);
 /// ```
+///
+/// More fields may come: end a literal with `..SigmoidBceInputs::new(targets)`.
 #[derive(Clone, Copy, Debug)]
 pub struct SigmoidBceInputs<'a> {
     /// Targets (rows, cols), in the logits' layout: for each class 1 if it applies, 0 if it does not, or a probability

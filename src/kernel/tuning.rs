@@ -4,6 +4,8 @@ use crate::device::{AdapterKind, Profile};
 use crate::error::{Error, Result};
 
 /// How a workgroup processes rows up to a given length.
+///
+/// More fields may come: end a literal with `..Band::new(up_to_cols, lanes, rows)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "tuning-file", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Band {
@@ -15,11 +17,20 @@ pub struct Band {
     pub rows: u32,
 }
 
+impl Band {
+    /// Rows of up to `up_to_cols` values: `lanes` invocations share each row, and a workgroup processes `rows` of them.
+    pub const fn new(up_to_cols: u32, lanes: u32, rows: u32) -> Self {
+        Self { up_to_cols, lanes, rows }
+    }
+}
+
 /// The parameters that affect a kernel's speed but not its result (beyond rounding): how invocations share rows, by row
 /// length. By default an operation uses [`Tuning::of`] its device; set another tuning with its `with_tuning`.
 ///
 /// Rows that are too long for a band's lanes get as many more lanes as they need: lavapipe stops an invocation after
 /// 65,535 iterations.
+///
+/// More fields may come: end a literal with `..Tuning::fixed(lanes, rows)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "tuning-file", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Tuning {

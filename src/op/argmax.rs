@@ -19,12 +19,21 @@ pub struct Argmax<E: Element> {
 }
 
 /// The buffers of a bound [`Argmax`].
+///
+/// More fields may come: end a literal with `..ArgmaxBuffers::new(logits, argmax)`.
 #[derive(Clone, Debug)]
 pub struct ArgmaxBuffers<'a> {
     /// Logits (rows, cols). Any offset that is a multiple of the element's size.
     pub logits: wgpu::BufferBinding<'a>,
     /// Destination of the indices: u32 (rows,).
     pub argmax: wgpu::BufferBinding<'a>,
+}
+
+impl<'a> ArgmaxBuffers<'a> {
+    /// Logits (rows, cols), and the destination of the indices (rows,).
+    pub fn new(logits: wgpu::BufferBinding<'a>, argmax: wgpu::BufferBinding<'a>) -> Self {
+        Self { logits, argmax }
+    }
 }
 
 impl<E: Element> Argmax<E> {

@@ -11,7 +11,7 @@ use crate::kernel::passes::{self, Pass, Target, binding, constant};
 use crate::op::loss::sealed::Sealed;
 use crate::op::loss::{
     CLASSES, HostInputs, INDICES, Kind, LossBuffers, LossKind, LossOp, LossOutputs, LossStream, PROBS,
-    RowInputBuffers, Second, TARGET_CLASS_WEIGHTS, host, host_if,
+    RowInputBuffers, Second, TARGET_CLASS_WEIGHTS, host, host_classes, host_if,
 };
 use crate::op::stream::SecondArray;
 use crate::options::{CrossEntropyOptions, HALVED_FROM, Input, MaskedRow, Reducing, SoftmaxOptions};
@@ -49,6 +49,8 @@ pub type CrossEntropyStream<E> = LossStream<E, CrossEntropyOptions>;
 /// The flags of the [`LossRecord`](crate::LossRecord) report bad values in a buffer. A target out of range, or a weight
 /// that is negative or not finite, gives its row a NaN loss and no gradient, and the row does not count. A soft target
 /// that is not finite makes its row NaN.
+///
+/// More fields may come: end a literal with `..CrossEntropyBuffers::new(logits, classes)`.
 #[derive(Clone, Debug)]
 pub struct CrossEntropyBuffers<'a> {
     /// Logits (rows, cols). The offset can be any multiple of the element's size, but must be a multiple of 4 bytes if
@@ -260,8 +262,7 @@ impl Kind for CrossEntropyOptions {
             Targets::Sparse { indices, probs, .. } => {
                 (None, vec![host(&INDICES, indices), host(&PROBS, probs)])
             }
-            Targets::Classes(classes) => (None, vec![host(&CLASSES, classes)]),
-            Targets::ClassesU32(classes) => (None, vec![host(&CLASSES, classes)]),
+            classes => (None, classes.indices().map(host_classes).into_iter().collect()),
         };
         values.extend(host_if(&TARGET_CLASS_WEIGHTS, inputs.class_weights));
         HostInputs { second, values }

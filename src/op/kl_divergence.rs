@@ -59,6 +59,8 @@ pub type KlDivergence<E> = LossOp<E, KlDivergenceOptions>;
 pub type KlDivergenceStream<E> = LossStream<E, KlDivergenceOptions>;
 
 /// The buffers of a bound [`KlDivergence`]: both batches of logits, other inputs, and at least one output.
+///
+/// More fields may come: end a literal with `..KlDivergenceBuffers::new(student, teacher)`.
 #[derive(Clone, Debug)]
 pub struct KlDivergenceBuffers<'a> {
     /// The student's logits (rows, cols). Any offset that is a multiple of the element's size.

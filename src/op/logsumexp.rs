@@ -18,12 +18,21 @@ pub struct LogSumExp<E: Element> {
 }
 
 /// The buffers of a bound [`LogSumExp`].
+///
+/// More fields may come: end a literal with `..LogSumExpBuffers::new(logits, lse)`.
 #[derive(Clone, Debug)]
 pub struct LogSumExpBuffers<'a> {
     /// Logits (rows, cols). Any offset that is a multiple of the element's size.
     pub logits: wgpu::BufferBinding<'a>,
     /// Destination of the values: f32 (rows,).
     pub lse: wgpu::BufferBinding<'a>,
+}
+
+impl<'a> LogSumExpBuffers<'a> {
+    /// Logits (rows, cols), and the destination of the values (rows,).
+    pub fn new(logits: wgpu::BufferBinding<'a>, lse: wgpu::BufferBinding<'a>) -> Self {
+        Self { logits, lse }
+    }
 }
 
 impl<E: Element> LogSumExp<E> {

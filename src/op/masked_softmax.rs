@@ -64,6 +64,8 @@ pub struct MaskedSoftmax<E: Element> {
 }
 
 /// The buffers of a bound [`MaskedSoftmax`].
+///
+/// More fields may come: end a literal with `..MaskedSoftmaxBuffers::new(logits, probs)`.
 #[derive(Clone, Debug)]
 pub struct MaskedSoftmaxBuffers<'a> {
     /// Logits (rows, cols). Any offset that is a multiple of the element's size.
@@ -74,6 +76,13 @@ pub struct MaskedSoftmaxBuffers<'a> {
     pub boolean: Option<(wgpu::BufferBinding<'a>, MaskRows)>,
     /// Destination of the probabilities (rows, cols).
     pub probs: OutputBuffer<'a>,
+}
+
+impl<'a> MaskedSoftmaxBuffers<'a> {
+    /// Logits (rows, cols), and the destination of the probabilities. No masks.
+    pub fn new(logits: wgpu::BufferBinding<'a>, probs: OutputBuffer<'a>) -> Self {
+        Self { logits, additive: None, boolean: None, probs }
+    }
 }
 
 impl<E: Element> MaskedSoftmax<E> {

@@ -63,6 +63,8 @@ pub type SigmoidBceStream<E> = LossStream<E, SigmoidBceOptions>;
 /// The flags of the [`LossRecord`](crate::LossRecord) report bad values in a buffer. A NaN logit, a target that is NaN
 /// or infinite, or a class weight or `pos_weight` that is negative or not finite makes the row NaN. The record's
 /// `weight` is Σ row weight · cols of the rows that count.
+///
+/// More fields may come: end a literal with `..SigmoidBceBuffers::new(logits, targets)`.
 #[derive(Clone, Debug)]
 pub struct SigmoidBceBuffers<'a> {
     /// Logits (rows, cols). Any offset that is a multiple of the element's size.

@@ -41,6 +41,8 @@ pub struct Softmax<E: Element> {
 
 /// The buffers of a bound [`Softmax`], with at least one output. Outputs have the logits' layout, `row_stride`
 /// included; padding is not written.
+///
+/// More fields may come: end a literal with `..SoftmaxBuffers::new(logits)`.
 #[derive(Clone, Debug)]
 pub struct SoftmaxBuffers<'a> {
     /// Logits (rows, cols). Any offset that is a multiple of the element's size.
@@ -49,6 +51,13 @@ pub struct SoftmaxBuffers<'a> {
     pub probs: Option<wgpu::BufferBinding<'a>>,
     /// Destination of the log-probabilities (rows, cols), in nats.
     pub log_probs: Option<wgpu::BufferBinding<'a>>,
+}
+
+impl<'a> SoftmaxBuffers<'a> {
+    /// Logits (rows, cols), without outputs.
+    pub fn new(logits: wgpu::BufferBinding<'a>) -> Self {
+        Self { logits, probs: None, log_probs: None }
+    }
 }
 
 impl<E: Element> Softmax<E> {

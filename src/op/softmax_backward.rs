@@ -53,6 +53,8 @@ pub struct SoftmaxBackward<E: Element> {
 }
 
 /// The buffers of a bound [`SoftmaxBackward`]. All have the same layout, `row_stride` included; padding is not written.
+///
+/// More fields may come: end a literal with `..SoftmaxBackwardBuffers::new(probs, dprobs, dlogits)`.
 #[derive(Clone, Debug)]
 pub struct SoftmaxBackwardBuffers<'a> {
     /// Probabilities (rows, cols), or log-probabilities with `log`. Any offset that is a multiple of the element's size.
@@ -63,6 +65,18 @@ pub struct SoftmaxBackwardBuffers<'a> {
     /// Destination of the gradient with respect to the logits (rows, cols). [`OutputBuffer::InPlace`] overwrites
     /// `dprobs`.
     pub dlogits: OutputBuffer<'a>,
+}
+
+impl<'a> SoftmaxBackwardBuffers<'a> {
+    /// Probabilities, the gradient with respect to them, and the destination of the gradient with respect to the
+    /// logits, all (rows, cols).
+    pub fn new(
+        probs: wgpu::BufferBinding<'a>,
+        dprobs: wgpu::BufferBinding<'a>,
+        dlogits: OutputBuffer<'a>,
+    ) -> Self {
+        Self { probs, dprobs, dlogits }
+    }
 }
 
 impl<E: Element> SoftmaxBackward<E> {

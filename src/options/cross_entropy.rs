@@ -17,6 +17,8 @@ pub enum Input {
 
 /// Options of [`CrossEntropy`](crate::CrossEntropy). Weights and targets are data: see
 /// [`CrossEntropyInputs`](crate::CrossEntropyInputs).
+///
+/// More fields may come: end a literal with `..Default::default()`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CrossEntropyOptions {
     /// A row with this target is left out: its loss and gradient are exactly zero, a mean does not count it, and its
@@ -50,6 +52,8 @@ pub struct CrossEntropyOptions {
 }
 
 /// Rows as positions of sequences: row t is position t mod `length`.
+///
+/// More fields may come: end a literal with `..Sequences::new(length)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Sequences {
     /// Rows per sequence, at least 1.

@@ -5,6 +5,8 @@ use crate::options::{EmptyBatch, MaskedRow, Reducing, Reduction, check_temperatu
 
 /// Options of [`KlDivergence`](crate::KlDivergence). Weights and masks are data: see
 /// [`KlDivergenceInputs`](crate::KlDivergenceInputs).
+///
+/// More fields may come: end a literal with `..Default::default()`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct KlDivergenceOptions {
     /// T: both softmaxes are those of logits / T. From 2^-100 (7.9e-31) to 2^126 (8.5e37). Default: 1.

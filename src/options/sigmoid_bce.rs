@@ -5,6 +5,8 @@ use crate::options::{EmptyBatch, Reducing, Reduction};
 
 /// Options of [`SigmoidBce`](crate::SigmoidBce). Weights and targets are data: see
 /// [`SigmoidBceInputs`](crate::SigmoidBceInputs).
+///
+/// More fields may come: end a literal with `..Default::default()`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct SigmoidBceOptions {
     /// How row losses become one loss. A row's loss is the sum over its classes, and `dlogits` is the gradient of the

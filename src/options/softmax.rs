@@ -6,6 +6,8 @@ use crate::options::{MaskedRow, check_scale, check_softcap, check_temperature};
 use crate::shape::Shape;
 
 /// Options of [`Softmax`](crate::Softmax).
+///
+/// More fields may come: end a literal with `..Default::default()`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SoftmaxOptions {
     /// The result of rows in which every logit is −∞. Default: [`MaskedRow::Nan`].
@@ -36,6 +38,8 @@ impl SoftmaxOptions {
 }
 
 /// Options of [`MaskedSoftmax`](crate::MaskedSoftmax). Masks are data: see [`Masks`](crate::Masks).
+///
+/// More fields may come: end a literal with `..Default::default()`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MaskedSoftmaxOptions {
     /// The factor that multiplies the logits before the masks apply: attention's 1/√d, where d is the number of values
@@ -81,6 +85,8 @@ impl MaskedSoftmaxOptions {
 
 /// Causal attention: row r is the query at position t = r mod `q_len` of its sequence and attends to key j where
 /// `j ≤ t + offset`. A row for which no key is left counts as fully masked.
+///
+/// More fields may come: end a literal with `..Causal::lower_right(q_len)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Causal {
     /// Queries per sequence, at least 1. The shape's rows must be a multiple of it.
@@ -122,6 +128,8 @@ impl Causal {
 }
 
 /// Options of [`SoftmaxBackward`](crate::SoftmaxBackward).
+///
+/// More fields may come: end a literal with `..Default::default()`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SoftmaxBackwardOptions {
     /// Whether to differentiate a log-softmax, given by its log-probabilities. Default: a softmax, given by its

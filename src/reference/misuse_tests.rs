@@ -191,6 +191,8 @@ fn rows_out_of_range() {
     let kinds = [
         Targets::Classes(&[0, 1]),
         Targets::ClassesU32(&[0, 1]),
+        Targets::ClassesI64(&[0, 1]),
+        Targets::ClassesUsize(&[0, 1]),
         Targets::Soft(&soft),
         Targets::Sparse { indices: &[0, 1], probs: &[1.0, 1.0], entries: 1 },
     ];

@@ -100,7 +100,7 @@ fn targets_out_of_range() {
             targets[3] = 1000;
             targets[row] = target;
             let classes = Targets::Classes(&targets);
-            let expected = Error::TargetOutOfRange { row, target: i64::from(target), cols: 3 };
+            let expected = Error::TargetOutOfRange { row, target: i128::from(target), cols: 3 };
             let loss = ops().loss.loss(&[0.0; 12], classes, shape).wait();
             assert_eq!(loss, Err(expected.clone()));
             let gradient = ops().loss.loss_and_dlogits(&[0.0; 12], classes, shape).wait();

@@ -38,6 +38,7 @@ mod special_options;
 mod streams;
 mod traps;
 mod typed;
+mod typed_targets;
 mod upstream;
 mod windows;
 mod worked;

@@ -4,6 +4,8 @@ use super::dtype::Dtype;
 
 /// How a file is opened. [`Default`] is enough for logits in a `.npy` file, or in a `.safetensors` file with no other
 /// floats of two or three axes.
+///
+/// More fields may come: end a literal with `..Default::default()`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OpenOptions {
     /// The name of the tensor in a `.safetensors` file. Default: the only tensor that fits what is wanted.
@@ -60,6 +62,8 @@ impl Wanted {
 }
 
 /// The contents of a file without a header: rows of `cols` values, and nothing else.
+///
+/// More fields may come: end a literal with `..RawLayout::new(dtype, cols)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RawLayout {
     /// The type of the values, little-endian.
@@ -68,4 +72,11 @@ pub struct RawLayout {
     pub cols: usize,
     /// Rows of all files together. Default: as many as the files hold. For a stream it must be given.
     pub rows: Option<usize>,
+}
+
+impl RawLayout {
+    /// Rows of `cols` values, as many as the files hold.
+    pub const fn new(dtype: Dtype, cols: usize) -> Self {
+        Self { dtype, cols, rows: None }
+    }
 }

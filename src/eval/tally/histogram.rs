@@ -34,6 +34,7 @@ impl Default for Histogram {
 
 /// A quantile of the losses.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Quantile {
     /// The loss in nats: the middle of the interval in which it lies.
     pub value: f64,

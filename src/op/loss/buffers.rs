@@ -7,6 +7,8 @@ use crate::op::output::OutputBuffer;
 ///
 /// A row weight that is negative or not finite gives its row a NaN loss and no gradient, and the row does not count.
 /// The flags of the [`LossRecord`](crate::LossRecord) report it.
+///
+/// More fields may come: end a literal with `..Default::default()`.
 #[derive(Clone, Debug, Default)]
 pub struct RowInputBuffers<'a> {
     /// A weight for each row: f32 (rows,).
@@ -21,6 +23,8 @@ pub struct RowInputBuffers<'a> {
 }
 
 /// Output buffers of any loss. At least one output is needed.
+///
+/// More fields may come: end a literal with `..Default::default()`.
 #[derive(Clone, Debug, Default)]
 pub struct LossOutputs<'a> {
     /// Destination of the batch's loss: one [`LossRecord`](crate::LossRecord).

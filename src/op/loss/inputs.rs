@@ -7,6 +7,7 @@ use crate::inputs::{RowInputs, mask_words};
 use crate::kernel::passes::binding::{self, row_inputs};
 use crate::kernel::passes::constant;
 use crate::shape::Shape;
+use crate::targets::{Indices, narrowed};
 
 /// Values of 4 bytes besides the logits: their name in messages, their number, and the passes that read them.
 #[derive(Debug)]
@@ -125,6 +126,14 @@ pub(crate) enum Second<'a, E> {
 /// An input in a host slice of 4-byte values.
 pub(crate) fn host<'a, T: bytemuck::Pod>(input: &'static Input, values: &'a [T]) -> HostInput<'a> {
     (input, Cow::Borrowed(bytemuck::cast_slice(values)))
+}
+
+/// Class indices, of i32 or narrowed to it.
+pub(crate) fn host_classes(classes: Indices<'_>) -> HostInput<'_> {
+    match classes {
+        Indices::I32(classes) => host(&CLASSES, classes),
+        Indices::I64(classes) => (&CLASSES, classes.iter().map(|&class| narrowed(class) as u32).collect()),
+    }
 }
 
 /// Like `host`, for an optional input.

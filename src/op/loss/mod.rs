@@ -32,7 +32,7 @@ pub use buffers::{LossOutputs, RowInputBuffers};
 pub(crate) use dispatches::{BLOCK_ROWS, TOTALS_BYTES};
 pub(crate) use inputs::{
     CLASS_WEIGHTS, CLASSES, HostInputs, INDICES, POS_WEIGHT, PROBS, Second, TARGET_CLASS_WEIGHTS, host,
-    host_if,
+    host_classes, host_if,
 };
 pub use kind::LossKind;
 pub(crate) use kind::{Kind, sealed};

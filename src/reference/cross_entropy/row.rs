@@ -8,6 +8,7 @@ use crate::targets::RowTarget;
 
 /// The loss of one row in nats, in parts, not multiplied by the row's weight.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct RowLoss {
     /// The target's part, including class weights, label smoothing and focal loss.
     pub loss: f64,
@@ -27,6 +28,8 @@ impl RowLoss {
 
 /// The factors of the parts of a row's loss before differentiation: everything between the row and the quantity that is
 /// differentiated in the end.
+///
+/// More fields may come: end a literal with `..RowScale::ONE`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RowScale {
     /// The factor of the target's part: upstream gradient · row weight / the mean's denominator.

@@ -26,7 +26,7 @@ impl Shares {
         options: &CrossEntropyOptions,
     ) -> Option<Self> {
         let epsilon = f64::from(options.label_smoothing);
-        let in_range = |index: i32| usize::try_from(index).ok().filter(|&class| class < cols);
+        let in_range = |index: i64| usize::try_from(index).ok().filter(|&class| class < cols);
         // q_j, and whether the target uses w_j.
         let mut probs = vec![0.0; cols];
         let mut uses = vec![epsilon > 0.0; cols];
@@ -45,7 +45,7 @@ impl Shares {
             RowTarget::Sparse { indices, probs: entries } => {
                 let named = |&(_, &index): &(usize, &i32)| index != options.ignore_index;
                 for (at, &index) in indices.iter().enumerate().filter(named) {
-                    let named = in_range(index)?;
+                    let named = in_range(index.into())?;
                     probs[named] += entries.get(at).map_or(f64::NAN, |&prob| f64::from(prob));
                     uses[named] = true;
                 }

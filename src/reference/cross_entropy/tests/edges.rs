@@ -73,7 +73,7 @@ fn classes() {
         ("ends of f32, right class", &[f32::MAX, f32::MIN], 0, nan, 0.0, &[0.0, 0.0]),
     ];
     for &(name, row, target, options, loss, dlogits) in cases {
-        check(&[(name, row, RowTarget::Class(target), None, options, loss, dlogits)]);
+        check(&[(name, row, RowTarget::Class(target.into()), None, options, loss, dlogits)]);
         // No option makes a special row usual, or an ignored row count.
         let special = loss.is_nan() || target == options.ignore_index || row.iter().all(|x| *x == -INF);
         for with in [
@@ -86,7 +86,7 @@ fn classes() {
         ] {
             if special {
                 let name = format!("{name}, {with:?}");
-                check(&[(&name, row, RowTarget::Class(target), None, with, loss, dlogits)]);
+                check(&[(&name, row, RowTarget::Class(target.into()), None, with, loss, dlogits)]);
             }
         }
     }
@@ -282,7 +282,7 @@ fn log_probabilities() {
         ("+∞", &[INF, -3.0], class(1), None, nll, N, &[N; 2]),
         ("all masked", &[-INF; 2], class(1), None, nll, N, &[N; 2]),
         ("all masked, zero", &[-INF; 2], class(1), None, nll_zero, 0.0, &[0.0; 2]),
-        ("ignored", &[NAN; 2], class(IGNORED), None, nll, 0.0, &[0.0; 2]),
+        ("ignored", &[NAN; 2], class(IGNORED.into()), None, nll, 0.0, &[0.0; 2]),
     ]);
     assert_eq!(row_loss(&[0.0f32, 0.0], &class(0), None, &not_for_these).z_loss, 0.0);
 }
@@ -310,7 +310,7 @@ fn the_z_loss_and_lse_of_a_row() {
         ("ignored", &[NAN; 2], IGNORED, nan, [0.0, 0.0]),
     ];
     for (name, row, class, masked_row, expected) in cases {
-        let found = of(row, class, masked_row);
+        let found = of(row, class.into(), masked_row);
         assert!(same(&found, &expected), "{name}: {found:?}, expected {expected:?}");
     }
     // With one class p is 1, so the gradient is 2·λ·lse. A row of class weight 0 has it too.
@@ -331,7 +331,7 @@ fn no_scale_hides_a_nan_row_or_wakes_an_ignored_one() {
     for scale in [RowScale::ZERO, RowScale { loss: f64::NAN, z_loss: f64::INFINITY }] {
         let of = |row: &[f32], class| row_dlogits(row, &RowTarget::Class(class), None, &plain(), scale);
         assert!(of(&[NAN, 0.0], 0).iter().all(|dx| dx.is_nan()));
-        assert_eq!(of(&[NAN, 0.0], IGNORED), [0.0; 2]);
+        assert_eq!(of(&[NAN, 0.0], IGNORED.into()), [0.0; 2]);
         assert_eq!(of(&[0.0, 0.0], 2), [0.0; 2]);
     }
 }

@@ -3,6 +3,7 @@
 mod batches;
 mod derivatives;
 mod edges;
+mod integers;
 mod properties;
 mod worked;
 
