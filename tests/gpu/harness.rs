@@ -103,7 +103,8 @@ pub fn is_mine(case: usize) -> bool {
         let Some(share) = std::env::var("XENT_SHARE").ok().filter(|share| !share.is_empty()) else {
             return (0, 1);
         };
-        let numbers = share.split_once('/').and_then(|(mine, of)| Some((mine.parse().ok()?, of.parse().ok()?)));
+        let numbers =
+            share.split_once('/').and_then(|(mine, of)| Some((mine.parse().ok()?, of.parse().ok()?)));
         numbers.filter(|(mine, of)| mine < of).unwrap_or_else(|| panic!("XENT_SHARE={share}: 0/2 or 1/2"))
     });
     case % of == mine
@@ -181,6 +182,11 @@ impl Region {
             offset: self.offset,
             size: wgpu::BufferSize::new(self.bytes.next_multiple_of(unit) as u64),
         }
+    }
+
+    /// The region and all that lies behind it, its guard too.
+    pub fn binding_to_the_end(&self) -> wgpu::BufferBinding<'_> {
+        wgpu::BufferBinding { size: None, ..self.binding() }
     }
 
     /// What the region holds, word by word; the guards must be as they were.

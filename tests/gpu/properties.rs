@@ -183,7 +183,8 @@ fn random_batches_against_the_reference() {
             |rng| if rng.random_range(0..3) == 0 { f32::NEG_INFINITY } else { rng.random_range(-9.0..9.0) },
         ),
     ];
-    let tunings = [None, None, Some(Tuning::fixed(1, 1)), Some(Tuning::fixed(32, 1)), Some(Tuning::fixed(8, 16))];
+    let tunings =
+        [None, None, Some(Tuning::fixed(1, 1)), Some(Tuning::fixed(32, 1)), Some(Tuning::fixed(8, 16))];
     for seed in 0..63u64 {
         let mut rng = StdRng::seed_from_u64(seed);
         let (name, draw) = distributions[seed as usize % distributions.len()];
