@@ -184,6 +184,11 @@ impl Region {
         }
     }
 
+    /// The region and all that lies behind it, its guard too.
+    pub fn binding_to_the_end(&self) -> wgpu::BufferBinding<'_> {
+        wgpu::BufferBinding { size: None, ..self.binding() }
+    }
+
     /// What the region holds, word by word; the guards must be as they were.
     pub fn read(&self, gpu: &Context) -> Vec<u32> {
         self.read_as(gpu)

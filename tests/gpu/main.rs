@@ -21,6 +21,8 @@ mod invariants;
 mod kl_divergence;
 mod layouts;
 mod long_rows;
+mod losses;
+mod maps;
 mod masked_softmax;
 mod misuse;
 mod options;

@@ -1,11 +1,47 @@
-//! Values of any element type in buffers, and their comparison with what is expected.
+//! Values of any element type in buffers, where they go, and their comparison with what is expected.
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand_distr::{Distribution, Normal};
-use xent::{Context, Element, Shape, Verification};
+use xent::{Context, Element, OutputBuffer, Shape, Tuning, Verification};
 
-use crate::harness::{Region, SENTINEL};
+use crate::harness::{Region, SENTINEL, gpu};
+
+/// Where a value for each logit goes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum To {
+    /// A buffer of the logits' type.
+    Element,
+    F32,
+    InPlace,
+}
+
+impl To {
+    pub fn buffer(self, region: &Region) -> OutputBuffer<'_> {
+        match self {
+            Self::Element => OutputBuffer::To(region.binding()),
+            Self::F32 => OutputBuffer::F32(region.binding()),
+            Self::InPlace => OutputBuffer::InPlace,
+        }
+    }
+
+    /// All that a bound operation takes for this type and layout: 16-bit rows must not share words.
+    pub fn all<E: Element>(shape: Shape) -> &'static [Self] {
+        let shares_words = shape.inner > 1 || !shape.row_stride.is_multiple_of(2);
+        if size_of::<E>() == 2 && shares_words {
+            &[Self::F32]
+        } else {
+            &[Self::Element, Self::F32, Self::InPlace]
+        }
+    }
+}
+
+/// The plan's tuning, and one for each number of lanes that the device has.
+pub fn tunings_of(lanes: &[u32]) -> Vec<Option<Tuning>> {
+    let most = gpu().device.limits().max_compute_invocations_per_workgroup;
+    let fits = lanes.iter().filter(|&&lanes| lanes <= most);
+    std::iter::once(None).chain(fits.map(|&lanes| Some(Tuning::fixed(lanes, 1)))).collect()
+}
 
 /// Noise of a normal distribution.
 pub fn noise(seed: u64, len: usize, deviation: f32) -> Vec<f32> {
