@@ -95,19 +95,29 @@ pub fn tunings() -> impl Iterator<Item = Option<Tuning>> {
     std::iter::once(None).chain(lanes.chain(rows).chain(split).chain(hardware).map(Some))
 }
 
-/// Whether this run takes the case of this number, where two adapters share a product of cases: `XENT_SHARE` is then
-/// `0/2` for the one and `1/2` for the other. A run by itself takes every case.
-pub fn is_mine(case: usize) -> bool {
+/// Which cases of a product this run takes, and of how many runs: `XENT_SHARE` is `0/2` for one adapter and `1/2` for the
+/// other where two share them. A run by itself takes all.
+fn share() -> (usize, usize) {
     static SHARE: OnceLock<(usize, usize)> = OnceLock::new();
-    let &(mine, of) = SHARE.get_or_init(|| {
+    *SHARE.get_or_init(|| {
         let Some(share) = std::env::var("XENT_SHARE").ok().filter(|share| !share.is_empty()) else {
             return (0, 1);
         };
         let numbers =
             share.split_once('/').and_then(|(mine, of)| Some((mine.parse().ok()?, of.parse().ok()?)));
         numbers.filter(|(mine, of)| mine < of).unwrap_or_else(|| panic!("XENT_SHARE={share}: 0/2 or 1/2"))
-    });
+    })
+}
+
+/// Whether this run takes the case of this number.
+pub fn is_mine(case: usize) -> bool {
+    let (mine, of) = share();
     case % of == mine
+}
+
+/// Whether another run takes some of the cases.
+pub fn is_shared() -> bool {
+    share().1 > 1
 }
 
 /// A device whose bindings hold so many bytes, shared by the tests that ask for the same: their pipelines are made once.

@@ -28,8 +28,9 @@ pub fn windows_change_no_bit<L: Loss, E: Element>(case: &Case<L, E>, devices: &[
     }
 }
 
-/// The outputs of the other rows are not written. What is encoded again gives the same.
-pub fn fewer_rows_than_bound<L: Loss>(case: &Case<L, f32>, rows: usize) {
+/// The outputs of the other rows are not written: of `rows` rows with their gradient, and of `alone` rows of row losses
+/// alone. What is encoded again gives the same.
+pub fn fewer_rows_than_bound<L: Loss>(case: &Case<L, f32>, rows: usize, alone: usize) {
     let (op, gpu, fewer) = (case.op(), gpu(), case.first_rows(rows));
     let regions = Regions::new(gpu, case, ALIGNED, To::Element);
     let bound = regions.bind(&op, case, regions.all_outputs());
@@ -41,15 +42,15 @@ pub fn fewer_rows_than_bound<L: Loss>(case: &Case<L, f32>, rows: usize) {
 
     let losses = Region::unwritten(gpu, case.shape.rows);
     let outputs = LossOutputs { row_losses: Some(losses.binding()), ..Default::default() };
-    let alone = regions.bind(&op, case, outputs);
-    in_pass(gpu, |pass| alone.encode_rows(pass, rows).expect("fewer rows"));
+    let bound = regions.bind(&op, case, outputs);
+    in_pass(gpu, |pass| bound.encode_rows(pass, alone).expect("fewer rows"));
     let part = losses.read(gpu);
-    assert!(part[rows..].iter().all(|&word| word == SENTINEL));
+    assert!(part[alone..].iter().all(|&word| word == SENTINEL));
     in_pass(gpu, |pass| {
-        alone.encode(pass);
-        alone.encode(pass);
+        bound.encode(pass);
+        bound.encode(pass);
     });
-    assert_eq!(losses.read(gpu)[..rows], part[..rows]);
+    assert_eq!(losses.read(gpu)[..alone], part[..alone]);
     let host = L::row_losses(&op, &case.logits, case.inputs(), case.shape).wait().expect("row losses");
     assert_eq!(bytemuck::cast_slice::<f32, u32>(&host), losses.read(gpu));
 }

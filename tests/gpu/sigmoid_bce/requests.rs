@@ -8,7 +8,7 @@ use crate::sigmoid_bce::{MEAN, full, random};
 
 #[test]
 fn fewer_rows_than_bound() {
-    shared::fewer_rows_than_bound(&random::<f32>(6, Shape::new(9, 6), 4.0, MEAN), 4);
+    shared::fewer_rows_than_bound(&random::<f32>(6, Shape::new(9, 6), 4.0, MEAN), 4, 4);
 }
 
 #[test]
