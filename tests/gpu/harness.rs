@@ -143,8 +143,6 @@ pub struct Region {
     pub offset: u64,
     /// Its size in bytes.
     pub bytes: usize,
-    /// Whether its binding ends on a whole pack, the guard's first words with it.
-    whole_packs: bool,
 }
 
 impl Region {
@@ -156,12 +154,7 @@ impl Region {
         let mut all = vec![SENTINEL; words];
         bytemuck::cast_slice_mut(&mut all)[before..][..values.len()].copy_from_slice(values);
         let usage = Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST;
-        Self { buffer: buffer_of(gpu, usage, &all), offset, bytes: values.len(), whole_packs: false }
-    }
-
-    /// The same region, in a binding that ends on a whole pack, as those of the host path do.
-    pub fn with_whole_packs(self, whole_packs: bool) -> Self {
-        Self { whole_packs, ..self }
+        Self { buffer: buffer_of(gpu, usage, &all), offset, bytes: values.len() }
     }
 
     /// A region for f32 values.
@@ -186,11 +179,10 @@ impl Region {
 
     /// The region, with its size in whole words.
     pub fn binding(&self) -> wgpu::BufferBinding<'_> {
-        let unit = if self.whole_packs { 32 } else { 4 };
         wgpu::BufferBinding {
             buffer: &self.buffer,
             offset: self.offset,
-            size: wgpu::BufferSize::new(self.bytes.next_multiple_of(unit) as u64),
+            size: wgpu::BufferSize::new(self.bytes.next_multiple_of(4) as u64),
         }
     }
 

@@ -71,8 +71,7 @@ pub enum Gradient {
     InPlace,
 }
 
-/// Offsets of logits and output in tests that are not about them: both begin on a pack, and their bindings end on one. The
-/// host path's do too, and so it has the same pipelines.
+/// Offsets of logits and output in tests that are not about them: both begin on a pack.
 pub const PLAIN: (u64, u64) = (256, 256);
 
 /// Logits, targets, weights, and all outputs of a loss, on the device.
@@ -114,15 +113,13 @@ impl LossRegions {
             (_, Some(sparse)) => (Region::of_i32(gpu, &sparse.indices), floats(&Some(sparse.probs.clone()))),
             _ => (Region::of_i32(gpu, &batch.targets), None),
         };
-        let whole_packs = offsets == PLAIN;
         let unwritten = |bytes: usize| {
             let halves = vec![SENTINEL; bytes.div_ceil(4)];
-            let region = Region::new(gpu, offsets.1, &bytemuck::cast_slice::<_, u8>(&halves)[..bytes]);
-            region.with_whole_packs(whole_packs)
+            Region::new(gpu, offsets.1, &bytemuck::cast_slice::<_, u8>(&halves)[..bytes])
         };
         Self {
             gradient,
-            logits: Region::new(gpu, offsets.0, &batch.logits).with_whole_packs(whole_packs),
+            logits: Region::new(gpu, offsets.0, &batch.logits),
             targets,
             probs,
             class_weights: floats(&given.class_weights),
@@ -225,7 +222,7 @@ pub fn run_loss<E: Element>(
     run_regions(gpu, ops, batch, LossRegions::new(gpu, batch, offsets, gradient))
 }
 
-/// The loss with the gradient, and without the rows' lse and argmax: with the pipelines of the host path.
+/// The loss with the gradient, and without the rows' lse and argmax: with the switches of the host path.
 pub fn run_plain_loss<E: Element>(
     gpu: &Context,
     ops: &Ops<E>,
@@ -250,7 +247,7 @@ pub fn run_bound<E: Element>(gpu: &Context, ops: &Ops<E>, batch: &Batch<E>, offs
     let values = || {
         let halves = vec![SENTINEL; shape.len()];
         let halves = &bytemuck::cast_slice::<_, u8>(&halves)[..shape.len() * size_of::<E>()];
-        Region::new(gpu, offsets.1, halves).with_whole_packs(offsets == PLAIN)
+        Region::new(gpu, offsets.1, halves)
     };
     let (probs, log_probs) = (values(), values());
     let (lse, argmax) = (Region::unwritten(gpu, shape.rows), Region::unwritten(gpu, shape.rows));

@@ -10,7 +10,7 @@ use crate::losses::{comparator, shared};
 
 #[test]
 fn fewer_rows_than_bound_and_encoding_twice() {
-    let case = Case::<f32>::dense("part", &noise_rows(5, 10, 33), Options::default());
+    let case = Case::<f32>::dense("part", &noise_rows(5, 16, 33), Options::default());
     shared::fewer_rows_than_bound(&case, 8, 4);
 }
 

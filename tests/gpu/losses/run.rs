@@ -55,7 +55,7 @@ pub struct Offsets {
     pub output: u64,
 }
 
-/// All arrays begin on a pack, and their bindings end on one. The host path's do too, and so it has the same pipelines.
+/// All arrays begin on a pack.
 pub const ALIGNED: Offsets = Offsets { logits: 256, second: 256, output: 256 };
 
 /// A path to run a case by.
@@ -148,7 +148,7 @@ impl Regions {
             row_upstream: floats(&given.row_upstream),
             loss: Region::unwritten(gpu, LossRecord::BYTES as usize / 4),
             row_losses: Region::unwritten(gpu, case.shape.rows),
-            dlogits: Region::new(gpu, offsets.output, unwritten).with_whole_packs(offsets == ALIGNED),
+            dlogits: Region::new(gpu, offsets.output, unwritten),
             to,
         }
     }
@@ -173,7 +173,7 @@ impl Regions {
             upstream: Some(self.upstream.binding()),
             row_upstream: self.row_upstream.as_ref().map(Region::binding),
         };
-        // To the buffer's end, so that the last pack is whole, as on the host path.
+        // Without a size: what lies behind the batch must not matter.
         let buffers = Buffers {
             logits: self.logits.binding_to_the_end(),
             second: self.second.binding_to_the_end(),
