@@ -103,7 +103,7 @@ fn dlogits(
     }
     if at.taken && at.lane == 0u {
         if reads {
-            store_read_row(at, stats, input, part);
+            store_read_row(at, stats, span, input, part);
         } else {
             store_skipped_row(at, input);
         }

@@ -1,16 +1,32 @@
-// Uses: params, row_input, row_input_of, totals
+// Uses: params, row_input, row_input_of, row_fields, totals
 
-// From row results to block totals. Also writes to the caller's own buffers, one value per row.
+// From row results to block totals. Also writes to the caller's own buffers: one loss per row, or one record of the fields
+// that were asked for.
 
 override WRITE_ROW_LOSSES: bool;
-override WRITE_LSE: bool;
-override WRITE_ARGMAX: bool;
+override TOLD_FIELDS: u32; // the fields of the caller's records
 
-@group(0) @binding(5) var<storage, read> row_results: array<vec4<u32>>; // {loss, lse, argmax, flags}
+@group(0) @binding(5) var<storage, read> row_results: array<u32>;
 @group(0) @binding(6) var<storage, read_write> block_totals: array<Totals>;
 @group(0) @binding(7) var<storage, read_write> row_losses: array<u32>;
-@group(0) @binding(8) var<storage, read_write> lse: array<u32>;
-@group(0) @binding(9) var<storage, read_write> argmax: array<u32>;
+@group(0) @binding(8) var<storage, read_write> told_results: array<u32>;
+
+fn field_of(row: u32, field: u32) -> u32 {
+    return row_results[field_word(row, field)];
+}
+
+// Writes a row's record for the caller, with this loss and these flags.
+fn tell(row: u32, loss: u32, flags: u32) {
+    var at = row * countOneBits(TOLD_FIELDS);
+    for (var rest = TOLD_FIELDS; rest != 0u; rest &= rest - 1u) {
+        let field = 1u << firstTrailingBit(rest);
+        var bits = field_of(row, field);
+        if field == FIELD_LOSS { bits = loss; }
+        if field == FIELD_FLAGS { bits = flags & TOLD_FLAGS; }
+        told_results[at] = bits;
+        at++;
+    }
+}
 
 fn finite_or_zero(bits: u32) -> f32 {
     return bitcast<f32>(select(0u, bits, is_finite(bits)));
@@ -18,13 +34,13 @@ fn finite_or_zero(bits: u32) -> f32 {
 
 // What a row adds to the batch. Also writes the row's values that the caller asked for.
 fn totals_of(row: u32) -> Totals {
-    let loss = row_results[row].x;
-    var flags = row_results[row].w;
+    let loss = field_of(row, FIELD_LOSS);
+    var flags = field_of(row, FIELD_FLAGS);
     var z_loss = 0u;
-    if Z_LOSS { z_loss = z_loss_of(row_input_of(row), row_results[row].y, flags); }
-    if WRITE_ROW_LOSSES { row_losses[row] = with_z_loss(loss, z_loss); }
-    if WRITE_LSE { lse[row] = row_results[row].y; }
-    if WRITE_ARGMAX { argmax[row] = row_results[row].z; }
+    if Z_LOSS { z_loss = z_loss_of(row_input_of(row), field_of(row, FIELD_LSE), flags); }
+    let whole = with_z_loss(loss, z_loss);
+    if WRITE_ROW_LOSSES { row_losses[row] = whole; }
+    if TOLD_FIELDS != 0u { tell(row, whole, flags); }
     flags |= select(0u, INFINITE_Z_LOSS | PLUS_INFINITE, z_loss == INFINITY);
     flags |= select(0u, PLUS_INFINITE, loss == INFINITY);
     flags |= select(0u, MINUS_INFINITE, loss == NEG_INFINITY);

@@ -16,7 +16,7 @@ fn row_losses(
     if !at.taken || at.lane != 0u { return; }
     if reads {
         let stats = completed(swept, span, reads);
-        store_read_row(at, stats, input, target_part(stats, swept.sum_exp, span, input));
+        store_read_row(at, stats, span, input, target_part(stats, swept.sum_exp, span, input));
     } else {
         store_skipped_row(at, input);
     }

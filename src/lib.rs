@@ -35,7 +35,7 @@
 //!
 //! | operation | gives | reads of the logits |
 //! | --- | --- | --- |
-//! | [`CrossEntropy`] | loss, row losses, lse, argmax | 1 |
+//! | [`CrossEntropy`] | loss, row losses, lse, argmax, and whatever [`RowFields`] asks for | 1 |
 //! | [`CrossEntropy`] with an [`OutputBuffer`] for `dlogits` | these and the gradient, in place if asked for | 2 |
 //! | [`CrossEntropy`] of [`Input::LogProbs`] | negative log-likelihood, and its gradient | 1, 2 |
 //! | [`KlDivergence`] | divergence from a teacher's logits, and its gradient | 1, 2 of each |
@@ -80,6 +80,27 @@
 //! let warmer = cross_entropy.with_options(&CrossEntropyOptions { temperature: 2.0, ..options })?;
 //! # Ok::<(), xent::Error>(())
 //! ```
+//!
+//! # What one read of a row tells
+//!
+//! The read of the logits that gives a loss also tells how certain the row is and where its target ranks. Ask for it by
+//! [`RowFields`], and [`LossOp::row_results`], streams and a bound buffer of records give it: the target's probability
+//! and its logarithm, the largest probability, entropy, rank and the mass ahead of the target, the Brier score, the
+//! margin, the smallest and the mean logit. What is not asked for is not computed.
+//!
+//! ```no_run
+//! use xent::{Context, CrossEntropy, CrossEntropyOptions, RowFields, Shape};
+//!
+//! let gpu = Context::new().wait()?;
+//! let row_fields = RowFields::TARGET_PROB | RowFields::RANK | RowFields::ENTROPY;
+//! let options = CrossEntropyOptions { row_fields, ..Default::default() };
+//! let op = CrossEntropy::<f32>::new(&gpu, &options)?;
+//! let rows = op.row_results(&[2.0, 1.0, 0.5, 0.1, 3.0, 0.2], &[0, 2], Shape::new(2, 3)).wait()?;
+//! assert_eq!((rows[0].rank, rows[1].rank), (1, 2));
+//! # Ok::<(), xent::Error>(())
+//! ```
+//!
+//! [`RowPartials`] are what a part of a row's columns tells: parts on several devices combine to the row.
 //!
 //! # Edge cases
 //!
@@ -155,6 +176,8 @@ mod op;
 mod options;
 pub mod reference;
 mod request;
+mod results;
+mod row_fields;
 mod shape;
 #[cfg(test)]
 mod structs_tests;
@@ -183,6 +206,8 @@ pub use options::{
     Reduction, Sequences, SigmoidBceOptions, SoftmaxBackwardOptions, SoftmaxOptions,
 };
 pub use request::{Request, Running};
+pub use results::{Loss, LossRecord, LossSum, NO_CLASS, RowPartials, RowResult};
+pub use row_fields::RowFields;
 pub use shape::Shape;
 pub use targets::{MAX_SPARSE_ENTRIES, RowTarget, TargetKind, Targets};
 pub use verification::Verification;

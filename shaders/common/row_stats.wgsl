@@ -1,4 +1,4 @@
-// Uses: params, seat, row_span, score, cap, order_key, lane_tree, stats
+// Uses: params, seat, row_span, score, cap, order_key, lane_tree, stats, readout
 
 // The stats that one read of a row gives: its maximum, the sum of exponentials relative to it, and sums over its
 // target. They are a monoid (identity, combine) that invocations fold step by step and the lanes of a row fold as a
@@ -35,6 +35,7 @@ struct RowStats {
     mass: f32,     // Σ ω
     distance: f32, // Σ ω·(base − s) over scores above −∞, times params.distance_scale, so that it does not overflow
     marks: u32,
+    readouts: Readouts, // what else the sweep sums, if it was asked for
 }
 
 alias LaneSum = RowStats;
@@ -43,13 +44,18 @@ alias LaneSum = RowStats;
 var<private> exp_scale: f32;
 var<private> distance_scale: f32;
 
-// exp((s − base) / T). Below 2^−150 the result is 0 in f32; this limit keeps −∞ out of exp2.
-fn scaled_exps(s: vec4<f32>, base: f32) -> vec4<f32> {
+// (s − base) / T · log2(e). Below −150, exp2 is 0 in f32; this limit keeps −∞ out of it.
+fn exponents(s: vec4<f32>, base: f32) -> vec4<f32> {
     if HALVE_DIFFERENCES {
-        return exp2(max((0.5 * s - vec4(0.5 * base)) * params.twice_exp_scale, vec4(-150.0)));
+        return max((0.5 * s - vec4(0.5 * base)) * params.twice_exp_scale, vec4(-150.0));
     } else {
-        return exp2(max((s - vec4(base)) * exp_scale, vec4(-150.0)));
+        return max((s - vec4(base)) * exp_scale, vec4(-150.0));
     }
+}
+
+// exp((s − base) / T).
+fn scaled_exps(s: vec4<f32>, base: f32) -> vec4<f32> {
+    return exp2(exponents(s, base));
 }
 
 fn scaled_exp(s: f32, base: f32) -> f32 {
@@ -61,7 +67,7 @@ fn maximum_of(key: i32) -> f32 {
 }
 
 fn identity() -> RowStats {
-    return RowStats(KEY_NONE, row_max(KEY_NONE), 0.0, NO_CLASS, 0.0, 0.0, 0u);
+    return RowStats(KEY_NONE, row_max(KEY_NONE), 0.0, NO_CLASS, 0.0, 0.0, 0u, no_readouts());
 }
 
 // The sum relative to another base. The select is there because an adapter's exp2(0) need not be 1.
@@ -86,7 +92,10 @@ fn combine(a: RowStats, b: RowStats) -> RowStats {
     let base = max(a.base, b.base);
     let higher = select(b.position, a.position, a.key > b.key);
     let position = select(higher, min(a.position, b.position), a.key == b.key);
-    var both = RowStats(key, base, rescaled(a, base) + rescaled(b, base), position, 0.0, 0.0, 0u);
+    let a_readouts = rebased_readouts(a.readouts, a.base, base);
+    let b_readouts = rebased_readouts(b.readouts, b.base, base);
+    let readouts = both_readouts(a_readouts, b_readouts, a.key, b.key);
+    var both = RowStats(key, base, rescaled(a, base) + rescaled(b, base), position, 0.0, 0.0, 0u, readouts);
     if TARGET_SUMS {
         both.mass = a.mass + b.mass;
         both.distance = moved(a, base) + moved(b, base);
@@ -114,6 +123,7 @@ var<workgroup> lane_targets: array<LaneTarget, INVOCATIONS>;
 
 fn put_lane(at: u32, stats: RowStats) {
     lane_stats[at] = LaneStats(stats.key, stats.base, stats.sum_exp, stats.position);
+    put_readouts(at, stats.readouts);
     if TARGET_SUMS {
         lane_targets[at] = LaneTarget(stats.mass, stats.distance, stats.marks);
     }
@@ -121,7 +131,7 @@ fn put_lane(at: u32, stats: RowStats) {
 
 fn lane_at(at: u32) -> RowStats {
     let own = lane_stats[at];
-    var stats = RowStats(own.key, own.base, own.sum_exp, own.position, 0.0, 0.0, 0u);
+    var stats = RowStats(own.key, own.base, own.sum_exp, own.position, 0.0, 0.0, 0u, readouts_at(at));
     if TARGET_SUMS {
         let of_target = lane_targets[at];
         stats.mass = of_target.mass;
@@ -137,6 +147,7 @@ fn row_stats(span: RowSpan, seat: Seat, reads: bool) -> RowStats {
     begin_row(seat);
     exp_scale = params.exp_scale;
     distance_scale = params.distance_scale;
+    begin_readouts(span, reads);
     var stats = identity();
     if reads {
         stats = sweep_stats(span, seat.lane);
@@ -147,6 +158,7 @@ fn row_stats(span: RowSpan, seat: Seat, reads: bool) -> RowStats {
     if TARGET_SUMS {
         stats.distance = moved(stats, maximum);
     }
+    stats.readouts = rebased_readouts(stats.readouts, stats.base, maximum);
     stats.base = maximum;
     return stats;
 }
@@ -169,12 +181,17 @@ fn ln_sum_exp(stats: RowStats) -> f32 {
     return select(log(stats.sum_exp), 0.0, stats.sum_exp == 1.0);
 }
 
-// lse = max / T + ln Σ exp((s − max) / T), as bits; like torch.logsumexp if a logit is special.
-fn logsumexp_bits(stats: RowStats) -> u32 {
+// A value of a row as bits. If the row's maximum is special, that takes its place.
+fn unless_special(stats: RowStats, value: f32) -> u32 {
     switch stats_flags(stats) {
         case NAN_LOGIT: { return NAN; }
         case INFINITE_LOGIT: { return INFINITY; }
         case MASKED_ROW: { return NEG_INFINITY; }
-        default: { return bitcast<u32>(stats.base * params.inverse_temperature + ln_sum_exp(stats)); }
+        default: { return bitcast<u32>(value); }
     }
+}
+
+// lse = max / T + ln Σ exp((s − max) / T), as bits; like torch.logsumexp if a logit is special.
+fn logsumexp_bits(stats: RowStats) -> u32 {
+    return unless_special(stats, stats.base * params.inverse_temperature + ln_sum_exp(stats));
 }

@@ -1,10 +1,10 @@
-// Uses: params, row_stats
+// Uses: params, row_stats, readout
 
 // Where the stats of a split row's segments are stored between the pass that computes them and the passes that merge
-// them: 16 bytes per segment, or 32 if the target has sums as well.
+// them: 16 bytes per segment, 32 if the target has sums as well, 64 if there are readouts.
 
 fn segment_words() -> u32 {
-    return select(4u, 8u, TARGET_SUMS);
+    return select(4u, 8u, TARGET_SUMS || READOUT_WORDS > 0u) + READOUT_WORDS;
 }
 
 // Where the stats of a segment begin.

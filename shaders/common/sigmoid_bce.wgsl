@@ -147,7 +147,7 @@ fn row_sum(seat: Seat) -> RowSum {
 
 fn store_row_sum(seat: Seat, input: RowInput, sum: RowSum) {
     if (sum.flags & NAN_ROW) != 0u {
-        store_row_result(seat, NAN, 0u, NO_CLASS, sum.flags & NAN_ROW);
+        store_row_result(seat, NAN, sum.flags & NAN_ROW);
         return;
     }
     var bits = bitcast<u32>(input.weight * sum.loss);
@@ -161,5 +161,5 @@ fn store_row_sum(seat: Seat, input: RowInput, sum: RowSum) {
     if is_nan(bits) {
         bits = NAN;
     }
-    store_row_result(seat, bits, 0u, NO_CLASS, 0u);
+    store_row_result(seat, bits, 0u);
 }

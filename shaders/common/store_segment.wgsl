@@ -1,4 +1,4 @@
-// Uses: seat, row_stats, segment_stats
+// Uses: seat, row_stats, segment_stats, readout
 
 @group(0) @binding(11) var<storage, read_write> segment_stats: array<u32>;
 
@@ -12,5 +12,11 @@ fn store_segment(seat: Seat, stats: RowStats) {
         segment_stats[at + 4u] = bitcast<u32>(stats.mass);
         segment_stats[at + 5u] = bitcast<u32>(stats.distance);
         segment_stats[at + 6u] = stats.marks;
+    }
+    if READOUT_WORDS > 0u {
+        var words = readout_words(stats.readouts);
+        for (var i = 0u; i < READOUT_WORDS; i++) {
+            segment_stats[at + 8u + i] = words[i];
+        }
     }
 }

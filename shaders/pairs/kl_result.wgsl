@@ -26,15 +26,14 @@ fn scaled_divergence(stats: PairStats, weight: f32) -> f32 {
     return wide_product(vec4(mean, 4.0 / CROSS_SCALE, slope_scale(), weight));
 }
 
-// Two batches have no lse and no argmax.
 fn store_read_row(seat: Seat, stats: PairStats, input: RowInput) {
     let flags = pair_flags(stats);
     if flags != 0u {
-        store_row_result(seat, special_bits(flags), 0u, NO_CLASS, flags);
+        store_row_result(seat, special_bits(flags), flags);
         return;
     }
     let loss = bitcast<u32>(scaled_divergence(stats, input.weight));
     // The logits are finite, so a loss that is not finite is beyond f32.
     let exceeds = stats.infinite != 0u || !is_finite(loss);
-    store_row_result(seat, select(loss, INFINITY, exceeds), 0u, NO_CLASS, 0u);
+    store_row_result(seat, select(loss, INFINITY, exceeds), 0u);
 }

@@ -1,4 +1,4 @@
-// Uses: params, seat, row_span, sums, row_stats, segment_stats
+// Uses: params, seat, row_span, sums, row_stats, segment_stats, readout
 
 // This takes the place of the first sweep over the row, which was done segment by segment: one lane's part of the segments'
 // stats, in a fixed order.
@@ -15,11 +15,19 @@ fn segment_at(row: u32, segment: u32) -> RowStats {
         0.0,
         0.0,
         0u,
+        no_readouts(),
     );
     if TARGET_SUMS {
         stats.mass = bitcast<f32>(segment_stats[at + 4u]);
         stats.distance = bitcast<f32>(segment_stats[at + 5u]);
         stats.marks = segment_stats[at + 6u];
+    }
+    if READOUT_WORDS > 0u {
+        var words: array<u32, 8>;
+        for (var i = 0u; i < READOUT_WORDS; i++) {
+            words[i] = segment_stats[at + 8u + i];
+        }
+        stats.readouts = readouts_of(words);
     }
     return stats;
 }

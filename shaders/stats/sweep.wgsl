@@ -1,4 +1,4 @@
-// Uses: params, seat, row_span, cap, scores, order_key, sums, sweep_steps, row_stats, target
+// Uses: params, seat, row_span, cap, scores, order_key, sums, sweep_steps, row_stats, readout, target
 
 // The first sweep over a row: one lane's part of its stats.
 
@@ -96,6 +96,7 @@ fn with_edge(stats: RowStats, scores: QuadPair, span: RowSpan, pack: u32) -> Row
         exps += exps_of(scores.b, span, col + 4u, next.base);
     }
     next.sum_exp += sum_of(exps);
+    next.readouts = edge_readouts(stats, next.base, scores, col);
     if TARGET_SUMS {
         var sums = target_sums(next.base, within(target_weights(span, col), col, 0u), scores.a);
         if PACKED {
@@ -128,6 +129,7 @@ fn with_step(stats: RowStats, span: RowSpan, pack: u32) -> RowStats {
     let ab_exps = exps_of(ab.a, span, col, next.base) + exps_of(ab.b, span, b, next.base);
     let cd_exps = exps_of(cd.a, span, c, next.base) + exps_of(cd.b, span, d, next.base);
     next.sum_exp += sum_of(ab_exps + cd_exps);
+    next.readouts = step_readouts(stats, next.base, ab, cd, vec4(col, b, c, d));
     if TARGET_SUMS {
         let ab_sums = both_targets(
             target_sums(next.base, target_weights(span, col), ab.a),

@@ -10,11 +10,15 @@ use crate::eval::evaluator::Evaluator;
 use crate::eval::source::{Source, reserved};
 use crate::flags::Flags;
 use crate::inputs::{BatchWeight, CrossEntropyInputs};
-use crate::op::{NO_CLASS, RowResult, Start};
+use crate::op::Start;
 use crate::options::CrossEntropyOptions;
 use crate::reference;
 use crate::reference::cross_entropy::{row_dlogits_at, row_loss_at};
+use crate::reference::row_readouts;
+use crate::results::RowResult;
+use crate::row_fields::RowFields;
 use crate::shape::Shape;
+use crate::targets::RowTarget;
 
 impl Evaluation<'_> {
     /// Like [`run`](Self::run), on the f64 [`reference`](mod@crate::reference) and on all cores: for machines without
@@ -118,7 +122,7 @@ fn row_result<E: Element>(
     row: usize,
 ) -> RowResult {
     if inputs.row_target(shape, op, row).is_none() {
-        return RowResult { argmax: NO_CLASS, ..RowResult::default() };
+        return RowResult::LEFT_OUT;
     }
     let parts = row_loss_at(logits, inputs, shape, op, row);
     let weight = f64::from(inputs.rows.weight(row));
@@ -132,5 +136,14 @@ fn row_result<E: Element>(
     flags.set(Flags::INFINITE_LOSS, loss.is_infinite());
     flags.set(Flags::NAN_LOSS, loss.is_nan());
     let argmax = reference::argmax_row(&shape.row_vec(logits, row));
-    RowResult { loss, z_loss, lse: parts.lse as f32, argmax, flags: flags.bits() }
+    let result =
+        RowResult { loss, z_loss, lse: parts.lse as f32, argmax, flags: flags.bits(), ..Default::default() };
+    if op.row_fields.intersects(!RowFields::default()) {
+        let target = inputs.row_target(shape, op, row).and_then(|target| match target {
+            RowTarget::Class(class) => usize::try_from(class).ok(),
+            _ => None,
+        });
+        return result.with_readouts(&row_readouts(&shape.row_vec(logits, row), target, op), op.row_fields);
+    }
+    result
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::eval::state::EvaluationState;
-use crate::op::RowResult;
+use crate::results::RowResult;
 
 /// A window of a batch that has passed through the device.
 #[derive(Clone, Debug)]

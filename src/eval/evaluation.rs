@@ -21,6 +21,7 @@ use crate::inputs::BatchWeight;
 use crate::kernel::passes::Output;
 use crate::op::{CrossEntropy, CrossEntropyStream, Start};
 use crate::options::{CrossEntropyOptions, EmptyBatch, Reducing, Reduction};
+use crate::row_fields::RowFields;
 use crate::shape::Shape;
 use crate::targets::TargetKind;
 use crate::verification::Verification;
@@ -84,7 +85,12 @@ impl<'a> Evaluation<'a> {
         let (rows, soft_targets, weight) = BatchRows::checked(inputs, shape, op)?;
         weight.check(shape.rows, op.reducing())?;
         Ok(Self {
-            op: CrossEntropyOptions { sequences: None, ..*op },
+            op: CrossEntropyOptions {
+                sequences: None,
+                // Accuracy is counted from the argmax.
+                row_fields: op.row_fields | RowFields::default(),
+                ..*op
+            },
             shape,
             rows,
             kind,

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use super::*;
 use crate::eval::{SliceSource, TargetSource};
 use crate::inputs::CrossEntropyInputs;
-use crate::op::{Loss, RowResult};
+use crate::results::{Loss, RowResult};
 use crate::targets::Targets;
 
 /// Takes three rows at a time. Every row has this loss, and class 1 is its most probable class.

@@ -4,7 +4,8 @@ use crate::device::Wait;
 use crate::element::Element;
 use crate::error::Result;
 use crate::inputs::CrossEntropyInputs;
-use crate::op::{CrossEntropyStream, Flight, RowResult};
+use crate::op::{CrossEntropyStream, Flight};
+use crate::results::RowResult;
 
 pub(super) trait Evaluator<E> {
     /// A window in flight.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::op::Loss;
+use crate::results::Loss;
 use crate::verification::Verification;
 
 /// The results of a batch, and the time that they took.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::flags::Flags;
-use crate::op::{LossSum, RowResult};
+use crate::results::{LossSum, RowResult};
 use crate::verification::Verification;
 
 /// The progress of an [`Evaluation`](super::Evaluation) and its results so far: a few numbers, whatever the batch's

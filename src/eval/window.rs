@@ -8,9 +8,9 @@ use crate::error::Result;
 use crate::eval::read_ahead::Values;
 use crate::eval::state::EvaluationState;
 use crate::inputs::{BatchWeight, CrossEntropyInputs, Resolved};
-use crate::op::RowResult;
 use crate::options::CrossEntropyOptions;
 use crate::reference;
+use crate::results::RowResult;
 use crate::shape::Shape;
 use crate::targets::Targets;
 

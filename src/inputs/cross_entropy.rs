@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::error::{Error, Result};
 use crate::inputs::{BatchWeight, RowInputs, check_weights, row_setters};
 use crate::options::CrossEntropyOptions;
+use crate::row_fields::RowFields;
 use crate::shape::Shape;
 use crate::targets::{Indices, RowTarget, TargetKind, Targets, class_indices, narrowed};
 
@@ -311,6 +312,10 @@ fn padded<T: Copy>(values: &[T], len: usize, fill: T) -> Vec<T> {
 pub(crate) fn check_combination(kind: TargetKind, options: &CrossEntropyOptions) -> Result<()> {
     if options.focal_gamma > 0.0 && kind != TargetKind::Classes {
         return Err(Error::option("focal_gamma", options.focal_gamma, "0 unless targets are class indices"));
+    }
+    if kind != TargetKind::Classes {
+        let needed = "without fields of a target's class, unless targets are class indices";
+        options.row_fields.check_within(!RowFields::OF_CLASS_TARGETS, needed)?;
     }
     let shift = options.sequences.map_or(0, |sequences| sequences.shift);
     if shift > 0 && kind == TargetKind::Soft {

@@ -9,16 +9,19 @@ use super::params::Params;
 use super::passes::{ALL, Access, FILE_MARK, Load, Output, Pass, Target, Variant, constant};
 use crate::element::Element;
 use crate::flags::Flags;
+use crate::row_fields::RowFields;
 
 const ELEMENTS: [&str; 3] = [f32::NAME, half::f16::NAME, half::bf16::NAME];
 
-/// Loads, second views and merged segments, in few combinations that still cover every pair of settings.
-const KINDS: [(Load, bool, bool); 5] = [
-    (Load::Words32, true, false),
-    (Load::Words32, false, false),
-    (Load::Words64, true, false),
-    (Load::Words64, true, true),
-    (Load::Words32, false, true),
+/// Loads, second views, merged segments and readouts, in few combinations that still cover every pair of settings.
+const KINDS: [(Load, bool, bool, bool); 7] = [
+    (Load::Words32, true, false, false),
+    (Load::Words32, false, false, false),
+    (Load::Words64, true, false, false),
+    (Load::Words64, true, true, false),
+    (Load::Words32, false, true, false),
+    (Load::Words32, true, true, true),
+    (Load::Words64, true, false, true),
 ];
 
 fn parse(pass: &Pass, variant: Variant) -> (naga::Module, ModuleInfo) {
@@ -88,8 +91,9 @@ pub(super) fn for_every_variant(mut check: impl FnMut(&'static Pass, Variant)) {
             for element in ELEMENTS {
                 let mut seen = std::collections::HashSet::new();
                 for output in [Output::Element, Output::F32, Output::InPlace] {
-                    for (load, second_view, merged) in KINDS {
-                        let wished = Variant { element, output, target, load, merged, second_view };
+                    for (load, second_view, merged, reads_out) in KINDS {
+                        let wished =
+                            Variant { element, output, target, load, merged, reads_out, second_view };
                         // Only split rows have segments: never rows with sparse targets, and never in place.
                         let splits = target != Target::Sparse && output != Output::InPlace;
                         if merged && (pass.segments.is_none() || !splits) {
@@ -380,9 +384,14 @@ fn params_lie_alike_on_both_sides() {
 fn sizes_that_the_plan_counts_with_are_the_shaders() {
     let mut seen = 0;
     for_every_module(|pass, _, module, _| {
-        if let Some((_, span)) = find_struct(module, "RowStats") {
-            assert_eq!(span, super::plan::LANE_BYTES, "{}", pass.name);
+        let span_of = |name| find_struct(module, name).map(|(_, span)| span);
+        if let (Some(stats), Some(target)) = (span_of("LaneStats"), span_of("LaneTarget")) {
+            assert_eq!(stats + target, super::plan::LANE_BYTES, "{}", pass.name);
             seen |= 1;
+        }
+        if let Some(span) = span_of("Readouts") {
+            assert_eq!(span, super::plan::READOUT_BYTES, "{}", pass.name);
+            seen |= 16;
         }
         if let Some((_, span)) = find_struct(module, "Totals") {
             assert_eq!(u64::from(span), crate::op::TOTALS_BYTES, "{}", pass.name);
@@ -397,7 +406,7 @@ fn sizes_that_the_plan_counts_with_are_the_shaders() {
             seen |= 8;
         }
     });
-    assert_eq!(seen, 15, "each was found somewhere");
+    assert_eq!(seen, 31, "each was found somewhere");
 }
 
 #[test]
@@ -412,7 +421,26 @@ fn constants_are_the_same_on_both_sides() {
         ("NO_ROW_COUNTS", Flags::NO_ROW_COUNTS.bits()),
         ("INVALID_WEIGHT", Flags::INVALID_WEIGHT.bits()),
         ("INVALID_TARGET", Flags::INVALID_TARGET.bits()),
-        ("NO_CLASS", crate::op::NO_CLASS),
+        ("FIELD_LOSS", RowFields::LOSS.bits()),
+        ("FIELD_FLAGS", RowFields::FLAGS.bits()),
+        ("FIELD_LSE", RowFields::LSE.bits()),
+        ("FIELD_ARGMAX", RowFields::ARGMAX.bits()),
+        ("FIELD_ROW_MAX", RowFields::ROW_MAX.bits()),
+        ("FIELD_SUM_EXP", RowFields::SUM_EXP.bits()),
+        ("FIELD_TARGET_LOGIT", RowFields::TARGET_LOGIT.bits()),
+        ("FIELD_TARGET_PROB", RowFields::TARGET_PROB.bits()),
+        ("FIELD_TARGET_LOG_PROB", RowFields::TARGET_LOG_PROB.bits()),
+        ("FIELD_CONFIDENCE", RowFields::CONFIDENCE.bits()),
+        ("FIELD_CORRECT", RowFields::CORRECT.bits()),
+        ("FIELD_RANK", RowFields::RANK.bits()),
+        ("FIELD_MASS_AHEAD", RowFields::MASS_AHEAD.bits()),
+        ("FIELD_ENTROPY", RowFields::ENTROPY.bits()),
+        ("FIELD_BRIER", RowFields::BRIER.bits()),
+        ("FIELD_MARGIN", RowFields::MARGIN.bits()),
+        ("FIELD_MIN_LOGIT", RowFields::MIN_LOGIT.bits()),
+        ("FIELD_MEAN_LOGIT", RowFields::MEAN_LOGIT.bits()),
+        ("IGNORED", crate::results::LEFT_OUT),
+        ("NO_CLASS", crate::results::NO_CLASS),
         ("INPUT_HEAD", super::plan::INPUT_HEAD as u32),
         ("MAX_ENTRIES", crate::targets::MAX_SPARSE_ENTRIES as u32),
         ("BLOCK_ROWS", crate::op::BLOCK_ROWS as u32),
@@ -442,10 +470,12 @@ fn constants_are_the_same_on_both_sides() {
 #[test]
 fn workgroup_memory_fits_webgpus_default() {
     // naga does not count arrays whose size is an override, so they are counted here.
-    let lanes = 256 * super::plan::LANE_BYTES;
+    let lanes = 256 * (super::plan::LANE_BYTES + super::plan::READOUT_BYTES);
     let pairs = 256 * super::plan::PAIR_LANE_BYTES;
     let totals = 256 * crate::op::TOTALS_BYTES as u32;
-    assert!(lanes + super::plan::SAVED_BYTES <= 16 << 10 && pairs <= 16 << 10 && totals <= 16 << 10);
+    let plain = 256 * super::plan::LANE_BYTES;
+    assert!(plain + super::plan::SAVED_BYTES <= 16 << 10 && lanes <= 16 << 10);
+    assert!(pairs <= 16 << 10 && totals <= 16 << 10);
 }
 
 /// Browsers compile WGSL with Tint, which refuses some things that naga accepts (barriers in non-uniform control flow,

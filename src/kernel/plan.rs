@@ -3,7 +3,8 @@
 
 use crate::device::Profile;
 use crate::error::{Error, Result};
-use crate::kernel::tuning::Tuning;
+use crate::kernel::tuning::{Band, Tuning};
+use crate::row_fields::RowFields;
 use crate::shape::Shape;
 
 /// The maximum number of loop iterations of an invocation, over all its loops: lavapipe silently stops a shader after
@@ -12,6 +13,8 @@ pub(crate) const MAX_ITERATIONS: u64 = 60_000;
 
 /// Bytes of workgroup memory for one invocation's statistics, and the bytes that a workgroup takes besides them.
 pub(super) const LANE_BYTES: u32 = 28;
+/// Bytes for one invocation's sums for readouts, if they are asked for.
+pub(super) const READOUT_BYTES: u32 = 32;
 pub(super) const SAVED_BYTES: u32 = 8 * crate::targets::MAX_SPARSE_ENTRIES as u32;
 /// Bytes of workgroup memory per invocation for the statistics of a row in two batches. Nothing else is stored.
 pub(super) const PAIR_LANE_BYTES: u32 = 32;
@@ -35,26 +38,26 @@ const fn host_window_bytes(is_unified: bool) -> u64 {
 /// summed.
 const HOST_WINDOW_ROWS: usize = 1 << 17;
 
-/// Bytes of scratch per row for its input, and again for its result.
-pub(crate) const ROW_SCRATCH_BYTES: u64 = 16;
+/// Bytes of scratch for a row's input.
+pub(crate) const ROW_INPUT_BYTES: u64 = 16;
 /// Records before the first row's input: `INPUT_HEAD` in `shaders/common/row_input.wgsl`.
 pub(crate) const INPUT_HEAD: usize = 2;
 
 /// The maximum number of segments per row, and the maximum bytes of a segment's statistics.
 const MAX_SEGMENTS: u64 = 1024;
-const SEGMENT_BYTES: u64 = 32;
+const SEGMENT_BYTES: u64 = 64;
 
-/// The maximum number of rows whose scratch fits into one binding.
-fn row_scratch_limit(profile: &Profile) -> usize {
-    usize::try_from(profile.max_binding_bytes / ROW_SCRATCH_BYTES)
+/// The maximum number of rows whose inputs fit into one binding, and also these results.
+fn row_scratch_limit(profile: &Profile, fields: RowFields) -> usize {
+    usize::try_from(profile.max_binding_bytes / ROW_INPUT_BYTES.max(4 * fields.words() as u64))
         .unwrap_or(usize::MAX)
         .min(u32::MAX as usize / 2)
         .saturating_sub(INPUT_HEAD)
 }
 
-/// Refuses rows whose scratch does not fit into one binding.
-pub(crate) fn check_row_scratch(profile: &Profile, rows: usize) -> Result<()> {
-    let limit = row_scratch_limit(profile);
+/// Refuses rows whose inputs, or whose results, do not fit into one binding.
+pub(crate) fn check_row_scratch(profile: &Profile, rows: usize, fields: RowFields) -> Result<()> {
+    let limit = row_scratch_limit(profile, fields);
     if rows <= limit { Ok(()) } else { Err(Error::TooManyRows { rows, limit }) }
 }
 
@@ -72,7 +75,22 @@ pub(crate) struct Work {
     pub writes: bool,
     /// Whether the passes can split a row among several workgroups.
     pub splits: bool,
+    /// The results of each row that are kept.
+    pub row_fields: RowFields,
     pub tuning: Option<Tuning>,
+}
+
+impl Work {
+    /// The largest power of two of invocations that fits into the device's workgroups, with their sums for readouts.
+    fn most_invocations(&self, profile: &Profile) -> u32 {
+        let most = Tuning::most_invocations(profile);
+        if !self.row_fields.intersects(RowFields::SWEPT) {
+            return most;
+        }
+        let saved = if self.entries > 0 { SAVED_BYTES } else { 0 };
+        let fit = profile.workgroup_memory.saturating_sub(saved) / (LANE_BYTES + READOUT_BYTES);
+        most.min(1 << fit.max(1).ilog2())
+    }
 }
 
 /// How the invocations of a workgroup share its rows.
@@ -148,7 +166,7 @@ impl Plan {
         if inner > 1 && group > limit {
             return Err(Error::GroupTooLarge { cols, inner, bytes: group, limit });
         }
-        let longest = longest_row(Tuning::most_invocations(profile), work.entries) * work.widest_bytes;
+        let longest = longest_row(work.most_invocations(profile), work.entries) * work.widest_bytes;
         let row = cols as u64 * work.widest_bytes;
         if row > limit.min(longest) {
             return Err(Error::RowTooLarge { cols, bytes: row, limit: limit.min(longest) });
@@ -156,7 +174,7 @@ impl Plan {
         let (seats, split) = Seats::choose(profile, &work)?;
         let groups = usize::try_from(1 + (limit - group) / stride).unwrap_or(usize::MAX);
         let grid_rows = usize::try_from(u64::from(profile.max_workgroups).pow(2)).unwrap_or(usize::MAX);
-        let most_rows = max_rows.max(inner).min(row_scratch_limit(profile)).min(grid_rows);
+        let most_rows = max_rows.max(inner).min(row_scratch_limit(profile, work.row_fields)).min(grid_rows);
         if inner > most_rows {
             return Err(Error::TooManyRows { rows: inner, limit: most_rows });
         }
@@ -312,8 +330,11 @@ impl Seats {
             }
             None => Tuning::of(profile),
         };
-        let (shape, most) = (work.shape, Tuning::most_invocations(profile));
-        let band = tuning.band(shape.cols, work.writes);
+        let shape = work.shape;
+        let most = work.most_invocations(profile);
+        let Band { lanes, rows, .. } = tuning.band(shape.cols, work.writes);
+        let band = Band { lanes: lanes.min(most), rows: rows.min(most / lanes.min(most)), up_to_cols: 0 };
+        let side_by_side = tuning.side_by_side.min(most);
         let split = Split::choose(&tuning, band.lanes, work);
         let cols = if split.segments > 1 { u64::from(split.segment_values) } else { shape.cols as u64 };
         let fits = |lanes| iterations(cols, work.entries, lanes) <= MAX_ITERATIONS;
@@ -323,10 +344,10 @@ impl Seats {
         let (mut invocations, mut rows) = match shape.inner {
             1 if is_alone => (band.lanes, 1),
             1 => (band.lanes * band.rows, band.rows),
-            _ if is_alone => (tuning.side_by_side, 1),
+            _ if is_alone => (side_by_side, 1),
             inner => {
-                let most = tuning.side_by_side;
-                (most, u32::try_from(inner.next_power_of_two()).unwrap_or(most).min(most))
+                let rows = u32::try_from(inner.next_power_of_two()).unwrap_or(side_by_side);
+                (side_by_side, rows.min(side_by_side))
             }
         };
         while rows > 1 && !fits(invocations / rows) {

@@ -3,9 +3,12 @@
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::Tuning;
-use super::plan::{LANE_BYTES, MAX_ITERATIONS, Plan, SAVED_BYTES, Split, Work, iterations, largest_window};
+use super::plan::{
+    LANE_BYTES, MAX_ITERATIONS, Plan, READOUT_BYTES, SAVED_BYTES, Split, Work, iterations, largest_window,
+};
 use crate::device::{AdapterKind, Profile};
 use crate::error::Error;
+use crate::row_fields::RowFields;
 use crate::shape::Shape;
 
 const F32: u64 = 4;
@@ -19,6 +22,7 @@ fn work(shape: Shape) -> Work {
         entries: 0,
         writes: false,
         splits: false,
+        row_fields: RowFields::empty(),
         tuning: None,
     }
 }
@@ -65,6 +69,12 @@ fn any_magnitude(random: &mut StdRng, most: u64) -> u64 {
     random.random_range(1..=(2u64 << bits) - 1).min(most)
 }
 
+/// Bytes of workgroup memory for an invocation, and for a workgroup besides.
+fn lane_memory(work: &Work) -> (u32, u32) {
+    let of_readouts = if work.row_fields.intersects(RowFields::SWEPT) { READOUT_BYTES } else { 0 };
+    (LANE_BYTES + of_readouts, if work.entries > 0 { SAVED_BYTES } else { 0 })
+}
+
 /// Checks everything that a plan promises. `offset` is the start of the batch in its buffer, which has values of
 /// `value_bytes` bytes.
 fn hold(profile: &Profile, work: Work, plan: &Plan, offset: u64, value_bytes: u64) {
@@ -73,7 +83,8 @@ fn hold(profile: &Profile, work: Work, plan: &Plan, offset: u64, value_bytes: u6
     let (lanes, invocations) = (plan.seats.lanes, plan.seats.lanes * plan.seats.rows);
     assert!(lanes.is_power_of_two() && invocations.is_power_of_two(), "{}", context());
     assert!(invocations <= profile.max_invocations, "{}", context());
-    assert!(invocations * LANE_BYTES + SAVED_BYTES <= profile.workgroup_memory, "{}", context());
+    let (lane_bytes, saved) = lane_memory(&work);
+    assert!(invocations * lane_bytes + saved <= profile.workgroup_memory, "{}", context());
     let Split { segments, segment_values } = plan.split;
     let cols = if segments > 1 { u64::from(segment_values) } else { shape.cols as u64 };
     assert!(iterations(cols, work.entries, lanes) <= MAX_ITERATIONS, "{}", context());
@@ -111,6 +122,11 @@ fn hold(profile: &Profile, work: Work, plan: &Plan, offset: u64, value_bytes: u6
 }
 
 /// A random layout: rows one after another, or side by side; 16-bit logits, wider arrays, sparse targets.
+/// No fields, the usual ones, or all.
+fn any_fields(random: &mut StdRng) -> RowFields {
+    [RowFields::empty(), RowFields::default(), RowFields::all()][random.random_range(0..3)]
+}
+
 fn any_work(random: &mut StdRng) -> Work {
     let cols = any_magnitude(random, 1 << 30) as usize;
     let rows = any_magnitude(random, 1 << 33) as usize;
@@ -122,7 +138,16 @@ fn any_work(random: &mut StdRng) -> Work {
     let entries = if random.random_bool(0.8) { 0 } else { random.random_range(1..=512) };
     let shape = shape.row_stride(shape.row_stride.saturating_add(padding));
     let (writes, splits) = (random.random_bool(0.5), random.random_bool(0.5));
-    Work { shape, element_bytes, widest_bytes, entries, writes, splits, tuning: None }
+    Work {
+        shape,
+        element_bytes,
+        widest_bytes,
+        entries,
+        writes,
+        splits,
+        row_fields: any_fields(random),
+        tuning: None,
+    }
 }
 
 #[test]
@@ -135,7 +160,9 @@ fn a_hundred_thousand_shapes_within_every_limit() {
         let work = any_work(&mut random);
         let Shape { rows, cols, row_stride, inner } = work.shape;
         let offset = 4 * random.random_range(0..1000);
+        let (lane_bytes, saved) = lane_memory(&work);
         let most = ((profile.workgroup_memory - SAVED_BYTES) / LANE_BYTES).min(profile.max_invocations);
+        let most = most.min((profile.workgroup_memory - saved) / lane_bytes);
         let is_long = iterations(cols as u64, work.entries, 1 << most.ilog2()) > MAX_ITERATIONS;
         let group = cols as u128 * inner as u128 * u128::from(work.widest_bytes);
         let is_large = group > u128::from(largest_window(profile, work.widest_bytes));

@@ -17,6 +17,7 @@ use crate::op::stream::SecondArray;
 use crate::options::{CrossEntropyOptions, HALVED_FROM, Input, MaskedRow, Reducing, SoftmaxOptions};
 use crate::reference;
 use crate::reference::cross_entropy::{row_dlogits_at, row_loss_at, row_scale, row_shares};
+use crate::row_fields::RowFields;
 use crate::shape::Shape;
 use crate::targets::{TargetKind, Targets, check_entries};
 use crate::verification::Verification;
@@ -66,12 +67,11 @@ pub struct CrossEntropyBuffers<'a> {
     pub rows: RowInputBuffers<'a>,
     /// Destinations of loss, row losses (z-loss included) and gradient.
     pub outputs: LossOutputs<'a>,
-    /// Destination of ln Σ exp of the logits as the loss uses them (capped, divided by the temperature): f32 (rows,),
-    /// in nats; 0 for rows left out, NaN for rows with an invalid target or weight.
-    pub lse: Option<wgpu::BufferBinding<'a>>,
-    /// Destination of the most probable class: u32 (rows,); [`NO_CLASS`](crate::NO_CLASS) for rows left out and for
-    /// rows with an invalid target or weight.
-    pub argmax: Option<wgpu::BufferBinding<'a>>,
+    /// Destination of each row's results: records (rows,) of the fields that
+    /// [`row_fields`](CrossEntropyOptions::row_fields) names, one word of 4 bytes each, in the order of
+    /// [`RowFields`]. A row that is left out has zeros, a row with an invalid target or weight has NaN, and both have
+    /// [`NO_CLASS`](crate::NO_CLASS).
+    pub row_results: Option<wgpu::BufferBinding<'a>>,
 }
 
 /// Targets in buffers.
@@ -107,8 +107,7 @@ impl<'a> CrossEntropyBuffers<'a> {
             class_weights: None,
             rows: RowInputBuffers::default(),
             outputs: LossOutputs::default(),
-            lse: None,
-            argmax: None,
+            row_results: None,
         }
     }
 }
@@ -136,7 +135,7 @@ impl Kind for CrossEntropyOptions {
     const LOSSES: &'static Pass = &passes::ROW_LOSSES;
     const DLOGITS: &'static Pass = &passes::DLOGITS;
     const SPLITS: bool = true;
-    const OUTPUTS: &'static str = "loss, row_losses, lse, argmax, dlogits";
+    const OUTPUTS: &'static str = "loss, row_losses, row_results, dlogits";
 
     fn check(&self) -> Result<()> {
         Self::check(self)
@@ -144,6 +143,10 @@ impl Kind for CrossEntropyOptions {
 
     fn reducing(&self) -> Reducing {
         Self::reducing(self)
+    }
+
+    fn row_fields(&self) -> RowFields {
+        self.row_fields
     }
 
     fn params(&self, shape: Shape, kind: TargetKind) -> Params {
@@ -284,8 +287,7 @@ impl Kind for CrossEntropyOptions {
             own,
             rows: &to.rows,
             outputs: &to.outputs,
-            lse: to.lse.as_ref(),
-            argmax: to.argmax.as_ref(),
+            row_results: to.row_results.as_ref(),
         };
         (to.targets.kind(), buffers)
     }

@@ -9,6 +9,7 @@ use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::kernel::passes::{Load, Output, Pass, Target, Variant, binding, constant};
 use crate::kernel::{Binding, Dispatch, Kernels, Params, Place, Plan, Tuning, Window, Work};
+use crate::row_fields::RowFields;
 use crate::shape::Shape;
 
 /// The part of an operation that is the same for every operation.
@@ -51,6 +52,7 @@ impl<E: Element> Engine<E> {
             entries: 0,
             writes: false,
             splits: false,
+            row_fields: RowFields::empty(),
             tuning: self.tuning,
         }
     }
@@ -63,6 +65,7 @@ impl<E: Element> Engine<E> {
             target,
             load: if self.uses_words_of_64() { Load::Words64 } else { Load::Words32 },
             merged: false,
+            reads_out: false,
             second_view: self.profile.backend != wgpu::Backend::BrowserWebGpu,
         }
     }

@@ -160,8 +160,7 @@ impl Kind for KlDivergenceOptions {
             own: vec![],
             rows: &to.rows,
             outputs: &to.outputs,
-            lse: None,
-            argmax: None,
+            row_results: None,
         };
         ((), buffers)
     }

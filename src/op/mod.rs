@@ -24,12 +24,9 @@ pub use bound::Bound;
 pub use cross_entropy::{CrossEntropy, CrossEntropyBuffers, CrossEntropyStream, TargetBuffers};
 pub use kl_divergence::{KlDivergence, KlDivergenceBuffers, KlDivergenceStream};
 pub use logsumexp::{LogSumExp, LogSumExpBuffers};
-pub(crate) use loss::LossSum;
 #[cfg(test)]
 pub(crate) use loss::{BLOCK_ROWS, TOTALS_BYTES};
-pub use loss::{
-    Loss, LossKind, LossOp, LossOutputs, LossRecord, LossStream, NO_CLASS, RowInputBuffers, RowResult,
-};
+pub use loss::{LossKind, LossOp, LossOutputs, LossStream, RowInputBuffers};
 pub use masked_softmax::{MaskedSoftmax, MaskedSoftmaxBuffers};
 pub use output::OutputBuffer;
 pub use sigmoid_bce::{SigmoidBce, SigmoidBceBuffers, SigmoidBceStream};

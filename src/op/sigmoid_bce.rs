@@ -165,8 +165,7 @@ impl Kind for SigmoidBceOptions {
             own: vec![(&POS_WEIGHT, to.pos_weight.as_ref()), (&CLASS_WEIGHTS, to.class_weights.as_ref())],
             rows: &to.rows,
             outputs: &to.outputs,
-            lse: None,
-            argmax: None,
+            row_results: None,
         };
         ((), buffers)
     }

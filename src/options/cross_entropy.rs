@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::options::{EmptyBatch, MaskedRow, Reducing, Reduction, check_softcap, check_temperature};
+use crate::row_fields::RowFields;
 
 /// Whether the input of a loss is logits or log-probabilities.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -49,6 +50,9 @@ pub struct CrossEntropyOptions {
     pub focal_gamma: f32,
     /// Treats rows as positions of sequences, with targets shifted ahead of their logits. Default: none.
     pub sequences: Option<Sequences>,
+    /// The results of each row that `row_results`, streams and the buffer of that name give. Default: loss, flags, lse
+    /// and argmax.
+    pub row_fields: RowFields,
 }
 
 /// Rows as positions of sequences: row t is position t mod `length`.
@@ -101,6 +105,7 @@ impl Default for CrossEntropyOptions {
             z_loss: 0.0,
             focal_gamma: 0.0,
             sequences: None,
+            row_fields: RowFields::default(),
         }
     }
 }
@@ -168,6 +173,7 @@ mod tests {
         z_loss: 0.0,
         focal_gamma: 0.0,
         sequences: None,
+        row_fields: RowFields::LOSS.union(RowFields::FLAGS).union(RowFields::LSE).union(RowFields::ARGMAX),
     };
     const INF: f32 = f32::INFINITY;
     const DENORMAL: f32 = f32::MIN_POSITIVE / 2.0;

@@ -35,12 +35,14 @@ mod logsumexp;
 mod masked_softmax;
 #[cfg(test)]
 mod misuse_tests;
+mod readouts;
 pub mod sigmoid_bce;
 mod softmax;
 
 pub use argmax::{argmax, argmax_row};
 pub use logsumexp::{logsumexp, logsumexp_row};
 pub use masked_softmax::{masked_scores_row, masked_softmax, masked_softmax_row};
+pub use readouts::{RowReadouts, row_readouts};
 pub use softmax::{
     log_softmax, log_softmax_backward, log_softmax_backward_row, log_softmax_row, softmax, softmax_backward,
     softmax_backward_row, softmax_row,

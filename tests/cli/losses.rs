@@ -19,6 +19,7 @@ const PLAIN: CrossEntropyOptions = CrossEntropyOptions {
     z_loss: 0.0,
     focal_gamma: 0.0,
     sequences: None,
+    row_fields: xent::RowFields::empty(),
 };
 
 /// Every fifth row is ignored; one target is the most probable class.

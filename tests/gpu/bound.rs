@@ -17,18 +17,18 @@ pub fn record_of(region: &Region) -> LossRecord {
     bytemuck::pod_read_unaligned(bytemuck::cast_slice(&region.read(gpu())))
 }
 
-/// Row losses, lse, argmax, loss and gradient: each alone gives the bits that all together give.
+/// Row losses, row results, loss and gradient: each alone gives the bits that all together give.
 #[test]
 fn each_output_alone() {
     let batch = noise("alone", 1, 37, 101);
     let all = run_bound(gpu(), ops(), &batch, (256, 256));
     let record = all.loss.unwrap();
     let [row_losses, lse, argmax, dlogits, ..] = all.bits().map(|bits| bits.unwrap().clone());
-    let cases: [(&str, OutputOf, Vec<u32>); 5] = [
+    let records = (0..batch.shape.rows).flat_map(|row| [row_losses[row], 0, lse[row], argmax[row]]).collect();
+    let cases: [(&str, OutputOf, Vec<u32>); 4] = [
         ("loss", |to, binding| to.outputs.loss = Some(binding), bytemuck::cast_slice(&[record]).to_vec()),
         ("row_losses", |to, binding| to.outputs.row_losses = Some(binding), row_losses),
-        ("lse", |to, binding| to.lse = Some(binding), lse),
-        ("argmax", |to, binding| to.argmax = Some(binding), argmax),
+        ("row_results", |to, binding| to.row_results = Some(binding), records),
         ("dlogits", |to, binding| to.outputs.dlogits = Some(OutputBuffer::To(binding)), dlogits),
     ];
     let logits = Region::of_f32(gpu(), 256, &batch.logits);

@@ -17,13 +17,13 @@ struct Binds {
     sizes: Vec<Option<u64>>,
 }
 
-const NAMES: [&str; 7] = ["logits", "targets", "loss", "row_losses", "lse", "argmax", "dlogits"];
-const NEEDED: [u64; 7] = [32, 8, 32, 8, 8, 8, 32];
+const NAMES: [&str; 6] = ["logits", "targets", "loss", "row_losses", "row_results", "dlogits"];
+const NEEDED: [u64; 6] = [32, 8, 32, 8, 32, 32];
 
 impl Binds {
     fn right() -> Self {
         let buffer = || buffer_of(gpu(), Usage::STORAGE, &[0; 256]);
-        Self { buffers: NAMES.map(|_| buffer()).to_vec(), offsets: vec![0; 7], sizes: vec![None; 7] }
+        Self { buffers: NAMES.map(|_| buffer()).to_vec(), offsets: vec![0; 6], sizes: vec![None; 6] }
     }
 
     fn bind(&self) -> Result<()> {
@@ -33,12 +33,11 @@ impl Binds {
             size: self.sizes[i].and_then(wgpu::BufferSize::new),
         };
         let to = CrossEntropyBuffers {
-            lse: Some(bound(4)),
-            argmax: Some(bound(5)),
+            row_results: Some(bound(4)),
             outputs: LossOutputs {
                 loss: Some(bound(2)),
                 row_losses: Some(bound(3)),
-                dlogits: Some(OutputBuffer::To(bound(6))),
+                dlogits: Some(OutputBuffer::To(bound(5))),
             },
             ..CrossEntropyBuffers::new(bound(0), bound(1))
         };
@@ -99,8 +98,8 @@ fn buffer_usages() {
 
 #[test]
 fn buffer_aliases() {
-    for i in 0..7 {
-        for j in i + 1..7 {
+    for i in 0..5 {
+        for j in i + 1..6 {
             let mut aliased = Binds::right();
             aliased.buffers[j] = aliased.buffers[i].clone();
             // Disjoint ranges, which wgpu refuses too.
@@ -137,7 +136,7 @@ fn no_output() {
     let values = Region::unwritten(gpu(), 16);
     let to = CrossEntropyBuffers::new(values.binding(), values.binding());
     let error = ops().loss.bind(Shape::new(2, 4), &to).err();
-    let options = "loss, row_losses, lse, argmax, dlogits";
+    let options = "loss, row_losses, row_results, dlogits";
     assert_eq!(error, Some(Error::NoOutput { options }));
     let to = SoftmaxBuffers { logits: values.binding(), probs: None, log_probs: None };
     let error = ops().softmax.bind(Shape::new(2, 4), &to).err();

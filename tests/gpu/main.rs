@@ -29,6 +29,7 @@ mod options;
 mod outputs;
 mod overflow;
 mod properties;
+mod readouts;
 mod reductions;
 mod requests;
 mod sequences;

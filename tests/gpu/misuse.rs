@@ -287,7 +287,7 @@ fn anything_may_be_bound() {
             size: wgpu::BufferSize::new([0, 0, 0, 4, 32, 33, 1200, 1 << 40][rng.random_range(0..8)]),
         };
         let to = CrossEntropyBuffers {
-            lse: (i % 3 == 0).then(&mut binding),
+            row_results: (i % 3 == 0).then(&mut binding),
             outputs: LossOutputs {
                 loss: Some(binding()),
                 dlogits: match i % 4 {

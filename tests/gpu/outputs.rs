@@ -3,7 +3,7 @@
 use xent::half::{bf16, f16};
 use xent::{
     ArgmaxBuffers, Bound, Context, CrossEntropyBuffers, Element, Flags, LogSumExpBuffers, Loss, LossOutputs,
-    LossRecord, OutputBuffer, RowInputBuffers, RowResult, SoftmaxBuffers, TargetBuffers,
+    LossRecord, OutputBuffer, RowFields, RowInputBuffers, RowResult, SoftmaxBuffers, TargetBuffers,
 };
 
 use crate::batch::{Batch, Ops};
@@ -87,10 +87,10 @@ pub struct LossRegions {
     pub row_upstream: Option<Region>,
     pub loss: Region,
     pub row_losses: Region,
-    pub row_lse: Region,
-    pub row_argmax: Region,
+    /// Records of the default fields.
+    pub row_results: Region,
     dlogits: Option<Region>,
-    /// Whether lse and argmax of the rows are bound too.
+    /// Whether the rows' results are bound too.
     gives_rows: bool,
     /// Bits of what lies between the rows of the gradient.
     padding: u32,
@@ -129,8 +129,7 @@ impl LossRegions {
             row_upstream: floats(&given.row_upstream),
             loss: Region::unwritten(gpu, 8),
             row_losses: per_row(),
-            row_lse: per_row(),
-            row_argmax: per_row(),
+            row_results: Region::unwritten(gpu, shape.rows * RowFields::default().words()),
             dlogits: match gradient {
                 Gradient::To => Some(unwritten(shape.len() * size_of::<E>())),
                 Gradient::F32 => Some(unwritten(shape.len() * 4)),
@@ -156,8 +155,7 @@ impl LossRegions {
         };
         CrossEntropyBuffers {
             class_weights: self.class_weights.as_ref().map(Region::binding),
-            lse: self.gives_rows.then(|| self.row_lse.binding()),
-            argmax: self.gives_rows.then(|| self.row_argmax.binding()),
+            row_results: self.gives_rows.then(|| self.row_results.binding()),
             outputs: LossOutputs {
                 loss: Some(self.loss.binding()),
                 row_losses: Some(self.row_losses.binding()),
@@ -192,6 +190,8 @@ impl LossRegions {
             (_, Some(region)) => Some(widened_bits(&region.read_as::<E>(gpu))),
             (_, None) => None,
         };
+        let records = self.gives_rows.then(|| self.row_results.read(gpu));
+        let field = |field| records.as_deref().map(|records| field_of(records, RowFields::default(), field));
         Outputs {
             path: match self.gradient {
                 Gradient::None => "bound, no gradient",
@@ -201,14 +201,21 @@ impl LossRegions {
             },
             loss: Some(bytemuck::pod_read_unaligned(bytemuck::cast_slice(&self.loss.read(gpu)))),
             row_losses: Some(self.row_losses.read(gpu)),
-            row_lse: self.gives_rows.then(|| self.row_lse.read(gpu)),
-            row_argmax: self.gives_rows.then(|| self.row_argmax.read(gpu)),
+            row_lse: field(RowFields::LSE),
+            row_argmax: field(RowFields::ARGMAX),
             dlogits,
             padding: self.padding,
             rounded: [if self.gradient == Gradient::F32 { "" } else { E::NAME }, E::NAME],
             ..Default::default()
         }
     }
+}
+
+/// One field of every record.
+pub fn field_of(records: &[u32], fields: RowFields, field: RowFields) -> Vec<u32> {
+    assert!(fields.contains(field), "{field:?}");
+    let before = (fields.bits() & (field.bits() - 1)).count_ones() as usize;
+    records.chunks_exact(fields.words()).map(|record| record[before]).collect()
 }
 
 /// The loss alone, with everything that it gives.
@@ -222,7 +229,7 @@ pub fn run_loss<E: Element>(
     run_regions(gpu, ops, batch, LossRegions::new(gpu, batch, offsets, gradient))
 }
 
-/// The loss with the gradient, and without the rows' lse and argmax: with the switches of the host path.
+/// The loss with the gradient, and without the rows' results: with the switches of the host path.
 pub fn run_plain_loss<E: Element>(
     gpu: &Context,
     ops: &Ops<E>,

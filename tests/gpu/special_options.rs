@@ -3,7 +3,7 @@
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use xent::{CrossEntropyOptions, Input, MaskedRow, Reduction, TargetKind, Tuning};
+use xent::{CrossEntropyOptions, Input, MaskedRow, Reduction, RowFields, TargetKind, Tuning};
 
 use crate::batch::{Batch, Ops, Sparse};
 use crate::compare::check;
@@ -28,6 +28,7 @@ pub const PLAIN: CrossEntropyOptions = CrossEntropyOptions {
     z_loss: 0.0,
     focal_gamma: 0.0,
     sequences: None,
+    row_fields: RowFields::LOSS.union(RowFields::FLAGS).union(RowFields::LSE).union(RowFields::ARGMAX),
 };
 
 /// Targets of another kind that keep what the case is about: the class it names has mass, its neighbour has none.

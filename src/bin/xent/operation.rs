@@ -7,6 +7,8 @@ use clap::ValueEnum;
 pub enum Operation {
     Copy,
     Loss,
+    // The loss, with every field of each row's results.
+    Readouts,
     #[value(name = "loss+gradient")]
     LossAndGradient,
     Softmax,
@@ -20,6 +22,7 @@ impl Operation {
         match self {
             Self::Copy => "copy",
             Self::Loss => "loss",
+            Self::Readouts => "readouts",
             Self::LossAndGradient => "loss+gradient",
             Self::Softmax => "softmax",
             Self::LogSoftmax => "log-softmax",

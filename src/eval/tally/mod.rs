@@ -7,7 +7,7 @@ mod serde_bits;
 
 use crate::eval::evaluated::Evaluated;
 use crate::flags::Flags;
-use crate::op::RowResult;
+use crate::results::RowResult;
 
 pub use histogram::{Histogram, Quantile};
 pub use positions::Positions;
@@ -144,9 +144,9 @@ const BAD: Flags = Flags::NAN_LOGIT
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::op::NO_CLASS;
+    use crate::results::NO_CLASS;
 
-    const LEFT_OUT: RowResult = RowResult { loss: 0.0, z_loss: 0.0, lse: 0.0, argmax: NO_CLASS, flags: 0 };
+    const LEFT_OUT: RowResult = RowResult::LEFT_OUT;
 
     fn of(loss: f32, flags: Flags) -> RowResult {
         RowResult { loss, lse: 1.0, flags: flags.bits(), ..Default::default() }

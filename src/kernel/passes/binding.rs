@@ -64,8 +64,7 @@ pub mod reduce_loss {
     pub const RESULTS: u32 = super::ROW_RESULTS;
     pub const BLOCK_TOTALS: u32 = 6;
     pub const ROW_LOSSES: u32 = 7;
-    pub const LSE: u32 = 8;
-    pub const ARGMAX: u32 = 9;
+    pub const TOLD_RESULTS: u32 = 8;
 }
 
 /// Turns the totals of blocks into the batch's loss.

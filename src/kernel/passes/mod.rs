@@ -37,6 +37,7 @@ const STATS: &[Part] = &[
     Of(&LANE_TREE),
     Of(&ROW_STATS),
     Part::Stats,
+    Part::Readout,
     Part::Target,
 ];
 /// A value for each logit, in a second read.
@@ -48,11 +49,12 @@ const TARGETED: &[Part] = &[
     Of(&ROW_INPUT),
     Of(&ROW_INPUT_OF),
     Of(&LOAD_ROW_INPUT),
+    Of(&FIELDS),
     Of(&ROW_RESULT),
     Of(&LN_1_PLUS),
 ];
 /// A row's loss.
-const LOSS: &[Part] = &[Of(&ROW_RESULTS_OUT), Of(&STORE_READ_ROW)];
+const LOSS: &[Part] = &[Of(&ROW_RESULTS_OUT), Part::Told, Of(&STORE_READ_ROW)];
 /// Stores the statistics of a segment for the pass that merges them.
 const SEGMENT: &[Part] = &[Of(&SEGMENT_STATS), Of(&STORE_SEGMENT)];
 /// Sums over rows.
@@ -139,16 +141,16 @@ pub(crate) static REDUCE_LOSS: Pass = Pass::new(
             Of(&WIDE_PRODUCT),
             Of(&ROW_INPUT),
             Of(&ROW_INPUT_OF),
+            Of(&FIELDS),
             Of(&file!(
                 "reduce_loss.wgsl",
                 [
                     (reduce_loss::RESULTS, Read),
                     (reduce_loss::BLOCK_TOTALS, Write),
                     (reduce_loss::ROW_LOSSES, Write),
-                    (reduce_loss::LSE, Write),
-                    (reduce_loss::ARGMAX, Write)
+                    (reduce_loss::TOLD_RESULTS, Write)
                 ],
-                [WRITE_ROW_LOSSES, WRITE_LSE, WRITE_ARGMAX]
+                [WRITE_ROW_LOSSES, TOLD_FIELDS]
             )),
         ],
     ],
@@ -184,6 +186,7 @@ const CLASS_LOSSES: &[Part] = &[
     Of(&ROW_INPUT),
     Of(&ROW_INPUT_OF),
     Of(&LOAD_ROW_INPUT),
+    Of(&FIELDS),
     Of(&ROW_RESULTS_OUT),
     Of(&LN_1_PLUS),
     Of(&SIGMOID_BCE),
@@ -231,6 +234,7 @@ const PAIRS: &[Part] = &[
     Of(&ROW_INPUT),
     Of(&ROW_INPUT_OF),
     Of(&LOAD_ROW_INPUT),
+    Of(&FIELDS),
     Of(&ROW_RESULTS_OUT),
     Of(&KL_RESULT),
 ];

@@ -22,6 +22,8 @@ pub(super) enum Part {
     Output,
     Store,
     Stats,
+    Readout,
+    Told,
     Target,
     Gradient,
 }
@@ -102,6 +104,10 @@ impl Pass {
             },
             Part::Stats if variant.merged => vec![&SEGMENT_STATS, &STATS_MERGE],
             Part::Stats => vec![&SWEEP_STEPS, &STATS_SWEEP],
+            Part::Readout if variant.reads_out => vec![&READOUT_SUMS],
+            Part::Readout => vec![&READOUT_NONE],
+            Part::Told if variant.reads_out => vec![&TOLD_SUMS],
+            Part::Told => vec![&TOLD_NONE],
             Part::Target => match variant.target {
                 Target::None => vec![&TARGET_NONE],
                 Target::Class => vec![&TARGET_CLASS],
@@ -136,7 +142,9 @@ impl Pass {
     pub fn fitted(&self, wished: Variant) -> Variant {
         let fits = self.bindings(wished).len() <= MAX_STORAGE_BUFFERS;
         let load = if self.has(|part| matches!(part, Part::Pack)) { wished.load } else { Load::Words32 };
-        Variant { second_view: wished.second_view && fits, load, ..wished }
+        // Only a pass that keeps fields of a row has readouts.
+        let reads_out = wished.reads_out && wished.target != Target::None;
+        Variant { second_view: wished.second_view && fits, load, reads_out, ..wished }
     }
 
     /// Values in a pack of logits.

@@ -10,6 +10,8 @@ pub(crate) struct Variant {
     pub load: Load,
     /// Whether rows are split, so that their statistics come from their segments.
     pub merged: bool,
+    /// Whether the sweep sums something for a row's readouts.
+    pub reads_out: bool,
     /// Whether a written buffer may be bound a second time, to write it by packs. WebGPU in a browser does not allow
     /// that.
     pub second_view: bool,
@@ -23,6 +25,7 @@ impl Variant {
         target: Target::None,
         load: Load::Words32,
         merged: false,
+        reads_out: false,
         second_view: false,
     };
 }

@@ -8,9 +8,11 @@ use crate::op::bound::{Bound, Recipe};
 use crate::op::buffers::{self, Checked, Need};
 use crate::op::engine::{Array, Engine};
 use crate::op::loss::buffers::LossBuffers;
-use crate::op::loss::dispatches::{Kept, LossBindings, LossCall, RowOutputs, Scratch, params};
+use crate::op::loss::dispatches::{LossBindings, LossCall, RowOutputs, Scratch, kept, params};
 use crate::op::loss::inputs::Count;
-use crate::op::loss::{Kind, LossOp, LossRecord};
+use crate::op::loss::{Kind, LossOp};
+use crate::results::LossRecord;
+use crate::row_fields::RowFields;
 use crate::shape::Shape;
 
 /// Checks the buffers of a loss and binds the loss to them.
@@ -33,16 +35,19 @@ pub(super) fn bind<E: Element, L: Kind>(
     };
     let in_place = output == Some(Output::InPlace);
     let (second, entries) = (L::second::<E>(layout), L::entries(layout));
+    let asked = if to.row_results.is_some() { op.kind.row_fields() } else { RowFields::empty() };
+    let fields = kept(asked, op.kind.reducing());
     let plan = engine.resident_plan(Work {
         widest_bytes: second.map_or(0, |second| second.value_bytes).max(value_bytes).max(output_bytes),
         entries,
         writes: output.is_some(),
         splits: L::SPLITS && !in_place,
+        row_fields: fields,
         ..engine.work(shape)
     })?;
     let alignment = engine.profile.offset_alignment;
     let values = |bytes: u64, alignment| Need { bytes: plan.value_bytes(shape.rows, bytes), alignment };
-    let per_row = || Need { bytes: shape.rows as u64 * 4, alignment };
+    let words = |count: usize| Need { bytes: (shape.rows * count) as u64 * 4, alignment };
 
     let mut checked = vec![if in_place {
         buffers::write(L::LOGITS, to.logits, values(value_bytes, 4))?
@@ -81,24 +86,22 @@ pub(super) fn bind<E: Element, L: Kind>(
     let record = Need { bytes: LossRecord::BYTES, alignment };
     let rows_to = RowOutputs {
         loss: write("loss", to.outputs.loss.as_ref(), record)?,
-        row_losses: write("row_losses", to.outputs.row_losses.as_ref(), per_row())?,
-        lse: write("lse", to.lse, per_row())?,
-        argmax: write("argmax", to.argmax, per_row())?,
+        row_losses: write("row_losses", to.outputs.row_losses.as_ref(), words(1))?,
+        records: write("row_results", to.row_results, words(asked.words()))?.map(|records| (asked, records)),
     };
     if output.is_some() {
         buffers::check_words("dlogits", shape, output_bytes)?;
     }
     let dlogits = write("dlogits", dlogits, values(output_bytes, 4))?;
-    let RowOutputs { loss, row_losses, lse, argmax } = &rows_to;
-    if output.is_none() && [loss, row_losses, lse, argmax].into_iter().all(Option::is_none) {
+    let RowOutputs { loss, row_losses, records } = &rows_to;
+    if output.is_none() && loss.is_none() && row_losses.is_none() && records.is_none() {
         return Err(Error::NoOutput { options: L::OUTPUTS });
     }
     buffers::check_aliases(&checked)?;
     arrays.extend(dlogits.map(|dlogits| ((binding::OUTPUT, output_bytes), dlogits)));
 
-    let keeps = Kept { lse: lse.is_some(), argmax: argmax.is_some() };
-    let scratch = Scratch::new(engine, shape.rows)?;
-    let bindings = LossBindings { inputs, scratch, output, to: rows_to, keeps };
+    let scratch = Scratch::new(engine, shape.rows, fields)?;
+    let bindings = LossBindings { inputs, scratch, output, to: rows_to, fields };
     Bound::new(
         shape,
         BoundLoss { engine: engine.clone(), kind: op.kind, layout, plan, shape, arrays, bindings },

@@ -44,9 +44,8 @@ pub(crate) struct LossBuffers<'b> {
     pub own: Vec<(&'static Input, Option<&'b wgpu::BufferBinding<'b>>)>,
     pub rows: &'b RowInputBuffers<'b>,
     pub outputs: &'b LossOutputs<'b>,
-    /// Destinations of further row results.
-    pub lse: Option<&'b wgpu::BufferBinding<'b>>,
-    pub argmax: Option<&'b wgpu::BufferBinding<'b>>,
+    /// Destination of the row fields that the options ask for.
+    pub row_results: Option<&'b wgpu::BufferBinding<'b>>,
 }
 
 impl<'b> LossBuffers<'b> {

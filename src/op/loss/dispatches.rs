@@ -6,11 +6,12 @@ use crate::error::Result;
 use crate::inputs::BatchWeight;
 use crate::kernel::passes::binding::{self, finish_loss, merge_totals, reduce_loss, row_inputs};
 use crate::kernel::passes::{self, Output, Target, Variant, constant};
-use crate::kernel::{Binding, Dispatch, INPUT_HEAD, Params, Plan, ROW_SCRATCH_BYTES, check_row_scratch};
+use crate::kernel::{Binding, Dispatch, INPUT_HEAD, Params, Plan, ROW_INPUT_BYTES, check_row_scratch};
 use crate::op::engine::{Engine, LogitsCall};
 use crate::op::loss::Kind;
 use crate::op::loss::inputs::{Input, SWITCHES};
 use crate::options::{EmptyBatch, Reducing};
+use crate::row_fields::RowFields;
 use crate::shape::Shape;
 
 /// Rows per block of totals: `BLOCK_ROWS` in `shaders/common/totals.wgsl`.
@@ -23,16 +24,16 @@ pub(crate) const TOTALS_BYTES: u64 = 32;
 pub(crate) struct Scratch {
     /// The batch's weight, then {class index, weight, upstream, flags}, 16 bytes per row, or the class index alone.
     pub inputs: Binding,
-    /// {loss, lse, argmax, flags}, 16 bytes per row.
+    /// The fields that are kept of each row's results.
     pub results: Binding,
     /// Totals of each block of rows: first those of the inputs, then those of the results.
     pub blocks: Binding,
 }
 
 impl Scratch {
-    pub fn new<E: Element>(engine: &Engine<E>, rows: usize) -> Result<Self> {
-        check_row_scratch(&engine.profile, rows)?;
-        let [inputs, results, blocks] = Self::bytes(rows);
+    pub fn new<E: Element>(engine: &Engine<E>, rows: usize, fields: RowFields) -> Result<Self> {
+        check_row_scratch(&engine.profile, rows, fields)?;
+        let [inputs, results, blocks] = Self::bytes(rows, fields);
         Ok(Self {
             inputs: engine.scratch("xent::scratch::row_inputs", inputs)?,
             results: engine.scratch("xent::scratch::row_results", results)?,
@@ -41,9 +42,10 @@ impl Scratch {
     }
 
     /// The sizes of the three buffers in bytes.
-    pub fn bytes(rows: usize) -> [u64; 3] {
-        let records = |count: usize| count as u64 * ROW_SCRATCH_BYTES;
-        [records(INPUT_HEAD + rows), records(rows), rows.div_ceil(BLOCK_ROWS) as u64 * TOTALS_BYTES]
+    pub fn bytes(rows: usize, fields: RowFields) -> [u64; 3] {
+        let inputs = (INPUT_HEAD + rows) as u64 * ROW_INPUT_BYTES;
+        let results = (rows * fields.words()) as u64 * 4;
+        [inputs, results, rows.div_ceil(BLOCK_ROWS) as u64 * TOTALS_BYTES]
     }
 }
 
@@ -55,23 +57,23 @@ pub(crate) struct LossBindings {
     /// How the gradient is written, if at all.
     pub output: Option<Output>,
     pub to: RowOutputs,
-    pub keeps: Kept,
+    /// The fields of a row in `scratch.results`, as [`kept`] gives them.
+    pub fields: RowFields,
 }
 
-/// Destinations of row results on the device, each optional: values (rows,), and the batch's record.
+/// Destinations of row results on the device, each optional: losses (rows,), records of some fields (rows,), and the
+/// batch's record.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RowOutputs {
     pub row_losses: Option<Binding>,
-    pub lse: Option<Binding>,
-    pub argmax: Option<Binding>,
+    pub records: Option<(RowFields, Binding)>,
     pub loss: Option<Binding>,
 }
 
-/// Which parts of a row's result are needed besides its loss and its flags.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Kept {
-    pub lse: bool,
-    pub argmax: bool,
+/// The fields to keep of each row if these are asked for: the loss of the batch needs some too.
+pub(crate) fn kept(asked: RowFields, reducing: Reducing) -> RowFields {
+    let of_z_loss = if reducing.z_loss > 0.0 { RowFields::LSE } else { RowFields::empty() };
+    asked | RowFields::LOSS | RowFields::FLAGS | of_z_loss
 }
 
 /// The part of a call of a loss that is the same for every window.
@@ -102,7 +104,8 @@ impl<E: Element, L: Kind> LossCall<'_, E, L> {
             Some(output) => (L::DLOGITS, output),
             None => (L::LOSSES, Output::Element),
         };
-        let variant = self.engine.variant(output, L::target(self.layout));
+        let reads_out = bindings.fields.intersects(RowFields::SWEPT);
+        let variant = Variant { reads_out, ..self.engine.variant(output, L::target(self.layout)) };
         dispatches.extend(sweep(&LogitsCall {
             pass,
             variant,
@@ -122,24 +125,21 @@ impl<E: Element, L: Kind> LossCall<'_, E, L> {
         let own_weight =
             [constant::CLASS_WEIGHTS, constant::ROW_WEIGHTS, constant::UPSTREAM, constant::ROW_UPSTREAM];
         let is_plain = L::target(layout) == Target::Class && !own_weight.into_iter().any(given);
-        let Kept { lse, argmax } = bindings.keeps;
+        let LossBindings { fields, to, .. } = bindings;
+        let told = to.records.as_ref().map_or(0, |(fields, _)| fields.bits());
         let of_rows = [
             (constant::PLAIN_INPUTS, is_plain),
             (constant::SPARSE, L::target(layout) == Target::Sparse),
             (constant::SEQUENCES, self.params.sequence_length > 0),
             (constant::EMPTY_ZERO, empty_batch == EmptyBatch::Zero),
             (constant::Z_LOSS, z_loss > 0.0),
-            (constant::TRACK_ARGMAX, argmax),
-            (constant::KEEP_ARGMAX, argmax),
-            // The z-loss is computed from the lse.
-            (constant::KEEP_LSE, lse || z_loss > 0.0),
-            (constant::WRITE_ROW_LOSSES, bindings.to.row_losses.is_some()),
-            (constant::WRITE_LSE, bindings.to.lse.is_some()),
-            (constant::WRITE_ARGMAX, bindings.to.argmax.is_some()),
+            (constant::TRACK_ARGMAX, fields.intersects(RowFields::ARGMAX | RowFields::CORRECT)),
+            (constant::WRITE_ROW_LOSSES, to.row_losses.is_some()),
         ];
+        let of_fields = [(constant::ROW_FIELDS, fields.bits()), (constant::TOLD_FIELDS, told)];
         let inputs = SWITCHES.map(|switch| (switch, given(switch)));
         let switches = kind.switches(layout).into_iter().chain(of_rows).chain(inputs);
-        switches.map(|(name, is_on)| (name, u32::from(is_on))).collect()
+        switches.map(|(name, is_on)| (name, u32::from(is_on))).chain(of_fields).collect()
     }
 
     /// Turns targets and weights into one record per row, and sums them up, before the first logit is read.
@@ -169,8 +169,8 @@ impl<E: Element, L: Kind> LossCall<'_, E, L> {
     /// Turns row results into the caller's outputs and the batch's loss. No dispatches if none of them is asked for.
     fn reduction(&self, constants: &[(&'static str, u32)], bindings: &LossBindings) -> Result<Vec<Dispatch>> {
         let Self { engine, plan, params, .. } = self;
-        let RowOutputs { row_losses, lse, argmax, loss } = &bindings.to;
-        if [row_losses, lse, argmax, loss].into_iter().all(Option::is_none) {
+        let RowOutputs { row_losses, records, loss } = &bindings.to;
+        if row_losses.is_none() && records.is_none() && loss.is_none() {
             return Ok(Vec::new());
         }
         let Scratch { inputs, results, blocks } = &bindings.scratch;
@@ -185,8 +185,7 @@ impl<E: Element, L: Kind> LossCall<'_, E, L> {
                 (reduce_loss::RESULTS, Some(results)),
                 (reduce_loss::BLOCK_TOTALS, Some(blocks)),
                 (reduce_loss::ROW_LOSSES, row_losses.as_ref()),
-                (reduce_loss::LSE, lse.as_ref()),
-                (reduce_loss::ARGMAX, argmax.as_ref()),
+                (reduce_loss::TOLD_RESULTS, records.as_ref().map(|(_, records)| records)),
             ],
             plan.grid((params.rows as usize).div_ceil(BLOCK_ROWS)),
         )?];

@@ -11,6 +11,7 @@ use crate::kernel::passes::{Pass, Target};
 use crate::op::loss::{HostInputs, LossBuffers};
 use crate::op::stream::SecondArray;
 use crate::options::Reducing;
+use crate::row_fields::RowFields;
 use crate::shape::Shape;
 use crate::verification::Verification;
 
@@ -46,6 +47,10 @@ pub(crate) trait Kind: LossKind {
 
     fn check(&self) -> Result<()>;
     fn reducing(&self) -> Reducing;
+    /// The results of each row that are asked for.
+    fn row_fields(&self) -> RowFields {
+        RowFields::LOSS | RowFields::FLAGS
+    }
     /// The parameters that all passes of a call share, except those of the reduction.
     fn params(&self, shape: Shape, layout: Self::Layout) -> Params;
     /// The override constants of this loss only.

@@ -7,7 +7,6 @@ mod buffers;
 mod dispatches;
 mod inputs;
 mod kind;
-mod result;
 mod stream;
 
 use crate::context::Context;
@@ -23,6 +22,7 @@ use crate::op::output::own_output;
 use crate::op::pool::Pool;
 use crate::op::stream::{Back, Part, clear_padding, through, windows};
 use crate::request::Request;
+use crate::results::{Loss, LossSum, RowResult};
 use crate::shape::Shape;
 use crate::verification::Verification;
 
@@ -36,8 +36,6 @@ pub(crate) use inputs::{
 };
 pub use kind::LossKind;
 pub(crate) use kind::{Kind, sealed};
-pub(crate) use result::LossSum;
-pub use result::{Loss, LossRecord, NO_CLASS, RowResult};
 pub use stream::LossStream;
 
 /// A loss of rows of logits, and its gradient. The options `L` select the loss: those of
@@ -171,6 +169,11 @@ impl<E: Element, L: Kind> LossOp<E, L> {
             let results = self.of_rows(logits, inputs, shape, wait).await?;
             Ok(results.iter().map(|result| result.loss).collect())
         })
+    }
+
+    /// The loss of the rows that add up to these sums, reduced as the options say.
+    pub fn loss_of(&self, sum: &LossSum) -> Loss {
+        sum.reduced(self.kind.reducing())
     }
 
     /// Checks the losses of `rows` evenly spaced rows of this batch against the f64
@@ -337,9 +340,9 @@ impl<E: Element, L: Kind> LossOp<E, L> {
         let output = if D::NAME == E::NAME { own_output(shape) } else { Output::F32 };
         let gradient = dlogits.is_some().then_some((output, weight));
         let mut stream = LossStream::pooled(&op, shape, L::layout(&inputs), gradient)?;
-        stream.keeps_rows = results.is_some();
-        if let Some(results) = &mut results {
-            results.reserve_exact(shape.rows);
+        match &mut results {
+            Some(results) => results.reserve_exact(shape.rows),
+            None => stream = stream.without_rows(),
         }
         // The first window carries the weight of the whole batch.
         let mut weight = Some(weight);

@@ -8,14 +8,15 @@ use crate::error::{Error, Result};
 use crate::inputs::BatchWeight;
 use crate::kernel::Params;
 use crate::kernel::passes::Output;
-use crate::op::loss::dispatches::{Kept, LossBindings, LossCall, RowOutputs, Scratch, params};
+use crate::op::loss::dispatches::{LossBindings, LossCall, RowOutputs, Scratch, kept, params};
 use crate::op::loss::inputs::{HostInputs, Second, host_rows};
-use crate::op::loss::result::LossSum;
-use crate::op::loss::{Kind, Loss, LossKind, LossOp, RowResult};
+use crate::op::loss::{Kind, LossKind, LossOp};
 use crate::op::pool::Idle;
-use crate::op::stream::{Back, Extras, Flight, Start, Stream};
+use crate::op::stream::{Back, Extras, Flight, ROW_RESULTS, Start, Stream};
 use crate::options::Reduction;
 use crate::request::Request;
+use crate::results::{Loss, LossSum, RowResult};
+use crate::row_fields::RowFields;
 use crate::shape::Shape;
 
 /// A batch that passes through the device window by window, for batches that do not fit into memory. The buffers are
@@ -30,8 +31,8 @@ pub struct LossStream<E: Element, L: LossKind> {
     params: Params,
     /// The caller's total weight of all rows, which divides the gradient of a mean.
     whole: Option<BatchWeight>,
-    /// Whether each row's whole result is kept, not only what the batch's loss needs.
-    pub(super) keeps_rows: bool,
+    /// The results of each row that are read back.
+    fields: RowFields,
     results: Vec<RowResult>,
     sum: LossSum,
 }
@@ -90,7 +91,9 @@ impl<E: Element, L: Kind> LossStream<E, L> {
         op.kind.check_layout(layout)?;
         let output = gradient.map(|(output, _)| output);
         let second = L::second::<E>(layout);
-        let stream = stream(Extras { output, second, entries: L::entries(layout), splits: L::SPLITS })?;
+        let fields = kept(op.kind.row_fields(), op.kind.reducing());
+        let entries = L::entries(layout);
+        let stream = stream(Extras { output, second, entries, splits: L::SPLITS, row_fields: fields })?;
         let params = params(&op.kind, stream.device_shape(), layout, gradient.map(|(_, weight)| weight));
         Ok(Self {
             op: op.clone(),
@@ -100,7 +103,7 @@ impl<E: Element, L: Kind> LossStream<E, L> {
             output,
             params,
             whole: None,
-            keeps_rows: true,
+            fields,
             results: Vec::new(),
             sum: LossSum::default(),
         })
@@ -161,7 +164,12 @@ impl<E: Element, L: Kind> LossStream<E, L> {
 
     /// The loss of all rows pushed so far.
     pub fn loss(&self) -> Loss {
-        self.sum.reduced(self.op.kind.reducing())
+        self.op.loss_of(&self.sum)
+    }
+
+    /// The sums of all rows pushed so far. Those of several streams combine.
+    pub fn sum(&self) -> &LossSum {
+        &self.sum
     }
 
     /// Checks the inputs; errors count rows from the stream's first.
@@ -220,7 +228,7 @@ impl<E: Element, L: Kind> LossStream<E, L> {
         inputs: &L::Inputs<'_, E>,
         with_dlogits: bool,
     ) -> Result<Flight> {
-        let Self { op, stream, layout, .. } = self;
+        let Self { op, stream, layout, fields, .. } = self;
         let mut filling = stream.open(logits, rows, with_dlogits)?;
         let HostInputs { second, values } = L::host_inputs(inputs);
         match second {
@@ -236,10 +244,10 @@ impl<E: Element, L: Kind> LossStream<E, L> {
             Ok((input, stream.upload(&mut filling, input.name, room, &values)?))
         });
         let inputs = given.collect::<Result<Vec<_>>>()?;
-        let [input_bytes, result_bytes, block_bytes] = Scratch::bytes(stream.window_rows());
+        let [input_bytes, _, block_bytes] = Scratch::bytes(stream.window_rows(), *fields);
         let scratch = Scratch {
             inputs: stream.scratch(&mut filling, "row_inputs", input_bytes)?,
-            results: stream.row_results(&mut filling, result_bytes)?,
+            results: stream.row_values(&mut filling, ROW_RESULTS, fields.words())?,
             blocks: stream.scratch(&mut filling, "blocks", block_bytes)?,
         };
         let bindings = LossBindings {
@@ -247,7 +255,7 @@ impl<E: Element, L: Kind> LossStream<E, L> {
             scratch,
             output: self.output.filter(|_| with_dlogits),
             to: RowOutputs::default(),
-            keeps: Kept { lse: self.keeps_rows, argmax: self.keeps_rows },
+            fields: *fields,
         };
         let params = Params { rows: rows as u32, upstream: of_rows.upstream, ..self.params };
         let call =
@@ -285,8 +293,9 @@ impl<E: Element, L: Kind> LossStream<E, L> {
     ) -> Result<()> {
         let (z_factor, rows, mut sum) = (self.op.kind.reducing().z_loss, L::rows(inputs), self.sum);
         sum.weigh(weight);
-        back.results(|row, record| {
-            let result = RowResult::of(record, rows.weight(row), z_factor);
+        let fields = self.fields;
+        back.results(fields.words(), |row, record| {
+            let result = RowResult::of(record, fields, rows.weight(row), z_factor);
             sum.add(&result);
             keep(result);
         })?;
@@ -296,6 +305,11 @@ impl<E: Element, L: Kind> LossStream<E, L> {
         self.stream.close(back);
         self.sum = sum;
         Ok(())
+    }
+
+    /// Reads back only what the batch's loss needs, instead of each row's whole result.
+    pub(super) fn without_rows(self) -> Self {
+        Self { fields: kept(RowFields::empty(), self.op.kind.reducing()), ..self }
     }
 
     /// The buffers, for the next batch.

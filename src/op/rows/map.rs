@@ -237,7 +237,7 @@ impl Map {
 }
 
 fn extras(map: &Map, output: Output) -> Extras {
-    Extras { output: Some(output), second: map.second, entries: 0, splits: map.splits }
+    Extras { output: Some(output), second: map.second, splits: map.splits, ..Default::default() }
 }
 
 /// A batch that passes through the device window by window.

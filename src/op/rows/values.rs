@@ -12,6 +12,7 @@ use crate::op::engine::{Array, Engine, LogitsCall};
 use crate::op::pool::Pool;
 use crate::op::rows::stats_switches;
 use crate::op::stream::{Back, Extras, Part, Stream, through, windows};
+use crate::row_fields::RowFields;
 use crate::shape::Shape;
 
 /// An operation that reads each row once and writes one 32-bit value.
@@ -53,7 +54,7 @@ impl<E: Element> RowValues<E> {
         let parts = windows(shape, stream.window_rows());
         let submit = |stream: &mut Stream<E>, (rows, values): Part| {
             let mut filling = stream.open(&logits[values], rows.len(), false)?;
-            let rest = [(VALUES, &stream.row_values(&mut filling, ROW_VALUES)?)];
+            let rest = [(VALUES, &stream.row_values(&mut filling, ROW_VALUES, 1)?)];
             let dispatches = stream.dispatches(engine, &filling, &self.call(&params, &rest))?;
             stream.submit(self.pass.pass.name, filling, &dispatches)
         };
@@ -74,7 +75,7 @@ impl<E: Element> RowValues<E> {
         (name, values): (&'static str, &wgpu::BufferBinding<'_>),
     ) -> Result<Bound> {
         let plan = self.engine.resident_plan(Work { splits: true, ..self.engine.work(shape) })?;
-        check_row_scratch(&self.engine.profile, shape.rows)?;
+        check_row_scratch(&self.engine.profile, shape.rows, RowFields::empty())?;
         let need = Need { bytes: plan.logits_bytes(shape.rows), alignment: size_of::<E>() as u64 };
         let logits = buffers::read("logits", logits, need)?;
         let alignment = self.engine.profile.offset_alignment;

@@ -4,11 +4,9 @@ use crate::device::{Buffers, Lines};
 use crate::element::Element;
 use crate::error::Result;
 use crate::kernel::passes::binding;
-use crate::kernel::{Binding, Dispatch, Place, ROW_SCRATCH_BYTES};
+use crate::kernel::{Binding, Dispatch, Place};
 use crate::op::engine::{Array, Engine, LogitsCall, Placed};
-use crate::op::stream::{
-    Filling, LOGITS, OUTPUT, ROW_RESULTS, SECOND, SecondArray, Stream, Taken, output_bytes,
-};
+use crate::op::stream::{Filling, LOGITS, OUTPUT, SECOND, SecondArray, Stream, Taken, output_bytes};
 
 /// A window's buffers, as its dispatches use them.
 pub(super) struct Bindings {
@@ -123,15 +121,10 @@ impl<E: Element> Stream<E> {
         Ok(bound(self.transfer.scratch(&mut filling.buffers, name, size)?, size))
     }
 
-    /// A buffer of `bytes` bytes for the records of the rows' results, which `Back::results` reads.
-    pub fn row_results(&self, filling: &mut Filling, bytes: u64) -> Result<Binding> {
-        let (size, wanted) = (room(bytes), filling.place.window.rows as u64 * ROW_SCRATCH_BYTES);
-        Ok(bound(self.transfer.download(&mut filling.buffers, ROW_RESULTS, size, wanted)?, size))
-    }
-
-    /// A buffer for one value of 4 bytes per row, which `Back::read` reads.
-    pub fn row_values(&self, filling: &mut Filling, name: &'static str) -> Result<Binding> {
-        let (size, wanted) = (room(self.window_rows() as u64 * 4), filling.place.window.rows as u64 * 4);
+    /// A buffer for `words` words of 4 bytes per row, which `Back::results` or `Back::read` reads.
+    pub fn row_values(&self, filling: &mut Filling, name: &'static str, words: usize) -> Result<Binding> {
+        let bytes = |rows: usize| (rows * words) as u64 * 4;
+        let (size, wanted) = (room(bytes(self.window_rows())), bytes(filling.place.window.rows));
         Ok(bound(self.transfer.download(&mut filling.buffers, name, size, wanted)?, size))
     }
 

@@ -12,6 +12,7 @@ use crate::kernel::passes::Output;
 use crate::kernel::{Dispatch, Plan, Window, Work};
 use crate::op::engine::Engine;
 use crate::op::pool::{Idle, Pool};
+use crate::row_fields::RowFields;
 use crate::shape::Shape;
 
 pub(crate) use read::clear_padding;
@@ -45,6 +46,8 @@ pub(crate) struct Extras {
     pub entries: usize,
     /// Whether the passes can split a row among several workgroups.
     pub splits: bool,
+    /// The results of each row that are kept.
+    pub row_fields: RowFields,
 }
 
 /// An array with the logits' layout.
@@ -102,7 +105,7 @@ pub(crate) struct Back {
 const LOGITS: &str = "logits";
 const SECOND: &str = "second";
 const OUTPUT: &str = "output";
-const ROW_RESULTS: &str = "row_results";
+pub(crate) const ROW_RESULTS: &str = "row_results";
 
 impl<E: Element> Stream<E> {
     /// A stream for windows that are pushed one by one. Each window ends before the next starts.
@@ -145,6 +148,7 @@ impl<E: Element> Stream<E> {
             entries: extras.entries,
             writes: extras.output.is_some(),
             splits: extras.splits,
+            row_fields: extras.row_fields,
             ..engine.work(device_shape)
         };
         let plan = engine.streamed_plan(work, start.room)?;

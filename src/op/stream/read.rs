@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use crate::device::copy_parts;
 use crate::element::Element;
 use crate::error::Result;
-use crate::kernel::ROW_SCRATCH_BYTES;
 use crate::op::stream::{Back, OUTPUT, ROW_RESULTS, Stream, output_bytes};
 use crate::shape::Shape;
 
@@ -17,11 +16,13 @@ impl Back {
         Ok(())
     }
 
-    /// Passes each row's result to `take`, in row order: the row's number in the window, and its record.
-    pub fn results(&self, mut take: impl FnMut(usize, [u32; 4])) -> Result<()> {
-        let range = (0, self.place.window.rows * ROW_SCRATCH_BYTES as usize);
+    /// Passes each row's result to `take`, in row order: the row's number in the window, and its record of `words`
+    /// words.
+    pub fn results(&self, words: usize, mut take: impl FnMut(usize, &[u32])) -> Result<()> {
+        let range = (0, self.place.window.rows * words * 4);
         self.landed.read(ROW_RESULTS, range, |bytes| {
-            values_of(bytes).iter().enumerate().for_each(|(row, &record)| take(row, record));
+            let records = values_of(bytes);
+            records.chunks_exact(words).enumerate().for_each(|(row, record)| take(row, record));
         })?;
         Ok(())
     }

@@ -13,7 +13,7 @@ mod run;
 
 use xent::eval::files::{FileLogits, Layout};
 use xent::eval::{EvaluateOptions, Evaluation, Source, Tally, WholeFile};
-use xent::{CrossEntropyOptions, Element, Result, Sequences};
+use xent::{CrossEntropyOptions, Element, Result, RowFields, Sequences};
 
 use crate::args::{EvalArgs, checkpoint_start};
 use crate::computer::Computer;
@@ -160,5 +160,6 @@ fn options(args: &EvalArgs, layout: &Layout) -> CrossEntropyOptions {
         z_loss: loss.z_loss,
         focal_gamma: loss.focal_gamma,
         sequences: is_sequence.then_some(sequences),
+        row_fields: RowFields::default(),
     }
 }

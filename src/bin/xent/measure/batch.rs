@@ -1,14 +1,16 @@
 //! A batch on the device, the operations on it, and the checks of their answers.
 
+use std::cell::OnceCell;
+
 use xent::bounds::{gradient_bound, loss_bound, prob_bound};
 use xent::eval::{Source, SyntheticLogits};
 use xent::reference::cross_entropy::RowScale;
-use xent::reference::{argmax_row, log_softmax_row, logsumexp_row, softmax_row};
+use xent::reference::{argmax_row, log_softmax_row, logsumexp_row, row_readouts, softmax_row};
 use xent::wgpu::{self, BufferUsages as Usage};
 use xent::{
-    Argmax, ArgmaxBuffers, Bound, Context, CrossEntropy, CrossEntropyBuffers, Element, Error, LogSumExp,
-    LogSumExpBuffers, LossRecord, OutputBuffer, Profile, Result, Shape, Softmax, SoftmaxBuffers, Tuning,
-    Verification,
+    Argmax, ArgmaxBuffers, Bound, Context, CrossEntropy, CrossEntropyBuffers, CrossEntropyOptions, Element,
+    Error, LogSumExp, LogSumExpBuffers, LossRecord, OutputBuffer, Profile, Result, RowFields, Shape, Softmax,
+    SoftmaxBuffers, Tuning, Verification,
 };
 
 use super::clock::{Clock, Job};
@@ -88,6 +90,8 @@ pub struct Batch<E: Element> {
     output: wgpu::Buffer,
     /// A value for each row.
     values: wgpu::Buffer,
+    /// Every field of each row's results, once they are asked for.
+    row_results: OnceCell<wgpu::Buffer>,
     record: wgpu::Buffer,
     cross_entropy: CrossEntropy<E>,
     softmax: Softmax<E>,
@@ -100,16 +104,7 @@ impl<E: Element> Batch<E> {
     pub fn new(gpu: &Context, profile: &Profile, shape: Shape, writes: bool) -> Result<Self> {
         let bytes = Bytes::of::<E>(shape);
         bytes.check::<E>(shape, profile)?;
-        let buffer = |label, size| {
-            scoped(&gpu.device, label, || {
-                gpu.device.create_buffer(&wgpu::BufferDescriptor {
-                    label: Some(label),
-                    size,
-                    usage: Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST,
-                    mapped_at_creation: false,
-                })
-            })
-        };
+        let buffer = |label, size| buffer_of(gpu, label, size);
         let batch = Self {
             source: SyntheticLogits::new(shape, 0)?,
             shape: padded::<E>(shape),
@@ -118,6 +113,7 @@ impl<E: Element> Batch<E> {
             targets: buffer("targets", bytes.rows)?,
             output: buffer("output", if writes { bytes.buffer } else { BUFFER_MULTIPLE })?,
             values: buffer("values", bytes.rows)?,
+            row_results: OnceCell::new(),
             record: buffer("record", LossRecord::BYTES)?,
             cross_entropy: CrossEntropy::new(gpu, &Default::default())?,
             softmax: Softmax::new(gpu, &Default::default())?,
@@ -176,14 +172,21 @@ impl<E: Element> Batch<E> {
         let (shape, logits) = (self.shape, whole(&self.logits));
         match op {
             Operation::Copy => Err(Error::NoOutput { options: "an operation other than the copy" }),
-            Operation::Loss | Operation::LossAndGradient => {
+            Operation::Loss | Operation::Readouts | Operation::LossAndGradient => {
                 let mut buffers = CrossEntropyBuffers::new(logits, whole(&self.targets));
                 buffers.outputs.loss = Some(whole(&self.record));
                 buffers.outputs.row_losses = with_rows.then(|| whole(&self.values));
                 buffers.outputs.dlogits =
                     (op == Operation::LossAndGradient).then(|| OutputBuffer::To(whole(&self.output)));
-                let op = self.cross_entropy.clone();
-                tuned(op, tuning, CrossEntropy::with_tuning)?.bind(shape, &buffers)
+                let mut loss = self.cross_entropy.clone();
+                if op == Operation::Readouts {
+                    loss = loss.with_options(&CrossEntropyOptions {
+                        row_fields: RowFields::all(),
+                        ..Default::default()
+                    })?;
+                    buffers.row_results = Some(whole(self.row_results()?));
+                }
+                tuned(loss, tuning, CrossEntropy::with_tuning)?.bind(shape, &buffers)
             }
             Operation::Softmax | Operation::LogSoftmax => {
                 let log = op == Operation::LogSoftmax;
@@ -257,6 +260,7 @@ impl<E: Element> Batch<E> {
             let target = self.source.targets()[row] as usize;
             match op {
                 Operation::Copy | Operation::Loss => {}
+                Operation::Readouts => self.compare_readouts(&mut verification, row, &logits)?,
                 Operation::LossAndGradient => {
                     let probs = softmax_row(&logits, &options);
                     let mut shares = vec![0.0; probs.len()];
@@ -290,7 +294,7 @@ impl<E: Element> Batch<E> {
                 }
             }
         }
-        if matches!(op, Operation::Loss | Operation::LossAndGradient) {
+        if matches!(op, Operation::Loss | Operation::Readouts | Operation::LossAndGradient) {
             let record: LossRecord =
                 bytemuck::pod_read_unaligned(&self.read(&self.record, 0, LossRecord::BYTES)?);
             // Run it again with the row losses. Some of them are compared, and the mean of all is compared with the loss.
@@ -308,6 +312,38 @@ impl<E: Element> Batch<E> {
             verification.compare(last, f64::from(record.value), mean, loss_bound(mean));
         }
         Ok(verification)
+    }
+
+    fn row_results(&self) -> Result<&wgpu::Buffer> {
+        if self.row_results.get().is_none() {
+            let bytes = (self.shape.rows * RowFields::all().words()) as u64 * 4;
+            let _ = self.row_results.set(buffer_of(&self.gpu, "row_results", bytes)?);
+        }
+        self.row_results.get().ok_or(Error::NoOutput { options: "row_results" })
+    }
+
+    /// Compares a row's readouts with the reference.
+    fn compare_readouts(&self, verification: &mut Verification, row: usize, logits: &[E]) -> Result<()> {
+        let fields = RowFields::all();
+        let bytes = 4 * fields.words() as u64;
+        let words: Vec<u32> = values_of(&self.read(self.row_results()?, row as u64 * bytes, bytes)?);
+        // Every field is there, so a field's word has the number of its bit.
+        let word = |field: RowFields| words[field.bits().trailing_zeros() as usize];
+        let float = |field| f64::from(f32::from_bits(word(field)));
+        let target = self.source.targets()[row] as usize;
+        let expected = row_readouts(logits, Some(target), &Default::default());
+        verification.compare(row, f64::from(word(RowFields::RANK)), f64::from(expected.rank), 0.0);
+        for (field, value) in
+            [(RowFields::ENTROPY, expected.entropy), (RowFields::TARGET_LOG_PROB, expected.target_log_prob)]
+        {
+            verification.compare(row, float(field), value, loss_bound(value));
+        }
+        for (field, value) in
+            [(RowFields::CONFIDENCE, expected.confidence), (RowFields::MASS_AHEAD, expected.mass_ahead)]
+        {
+            verification.compare(row, float(field), value, prob_bound(value));
+        }
+        Ok(())
     }
 
     /// The rows whose answers are compared.
@@ -340,7 +376,8 @@ impl<E: Element> Batch<E> {
     fn clear(&self) -> Result<()> {
         scoped(&self.gpu.device, "clearing", || {
             let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-            for buffer in [&self.output, &self.values, &self.record] {
+            let outputs = [&self.output, &self.values, &self.record];
+            for buffer in outputs.into_iter().chain(self.row_results.get()) {
                 encoder.clear_buffer(buffer, 0, None);
             }
             self.gpu.queue.submit([encoder.finish()]);
@@ -363,6 +400,17 @@ impl<E: Element> Batch<E> {
         })?;
         mapped(&self.gpu, &readback)
     }
+}
+
+fn buffer_of(gpu: &Context, label: &str, size: u64) -> Result<wgpu::Buffer> {
+    scoped(&gpu.device, label, || {
+        gpu.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(label),
+            size,
+            usage: Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST,
+            mapped_at_creation: false,
+        })
+    })
 }
 
 fn tuned<Op>(op: Op, tuning: Option<Tuning>, with: impl FnOnce(Op, Tuning) -> Result<Op>) -> Result<Op> {

@@ -1,0 +1,13 @@
+//! What a loss gives: results of rows, of parts of rows, and of batches.
+
+mod loss;
+mod partials;
+mod row;
+mod sum;
+
+pub use loss::{Loss, LossRecord};
+pub use partials::RowPartials;
+#[cfg(test)]
+pub(crate) use row::LEFT_OUT;
+pub use row::{NO_CLASS, RowResult};
+pub use sum::LossSum;
