@@ -1,7 +1,8 @@
 // Uses: params, seat, row_span, row_input, load_row_input, row_results, sigmoid_bce
 
 // Multi-label losses: one read of logits and targets, one record per row. Values are taken in the same order as in
-// `sigmoid_bce_dlogits` if its output has the layout of the logits.
+// `sigmoid_bce_dlogits` if its output has the layout of the logits. So the sweep is neither `sweep_output`, which stores a
+// value for each logit, nor `sweep_steps`, whose sums have another order.
 
 fn take_class(bits: u32, labels_from: u32, col: u32) {
     take(class_term(bits, labels[labels_from + col_offset(col)], col, 1.0));

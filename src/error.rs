@@ -316,10 +316,10 @@ pub enum Error {
     /// `wgpu::Instance`.
     #[error("a buffer belongs to a different device than the operation")]
     OtherDevice,
-    /// No output was asked for: every output is `None`.
-    #[error("no output bound: give at least one of {options}")]
+    /// No output was asked for, or a stream has none of this type.
+    #[error("no output: one of {options} is needed")]
     NoOutput {
-        /// The output fields. At least one is needed.
+        /// What gives an output. At least one is needed.
         options: &'static str,
     },
 

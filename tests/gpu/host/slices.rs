@@ -145,3 +145,28 @@ fn slices_of_another_length() {
     let dlogits = pollster::block_on(ops.loss.loss_into(&x, targets, shape, &mut short).into_future());
     assert_eq!(dlogits.map(drop), error("dlogits"));
 }
+
+/// A part of an array, with the classes along its middle axis, goes into an operation without a copy.
+#[cfg(feature = "ndarray")]
+#[test]
+fn views_of_arrays() {
+    use ndarray::{Array3, Axis, s};
+    let ops = crate::batch::ops();
+    let logits = noise("a view", 3, 4 * 6, 9).logits;
+    let whole = Array3::from_shape_vec((4, 6, 9), logits).expect("an array");
+    let part = whole.slice(s![1..;2, 1.., ..]);
+    let (values, shape) = xent::from_ndarray_part(whole.view(), part, 1).expect("a shape");
+    assert_eq!((shape.rows, shape.cols), (2 * 9, 5));
+    let targets: Vec<i32> = (0..18).map(|row| row % 5).collect();
+    // The same rows, one behind the other.
+    let mut rows = Vec::new();
+    for image in part.outer_iter() {
+        image.axis_iter(Axis(1)).for_each(|row| rows.extend(row.iter().copied()));
+    }
+    let plain = Shape::new(18, 5);
+    let of_view = ops.loss.loss(values, &targets, shape).wait().expect("a loss");
+    let of_rows = ops.loss.loss(&rows, &targets, plain).wait().expect("a loss");
+    assert!((of_view.value - of_rows.value).abs() < 1e-6, "{of_view} and {of_rows}");
+    let best = ops.argmax.argmax(values, shape).wait().expect("classes");
+    assert_eq!(best, ops.argmax.argmax(&rows, plain).wait().expect("classes"));
+}
