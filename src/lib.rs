@@ -45,6 +45,7 @@
 //! | [`MaskedSoftmax`] | attention's softmax: scaled, masked, causal | 2 |
 //! | [`LogSumExp`] | ln Σ exp(logits) | 1 |
 //! | [`Argmax`] | the most probable class | 1 |
+//! | [`TopK`] | the k largest classes, sorted, with logits or probabilities | 2, at most 5 |
 //!
 //! The three losses are one type, [`LossOp`], with different options: the methods, streams and buffers are the same.
 //! Each operation has a counterpart in [`mod@reference`]: in f64, naive, to read and to check against.
@@ -202,11 +203,12 @@ pub use kernel::{Band, Tuning};
 pub use masks::{MaskRows, Masks};
 pub use op::*;
 pub use options::{
-    Causal, CrossEntropyOptions, EmptyBatch, Input, KlDivergenceOptions, MaskedRow, MaskedSoftmaxOptions,
-    Reduction, Sequences, SigmoidBceOptions, SoftmaxBackwardOptions, SoftmaxOptions,
+    Causal, CrossEntropyOptions, EmptyBatch, Input, KlDivergenceOptions, MAX_TOP_K, MaskedRow,
+    MaskedSoftmaxOptions, Reduction, Sequences, SigmoidBceOptions, SoftmaxBackwardOptions, SoftmaxOptions,
+    TopKOptions, TopValues,
 };
 pub use request::{Request, Running};
-pub use results::{Loss, LossRecord, LossSum, NO_CLASS, RowPartials, RowResult};
+pub use results::{Loss, LossRecord, LossSum, NO_CLASS, RowPartials, RowResult, TopClasses};
 pub use row_fields::RowFields;
 pub use shape::Shape;
 pub use targets::{MAX_SPARSE_ENTRIES, RowTarget, TargetKind, Targets};

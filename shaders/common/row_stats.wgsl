@@ -147,7 +147,7 @@ fn row_stats(span: RowSpan, seat: Seat, reads: bool) -> RowStats {
     begin_row(seat);
     exp_scale = params.exp_scale;
     distance_scale = params.distance_scale;
-    begin_readouts(span, reads);
+    begin_readouts(span, seat, reads);
     var stats = identity();
     if reads {
         stats = sweep_stats(span, seat.lane);

@@ -1,4 +1,4 @@
-// Uses: row_span, row_stats
+// Uses: seat, row_span, row_stats
 
 // No readouts: the sweep sums nothing for them.
 
@@ -6,7 +6,7 @@ alias Readouts = u32;
 
 const READOUT_WORDS: u32 = 0u;
 
-fn begin_readouts(span: RowSpan, reads: bool) {}
+fn begin_readouts(span: RowSpan, seat: Seat, reads: bool) {}
 
 fn no_readouts() -> Readouts {
     return 0u;

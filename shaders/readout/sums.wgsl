@@ -23,7 +23,7 @@ var<private> share_of_one: f32; // 1 / C
 var<workgroup> lane_readouts: array<Readouts, INVOCATIONS>;
 
 // Finds the target's place before the sweep.
-fn begin_readouts(span: RowSpan, reads: bool) {
+fn begin_readouts(span: RowSpan, seat: Seat, reads: bool) {
     share_of_one = 1.0 / f32(params.cols);
     target_col = NO_CLASS;
     target_key = KEY_NAN;

@@ -16,7 +16,7 @@ mod tuning_file;
 
 pub(crate) use dispatch::{Binding, Dispatch, Kernels};
 pub(crate) use params::Params;
-pub(crate) use plan::{INPUT_HEAD, Place, Plan, ROW_INPUT_BYTES, Window, Work, check_row_scratch};
+pub(crate) use plan::{INPUT_HEAD, Needs, Place, Plan, ROW_INPUT_BYTES, Window, Work, check_row_scratch};
 pub use tuning::{Band, Tuning};
 #[cfg(feature = "tuning-file")]
 pub use tuning_file::SavedTuning;

@@ -47,17 +47,17 @@ pub(crate) const INPUT_HEAD: usize = 2;
 const MAX_SEGMENTS: u64 = 1024;
 const SEGMENT_BYTES: u64 = 64;
 
-/// The maximum number of rows whose inputs fit into one binding, and also these results.
-fn row_scratch_limit(profile: &Profile, fields: RowFields) -> usize {
-    usize::try_from(profile.max_binding_bytes / ROW_INPUT_BYTES.max(4 * fields.words() as u64))
+/// The maximum number of rows whose inputs fit into one binding, and also their results of `words` words.
+fn row_scratch_limit(profile: &Profile, words: usize) -> usize {
+    usize::try_from(profile.max_binding_bytes / ROW_INPUT_BYTES.max(4 * words as u64))
         .unwrap_or(usize::MAX)
         .min(u32::MAX as usize / 2)
         .saturating_sub(INPUT_HEAD)
 }
 
-/// Refuses rows whose inputs, or whose results, do not fit into one binding.
-pub(crate) fn check_row_scratch(profile: &Profile, rows: usize, fields: RowFields) -> Result<()> {
-    let limit = row_scratch_limit(profile, fields);
+/// Refuses rows whose inputs, or whose results of `words` words, do not fit into one binding.
+pub(crate) fn check_row_scratch(profile: &Profile, rows: usize, words: usize) -> Result<()> {
+    let limit = row_scratch_limit(profile, words);
     if rows <= limit { Ok(()) } else { Err(Error::TooManyRows { rows, limit }) }
 }
 
@@ -75,20 +75,49 @@ pub(crate) struct Work {
     pub writes: bool,
     /// Whether the passes can split a row among several workgroups.
     pub splits: bool,
-    /// The results of each row that are kept.
-    pub row_fields: RowFields,
+    pub needs: Needs,
     pub tuning: Option<Tuning>,
 }
 
+/// What a pass needs for each row, lane and workgroup, besides a row's statistics.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Needs {
+    /// Words of 4 bytes in the results of a row.
+    pub row_words: usize,
+    /// Bytes of workgroup memory for each invocation, and for the workgroup.
+    pub lane_bytes: u32,
+    pub shared_bytes: u32,
+    /// Whether a workgroup has one row only, of any length.
+    pub is_alone: bool,
+    /// Reads of the row after the first, one pack at a time.
+    pub further_reads: u64,
+    /// Loop iterations of all lanes together, whatever the row's length.
+    pub fixed_iterations: u64,
+}
+
+impl Needs {
+    /// The needs of a loss with these results of each row.
+    pub fn of(fields: RowFields) -> Self {
+        let lane_bytes = if fields.intersects(RowFields::SWEPT) { READOUT_BYTES } else { 0 };
+        Self { row_words: fields.words(), lane_bytes, ..Self::default() }
+    }
+
+    /// Loop iterations of a lane.
+    pub(super) fn iterations(&self, cols: u64, lanes: u32) -> u64 {
+        let lanes = u64::from(lanes);
+        self.further_reads * cols.div_ceil(QUAD_VALUES * lanes) + self.fixed_iterations.div_ceil(lanes)
+    }
+}
+
 impl Work {
-    /// The largest power of two of invocations that fits into the device's workgroups, with their sums for readouts.
+    /// The largest power of two of invocations that fits into the device's workgroups, with all that they need.
     fn most_invocations(&self, profile: &Profile) -> u32 {
-        let most = Tuning::most_invocations(profile);
-        if !self.row_fields.intersects(RowFields::SWEPT) {
+        let (most, Needs { lane_bytes, shared_bytes, .. }) = (Tuning::most_invocations(profile), self.needs);
+        if lane_bytes + shared_bytes == 0 {
             return most;
         }
         let saved = if self.entries > 0 { SAVED_BYTES } else { 0 };
-        let fit = profile.workgroup_memory.saturating_sub(saved) / (LANE_BYTES + READOUT_BYTES);
+        let fit = profile.workgroup_memory.saturating_sub(saved + shared_bytes) / (LANE_BYTES + lane_bytes);
         most.min(1 << fit.max(1).ilog2())
     }
 }
@@ -166,7 +195,8 @@ impl Plan {
         if inner > 1 && group > limit {
             return Err(Error::GroupTooLarge { cols, inner, bytes: group, limit });
         }
-        let longest = longest_row(work.most_invocations(profile), work.entries) * work.widest_bytes;
+        let longest =
+            longest_row(work.most_invocations(profile), work.entries, &work.needs) * work.widest_bytes;
         let row = cols as u64 * work.widest_bytes;
         if row > limit.min(longest) {
             return Err(Error::RowTooLarge { cols, bytes: row, limit: limit.min(longest) });
@@ -174,7 +204,8 @@ impl Plan {
         let (seats, split) = Seats::choose(profile, &work)?;
         let groups = usize::try_from(1 + (limit - group) / stride).unwrap_or(usize::MAX);
         let grid_rows = usize::try_from(u64::from(profile.max_workgroups).pow(2)).unwrap_or(usize::MAX);
-        let most_rows = max_rows.max(inner).min(row_scratch_limit(profile, work.row_fields)).min(grid_rows);
+        let most_rows =
+            max_rows.max(inner).min(row_scratch_limit(profile, work.needs.row_words)).min(grid_rows);
         if inner > most_rows {
             return Err(Error::TooManyRows { rows: inner, limit: most_rows });
         }
@@ -311,11 +342,12 @@ pub(super) fn iterations(cols: u64, entries: usize, lanes: u32) -> u64 {
 }
 
 /// The longest row, in values, whose sweeps stay within the iterations of an invocation.
-fn longest_row(lanes: u32, entries: usize) -> u64 {
+fn longest_row(lanes: u32, entries: usize, needs: &Needs) -> u64 {
     let (mut fits, mut exceeds) = (0, MAX_ITERATIONS * QUAD_VALUES * u64::from(lanes));
     while exceeds - fits > 1 {
         let cols = fits.midpoint(exceeds);
-        if iterations(cols, entries, lanes) <= MAX_ITERATIONS { fits = cols } else { exceeds = cols }
+        let all = iterations(cols, entries, lanes) + needs.iterations(cols, lanes);
+        if all <= MAX_ITERATIONS { fits = cols } else { exceeds = cols }
     }
     fits
 }
@@ -332,15 +364,18 @@ impl Seats {
         };
         let shape = work.shape;
         let most = work.most_invocations(profile);
-        let Band { lanes, rows, .. } = tuning.band(shape.cols, work.writes);
+        // With one row in a workgroup, lanes are idle in a short row anyway.
+        let cols = if work.needs.is_alone { usize::MAX } else { shape.cols };
+        let Band { lanes, rows, .. } = tuning.band(cols, work.writes);
         let band = Band { lanes: lanes.min(most), rows: rows.min(most / lanes.min(most)), up_to_cols: 0 };
         let side_by_side = tuning.side_by_side.min(most);
         let split = Split::choose(&tuning, band.lanes, work);
         let cols = if split.segments > 1 { u64::from(split.segment_values) } else { shape.cols as u64 };
-        let fits = |lanes| iterations(cols, work.entries, lanes) <= MAX_ITERATIONS;
+        let all = |lanes| iterations(cols, work.entries, lanes) + work.needs.iterations(cols, lanes);
+        let fits = |lanes| all(lanes) <= MAX_ITERATIONS;
         // The entries of a sparse target are kept for one row only, and the workgroups of a split row have only that
         // row.
-        let is_alone = work.entries > 0 || split.segments > 1;
+        let is_alone = work.entries > 0 || split.segments > 1 || work.needs.is_alone;
         let (mut invocations, mut rows) = match shape.inner {
             1 if is_alone => (band.lanes, 1),
             1 => (band.lanes * band.rows, band.rows),

@@ -4,7 +4,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::Tuning;
 use super::plan::{
-    LANE_BYTES, MAX_ITERATIONS, Plan, READOUT_BYTES, SAVED_BYTES, Split, Work, iterations, largest_window,
+    LANE_BYTES, MAX_ITERATIONS, Needs, Plan, SAVED_BYTES, Split, Work, iterations, largest_window,
 };
 use crate::device::{AdapterKind, Profile};
 use crate::error::Error;
@@ -22,7 +22,7 @@ fn work(shape: Shape) -> Work {
         entries: 0,
         writes: false,
         splits: false,
-        row_fields: RowFields::empty(),
+        needs: Needs::default(),
         tuning: None,
     }
 }
@@ -71,8 +71,8 @@ fn any_magnitude(random: &mut StdRng, most: u64) -> u64 {
 
 /// Bytes of workgroup memory for an invocation, and for a workgroup besides.
 fn lane_memory(work: &Work) -> (u32, u32) {
-    let of_readouts = if work.row_fields.intersects(RowFields::SWEPT) { READOUT_BYTES } else { 0 };
-    (LANE_BYTES + of_readouts, if work.entries > 0 { SAVED_BYTES } else { 0 })
+    let Needs { lane_bytes, shared_bytes, .. } = work.needs;
+    (LANE_BYTES + lane_bytes, shared_bytes + if work.entries > 0 { SAVED_BYTES } else { 0 })
 }
 
 /// Checks everything that a plan promises. `offset` is the start of the batch in its buffer, which has values of
@@ -87,7 +87,8 @@ fn hold(profile: &Profile, work: Work, plan: &Plan, offset: u64, value_bytes: u6
     assert!(invocations * lane_bytes + saved <= profile.workgroup_memory, "{}", context());
     let Split { segments, segment_values } = plan.split;
     let cols = if segments > 1 { u64::from(segment_values) } else { shape.cols as u64 };
-    assert!(iterations(cols, work.entries, lanes) <= MAX_ITERATIONS, "{}", context());
+    let all = iterations(cols, work.entries, lanes) + work.needs.iterations(cols, lanes);
+    assert!(all <= MAX_ITERATIONS, "{}", context());
     assert!(segments == 1 || (work.splits && plan.seats.rows == 1), "{}", context());
     assert!(u64::from(segments) * cols >= shape.cols as u64, "{}", context());
 
@@ -122,9 +123,10 @@ fn hold(profile: &Profile, work: Work, plan: &Plan, offset: u64, value_bytes: u6
 }
 
 /// A random layout: rows one after another, or side by side; 16-bit logits, wider arrays, sparse targets.
-/// No fields, the usual ones, or all.
-fn any_fields(random: &mut StdRng) -> RowFields {
-    [RowFields::empty(), RowFields::default(), RowFields::all()][random.random_range(0..3)]
+/// Those of losses with no fields, the usual ones or all, and of a search of the largest classes.
+fn any_needs(random: &mut StdRng) -> Needs {
+    let of_fields = [RowFields::empty(), RowFields::default(), RowFields::all()].map(Needs::of);
+    [of_fields[0], of_fields[1], of_fields[2], crate::op::top_k_needs(50)][random.random_range(0..4)]
 }
 
 fn any_work(random: &mut StdRng) -> Work {
@@ -145,7 +147,7 @@ fn any_work(random: &mut StdRng) -> Work {
         entries,
         writes,
         splits,
-        row_fields: any_fields(random),
+        needs: any_needs(random),
         tuning: None,
     }
 }
@@ -163,7 +165,9 @@ fn a_hundred_thousand_shapes_within_every_limit() {
         let (lane_bytes, saved) = lane_memory(&work);
         let most = ((profile.workgroup_memory - SAVED_BYTES) / LANE_BYTES).min(profile.max_invocations);
         let most = most.min((profile.workgroup_memory - saved) / lane_bytes);
-        let is_long = iterations(cols as u64, work.entries, 1 << most.ilog2()) > MAX_ITERATIONS;
+        let lanes = 1 << most.ilog2();
+        let all = iterations(cols as u64, work.entries, lanes) + work.needs.iterations(cols as u64, lanes);
+        let is_long = all > MAX_ITERATIONS;
         let group = cols as u128 * inner as u128 * u128::from(work.widest_bytes);
         let is_large = group > u128::from(largest_window(profile, work.widest_bytes));
         // Walking all windows would take too long, so fewer rows are used, with the same effect.

@@ -3,9 +3,10 @@
 use crate::context::Context;
 use crate::element::Element;
 use crate::error::Result;
-use crate::kernel::{Tuning, passes};
+use crate::kernel::passes::{self, constant};
+use crate::kernel::{Needs, Params, Tuning};
 use crate::op::Bound;
-use crate::op::rows::{PassOf, RowValues};
+use crate::op::rows::{RowValues, ValuesOf, first, stats_switches};
 use crate::request::Request;
 use crate::shape::Shape;
 
@@ -43,8 +44,16 @@ impl<E: Element> Argmax<E> {
     /// # Errors
     /// [`Error::DeviceLimit`](crate::Error::DeviceLimit).
     pub fn new(gpu: &Context) -> Result<Self> {
-        let pass = PassOf { pass: &passes::ARGMAX, tracks_argmax: true };
-        Ok(Self { rows: RowValues::new(gpu, pass)? })
+        let of = ValuesOf {
+            pass: &passes::ARGMAX,
+            arrays: &["argmax"],
+            words: 1,
+            splits: true,
+            needs: Needs { row_words: 1, ..Needs::default() },
+            constants: stats_switches(&[(constant::TRACK_ARGMAX, true)]),
+            params: Params::default(),
+        };
+        Ok(Self { rows: RowValues::new(gpu, of)? })
     }
 
     /// Uses this tuning instead of the one that the plan would choose.
@@ -62,7 +71,7 @@ impl<E: Element> Argmax<E> {
     /// As for [`Softmax::softmax`](crate::Softmax::softmax).
     pub fn argmax<'a>(&'a self, logits: &'a [E], shape: Shape) -> Request<'a, Vec<u32>> {
         let waits = self.rows.engine.gpu.waits();
-        Request::new(waits, move |wait| self.rows.all(logits, shape, wait))
+        Request::new(waits, move |wait| async move { Ok(first(self.rows.all(logits, shape, wait).await?)) })
     }
 
     /// Bytes of device memory kept from the last host call for reuse: see
@@ -81,6 +90,6 @@ impl<E: Element> Argmax<E> {
     /// # Errors
     /// As for [`Softmax::bind`](crate::Softmax::bind).
     pub fn bind(&self, shape: Shape, to: &ArgmaxBuffers<'_>) -> Result<Bound> {
-        self.rows.bind(shape, &to.logits, ("argmax", &to.argmax))
+        self.rows.bind(shape, &to.logits, &[&to.argmax])
     }
 }

@@ -8,8 +8,7 @@ use crate::device::{Profile, scoped};
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::kernel::passes::{Load, Output, Pass, Target, Variant, binding, constant};
-use crate::kernel::{Binding, Dispatch, Kernels, Params, Place, Plan, Tuning, Window, Work};
-use crate::row_fields::RowFields;
+use crate::kernel::{Binding, Dispatch, Kernels, Needs, Params, Place, Plan, Tuning, Window, Work};
 use crate::shape::Shape;
 
 /// The part of an operation that is the same for every operation.
@@ -52,7 +51,7 @@ impl<E: Element> Engine<E> {
             entries: 0,
             writes: false,
             splits: false,
-            row_fields: RowFields::empty(),
+            needs: Needs::default(),
             tuning: self.tuning,
         }
     }

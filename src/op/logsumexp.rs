@@ -3,9 +3,9 @@
 use crate::context::Context;
 use crate::element::Element;
 use crate::error::Result;
-use crate::kernel::{Tuning, passes};
+use crate::kernel::{Needs, Params, Tuning, passes};
 use crate::op::Bound;
-use crate::op::rows::{PassOf, RowValues};
+use crate::op::rows::{RowValues, ValuesOf, first, stats_switches};
 use crate::request::Request;
 use crate::shape::Shape;
 
@@ -42,8 +42,16 @@ impl<E: Element> LogSumExp<E> {
     /// # Errors
     /// [`Error::DeviceLimit`](crate::Error::DeviceLimit).
     pub fn new(gpu: &Context) -> Result<Self> {
-        let pass = PassOf { pass: &passes::LOGSUMEXP, tracks_argmax: false };
-        Ok(Self { rows: RowValues::new(gpu, pass)? })
+        let of = ValuesOf {
+            pass: &passes::LOGSUMEXP,
+            arrays: &["lse"],
+            words: 1,
+            splits: true,
+            needs: Needs { row_words: 1, ..Needs::default() },
+            constants: stats_switches(&[]),
+            params: Params::default(),
+        };
+        Ok(Self { rows: RowValues::new(gpu, of)? })
     }
 
     /// Uses this tuning instead of the one that the plan would choose.
@@ -61,7 +69,7 @@ impl<E: Element> LogSumExp<E> {
     /// As for [`Softmax::softmax`](crate::Softmax::softmax).
     pub fn logsumexp<'a>(&'a self, logits: &'a [E], shape: Shape) -> Request<'a, Vec<f32>> {
         let waits = self.rows.engine.gpu.waits();
-        Request::new(waits, move |wait| self.rows.all(logits, shape, wait))
+        Request::new(waits, move |wait| async move { Ok(first(self.rows.all(logits, shape, wait).await?)) })
     }
 
     /// Bytes of device memory kept from the last host call for reuse: see
@@ -80,6 +88,6 @@ impl<E: Element> LogSumExp<E> {
     /// # Errors
     /// As for [`Softmax::bind`](crate::Softmax::bind).
     pub fn bind(&self, shape: Shape, to: &LogSumExpBuffers<'_>) -> Result<Bound> {
-        self.rows.bind(shape, &to.logits, ("lse", &to.lse))
+        self.rows.bind(shape, &to.logits, &[&to.lse])
     }
 }

@@ -18,6 +18,7 @@ mod sigmoid_bce;
 mod softmax;
 mod softmax_backward;
 mod stream;
+mod top_k;
 
 pub use argmax::{Argmax, ArgmaxBuffers};
 pub use bound::Bound;
@@ -33,3 +34,6 @@ pub use sigmoid_bce::{SigmoidBce, SigmoidBceBuffers, SigmoidBceStream};
 pub use softmax::{Softmax, SoftmaxBuffers, SoftmaxStream};
 pub use softmax_backward::{SoftmaxBackward, SoftmaxBackwardBuffers};
 pub(crate) use stream::{Flight, Start, WINDOWS_AHEAD, device_shape};
+#[cfg(test)]
+pub(crate) use top_k::top_k_needs;
+pub use top_k::{TopK, TopKBuffers};

@@ -4,6 +4,7 @@ mod cross_entropy;
 mod kl_divergence;
 mod sigmoid_bce;
 mod softmax;
+mod top_k;
 
 use crate::error::{Error, Result};
 
@@ -11,6 +12,7 @@ pub use cross_entropy::{CrossEntropyOptions, Input, Sequences};
 pub use kl_divergence::KlDivergenceOptions;
 pub use sigmoid_bce::SigmoidBceOptions;
 pub use softmax::{Causal, MaskedSoftmaxOptions, SoftmaxBackwardOptions, SoftmaxOptions};
+pub use top_k::{MAX_TOP_K, TopKOptions, TopValues};
 
 /// How row losses become one loss.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -38,6 +38,7 @@ mod misuse_tests;
 mod readouts;
 pub mod sigmoid_bce;
 mod softmax;
+mod top_k;
 
 pub use argmax::{argmax, argmax_row};
 pub use logsumexp::{logsumexp, logsumexp_row};
@@ -47,6 +48,7 @@ pub use softmax::{
     log_softmax, log_softmax_backward, log_softmax_backward_row, log_softmax_row, softmax, softmax_backward,
     softmax_backward_row, softmax_row,
 };
+pub use top_k::top_k_row;
 
 /// Puts the results of `of_row` for each row (cols,) into the layout of the shape, with zeros in the padding between
 /// rows.

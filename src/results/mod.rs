@@ -4,6 +4,7 @@ mod loss;
 mod partials;
 mod row;
 mod sum;
+mod top;
 
 pub use loss::{Loss, LossRecord};
 pub use partials::RowPartials;
@@ -11,3 +12,4 @@ pub use partials::RowPartials;
 pub(crate) use row::LEFT_OUT;
 pub use row::{NO_CLASS, RowResult};
 pub use sum::LossSum;
+pub use top::TopClasses;

@@ -39,6 +39,7 @@ mod sparse;
 mod special;
 mod special_options;
 mod streams;
+mod top_k;
 mod traps;
 mod typed;
 mod typed_targets;

@@ -26,7 +26,7 @@ fn bound(field: RowFields, expected: &RowReadouts, value: f64, is_capped: bool) 
         RowFields::TARGET_LOG_PROB => loss_bound(value),
         RowFields::ENTROPY => loss_bound(value),
         // Each of two capped logits may be off.
-        RowFields::MARGIN if is_capped => 1e-6 * (value.abs() + expected.row_max.abs()),
+        RowFields::MARGIN if is_capped => 1e-6 * (value.abs() + expected.row_max.abs()) + 1e-37,
         RowFields::MARGIN => 1e-6 * value.abs() + 1e-37,
         // A cap is computed in f32.
         RowFields::ROW_MAX | RowFields::TARGET_LOGIT | RowFields::MIN_LOGIT => 1e-6 * value.abs() + 1e-37,

@@ -17,6 +17,8 @@ pub const TARGET_PROBS: u32 = 8;
 pub const POS_WEIGHT: u32 = 8;
 /// The output of passes with one value per row.
 pub const ROW_VALUES: u32 = 4;
+/// The second output of such a pass.
+pub const MORE_ROW_VALUES: u32 = 5;
 /// Bindings of a masked softmax.
 pub const ADDITIVE_MASK: u32 = 4;
 pub const BOOLEAN_MASK: u32 = 5;

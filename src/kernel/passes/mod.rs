@@ -40,6 +40,24 @@ const STATS: &[Part] = &[
     Part::Readout,
     Part::Target,
 ];
+/// The same, while its order keys are counted.
+const COUNTED_STATS: &[Part] = &[
+    Of(&PARAMS),
+    Of(&SEAT),
+    Part::Element,
+    Part::Pack,
+    Part::Logits,
+    Of(&ROW_SPAN),
+    Part::Score,
+    Of(&SCORES),
+    Of(&ORDER_KEY),
+    Of(&LANE_TREE),
+    Of(&ROW_STATS),
+    Part::Stats,
+    Of(&CANDIDATES),
+    Of(&READOUT_CANDIDATES),
+    Part::Target,
+];
 /// A value for each logit, in a second read.
 const SWEEP: &[Part] = &[Part::Output, Of(&SWEEP_OUTPUT), Part::Store];
 /// The files after the statistics of a row with a target.
@@ -82,6 +100,18 @@ pub(crate) static LOGSUMEXP: Pass =
 pub(crate) static ARGMAX: Pass =
     Pass::new("argmax", &[STATS, &[Of(&file!("argmax.wgsl", [(binding::ROW_VALUES, Write)], []))]])
         .merging(&ROW_SEGMENTS);
+
+pub(crate) static TOP_K: Pass = Pass::new(
+    "top_k",
+    &[
+        COUNTED_STATS,
+        &[Of(&file!(
+            "top_k.wgsl",
+            [(binding::ROW_VALUES, Write), (binding::MORE_ROW_VALUES, Write)],
+            [TOP_VALUES, RENORMALIZE]
+        ))],
+    ],
+);
 
 pub(crate) static ROW_INPUTS: Pass = Pass::new(
     "row_inputs",
@@ -249,7 +279,8 @@ pub(crate) static KL_DLOGITS: Pass = Pass::new(
 
 /// Every pass, and the kinds of target that it takes.
 #[cfg(test)]
-pub(crate) static ALL: [(&Pass, &[Target]); 19] = [
+pub(crate) static ALL: [(&Pass, &[Target]); 20] = [
+    (&TOP_K, &[Target::None]),
     (&ROW_SEGMENTS, &[Target::None]),
     (&LOSS_SEGMENTS, &[Target::Class, Target::Soft]),
     (&MASKED_SEGMENTS, &[Target::None]),

@@ -32,7 +32,7 @@ pub(crate) struct Scratch {
 
 impl Scratch {
     pub fn new<E: Element>(engine: &Engine<E>, rows: usize, fields: RowFields) -> Result<Self> {
-        check_row_scratch(&engine.profile, rows, fields)?;
+        check_row_scratch(&engine.profile, rows, fields.words())?;
         let [inputs, results, blocks] = Self::bytes(rows, fields);
         Ok(Self {
             inputs: engine.scratch("xent::scratch::row_inputs", inputs)?,

@@ -9,10 +9,9 @@ use crate::device::{Buffers, InFlight, Landed, Transfer, Wait};
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::kernel::passes::Output;
-use crate::kernel::{Dispatch, Plan, Window, Work};
+use crate::kernel::{Dispatch, Needs, Plan, Window, Work};
 use crate::op::engine::Engine;
 use crate::op::pool::{Idle, Pool};
-use crate::row_fields::RowFields;
 use crate::shape::Shape;
 
 pub(crate) use read::clear_padding;
@@ -46,8 +45,7 @@ pub(crate) struct Extras {
     pub entries: usize,
     /// Whether the passes can split a row among several workgroups.
     pub splits: bool,
-    /// The results of each row that are kept.
-    pub row_fields: RowFields,
+    pub needs: Needs,
 }
 
 /// An array with the logits' layout.
@@ -148,7 +146,7 @@ impl<E: Element> Stream<E> {
             entries: extras.entries,
             writes: extras.output.is_some(),
             splits: extras.splits,
-            row_fields: extras.row_fields,
+            needs: extras.needs,
             ..engine.work(device_shape)
         };
         let plan = engine.streamed_plan(work, start.room)?;

@@ -1,0 +1,195 @@
+//! The largest classes of a row.
+
+use crate::context::Context;
+use crate::element::Element;
+use crate::error::{Error, Result};
+use crate::kernel::passes::{self, constant};
+use crate::kernel::{Needs, Params, Tuning};
+use crate::op::Bound;
+use crate::op::rows::{RowValues, ValuesOf, stats_switches};
+use crate::options::{HALVED_FROM, MaskedRow, SoftmaxOptions, TopKOptions, TopValues};
+use crate::request::Request;
+use crate::results::TopClasses;
+use crate::shape::Shape;
+
+/// The k largest classes of each row with their probabilities, log-probabilities or logits: sorted, the lowest index first
+/// among equals. Reads an ordinary row twice and sorts only the few classes that may be among the k. A row with more than
+/// 1,024 such classes (because values are equal, or very close) is read up to five times, with the same answer.
+///
+/// | case | result |
+/// | --- | --- |
+/// | a logit is NaN | it comes first, whatever its sign; every probability of the row is NaN |
+/// | a logit is −∞ | it comes last, with probability 0 |
+/// | a logit is +∞ | it comes after NaN; every probability of the row is NaN |
+/// | every logit is −∞ | the first k indices; values by [`MaskedRow`] |
+/// | k is above the number of classes | [`Error::InvalidOption`] |
+///
+/// The result is what [`Targets::Sparse`](crate::Targets::Sparse) takes: the targets of a distillation from a teacher's
+/// k largest classes.
+///
+/// ```no_run
+/// use xent::{Context, CrossEntropy, Shape, TopK, TopKOptions};
+///
+/// let gpu = Context::new().wait()?;
+/// let (teacher, student) = ([2.0, 1.0, 0.5, 0.1, 3.0, 0.2], [1.5, 1.0, 0.5, 0.1, 2.0, 1.2]);
+/// let shape = Shape::new(2, 3);
+/// let top = TopK::<f32>::new(&gpu, &TopKOptions { renormalize: true, ..TopKOptions::new(2) })?;
+/// let classes = top.top_k(&teacher, shape).wait()?;
+/// assert_eq!(classes.indices, [0, 1, 1, 2]);
+/// let loss = CrossEntropy::<f32>::new(&gpu, &Default::default())?;
+/// let (loss, dlogits) = loss.loss_and_dlogits(&student, classes.targets(), shape).wait()?;
+/// # Ok::<(), xent::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct TopK<E: Element> {
+    rows: RowValues<E>,
+    options: TopKOptions,
+}
+
+/// The buffers of a bound [`TopK`].
+///
+/// More fields may come: end a literal with `..TopKBuffers::new(logits, indices, values)`.
+#[derive(Clone, Debug)]
+pub struct TopKBuffers<'a> {
+    /// Logits (rows, cols). Any offset that is a multiple of the element's size.
+    pub logits: wgpu::BufferBinding<'a>,
+    /// Destination of the class indices: u32 or i32 (rows, k).
+    pub indices: wgpu::BufferBinding<'a>,
+    /// Destination of their values: f32 (rows, k).
+    pub values: wgpu::BufferBinding<'a>,
+}
+
+impl<'a> TopKBuffers<'a> {
+    /// Logits (rows, cols), and the destinations of indices and values (rows, k).
+    pub fn new(
+        logits: wgpu::BufferBinding<'a>,
+        indices: wgpu::BufferBinding<'a>,
+        values: wgpu::BufferBinding<'a>,
+    ) -> Self {
+        Self { logits, indices, values }
+    }
+}
+
+impl<E: Element> TopK<E> {
+    /// Builds the operation on a context. Pipelines are made on first use, unless another operation has already made
+    /// them.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`], [`Error::DeviceLimit`].
+    pub fn new(gpu: &Context, options: &TopKOptions) -> Result<Self> {
+        options.check()?;
+        Ok(Self { rows: RowValues::new(gpu, values_of(options))?, options: *options })
+    }
+
+    /// Returns a copy with other options that shares the pipelines. Another k or temperature needs no new pipeline.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`].
+    pub fn with_options(&self, options: &TopKOptions) -> Result<Self> {
+        options.check()?;
+        Ok(Self { rows: RowValues { of: values_of(options), ..self.rows.clone() }, options: *options })
+    }
+
+    /// Uses this tuning instead of the one that the plan would choose. A workgroup takes one row, whatever the tuning
+    /// says.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`] for a tuning that the device cannot run.
+    pub fn with_tuning(mut self, tuning: Tuning) -> Result<Self> {
+        self.rows.engine = self.rows.engine.tuned(tuning)?;
+        Ok(self)
+    }
+
+    /// The options of this operation.
+    pub fn options(&self) -> &TopKOptions {
+        &self.options
+    }
+
+    /// The k largest classes of each row of logits (rows, cols).
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`] if k is above the number of classes; as for
+    /// [`Softmax::softmax`](crate::Softmax::softmax).
+    pub fn top_k<'a>(&'a self, logits: &'a [E], shape: Shape) -> Request<'a, TopClasses> {
+        let waits = self.rows.engine.gpu.waits();
+        Request::new(waits, move |wait| async move {
+            self.check(shape)?;
+            let mut arrays = self.rows.all::<u32>(logits, shape, wait).await?.into_iter();
+            let (indices, values) = (arrays.next().unwrap_or_default(), arrays.next().unwrap_or_default());
+            Ok(TopClasses {
+                k: self.options.k,
+                indices: indices.into_iter().map(|index| index as i32).collect(),
+                values: values.into_iter().map(f32::from_bits).collect(),
+            })
+        })
+    }
+
+    /// Bytes of device memory kept from the last host call for reuse: see
+    /// [`Softmax::idle_buffer_bytes`](crate::Softmax::idle_buffer_bytes).
+    pub fn idle_buffer_bytes(&self) -> u64 {
+        self.rows.pool.bytes()
+    }
+
+    /// Frees the buffers that [`idle_buffer_bytes`](Self::idle_buffer_bytes) counts.
+    pub fn free_idle_buffers(&self) {
+        drop(self.rows.pool.take());
+    }
+
+    /// Binds the operation to one shape and one set of buffers.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`] if k is above the number of classes; as for [`Softmax::bind`](crate::Softmax::bind).
+    pub fn bind(&self, shape: Shape, to: &TopKBuffers<'_>) -> Result<Bound> {
+        self.check(shape)?;
+        self.rows.bind(shape, &to.logits, &[&to.indices, &to.values])
+    }
+
+    fn check(&self, shape: Shape) -> Result<()> {
+        shape.check()?;
+        let k = self.options.k;
+        if k <= shape.cols {
+            return Ok(());
+        }
+        Err(Error::option("k", k as f64, "at most the number of classes"))
+    }
+}
+
+/// What the search needs with k classes a row.
+pub(crate) fn top_k_needs(k: usize) -> Needs {
+    Needs {
+        row_words: k,
+        // Its count of keys, and the pool.
+        lane_bytes: 4,
+        shared_bytes: 2048 * 4 + 32,
+        is_alone: true,
+        further_reads: 5,
+        // Emptying and searching the pool four times, sorting 1,024 candidates, and writing k of them.
+        fixed_iterations: 50_000,
+    }
+}
+
+fn values_of(options: &TopKOptions) -> ValuesOf {
+    let SoftmaxOptions { masked_row, temperature, softcap } = options.softmax;
+    let mut constants = stats_switches(&[
+        (constant::MASKED_ROW_ZERO, masked_row == MaskedRow::Zero),
+        (constant::SOFTCAP, softcap.is_some()),
+        (constant::HALVE_DIFFERENCES, temperature > HALVED_FROM),
+    ]);
+    let values = match options.values {
+        TopValues::Logits => 0,
+        TopValues::LogProbs => 1,
+        TopValues::Probs => 2,
+    };
+    let renormalize = u32::from(options.renormalize);
+    constants.extend([(constant::TOP_VALUES, values), (constant::RENORMALIZE, renormalize)]);
+    let params = Params { entries: options.k as u32, ..Params::default() };
+    ValuesOf {
+        pass: &passes::TOP_K,
+        arrays: &["indices", "values"],
+        words: options.k,
+        splits: false,
+        needs: top_k_needs(options.k),
+        constants,
+        params: params.with_temperature(temperature).with_softcap(softcap),
+    }
+}
