@@ -1,4 +1,4 @@
-// Uses: params, seat, pack, row_span, cap, scores, order_key, row_stats, candidates
+// Uses: params, seat, row_span, cap, scores, order_key, row_stats, candidates
 
 // The k largest classes of a row, sorted, ties by lower index, without sorting the row. The first read gives the stats and
 // counts the order keys by their upper 11 bits. The counts say from which key on the classes are candidates, and the second
@@ -195,8 +195,10 @@ fn top_k(
     @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) invocation: u32,
 ) {
-    let at = seat(linear_workgroup(workgroup, grid), invocation);
-    if !at.taken { return; }
+    // There is one row per workgroup, which all leave together.
+    let row = linear_workgroup(workgroup, grid);
+    if row >= params.rows { return; }
+    let at = seat(row, invocation);
     let span = row_span(at);
     let stats = row_stats(span, at, true);
     workgroupBarrier();

@@ -1,4 +1,4 @@
-// Uses: params, seat, row_span, row_stats, candidates
+// Uses: seat, row_span, row_stats, candidates
 
 // The first read also counts the row's order keys, or takes all of a short row's classes as candidates.
 

@@ -111,7 +111,8 @@ pub(crate) static TOP_K: Pass = Pass::new(
             [TOP_VALUES, RENORMALIZE]
         ))],
     ],
-);
+)
+.reading_again();
 
 pub(crate) static ROW_INPUTS: Pass = Pass::new(
     "row_inputs",

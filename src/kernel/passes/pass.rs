@@ -37,6 +37,8 @@ pub(crate) struct Pass {
     parts: &'static [&'static [Part]],
     /// Whether its output comes from the first sweep over the logits.
     in_one_sweep: bool,
+    /// Reads of an ordinary row after its statistics, if no value is written for each logit.
+    further_reads: u64,
     /// The pass over the segments of split rows. This pass merges their statistics.
     pub segments: Option<&'static Pass>,
 }
@@ -49,7 +51,7 @@ impl fmt::Debug for Pass {
 
 impl Pass {
     pub(super) const fn new(name: &'static str, parts: &'static [&'static [Part]]) -> Self {
-        Self { name, score: Score::Logits, parts, in_one_sweep: false, segments: None }
+        Self { name, score: Score::Logits, parts, in_one_sweep: false, further_reads: 0, segments: None }
     }
 
     /// Sets the scores.
@@ -65,6 +67,11 @@ impl Pass {
     /// Says that the output comes from the first sweep over the logits.
     pub(super) const fn in_one_sweep(self) -> Self {
         Self { in_one_sweep: true, ..self }
+    }
+
+    /// Says that an ordinary row is read more often.
+    pub(super) const fn reading_again(self) -> Self {
+        Self { further_reads: self.further_reads + 1, ..self }
     }
 
     /// The files of its module, in order.
@@ -126,7 +133,7 @@ impl Pass {
     /// that, and once for the output. A test checks this against the loops of the module.
     pub fn reads(&self, variant: Variant) -> u64 {
         let finds_stats = !variant.merged && !self.in_one_sweep;
-        u64::from(finds_stats) + u64::from(self.writes())
+        u64::from(finds_stats) + u64::from(self.writes()) + self.further_reads
     }
 
     /// Whether it writes a value for each logit.
