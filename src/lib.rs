@@ -148,6 +148,8 @@ mod element;
 mod error;
 pub mod eval;
 mod flags;
+#[cfg(doc)]
+pub mod guide;
 mod inputs;
 mod kernel;
 mod masks;
