@@ -39,7 +39,7 @@ fn main() -> Result<()> {
         let found = argmax.argmax(&logits, shape).wait()?;
         let agreed = found.iter().zip(&teacher).filter(|(student, teacher)| student == teacher).count();
         let share = 100.0 * agreed as f64 / MANY as f64;
-        println!("{name:<22} the teacher's class in {share:5.1} %, KL at T = 1 {kl:.4} nats");
+        println!("{name:<24} the teacher's class in {share:5.1} %, KL at T = 1 {kl:.4} nats");
         Ok(())
     };
     report("hard targets", &student)?;

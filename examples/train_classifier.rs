@@ -27,14 +27,16 @@ fn main() -> Result<()> {
     let balanced = counts.map(|count| POINTS as f32 / (CLASSES * count) as f32);
     let plain = CrossEntropyOptions::default();
     let focal = CrossEntropyOptions { focal_gamma: 2.0, ..plain };
-    println!("\n                 recall of each class    accuracy   mean p of class 2: given, true share");
+    println!(
+        "\n                 recall of each class    accuracy   mean p of class 2, and its share in training"
+    );
     for (name, options, weights) in
         [("plain", plain, None), ("class weights", plain, Some(&balanced)), ("focal loss", focal, None)]
     {
         let model = train(&gpu, &training, &options, weights)?;
         let Scores { recall, accuracy, rare } = scores(&gpu, &model, &test)?;
         let recall = recall.map(|share| format!("{:5.1} %", 100.0 * share)).join(" ");
-        let share = test.counts()[2] as f64 / POINTS as f64;
+        let share = counts[2] as f64 / POINTS as f64;
         println!("{name:<14} {recall}   {:5.1} %   {rare:.3}, {share:.3}", 100.0 * accuracy);
     }
     println!(
