@@ -18,6 +18,8 @@
 //! # Ok::<(), xent::Error>(())
 //! ```
 //!
+//! New to softmax and cross-entropy, or unsure which loss and which option you need? Read the [`guide`].
+//!
 //! # Three ways to use it
 //!
 //! * **Host slices**: the methods above. They split a batch of any size into windows. Each returns a [`Request`]:
@@ -142,7 +144,7 @@
 //! # Ok::<(), xent::Error>(())
 //! ```
 //!
-//! Other common mistakes: the logarithm of a softmax ([`Softmax::log_softmax`] stays finite where the probability has
+//! [The guide's chapter](guide::pitfalls) has more of these with their numbers. Other common mistakes: the logarithm of a softmax ([`Softmax::log_softmax`] stays finite where the probability has
 //! underflowed to 0); a mean over ignored rows (they do not count here); one-hot targets in a class-weighted mean (as
 //! in PyTorch, class weights enter the denominator for class targets only, so the two means differ); a sum of row
 //! losses with a mean's gradient (use [`Reduction::Sum`] and `row_upstream` instead); log-probabilities passed as
@@ -170,6 +172,8 @@ mod element;
 mod error;
 pub mod eval;
 mod flags;
+#[cfg(doc)]
+pub mod guide;
 mod inputs;
 mod kernel;
 mod masks;

@@ -8,6 +8,7 @@ mod eval;
 mod expected;
 mod files;
 mod from_pytorch;
+mod guide;
 mod hostile_names;
 mod kept;
 mod layouts;
