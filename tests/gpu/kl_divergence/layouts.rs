@@ -3,7 +3,7 @@
 use xent::half::{bf16, f16};
 use xent::{Context, Element, Reduction, Shape};
 
-use crate::harness::{device_with, is_mine};
+use crate::harness::{bound_exactly, device_with, is_mine};
 use crate::kl_divergence::{Case, Options, noise_rows};
 use crate::losses::{ALIGNED, Given, Offsets, check, shared};
 use crate::typed::tunings_of;
@@ -62,6 +62,19 @@ fn layouts_and_types() {
     of_type::<f32>(|_| true);
     of_type::<f16>(|i| i % 2 == 0);
     of_type::<bf16>(|i| i % 2 == 1);
+}
+
+/// Nothing lies behind the last value.
+#[test]
+fn arrays_that_end_with_their_buffer() {
+    fn of_type<E: Element>(shape: Shape, offsets: Offsets) {
+        let rows = noise_rows(6, shape.rows, shape.cols);
+        let case = Case::<E>::new("to the end", shape, &rows, Options::default());
+        bound_exactly(|| check(&case, &[None], &[offsets]));
+    }
+    of_type::<f32>(Shape::new(3, 13), ALIGNED);
+    of_type::<bf16>(Shape::new(3, 13).row_stride(14), ALIGNED);
+    of_type::<f32>(Shape::new(3, 3), Offsets { logits: 4, second: 8, output: 12 });
 }
 
 /// Devices of small bindings and buffers cut a batch into many windows, and change no bit.

@@ -3,7 +3,7 @@
 use xent::half::{bf16, f16};
 use xent::{Causal, Context, Element, MaskRows, wgpu};
 
-use crate::harness::{device_of_bindings, gpu, is_mine};
+use crate::harness::{bound_exactly, device_of_bindings, gpu, is_mine};
 use crate::maps::{self, Offsets, Tested};
 use crate::masked_softmax::{Batch, attention};
 use crate::typed::{To, same_bits};
@@ -82,6 +82,18 @@ fn masks_of_each_kind_f16() {
 #[test]
 fn masks_of_each_kind_bf16() {
     check_kinds::<bf16>(&[(6, 6), (13, 14), (71, 71)]);
+}
+
+/// Nothing lies behind the last value, of the mask neither.
+#[test]
+fn arrays_that_end_with_their_buffer() {
+    let masks = (Some(MaskRows::each(4)), Some(MaskRows::each(1)));
+    for (cols, causal) in [(6, None), (13, Some(Causal::lower_right(4)))] {
+        let batch = attention::<f32>(cols, cols, 4, masks, causal);
+        bound_exactly(|| check("to the end", &batch, [false, true]));
+        let batch = attention::<bf16>(cols, cols.next_multiple_of(2), 4, masks, causal);
+        bound_exactly(|| check("to the end", &batch, [false, true]));
+    }
 }
 
 /// Dense rows through a device whose bindings hold a few: the row of the mask is told from the batch's first row.
