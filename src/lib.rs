@@ -31,7 +31,8 @@
 //!   slices, generators and files, for batches larger than memory.
 //! * **Your own device, buffers and compute pass**: *build* an operation once on a [`Context`] around them, *bind* it
 //!   once to a shape and to buffers, *encode* it as often as you like. Nothing is submitted for you, and nothing is
-//!   read back.
+//!   read back. If a buffer (or the size that you bind) has room behind the last value, up to 31 bytes of it are read with
+//!   that value and never changed. With room up to the next multiple of 32 bytes, more shapes share a pipeline.
 //!
 //! # Operations
 //!

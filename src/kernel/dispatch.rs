@@ -15,11 +15,13 @@ pub(crate) struct Binding {
     pub buffer: wgpu::Buffer,
     pub offset: u64,
     pub size: u64,
+    /// Bytes behind the part that may be bound with it: see [`Plan::place`](super::Plan::place).
+    pub room: u64,
 }
 
 impl Binding {
     pub fn whole(buffer: &wgpu::Buffer) -> Self {
-        Self { buffer: buffer.clone(), offset: 0, size: buffer.size() }
+        Self { buffer: buffer.clone(), offset: 0, size: buffer.size(), room: 0 }
     }
 
     fn resource(&self) -> wgpu::BindingResource<'_> {

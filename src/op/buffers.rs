@@ -46,7 +46,8 @@ fn check(name: &'static str, bound: &wgpu::BufferBinding<'_>, need: Need, writes
     if found < need.bytes {
         return Err(Error::BufferTooSmall { what: name, found, needed: need.bytes });
     }
-    let binding = Binding { buffer: buffer.clone(), offset, size: need.bytes };
+    let room = found - need.bytes;
+    let binding = Binding { buffer: buffer.clone(), offset, size: need.bytes, room };
     Ok(Checked { name, writes, binding })
 }
 

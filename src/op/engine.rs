@@ -223,14 +223,10 @@ impl<E: Element> Engine<E> {
         let alignment = self.profile.offset_alignment;
         let mut dispatches = Vec::new();
         for window in plan.windows(rows) {
-            let placed = arrays.iter().map(|&array| Placed {
-                array,
-                place: plan.place(
-                    &window,
-                    array.value_bytes,
-                    (array.binding.offset, array.binding.size),
-                    alignment,
-                ),
+            let placed = arrays.iter().map(|&array| {
+                let Binding { offset, size, room, .. } = *array.binding;
+                let place = plan.place(&window, array.value_bytes, (offset, size + room), alignment);
+                Placed { array, place }
             });
             dispatches.extend(self.logits_dispatches(plan, &window, call, &placed.collect::<Vec<_>>())?);
         }
@@ -270,6 +266,7 @@ impl Placed<'_> {
             buffer: self.array.binding.buffer.clone(),
             offset: self.place.offset,
             size: self.place.size,
+            room: 0,
         }
     }
 }

@@ -25,7 +25,7 @@ fn of_type<E: Element>(len: usize) -> Vec<E> {
 }
 
 fn check_layouts<E: Element + Value>() {
-    for (dims, axis, row_dims) in LAYOUTS {
+    for (i, (dims, axis, row_dims)) in LAYOUTS.into_iter().enumerate() {
         let shape = Shape::nd(dims, axis).unwrap();
         let logits: Vec<E> = of_type(shape.len());
         let rows = shape.rows;
@@ -40,7 +40,11 @@ fn check_layouts<E: Element + Value>() {
             Batch { logits: &logits[..], inputs, shape, options: Default::default(), dims: (dims, row_dims) };
         let folder = Folder::new();
         folder.array("logits.npy", dims, &logits);
-        for of_rows in [row_dims, &[rows]] {
+        // In f16, each layout takes one of the two.
+        let of_rows = [row_dims, &[rows]];
+        for (_, of_rows) in
+            of_rows.into_iter().enumerate().filter(|(j, _)| size_of::<E>() == 4 || i % 2 == *j)
+        {
             folder.array("targets.npy", of_rows, &classes).array("weights.npy", of_rows, &weights);
             folder.array("mask.npy", of_rows, &ints);
             let args = "--targets targets.npy --row-weights weights.npy --row-mask mask.npy";
@@ -77,9 +81,13 @@ fn gradients_in_f16() {
     assert!(folder.values_of::<f16>("grad.npy").1 == grad, "f16 logits are what they are in f32");
 }
 
-/// Softmax in and out of these types, along each axis.
-fn check_softmax<E: Element + Value, O: Element + Value>(args: &str, options: &SoftmaxOptions) {
-    for (dims, axis, _) in LAYOUTS {
+/// Softmax in and out of these types, in every `step`th layout.
+fn check_softmax<E: Element + Value, O: Element + Value>(
+    (first, step): (usize, usize),
+    args: &str,
+    options: &SoftmaxOptions,
+) {
+    for (dims, axis, _) in LAYOUTS.into_iter().skip(first).step_by(step) {
         let shape = Shape::nd(dims, axis).unwrap();
         let logits: Vec<E> = of_type(shape.len());
         let folder = Folder::new();
@@ -99,12 +107,12 @@ fn check_softmax<E: Element + Value, O: Element + Value>(args: &str, options: &S
 #[test]
 fn softmax_of_every_type() {
     let plain = SoftmaxOptions::default();
-    check_softmax::<f32, f32>("", &plain);
-    check_softmax::<f32, f16>("--out-dtype f16", &plain);
-    check_softmax::<f16, f32>("--out-dtype f32", &plain);
-    check_softmax::<f16, f16>("", &plain);
+    check_softmax::<f32, f32>((0, 1), "", &plain);
+    check_softmax::<f32, f16>((0, 3), "--out-dtype f16", &plain);
+    check_softmax::<f16, f32>((1, 3), "--out-dtype f32", &plain);
+    check_softmax::<f16, f16>((2, 3), "", &plain);
     let options = SoftmaxOptions { temperature: 2.5, softcap: Some(6.0), ..plain };
-    check_softmax::<f32, f32>("--temperature 2.5 --softcap 6", &options);
+    check_softmax::<f32, f32>((0, 3), "--temperature 2.5 --softcap 6", &options);
 }
 
 #[test]

@@ -170,7 +170,7 @@ fn f16_in_every_shape() {
 
 #[test]
 fn bf16_in_every_shape() {
-    every_shape::<bf16>(&[1, 2, 7, 8, 65, 1000]);
+    every_shape::<bf16>(&[1, 2, 7, 65, 1000]);
 }
 
 #[test]

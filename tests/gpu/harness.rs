@@ -1,5 +1,6 @@
 //! The shared device, devices with limits of their own, and buffers with guards around them.
 
+use std::cell::Cell;
 use std::io::Write;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -12,6 +13,12 @@ pub const SENTINEL: u32 = 0x7fde_7fad;
 
 /// Words of the guard behind a region; the one before it is as long as the region's offset.
 const GUARD_WORDS: usize = 64;
+
+thread_local! {
+    /// Bytes of that guard that are bound with a region. They are enough to fill its last pack, wherever that begins, so that
+    /// more shapes share a pipeline.
+    static ROOM: Cell<usize> = const { Cell::new(32) };
+}
 
 fn choice() -> AdapterChoice {
     let name = std::env::var("XENT_ADAPTER").ok().filter(|name| !name.is_empty());
@@ -137,12 +144,22 @@ pub fn aligned_offset(gpu: &Context) -> u64 {
     u64::from(gpu.device.limits().min_storage_buffer_offset_alignment).max(256)
 }
 
+/// Runs something whose regions are bound to the end of their last word and no further.
+pub fn bound_exactly<T>(run: impl FnOnce() -> T) -> T {
+    let room = ROOM.replace(0);
+    let result = run();
+    ROOM.set(room);
+    result
+}
+
 /// A part of a buffer; what lies around it is filled with [`SENTINEL`].
 pub struct Region {
     pub buffer: wgpu::Buffer,
     pub offset: u64,
     /// Its size in bytes.
     pub bytes: usize,
+    /// Bytes of the guard behind it that its binding takes in.
+    room: usize,
 }
 
 impl Region {
@@ -154,7 +171,7 @@ impl Region {
         let mut all = vec![SENTINEL; words];
         bytemuck::cast_slice_mut(&mut all)[before..][..values.len()].copy_from_slice(values);
         let usage = Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST;
-        Self { buffer: buffer_of(gpu, usage, &all), offset, bytes: values.len() }
+        Self { buffer: buffer_of(gpu, usage, &all), offset, bytes: values.len(), room: ROOM.get() }
     }
 
     /// A region for f32 values.
@@ -177,18 +194,13 @@ impl Region {
         Self::new(gpu, offset, &vec![SENTINEL; words])
     }
 
-    /// The region, with its size in whole words.
+    /// The region in whole words, and the room behind it.
     pub fn binding(&self) -> wgpu::BufferBinding<'_> {
         wgpu::BufferBinding {
             buffer: &self.buffer,
             offset: self.offset,
-            size: wgpu::BufferSize::new(self.bytes.next_multiple_of(4) as u64),
+            size: wgpu::BufferSize::new((self.bytes.next_multiple_of(4) + self.room) as u64),
         }
-    }
-
-    /// The region and all that lies behind it, its guard too.
-    pub fn binding_to_the_end(&self) -> wgpu::BufferBinding<'_> {
-        wgpu::BufferBinding { size: None, ..self.binding() }
     }
 
     /// What the region holds, word by word; the guards must be as they were.

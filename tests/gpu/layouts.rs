@@ -2,12 +2,17 @@
 //! of a quad; classes along any axis. What lies around a row is NaN and takes no part; what lies around an output stays
 //! as it was.
 
-use xent::{Context, CrossEntropyOptions, Error, Shape, TargetKind, Targets, Tuning, reference, wgpu};
+use xent::half::{bf16, f16};
+use xent::{
+    Context, CrossEntropyOptions, Element, Error, Shape, TargetKind, Targets, Tuning, reference, wgpu,
+};
 
 use crate::batch::{Batch, Ops, noise, ops};
 use crate::compare::check;
 use crate::expected::Expected;
-use crate::harness::{SENTINEL, adapter, device_of_bindings, device_with, gpu, in_pass, is_mine};
+use crate::harness::{
+    SENTINEL, adapter, bound_exactly, device_of_bindings, device_with, gpu, in_pass, is_mine,
+};
 use crate::outputs::{Gradient, LossRegions, Outputs, PLAIN, run_bound, run_host, run_host_loss, run_loss};
 
 /// From none to past any alignment, in bytes.
@@ -30,6 +35,32 @@ fn every_offset_of_a_binding() {
             check(&batch, &expected, &run_bound(gpu(), &ops, &batch, (offset, output_offset)), &ops);
         }
     }
+}
+
+/// Arrays in buffers with nothing behind the last value: no pack reaches behind it. In the other tests it may, and what is there
+/// stays as it was.
+#[test]
+fn arrays_that_end_with_their_buffer() {
+    fn of_type<E: Element>(from: usize) {
+        let ops = Ops::<E>::new(gpu(), Default::default()).tuned(Some(Tuning::fixed(4, 1)));
+        let places = [Gradient::To, Gradient::InPlace, Gradient::F32];
+        // Two adapters share the row lengths.
+        for (i, cols) in [1, 3, 4, 5, 7, 13, 34, 131].into_iter().enumerate().filter(|&(i, _)| is_mine(i)) {
+            let dense = noise("to the end", cols as u64, 5, cols);
+            let batch = dense.with_stride(cols.next_multiple_of(2) + i % 3 / 2 * 2).cast::<E>();
+            let expected = Expected::of(&batch, &ops.options);
+            let offset = 4 * (i as u64 % 4);
+            if i / 2 == from {
+                let outputs = bound_exactly(|| run_bound(gpu(), &ops, &batch, (offset, 256)));
+                check(&batch, &expected, &outputs, &ops);
+            }
+            let run = || run_loss(gpu(), &ops, &batch, (offset, offset), places[(i + from) % 3]);
+            check(&batch, &expected, &bound_exactly(run), &ops);
+        }
+    }
+    of_type::<f32>(1);
+    of_type::<f16>(2);
+    of_type::<bf16>(3);
 }
 
 #[test]

@@ -160,5 +160,5 @@ fn room(bytes: u64) -> u64 {
 
 /// Binds the part of a buffer that a window needs. The buffer may be larger, from an earlier window.
 fn bound(buffer: wgpu::Buffer, size: u64) -> Binding {
-    Binding { buffer, offset: 0, size }
+    Binding { buffer, offset: 0, size, room: 0 }
 }

@@ -1,7 +1,7 @@
 //! Numbers that are hard on the sums: far logits, offsets, almost equal batches, rising rows.
 
 use xent::half::bf16;
-use xent::{Reduction, Shape};
+use xent::{Reduction, Shape, Tuning};
 
 use crate::harness::gpu;
 use crate::kl_divergence::{Case, Options, Rows, noise, noise_rows};
@@ -94,7 +94,7 @@ fn offsets_do_no_harm() {
 fn near_equal_batches() {
     for temperature in [0.1, 1.0, 100.0] {
         let options = Options { temperature, ..Options::default() };
-        for cols in [1, 2, 31, 1000, 50_257] {
+        for (i, cols) in [1, 2, 31, 1000, 50_257].into_iter().enumerate() {
             let mut rows = Rows::new();
             for (label, x, _) in noise_rows(4, 4, cols) {
                 rows.push((format!("{label}, equal"), x.clone(), x.clone()));
@@ -110,7 +110,8 @@ fn near_equal_batches() {
                 }
             }
             let case = Case::<f32>::dense("near", &rows, options);
-            check(&case, &tunings_of(&[2, 64]), &[ALIGNED]);
+            // The plan's lanes by the host path.
+            check(&case, &[Some(Tuning::fixed([2, 64][i % 2], 1))], &[ALIGNED]);
             let found = run_host(&case.op(), &case);
             for (row, loss) in found.row_losses().enumerate() {
                 assert!(loss >= -5e-6, "{}: {loss:e}", case.labels[row]);

@@ -1,9 +1,9 @@
 //! Row lengths, layouts, offsets, types, tunings, reductions, and windows.
 
 use xent::half::{bf16, f16};
-use xent::{Context, Element, Reduction, Shape};
+use xent::{Context, Element, Reduction, Shape, Tuning};
 
-use crate::harness::{device_with, is_mine};
+use crate::harness::{bound_exactly, device_with, is_mine};
 use crate::kl_divergence::{Case, Options, noise_rows};
 use crate::losses::{ALIGNED, Given, Offsets, check, shared};
 use crate::typed::tunings_of;
@@ -41,12 +41,13 @@ fn layouts_and_types() {
             for (_, padding) in [0, 1 + cols % 6].into_iter().enumerate().filter(|(j, _)| is_mine(i + j)) {
                 let shape = Shape::new(7, cols).row_stride(cols + padding);
                 let case = Case::<E>::new("layout", shape, &noise_rows(cols as u64, 7, cols), options);
-                // Two offsets with the plan's lanes, or one with those and with eight.
-                let (from, lanes) = (cols % 3, if cols % 2 == 0 { &[][..] } else { &[8] });
-                check(&case, &tunings_of(lanes), &offsets[from..][..2 - lanes.len()]);
+                // Two offsets with the plan's lanes, or one with eight: the host path has the plan's.
+                let (from, lanes) = (cols % 3, (cols % 2 == 1).then(|| Tuning::fixed(8, 1)));
+                let count = if lanes.is_some() { 1 } else { 2 };
+                check(&case, &[lanes], &offsets[from..][..count]);
             }
         }
-        // Each shape takes the plan's lanes, and in f32 one other number.
+        // Each shape takes the plan's lanes by the host path, and bound in 16 bits; bound in f32, it takes one other number.
         let shapes = [(1, 3, 2), (2, 5, 3), (3, 21, 7), (2, 34, 16), (1, 130, 33)];
         for (i, (outer, cols, inner)) in shapes.into_iter().enumerate().filter(|&(i, _)| takes(i)) {
             let shape = Shape::nchw(outer, cols, inner);
@@ -54,14 +55,27 @@ fn layouts_and_types() {
             for (_, shape) in both.into_iter().enumerate().filter(|(j, _)| is_mine(i + j)) {
                 let rows = noise_rows(cols as u64, outer * inner, cols);
                 let case = Case::<E>::new("side by side", shape, &rows, options);
-                let lanes = if size_of::<E>() == 4 { &[[1, 8, 64][i % 3]][..] } else { &[] };
-                check(&case, &tunings_of(lanes), &offsets[i % 4..][..1]);
+                let lanes = (size_of::<E>() == 4).then(|| Tuning::fixed([1, 8, 64][i % 3], 1));
+                check(&case, &[lanes], &offsets[i % 4..][..1]);
             }
         }
     }
     of_type::<f32>(|_| true);
     of_type::<f16>(|i| i % 2 == 0);
     of_type::<bf16>(|i| i % 2 == 1);
+}
+
+/// Nothing lies behind the last value.
+#[test]
+fn arrays_that_end_with_their_buffer() {
+    fn of_type<E: Element>(shape: Shape, offsets: Offsets) {
+        let rows = noise_rows(6, shape.rows, shape.cols);
+        let case = Case::<E>::new("to the end", shape, &rows, Options::default());
+        bound_exactly(|| check(&case, &[None], &[offsets]));
+    }
+    of_type::<f32>(Shape::new(3, 13), ALIGNED);
+    of_type::<bf16>(Shape::new(3, 13).row_stride(14), ALIGNED);
+    of_type::<f32>(Shape::new(3, 3), Offsets { logits: 4, second: 8, output: 12 });
 }
 
 /// Devices of small bindings and buffers cut a batch into many windows, and change no bit.
@@ -79,6 +93,6 @@ fn windows_change_no_bit() {
             shared::windows_change_no_bit(&case.with(Given::row_weights(&weights)), devices);
         }
     }
-    of_type::<f32>(&devices, &[(700, 7, 0), (200, 129, 2), (40, 1001, 0)]);
-    of_type::<f16>(&devices[..1], &[(700, 7, 0), (200, 129, 2)]);
+    of_type::<f32>(&devices[..1], &[(700, 7, 0), (200, 129, 2), (40, 1001, 0)]);
+    of_type::<f16>(&devices[1..], &[(700, 7, 0), (200, 129, 2)]);
 }

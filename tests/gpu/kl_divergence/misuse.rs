@@ -6,7 +6,7 @@ use xent::{
     Shape, Tuning,
 };
 
-use crate::harness::{Region, gpu};
+use crate::harness::{Region, bound_exactly, gpu};
 use crate::kl_divergence::{INF, Options};
 use crate::losses::Calls;
 
@@ -40,7 +40,7 @@ fn misuse() {
     assert_eq!(op.loss(&[], &[], Shape::new(2, 0)).wait().map(|_| ()), Err(Error::NoCols { rows: 2 }));
 
     let of = |words: usize| Region::unwritten(gpu, words);
-    let (x, b, small, output, losses) = (of(6), of(6), of(5), of(6), of(2));
+    let (x, b, small, output, losses) = (of(6), of(6), bound_exactly(|| of(5)), of(6), of(2));
     let bind = |buffers: &KlDivergenceBuffers<'_>| op.bind(shape, buffers).map(|_| ());
     let plain = || KlDivergenceBuffers::new(x.binding(), b.binding());
     assert!(matches!(bind(&plain()), Err(Error::NoOutput { .. })));

@@ -173,10 +173,9 @@ impl Regions {
             upstream: Some(self.upstream.binding()),
             row_upstream: self.row_upstream.as_ref().map(Region::binding),
         };
-        // Without a size: what lies behind the batch must not matter.
         let buffers = Buffers {
-            logits: self.logits.binding_to_the_end(),
-            second: self.second.binding_to_the_end(),
+            logits: self.logits.binding(),
+            second: self.second.binding(),
             pos_weight: self.pos_weight.as_ref().map(Region::binding),
             class_weights: self.class_weights.as_ref().map(Region::binding),
         };

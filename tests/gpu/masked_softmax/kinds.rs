@@ -3,7 +3,7 @@
 use xent::half::{bf16, f16};
 use xent::{Causal, Context, Element, MaskRows, wgpu};
 
-use crate::harness::{device_of_bindings, gpu, is_mine};
+use crate::harness::{bound_exactly, device_of_bindings, gpu, is_mine};
 use crate::maps::{self, Offsets, Tested};
 use crate::masked_softmax::{Batch, attention};
 use crate::typed::{To, same_bits};
@@ -58,12 +58,12 @@ fn check_kinds<E: Element>(layouts: &[(usize, usize)]) {
             ("all three, otherwise", (each(1), each(2 * q_len)), Some(Causal::at(q_len, 1))),
         ];
         kinds.extend(causals(cols).map(|causal| ("causal", (None, None), Some(causal))));
-        // Two adapters share them; in 16 bits each kind takes one half of the paths.
+        // Two adapters share them, and each kind takes one half of the paths: on the other adapter, the other half.
         for (j, (name, masks, causal)) in kinds.into_iter().enumerate() {
             if is_mine(i + j) {
                 let wide = (i + j / 2) % 2 == 0;
-                let paths = if size_of::<E>() == 4 { [true; 2] } else { [wide, !wide] };
-                check(name, &attention::<E>(cols, row_stride, q_len, masks, causal), paths);
+                let batch = attention::<E>(cols, row_stride, q_len, masks, causal);
+                check(name, &batch, [wide, !wide]);
             }
         }
     }
@@ -82,6 +82,18 @@ fn masks_of_each_kind_f16() {
 #[test]
 fn masks_of_each_kind_bf16() {
     check_kinds::<bf16>(&[(6, 6), (13, 14), (71, 71)]);
+}
+
+/// Nothing lies behind the last value, of the mask neither.
+#[test]
+fn arrays_that_end_with_their_buffer() {
+    let masks = (Some(MaskRows::each(4)), Some(MaskRows::each(1)));
+    for (cols, causal) in [(6, None), (13, Some(Causal::lower_right(4)))] {
+        let batch = attention::<f32>(cols, cols, 4, masks, causal);
+        bound_exactly(|| check("to the end", &batch, [false, true]));
+        let batch = attention::<bf16>(cols, cols.next_multiple_of(2), 4, masks, causal);
+        bound_exactly(|| check("to the end", &batch, [false, true]));
+    }
 }
 
 /// Dense rows through a device whose bindings hold a few: the row of the mask is told from the batch's first row.

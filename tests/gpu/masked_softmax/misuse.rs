@@ -6,7 +6,7 @@ use xent::{
     Shape, wgpu,
 };
 
-use crate::harness::{Region, aligned_offset, device_of_bindings, gpu};
+use crate::harness::{Region, aligned_offset, bound_exactly, device_of_bindings, gpu};
 use crate::masked_softmax::INF;
 
 #[test]
@@ -49,7 +49,8 @@ fn misuse() {
 
     let at = aligned_offset(gpu);
     let values = Region::unwritten_at(gpu, at, 64);
-    let (other, mask) = (Region::unwritten_at(gpu, at, 64), Region::unwritten_at(gpu, at, 18));
+    let (other, mask) =
+        (Region::unwritten_at(gpu, at, 64), bound_exactly(|| Region::unwritten_at(gpu, at, 18)));
     let buffers = MaskedSoftmaxBuffers {
         logits: values.binding(),
         additive: None,

@@ -3,7 +3,7 @@
 use xent::half::{bf16, f16};
 use xent::{Element, Reduction, Shape, SigmoidBceOptions};
 
-use crate::harness::{device_with, is_mine, tunings};
+use crate::harness::{bound_exactly, device_with, is_mine, tunings};
 use crate::losses::{Offsets, Run, check_runs, shared};
 use crate::sigmoid_bce::{BOUND, IN_PLACE, MEAN, SUM, full, random};
 use crate::typed::To;
@@ -48,6 +48,17 @@ fn types_and_layouts() {
         } else {
             check_every_path::<bf16>(shape, seed, SUM);
         }
+    }
+}
+
+/// Nothing lies behind the last value.
+#[test]
+fn arrays_that_end_with_their_buffer() {
+    for (cols, run) in [(3, BOUND), (13, BOUND), (34, IN_PLACE)] {
+        let case = full::<f32>(cols as u64, Shape::new(3, cols), 6.0, MEAN);
+        bound_exactly(|| check_runs(&case, None, &[run]));
+        let case = random::<f16>(cols as u64, Shape::new(3, cols).row_stride(cols + cols % 2), 6.0, MEAN);
+        bound_exactly(|| check_runs(&case, None, &[run]));
     }
 }
 

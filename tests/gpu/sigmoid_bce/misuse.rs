@@ -6,7 +6,7 @@ use xent::{
     SigmoidBceOptions, Tuning,
 };
 
-use crate::harness::{Region, gpu};
+use crate::harness::{Region, bound_exactly, gpu};
 use crate::losses::Calls;
 use crate::sigmoid_bce::{INF, MEAN};
 
@@ -33,7 +33,7 @@ fn misuse() {
     assert!(matches!(tuned, Err(Error::InvalidOption { option: "tuning.lanes", .. })));
 
     let (logits, targets) = (Region::of_f32(gpu, 256, &x), Region::of_f32(gpu, 256, &t));
-    let output = Region::unwritten(gpu, 6);
+    let output = bound_exactly(|| Region::unwritten(gpu, 6));
     let bind = |buffers: &SigmoidBceBuffers<'_>| op.bind(shape, buffers).map(|_| ());
     let plain = SigmoidBceBuffers::new(logits.binding(), targets.binding());
     assert_eq!(bind(&plain), Err(Error::NoOutput { options: "loss, row_losses, dlogits" }));
@@ -50,7 +50,7 @@ fn misuse() {
         ..plain.clone()
     };
     assert_eq!(bind(&small), Err(Error::BufferTooSmall { what: "loss", found: 24, needed: 32 }));
-    let one = Region::of_f32(gpu, 256, &[1.0]);
+    let one = bound_exactly(|| Region::of_f32(gpu, 256, &[1.0]));
     let small = SigmoidBceBuffers { pos_weight: Some(one.binding()), ..with(OutputBuffer::InPlace) };
     assert_eq!(bind(&small), Err(Error::BufferTooSmall { what: "pos_weight", found: 4, needed: 12 }));
     let halves = SigmoidBce::<f16>::new(gpu, &MEAN).expect("an operation");

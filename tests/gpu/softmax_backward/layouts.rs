@@ -3,7 +3,7 @@
 use xent::half::{bf16, f16};
 use xent::{Context, Element, Shape, SoftmaxBackwardOptions, wgpu};
 
-use crate::harness::{device_of_bindings, gpu, is_mine};
+use crate::harness::{bound_exactly, device_of_bindings, gpu, is_mine};
 use crate::maps::{self, ALIGNED, Offsets, Tested, sentinel};
 use crate::softmax_backward::{Batch, probs_of};
 use crate::typed::{To, narrowed, noise};
@@ -76,6 +76,18 @@ fn layouts_f16() {
 #[test]
 fn layouts_bf16() {
     check_layouts::<bf16>();
+}
+
+/// Nothing lies behind the last value.
+#[test]
+fn arrays_that_end_with_their_buffer() {
+    let options = SoftmaxBackwardOptions { log: false, scale: 1.0 };
+    let words = layout::<f32>(Shape::new(3, 13), options);
+    let halves = layout::<f16>(Shape::new(3, 13).row_stride(14), options);
+    bound_exactly(|| {
+        Tested::new("to the end", &words).bound::<f32>(gpu(), None, To::Element, ALIGNED);
+        Tested::new("to the end", &halves).bound::<f16>(gpu(), None, To::InPlace, ALIGNED);
+    });
 }
 
 /// Rows longer than a chunk of every lane's.

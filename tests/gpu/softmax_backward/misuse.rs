@@ -3,7 +3,7 @@
 use xent::half::f16;
 use xent::{Error, OutputBuffer, Shape, SoftmaxBackward, SoftmaxBackwardBuffers, SoftmaxBackwardOptions};
 
-use crate::harness::{Region, aligned_offset, gpu};
+use crate::harness::{Region, aligned_offset, bound_exactly, gpu};
 use crate::softmax_backward::INF;
 
 #[test]
@@ -23,7 +23,7 @@ fn misuse() {
 
     let at = aligned_offset(gpu);
     let [probs, dprobs, dlogits] = [(); 3].map(|()| Region::unwritten_at(gpu, at, 64));
-    let small = Region::unwritten_at(gpu, at, 11);
+    let small = bound_exactly(|| Region::unwritten_at(gpu, at, 11));
     let buffers = SoftmaxBackwardBuffers {
         probs: probs.binding(),
         dprobs: dprobs.binding(),
