@@ -21,4 +21,17 @@ pub struct Evaluated<'a> {
     pub dlogits: Option<&'a [f32]>,
     /// How far the evaluation has come with this window: what another process needs to continue after it.
     pub state: &'a EvaluationState,
+    /// The rows that are left out, if their results do not tell.
+    pub(super) left_out: Option<&'a [bool]>,
+}
+
+impl Evaluated<'_> {
+    /// Whether the row at this place in the window was left out: ignored, masked, of weight 0, or not scored. False for
+    /// a place beyond the window.
+    pub fn is_left_out(&self, at: usize) -> bool {
+        match self.left_out {
+            Some(left_out) => left_out.get(at).is_some_and(|&is_left_out| is_left_out),
+            None => self.results.get(at).is_some_and(RowResult::is_left_out),
+        }
+    }
 }

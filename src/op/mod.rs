@@ -24,9 +24,9 @@ pub use bound::Bound;
 pub use cross_entropy::{CrossEntropy, CrossEntropyBuffers, CrossEntropyStream, TargetBuffers};
 pub use kl_divergence::{KlDivergence, KlDivergenceBuffers, KlDivergenceStream};
 pub use logsumexp::{LogSumExp, LogSumExpBuffers};
-pub(crate) use loss::LossSum;
 #[cfg(test)]
 pub(crate) use loss::{BLOCK_ROWS, TOTALS_BYTES};
+pub(crate) use loss::{Kind, LossSum};
 pub use loss::{
     Loss, LossKind, LossOp, LossOutputs, LossRecord, LossStream, NO_CLASS, RowInputBuffers, RowResult,
 };

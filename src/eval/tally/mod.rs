@@ -49,15 +49,25 @@ impl Tally {
 
     /// Adds the rows of a window.
     pub fn add(&mut self, window: &Evaluated<'_>) {
-        self.add_rows(window.rows.start, window.results);
+        self.add_each(window.rows.start, window.results, |at, _| window.is_left_out(at));
     }
 
-    /// Adds the results (rows,) of the rows that start at `first`.
+    /// Adds the results (rows,) of the rows that start at `first`. They are results of a cross-entropy: those of other
+    /// losses do not tell which rows were left out.
     pub fn add_rows(&mut self, first: usize, results: &[RowResult]) {
+        self.add_each(first, results, |_, result| result.is_left_out());
+    }
+
+    fn add_each(
+        &mut self,
+        first: usize,
+        results: &[RowResult],
+        is_left_out: impl Fn(usize, &RowResult) -> bool,
+    ) {
         for (at, result) in results.iter().enumerate() {
             let row = first.saturating_add(at);
             self.rows += 1;
-            if result.is_left_out() {
+            if is_left_out(at, result) {
                 self.left_out += 1;
                 continue;
             }
@@ -174,7 +184,8 @@ mod tests {
         for (at, window_results) in results.chunks(window).enumerate() {
             let rows = at * window..at * window + window_results.len();
             let state = &Default::default();
-            tally.add(&Evaluated { rows, results: window_results, classes: None, dlogits: None, state });
+            let (results, classes, dlogits, left_out) = (window_results, None, None, None);
+            tally.add(&Evaluated { rows, results, classes, dlogits, state, left_out });
         }
         tally
     }
