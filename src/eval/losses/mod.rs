@@ -3,6 +3,8 @@
 mod cross_entropy;
 mod kl_divergence;
 mod sigmoid_bce;
+#[cfg(all(test, feature = "cli"))]
+mod tests;
 
 use std::ops::Range;
 
