@@ -59,6 +59,19 @@ impl TargetSource<'_> {
 
 /// The teacher's logits of a [`KlDivergence`](crate::KlDivergence), read window by window: of the same type and
 /// [`Shape`](crate::Shape) as the student's.
+///
+/// ```no_run
+/// use xent::eval::{SliceSource, TeacherSource, evaluate};
+/// use xent::{Context, KlDivergence, Shape};
+///
+/// let gpu = Context::new().wait()?;
+/// let op = KlDivergence::<f32>::new(&gpu, &Default::default())?;
+/// let mut student = SliceSource::new(&[1.0, 0.0, 0.0, 0.0], Shape::new(2, 2))?;
+/// let mut teacher = SliceSource::new(&[1.0, 0.0, 2.0, -1.0], Shape::new(2, 2))?;
+/// let report = evaluate(&op, &mut student, TeacherSource(&mut teacher), &Default::default(), |_| Ok(()))?;
+/// println!("{} nats", report.loss.value);
+/// # Ok::<(), xent::Error>(())
+/// ```
 pub struct TeacherSource<'a, E: Element>(pub &'a mut dyn Source<E>);
 
 /// Targets of a [`SigmoidBce`](crate::SigmoidBce) that are read window by window, in the logits' own

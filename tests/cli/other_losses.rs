@@ -176,7 +176,9 @@ fn a_stopped_run_continues_with_the_same_digits() {
         let eval = format!("eval logits.npy --loss {loss} {args} {ROWS} {OUTPUTS}");
         let unbroken = said(&folder.run(&eval));
         let expected = ["rows.npy", "grad.npy"].map(|name| folder.read(name));
-        ["rows.npy", "grad.npy"].map(|name| std::fs::remove_file(folder.path(name)).unwrap());
+        for name in ["rows.npy", "grad.npy"] {
+            std::fs::remove_file(folder.path(name)).unwrap();
+        }
         let before = folder.names();
         let stopped = folder.run(&format!("{eval} --windows 1500B --stop-after 13"));
         assert_eq!(stopped.status, Some(130), "{stopped:?}");

@@ -110,8 +110,9 @@ macro_rules! found {
             report = Some(evaluation.report());
         }
         let mut report = report.unwrap();
-        [&mut report.reading, &mut report.computing, &mut report.elapsed]
-            .map(|time| *time = Default::default());
+        for time in [&mut report.reading, &mut report.computing, &mut report.elapsed] {
+            *time = Default::default();
+        }
         let (losses, left_out, dlogits, tally, windows) = found;
         Found { losses, left_out, dlogits, report, tally, windows }
     }};

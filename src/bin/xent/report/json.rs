@@ -73,7 +73,7 @@ fn object(summary: &Summary<'_>) -> Value {
     });
     object["flags"] = json!(flags);
     if let Some(keys) = object.as_object_mut().filter(|_| !name.has_classes()) {
-        ["perplexity", "accuracy"].map(|key| keys.remove(key));
+        keys.retain(|key, _| !["perplexity", "accuracy"].contains(&key.as_str()));
     }
     object
 }
