@@ -40,14 +40,15 @@ axis is not the last, a piece is at least what lies behind one index of the axes
 row weights and masks are read twice: before the first logit, to check them and add them up, and
 again with the logits.
 
---loss kl is the divergence of the student's distribution from the teacher's: --teacher has logits of
-the same shape and type. --loss bce takes each class as a yes-or-no question: --targets has 0 or 1 for
-each class of each row, or any float, in the layout of the logits. An option that does not apply to the
-loss is refused. These losses have no perplexity, no accuracy, no lse and no most probable class.
+--loss kl is the divergence of the student's distribution from the teacher's: --teacher has logits
+of the same shape and type. --loss bce takes each class as a yes-or-no question: --targets has 0 or
+1 for each class of each row, or any float, in the layout of the logits. An option that does not
+apply to the loss is refused. These losses have no perplexity, no accuracy, no lse and no most
+probable class.
 
-The targets of a cross-entropy are integers of any width. A row whose target equals --ignore-index is left out; a u32
-target is compared by its bits as i32, so 4294967196 is -100. A row that is not scored (--row-mask,
---row-weights 0, --score-from and --score-to) may have any target.
+The targets of a cross-entropy are integers of any width. A row whose target equals --ignore-index
+is left out; a u32 target is compared by its bits as i32, so 4294967196 is -100. A row that is not
+scored (--row-mask, --row-weights 0, --score-from and --score-to) may have any target.
 
 The name of an output decides whether it is .npy or .safetensors. An output file appears complete or
 not at all. A row that is left out has loss 0, lse 0 and class 4294967295.
@@ -61,14 +62,15 @@ unless --masked-row zero makes its loss 0. The report counts the bad rows. With 
 the exit status 1; all outputs are still written.
 
 --json prints one object. Its keys: format ('xent eval'), version (1; it rises when a key changes
-its meaning), xent, loss_name (as --loss takes it), loss (reduced), sum, z_loss (the part of loss that is z-loss), perplexity (e to
-the mean loss; a perplexity in the usual sense only for a plain loss), accuracy (for soft and sparse
-targets, against their most probable class), complete (false if the run was stopped), rows, cols,
-counted, ignored, weight (what a mean is divided by), row_weight (what the z-loss of a mean is
-divided by), flags, bad_rows, first_bad_row, row_losses (range, quantiles, histogram), positions
-(mean loss by position in the sequence), adapter, seconds, logits_per_second, bytes_read,
-peak_memory_bytes, verification. A number that is not finite, or undefined because no row counts, is
-null, and its key is among the flags. docs/eval-json.md in the sources explains every key.
+its meaning), xent, loss_name (as --loss takes it), loss (reduced), sum, z_loss (the part of loss
+that is z-loss), perplexity (e to the mean loss; a perplexity in the usual sense only for a plain
+loss), accuracy (for soft and sparse targets, against their most probable class), complete (false if
+the run was stopped), rows, cols, counted, ignored, weight (what a mean is divided by), row_weight
+(what the z-loss of a mean is divided by), flags, bad_rows, first_bad_row, row_losses (range,
+quantiles, histogram), positions (mean loss by position in the sequence), adapter, seconds,
+logits_per_second, bytes_read, peak_memory_bytes, verification. A number that is not finite, or
+undefined because no row counts, is null, and its key is among the flags. docs/eval-json.md in the
+sources explains every key.
 
 The report has colours on a terminal, unless NO_COLOR is set. A long run shows a progress bar on a
 terminal, and elsewhere prints a line to stderr every 10 seconds.
