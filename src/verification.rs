@@ -1,9 +1,6 @@
 //! Verification as a feature: compares rows of the caller's own batch with the f64 reference.
 
-use crate::bounds::{loss_bound, softcap_rounding};
 use crate::element::Element;
-use crate::inputs::RowWeights;
-use crate::options::CrossEntropyOptions;
 use crate::shape::Shape;
 
 /// The result of comparing device results with the f64 reference.
@@ -74,22 +71,6 @@ impl Verification {
                 into.compare_rounded(row, value, expected, bound);
             }
         })
-    }
-
-    /// Compares one row's loss with the reference's loss before the row's weight. Weights above 1 increase the error,
-    /// so they increase the error bound too.
-    pub(crate) fn compare_loss(
-        &mut self,
-        row: usize,
-        loss: f32,
-        unweighted: f64,
-        weights: RowWeights,
-        options: &CrossEntropyOptions,
-    ) {
-        let expected = weights.own * unweighted;
-        let weight = (weights.own * weights.heaviest_class).max(1.0);
-        let bound = (loss_bound(expected) + softcap_rounding(options)) * weight;
-        self.compare(row, f64::from(loss), expected, bound);
     }
 
     /// Compares one value that was rounded to its type, which may overflow to infinity. Near the end of the type's

@@ -7,26 +7,21 @@ use crate::error::Result;
 use crate::eval::evaluated::Evaluated;
 use crate::eval::evaluation::Evaluation;
 use crate::eval::evaluator::Evaluator;
+use crate::eval::losses::Evaluable;
 use crate::eval::source::{Source, reserved};
-use crate::flags::Flags;
-use crate::inputs::{BatchWeight, CrossEntropyInputs};
+use crate::inputs::BatchWeight;
 use crate::op::Start;
-use crate::options::CrossEntropyOptions;
-use crate::reference;
-use crate::reference::cross_entropy::{row_dlogits_at, row_loss_at};
-use crate::reference::row_readouts;
 use crate::results::RowResult;
-use crate::row_fields::RowFields;
 use crate::shape::Shape;
-use crate::targets::RowTarget;
 
-impl Evaluation<'_> {
+#[expect(private_bounds, reason = "sealed")]
+impl<E: Element, L: Evaluable> Evaluation<'_, E, L> {
     /// Like [`run`](Self::run), on the f64 [`reference`](mod@crate::reference) and on all cores: for machines without
     /// an adapter. Results are rounded to f32, as a device gives them. With the feature `cli`.
     ///
     /// # Errors
     /// As for [`run`](Self::run), except those of a device.
-    pub fn run_on_cpu<E: Element>(
+    pub fn run_on_cpu(
         &mut self,
         source: &mut dyn Source<E>,
         each: impl FnMut(&Evaluated<'_>) -> Result<()>,
@@ -45,7 +40,7 @@ impl Evaluation<'_> {
     ///
     /// # Errors
     /// As for [`window_bytes`](Self::window_bytes).
-    pub fn window_bytes_on_cpu<E: Element>(&self, source: &dyn Source<E>) -> Result<u64> {
+    pub fn window_bytes_on_cpu(&self, source: &dyn Source<E>) -> Result<u64> {
         self.window_bytes_on(None, source)
     }
 }
@@ -53,8 +48,8 @@ impl Evaluation<'_> {
 /// The maximum bytes of a window's widest array.
 const WINDOW_BYTES: u64 = 16 << 20;
 
-struct Cpu {
-    op: CrossEntropyOptions,
+struct Cpu<L> {
+    op: L,
     shape: Shape,
     /// The total weight of all rows.
     batch: BatchWeight,
@@ -63,7 +58,7 @@ struct Cpu {
     results: Vec<RowResult>,
 }
 
-impl<E: Element> Evaluator<E> for Cpu {
+impl<E: Element, L: Evaluable> Evaluator<E, L> for Cpu<L> {
     /// Results (rows,), and the gradient.
     type Flight = (Vec<RowResult>, Vec<f32>);
 
@@ -75,12 +70,12 @@ impl<E: Element> Evaluator<E> for Cpu {
         &mut self,
         logits: &[E],
         rows: usize,
-        inputs: &CrossEntropyInputs<'_>,
+        inputs: &L::Inputs<'_, E>,
         with_dlogits: bool,
     ) -> Result<Self::Flight> {
         let Self { op, batch, .. } = self;
         let shape = self.shape.with_rows(rows);
-        let result = |row| row_result(logits, inputs, shape, op, row);
+        let result = |row| op.row_result(logits, inputs, shape, row);
         let mut results = reserved("the results of a window", rows)?;
         results.par_extend((0..rows).into_par_iter().map(result));
         let values = if with_dlogits { shape.len() } else { 0 };
@@ -90,7 +85,7 @@ impl<E: Element> Evaluator<E> for Cpu {
         dlogits.par_chunks_mut(shape.row_stride).enumerate().for_each(|(group, into)| {
             for slot in 0..shape.inner {
                 let row = group * shape.inner + slot;
-                let values = row_dlogits_at(logits, inputs, shape, op, batch, row);
+                let values = op.row_dlogits(logits, inputs, shape, batch, row);
                 for (class, value) in values.into_iter().enumerate() {
                     into[slot + class * shape.inner] = value as f32;
                 }
@@ -102,7 +97,7 @@ impl<E: Element> Evaluator<E> for Cpu {
     fn finish(
         &mut self,
         (results, computed): Self::Flight,
-        _: &CrossEntropyInputs<'_>,
+        _: &L::Inputs<'_, E>,
         dlogits: Option<&mut [f32]>,
     ) -> Result<&[RowResult]> {
         self.results = results;
@@ -111,39 +106,4 @@ impl<E: Element> Evaluator<E> for Cpu {
         }
         Ok(&self.results)
     }
-}
-
-/// The result that the kernel `row_losses` gives.
-fn row_result<E: Element>(
-    logits: &[E],
-    inputs: &CrossEntropyInputs<'_>,
-    shape: Shape,
-    op: &CrossEntropyOptions,
-    row: usize,
-) -> RowResult {
-    if inputs.row_target(shape, op, row).is_none() {
-        return RowResult::LEFT_OUT;
-    }
-    let parts = row_loss_at(logits, inputs, shape, op, row);
-    let weight = f64::from(inputs.rows.weight(row));
-    let (loss, z_loss) = ((weight * parts.total()) as f32, (weight * parts.z_loss) as f32);
-    let values: Vec<f64> = shape.row(logits, row).map(|x| x.to_f64()).collect();
-    let has_nan = values.iter().any(|logit| logit.is_nan());
-    let mut flags = Flags::empty();
-    flags.set(Flags::NAN_LOGIT, has_nan);
-    flags.set(Flags::INFINITE_LOGIT, !has_nan && values.contains(&f64::INFINITY));
-    flags.set(Flags::MASKED_ROW, values.iter().all(|&logit| logit == f64::NEG_INFINITY));
-    flags.set(Flags::INFINITE_LOSS, loss.is_infinite());
-    flags.set(Flags::NAN_LOSS, loss.is_nan());
-    let argmax = reference::argmax_row(&shape.row_vec(logits, row));
-    let result =
-        RowResult { loss, z_loss, lse: parts.lse as f32, argmax, flags: flags.bits(), ..Default::default() };
-    if op.row_fields.intersects(!RowFields::default()) {
-        let target = inputs.row_target(shape, op, row).and_then(|target| match target {
-            RowTarget::Class(class) => usize::try_from(class).ok(),
-            _ => None,
-        });
-        return result.with_readouts(&row_readouts(&shape.row_vec(logits, row), target, op), op.row_fields);
-    }
-    result
 }

@@ -9,25 +9,24 @@ use crate::error::{Error, Result};
 use crate::eval::evaluated::Evaluated;
 use crate::eval::evaluator::{Device, Evaluator};
 use crate::eval::inputs::EvaluateInputs;
+use crate::eval::losses::Evaluable;
 use crate::eval::memory::{Asked, Footprint, halving};
 use crate::eval::options::EvaluateOptions;
 use crate::eval::read_ahead::{Feed, Values, through};
 use crate::eval::report::Report;
-use crate::eval::row_inputs::BatchRows;
+use crate::eval::row_inputs::{BatchRows, SecondSource};
 use crate::eval::source::{Source, check_same_shape, check_values};
 use crate::eval::state::EvaluationState;
 use crate::eval::window::Window;
 use crate::inputs::BatchWeight;
 use crate::kernel::passes::Output;
-use crate::op::{CrossEntropy, CrossEntropyStream, Start};
+use crate::op::{LossOp, LossStream, Start};
 use crate::options::{CrossEntropyOptions, EmptyBatch, Reducing, Reduction};
-use crate::row_fields::RowFields;
 use crate::shape::Shape;
-use crate::targets::TargetKind;
 use crate::verification::Verification;
 
-/// The evaluation of a batch with any number of rows. It can stop and continue: after an error, after Ctrl-C, or in
-/// another process. [`evaluate`](super::evaluate()) runs one without stopping.
+/// The evaluation of a batch with any number of rows, for any loss: `L` are its options. It can stop and continue: after
+/// an error, after Ctrl-C, or in another process. [`evaluate`](super::evaluate()) runs one without stopping.
 ///
 /// [`run`](Self::run) takes it from where it is to the end. [`report`](Self::report) and [`state`](Self::state) give
 /// the results so far at any time. Wherever it was stopped and whatever its windows were, the result has the same
@@ -53,48 +52,43 @@ use crate::verification::Verification;
 /// println!("{}", evaluation.report().mean());
 /// # Ok::<(), Error>(())
 /// ```
-pub struct Evaluation<'a> {
+#[expect(private_bounds, reason = "sealed")]
+pub struct Evaluation<'a, E: Element = f32, L: Evaluable = CrossEntropyOptions> {
     /// The options without sequences, which are resolved into the inputs.
-    op: CrossEntropyOptions,
+    op: L,
     shape: Shape,
-    rows: BatchRows<'a>,
-    kind: TargetKind,
-    soft_targets: Option<&'a mut dyn Source<f32>>,
+    rows: BatchRows<'a, E, L>,
+    second: Option<SecondSource<'a, E, L>>,
     /// The total weight of all rows.
     weight: BatchWeight,
     options: EvaluateOptions,
     state: EvaluationState,
 }
 
-impl<'a> Evaluation<'a> {
-    /// An evaluation of a batch of this shape. `inputs` are [`Targets`](crate::Targets),
-    /// [`CrossEntropyInputs`](crate::CrossEntropyInputs) to give more than targets, or [`EvaluateInputs`] if some
-    /// inputs are read from sources: those are read once here, to be checked before any work.
+#[expect(private_bounds, reason = "sealed")]
+impl<'a, E: Element, L: Evaluable> Evaluation<'a, E, L> {
+    /// An evaluation of a batch of this shape. `op` are the options of the operation, which select the loss. `inputs`
+    /// are the inputs of any host call of this loss, or [`EvaluateInputs`] if some of them are read from sources:
+    /// targets of rows, weights and masks are read once here, to be checked before any work.
     ///
     /// # Errors
-    /// What [`CrossEntropyInputs::check`](crate::CrossEntropyInputs::check) refuses (but the values of soft targets
-    /// from a source are checked later); [`Error::NoRowCounts`]; whatever the sources report.
+    /// What the inputs' `check` refuses, such as
+    /// [`CrossEntropyInputs::check`](crate::CrossEntropyInputs::check) (but values with the logits' layout that come from
+    /// a source are checked later); [`Error::Length`] for a source of another shape; [`Error::NoRowCounts`]; whatever
+    /// the sources report.
     pub fn new(
-        op: &CrossEntropyOptions,
+        op: &L,
         shape: Shape,
-        inputs: impl Into<EvaluateInputs<'a>>,
+        inputs: impl Into<EvaluateInputs<'a, L::Inputs<'a, E>, L::Source<'a, E>>>,
         options: &EvaluateOptions,
     ) -> Result<Self> {
-        let inputs = inputs.into();
-        let kind = inputs.kind();
-        let (rows, soft_targets, weight) = BatchRows::checked(inputs, shape, op)?;
+        let (rows, second, weight) = BatchRows::checked(inputs.into(), shape, op)?;
         weight.check(shape.rows, op.reducing())?;
         Ok(Self {
-            op: CrossEntropyOptions {
-                sequences: None,
-                // Accuracy is counted from the argmax.
-                row_fields: op.row_fields | RowFields::default(),
-                ..*op
-            },
+            op: op.for_evaluation(),
             shape,
             rows,
-            kind,
-            soft_targets,
+            second,
             weight,
             options: *options,
             state: EvaluationState::default(),
@@ -120,7 +114,7 @@ impl<'a> Evaluation<'a> {
 
     /// The options of the operation. Sequences are resolved into the inputs.
     #[cfg(feature = "cli")]
-    pub(super) fn op(&self) -> &CrossEntropyOptions {
+    pub(super) fn op(&self) -> &L {
         &self.op
     }
 
@@ -152,21 +146,21 @@ impl<'a> Evaluation<'a> {
     /// If memory runs out, on the host or on the device, it continues with windows of half the size. Blocks.
     ///
     /// # Errors
-    /// [`Error::Length`] if the source has another shape; [`Error::InvalidTarget`] for a soft target that is not
-    /// finite, when its window comes; [`Error::RowTooLarge`], [`Error::GroupTooLarge`], [`Error::MemoryTooSmall`];
+    /// [`Error::Length`] if the source has another shape; [`Error::InvalidTarget`] for a soft or a binary target that is
+    /// not finite, when its window comes; [`Error::RowTooLarge`], [`Error::GroupTooLarge`], [`Error::MemoryTooSmall`];
     /// whatever the sources, the device or `each` report.
-    pub fn run<E: Element>(
+    pub fn run(
         &mut self,
-        op: &CrossEntropy<E>,
+        op: &LossOp<E, L>,
         source: &mut dyn Source<E>,
         each: impl FnMut(&Evaluated<'_>) -> Result<()>,
     ) -> Result<()> {
         let op = op.with_options(&self.op)?;
         let (is_unified, wait) = (op.profile().unified_memory, op.blocking());
-        let (shape, kind, weight) = (self.shape, self.kind, self.weight);
+        let (shape, layout, weight) = (self.shape, self.rows.layout(), self.weight);
         let gradient = self.options.dlogits.then_some((Output::F32, weight));
         let open = |start| {
-            let stream = CrossEntropyStream::ahead(&op, shape, kind, gradient, start)?;
+            let stream = LossStream::ahead(&op, shape, layout, gradient, start)?;
             Ok(Device { stream, wait: wait.clone() })
         };
         self.run_on(open, Some(is_unified), source, each)
@@ -181,6 +175,7 @@ impl<'a> Evaluation<'a> {
         Report {
             loss: sum.reduced(self.op.reducing()),
             mean: sum.reduced(mean).value,
+            has_classes: L::HAS_CLASSES,
             cols: self.shape.cols,
             correct,
             verification: (self.options.verify_rows > 0).then_some(verification),
@@ -195,33 +190,30 @@ impl<'a> Evaluation<'a> {
     ///
     /// # Errors
     /// [`Error::MemoryTooSmall`]; [`Error::DeviceLimit`].
-    pub fn window_bytes<E: Element>(&self, gpu: &Context, source: &dyn Source<E>) -> Result<u64> {
+    pub fn window_bytes(&self, gpu: &Context, source: &dyn Source<E>) -> Result<u64> {
         self.window_bytes_on(Some(gpu.profile()?.unified_memory), source)
     }
 
     /// Like `window_bytes`, on a device with or without unified memory, or on the processor (`None`).
-    pub(super) fn window_bytes_on<E: Element>(
-        &self,
-        device: Option<bool>,
-        source: &dyn Source<E>,
-    ) -> Result<u64> {
+    pub(super) fn window_bytes_on(&self, device: Option<bool>, source: &dyn Source<E>) -> Result<u64> {
         let footprint = self.footprint(device, source);
         Ok(footprint.bytes(footprint.room(self.options.memory)?))
     }
 
-    pub(super) fn footprint<E: Element>(&self, device: Option<bool>, source: &dyn Source<E>) -> Footprint {
+    pub(super) fn footprint(&self, device: Option<bool>, source: &dyn Source<E>) -> Footprint {
         let asked = Asked {
-            kind: self.kind,
+            second_bytes: L::second::<E>(self.rows.layout()).map_or(0, |second| second.value_bytes),
+            entries: L::entries(self.rows.layout()) as u64,
             dlogits: self.options.dlogits,
             reads_logits: source.values().is_none(),
-            reads_soft: self.soft_targets.as_ref().is_some_and(|soft| soft.values().is_none()),
+            reads_second: self.second.as_ref().is_some_and(|second| second.values().is_none()),
             device,
         };
         Footprint::of::<E>(self.shape, asked)
     }
 
     /// Runs the remaining rows through an evaluator that `open` makes.
-    pub(super) fn run_on<E: Element, V: Evaluator<E>>(
+    pub(super) fn run_on<V: Evaluator<E, L>>(
         &mut self,
         open: impl Fn(Start) -> Result<V>,
         device: Option<bool>,
@@ -231,15 +223,15 @@ impl<'a> Evaluation<'a> {
         let mut times = Times::begin();
         check_same_shape(SOURCE, source.shape(), self.shape)?;
         check_values(source)?;
-        self.soft_targets.as_deref().map_or(Ok(()), check_values)?;
+        self.second.as_deref().map_or(Ok(()), check_values)?;
         let footprint = self.footprint(device, source);
         let room = footprint.room(self.options.memory)?;
-        let mut soft_targets = self.soft_targets.take();
+        let mut second = self.second.take();
         let result = halving((room, footprint.least_room()), |room| {
-            let soft = soft_targets.as_mut().map(|soft| Feed::of(&mut **soft));
-            self.attempt(&open, room, (Feed::of(source), soft), &mut each, &mut times)
+            let second = second.as_mut().map(|second| Feed::of(&mut **second));
+            self.attempt(&open, room, (Feed::of(source), second), &mut each, &mut times)
         });
-        self.soft_targets = soft_targets;
+        self.second = second;
         self.state.reading += times.reading;
         self.state.computing += times.submitting + times.landing;
         self.state.elapsed += times.start.elapsed();
@@ -247,11 +239,11 @@ impl<'a> Evaluation<'a> {
     }
 
     /// Runs from the first row that is not done to the last, in windows of one size.
-    fn attempt<'s, E: Element, V: Evaluator<E>>(
+    fn attempt<'s, V: Evaluator<E, L>>(
         &mut self,
         open: &impl Fn(Start) -> Result<V>,
         room: u64,
-        feeds: (Feed<'s, E>, Option<Feed<'s, f32>>),
+        feeds: (Feed<'s, E>, Option<Feed<'s, L::Second<E>>>),
         each: &mut impl FnMut(&Evaluated<'_>) -> Result<()>,
         times: &mut Times,
     ) -> Result<()> {
@@ -266,17 +258,17 @@ impl<'a> Evaluation<'a> {
         let shift = row_inputs.shift();
         let mut weight = state.sum.weight();
 
-        let submit = |evaluator: &mut V, rows: Range<usize>, values: &Values<'_, E>| {
+        let submit = |evaluator: &mut V, rows: Range<usize>, values: &Values<'_, E, L::Second<E>>| {
             let beside = row_inputs.window(rows.clone())?;
             let window = Window::new(rows, values, beside, weight, (shape, shift), &op, &mut verified)?;
             weight = window.weight();
             let (start, rows) = (Instant::now(), window.rows.len());
-            let inputs = window.inputs(values.soft);
+            let inputs = window.inputs(values.second);
             let flight = evaluator.submit(values.logits, rows, &inputs, wants_dlogits)?;
             times.submitting += start.elapsed();
             Ok((flight, window))
         };
-        let land = |evaluator: &mut V, (flight, window): (V::Flight, Window<'_>)| {
+        let land = |evaluator: &mut V, (flight, window): (V::Flight, Window<'_, E, L>)| {
             let start = Instant::now();
             let len = shape.with_rows(window.rows.len()).len();
             let mut dlogits = dlogits.as_mut().map(|dlogits| &mut dlogits[..len]);
@@ -284,10 +276,15 @@ impl<'a> Evaluation<'a> {
             let results = evaluator.finish(flight, &inputs, dlogits.as_deref_mut())?;
             times.landing += start.elapsed();
             let mut next = *state;
-            window.add_to(&mut next, results, &op);
+            window.add_to(&mut next, results);
             let told = EvaluationState { elapsed: next.elapsed + began.elapsed(), ..next };
-            let (rows, classes) = (window.rows.clone(), inputs.targets.classes());
-            each(&Evaluated { rows, results, classes, dlogits: dlogits.as_deref(), state: &told })?;
+            each(&Evaluated {
+                rows: window.rows.clone(),
+                results,
+                classes: L::classes(&inputs),
+                dlogits: dlogits.as_deref(),
+                state: &told,
+            })?;
             *state = next;
             Ok(())
         };

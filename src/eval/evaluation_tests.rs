@@ -120,7 +120,7 @@ fn soft_targets_of_another_shape_are_refused() {
     let mut source = SliceSource::new(&soft, Shape::new(6, 2)).unwrap();
     let focal = CrossEntropyOptions { focal_gamma: 1.0, ..Default::default() };
     let inputs = TargetSource::Soft(&mut source);
-    let refused = Evaluation::new(&focal, Shape::new(6, 2), inputs, &Default::default()).err();
+    let refused = Evaluation::<f32, _>::new(&focal, Shape::new(6, 2), inputs, &Default::default()).err();
     assert!(matches!(refused, Some(Error::InvalidOption { option: "focal_gamma", .. })), "{refused:?}");
 }
 
@@ -224,10 +224,11 @@ fn found(report: &Report) -> (Loss, usize, Option<Verification>) {
 /// Options with which windows have this many rows: the room of a window is 8 bytes per row.
 fn memory_of(rows: u64) -> EvaluateOptions {
     let asked = Asked {
-        kind: TargetKind::Classes,
+        second_bytes: 0,
+        entries: 0,
         dlogits: true,
         reads_logits: true,
-        reads_soft: false,
+        reads_second: false,
         device: None,
     };
     let shape = Shape::new(ROWS, 2);
@@ -318,7 +319,8 @@ fn no_run_of_this_batch_has_come_there() {
     let mut within_a_group = EvaluationState::default();
     within_a_group.add(&[RowResult::default(); 2], 0);
     let targets = Targets::Classes(&[0; 6]);
-    let mut grouped = Evaluation::new(&Default::default(), Shape::nchw(2, 2, 3), targets, &options).unwrap();
+    let shape = Shape::nchw(2, 2, 3);
+    let mut grouped: Evaluation<'_> = Evaluation::new(&Default::default(), shape, targets, &options).unwrap();
     assert_eq!(grouped.resume(&within_a_group), Err(Error::Layout { rows: 2, inner: 3 }));
 }
 

@@ -3,11 +3,12 @@
 use crate::device::Wait;
 use crate::element::Element;
 use crate::error::Result;
-use crate::inputs::CrossEntropyInputs;
-use crate::op::{CrossEntropyStream, Flight};
+use crate::eval::losses::Evaluable;
+use crate::op::{Flight, LossKind, LossStream};
+use crate::options::CrossEntropyOptions;
 use crate::results::RowResult;
 
-pub(super) trait Evaluator<E> {
+pub(super) trait Evaluator<E: Element, L: LossKind = CrossEntropyOptions> {
     /// A window in flight.
     type Flight;
 
@@ -19,27 +20,27 @@ pub(super) trait Evaluator<E> {
         &mut self,
         logits: &[E],
         rows: usize,
-        inputs: &CrossEntropyInputs<'_>,
+        inputs: &L::Inputs<'_, E>,
         with_dlogits: bool,
     ) -> Result<Self::Flight>;
 
-    /// Waits for a window, in the order of submission. The gradient goes to `dlogits`, if there is one. The targets
-    /// among the inputs are not used again.
+    /// Waits for a window, in the order of submission. The gradient goes to `dlogits`, if there is one. Of the inputs,
+    /// only those of the rows are used again.
     fn finish(
         &mut self,
         flight: Self::Flight,
-        inputs: &CrossEntropyInputs<'_>,
+        inputs: &L::Inputs<'_, E>,
         dlogits: Option<&mut [f32]>,
     ) -> Result<&[RowResult]>;
 }
 
 /// A stream, and how to wait for its windows.
-pub(super) struct Device<E: Element> {
-    pub stream: CrossEntropyStream<E>,
+pub(super) struct Device<E: Element, L: LossKind> {
+    pub stream: LossStream<E, L>,
     pub wait: Wait,
 }
 
-impl<E: Element> Evaluator<E> for Device<E> {
+impl<E: Element, L: Evaluable> Evaluator<E, L> for Device<E, L> {
     type Flight = Flight;
 
     fn window_rows(&self) -> usize {
@@ -50,7 +51,7 @@ impl<E: Element> Evaluator<E> for Device<E> {
         &mut self,
         logits: &[E],
         rows: usize,
-        inputs: &CrossEntropyInputs<'_>,
+        inputs: &L::Inputs<'_, E>,
         with_dlogits: bool,
     ) -> Result<Flight> {
         self.stream.submit(logits, rows, inputs, with_dlogits)
@@ -59,7 +60,7 @@ impl<E: Element> Evaluator<E> for Device<E> {
     fn finish(
         &mut self,
         flight: Flight,
-        inputs: &CrossEntropyInputs<'_>,
+        inputs: &L::Inputs<'_, E>,
         dlogits: Option<&mut [f32]>,
     ) -> Result<&[RowResult]> {
         let back = pollster::block_on(flight.land(self.wait.clone()))?;

@@ -7,7 +7,6 @@ use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::op::{WINDOWS_AHEAD, device_shape};
 use crate::shape::Shape;
-use crate::targets::TargetKind;
 
 /// Windows that a source has read, or is reading, ahead of the window that is submitted.
 pub(super) const READ_AHEAD: usize = 2;
@@ -44,12 +43,15 @@ pub(super) struct Footprint {
 /// The facts that determine a footprint.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked {
-    pub kind: TargetKind,
+    /// Bytes per value of a second array with the logits' layout, or 0.
+    pub second_bytes: u64,
+    /// Entries per row of sparse targets, or 0.
+    pub entries: u64,
     /// Whether the gradient is asked for, in f32.
     pub dlogits: bool,
-    /// Whether logits and soft targets are read. If not, they are in memory.
+    /// Whether logits and second array are read. If not, they are in memory.
     pub reads_logits: bool,
-    pub reads_soft: bool,
+    pub reads_second: bool,
     /// Whether there is a device, and whether it reads windows from where the host has written them.
     pub device: Option<bool>,
 }
@@ -57,22 +59,21 @@ pub(super) struct Asked {
 impl Footprint {
     pub fn of<E: Element>(shape: Shape, asked: Asked) -> Self {
         let element = size_of::<E>() as u64;
-        let soft = if asked.kind == TargetKind::Soft { 4 } else { 0 };
+        let second = asked.second_bytes;
         let gradient = if asked.dlogits { 4 } else { 0 };
-        let entries = if let TargetKind::Sparse { entries } = asked.kind { entries as u64 } else { 0 };
-        let (windows, entry_bytes) = (WINDOWS_AHEAD as u64, ENTRY_BYTES * entries);
+        let (windows, entry_bytes) = (WINDOWS_AHEAD as u64, ENTRY_BYTES * asked.entries);
         let host_bytes = READ_AHEAD as u64
-            * (if asked.reads_logits { element } else { 0 } + if asked.reads_soft { soft } else { 0 })
+            * (if asked.reads_logits { element } else { 0 } + if asked.reads_second { second } else { 0 })
             + gradient;
         let row_bytes = ROW_BYTES + windows * entry_bytes;
-        let widest_bytes = element.max(soft).max(gradient);
+        let widest_bytes = element.max(second).max(gradient);
         match asked.device {
             Some(is_unified) => {
                 let copies = windows * if is_unified { 1 } else { 2 };
                 Self {
                     shape,
                     host_bytes,
-                    device_bytes: copies * (element + soft + gradient),
+                    device_bytes: copies * (element + second + gradient),
                     device_stride: device_shape::<E>(shape).row_stride as u64,
                     row_bytes: row_bytes + copies * (DEVICE_ROW_BYTES + entry_bytes),
                     widest_bytes,
@@ -154,10 +155,11 @@ mod tests {
     use super::*;
 
     const READ: Asked = Asked {
-        kind: TargetKind::Classes,
+        second_bytes: 0,
+        entries: 0,
         dlogits: false,
         reads_logits: true,
-        reads_soft: true,
+        reads_second: true,
         device: Some(true),
     };
 
@@ -170,7 +172,8 @@ mod tests {
             ("in memory", Asked { reads_logits: false, ..READ }, 8),
             ("staged", Asked { device: Some(false), ..READ }, 24),
             ("a gradient", Asked { dlogits: true, ..READ }, 28),
-            ("soft targets", Asked { kind: TargetKind::Soft, ..READ }, 32),
+            ("soft targets", Asked { second_bytes: 4, ..READ }, 32),
+            ("a teacher in memory", Asked { second_bytes: 4, reads_second: false, ..READ }, 24),
             ("the reference", Asked { device: None, ..READ }, 8),
             ("its gradient", Asked { device: None, dlogits: true, ..READ }, 20),
         ] {
@@ -193,7 +196,7 @@ mod tests {
         let refused = Error::MemoryTooSmall { allowed: row - 1, needed: row, cols: 50, inner: 1 };
         assert_eq!(footprint.room(Some(row - 1)), Err(refused));
         assert_eq!((footprint.room(None), footprint.room(Some(1 << 60))), (Ok(32 << 20), Ok(32 << 20)));
-        let sparse = Asked { kind: TargetKind::Sparse { entries: 3 }, ..READ };
+        let sparse = Asked { entries: 3, ..READ };
         assert_eq!(Footprint::of::<f32>(shape, sparse).bytes(0), row + 4 * 24);
     }
 }

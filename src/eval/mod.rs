@@ -1,8 +1,9 @@
 //! Evaluation of batches larger than a buffer, or larger than memory.
 //!
 //! A [`Source`] gives the logits window by window. [`evaluate`] sends them through the device and sums everything up in
-//! one [`Report`]. Per-row inputs (targets, weights, a mask) are in slices or come window by window from sources of
-//! their own: see [`EvaluateInputs`].
+//! one [`Report`], for every loss: [`CrossEntropy`](crate::CrossEntropy), [`KlDivergence`](crate::KlDivergence),
+//! [`SigmoidBce`](crate::SigmoidBce). The other inputs (targets, a teacher's logits, weights, a mask) are in slices or
+//! come window by window from sources of their own: see [`EvaluateInputs`].
 //!
 //! ```no_run
 //! use xent::eval::{SliceSource, evaluate};
@@ -27,6 +28,7 @@ mod evaluator;
 #[cfg(any(feature = "npy", feature = "safetensors"))]
 pub mod files;
 mod inputs;
+mod losses;
 mod memory;
 #[cfg(feature = "ndarray")]
 mod ndarray;
@@ -50,7 +52,7 @@ pub use crate::whole_file::{FilePart, WholeFile};
 pub use evaluate::evaluate;
 pub use evaluated::Evaluated;
 pub use evaluation::Evaluation;
-pub use inputs::{EvaluateInputs, RowSource, TargetSource};
+pub use inputs::{EvaluateInputs, EvaluateKind, LabelSource, RowSource, TargetSource, TeacherSource};
 pub use options::EvaluateOptions;
 pub use report::Report;
 pub use softmax::softmax;

@@ -37,35 +37,35 @@ impl<'s, E: Element> Feed<'s, E> {
 
 /// Buffers of one window, for what was read.
 #[derive(Default)]
-struct Slab<E> {
+struct Slab<E, S> {
     logits: Vec<E>,
-    soft: Vec<f32>,
+    second: Vec<S>,
     took: Duration,
 }
 
 /// Windows in row order.
-struct Windows<'s, E> {
+struct Windows<'s, E, S> {
     shape: Shape,
     logits: Option<&'s [E]>,
-    soft: Option<&'s [f32]>,
-    read: Option<Reader<E>>,
+    second: Option<&'s [S]>,
+    read: Option<Reader<E, S>>,
     /// The buffers of the last window.
-    slab: Slab<E>,
+    slab: Slab<E, S>,
 }
 
 /// The channels to and from the reading thread: full slabs come, empty ones go back.
-struct Reader<E> {
-    full: Receiver<Result<Slab<E>>>,
-    empty: Sender<Slab<E>>,
+struct Reader<E, S> {
+    full: Receiver<Result<Slab<E, S>>>,
+    empty: Sender<Slab<E, S>>,
 }
 
-/// The logits of a range of rows, and their soft targets if there are any.
-pub(super) struct Values<'w, E> {
+/// The logits of a range of rows, and their part of a second array with the logits' layout if one is read.
+pub(super) struct Values<'w, E, S> {
     pub logits: &'w [E],
-    pub soft: Option<&'w [f32]>,
+    pub second: Option<&'w [S]>,
 }
 
-impl<'s, E: Element> Windows<'s, E> {
+impl<'s, E: Element, S: Element> Windows<'s, E, S> {
     /// Starts to read the windows of these rows, unless everything is in memory.
     ///
     /// # Errors
@@ -75,15 +75,15 @@ impl<'s, E: Element> Windows<'s, E> {
         shape: Shape,
         rows: impl Iterator<Item = Range<usize>> + Send + 's,
         logits: Feed<'s, E>,
-        soft: Option<Feed<'s, f32>>,
+        second: Option<Feed<'s, S>>,
     ) -> Result<Self>
     where
         's: 'scope,
     {
         let (logits, mut read_logits) = logits.split();
-        let (soft, mut read_soft) = soft.map_or((None, None), Feed::split);
-        let mut windows = Self { shape, logits, soft, read: None, slab: Slab::default() };
-        if read_logits.is_none() && read_soft.is_none() {
+        let (second, mut read_second) = second.map_or((None, None), Feed::split);
+        let mut windows = Self { shape, logits, second, read: None, slab: Slab::default() };
+        if read_logits.is_none() && read_second.is_none() {
             return Ok(windows);
         }
         let (read, full) = sync_channel(READ_AHEAD);
@@ -91,13 +91,13 @@ impl<'s, E: Element> Windows<'s, E> {
         for _ in 0..READ_AHEAD {
             let _ = empty.send(Slab::default());
         }
-        let fill = move |rows: Range<usize>, mut slab: Slab<E>| {
+        let fill = move |rows: Range<usize>, mut slab: Slab<E, S>| {
             let start = Instant::now();
             if let Some(source) = &mut read_logits {
                 read_into(*source, shape, rows.clone(), "a window of the source", &mut slab.logits)?;
             }
-            if let Some(source) = &mut read_soft {
-                read_into(*source, shape, rows, "a window of the soft targets", &mut slab.soft)?;
+            if let Some(source) = &mut read_second {
+                read_into(*source, shape, rows, "a window of the second source", &mut slab.second)?;
             }
             slab.took = start.elapsed();
             Ok(slab)
@@ -112,10 +112,10 @@ impl<'s, E: Element> Windows<'s, E> {
 
     /// The next window. The buffers of the previous window are reused. The reading time of its sources is added to
     /// `reading`.
-    fn next(&mut self, rows: Range<usize>, reading: &mut Duration) -> Result<Values<'_, E>> {
+    fn next(&mut self, rows: Range<usize>, reading: &mut Duration) -> Result<Values<'_, E, S>> {
         if let Some(Reader { full, empty }) = &self.read {
             let before = std::mem::take(&mut self.slab);
-            if !(before.logits.is_empty() && before.soft.is_empty()) {
+            if !(before.logits.is_empty() && before.second.is_empty()) {
                 // A reader that has finished takes no more slabs.
                 let _ = empty.send(before);
             }
@@ -125,9 +125,9 @@ impl<'s, E: Element> Windows<'s, E> {
         let part = values_of(self.shape, rows)?;
         Ok(Values {
             logits: self.logits.map_or(&self.slab.logits[..], |all| &all[part.clone()]),
-            soft: match self.soft {
+            second: match self.second {
                 Some(all) => Some(&all[part]),
-                None => Some(&self.slab.soft[..]).filter(|soft| !soft.is_empty()),
+                None => Some(&self.slab.second[..]).filter(|second| !second.is_empty()),
             },
         })
     }
@@ -135,17 +135,17 @@ impl<'s, E: Element> Windows<'s, E> {
 
 /// Sends windows of `step` rows, from row `first` on, through `state`. While one window is in flight, the next is
 /// submitted and those after it are read; then the first is landed.
-pub(super) fn through<'s, E: Element, S, T>(
-    state: &mut S,
+pub(super) fn through<'s, E: Element, S: Element, V, T>(
+    state: &mut V,
     (shape, first, step): (Shape, usize, usize),
-    (logits, soft): (Feed<'s, E>, Option<Feed<'s, f32>>),
+    (logits, second): (Feed<'s, E>, Option<Feed<'s, S>>),
     reading: &mut Duration,
-    mut submit: impl FnMut(&mut S, Range<usize>, &Values<'_, E>) -> Result<T>,
-    mut land: impl FnMut(&mut S, T) -> Result<()>,
+    mut submit: impl FnMut(&mut V, Range<usize>, &Values<'_, E, S>) -> Result<T>,
+    mut land: impl FnMut(&mut V, T) -> Result<()>,
 ) -> Result<()> {
     let rows = (first..shape.rows).step_by(step).map(move |row| row..shape.rows.min(row + step));
     scope(|scope| {
-        let mut windows = Windows::new(scope, shape, rows.clone(), logits, soft)?;
+        let mut windows = Windows::new(scope, shape, rows.clone(), logits, second)?;
         let mut under_way = None;
         for rows in rows {
             let values = windows.next(rows.clone(), reading)?;
@@ -159,11 +159,11 @@ pub(super) fn through<'s, E: Element, S, T>(
 }
 
 /// Reads one window after another, until they end, one fails, or the receiver is gone.
-fn read_all<E>(
+fn read_all<S>(
     rows: impl Iterator<Item = Range<usize>>,
-    mut fill: impl FnMut(Range<usize>, Slab<E>) -> Result<Slab<E>>,
-    full: &SyncSender<Result<Slab<E>>>,
-    empty: &Receiver<Slab<E>>,
+    mut fill: impl FnMut(Range<usize>, S) -> Result<S>,
+    full: &SyncSender<Result<S>>,
+    empty: &Receiver<S>,
 ) {
     for rows in rows {
         let Ok(slab) = empty.recv() else { return };

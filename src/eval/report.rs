@@ -12,10 +12,11 @@ pub struct Report {
     /// The loss: reduced and summed, with the number of rows that count and the flags.
     pub loss: Loss,
     pub(super) mean: f64,
+    pub(super) has_classes: bool,
     /// Classes of each row.
     pub cols: usize,
     /// Counted rows whose most probable class is their target. For soft and sparse targets, it is the class with the
-    /// largest target.
+    /// largest target. 0 for losses without a class to predict.
     pub correct: usize,
     /// The comparison of rows with the reference, if asked for.
     pub verification: Option<Verification>,
@@ -40,15 +41,16 @@ impl Report {
     }
 
     /// e to the power of the [`mean`](Self::mean): the number of equally likely classes that are as hard to guess from.
-    /// This holds only for a plain loss: with smoothing, z-loss, focal loss, class weights or soft targets it is a
-    /// different number.
+    /// This holds only for a plain cross-entropy: with smoothing, z-loss, focal loss, class weights or soft targets, or
+    /// for another loss, it is a different number.
     pub fn perplexity(&self) -> f64 {
         self.mean().exp()
     }
 
-    /// The share of counted rows whose most probable class is their target; `None` if no row counts.
+    /// The share of counted rows whose most probable class is their target; `None` if no row counts, and for losses
+    /// without a class to predict ([`KlDivergence`](crate::KlDivergence), [`SigmoidBce`](crate::SigmoidBce)).
     pub fn accuracy(&self) -> Option<f64> {
-        (self.loss.counted > 0).then(|| self.correct as f64 / self.loss.counted as f64)
+        (self.has_classes && self.loss.counted > 0).then(|| self.correct as f64 / self.loss.counted as f64)
     }
 
     /// How many rows were left out.

@@ -2,112 +2,93 @@
 
 use std::ops::Range;
 
+use crate::element::Element;
 use crate::error::{Error, Result};
-use crate::eval::inputs::{EvaluateInputs, RowSource, TargetSource};
+use crate::eval::inputs::{EvaluateInputs, EvaluateKind, RowSource};
+use crate::eval::losses::{Evaluable, Origin};
 use crate::eval::source::{Source, check_same_shape};
-use crate::inputs::{
-    BatchWeight, CrossEntropyInputs, OwnedTargets, Resolved, RowInputs, check_combination, check_weights,
-    target_rows,
-};
-use crate::options::CrossEntropyOptions;
+use crate::inputs::{BatchWeight, Resolved, check_weights};
+use crate::op::LossKind;
 use crate::shape::Shape;
-use crate::targets::{TargetKind, check_entries};
 
 /// Values of a source that are read at a time in the first pass, before the first window.
 const FIRST_PASS_VALUES: usize = 1 << 16;
 
 /// Targets, weights and mask, from slices and from sources.
-pub(super) struct BatchRows<'a> {
-    beside: CrossEntropyInputs<'a>,
-    targets: RowTargets<'a>,
+pub(super) struct BatchRows<'a, E: Element, L: Evaluable> {
+    beside: L::Inputs<'a, E>,
+    targets: Origin<L::RowTargets<'a>>,
     weights: Option<&'a mut dyn RowSource<f32>>,
     mask: Option<&'a mut dyn RowSource<bool>>,
+    layout: L::Layout,
     shape: Shape,
     /// The options, including sequences.
-    op: CrossEntropyOptions,
+    op: L,
 }
 
-enum RowTargets<'a> {
-    InMemory,
-    Classes(&'a mut dyn RowSource<i32>),
-    Sparse {
-        indices: &'a mut dyn RowSource<i32>,
-        probs: &'a mut dyn RowSource<f32>,
-        entries: usize,
-    },
-    /// They come with the logits.
-    Soft,
-}
+/// The inputs of an evaluation of this loss.
+pub(super) type BatchInputs<'a, E, L> =
+    EvaluateInputs<'a, <L as LossKind>::Inputs<'a, E>, <L as EvaluateKind>::Source<'a, E>>;
+
+/// The source of the second array of this loss.
+pub(super) type SecondSource<'a, E, L> = &'a mut dyn Source<<L as Evaluable>::Second<E>>;
 
 /// The parts that an evaluation's inputs are split into.
-pub(super) type Parts<'a> = (BatchRows<'a>, Option<&'a mut dyn Source<f32>>, BatchWeight);
+pub(super) type Parts<'a, E, L> = (BatchRows<'a, E, L>, Option<SecondSource<'a, E, L>>, BatchWeight);
 
-impl<'a> BatchRows<'a> {
-    /// Checks all per-row inputs and finds the total weight of the rows. Sources are read once, from front to back.
-    /// Soft targets from a source are returned.
+impl<'a, E: Element, L: Evaluable> BatchRows<'a, E, L> {
+    /// Checks all per-row inputs and finds the total weight of the rows. Sources are read once, from front to back. The
+    /// source of a second array, whose values come with the logits, is returned.
     ///
     /// # Errors
-    /// As for [`CrossEntropyInputs::check`]; whatever the sources report.
-    pub fn checked(inputs: EvaluateInputs<'a>, shape: Shape, op: &CrossEntropyOptions) -> Result<Parts<'a>> {
-        let kind = inputs.kind();
-        let EvaluateInputs { beside, targets, row_weights: weights, row_mask: mask } = inputs;
-        let rows = RowInputs {
-            row_weights: beside.rows.row_weights.filter(|_| weights.is_none()),
-            row_mask: beside.rows.row_mask.filter(|_| mask.is_none()),
-            ..beside.rows
-        };
-        let beside = CrossEntropyInputs { rows, ..beside };
-        let mut soft_targets = None;
-        let targets = match targets {
-            None => RowTargets::InMemory,
-            Some(TargetSource::Classes(classes)) => RowTargets::Classes(classes),
-            Some(TargetSource::Sparse { indices, probs, entries }) => {
-                RowTargets::Sparse { indices, probs, entries }
-            }
-            Some(TargetSource::Soft(soft)) => {
-                soft_targets = Some(soft);
-                RowTargets::Soft
-            }
-        };
-        let mut rows = Self { beside, targets, weights, mask, shape, op: *op };
-        if rows.is_in_memory() {
-            let weight = beside.check(shape, op)?;
-            return Ok((rows, None, weight));
-        }
+    /// What the options and the inputs' `check` refuse; whatever the sources report.
+    pub fn checked(inputs: BatchInputs<'a, E, L>, shape: Shape, op: &L) -> Result<Parts<'a, E, L>> {
         shape.check()?;
         op.check()?;
-        check_combination(kind, op)?;
-        if let Some(soft) = &soft_targets {
-            check_same_shape(SOFT_TARGETS, soft.shape(), shape)?;
+        let layout = L::batch_layout(&inputs.beside, inputs.targets.as_ref());
+        let EvaluateInputs { mut beside, targets, row_weights: weights, row_mask: mask } = inputs;
+        let of_rows = L::rows_mut(&mut beside);
+        of_rows.row_weights = of_rows.row_weights.filter(|_| weights.is_none());
+        of_rows.row_mask = of_rows.row_mask.filter(|_| mask.is_none());
+        let (targets, second) = targets.map_or((Origin::InMemory, None), L::split);
+        let mut rows = Self { beside, targets, weights, mask, layout, shape, op: *op };
+        if rows.is_in_memory() {
+            let weight = op.check_inputs(&beside, shape)?;
+            return Ok((rows, None, weight));
+        }
+        op.check_layout(layout)?;
+        if let Some(second) = &second {
+            check_same_shape(L::SECOND, second.shape(), shape)?;
         }
         rows.check_lengths()?;
-        let weight = rows.weigh(kind)?;
-        Ok((rows, soft_targets, weight))
+        let weight = rows.weigh()?;
+        Ok((rows, second, weight))
+    }
+
+    /// The facts about the inputs that a stream must know.
+    pub fn layout(&self) -> L::Layout {
+        self.layout
     }
 
     fn is_in_memory(&self) -> bool {
-        matches!(self.targets, RowTargets::InMemory) && self.weights.is_none() && self.mask.is_none()
+        self.has_targets() && self.weights.is_none() && self.mask.is_none()
+    }
+
+    /// Whether the targets are in memory.
+    fn has_targets(&self) -> bool {
+        matches!(self.targets, Origin::InMemory)
     }
 
     fn check_lengths(&self) -> Result<()> {
-        check_weights("class_weights", self.beside.class_weights, self.shape.cols)?;
-        self.beside.rows.check(self.shape)?;
-        let (mut indices, mut probs) = (None, None);
-        match &self.targets {
-            RowTargets::InMemory => self.beside.targets.check_lengths(self.shape)?,
-            RowTargets::Classes(classes) => indices = Some(classes.rows()),
-            RowTargets::Sparse { indices: of, probs: with, entries } => {
-                check_entries(*entries)?;
-                (indices, probs) = (Some(of.rows()), Some(with.rows()));
-            }
-            RowTargets::Soft => {}
+        L::check_in_memory(&self.beside, self.shape, self.has_targets())?;
+        L::rows(&self.beside).check(self.shape)?;
+        if let Origin::Rows(targets) = &self.targets {
+            L::check_row_targets(targets, self.shape)?;
         }
         let weights = self.weights.as_ref().map(|weights| weights.rows());
         let mask = self.mask.as_ref().map(|mask| mask.rows());
         let needed = self.shape.rows;
-        for (what, found) in
-            [("targets", indices), ("targets: probs", probs), ("row_weights", weights), ("row_mask", mask)]
-        {
+        for (what, found) in [("row_weights", weights), ("row_mask", mask)] {
             if let Some(found) = found.filter(|&found| found != needed) {
                 return Err(Error::Length { what, found, needed });
             }
@@ -116,30 +97,30 @@ impl<'a> BatchRows<'a> {
     }
 
     /// The total weight of all rows, added up in row order.
-    fn weigh(&mut self, kind: TargetKind) -> Result<BatchWeight> {
-        let Self { shape, op, .. } = *self;
-        let op = CrossEntropyOptions { sequences: None, ..op };
-        // Only soft targets depend on the layout of the rows.
-        let (group, lies) = match kind {
-            TargetKind::Soft => (shape.inner, shape),
-            _ => (1, Shape::new(shape.rows, shape.cols)),
+    fn weigh(&mut self) -> Result<BatchWeight> {
+        let Self { shape, op, layout, .. } = *self;
+        let op = op.of_resolved();
+        // Only a second array depends on the layout of the rows.
+        let (group, lies) = match L::second::<E>(layout) {
+            Some(_) => (shape.inner, shape),
+            None => (1, Shape::new(shape.rows, shape.cols)),
         };
-        let step = (FIRST_PASS_VALUES / kind.entries().max(1)).max(1).next_multiple_of(group);
+        let step = (FIRST_PASS_VALUES / L::entries(layout).max(1)).max(1).next_multiple_of(group);
         let mut weight = BatchWeight::default();
         for first in (0..shape.rows).step_by(step) {
             let rows = first..shape.rows.min(first.saturating_add(step));
             let count = rows.len();
             let part = self.window(rows)?;
-            let inputs = part.inputs();
-            if let RowTargets::Soft = self.targets {
-                // Soft target values are checked when they come; they do not affect the weight.
-                for row_weight in (0..count).map(|row| f64::from(inputs.rows.weight(row))) {
+            let inputs = L::inputs(&part, None);
+            if let Origin::WithLogits = self.targets {
+                // The values of a second array are checked when they come; they do not affect the weight.
+                for row_weight in (0..count).map(|row| f64::from(L::rows(&inputs).weight(row))) {
                     if row_weight != 0.0 {
-                        weight.add(BatchWeight { weight: row_weight, row_weight, counted: 1 });
+                        weight.add(L::row_weight(shape, row_weight));
                     }
                 }
             } else {
-                inputs.weigh(lies.with_rows(count), &op, first.saturating_add(self.shift()), &mut weight)?;
+                op.weigh(&inputs, lies.with_rows(count), first.saturating_add(self.shift()), &mut weight)?;
             }
         }
         Ok(weight)
@@ -147,20 +128,14 @@ impl<'a> BatchRows<'a> {
 
     /// The distance from a row to the row that holds its target.
     pub fn shift(&self) -> usize {
-        self.op.sequences.map_or(0, |sequences| sequences.shift)
+        self.op.shift()
     }
 
-    /// The per-row inputs of a range of rows, with sequences resolved. Soft targets from a source are not included.
-    pub fn window(&mut self, rows: Range<usize>) -> Result<Resolved<'a>> {
+    /// The inputs of a range of rows, with sequences resolved. A second array from a source is not included.
+    pub fn window(&mut self, rows: Range<usize>) -> Result<Resolved<L::Inputs<'a, E>>> {
         let Self { beside, shape, op, .. } = *self;
-        if self.is_in_memory() {
-            return Ok(beside.resolved(shape, &op, rows));
-        }
+        let mut part = op.resolved(beside, shape, rows.clone(), self.has_targets());
         let count = rows.len();
-        let mut part = match self.targets {
-            RowTargets::InMemory => beside.resolved(shape, &op, rows.clone()),
-            _ => beside.resolved_rows(shape, &op, rows.clone()),
-        };
         let all = vec![true; if self.weights.is_some() || self.mask.is_some() { count } else { 0 }];
         if let Some(source) = &mut self.weights {
             let weights = read(*source, rows.clone(), &all, (count, 1), 0.0)?;
@@ -179,34 +154,16 @@ impl<'a> BatchRows<'a> {
             }
             part.row_mask = Some(mask);
         }
-        drop(all);
-        let scored = |of: &Resolved<'_>, targets: usize| -> Vec<bool> {
-            let inputs = of.inputs();
-            (0..targets).map(|row| inputs.rows.weight(row) != 0.0).collect()
-        };
-        let of_targets = target_rows(shape, &op, &rows);
-        part.targets = match &mut self.targets {
-            RowTargets::InMemory | RowTargets::Soft => part.targets,
-            RowTargets::Classes(source) => {
-                let used = scored(&part, of_targets.len());
-                let classes = read(*source, of_targets, &used, (count, 1), op.ignore_index)?;
-                Some(OwnedTargets::Classes(classes))
-            }
-            RowTargets::Sparse { indices, probs, entries } => {
-                let (used, entries) = (scored(&part, of_targets.len()), *entries);
-                let sizes = (count, entries);
-                let indices = read(*indices, of_targets.clone(), &used, sizes, op.ignore_index)?;
-                let probs = read(*probs, of_targets, &used, sizes, 0.0)?;
-                Some(OwnedTargets::Sparse { indices, probs, entries })
-            }
-        };
+        if let Origin::Rows(targets) = &mut self.targets {
+            op.read_row_targets(targets, &mut part, shape, rows)?;
+        }
         Ok(part)
     }
 }
 
 /// Reads the values (rows, entries) of a range of rows. If it is shorter than `count` rows, at the end of the batch,
 /// the other rows keep the fill value.
-fn read<T: Clone>(
+pub(super) fn read<T: Clone>(
     source: &mut dyn RowSource<T>,
     rows: Range<usize>,
     used: &[bool],
@@ -218,14 +175,6 @@ fn read<T: Clone>(
     source.read_rows(rows, used, &mut values[..len])?;
     Ok(values)
 }
-
-/// The names of what may differ between the shapes of soft targets and logits.
-const SOFT_TARGETS: [&str; 4] = [
-    "a row of the soft targets",
-    "a group of the soft targets",
-    "a padded row of the soft targets",
-    "the soft targets",
-];
 
 #[cfg(test)]
 #[path = "row_inputs_tests.rs"]

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::eval::evaluation::Evaluation;
-use crate::eval::{EvaluateOptions, RowSource};
-use crate::options::{Reduction, Sequences};
+use crate::eval::{EvaluateOptions, TargetSource};
+use crate::inputs::CrossEntropyInputs;
+use crate::options::{CrossEntropyOptions, Reduction, Sequences};
 use crate::targets::Targets;
 
 /// Values by a rule. Unused values are `other`.
@@ -77,7 +78,7 @@ fn all_options() -> [CrossEntropyOptions; 4] {
 /// The total weight of the rows, and a few of their windows.
 fn told(inputs: EvaluateInputs<'_>, op: &CrossEntropyOptions) -> (BatchWeight, Vec<Vec<String>>) {
     let shape = Shape::new(ROWS, COLS);
-    let (mut rows, _, weight) = BatchRows::checked(inputs, shape, op).unwrap();
+    let (mut rows, _, weight) = BatchRows::<f32, _>::checked(inputs, shape, op).unwrap();
     let plain = CrossEntropyOptions { sequences: None, ..*op };
     let mut of_rows = |rows_of: Range<usize>| {
         let part = rows.window(rows_of.clone()).unwrap();
@@ -151,7 +152,7 @@ fn sources_tell_what_slices_tell_and_none_is_held_whole() {
 fn what_is_wrong_is_told_with_its_row_before_any_work() {
     let refused = |inputs: EvaluateInputs<'_>, op: &CrossEntropyOptions| {
         let shape = Shape::new(ROWS, COLS);
-        Evaluation::new(op, shape, inputs, &EvaluateOptions::default()).err()
+        Evaluation::<f32, _>::new(op, shape, inputs, &EvaluateOptions::default()).err()
     };
     let shifted = options(Some(Sequences::shifted(ROWS, 1)));
     for op in [options(None), shifted] {
@@ -213,6 +214,6 @@ fn a_source_takes_the_place_of_a_slice() {
     inputs.beside.rows.row_mask = Some(&[false; 3]);
     inputs.row_weights = Some(&mut weights);
     inputs.row_mask = Some(&mut mask);
-    let (.., weight) = BatchRows::checked(inputs, shape, &options(None)).unwrap();
+    let (.., weight) = BatchRows::<f32, _>::checked(inputs, shape, &options(None)).unwrap();
     assert_eq!(weight, BatchWeight { weight: 4.0, row_weight: 4.0, counted: 2 });
 }

@@ -9,7 +9,6 @@ use crate::eval::memory::{Asked, Footprint, halving};
 use crate::eval::read_ahead::{Feed, Values, through};
 use crate::eval::source::{Source, check_values};
 use crate::op::{Flight, Softmax, SoftmaxStream, Start};
-use crate::targets::TargetKind;
 
 /// Softmax, or log-softmax, of a batch with any number of rows. Windows are read ahead, two at a time are on the
 /// device, and each is passed to `each` in order with its values (rows, cols), in the layout of the source's shape. All
@@ -32,10 +31,11 @@ pub fn softmax<E: Element>(
     check_values(source)?;
     let is_unified = op.profile().unified_memory;
     let asked = Asked {
-        kind: TargetKind::Classes,
+        second_bytes: 0,
+        entries: 0,
         dlogits: true,
         reads_logits: source.values().is_none(),
-        reads_soft: false,
+        reads_second: false,
         device: Some(is_unified),
     };
     let footprint = Footprint::of::<E>(shape, asked);
@@ -46,7 +46,7 @@ pub fn softmax<E: Element>(
         let mut stream = SoftmaxStream::ahead(op, shape, log, start)?;
         let step = stream.window_rows().max(1);
         let mut output = vec![E::default(); shape.with_rows(step.min(shape.rows)).len()];
-        let submit = |stream: &mut SoftmaxStream<E>, rows: Range<usize>, values: &Values<'_, E>| {
+        let submit = |stream: &mut SoftmaxStream<E>, rows: Range<usize>, values: &Values<'_, E, E>| {
             Ok((stream.submit(values.logits, rows.len())?, rows))
         };
         let land = |stream: &mut SoftmaxStream<E>, (flight, rows): (Flight, Range<usize>)| {

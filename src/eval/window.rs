@@ -5,54 +5,53 @@ use std::ops::Range;
 
 use crate::element::Element;
 use crate::error::Result;
+use crate::eval::losses::Evaluable;
 use crate::eval::read_ahead::Values;
 use crate::eval::state::EvaluationState;
-use crate::inputs::{BatchWeight, CrossEntropyInputs, Resolved};
-use crate::options::CrossEntropyOptions;
-use crate::reference;
+use crate::inputs::{BatchWeight, Resolved};
 use crate::results::RowResult;
 use crate::shape::Shape;
-use crate::targets::Targets;
 
 /// A window in flight. Its logits are not kept: what is needed from them is computed when they are submitted.
-pub(super) struct Window<'w> {
+pub(super) struct Window<'w, E: Element, L: Evaluable> {
     pub rows: Range<usize>,
-    beside: Resolved<'w>,
+    beside: Resolved<L::Inputs<'w, E>>,
     /// The total weight of the batch's rows up to the window's last row.
     weight: BatchWeight,
-    /// The class that each counted row should predict.
+    /// The class that each counted row should predict, if the loss has classes.
     top_classes: Vec<Option<u32>>,
-    /// The reference losses of some rows, without their weights.
-    expected: Vec<(usize, f64)>,
+    /// The reference losses of some rows, with their error bounds.
+    expected: Vec<(usize, f64, f64)>,
 }
 
-impl<'w> Window<'w> {
+impl<'w, E: Element, L: Evaluable> Window<'w, E, L> {
     /// A window of the next rows, whose values have come. `beside` are their inputs, `before` is the weight of the rows
     /// before, `shift` is the distance from a row to its target in messages, and `verified` are the rows to compare
     /// with the reference.
     /// # Errors
-    /// As for [`CrossEntropyInputs::weigh`], with rows counted from the start of the batch.
-    pub fn new<E: Element>(
+    /// As for [`Evaluable::weigh`], with rows counted from the start of the batch.
+    pub fn new(
         rows: Range<usize>,
-        values: &Values<'_, E>,
-        mut beside: Resolved<'w>,
+        values: &Values<'_, E, L::Second<E>>,
+        mut beside: Resolved<L::Inputs<'w, E>>,
         mut before: BatchWeight,
         (shape, shift): (Shape, usize),
-        op: &CrossEntropyOptions,
+        op: &L,
         verified: &mut Peekable<impl Iterator<Item = usize>>,
     ) -> Result<Self> {
         let shape = shape.with_rows(rows.len());
         let first = rows.start.saturating_add(shift);
-        with_soft(beside.inputs(), values.soft).weigh(shape, op, first, &mut before)?;
-        beside.narrow();
-        let inputs = with_soft(beside.inputs(), values.soft);
-        let top_class = |row| inputs.row_target(shape, op, row)?.top_class(op.ignore_index);
+        op.weigh(&L::inputs(&beside, values.second), shape, first, &mut before)?;
+        L::narrow(&mut beside);
+        let inputs = L::inputs(&beside, values.second);
+        let of_rows = 0..if L::HAS_CLASSES { rows.len() } else { 0 };
+        let top_classes = of_rows.map(|row| op.top_class(&inputs, shape, row)).collect();
         let expected = |row: usize| {
-            let loss = reference::cross_entropy::row_loss_at(values.logits, inputs, shape, op, row);
-            (row, loss.total())
+            let (loss, bound) = op.expected_loss(values.logits, &inputs, shape, row);
+            (row, loss, bound)
         };
         Ok(Self {
-            top_classes: (0..rows.len()).map(top_class).collect(),
+            top_classes,
             expected: std::iter::from_fn(|| verified.next_if(|row| rows.contains(row)))
                 .map(|row| expected(row - rows.start))
                 .collect(),
@@ -67,24 +66,19 @@ impl<'w> Window<'w> {
         self.weight
     }
 
-    /// The inputs of its rows. Soft targets that were read are not kept, so they are passed in.
-    pub fn inputs<'v>(&'v self, soft: Option<&'v [f32]>) -> CrossEntropyInputs<'v> {
-        with_soft(self.beside.inputs(), soft)
+    /// The inputs of its rows. A second array that was read is not kept, so it is passed in.
+    pub fn inputs<'v>(&'v self, second: Option<&'v [L::Second<E>]>) -> L::Inputs<'v, E> {
+        L::inputs(&self.beside, second)
     }
 
     /// Adds the device's results for this window.
-    pub fn add_to(&self, state: &mut EvaluationState, results: &[RowResult], op: &CrossEntropyOptions) {
+    pub fn add_to(&self, state: &mut EvaluationState, results: &[RowResult]) {
         let is_correct = |(class, result): &(&Option<u32>, &RowResult)| **class == Some(result.argmax);
         state.add(results, self.top_classes.iter().zip(results).filter(is_correct).count());
         state.sum = state.sum.weighing(self.weight);
-        let inputs = self.inputs(None);
-        for &(row, expected) in &self.expected {
-            let (at, weights) = (self.rows.start + row, inputs.weights(row));
-            state.verification.compare_loss(at, results[row].loss, expected, weights, op);
+        for &(row, expected, bound) in &self.expected {
+            let (at, loss) = (self.rows.start + row, f64::from(results[row].loss));
+            state.verification.compare(at, loss, expected, bound);
         }
     }
-}
-
-fn with_soft<'v>(inputs: CrossEntropyInputs<'v>, soft: Option<&'v [f32]>) -> CrossEntropyInputs<'v> {
-    CrossEntropyInputs { targets: soft.map_or(inputs.targets, Targets::Soft), ..inputs }
 }

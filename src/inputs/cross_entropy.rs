@@ -3,11 +3,11 @@
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::inputs::{BatchWeight, RowInputs, check_weights, row_setters};
+use crate::inputs::{BatchWeight, OwnedTargets, Resolved, RowInputs, check_weights, row_setters};
 use crate::options::CrossEntropyOptions;
 use crate::row_fields::RowFields;
 use crate::shape::Shape;
-use crate::targets::{Indices, RowTarget, TargetKind, Targets, class_indices, narrowed};
+use crate::targets::{Indices, RowTarget, TargetKind, Targets, class_indices};
 
 /// The inputs of a [`CrossEntropy`](crate::CrossEntropy) besides the logits. Targets alone are enough: methods that
 /// take these inputs also take [`Targets`], or class indices in a slice, an array or a vector of i32, i64, u32 or usize.
@@ -183,7 +183,7 @@ impl<'a> CrossEntropyInputs<'a> {
         shape: Shape,
         options: &CrossEntropyOptions,
         rows: Range<usize>,
-    ) -> Resolved<'a> {
+    ) -> Resolved<Self> {
         let mut resolved = self.resolved_rows(shape, options, rows.clone());
         let of_targets = target_rows(shape, options, &rows);
         resolved.inputs.targets = self.targets.part(shape, of_targets.clone());
@@ -200,7 +200,7 @@ impl<'a> CrossEntropyInputs<'a> {
         shape: Shape,
         options: &CrossEntropyOptions,
         rows: Range<usize>,
-    ) -> Resolved<'a> {
+    ) -> Resolved<Self> {
         let of_rows = self.rows.part(rows.clone());
         let inputs = Self { targets: Targets::Soft(&[]), rows: of_rows, ..*self };
         let row_mask = options.sequences.map(|sequences| {
@@ -208,7 +208,7 @@ impl<'a> CrossEntropyInputs<'a> {
             let is_scored = |at: usize| of_rows.row_mask.is_none_or(|mask| mask[at]);
             rows.enumerate().map(|(at, row)| is_scored(at) && has_target(row)).collect()
         });
-        Resolved { inputs, targets: None, row_weights: None, row_mask }
+        Resolved { row_mask, ..Resolved::of(inputs) }
     }
 }
 
@@ -228,84 +228,6 @@ pub(crate) fn target_rows(shape: Shape, options: &CrossEntropyOptions, rows: &Ra
     let shift = options.sequences.map_or(0, |sequences| sequences.shift);
     let moved = |row: usize| row.saturating_add(shift).min(shape.rows);
     moved(rows.start)..moved(rows.end)
-}
-
-/// Inputs of a range of rows with sequences resolved. Owns what the caller's slices do not hold.
-pub(crate) struct Resolved<'a> {
-    inputs: CrossEntropyInputs<'a>,
-    pub targets: Option<OwnedTargets>,
-    pub row_weights: Option<Vec<f32>>,
-    pub row_mask: Option<Vec<bool>>,
-}
-
-impl Resolved<'_> {
-    /// Narrows wide class indices to i32, for inputs that have been checked.
-    pub fn narrow(&mut self) {
-        if let Some(Indices::I64(classes)) = self.inputs().targets.indices() {
-            let classes = classes.iter().copied().map(narrowed).collect();
-            self.targets = Some(OwnedTargets::Classes(classes));
-        }
-    }
-
-    /// The inputs, to be used without [`sequences`](CrossEntropyOptions::sequences).
-    pub fn inputs(&self) -> CrossEntropyInputs<'_> {
-        CrossEntropyInputs {
-            targets: self.targets.as_ref().map_or(self.inputs.targets, OwnedTargets::targets),
-            rows: RowInputs {
-                row_weights: self.row_weights.as_deref().or(self.inputs.rows.row_weights),
-                row_mask: self.row_mask.as_deref().or(self.inputs.rows.row_mask),
-                ..self.inputs.rows
-            },
-            ..self.inputs
-        }
-    }
-}
-
-/// Targets that were read from a source, narrowed, or moved.
-pub(crate) enum OwnedTargets {
-    Classes(Vec<i32>),
-    ClassesU32(Vec<u32>),
-    ClassesI64(Vec<i64>),
-    ClassesUsize(Vec<usize>),
-    Sparse { indices: Vec<i32>, probs: Vec<f32>, entries: usize },
-}
-
-impl OwnedTargets {
-    /// A copy of class or sparse targets, padded at the end with rows that have no target. Classes keep their type,
-    /// because they may not have been checked. Soft targets are never moved.
-    fn padded(targets: Targets<'_>, rows: usize, ignored: i32) -> Option<Self> {
-        match targets {
-            Targets::Classes(classes) => Some(Self::Classes(padded(classes, rows, ignored))),
-            Targets::ClassesU32(classes) => Some(Self::ClassesU32(padded(classes, rows, ignored as u32))),
-            Targets::ClassesI64(classes) => Some(Self::ClassesI64(padded(classes, rows, ignored.into()))),
-            Targets::ClassesUsize(classes) => {
-                Some(Self::ClassesUsize(padded(classes, rows, ignored as usize)))
-            }
-            Targets::Sparse { indices, probs, entries } => Some(Self::Sparse {
-                indices: padded(indices, rows * entries, ignored),
-                probs: padded(probs, rows * entries, 0.0),
-                entries,
-            }),
-            Targets::Soft(_) => None,
-        }
-    }
-
-    fn targets(&self) -> Targets<'_> {
-        match self {
-            Self::Classes(classes) => Targets::Classes(classes),
-            Self::ClassesU32(classes) => Targets::ClassesU32(classes),
-            Self::ClassesI64(classes) => Targets::ClassesI64(classes),
-            Self::ClassesUsize(classes) => Targets::ClassesUsize(classes),
-            Self::Sparse { indices, probs, entries } => Targets::Sparse { indices, probs, entries: *entries },
-        }
-    }
-}
-
-fn padded<T: Copy>(values: &[T], len: usize, fill: T) -> Vec<T> {
-    let mut padded = Vec::with_capacity(len);
-    padded.extend_from_slice(values);
-    padded.resize(len, fill);
-    padded
 }
 
 /// Refuses options that have no meaning for this kind of targets.

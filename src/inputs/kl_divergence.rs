@@ -69,13 +69,18 @@ impl<E: Element> KlDivergenceInputs<'_, E> {
         shape.check_slice("teacher", self.teacher)?;
         self.rows.check(shape)?;
         let mut batch = BatchWeight::default();
+        self.weigh(shape, &mut batch);
+        Ok(batch)
+    }
+
+    /// Adds the weights of the rows one by one, so that the parts of a batch give the same bits as the whole.
+    pub(crate) fn weigh(&self, shape: Shape, batch: &mut BatchWeight) {
         for row in 0..shape.rows {
             let weight = f64::from(self.rows.weight(row));
             if weight != 0.0 {
                 batch.add(BatchWeight { weight, row_weight: weight, counted: 1 });
             }
         }
-        Ok(batch)
     }
 
     /// The inputs of a range of rows. If the logits' rows lie side by side, the range covers whole groups.

@@ -2,6 +2,7 @@
 
 mod cross_entropy;
 mod kl_divergence;
+mod resolved;
 mod sigmoid_bce;
 
 use std::ops::Range;
@@ -11,8 +12,9 @@ use crate::options::{EmptyBatch, Reducing, Reduction};
 use crate::shape::Shape;
 
 pub use cross_entropy::CrossEntropyInputs;
-pub(crate) use cross_entropy::{OwnedTargets, Resolved, RowWeights, check_combination, target_rows};
+pub(crate) use cross_entropy::{RowWeights, check_combination, target_rows};
 pub use kl_divergence::KlDivergenceInputs;
+pub(crate) use resolved::{OwnedTargets, Resolved};
 pub use sigmoid_bce::SigmoidBceInputs;
 
 /// The total weight of a batch's rows: the denominators of a mean. Every gradient needs them before its first value.

@@ -83,10 +83,25 @@ impl<'a> SigmoidBceInputs<'a> {
         shape.check()?;
         options.check()?;
         shape.check_slice("targets", self.targets)?;
-        check_weights("pos_weight", self.pos_weight, shape.cols)?;
-        check_weights("class_weights", self.class_weights, shape.cols)?;
+        self.check_class_weights(shape)?;
         self.rows.check(shape)?;
         let mut batch = BatchWeight::default();
+        self.weigh(shape, 0, &mut batch)?;
+        Ok(batch)
+    }
+
+    /// Refuses lengths that differ from the number of classes, and invalid weights.
+    pub(crate) fn check_class_weights(&self, shape: Shape) -> Result<()> {
+        check_weights("pos_weight", self.pos_weight, shape.cols)?;
+        check_weights("class_weights", self.class_weights, shape.cols)
+    }
+
+    /// Adds the weights of the rows one by one, so that the parts of a batch give the same bits as the whole. Messages
+    /// count rows from `first`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidTarget`].
+    pub(crate) fn weigh(&self, shape: Shape, first: usize, batch: &mut BatchWeight) -> Result<()> {
         for row in 0..shape.rows {
             let row_weight = f64::from(self.rows.weight(row));
             if row_weight == 0.0 {
@@ -94,11 +109,11 @@ impl<'a> SigmoidBceInputs<'a> {
             }
             let mut targets = shape.row(self.targets, row).enumerate();
             if let Some((at, &value)) = targets.find(|(_, target)| !target.is_finite()) {
-                return Err(Error::InvalidTarget { row, at, value });
+                return Err(Error::InvalidTarget { row: first.saturating_add(row), at, value });
             }
             batch.add(BatchWeight { weight: row_weight * shape.cols as f64, row_weight, counted: 1 });
         }
-        Ok(batch)
+        Ok(())
     }
 
     /// The inputs of a range of rows. If the logits' rows lie side by side, the range covers whole groups.

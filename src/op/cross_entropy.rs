@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use crate::bounds::gradient_bound;
+use crate::bounds::{gradient_bound, loss_bound, softcap_rounding};
 use crate::element::Element;
 use crate::error::{Error, Result};
-use crate::inputs::{BatchWeight, CrossEntropyInputs, RowInputs, WEIGHT, check_combination};
+use crate::inputs::{BatchWeight, CrossEntropyInputs, RowInputs, RowWeights, WEIGHT, check_combination};
 use crate::kernel::Params;
 use crate::kernel::passes::{self, Pass, Target, binding, constant};
 use crate::op::loss::sealed::Sealed;
@@ -292,17 +292,18 @@ impl Kind for CrossEntropyOptions {
         (to.targets.kind(), buffers)
     }
 
-    fn verify_row<E: Element>(
+    /// Weights above 1 increase the error, so they increase the bound too.
+    fn expected_loss<E: Element>(
         &self,
         logits: &[E],
         inputs: &CrossEntropyInputs<'_>,
         shape: Shape,
         row: usize,
-        loss: f32,
-        into: &mut Verification,
-    ) {
-        let expected = row_loss_at(logits, *inputs, shape, self, row).total();
-        into.compare_loss(row, loss, expected, inputs.weights(row), self);
+    ) -> (f64, f64) {
+        let RowWeights { own, heaviest_class } = inputs.weights(row);
+        let expected = own * row_loss_at(logits, *inputs, shape, self, row).total();
+        let weight = (own * heaviest_class).max(1.0);
+        (expected, (loss_bound(expected) + softcap_rounding(self)) * weight)
     }
 
     fn verify_row_dlogits<E: Element>(

@@ -25,6 +25,7 @@ pub use bound::Bound;
 pub use cross_entropy::{CrossEntropy, CrossEntropyBuffers, CrossEntropyStream, TargetBuffers};
 pub use kl_divergence::{KlDivergence, KlDivergenceBuffers, KlDivergenceStream};
 pub use logsumexp::{LogSumExp, LogSumExpBuffers};
+pub(crate) use loss::Kind;
 #[cfg(test)]
 pub(crate) use loss::{BLOCK_ROWS, TOTALS_BYTES};
 pub use loss::{LossKind, LossOp, LossOutputs, LossStream, RowInputBuffers};

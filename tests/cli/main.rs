@@ -17,6 +17,7 @@ mod losses;
 mod malformed;
 mod memory;
 mod no_adapter;
+mod other_losses;
 mod outputs;
 mod report;
 mod resume;

@@ -11,6 +11,7 @@ mod concurrency;
 mod elements;
 mod errors;
 mod evaluate;
+mod evaluate_losses;
 mod expected;
 mod extremes;
 mod far_logits;

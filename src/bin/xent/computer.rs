@@ -2,11 +2,7 @@
 
 use std::sync::OnceLock;
 
-use xent::eval::{Evaluated, Evaluation, Source};
-use xent::{
-    AdapterChoice, Context, CrossEntropy, CrossEntropyOptions, Element, Error, Profile, Result, SavedTuning,
-    Tuning,
-};
+use xent::{AdapterChoice, Context, Error, Profile, Result, SavedTuning, Tuning};
 
 use crate::args::{AdapterArgs, DeviceArgs};
 use crate::limits::complain_if_tight;
@@ -80,38 +76,6 @@ impl Computer {
         match self {
             Self::Gpu { name, .. } => name,
             Self::Cpu => "CPU reference (f64)",
-        }
-    }
-
-    /// Runs an evaluation from where it is to its end.
-    pub fn run<E: Element>(
-        &self,
-        evaluation: &mut Evaluation<'_>,
-        op: &CrossEntropyOptions,
-        source: &mut dyn Source<E>,
-        each: impl FnMut(&Evaluated<'_>) -> Result<()>,
-    ) -> Result<()> {
-        match self {
-            Self::Gpu { gpu, tuning, .. } => {
-                let mut op = CrossEntropy::new(gpu, op)?;
-                if let Some(tuning) = tuning {
-                    op = op.with_tuning(*tuning)?;
-                }
-                evaluation.run(&op, source, each)
-            }
-            Self::Cpu => evaluation.run_on_cpu(source, each),
-        }
-    }
-
-    /// The most bytes that the windows of such a run take.
-    pub fn window_bytes<E: Element>(
-        &self,
-        evaluation: &Evaluation<'_>,
-        source: &dyn Source<E>,
-    ) -> Result<u64> {
-        match self {
-            Self::Gpu { gpu, .. } => evaluation.window_bytes(gpu, source),
-            Self::Cpu => evaluation.window_bytes_on_cpu(source),
         }
     }
 

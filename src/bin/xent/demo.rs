@@ -5,6 +5,7 @@ use xent::{CrossEntropyOptions, Result, Shape, Targets};
 
 use crate::args::DemoArgs;
 use crate::computer::{Computer, start_threads};
+use crate::losses::AnyEvaluation;
 use crate::memory::peak_resident_bytes;
 use crate::numbers::{si, thousands};
 use crate::outcome::Outcome;
@@ -37,8 +38,9 @@ pub fn run(args: &DemoArgs) -> Result<Outcome> {
     let mut tally = Tally::new(SEQUENCE);
     let options = EvaluateOptions { verify_rows: VERIFY_ROWS, ..Default::default() };
     let op = CrossEntropyOptions::default();
-    let mut evaluation = Evaluation::new(&op, shape, Targets::Classes(&targets), &options)?;
-    computer.run(&mut evaluation, &op, &mut logits, |window| {
+    let evaluation = Evaluation::new(&op, shape, Targets::Classes(&targets), &options)?;
+    let mut evaluation = AnyEvaluation::CrossEntropy(op, evaluation);
+    evaluation.run(&computer, &mut logits, |window| {
         check_stopped()?;
         tally.add(window);
         progress.reach(window.rows.end);
@@ -63,7 +65,7 @@ pub fn run(args: &DemoArgs) -> Result<Outcome> {
     let summary = Summary {
         report: &report,
         tally: &tally,
-        op: &op,
+        loss: evaluation.loss(),
         adapter: computer.name(),
         rows_given: shape.rows,
         bytes_read: None,

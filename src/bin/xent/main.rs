@@ -10,6 +10,7 @@ mod dtype;
 mod eval;
 mod limits;
 mod logits;
+mod losses;
 mod measure;
 mod memory;
 mod numbers;

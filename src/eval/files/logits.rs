@@ -1,4 +1,4 @@
-//! Logits from files, and soft targets with the same layout.
+//! Logits from files, and arrays with the same layout: soft targets, a teacher's logits, binary targets.
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -47,17 +47,20 @@ impl<E: Element> FileLogits<E> {
     /// classes, or if several files are joined along the class axis.
     pub fn new(file: TensorFile, class_axis: isize) -> Result<Self> {
         let layout = Layout::new(file.dims(), class_axis).map_err(|error| file.error(error));
-        Self::of(file, "logits", layout)
+        Self::of(file, "logits", layout, false)
     }
 
-    fn of(file: TensorFile, what: &'static str, layout: Result<Layout>) -> Result<Self> {
+    /// Values of a type that can be read as `E`, and if `labels` is set, integers as well.
+    fn of(file: TensorFile, what: &'static str, layout: Result<Layout>, labels: bool) -> Result<Self> {
         let types = match E::NAME {
+            "f32" if labels => "f16, bf16, f32, f64, booleans or integers",
             "f32" => "f16, bf16, f32 or f64",
             same => same,
         };
-        let is_taken = file
-            .dtype()
-            .is_some_and(|dtype| if E::NAME == "f32" { dtype.is_float() } else { dtype.name() == E::NAME });
+        let is_taken = file.dtype().is_some_and(|dtype| match E::NAME {
+            "f32" => labels || dtype.is_float(),
+            same => dtype.name() == same,
+        });
         if !is_taken {
             return Err(file.error(format!("type {}: {what} must be {types}", file.descr())));
         }
@@ -88,13 +91,31 @@ impl<E: Element> FileLogits<E> {
         self.file.dtype() == Some(Dtype::F64)
     }
 
-    /// Fills `into` with values of N bytes each, from value `start` of the file on. A finite value must stay finite.
+    /// Values with the layout of these logits. `needing` begins the message about another shape.
+    fn like(
+        file: TensorFile,
+        what: &'static str,
+        like: &Layout,
+        (needing, labels): (&str, bool),
+    ) -> Result<Self> {
+        let values = Self::of(file, what, Ok(like.clone()), labels)?;
+        let found = values.file.dims();
+        if found != like.dims() {
+            let (found, needed) = (shape_text(found), shape_text(like.dims()));
+            let why = format!("shape {found}: {needing} the shape of the logits, {needed}");
+            return Err(values.file.error(why));
+        }
+        Ok(values)
+    }
+
+    /// Fills `into` with values of N bytes each, from value `start` of the file on. `refused` says what is wrong with a
+    /// value.
     fn convert<const N: usize>(
         &mut self,
         start: usize,
         into: &mut [E],
         value_of: impl Fn([u8; N]) -> f32,
-        is_lost: impl Fn([u8; N], f32) -> Option<f64>,
+        refused: impl Fn([u8; N], f32) -> Option<String>,
     ) -> Result<()> {
         let Self { file, what, raw, .. } = self;
         for (chunk, into) in into.chunks_mut(CHUNK_VALUES).enumerate() {
@@ -103,8 +124,7 @@ impl<E: Element> FileLogits<E> {
             file.read_at(start, raw)?;
             for (at, (into, bytes)) in into.iter_mut().zip(raw.chunks_exact(N)).enumerate() {
                 let value = value_of(array(bytes));
-                if let Some(value) = is_lost(array(bytes), value) {
-                    let why = format!("{value:e} is beyond f32's range");
+                if let Some(why) = refused(array(bytes), value) {
                     return Err(file.value_error(what, start + at, why));
                 }
                 *into = E::from_f32(value);
@@ -119,14 +139,36 @@ impl<E: Element> FileLogits<E> {
 /// # Errors
 /// [`Error::File`](crate::Error::File) as for [`FileLogits::new`], and if the axes differ from the logits'.
 pub fn open_soft_targets(file: TensorFile, like: &Layout) -> Result<FileLogits<f32>> {
-    let targets = FileLogits::of(file, "targets", Ok(like.clone()))?;
-    let found = targets.file.dims();
-    if found != like.dims() {
-        let (found, needed) = (shape_text(found), shape_text(like.dims()));
-        let why = format!("shape {found}: soft targets need the shape of the logits, {needed}");
-        return Err(targets.file.error(why));
+    FileLogits::like(file, "targets", like, ("soft targets need", false))
+}
+
+/// Opens the teacher's logits of a [`KlDivergence`](crate::KlDivergence), with the layout and the type of these logits.
+///
+/// # Errors
+/// As for [`open_soft_targets`].
+pub fn open_teacher<E: Element>(file: TensorFile, like: &Layout) -> Result<FileLogits<E>> {
+    FileLogits::like(file, "the teacher's logits", like, ("the teacher's logits need", false))
+}
+
+/// Opens the targets of a [`SigmoidBce`](crate::SigmoidBce) with the layout of these logits: floats, read as f32, or
+/// booleans or integers that are 0 or 1.
+///
+/// # Errors
+/// As for [`open_soft_targets`]. When they are read: for an integer other than 0 and 1.
+pub fn open_labels(file: TensorFile, like: &Layout) -> Result<FileLogits<f32>> {
+    FileLogits::like(file, "targets", like, ("targets of a binary cross-entropy need", true))
+}
+
+/// Converts an integer, little-endian, that is 0 or 1; other integers become NaN.
+fn label<const N: usize>(bytes: [u8; N]) -> f32 {
+    match bytes.split_first() {
+        Some((&first, rest)) if first <= 1 && rest.iter().all(|&byte| byte == 0) => f32::from(first),
+        _ => f32::NAN,
     }
-    Ok(targets)
+}
+
+fn no_label<const N: usize>(_: [u8; N], label: f32) -> Option<String> {
+    label.is_nan().then(|| "an integer other than 0 and 1".to_owned())
 }
 
 impl<E: Element> Source<E> for FileLogits<E> {
@@ -148,13 +190,21 @@ impl<E: Element> Source<E> for FileLogits<E> {
             Some(Dtype::Bf16) => {
                 self.convert(start, into, |bytes| bf16::from_le_bytes(bytes).into(), |_, _| None)
             }
-            // Of the types that `of` accepts, only f64 is left.
+            Some(dtype) if !dtype.is_float() => match dtype.bytes() {
+                1 => self.convert(start, into, label::<1>, no_label),
+                2 => self.convert(start, into, label::<2>, no_label),
+                4 => self.convert(start, into, label::<4>, no_label),
+                _ => self.convert(start, into, label::<8>, no_label),
+            },
+            // Of the types that `of` accepts, only f64 is left. A finite value must stay finite.
             _ => self.convert(
                 start,
                 into,
                 |bytes| f64::from_le_bytes(bytes) as f32,
                 |bytes, narrow| {
-                    Some(f64::from_le_bytes(bytes)).filter(|wide| narrow.is_infinite() && wide.is_finite())
+                    let wide = Some(f64::from_le_bytes(bytes));
+                    let wide = wide.filter(|wide| narrow.is_infinite() && wide.is_finite())?;
+                    Some(format!("{wide:e} is beyond f32's range"))
                 },
             ),
         }

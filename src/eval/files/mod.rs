@@ -49,13 +49,13 @@ mod writer;
 pub use dtype::Dtype;
 pub use format::FileFormat;
 pub use layout::Layout;
-pub use logits::{FileLogits, open_soft_targets};
+pub use logits::{FileLogits, open_labels, open_soft_targets, open_teacher};
 pub use options::{OpenOptions, RawLayout, Wanted};
 pub use rows::FileRows;
 pub use shards::shard_paths;
 pub use targets::sparse_targets;
 pub use tensor::TensorFile;
-pub use weights::read_class_weights;
+pub use weights::{read_class_weights, read_pos_weight};
 pub use writer::{TensorValue, TensorWriter};
 
 pub use crate::whole_file::partial_path;

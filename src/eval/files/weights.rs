@@ -13,12 +13,25 @@ use crate::error::Result;
 /// [`Error::File`](crate::Error::File) as for [`TensorFile::read_at`], for a wrong number of weights, or for the first
 /// weight that is negative, NaN or infinite.
 pub fn read_class_weights(file: &mut TensorFile, layout: &Layout) -> Result<Vec<f32>> {
+    of_classes(file, layout, "class_weights")
+}
+
+/// Weights (cols,) of the classes that apply, for a [`SigmoidBce`](crate::SigmoidBce): floats, read as f32.
+///
+/// # Errors
+/// As for [`read_class_weights`].
+pub fn read_pos_weight(file: &mut TensorFile, layout: &Layout) -> Result<Vec<f32>> {
+    of_classes(file, layout, "pos_weight")
+}
+
+/// Weights (cols,).
+fn of_classes(file: &mut TensorFile, layout: &Layout, what: &str) -> Result<Vec<f32>> {
     let (found, cols) = (file.dims(), layout.shape().cols);
     if *found != [cols] {
         return Err(file.error(format!("shape {}: {cols} classes need ({cols},)", shape_text(found))));
     }
-    let value_of = floats(file, "class_weights")?;
-    file.read_all("class_weights", |_, bytes| weight(value_of(bytes)))
+    let value_of = floats(file, what)?;
+    file.read_all(what, |_, bytes| weight(value_of(bytes)))
 }
 
 impl FileRows<f32> {

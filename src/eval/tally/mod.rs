@@ -174,7 +174,8 @@ mod tests {
         for (at, window_results) in results.chunks(window).enumerate() {
             let rows = at * window..at * window + window_results.len();
             let state = &Default::default();
-            tally.add(&Evaluated { rows, results: window_results, classes: None, dlogits: None, state });
+            let (results, classes, dlogits) = (window_results, None, None);
+            tally.add(&Evaluated { rows, results, classes, dlogits, state });
         }
         tally
     }

@@ -110,16 +110,14 @@ pub(crate) trait Kind: LossKind {
     /// The buffers of a bound operation.
     fn buffers<'b>(to: &'b Self::Buffers<'_>) -> (Self::Layout, LossBuffers<'b>);
 
-    /// Compares a row's loss with the reference.
-    fn verify_row<E: Element>(
+    /// A row's loss by the reference, times the row's weight, and how far the device may be from it.
+    fn expected_loss<E: Element>(
         &self,
         logits: &[E],
         inputs: &Self::Inputs<'_, E>,
         shape: Shape,
         row: usize,
-        loss: f32,
-        into: &mut Verification,
-    );
+    ) -> (f64, f64);
     /// Compares a row of the gradient (cols,) with the reference. `batch` is the total weight of all rows.
     #[expect(clippy::too_many_arguments, reason = "a row of a batch, and where it is compared")]
     fn verify_row_dlogits<E: Element>(

@@ -17,7 +17,7 @@ pub struct LogitsArgs {
     #[arg(long, value_name = "K", default_value_t = -1, allow_negative_numbers = true)]
     pub class_axis: isize,
     /// The tensor in a .safetensors file [default: the only floats of 2 or 3 axes]
-    #[arg(long, value_name = "NAME")]
+    #[arg(hide_short_help = true, long, value_name = "NAME")]
     key: Option<String>,
     /// Read raw values of this type, little-endian, without a header
     #[arg(

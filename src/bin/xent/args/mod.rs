@@ -3,7 +3,9 @@
 mod bench;
 mod device;
 mod eval;
+mod eval_help;
 mod logits;
+mod loss;
 mod run;
 mod score;
 mod shape;
@@ -14,7 +16,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use bench::{BenchArgs, BenchDtype};
 pub use device::{AdapterArgs, DeviceArgs};
-pub use eval::{EvalArgs, OutputArgs, TargetArgs};
+pub use eval::{EvalArgs, LossName, OutputArgs, TargetArgs};
 pub use logits::LogitsArgs;
 pub use run::{CHECKPOINT_END, checkpoint_start};
 pub use softmax::SoftmaxArgs;
@@ -54,8 +56,8 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Compute the cross-entropy of logits against targets: loss, perplexity, accuracy
-    #[command(override_usage = eval::USAGE, after_help = eval::SHORT_HELP, after_long_help = eval::HELP)]
+    /// Compute the loss of logits against targets or a teacher: cross-entropy, perplexity, accuracy
+    #[command(override_usage = eval_help::USAGE, after_help = eval_help::SHORT_HELP, after_long_help = eval_help::HELP)]
     Eval(Box<EvalArgs>),
     /// Compute the probabilities or log-probabilities of logits
     #[command(after_help = softmax::HELP)]

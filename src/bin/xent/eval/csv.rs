@@ -10,7 +10,7 @@ use xent::{NO_CLASS, Result, Sequences};
 pub const ROWS_AT_A_TIME: usize = 1 << 14;
 
 /// The columns. A row that was left out has only the first three and its target; the rest is empty. There are targets
-/// only if the targets are classes.
+/// only if the targets are classes, and an lse and an argmax only for a cross-entropy.
 const HEADER: &str = "row,sequence,position,target,loss,lse,argmax,flags\n";
 
 /// A `.csv` file that grows window by window. It has commas, a header, LF line ends, and nothing that needs quotes:
@@ -19,6 +19,7 @@ const HEADER: &str = "row,sequence,position,target,loss,lse,argmax,flags\n";
 pub struct CsvWriter {
     file: WholeFile,
     sequences: Sequences,
+    has_classes: bool,
     /// The number of rows of the batch.
     rows: usize,
     text: String,
@@ -29,7 +30,7 @@ impl CsvWriter {
     /// which may be all of it.
     pub fn open(
         path: &Path,
-        sequences: Sequences,
+        (sequences, has_classes): (Sequences, bool),
         rows: usize,
         (run, part): (&str, Option<(FilePart, bool)>),
     ) -> Result<Self> {
@@ -41,7 +42,7 @@ impl CsvWriter {
                 file
             }
         };
-        Ok(Self { file, sequences, rows, text: String::new() })
+        Ok(Self { file, sequences, has_classes, rows, text: String::new() })
     }
 
     /// Writes the rows of a window.
@@ -53,9 +54,11 @@ impl CsvWriter {
                 // A row whose target would be in the next sequence has no target.
                 let target = self.sequences.target_row(row).filter(|&target| target < self.rows);
                 let target = target.and_then(|_| window.classes?.get(at).copied());
+                let counts = !result.is_left_out();
                 let cells = Cells {
                     target,
-                    values: (!result.is_left_out()).then_some((result.loss, result.lse)),
+                    loss: counts.then_some(result.loss),
+                    lse: (counts && self.has_classes).then_some(result.lse),
                     argmax: (result.argmax != NO_CLASS).then_some(result.argmax),
                     flags: result.flags().names().collect::<Vec<_>>().join("|"),
                 };
@@ -81,8 +84,8 @@ impl CsvWriter {
 /// The columns from the target on.
 struct Cells {
     target: Option<i32>,
-    /// Loss and lse.
-    values: Option<(f32, f32)>,
+    loss: Option<f32>,
+    lse: Option<f32>,
     argmax: Option<u32>,
     flags: String,
 }
@@ -91,8 +94,7 @@ impl Cells {
     fn append_to(&self, text: &mut String) {
         let cell = |value: Option<String>| value.unwrap_or_default();
         let target = cell(self.target.map(|target| target.to_string()));
-        let (loss, lse) = (self.values.map(|(loss, _)| loss), self.values.map(|(_, lse)| lse));
-        let (loss, lse) = (cell(loss.map(number)), cell(lse.map(number)));
+        let (loss, lse) = (cell(self.loss.map(number)), cell(self.lse.map(number)));
         let argmax = cell(self.argmax.map(|class| class.to_string()));
         let _ = writeln!(text, "{target},{loss},{lse},{argmax},{}", self.flags);
     }
@@ -109,9 +111,10 @@ mod tests {
 
     #[test]
     fn cells_need_no_quotes_and_lose_no_digit() {
-        let of = |target, values, argmax, flags: &str| {
-            let mut text = String::new();
-            Cells { target, values, argmax, flags: flags.to_owned() }.append_to(&mut text);
+        let of = |target, values: Option<(f32, f32)>, argmax, flags: &str| {
+            let (mut text, flags) = (String::new(), flags.to_owned());
+            let (loss, lse) = values.unzip();
+            Cells { target, loss, lse, argmax, flags }.append_to(&mut text);
             text
         };
         assert_eq!(of(Some(-100), None, None, ""), "-100,,,,\n");

@@ -1,11 +1,12 @@
 //! The identity of a run: everything that decides its results.
 
-use xent::{CrossEntropyOptions, Result};
+use xent::Result;
 
 use super::checkpoint::Identity;
 use super::{inputs, outputs};
 use crate::args::EvalArgs;
 use crate::computer::Computer;
+use crate::losses::AnyLoss;
 
 /// The name of the logits: their file, or the first of several.
 pub fn name(args: &EvalArgs) -> String {
@@ -17,13 +18,15 @@ pub fn name(args: &EvalArgs) -> String {
 }
 
 /// Everything on which a digit of the results, or a byte of the outputs, can depend.
-pub fn of_run(args: &EvalArgs, op: &CrossEntropyOptions, computer: &Computer, files: &Identity) -> Identity {
+pub fn of_run(args: &EvalArgs, loss: &AnyLoss, computer: &Computer, files: &Identity) -> Identity {
     let mut run = Identity::default();
     run.add("the version of xent", env!("CARGO_PKG_VERSION"));
     run.add("the adapter", computer.identity());
-    run.add("the loss", format!("{op:?}"));
+    run.add("the loss", format!("{loss:?}"));
     run.add("the layout of the logits", args.logits.identity());
     run.add("--targets-key", format!("{:?}", args.targets.targets_key));
+    run.add("--teacher-key", format!("{:?}", args.targets.teacher_key));
+    run.add("--sequence", format!("{:?}", args.rows.sequence));
     run.add("--out-dtype", format!("{:?}", args.output.out_dtype));
     run.add("--verify", args.output.verify);
     run.add("the list of outputs", format!("{:?}", outputs::paths(&args.output)));

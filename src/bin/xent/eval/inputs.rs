@@ -4,14 +4,17 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use xent::eval::files::{
-    FileLogits, FileRows, Layout, OpenOptions, TensorFile, Wanted, open_soft_targets, read_class_weights,
-    sparse_targets,
+    FileLogits, FileRows, Layout, OpenOptions, TensorFile, Wanted, open_labels, open_soft_targets,
+    open_teacher, read_class_weights, read_pos_weight, shard_paths, sparse_targets,
 };
-use xent::eval::{EvaluateInputs, RowSource, TargetSource};
-use xent::{CrossEntropyOptions, Result};
+use xent::eval::{
+    EvaluateInputs, EvaluateOptions, Evaluation, LabelSource, RowSource, TargetSource, TeacherSource,
+};
+use xent::{CrossEntropyOptions, Element, KlDivergenceOptions, Result, Shape, SigmoidBceOptions};
 
-use crate::args::{EvalArgs, TargetArgs};
+use crate::args::{EvalArgs, LossName, TargetArgs};
 use crate::logits::{self, note_narrowing};
+use crate::losses::{AnyEvaluation, AnyLoss};
 use crate::output::bad_argument;
 use crate::stop::check_stopped;
 
@@ -24,18 +27,26 @@ pub fn paths(args: &EvalArgs) -> Result<Vec<(&'static str, PathBuf)>> {
         ("the sparse targets", &targets.sparse_targets),
         ("the sparse targets' probabilities", &targets.sparse_probs),
         ("the class weights", &loss.class_weights),
+        ("the positive weights", &loss.pos_weight),
         ("the row weights", &rows.row_weights),
         ("the row mask", &rows.row_mask),
     ];
     let given = with_logits.into_iter().filter_map(|(name, path)| Some((name, path.clone()?)));
     let logits = logits::paths(&args.logits)?.into_iter().map(|path| ("the logits", path));
-    Ok(logits.chain(given).collect())
+    let teacher = teacher_paths(args)?.into_iter().map(|path| ("the teacher", path));
+    Ok(logits.chain(teacher).chain(given).collect())
+}
+
+/// The files of the teacher, with the shards of a folder one by one.
+fn teacher_paths(args: &EvalArgs) -> Result<Vec<PathBuf>> {
+    let is_raw = args.logits.options().raw.is_some();
+    args.targets.teacher.as_ref().map_or(Ok(Vec::new()), |path| shard_paths(&[path], is_raw))
 }
 
 /// Refuses targets in the file of the logits if that file cannot hold any.
 pub fn check_targets(args: &EvalArgs) -> Result<()> {
-    let TargetArgs { targets, soft_targets, sparse_targets, .. } = &args.targets;
-    if [targets, soft_targets, sparse_targets].into_iter().any(Option::is_some) {
+    let TargetArgs { targets, soft_targets, sparse_targets, teacher, .. } = &args.targets;
+    if [targets, soft_targets, sparse_targets, teacher].into_iter().any(Option::is_some) {
         return Ok(());
     }
     let name_another =
@@ -47,28 +58,46 @@ pub fn check_targets(args: &EvalArgs) -> Result<()> {
     }
 }
 
-/// Bytes per row in the files that are read window by window: the logits and the soft targets, with their headers.
+/// Bytes per row in the files that are read window by window: the logits and the arrays with their layout, with their
+/// headers.
 pub fn bytes_per_row(args: &EvalArgs, rows: usize) -> Option<f64> {
     let logits = logits::paths(&args.logits).ok().filter(|_| !args.logits.is_stdin())?;
-    let files = logits.iter().chain(&args.targets.soft_targets);
+    let TargetArgs { targets, soft_targets, .. } = &args.targets;
+    let labels = targets.as_ref().filter(|_| args.loss.name == LossName::Bce);
+    let teacher = teacher_paths(args).ok()?;
+    let files = logits.iter().chain(&teacher).chain(soft_targets).chain(labels);
     let bytes: u64 = files.map(|path| Some(path.metadata().ok()?.len())).sum::<Option<u64>>()?;
     (rows > 0).then(|| bytes as f64 / rows as f64)
 }
 
-/// Targets, weights and mask. All but the class weights are open files that are read window by window.
-pub struct Inputs {
-    targets: TargetFile,
+/// The loss, and its targets, weights and mask. All but the class weights are open files that are read window by window.
+pub struct Inputs<E> {
+    targets: Targets<E>,
     /// The file whose values are only checked when they are used.
     late: Option<PathBuf>,
     class_weights: Option<Vec<f32>>,
-    row_weights: Option<UntilStopped<FileRows<f32>>>,
-    row_mask: Option<UntilStopped<FileRows<bool>>>,
+    pos_weight: Option<Vec<f32>>,
+    rows: RowFiles,
+}
+
+/// Each loss with the targets that it takes.
+#[expect(clippy::large_enum_variant, reason = "there is one of them in a run")]
+enum Targets<E> {
+    CrossEntropy(CrossEntropyOptions, TargetFile),
+    KlDivergence(KlDivergenceOptions, FileLogits<E>),
+    SigmoidBce(SigmoidBceOptions, FileLogits<f32>),
 }
 
 enum TargetFile {
     Classes(UntilStopped<FileRows<i32>>),
     Soft(FileLogits<f32>),
     Sparse { indices: UntilStopped<FileRows<i32>>, probs: FileRows<f32> },
+}
+
+/// The inputs of the rows that every loss takes.
+struct RowFiles {
+    weights: Option<UntilStopped<FileRows<f32>>>,
+    mask: Option<UntilStopped<FileRows<bool>>>,
 }
 
 /// A source that ends when somebody has pressed Ctrl-C. It needs this because all of it is read before the first window.
@@ -85,61 +114,52 @@ impl<T, S: RowSource<T>> RowSource<T> for UntilStopped<S> {
     }
 }
 
-impl Inputs {
-    pub fn open(args: &EvalArgs, layout: &Layout, op: &CrossEntropyOptions) -> Result<Self> {
-        let beside = |path: &PathBuf, wanted| TensorFile::open(path, &OpenOptions::of(wanted));
-        let class_weights = args.loss.class_weights.as_ref();
-        let class_weights =
-            class_weights.map(|path| read_class_weights(&mut beside(path, Wanted::Values)?, layout));
-        let row_weights = args.rows.row_weights.as_ref();
-        let row_weights =
-            row_weights.map(|path| FileRows::row_weights(beside(path, Wanted::Values)?, layout));
-        let row_mask = args.rows.row_mask.as_ref();
-        let row_mask = row_mask.map(|path| FileRows::row_mask(beside(path, Wanted::Mask)?, layout));
-        let paths = &args.targets;
-        let keyed = |wanted| OpenOptions { key: paths.targets_key.clone(), ..OpenOptions::of(wanted) };
-        let class_weights = class_weights.transpose()?;
-        let (row_weights, row_mask) = (row_weights.transpose()?, row_mask.transpose()?);
-        let (targets, late) = match (&paths.soft_targets, &paths.sparse_targets, &paths.sparse_probs) {
-            (Some(path), ..) => {
-                let file = note_narrowing("soft targets", TensorFile::open(path, &keyed(Wanted::Logits))?);
-                (TargetFile::Soft(open_soft_targets(file, layout)?), Some(path))
+impl<E: Element> Inputs<E> {
+    pub fn open(args: &EvalArgs, layout: &Layout, loss: AnyLoss) -> Result<Self> {
+        let of_classes = |path: &Option<PathBuf>, read: fn(&mut TensorFile, &Layout) -> Result<Vec<f32>>| {
+            path.as_ref().map(|path| read(&mut beside(path, Wanted::Values)?, layout)).transpose()
+        };
+        let class_weights = of_classes(&args.loss.class_weights, read_class_weights)?;
+        let pos_weight = of_classes(&args.loss.pos_weight, read_pos_weight)?;
+        let rows = RowFiles::open(args, layout)?;
+        let (targets, late) = match loss {
+            AnyLoss::CrossEntropy(op) => {
+                let (file, late) = TargetFile::open(args, layout, op.ignore_index)?;
+                (Targets::CrossEntropy(op, file), late)
             }
-            (None, Some(indices), Some(probs)) => {
-                let (of, with) =
-                    (TensorFile::open(indices, &keyed(Wanted::Classes))?, beside(probs, Wanted::Values)?);
-                let (indices, values) = sparse_targets(of, with, layout, op.ignore_index)?;
-                (TargetFile::Sparse { indices: UntilStopped(indices), probs: values }, Some(probs))
-            }
-            _ => {
-                let file = open_classes(args, &keyed(Wanted::Classes))?;
-                let classes = FileRows::targets(file, layout, op.ignore_index)?;
-                (TargetFile::Classes(UntilStopped(classes)), None)
+            AnyLoss::KlDivergence(op) => (Targets::KlDivergence(op, open_teacher_file(args, layout)?), None),
+            AnyLoss::SigmoidBce(op) => {
+                let options = keyed(args, Wanted::Logits);
+                let file = note_narrowing("targets", open_with_logits(args, &options)?);
+                (Targets::SigmoidBce(op, open_labels(file, layout)?), args.targets.targets.clone())
             }
         };
-        Ok(Self {
-            targets,
-            late: late.cloned(),
-            class_weights,
-            row_weights: row_weights.map(UntilStopped),
-            row_mask: row_mask.map(UntilStopped),
-        })
+        Ok(Self { targets, late, class_weights, pos_weight, rows })
     }
 
-    pub fn given(&mut self) -> EvaluateInputs<'_> {
-        let targets = match &mut self.targets {
-            TargetFile::Classes(classes) => TargetSource::Classes(classes),
-            TargetFile::Sparse { indices, probs } => {
-                let entries = probs.entries();
-                TargetSource::Sparse { indices, probs, entries }
+    /// The evaluation of these inputs. Reads those of the rows once.
+    pub fn evaluation(&mut self, shape: Shape, options: &EvaluateOptions) -> Result<AnyEvaluation<'_, E>> {
+        let Self { targets, class_weights, pos_weight, rows, .. } = self;
+        match targets {
+            Targets::CrossEntropy(op, targets) => {
+                let mut inputs = EvaluateInputs::from(targets.source());
+                inputs.beside.class_weights = class_weights.as_deref();
+                let evaluation = Evaluation::new(op, shape, rows.beside(inputs), options)?;
+                Ok(AnyEvaluation::CrossEntropy(*op, evaluation))
             }
-            TargetFile::Soft(soft) => TargetSource::Soft(soft),
-        };
-        let mut inputs = EvaluateInputs::from(targets);
-        inputs.beside.class_weights = self.class_weights.as_deref();
-        inputs.row_weights = self.row_weights.as_mut().map(|weights| weights as _);
-        inputs.row_mask = self.row_mask.as_mut().map(|mask| mask as _);
-        inputs
+            Targets::KlDivergence(op, teacher) => {
+                let inputs = EvaluateInputs::from(TeacherSource(teacher));
+                let evaluation = Evaluation::new(op, shape, rows.beside(inputs), options)?;
+                Ok(AnyEvaluation::KlDivergence(*op, evaluation))
+            }
+            Targets::SigmoidBce(op, labels) => {
+                let mut inputs = EvaluateInputs::from(LabelSource(labels));
+                inputs.beside.class_weights = class_weights.as_deref();
+                inputs.beside.pos_weight = pos_weight.as_deref();
+                let evaluation = Evaluation::new(op, shape, rows.beside(inputs), options)?;
+                Ok(AnyEvaluation::SigmoidBce(*op, evaluation))
+            }
+        }
     }
 
     /// The file whose values are only checked when they are used. The library does not know its path.
@@ -148,10 +168,86 @@ impl Inputs {
     }
 }
 
-/// Opens class targets, in their own file or in that of the logits.
-fn open_classes(args: &EvalArgs, options: &OpenOptions) -> Result<TensorFile> {
+impl TargetFile {
+    /// Opens the targets of a cross-entropy. Returns also the file whose values are only checked when they are used.
+    fn open(args: &EvalArgs, layout: &Layout, ignore_index: i32) -> Result<(Self, Option<PathBuf>)> {
+        let paths = &args.targets;
+        match (&paths.soft_targets, &paths.sparse_targets, &paths.sparse_probs) {
+            (Some(path), ..) => {
+                let file = TensorFile::open(path, &keyed(args, Wanted::Logits))?;
+                let soft = open_soft_targets(note_narrowing("soft targets", file), layout)?;
+                Ok((Self::Soft(soft), Some(path.clone())))
+            }
+            (None, Some(indices), Some(probs)) => {
+                let of = TensorFile::open(indices, &keyed(args, Wanted::Classes))?;
+                let with = beside(probs, Wanted::Values)?;
+                let (indices, values) = sparse_targets(of, with, layout, ignore_index)?;
+                let file = Self::Sparse { indices: UntilStopped(indices), probs: values };
+                Ok((file, Some(probs.clone())))
+            }
+            _ => {
+                let file = open_with_logits(args, &keyed(args, Wanted::Classes))?;
+                let classes = FileRows::targets(file, layout, ignore_index)?;
+                Ok((Self::Classes(UntilStopped(classes)), None))
+            }
+        }
+    }
+
+    fn source(&mut self) -> TargetSource<'_> {
+        match self {
+            Self::Classes(classes) => TargetSource::Classes(classes),
+            Self::Sparse { indices, probs } => {
+                let entries = probs.entries();
+                TargetSource::Sparse { indices, probs, entries }
+            }
+            Self::Soft(soft) => TargetSource::Soft(soft),
+        }
+    }
+}
+
+impl RowFiles {
+    fn open(args: &EvalArgs, layout: &Layout) -> Result<Self> {
+        let weights = args.rows.row_weights.as_ref();
+        let weights = weights.map(|path| FileRows::row_weights(beside(path, Wanted::Values)?, layout));
+        let mask = args.rows.row_mask.as_ref();
+        let mask = mask.map(|path| FileRows::row_mask(beside(path, Wanted::Mask)?, layout));
+        Ok(Self {
+            weights: weights.transpose()?.map(UntilStopped),
+            mask: mask.transpose()?.map(UntilStopped),
+        })
+    }
+
+    /// These inputs with those of the rows.
+    fn beside<'a, I, S>(&'a mut self, inputs: EvaluateInputs<'a, I, S>) -> EvaluateInputs<'a, I, S> {
+        EvaluateInputs {
+            row_weights: self.weights.as_mut().map(|weights| weights as _),
+            row_mask: self.mask.as_mut().map(|mask| mask as _),
+            ..inputs
+        }
+    }
+}
+
+/// Opens a file of its own.
+fn beside(path: &PathBuf, wanted: Wanted) -> Result<TensorFile> {
+    TensorFile::open(path, &OpenOptions::of(wanted))
+}
+
+/// The options for a file with targets.
+fn keyed(args: &EvalArgs, wanted: Wanted) -> OpenOptions {
+    OpenOptions { key: args.targets.targets_key.clone(), ..OpenOptions::of(wanted) }
+}
+
+/// Opens targets, in their own file or in that of the logits.
+fn open_with_logits(args: &EvalArgs, options: &OpenOptions) -> Result<TensorFile> {
     match &args.targets.targets {
         Some(path) => TensorFile::open(path, options),
         None => TensorFile::open_all(&args.logits.files, options),
     }
+}
+
+/// Opens the teacher's logits, which have a format that logits may have.
+fn open_teacher_file<E: Element>(args: &EvalArgs, layout: &Layout) -> Result<FileLogits<E>> {
+    let options = OpenOptions { key: args.targets.teacher_key.clone(), ..args.logits.options() };
+    let file = TensorFile::open_all(args.targets.teacher.as_slice(), &options)?;
+    open_teacher(note_narrowing("logits", file), layout)
 }

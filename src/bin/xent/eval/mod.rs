@@ -1,4 +1,4 @@
-//! `xent eval`: cross-entropy of logits in files.
+//! `xent eval`: the loss of logits in files.
 
 mod checkpoint;
 mod csv;
@@ -11,13 +11,14 @@ mod page;
 mod pictures;
 mod run;
 
-use xent::eval::files::{FileLogits, Layout};
-use xent::eval::{EvaluateOptions, Evaluation, Source, Tally, WholeFile};
-use xent::{CrossEntropyOptions, Element, Result, RowFields, Sequences};
+use xent::eval::files::FileLogits;
+use xent::eval::{EvaluateOptions, Source, Tally, WholeFile};
+use xent::{Element, Result, Sequences};
 
 use crate::args::{EvalArgs, checkpoint_start};
 use crate::computer::Computer;
 use crate::logits::{self, OnLogits, run_in};
+use crate::losses::AnyLoss;
 use crate::memory;
 use crate::numbers::thousands;
 use crate::outcome::Outcome;
@@ -31,6 +32,7 @@ use pictures::Pictures;
 use run::Run;
 
 pub fn run(args: &EvalArgs) -> Result<Outcome> {
+    args.check_loss()?;
     // The checkpoint's name is not known yet, but its folder is.
     let place = args.run.checkpoint(&args.logits.files, "");
     let mut written = outputs::paths(&args.output);
@@ -73,14 +75,16 @@ impl OnLogits for &EvalArgs {
 }
 
 fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outcome> {
-    let op = options(args, logits.layout());
-    op.check()?;
+    let loss = AnyLoss::of(args, logits.layout());
+    loss.check()?;
     let (shape, layout, dtype) = (logits.shape(), logits.layout().clone(), logits::dtype(logits.file()));
     let files = identity::files(args)?;
-    let mut inputs = Inputs::open(args, &layout, &op)?;
+    let mut inputs = Inputs::<E>::open(args, &layout, loss)?;
     let late = inputs.late();
-    let sequences = op.sequences.unwrap_or(Sequences::new(layout.sequence_length()));
-    let wanted = Wanted { args: &args.output, layout, dtype, sequences };
+    let length = args.rows.sequence.unwrap_or_else(|| layout.sequence_length());
+    let sequences = loss.sequences().unwrap_or(Sequences::new(length));
+    let wanted =
+        Wanted { args: &args.output, layout, dtype, sequences, has_classes: loss.name().has_classes() };
     // Outputs that cannot be written are refused before a device is looked for.
     wanted.check()?;
     Pictures::check(&args.output)?;
@@ -95,15 +99,15 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
             (None, windows) => windows.map(|windows| windows.0),
         },
     };
-    let evaluation = Evaluation::new(&op, shape, inputs.given(), &options);
+    let evaluation = inputs.evaluation(shape, &options);
     let mut evaluation = evaluation.map_err(|error| run::naming(late.as_deref(), error))?;
     if let Some(allowed) = args.run.memory {
-        let windows = computer.window_bytes(&evaluation, &logits);
+        let windows = evaluation.window_bytes(&computer, &logits);
         let windows = windows.map_err(|error| memory::too_small(allowed, error))?;
         let (allowed, windows) = (memory::shown(allowed.0), memory::shown(windows));
         complain(format!("memory: at most {allowed}, {windows} of it for windows"));
     }
-    let identity = identity::of_run(args, &op, &computer, &files);
+    let identity = identity::of_run(args, &loss, &computer, &files);
     let run = identity.name();
     let mut keeper = keeper(args, &identity)?;
     let (outputs, tally) = match &mut keeper {
@@ -135,31 +139,6 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
     let pictures = Pictures::create(&args.output, &run)?;
     let kept = Kept::new((outputs, pictures), tally, *evaluation.state(), shape.rows, keeper);
     let bytes_per_row = inputs::bytes_per_row(args, shape.rows);
-    Run { args, op, evaluation, kept: SharedKept::new(kept), bytes_per_row, computer, files, late }
-        .go(&mut logits)
-}
-
-fn options(args: &EvalArgs, layout: &Layout) -> CrossEntropyOptions {
-    let (loss, rows) = (&args.loss, &args.rows);
-    let is_sequence = [rows.shift, rows.sequence, rows.score_from, rows.score_to].iter().any(Option::is_some);
-    let sequences = Sequences {
-        length: rows.sequence.unwrap_or_else(|| layout.sequence_length()),
-        shift: rows.shift.unwrap_or(0),
-        from: rows.score_from.unwrap_or(0),
-        to: rows.score_to.unwrap_or(usize::MAX),
-    };
-    CrossEntropyOptions {
-        ignore_index: rows.ignore_index,
-        reduction: loss.reduction.into(),
-        masked_row: loss.score.masked_row.into(),
-        empty_batch: loss.empty.into(),
-        input: args.input.into(),
-        label_smoothing: loss.label_smoothing,
-        temperature: loss.score.temperature,
-        softcap: loss.score.softcap,
-        z_loss: loss.z_loss,
-        focal_gamma: loss.focal_gamma,
-        sequences: is_sequence.then_some(sequences),
-        row_fields: RowFields::default(),
-    }
+    let kept = SharedKept::new(kept);
+    Run { args, evaluation, kept, bytes_per_row, computer, files, late }.go(&mut logits)
 }

@@ -49,6 +49,8 @@ pub struct Wanted<'a> {
     pub dtype: Dtype,
     /// Needed by a table, which has each row's place in its sequence.
     pub sequences: Sequences,
+    /// Whether a row has a target's class, an lse and a most probable class.
+    pub has_classes: bool,
 }
 
 /// What has been written so far: the rows done, and the part of each file that they make up.
@@ -124,7 +126,8 @@ impl Wanted<'_> {
                 Some(path) if is_csv(path) => {
                     let is_whole = written.rows == self.layout.shape().rows;
                     let part = of_kept(kept, path, written.row_losses)?.map(|part| (part, is_whole));
-                    let table = CsvWriter::open(path, self.sequences, self.layout.shape().rows, (run, part))?;
+                    let columns = (self.sequences, self.has_classes);
+                    let table = CsvWriter::open(path, columns, self.layout.shape().rows, (run, part))?;
                     Some(RowsFile::Table(table))
                 }
                 path => {

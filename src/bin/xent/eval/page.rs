@@ -16,6 +16,7 @@ pub fn html(summary: &Summary<'_>, name: &str, losses: &str, positions: &str) ->
         lines.iter().filter(|line| line.tone != Tone::Result).map(row).collect(),
     );
     let (name, version) = (escaped(name), env!("CARGO_PKG_VERSION"));
+    let loss = summary.loss.name().words();
     let (losses, positions) =
         (figure("Histogram of the row losses", losses), figure("Mean loss by position", positions));
     format!(
@@ -26,7 +27,7 @@ pub fn html(summary: &Summary<'_>, name: &str, losses: &str, positions: &str) ->
 <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">
 <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">
 <meta name=\"color-scheme\" content=\"light dark\">
-<title>{name}: cross-entropy</title>
+<title>{name}: {loss}</title>
 <style>
 {STYLE}</style>
 </head>

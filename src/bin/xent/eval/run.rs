@@ -2,14 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use xent::eval::{Evaluation, Report, Source, Tally};
-use xent::{CrossEntropyOptions, Element, Error, Result};
+use xent::eval::{Report, Source, Tally};
+use xent::{Element, Error, Result};
 
 use super::checkpoint::Identity;
 use super::identity;
 use super::kept::SharedKept;
 use crate::args::EvalArgs;
 use crate::computer::Computer;
+use crate::losses::AnyEvaluation;
 use crate::memory::peak_resident_bytes;
 use crate::numbers::thousands;
 use crate::outcome::Outcome;
@@ -19,10 +20,9 @@ use crate::report::{self, Summary};
 use crate::stop::{before_stop, check_stopped, or_stopped};
 
 /// A run that is ready to begin or to continue.
-pub struct Run<'a> {
+pub struct Run<'a, E: Element> {
     pub args: &'a EvalArgs,
-    pub op: CrossEntropyOptions,
-    pub evaluation: Evaluation<'a>,
+    pub evaluation: AnyEvaluation<'a, E>,
     pub kept: SharedKept,
     /// Bytes per row in the files that are read window by window; `None` if the input is not files.
     pub bytes_per_row: Option<f64>,
@@ -33,8 +33,8 @@ pub struct Run<'a> {
     pub late: Option<PathBuf>,
 }
 
-impl Run<'_> {
-    pub fn go<E: Element>(mut self, logits: &mut dyn Source<E>) -> Result<Outcome> {
+impl<E: Element> Run<'_, E> {
+    pub fn go(mut self, logits: &mut dyn Source<E>) -> Result<Outcome> {
         let kept = self.kept.clone();
         before_stop(move || {
             let left = kept.end(|kept| {
@@ -65,14 +65,14 @@ impl Run<'_> {
     }
 
     /// Runs from the first row not done to the end, or to an error.
-    fn pass<E: Element>(&mut self, logits: &mut dyn Source<E>) -> Result<()> {
-        let Self { evaluation, kept, computer, op, args, .. } = self;
+    fn pass(&mut self, logits: &mut dyn Source<E>) -> Result<()> {
+        let Self { evaluation, kept, computer, args, .. } = self;
         let shape = evaluation.shape();
         let mut progress = Progress::new(shape.rows)
             .with_rates(shape.cols, self.bytes_per_row)
             .resumed_at(evaluation.state().rows());
         let mut missing = args.run.stop_after.map(|rows| rows.saturating_sub(evaluation.state().rows()));
-        computer.run(evaluation, op, logits, |window| {
+        evaluation.run(computer, logits, |window| {
             // Stop before anything is done with the window: it will come again.
             check_stopped()?;
             if let Some(missing) = &mut missing {
@@ -146,7 +146,7 @@ impl Run<'_> {
         Summary {
             report,
             tally,
-            op: &self.op,
+            loss: self.evaluation.loss(),
             adapter: self.computer.name(),
             rows_given: self.evaluation.shape().rows,
             bytes_read: self.bytes_per_row.map(|bytes| (bytes * rows as f64).round() as u64),

@@ -27,7 +27,7 @@ pub fn text(summary: &Summary<'_>) -> String {
 
 fn object(summary: &Summary<'_>) -> Value {
     let &Summary { report, tally, adapter, bytes_read, peak_memory, .. } = summary;
-    let loss = &report.loss;
+    let (loss, name) = (&report.loss, summary.loss.name());
     let mut flags: Vec<String> = loss.flags.names().collect();
     let mut finite = |key: &str, value: f64| {
         if !value.is_finite() {
@@ -40,11 +40,12 @@ fn object(summary: &Summary<'_>) -> Value {
         "format": FORMAT,
         "version": VERSION,
         "xent": env!("CARGO_PKG_VERSION"),
+        "loss_name": name.flag(),
         "loss": finite("loss", loss.value),
         "sum": finite("sum", loss.sum),
         "z_loss": finite("z_loss", loss.z_loss),
-        "perplexity": finite("perplexity", report.perplexity()),
-        "accuracy": finite("accuracy", report.accuracy().unwrap_or(f64::NAN)),
+        "perplexity": name.has_classes().then(|| finite("perplexity", report.perplexity())),
+        "accuracy": name.has_classes().then(|| finite("accuracy", report.accuracy().unwrap_or(f64::NAN))),
         "complete": loss.rows == summary.rows_given,
         "rows": loss.rows,
         "cols": report.cols,
@@ -71,6 +72,9 @@ fn object(summary: &Summary<'_>) -> Value {
         })),
     });
     object["flags"] = json!(flags);
+    if let Some(keys) = object.as_object_mut().filter(|_| !name.has_classes()) {
+        keys.retain(|key, _| !["perplexity", "accuracy"].contains(&key.as_str()));
+    }
     object
 }
 

@@ -5,6 +5,7 @@ use xent::eval::{Histogram, Quantile};
 use xent::{Reduction, Verification};
 
 use super::summary::Summary;
+use crate::args::LossName;
 use crate::numbers::{decimals, si, thousands};
 use crate::output::one_line;
 
@@ -54,15 +55,19 @@ pub fn aligned(lines: &[Line]) -> String {
 
 /// All lines of a batch's report.
 pub fn lines(summary: &Summary<'_>) -> Vec<Line> {
-    let &Summary { report, tally, op, adapter, rows_given, bytes_read, peak_memory } = summary;
-    let loss = &report.loss;
-    let of = match op.reduction {
+    let &Summary { report, tally, loss: of_rows, adapter, rows_given, bytes_read, peak_memory } = summary;
+    let (loss, name) = (&report.loss, of_rows.name());
+    let reduced = match of_rows.reduction() {
         Reduction::Sum => "sum",
         _ => "mean",
     };
+    let of = match name {
+        LossName::CrossEntropy => reduced.to_owned(),
+        other => format!("{reduced} {}", other.words()),
+    };
     let mut lines =
         vec![Line::new("loss", format!("{} nats ({of})", decimals(loss.value, 6))).toned(Tone::Result)];
-    if op.z_loss > 0.0 {
+    if of_rows.has_z_loss() {
         lines.push(Line::new("z-loss", format!("{} nats of the loss", decimals(loss.z_loss, 6))));
     }
     let accuracy = report.accuracy();
@@ -73,15 +78,25 @@ pub fn lines(summary: &Summary<'_>) -> Vec<Line> {
         true => thousands(rows),
         false => format!("{} of {}, so far", thousands(rows), thousands(rows_given)),
     };
+    // A mean of binary losses is one over all classes of all rows.
+    let (each, weight_factor) = match name {
+        LossName::Bce => ("a class", report.cols as f64),
+        _ => ("a row", 1.0),
+    };
+    lines.push(Line::new("bits", format!("{} {each}", decimals(report.bits(), 6))));
+    if name.has_classes() {
+        lines.extend([
+            Line::new("perplexity", decimals(report.perplexity(), 4)).toned(Tone::Result),
+            Line::new("accuracy", accuracy).toned(Tone::Result),
+        ]);
+    }
     lines.extend([
-        Line::new("bits", format!("{} a row", decimals(report.bits(), 6))),
-        Line::new("perplexity", decimals(report.perplexity(), 4)).toned(Tone::Result),
-        Line::new("accuracy", accuracy).toned(Tone::Result),
         Line::new("rows", format!("{done}: {} counted, {} ignored", thousands(counted), thousands(ignored))),
         Line::new("classes", thousands(report.cols)),
     ]);
     lines.extend(spread(tally.losses()));
-    if [loss.weight, loss.row_weight].iter().any(|&weight| weight != loss.counted as f64) {
+    let counted = loss.counted as f64;
+    if loss.weight != weight_factor * counted || loss.row_weight != counted {
         let (weight, row_weight) = (decimals(loss.weight, 6), decimals(loss.row_weight, 6));
         lines.push(Line::new("weight", format!("{weight}; of the rows alone, {row_weight}")));
     }

@@ -1,0 +1,96 @@
+//! The help of `xent eval` besides its arguments.
+
+pub const USAGE: &str = "xent eval <LOGITS>... --targets <FILE> [OPTIONS]";
+
+pub const SHORT_HELP: &str = "\
+Examples:
+  xent eval logits.npy --targets targets.npy --verify 64
+  xent eval logits.npy --targets tokens.npy --shift 1 --html report.html --rows-out rows.csv
+  xent eval student.npy --loss kl --teacher teacher.npy --temperature 2 --json
+
+Exit status: 0 done, 1 done but rows are bad (--strict) or not verified (--verify), 2 wrong input,
+3 device trouble, 130 stopped. 'xent eval --help' explains everything.";
+
+pub const HELP: &str = "\
+Examples:
+  xent eval logits.npy --targets targets.npy
+  xent eval logits.npy --targets targets.npy --json --verify 64 --strict
+  xent eval logits.npy --targets targets.npy --html report.html --rows-out rows.csv
+  xent eval logits.npy --targets targets.npy --label-smoothing 0.1 --grad-out grad.npy
+  xent eval logits.npy --targets tokens.npy --shift 1 --score-from 128
+  xent eval student.npy --loss kl --teacher teacher.npy --temperature 2
+  xent eval logits.npy --loss bce --targets labels.npy --pos-weight weights.npy
+  xent eval logits.npy --soft-targets probs.npy
+  xent eval student.npy --sparse-targets top_ids.npy --sparse-probs top_probs.npy
+  xent eval segmentation.npy --targets pixels.npy --class-axis 1 --class-weights weights.npy
+  xent eval log_probs.npy --targets targets.npy --input log-probs
+  xent eval batch.safetensors --targets-key labels --grad-out grad.safetensors
+  xent eval shards/ --targets targets.npy
+  zcat logits.gz | xent eval - --dtype f32 --cols 50257 --rows 4096 --targets targets.npy
+
+Files are .npy or .safetensors, for the logits and for everything that goes with them; the content
+decides which. If a .safetensors file holds several tensors, the only one that fits is read, or the
+one that a key names. Raw values have no header (--dtype, --cols). The files of a folder are read in
+the order of their names, part-2 before part-10.
+
+Logits may have any number of axes; one of them is the class axis. They are f16, bf16, f32, or f64
+narrowed to f32. A file with a value for each row has the other axes, in the same order, or a single
+axis of all rows. All files are read piece by piece, so they may be larger than memory. If the class
+axis is not the last, a piece is at least what lies behind one index of the axes before it. Targets,
+row weights and masks are read twice: before the first logit, to check them and add them up, and
+again with the logits.
+
+--loss kl is the divergence of the student's distribution from the teacher's: --teacher has logits
+of the same shape and type. --loss bce takes each class as a yes-or-no question: --targets has 0 or
+1 for each class of each row, or any float, in the layout of the logits. An option that does not
+apply to the loss is refused. These losses have no perplexity, no accuracy, no lse and no most
+probable class.
+
+The targets of a cross-entropy are integers of any width. A row whose target equals --ignore-index
+is left out; a u32 target is compared by its bits as i32, so 4294967196 is -100. A row that is not
+scored (--row-mask, --row-weights 0, --score-from and --score-to) may have any target.
+
+The name of an output decides whether it is .npy or .safetensors. An output file appears complete or
+not at all. A row that is left out has loss 0, lse 0 and class 4294967295.
+
+--rows-out with a .csv name writes row, sequence, position, target, loss, lse, argmax and flags of
+each row. A value that a row does not have is empty, such as the loss of a row that is left out.
+
+A row is bad if its loss is NaN or infinite, or if it has one of the flags nan_logit, infinite_logit
+(+inf), target_out_of_range, invalid_target or invalid_weight. A masked_row (all logits -inf) is bad
+unless --masked-row zero makes its loss 0. The report counts the bad rows. With --strict they make
+the exit status 1; all outputs are still written.
+
+--json prints one object. Its keys: format ('xent eval'), version (1; it rises when a key changes
+its meaning), xent, loss_name (as --loss takes it), loss (reduced), sum, z_loss (the part of loss
+that is z-loss), perplexity (e to the mean loss; a perplexity in the usual sense only for a plain
+loss), accuracy (for soft and sparse targets, against their most probable class), complete (false if
+the run was stopped), rows, cols, counted, ignored, weight (what a mean is divided by), row_weight
+(what the z-loss of a mean is divided by), flags, bad_rows, first_bad_row, row_losses (range,
+quantiles, histogram), positions (mean loss by position in the sequence), adapter, seconds,
+logits_per_second, bytes_read, peak_memory_bytes, verification. A number that is not finite, or
+undefined because no row counts, is null, and its key is among the flags. docs/eval-json.md in the
+sources explains every key.
+
+The report has colours on a terminal, unless NO_COLOR is set. A long run shows a progress bar on a
+terminal, and elsewhere prints a line to stderr every 10 seconds.
+
+A run saves its progress as it goes (--checkpoint-every). The outputs go to the disk first, each
+beside its final place as NAME.RUN.xent-partial; then the checkpoint, LOGITS.RUN.xent-checkpoint.
+RUN is a number computed from the files, the options and the adapter. After a kill, a full disk or
+an error, the same command with --resume continues and gives the same digits; the saved outputs are
+read once and compared with their checksums. The same command without --resume starts from the
+beginning and overwrites what was left. A run that ends leaves none of these files. While a run is
+in progress, no other process can start the same one: that process fails and changes nothing.
+
+Exit status:
+  0    done
+  1    done, but rows are bad (--strict), or results are not within their error bounds of the f64
+       reference (--verify); such results replace no file
+  2    the command line, a file or an adapter's name is wrong, or a file cannot be read or written;
+       no output file is changed, and if rows were done, --resume continues from the checkpoint
+  3    the device failed, or is too small
+  130  stopped by Ctrl-C: the results so far are printed, no output file is changed, and --resume
+       continues from the checkpoint. If no window ends within a second, the run stops without
+       printing. A second Ctrl-C ends the run at once, as a kill does; --resume then continues from
+       the last checkpoint before it";

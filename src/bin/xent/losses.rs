@@ -1,0 +1,171 @@
+//! The loss that was asked for, and its evaluation. The library's generic code knows the loss by its type; here it is a
+//! value.
+
+use xent::eval::files::Layout;
+use xent::eval::{Evaluated, Evaluation, EvaluationState, Report, Source};
+use xent::{
+    CrossEntropyOptions, Element, KlDivergenceOptions, LossOp, Reduction, Result, RowFields, Sequences,
+    Shape, SigmoidBceOptions,
+};
+
+use crate::args::{EvalArgs, LossName};
+use crate::computer::Computer;
+
+/// A loss with its options.
+#[derive(Clone, Copy, Debug)]
+pub enum AnyLoss {
+    CrossEntropy(CrossEntropyOptions),
+    KlDivergence(KlDivergenceOptions),
+    SigmoidBce(SigmoidBceOptions),
+}
+
+impl AnyLoss {
+    /// The loss that these arguments ask for, over logits with this layout.
+    pub fn of(args: &EvalArgs, layout: &Layout) -> Self {
+        let EvalArgs { loss, rows, .. } = args;
+        let (reduction, empty_batch) = (loss.reduction.into(), loss.empty.into());
+        let (temperature, masked_row) = (loss.score.temperature, loss.score.masked_row.into());
+        let is_sequence =
+            [rows.shift, rows.sequence, rows.score_from, rows.score_to].iter().any(Option::is_some);
+        let sequences = Sequences {
+            length: rows.sequence.unwrap_or_else(|| layout.sequence_length()),
+            shift: rows.shift.unwrap_or(0),
+            from: rows.score_from.unwrap_or(0),
+            to: rows.score_to.unwrap_or(usize::MAX),
+        };
+        match loss.name {
+            LossName::CrossEntropy => Self::CrossEntropy(CrossEntropyOptions {
+                ignore_index: rows.ignore_index,
+                reduction,
+                masked_row,
+                empty_batch,
+                input: args.input.into(),
+                label_smoothing: loss.label_smoothing,
+                temperature,
+                softcap: loss.score.softcap,
+                z_loss: loss.z_loss,
+                focal_gamma: loss.focal_gamma,
+                sequences: is_sequence.then_some(sequences),
+                row_fields: RowFields::default(),
+            }),
+            LossName::Kl => Self::KlDivergence(KlDivergenceOptions {
+                temperature,
+                scale_by_t_squared: loss.scale_by_t_squared,
+                reduction,
+                masked_row,
+                empty_batch,
+            }),
+            LossName::Bce => Self::SigmoidBce(SigmoidBceOptions { reduction, empty_batch }),
+        }
+    }
+
+    /// Refuses options outside their range.
+    pub fn check(&self) -> Result<()> {
+        match self {
+            Self::CrossEntropy(op) => op.check(),
+            Self::KlDivergence(op) => op.check(),
+            Self::SigmoidBce(op) => op.check(),
+        }
+    }
+
+    pub fn name(&self) -> LossName {
+        match self {
+            Self::CrossEntropy(_) => LossName::CrossEntropy,
+            Self::KlDivergence(_) => LossName::Kl,
+            Self::SigmoidBce(_) => LossName::Bce,
+        }
+    }
+
+    pub fn reduction(&self) -> Reduction {
+        match self {
+            Self::CrossEntropy(op) => op.reduction,
+            Self::KlDivergence(op) => op.reduction,
+            Self::SigmoidBce(op) => op.reduction,
+        }
+    }
+
+    /// Whether a part of the loss is z-loss.
+    pub fn has_z_loss(&self) -> bool {
+        matches!(self, Self::CrossEntropy(op) if op.z_loss > 0.0)
+    }
+
+    /// The sequences of the rows, if the options name them.
+    pub fn sequences(&self) -> Option<Sequences> {
+        match self {
+            Self::CrossEntropy(op) => op.sequences,
+            _ => None,
+        }
+    }
+}
+
+/// An evaluation of any loss, with its options.
+#[expect(clippy::large_enum_variant, reason = "there is one of them in a run")]
+pub enum AnyEvaluation<'a, E: Element> {
+    CrossEntropy(CrossEntropyOptions, Evaluation<'a, E>),
+    KlDivergence(KlDivergenceOptions, Evaluation<'a, E, KlDivergenceOptions>),
+    SigmoidBce(SigmoidBceOptions, Evaluation<'a, E, SigmoidBceOptions>),
+}
+
+/// Does the same for each loss.
+macro_rules! each_loss {
+    ($any:expr, ($op:pat, $evaluation:pat) => $what:expr) => {
+        match $any {
+            AnyEvaluation::CrossEntropy($op, $evaluation) => $what,
+            AnyEvaluation::KlDivergence($op, $evaluation) => $what,
+            AnyEvaluation::SigmoidBce($op, $evaluation) => $what,
+        }
+    };
+}
+
+impl<E: Element> AnyEvaluation<'_, E> {
+    pub fn loss(&self) -> AnyLoss {
+        match *self {
+            Self::CrossEntropy(op, _) => AnyLoss::CrossEntropy(op),
+            Self::KlDivergence(op, _) => AnyLoss::KlDivergence(op),
+            Self::SigmoidBce(op, _) => AnyLoss::SigmoidBce(op),
+        }
+    }
+
+    pub fn shape(&self) -> Shape {
+        each_loss!(self, (_, evaluation) => evaluation.shape())
+    }
+
+    pub fn state(&self) -> &EvaluationState {
+        each_loss!(self, (_, evaluation) => evaluation.state())
+    }
+
+    pub fn report(&self) -> Report {
+        each_loss!(self, (_, evaluation) => evaluation.report())
+    }
+
+    pub fn resume(&mut self, state: &EvaluationState) -> Result<()> {
+        each_loss!(self, (_, evaluation) => evaluation.resume(state))
+    }
+
+    /// Runs from where it is to its end.
+    pub fn run(
+        &mut self,
+        computer: &Computer,
+        source: &mut dyn Source<E>,
+        each: impl FnMut(&Evaluated<'_>) -> Result<()>,
+    ) -> Result<()> {
+        each_loss!(self, (op, evaluation) => match computer {
+            Computer::Gpu { gpu, tuning, .. } => {
+                let mut op = LossOp::new(gpu, op)?;
+                if let Some(tuning) = tuning {
+                    op = op.with_tuning(*tuning)?;
+                }
+                evaluation.run(&op, source, each)
+            }
+            Computer::Cpu => evaluation.run_on_cpu(source, each),
+        })
+    }
+
+    /// The most bytes that the windows of such a run take.
+    pub fn window_bytes(&self, computer: &Computer, source: &dyn Source<E>) -> Result<u64> {
+        each_loss!(self, (_, evaluation) => match computer {
+            Computer::Gpu { gpu, .. } => evaluation.window_bytes(gpu, source),
+            Computer::Cpu => evaluation.window_bytes_on_cpu(source),
+        })
+    }
+}

@@ -1,0 +1,214 @@
+//! Cross-entropy, evaluated.
+
+use std::ops::Range;
+
+use crate::element::Element;
+use crate::error::{Error, Result};
+use crate::eval::inputs::{RowSource, TargetSource};
+use crate::eval::losses::{Evaluable, Origin, Split};
+#[cfg(feature = "cli")]
+use crate::eval::losses::{logit_flags, result_of, row_of};
+use crate::eval::row_inputs::read;
+use crate::inputs::{
+    BatchWeight, CrossEntropyInputs, OwnedTargets, Resolved, RowInputs, check_weights, target_rows,
+};
+use crate::options::CrossEntropyOptions;
+#[cfg(feature = "cli")]
+use crate::reference::{
+    argmax_row,
+    cross_entropy::{row_dlogits_at, row_loss_at},
+    row_readouts,
+};
+#[cfg(feature = "cli")]
+use crate::results::RowResult;
+use crate::row_fields::RowFields;
+use crate::shape::Shape;
+#[cfg(feature = "cli")]
+use crate::targets::RowTarget;
+use crate::targets::{TargetKind, Targets, check_entries};
+
+/// Targets that are read row by row.
+pub(crate) enum RowTargets<'a> {
+    Classes(&'a mut dyn RowSource<i32>),
+    Sparse { indices: &'a mut dyn RowSource<i32>, probs: &'a mut dyn RowSource<f32>, entries: usize },
+}
+
+impl Evaluable for CrossEntropyOptions {
+    type Second<E: Element> = f32;
+    type RowTargets<'a> = RowTargets<'a>;
+
+    const SECOND: [&'static str; 4] = [
+        "a row of the soft targets",
+        "a group of the soft targets",
+        "a padded row of the soft targets",
+        "the soft targets",
+    ];
+    const HAS_CLASSES: bool = true;
+
+    fn batch_layout<E: Element>(
+        inputs: &CrossEntropyInputs<'_>,
+        source: Option<&TargetSource<'_>>,
+    ) -> TargetKind {
+        source.map_or_else(|| inputs.targets.kind(), TargetSource::kind)
+    }
+
+    fn split<'a, E: Element>(source: Self::Source<'a, E>) -> Split<'a, RowTargets<'a>, f32> {
+        match source {
+            TargetSource::Classes(classes) => (Origin::Rows(RowTargets::Classes(classes)), None),
+            TargetSource::Sparse { indices, probs, entries } => {
+                (Origin::Rows(RowTargets::Sparse { indices, probs, entries }), None)
+            }
+            TargetSource::Soft(soft) => (Origin::WithLogits, Some(soft)),
+        }
+    }
+
+    fn rows_mut<'i, 'a, E: Element>(inputs: &'i mut Self::Inputs<'a, E>) -> &'i mut RowInputs<'a> {
+        &mut inputs.rows
+    }
+
+    fn check_in_memory<E: Element>(
+        inputs: &CrossEntropyInputs<'_>,
+        shape: Shape,
+        has_targets: bool,
+    ) -> Result<()> {
+        check_weights("class_weights", inputs.class_weights, shape.cols)?;
+        if has_targets { inputs.targets.check_lengths(shape) } else { Ok(()) }
+    }
+
+    fn check_row_targets(targets: &RowTargets<'_>, shape: Shape) -> Result<()> {
+        let length = |what, found, needed| match found == needed {
+            true => Ok(()),
+            false => Err(Error::Length { what, found, needed }),
+        };
+        match targets {
+            RowTargets::Classes(classes) => length("targets", classes.rows(), shape.rows),
+            RowTargets::Sparse { indices, probs, entries } => {
+                check_entries(*entries)?;
+                length("targets", indices.rows(), shape.rows)?;
+                length("targets: probs", probs.rows(), shape.rows)
+            }
+        }
+    }
+
+    fn for_evaluation(self) -> Self {
+        // Accuracy is counted from the argmax.
+        Self { row_fields: self.row_fields | RowFields::default(), sequences: None, ..self }
+    }
+
+    fn shift(&self) -> usize {
+        self.sequences.map_or(0, |sequences| sequences.shift)
+    }
+
+    fn resolved<'a, E: Element>(
+        &self,
+        inputs: Self::Inputs<'a, E>,
+        shape: Shape,
+        rows: Range<usize>,
+        has_targets: bool,
+    ) -> Resolved<CrossEntropyInputs<'a>> {
+        match has_targets {
+            true => inputs.resolved(shape, self, rows),
+            false => inputs.resolved_rows(shape, self, rows),
+        }
+    }
+
+    fn read_row_targets<E: Element>(
+        &self,
+        targets: &mut RowTargets<'_>,
+        window: &mut Resolved<CrossEntropyInputs<'_>>,
+        shape: Shape,
+        rows: Range<usize>,
+    ) -> Result<()> {
+        let (of_targets, count) = (target_rows(shape, self, &rows), rows.len());
+        let inputs = window.inputs();
+        let used: Vec<bool> = (0..of_targets.len()).map(|row| inputs.rows.weight(row) != 0.0).collect();
+        window.targets = Some(match targets {
+            RowTargets::Classes(source) => {
+                OwnedTargets::Classes(read(*source, of_targets, &used, (count, 1), self.ignore_index)?)
+            }
+            RowTargets::Sparse { indices, probs, entries } => {
+                let sizes = (count, *entries);
+                OwnedTargets::Sparse {
+                    indices: read(*indices, of_targets.clone(), &used, sizes, self.ignore_index)?,
+                    probs: read(*probs, of_targets, &used, sizes, 0.0)?,
+                    entries: *entries,
+                }
+            }
+        });
+        Ok(())
+    }
+
+    fn narrow<E: Element>(window: &mut Resolved<CrossEntropyInputs<'_>>) {
+        window.narrow();
+    }
+
+    fn inputs<'v, E: Element>(
+        window: &'v Resolved<CrossEntropyInputs<'_>>,
+        soft: Option<&'v [f32]>,
+    ) -> CrossEntropyInputs<'v> {
+        let inputs = window.inputs();
+        CrossEntropyInputs { targets: soft.map_or(inputs.targets, Targets::Soft), ..inputs }
+    }
+
+    fn weigh<E: Element>(
+        &self,
+        inputs: &CrossEntropyInputs<'_>,
+        shape: Shape,
+        first: usize,
+        batch: &mut BatchWeight,
+    ) -> Result<()> {
+        inputs.weigh(shape, self, first, batch)
+    }
+
+    fn top_class<E: Element>(
+        &self,
+        inputs: &CrossEntropyInputs<'_>,
+        shape: Shape,
+        row: usize,
+    ) -> Option<u32> {
+        inputs.row_target(shape, self, row)?.top_class(self.ignore_index)
+    }
+
+    fn classes<'i, E: Element>(inputs: &Self::Inputs<'i, E>) -> Option<&'i [i32]> {
+        inputs.targets.classes()
+    }
+
+    #[cfg(feature = "cli")]
+    fn row_result<E: Element>(
+        &self,
+        logits: &[E],
+        inputs: &CrossEntropyInputs<'_>,
+        shape: Shape,
+        row: usize,
+    ) -> RowResult {
+        if inputs.row_target(shape, self, row).is_none() {
+            return RowResult::LEFT_OUT;
+        }
+        let parts = row_loss_at(logits, *inputs, shape, self, row);
+        let weight = f64::from(inputs.rows.weight(row));
+        let (loss, z_loss) = ((weight * parts.total()) as f32, (weight * parts.z_loss) as f32);
+        let argmax = argmax_row(&shape.row_vec(logits, row));
+        let result = result_of(loss, logit_flags(&row_of(logits, shape, row)));
+        let result = RowResult { z_loss, lse: parts.lse as f32, argmax, ..result };
+        if !self.row_fields.intersects(!RowFields::default()) {
+            return result;
+        }
+        let target = match inputs.row_target(shape, self, row) {
+            Some(RowTarget::Class(class)) => usize::try_from(class).ok(),
+            _ => None,
+        };
+        result.with_readouts(&row_readouts(&shape.row_vec(logits, row), target, self), self.row_fields)
+    }
+
+    #[cfg(feature = "cli")]
+    fn row_dlogits<E: Element>(
+        &self,
+        logits: &[E],
+        inputs: &CrossEntropyInputs<'_>,
+        shape: Shape,
+        batch: &BatchWeight,
+        row: usize,
+    ) -> Vec<f64> {
+        row_dlogits_at(logits, *inputs, shape, self, batch, row)
+    }
+}

@@ -1,0 +1,167 @@
+//! What an evaluation needs from each loss. Everything else is written once.
+
+mod cross_entropy;
+mod kl_divergence;
+mod sigmoid_bce;
+#[cfg(all(test, feature = "cli"))]
+mod tests;
+
+use std::ops::Range;
+
+use crate::element::Element;
+use crate::error::Result;
+use crate::eval::inputs::EvaluateKind;
+use crate::eval::source::Source;
+#[cfg(feature = "cli")]
+use crate::flags::Flags;
+use crate::inputs::{BatchWeight, Resolved, RowInputs};
+use crate::op::Kind;
+#[cfg(feature = "cli")]
+use crate::results::RowResult;
+use crate::shape::Shape;
+
+/// Where the targets of a batch are, or the teacher's logits.
+pub(crate) enum Origin<R> {
+    /// In slices, among the other inputs.
+    InMemory,
+    /// In a source that gives them row by row.
+    Rows(R),
+    /// In a source that is read together with the logits.
+    WithLogits,
+}
+
+/// Where targets are, and the source that is read together with the logits if there is one.
+pub(crate) type Split<'a, R, S> = (Origin<R>, Option<&'a mut dyn Source<S>>);
+
+/// A loss, as an evaluation needs it. `Resolved` are the inputs of a window.
+pub(crate) trait Evaluable: Kind + EvaluateKind {
+    /// A value of the second array: of soft targets, of a binary target, or of a teacher's logits.
+    type Second<E: Element>: Element;
+    /// A source of targets that are read row by row.
+    type RowTargets<'a>;
+
+    /// The names of what may differ between the shapes of the second array and of the logits.
+    const SECOND: [&'static str; 4];
+    /// Whether a row has a class that its logits may predict.
+    const HAS_CLASSES: bool = false;
+
+    /// The layout of the inputs, if the targets come from this source.
+    fn batch_layout<E: Element>(
+        inputs: &Self::Inputs<'_, E>,
+        source: Option<&Self::Source<'_, E>>,
+    ) -> Self::Layout;
+    fn split<'a, E: Element>(source: Self::Source<'a, E>)
+    -> Split<'a, Self::RowTargets<'a>, Self::Second<E>>;
+    fn rows_mut<'i, 'a, E: Element>(inputs: &'i mut Self::Inputs<'a, E>) -> &'i mut RowInputs<'a>;
+    /// Checks the inputs that are in memory, except those of the rows. Targets are among them only if they are in
+    /// memory.
+    fn check_in_memory<E: Element>(
+        inputs: &Self::Inputs<'_, E>,
+        shape: Shape,
+        has_targets: bool,
+    ) -> Result<()>;
+    /// Checks how many row targets there are.
+    fn check_row_targets(_: &Self::RowTargets<'_>, _: Shape) -> Result<()> {
+        Ok(())
+    }
+
+    /// The options for the windows of an evaluation, in whose inputs everything that needs the whole batch is resolved.
+    fn for_evaluation(self) -> Self {
+        self.of_resolved()
+    }
+    /// The distance from a row to the row that holds its target.
+    fn shift(&self) -> usize {
+        0
+    }
+    /// The inputs of a range of rows that are in memory.
+    fn resolved<'a, E: Element>(
+        &self,
+        inputs: Self::Inputs<'a, E>,
+        shape: Shape,
+        rows: Range<usize>,
+        has_targets: bool,
+    ) -> Resolved<Self::Inputs<'a, E>>;
+    /// Reads the row targets of a range of rows, whose other inputs are known.
+    fn read_row_targets<E: Element>(
+        &self,
+        _: &mut Self::RowTargets<'_>,
+        _: &mut Resolved<Self::Inputs<'_, E>>,
+        _: Shape,
+        _: Range<usize>,
+    ) -> Result<()> {
+        Ok(())
+    }
+    /// Brings inputs that have been checked into the form that windows keep.
+    fn narrow<E: Element>(_: &mut Resolved<Self::Inputs<'_, E>>) {}
+    /// The inputs of a window, with its part of the second array if that was read.
+    fn inputs<'v, E: Element>(
+        window: &'v Resolved<Self::Inputs<'_, E>>,
+        second: Option<&'v [Self::Second<E>]>,
+    ) -> Self::Inputs<'v, E>;
+
+    /// What a row of this weight adds to that of the batch, whatever its target is.
+    fn row_weight(_: Shape, row_weight: f64) -> BatchWeight {
+        BatchWeight { weight: row_weight, row_weight, counted: 1 }
+    }
+    /// Adds the weights of the rows one by one, and checks their targets. Errors count rows from `first`.
+    fn weigh<E: Element>(
+        &self,
+        inputs: &Self::Inputs<'_, E>,
+        shape: Shape,
+        first: usize,
+        batch: &mut BatchWeight,
+    ) -> Result<()>;
+    /// The class that a row should predict, if it counts.
+    fn top_class<E: Element>(&self, _: &Self::Inputs<'_, E>, _: Shape, _: usize) -> Option<u32> {
+        None
+    }
+    /// The class of each row, if targets are classes.
+    fn classes<'i, E: Element>(_: &Self::Inputs<'i, E>) -> Option<&'i [i32]> {
+        None
+    }
+
+    /// The result that the kernel of row losses gives, by the reference.
+    #[cfg(feature = "cli")]
+    fn row_result<E: Element>(
+        &self,
+        logits: &[E],
+        inputs: &Self::Inputs<'_, E>,
+        shape: Shape,
+        row: usize,
+    ) -> RowResult;
+    /// A row of the gradient (cols,), by the reference. `batch` is the total weight of all rows.
+    #[cfg(feature = "cli")]
+    fn row_dlogits<E: Element>(
+        &self,
+        logits: &[E],
+        inputs: &Self::Inputs<'_, E>,
+        shape: Shape,
+        batch: &BatchWeight,
+        row: usize,
+    ) -> Vec<f64>;
+}
+
+/// A row's result with this loss and these flags, and those that follow from the loss.
+#[cfg(feature = "cli")]
+fn result_of(loss: f32, mut flags: Flags) -> RowResult {
+    flags.set(Flags::INFINITE_LOSS, loss.is_infinite());
+    flags.set(Flags::NAN_LOSS, loss.is_nan());
+    RowResult { loss, flags: flags.bits(), ..RowResult::default() }
+}
+
+/// The flags of a row's logits.
+#[cfg(feature = "cli")]
+fn logit_flags(logits: &[f64]) -> Flags {
+    let has_nan = logits.iter().any(|logit| logit.is_nan());
+    let mut flags = Flags::empty();
+    flags.set(Flags::NAN_LOGIT, has_nan);
+    flags.set(Flags::INFINITE_LOGIT, !has_nan && logits.contains(&f64::INFINITY));
+    flags.set(Flags::MASKED_ROW, logits.iter().all(|&logit| logit == f64::NEG_INFINITY));
+    flags
+}
+
+/// The logits of a row (cols,), exactly.
+#[cfg(feature = "cli")]
+fn row_of<E: Element>(logits: &[E], shape: Shape, row: usize) -> Vec<f64> {
+    shape.row(logits, row).map(|logit| logit.to_f64()).collect()
+}
