@@ -62,7 +62,8 @@ fn check(folder: &Folder, report: &Value, loss: f64, row_losses: &[f64], dlogits
     assert!(report["loss"].as_f64().is_some_and(|value| near(value, loss)), "{loss}: {report:#}");
     assert_eq!(report["verification"]["passed"], true, "{report:#}");
     assert!(report.get("perplexity").is_none() && report.get("accuracy").is_none(), "{report:#}");
-    let counted = row_weights().iter().zip(row_mask()).filter(|&(weight, scored)| *weight > 0.0 && scored);
+    let counted =
+        row_weights().into_iter().zip(row_mask()).filter(|&(weight, scored)| weight > 0.0 && scored);
     let counted = counted.count();
     assert_eq!((&report["counted"], &report["row_losses"]["finite"]), (&json!(counted), &json!(counted)));
     let (rows, grad) = (folder.values("rows.npy").1, folder.values("grad.npy").1);

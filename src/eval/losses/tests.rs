@@ -46,9 +46,9 @@ fn read(values: &[f32]) -> Read<'_> {
 }
 
 /// A value for each row, read window by window.
-struct OfRows<T>(&'static [T]);
+struct OfRows<'v, T>(&'v [T]);
 
-impl<T: Copy + Send + Sync> RowSource<T> for OfRows<T> {
+impl<T: Copy + Send + Sync> RowSource<T> for OfRows<'_, T> {
     fn rows(&self) -> usize {
         self.0.len()
     }
