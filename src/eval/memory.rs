@@ -16,9 +16,9 @@ pub(super) const READ_AHEAD: usize = 2;
 const MOST_ROOM: u64 = 32 << 20;
 
 /// Host bytes per row of a window besides its values: its target and weights, the expected class, and its result.
-const ROW_BYTES: u64 = 96;
-/// Device bytes per row: the kernels' inputs and results.
-const DEVICE_ROW_BYTES: u64 = 48;
+const ROW_BYTES: u64 = 152;
+/// Device bytes per row: the kernels' inputs, and results with every field.
+const DEVICE_ROW_BYTES: u64 = 96;
 /// Bytes per entry of a sparse target.
 const ENTRY_BYTES: u64 = 8;
 /// f64 values that the reference keeps per class of a row.
@@ -189,7 +189,7 @@ mod tests {
     fn a_room_and_what_it_takes() {
         let shape = Shape::new(1000, 50);
         let footprint = Footprint::of::<f32>(shape, READ);
-        let row = 50 * 16 + 96 + 2 * 48;
+        let row = 50 * 16 + 152 + 2 * 96;
         assert_eq!(footprint.room(Some(10 * row + row / 2)), Ok(10 * 50 * 4));
         assert_eq!(footprint.bytes(10 * 50 * 4), 10 * row);
         assert_eq!(footprint.bytes(u64::MAX), 1000 * row, "no more than there is");

@@ -177,6 +177,44 @@ fn strict_is_an_exit_status_and_no_more() {
     }
 }
 
+/// The readouts of each row, from the same read.
+#[test]
+fn a_table_with_readouts() {
+    let folder = Folder::new();
+    // Probabilities 0.6, 0.3, 0.1 and 0.5, 0.4, 0.1; the third row is left out, and the last has a NaN.
+    let probs = [[0.6f32, 0.3, 0.1], [0.5, 0.4, 0.1], [0.4, 0.3, 0.3], [f32::NAN, 1.0, 1.0]];
+    folder.array("logits.npy", &[4, 3], &probs.concat().iter().map(|p| p.ln()).collect::<Vec<_>>());
+    folder.array("targets.npy", &[4], &[0i64, 1, -100, 0]);
+    folder.eval("--rows-out rows.csv --readouts");
+    let table = String::from_utf8(folder.read("rows.csv")).unwrap();
+    let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split(',').collect()).collect();
+    let names = ["prob", "confidence", "rank", "mass_ahead", "entropy", "brier", "margin"];
+    assert_eq!(lines[0][8..], names, "{table}");
+    let entropy = |probs: [f64; 3]| -probs.iter().map(|p| p * p.ln()).sum::<f64>();
+    let expected = [
+        [0.6, 0.6, 1.0, 0.0, entropy([0.6, 0.3, 0.1]), 0.16 + 0.09 + 0.01, 2f64.ln()],
+        [0.4, 0.5, 2.0, 0.5, entropy([0.5, 0.4, 0.1]), 0.25 + 0.36 + 0.01, 1.25f64.ln()],
+    ];
+    for (line, expected) in lines[1..].iter().zip(expected) {
+        for ((cell, expected), name) in line[8..].iter().zip(expected).zip(names) {
+            assert!((cell.parse::<f64>().unwrap() - expected).abs() < 1e-5, "{name}: {cell}, {expected}");
+        }
+    }
+    assert_eq!(lines[3][8..], [""; 7]);
+    assert_eq!(lines[4][8..], [""; 7], "{table}");
+
+    let soft = "eval logits.npy --soft-targets soft.npy --rows-out rows.csv --readouts";
+    folder.array("soft.npy", &[4, 3], &[1f32 / 3.0; 12]);
+    assert_eq!(folder.run(soft).status, Some(0));
+    let table = String::from_utf8(folder.read("rows.csv")).unwrap();
+    let cells: Vec<&str> = table.lines().nth(1).unwrap().split(',').collect();
+    assert_eq!([cells[8], cells[10], cells[11], cells[13]], [""; 4], "{table}");
+    assert!((cells[9].parse::<f64>().unwrap() - 0.6).abs() < 1e-5, "{table}");
+    for args in ["--targets targets.npy --readouts", "--targets targets.npy --readouts --rows-out rows.npy"] {
+        assert_eq!(folder.run(&format!("eval logits.npy {args}")).status, Some(2), "{args}");
+    }
+}
+
 #[test]
 fn a_table_of_rows() {
     let folder = Folder::new();

@@ -167,7 +167,7 @@ fn windows_take_what_they_are_said_to() {
             })
             .unwrap();
         let is_unified = gpu().profile().unwrap().unified_memory;
-        let row = 1000 * if is_unified { 16 } else { 24 } + 192;
+        let row = 1000 * if is_unified { 16 } else { 24 } + 344;
         assert!(most * row <= memory as usize && (most + 1) * row > memory as usize * 4 / 5, "{most} rows");
     }
 }

@@ -19,6 +19,18 @@ pub enum AnyLoss {
     SigmoidBce(SigmoidBceOptions),
 }
 
+/// The results of each row that the outputs need.
+fn row_fields(args: &EvalArgs) -> RowFields {
+    let has_classes = args.targets.soft_targets.is_none() && args.targets.sparse_targets.is_none();
+    let of_rows = RowFields::CONFIDENCE | RowFields::ENTROPY | RowFields::MARGIN;
+    let of_classes = RowFields::TARGET_PROB | RowFields::RANK | RowFields::MASS_AHEAD | RowFields::BRIER;
+    match args.output.readouts {
+        true if has_classes => RowFields::default() | of_rows | of_classes,
+        true => RowFields::default() | of_rows,
+        false => RowFields::default(),
+    }
+}
+
 impl AnyLoss {
     /// The loss that these arguments ask for, over logits with this layout.
     pub fn of(args: &EvalArgs, layout: &Layout) -> Self {
@@ -46,7 +58,7 @@ impl AnyLoss {
                 z_loss: loss.z_loss,
                 focal_gamma: loss.focal_gamma,
                 sequences: is_sequence.then_some(sequences),
-                row_fields: RowFields::default(),
+                row_fields: row_fields(args),
             }),
             LossName::Kl => Self::KlDivergence(KlDivergenceOptions {
                 temperature,

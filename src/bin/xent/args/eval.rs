@@ -170,6 +170,11 @@ pub struct OutputArgs {
     /// Losses are in nats, multiplied by the rows' weights.
     #[arg(long, value_name = "FILE")]
     pub rows_out: Option<PathBuf>,
+    /// Add to that table how certain each row is, and the rank of its target
+    ///
+    /// The columns are prob, confidence, rank, mass_ahead, entropy, brier and margin. For a cross-entropy.
+    #[arg(hide_short_help = true, long, requires = "rows_out")]
+    pub readouts: bool,
     /// Write the gradient of the reduced loss, in the layout of the logits
     #[arg(long, value_name = "FILE")]
     pub grad_out: Option<PathBuf>,

@@ -55,6 +55,10 @@ not at all. A row that is left out has loss 0, lse 0 and class 4294967295.
 
 --rows-out with a .csv name writes row, sequence, position, target, loss, lse, argmax and flags of
 each row. A value that a row does not have is empty, such as the loss of a row that is left out.
+--readouts adds the target's probability, the largest probability (confidence), the rank of the
+target (from 1, ties by lower index), the probability of the classes ahead of it, the entropy in
+nats, the Brier score, and the margin: ln of the ratio of the two largest probabilities. They come
+from the same read of the logits. Soft and sparse targets have no probability, rank and score.
 
 A row is bad if its loss is NaN or infinite, or if it has one of the flags nan_logit, infinite_logit
 (+inf), target_out_of_range, invalid_target or invalid_weight. A masked_row (all logits -inf) is bad

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use xent::eval::{Evaluated, FilePart, WholeFile};
-use xent::{NO_CLASS, Result, Sequences};
+use xent::{NO_CLASS, Result, RowResult, Sequences};
 
 /// The number of rows that are collected before they are written; a window may have millions.
 pub const ROWS_AT_A_TIME: usize = 1 << 14;
@@ -12,14 +12,30 @@ pub const ROWS_AT_A_TIME: usize = 1 << 14;
 /// The columns. A row that was left out has only the first three and its target; the rest is empty. There are targets
 /// only if the targets are classes, and an lse and an argmax only for a cross-entropy.
 const HEADER: &str = "row,sequence,position,target,loss,lse,argmax,flags\n";
+/// The same with the readouts.
+const LONG_HEADER: &str = "row,sequence,position,target,loss,lse,argmax,flags,prob,confidence,rank,mass_ahead,entropy,\
+                           brier,margin\n";
+
+/// Which columns there are, and what they are about.
+#[derive(Clone, Copy)]
+pub struct Columns {
+    pub sequences: Sequences,
+    pub has_classes: bool,
+    pub readouts: bool,
+}
+
+impl Columns {
+    fn header(&self) -> &'static str {
+        if self.readouts { LONG_HEADER } else { HEADER }
+    }
+}
 
 /// A `.csv` file that grows window by window. It has commas, a header, LF line ends, and nothing that needs quotes:
 /// flags are names with `|` between them. Losses and lse have enough digits to distinguish each f32 from all others;
 /// values that are not finite are `NaN`, `inf` and `-inf`.
 pub struct CsvWriter {
     file: WholeFile,
-    sequences: Sequences,
-    has_classes: bool,
+    columns: Columns,
     /// The number of rows of the batch.
     rows: usize,
     text: String,
@@ -30,40 +46,47 @@ impl CsvWriter {
     /// which may be all of it.
     pub fn open(
         path: &Path,
-        (sequences, has_classes): (Sequences, bool),
+        columns: Columns,
         rows: usize,
         (run, part): (&str, Option<(FilePart, bool)>),
     ) -> Result<Self> {
         let file = match part {
-            Some((part, is_whole)) => WholeFile::resume(path, run, HEADER.as_bytes(), part, is_whole)?,
+            Some((part, is_whole)) => {
+                WholeFile::resume(path, run, columns.header().as_bytes(), part, is_whole)?
+            }
             None => {
                 let mut file = WholeFile::create(path, run)?;
-                file.write_bytes(HEADER.as_bytes())?;
+                file.write_bytes(columns.header().as_bytes())?;
                 file
             }
         };
-        Ok(Self { file, sequences, has_classes, rows, text: String::new() })
+        Ok(Self { file, columns, rows, text: String::new() })
     }
 
     /// Writes the rows of a window.
     pub fn write(&mut self, window: &Evaluated<'_>) -> Result<()> {
+        let Columns { sequences, has_classes, readouts } = self.columns;
         for (chunk, results) in window.results.chunks(ROWS_AT_A_TIME).enumerate() {
             self.text.clear();
             for (at, result) in (chunk * ROWS_AT_A_TIME..).zip(results) {
-                let (row, length) = (window.rows.start + at, self.sequences.length.max(1));
+                let (row, length) = (window.rows.start + at, sequences.length.max(1));
                 // A row whose target would be in the next sequence has no target.
-                let target = self.sequences.target_row(row).filter(|&target| target < self.rows);
+                let target = sequences.target_row(row).filter(|&target| target < self.rows);
                 let target = target.and_then(|_| window.classes?.get(at).copied());
                 let counts = !result.is_left_out();
                 let cells = Cells {
                     target,
                     loss: counts.then_some(result.loss),
-                    lse: (counts && self.has_classes).then_some(result.lse),
+                    lse: (counts && has_classes).then_some(result.lse),
                     argmax: (result.argmax != NO_CLASS).then_some(result.argmax),
                     flags: result.flags().names().collect::<Vec<_>>().join("|"),
                 };
                 let _ = write!(self.text, "{row},{},{},", row / length, row % length);
                 cells.append_to(&mut self.text);
+                if readouts {
+                    append_readouts(result, &mut self.text);
+                }
+                self.text.push('\n');
             }
             self.file.write_bytes(self.text.as_bytes())?;
         }
@@ -96,8 +119,21 @@ impl Cells {
         let target = cell(self.target.map(|target| target.to_string()));
         let (loss, lse) = (cell(self.loss.map(number)), cell(self.lse.map(number)));
         let argmax = cell(self.argmax.map(|class| class.to_string()));
-        let _ = writeln!(text, "{target},{loss},{lse},{argmax},{}", self.flags);
+        let _ = write!(text, "{target},{loss},{lse},{argmax},{}", self.flags);
     }
+}
+
+/// The readouts of a row. Those that were not asked for, and those of a row without a target, are empty.
+fn append_readouts(result: &RowResult, text: &mut String) {
+    let RowResult { target_prob, confidence, rank, mass_ahead, entropy, brier, margin, .. } = *result;
+    let cell = |value: f32| match result.is_left_out() || value.is_nan() {
+        true => String::new(),
+        false => number(value),
+    };
+    let rank = if rank == 0 { String::new() } else { rank.to_string() };
+    let [prob, confidence, mass_ahead] = [target_prob, confidence, mass_ahead].map(cell);
+    let [entropy, brier, margin] = [entropy, brier, margin].map(cell);
+    let _ = write!(text, ",{prob},{confidence},{rank},{mass_ahead},{entropy},{brier},{margin}");
 }
 
 /// The shortest text that is read back as this f32, with an exponent for small values: `1e-30`.
@@ -117,12 +153,12 @@ mod tests {
             Cells { target, loss, lse, argmax, flags }.append_to(&mut text);
             text
         };
-        assert_eq!(of(Some(-100), None, None, ""), "-100,,,,\n");
-        assert_eq!(of(Some(3), Some((0.1, 1e-30)), Some(3), ""), "3,0.1,1e-30,3,\n");
-        assert_eq!(of(None, Some((0.0, -2.5)), Some(0), "masked_row"), ",0.0,-2.5,0,masked_row\n");
+        assert_eq!(of(Some(-100), None, None, ""), "-100,,,,");
+        assert_eq!(of(Some(3), Some((0.1, 1e-30)), Some(3), ""), "3,0.1,1e-30,3,");
+        assert_eq!(of(None, Some((0.0, -2.5)), Some(0), "masked_row"), ",0.0,-2.5,0,masked_row");
         assert_eq!(
             of(Some(1), Some((f32::NAN, f32::INFINITY)), Some(7), "infinite_logit|nan_loss"),
-            "1,NaN,inf,7,infinite_logit|nan_loss\n"
+            "1,NaN,inf,7,infinite_logit|nan_loss"
         );
         for value in [0.1f32, 1.0 / 3.0, f32::MAX, f32::MIN_POSITIVE, 1e-45, 16_777_216.0] {
             assert_eq!(number(value).parse(), Ok(value));

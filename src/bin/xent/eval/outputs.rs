@@ -7,7 +7,7 @@ use xent::eval::files::{Layout, TensorValue, TensorWriter};
 use xent::eval::{Evaluated, FilePart, WholeFile};
 use xent::{Result, RowResult, Sequences};
 
-use super::csv::{CsvWriter, ROWS_AT_A_TIME};
+use super::csv::{Columns, CsvWriter, ROWS_AT_A_TIME};
 use crate::args::OutputArgs;
 use crate::dtype::Dtype;
 use crate::output::{FloatWriter, bad_argument};
@@ -81,7 +81,11 @@ enum RowsFile {
 impl Wanted<'_> {
     /// Refuses what cannot be written, and leaves no file behind.
     pub fn check(&self) -> Result<()> {
-        let OutputArgs { rows_out, grad_out, lse_out, argmax_out, .. } = self.args;
+        let OutputArgs { rows_out, grad_out, lse_out, argmax_out, readouts, .. } = self.args;
+        if *readouts && !(self.has_classes && rows_out.as_deref().is_some_and(is_csv)) {
+            let needed = "needs --rows-out with a .csv name, and --loss cross-entropy";
+            return Err(bad_argument("--readouts", needed));
+        }
         let (dims, row_dims) = (self.layout.dims(), self.layout.row_dims());
         for (path, name, dtype) in
             [(rows_out, ROW_LOSSES, f32::DTYPE), (lse_out, LSE, f32::DTYPE), (argmax_out, ARGMAX, u32::DTYPE)]
@@ -126,7 +130,8 @@ impl Wanted<'_> {
                 Some(path) if is_csv(path) => {
                     let is_whole = written.rows == self.layout.shape().rows;
                     let part = of_kept(kept, path, written.row_losses)?.map(|part| (part, is_whole));
-                    let columns = (self.sequences, self.has_classes);
+                    let Self { sequences, has_classes, .. } = *self;
+                    let columns = Columns { sequences, has_classes, readouts: self.args.readouts };
                     let table = CsvWriter::open(path, columns, self.layout.shape().rows, (run, part))?;
                     Some(RowsFile::Table(table))
                 }
