@@ -266,7 +266,7 @@ fn files_that_do_not_fit_are_named() {
         ),
         (
             "--loss kl --teacher ints.npy",
-            "ints.npy: type <i4: the teacher's logits must be f16, bf16, f32 or f64",
+            "ints.npy: type '<i4': the teacher's logits must be f16, bf16, f32 or f64",
         ),
         ("--loss kl --teacher none.npy", "none.npy: No such file or directory (os error 2)"),
         (

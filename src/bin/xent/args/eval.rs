@@ -36,7 +36,7 @@ pub struct EvalArgs {
 #[command(next_help_heading = "Targets (one kind)")]
 #[command(group = ArgGroup::new("kind of targets"))]
 pub struct TargetArgs {
-    /// A class for each row: integers; for bce, a value for each class of each row
+    /// A class for each row: integers; for bce, 0 or 1 for each class
     #[arg(
         long,
         value_name = "FILE",
