@@ -28,9 +28,9 @@ check: fmt clippy doc examples wasm test ## everything that CI checks: format, l
 fmt: ## check the formatting
 	cargo fmt --all --check
 
-clippy: ## lint everything, and the library with its default features
+clippy: ## lint everything, and check the library without its features
 	cargo clippy --locked --all-targets --all-features -- -D warnings
-	cargo clippy --locked --lib -- -D warnings
+	scripts/check-default
 
 doc: ## build the documentation, without warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --lib --no-deps --all-features

@@ -1,7 +1,7 @@
 //! The inputs that come with the logits, from files.
 
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use xent::eval::files::{
     FileLogits, FileRows, Layout, OpenOptions, TensorFile, Wanted, open_labels, open_soft_targets,
@@ -228,7 +228,7 @@ impl RowFiles {
 }
 
 /// Opens a file of its own.
-fn beside(path: &PathBuf, wanted: Wanted) -> Result<TensorFile> {
+fn beside(path: &Path, wanted: Wanted) -> Result<TensorFile> {
     TensorFile::open(path, &OpenOptions::of(wanted))
 }
 
