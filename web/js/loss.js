@@ -1,0 +1,195 @@
+// The second part: the loss of a target, its calculation, its gradient, and the knobs.
+
+import { drawCurve } from "./curve.js";
+import { $, el, show, slide, text } from "./dom.js";
+import { fixed, plain, prob, short } from "./format.js";
+import { logitControls, sliderRange } from "./softmax.js";
+import { change, set, state } from "./state.js";
+
+let rows = [];
+let targetRows = [];
+
+export function start() {
+  for (const field of ["smoothing", "focal"]) {
+    $(field).addEventListener("input", (event) => change({ [field]: event.target.valueAsNumber }));
+  }
+  for (const radio of $("target-kinds").querySelectorAll("input")) {
+    radio.addEventListener("change", () => change({ soft: radio.value === "soft" ? softStart() : null }));
+  }
+}
+
+// A soft target to begin with: most on the true class, the rest shared.
+function softStart() {
+  const others = state.names.length - 1;
+  return state.names.map((_, index) => (index === state.target ? 0.7 : Number((0.3 / others).toPrecision(3))));
+}
+
+function makeRow(index) {
+  const controls = logitControls(index, state.names[index]);
+  const radio = el("input", { type: "radio", name: "truth", value: index });
+  radio.addEventListener("change", () => change({ target: index }));
+  const name = el("span", { class: "truth-name" });
+  const p = el("output");
+  const y = el("span");
+  const g = el("output");
+  const arrow = el("span", { class: "arrow", "aria-hidden": "true" });
+  const spoken = el("span", { class: "sr" });
+  const label = (content, node) => [el("span", { class: "cell-label", innerHTML: content }), node];
+  const node = el(
+    "div",
+    { class: "push", role: "group" },
+    el("label", { class: "at-truth" }, radio, name),
+    el("span", { class: "at-slider" }, controls.slider),
+    el("span", { class: "at-typed" }, controls.typed),
+    el("span", { class: "at-p num" }, ...label("<i>p</i>", p)),
+    el("span", { class: "at-y num" }, ...label("<i>y</i>", y)),
+    el("span", { class: "at-g num" }, ...label("slope", g)),
+    el("span", { class: "at-arrow lane" }, arrow, spoken),
+  );
+  return { node, radio, name, controls, p, y, g, arrow, spoken };
+}
+
+export function draw(now, numbers) {
+  const { names } = now;
+  if (rows.length !== names.length) {
+    rows = names.map((_, index) => makeRow(index));
+    $("pushes").replaceChildren(...rows.map((row) => row.node));
+  }
+  drawLoss(now, numbers);
+  drawPushes(now, numbers);
+  drawKnobs(now);
+  drawLines(now, numbers);
+  drawMistake(now, numbers);
+  drawCurve(now, numbers);
+}
+
+function drawLoss({ temperature }, { loss, refusal }) {
+  text($("loss"), fixed(loss, 4));
+  text($("loss-bits"), fixed(loss / Math.LN2, 4));
+  text($("loss-perplexity"), short(Math.exp(loss)));
+  const error = $("loss-error");
+  error.hidden = !refusal;
+  text(error, refusal ? `The crate refuses this: ${refusal}` : "");
+  const warm = $("loss-temperature");
+  warm.hidden = temperature === 1;
+  text(warm, `At the temperature T = ${plain(temperature)} of part 1: the loss is that of z/T, and the gradient is divided by T.`);
+}
+
+function drawPushes({ names, logits, target, soft }, { probs, shares, dlogits }) {
+  const range = sliderRange(logits);
+  const size = Math.max(1, ...dlogits.map(Math.abs).filter(Number.isFinite));
+  rows.forEach((row, index) => {
+    const g = dlogits[index];
+    row.node.setAttribute("aria-label", names[index]);
+    row.radio.checked = index === target;
+    row.node.classList.toggle("true", !soft && index === target);
+    text(row.name, names[index]);
+    row.controls.draw(logits[index], range, names[index]);
+    text(row.p, prob(probs[index]));
+    text(row.y, short(shares[index], 3));
+    text(row.g, signed(g));
+    const length = Number.isFinite(g) ? Math.abs(g) / size : 0;
+    row.arrow.style.setProperty("--length", length);
+    row.arrow.className = `arrow ${length < 0.0005 ? "none" : g < 0 ? "up" : "down"}`;
+    text(row.spoken, length < 0.0005 ? "not pushed" : g < 0 ? "pushed up" : "pushed down");
+  });
+  text($("target-legend"), soft ? "How the gradient pushes each logit" : "The true class, and how the gradient pushes each logit");
+  for (const row of rows) row.radio.disabled = Boolean(soft);
+  const { temperature, smoothing, focal, weights } = state;
+  const isPlain = temperature === 1 && (focal === 0 || soft) && weights.every((weight) => weight === 1);
+  $("gradient-name").innerHTML = isPlain ? "<i>p</i> − <i>y</i>" : "gradient";
+  document.documentElement.classList.toggle("smoothed", smoothing > 0);
+}
+
+const signed = (value) => (value > 0 && Number(value.toFixed(4)) !== 0 ? `+${fixed(value, 4)}` : fixed(value, 4));
+
+function drawKnobs({ names, soft, weights, smoothing, focal }) {
+  slide($("smoothing"), smoothing);
+  text($("smoothing-value"), fixed(smoothing, 2));
+  slide($("focal"), focal);
+  $("focal").disabled = Boolean(soft);
+  text($("focal-value"), soft ? "off" : fixed(focal, 1));
+  for (const radio of $("target-kinds").querySelectorAll("input")) radio.checked = (radio.value === "soft") === Boolean(soft);
+
+  if (targetRows.length !== names.length) {
+    targetRows = names.map((_, index) => makeTargetRow(index));
+    const head = el("div", { class: "target-row head", "aria-hidden": "true" }, el("span"), el("span", { textContent: "share" }), el("span", { textContent: "weight" }));
+    $("targets").replaceChildren(head, ...targetRows.map((row) => row.node));
+  }
+  targetRows.forEach((row, index) => {
+    text(row.name, names[index]);
+    row.share.setAttribute("aria-label", `share of ${names[index]} in the target`);
+    row.weight.setAttribute("aria-label", `weight of ${names[index]}`);
+    row.share.disabled = !soft;
+    show(row.share, soft ? plain(soft[index]) : index === state.target ? "1" : "0");
+    show(row.weight, plain(weights[index]));
+  });
+  const sum = soft ? soft.reduce((total, share) => total + share, 0) : 1;
+  const note = Math.abs(sum - 1) < 0.005 ? "The shares sum to 1." : `The shares sum to ${fixed(sum, 2)}, not to 1: this is allowed, and the loss grows with their sum.`;
+  text($("soft-sum"), soft ? note : "One class has the whole target. Choose it above.");
+}
+
+function makeTargetRow(index) {
+  const field = (name, max, list) => {
+    const input = el("input", { type: "number", min: 0, max, step: "any" });
+    input.addEventListener("input", () => {
+      const value = input.valueAsNumber;
+      if (value >= 0 && value <= max && state[list]) set(list, index, value);
+    });
+    input.addEventListener("blur", () => change({}));
+    return input;
+  };
+  const name = el("span", { class: "versus-name" });
+  const share = field("share", 1, "soft");
+  const weight = field("weight", 100, "weights");
+  return { node: el("div", { class: "target-row" }, name, share, weight), name, share, weight };
+}
+
+// The calculation, as a list of lines: what is computed, and what comes out.
+function drawLines({ names, target, soft, weights, smoothing, focal }, numbers) {
+  const { probs, nlls, coefficients, loss, focus } = numbers;
+  const lines = [];
+  const isFocal = focal > 0 && !soft;
+  const isPlain = !soft && smoothing === 0 && !isFocal && weights[target] === 1;
+  if (isPlain) {
+    const y = names[target];
+    lines.push(["the probability of the true class", `p(${y})`, prob(probs[target])]);
+    lines.push(["its natural logarithm", `ln ${prob(probs[target])}`, fixed(-nlls[target], 4)]);
+    lines.push(["with the sign turned", "loss", fixed(loss, 4)]);
+  } else {
+    names.forEach((name, index) => {
+      if (coefficients[index] !== 0) lines.push([name, `−ln ${prob(probs[index])}`, fixed(nlls[index], 4)]);
+    });
+    if (isFocal) lines.push(["focal factor of the true class", `(1 − ${prob(probs[target])})^${plain(focal)}`, short(focus)]);
+    const terms = names.flatMap((_, index) => (coefficients[index] === 0 ? [] : [`${short(coefficients[index], 3)} · ${fixed(nlls[index], 4)}`]));
+    lines.push([factors(soft, smoothing, isFocal, weights), terms.join(" + ") || "0", ""]);
+    lines.push(["their sum", "loss", fixed(loss, 4)]);
+  }
+  const list = $("lines");
+  while (list.children.length > lines.length) list.lastChild.remove();
+  while (list.children.length < lines.length) {
+    list.append(el("li", {}, el("span", { class: "why" }), el("span", { class: "what num" }), el("span", { class: "value num" })));
+  }
+  lines.forEach((line, at) => {
+    const cells = list.children[at].children;
+    text(cells[0], line[0]);
+    text(cells[1], line[2] ? `${line[1]} =` : line[1]);
+    text(cells[2], line[2]);
+    list.children[at].classList.toggle("result", at === lines.length - 1);
+    list.children[at].classList.toggle("long", !line[2]);
+  });
+}
+
+function factors(soft, smoothing, isFocal, weights) {
+  const parts = [soft ? "share of the target" : "target"];
+  if (smoothing > 0) parts.push("smoothing");
+  if (weights.some((weight) => weight !== 1)) parts.push("class weight");
+  if (isFocal) parts.push("focal factor");
+  return `each times its factor (${parts.join(", ")})`;
+}
+
+function drawMistake(_, { once, twice, twiceBest }) {
+  text($("once"), fixed(once, 4));
+  text($("twice"), fixed(twice, 4));
+  text($("twice-best"), fixed(twiceBest, 4));
+}
