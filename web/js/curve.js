@@ -46,10 +46,11 @@ export function drawCurve({ names, target, soft, focal }, { probs, nlls, shares,
     const height = Number.isFinite(nlls[index]) ? nlls[index] : HIGHEST;
     const place = { cx: x(probs[index]), cy: y(height * (soft ? 1 : focus)) };
     const size = soft ? 3 + 5 * Math.sqrt(Math.min(1, shares[index])) : 7;
-    const isRight = probs[index] > 0.55;
+    // Above and to the right of the point there is no curve. Near the edge, the label ends there, a little higher.
+    const isRight = probs[index] > 0.7;
     const label = svg(
       "text",
-      { x: place.cx + (isRight ? -6 : 12), y: Math.max(TOP + 16, place.cy - 12), "text-anchor": isRight ? "end" : "start" },
+      { x: isRight ? RIGHT : place.cx + 12, y: Math.max(TOP + 16, place.cy - (isRight ? 26 : 12)), "text-anchor": isRight ? "end" : "start" },
       soft ? names[index] : `${names[target]}: ${fixed(height * focus, 4)}`,
     );
     const drop = svg("line", { x1: place.cx, x2: place.cx, y1: place.cy, y2: BOTTOM, class: "drop" });

@@ -39,3 +39,11 @@ export function slide(range, value) {
   const { min, max } = range;
   range.style.setProperty("--filled", `${((range.value - min) / (max - min)) * 100}%`);
 }
+
+// A text in which ^{…} is raised.
+export function rich(node, value) {
+  if (node.dataset.written === value) return;
+  node.dataset.written = value;
+  const parts = value.split(/\^\{(.*?)\}/);
+  node.replaceChildren(...parts.map((part, index) => (index % 2 ? el("sup", { textContent: part }) : part)));
+}

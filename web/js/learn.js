@@ -1,7 +1,7 @@
 // Gradient steps on the logits, one at a time or until the loss is small.
 
 import { $, slide, svg, text } from "./dom.js";
-import { fixed, integer, plain } from "./format.js";
+import { fixed, integer, nats, plain } from "./format.js";
 import { gradientStep, lossOf } from "./numbers.js";
 import { change, state } from "./state.js";
 
@@ -105,8 +105,8 @@ export function draw({ logits, rate }, { loss }) {
 
 function status(loss) {
   const steps = Math.max(0, history.length - 1);
-  if (steps === 0) return ending || `No step taken yet. The loss is ${fixed(loss, 4)}.`;
-  return `${integer(steps)} step${steps === 1 ? "" : "s"}: the loss went from ${fixed(history[0], 4)} to ${fixed(loss, 4)}. ${ending}`;
+  if (steps === 0) return ending || `No step taken yet. The loss is ${nats(loss)}.`;
+  return `${integer(steps)} step${steps === 1 ? "" : "s"}: the loss went from ${nats(history[0])} to ${nats(loss)}. ${ending}`;
 }
 
 function drawHistory(loss) {
@@ -128,5 +128,5 @@ function drawHistory(loss) {
     svg("path", { class: "line", d }),
     svg("circle", { cx: x(last), cy: y(finite[last]), r: 5 }),
   );
-  $("history").setAttribute("aria-label", `The loss after each of ${last} steps, from ${fixed(losses[0], 4)} to ${fixed(losses[last], 4)}.`);
+  $("history").setAttribute("aria-label", `The loss after each of ${last} steps, from ${nats(losses[0])} to ${nats(losses[last])}.`);
 }

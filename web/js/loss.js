@@ -1,8 +1,8 @@
 // The second part: the loss of a target, its calculation, its gradient, and the knobs.
 
 import { drawCurve } from "./curve.js";
-import { $, el, show, slide, text } from "./dom.js";
-import { fixed, plain, prob, short } from "./format.js";
+import { $, el, rich, show, slide, text } from "./dom.js";
+import { exponential, fixed, nats, plain, prob, share, short } from "./format.js";
 import { logitControls, sliderRange } from "./softmax.js";
 import { change, set, state } from "./state.js";
 
@@ -43,7 +43,7 @@ function makeRow(index) {
     el("span", { class: "at-typed" }, controls.typed),
     el("span", { class: "at-p num" }, ...label("<i>p</i>", p)),
     el("span", { class: "at-y num" }, ...label("<i>y</i>", y)),
-    el("span", { class: "at-g num" }, ...label("slope", g)),
+    el("span", { class: "at-g num" }, ...label("<i>p</i> − <i>y</i>", g)),
     el("span", { class: "at-arrow lane" }, arrow, spoken),
   );
   return { node, radio, name, controls, p, y, g, arrow, spoken };
@@ -64,8 +64,8 @@ export function draw(now, numbers) {
 }
 
 function drawLoss({ temperature }, { loss, refusal }) {
-  text($("loss"), fixed(loss, 4));
-  text($("loss-bits"), fixed(loss / Math.LN2, 4));
+  text($("loss"), nats(loss));
+  text($("loss-bits"), nats(loss / Math.LN2));
   text($("loss-perplexity"), short(Math.exp(loss)));
   const error = $("loss-error");
   error.hidden = !refusal;
@@ -86,7 +86,7 @@ function drawPushes({ names, logits, target, soft }, { probs, shares, dlogits })
     text(row.name, names[index]);
     row.controls.draw(logits[index], range, names[index]);
     text(row.p, prob(probs[index]));
-    text(row.y, short(shares[index], 3));
+    text(row.y, share(shares[index]));
     text(row.g, signed(g));
     const length = Number.isFinite(g) ? Math.abs(g) / size : 0;
     row.arrow.style.setProperty("--length", length);
@@ -95,10 +95,12 @@ function drawPushes({ names, logits, target, soft }, { probs, shares, dlogits })
   });
   text($("target-legend"), soft ? "How the gradient pushes each logit" : "The true class, and how the gradient pushes each logit");
   for (const row of rows) row.radio.disabled = Boolean(soft);
-  const { temperature, smoothing, focal, weights } = state;
+  const { temperature, focal, weights } = state;
   const isPlain = temperature === 1 && (focal === 0 || soft) && weights.every((weight) => weight === 1);
-  $("gradient-name").innerHTML = isPlain ? "<i>p</i> − <i>y</i>" : "gradient";
-  document.documentElement.classList.toggle("smoothed", smoothing > 0);
+  const name = isPlain ? "<i>p</i> − <i>y</i>" : "gradient";
+  for (const label of [$("gradient-name"), ...document.querySelectorAll(".push .at-g .cell-label")]) {
+    if (label.innerHTML !== name) label.innerHTML = name;
+  }
 }
 
 const signed = (value) => (value > 0 && Number(value.toFixed(4)) !== 0 ? `+${fixed(value, 4)}` : fixed(value, 4));
@@ -124,13 +126,13 @@ function drawKnobs({ names, soft, weights, smoothing, focal }) {
     show(row.share, soft ? plain(soft[index]) : index === state.target ? "1" : "0");
     show(row.weight, plain(weights[index]));
   });
-  const sum = soft ? soft.reduce((total, share) => total + share, 0) : 1;
+  const sum = soft ? soft.reduce((total, part) => total + part, 0) : 1;
   const note = Math.abs(sum - 1) < 0.005 ? "The shares sum to 1." : `The shares sum to ${fixed(sum, 2)}, not to 1: this is allowed, and the loss grows with their sum.`;
   text($("soft-sum"), soft ? note : "One class has the whole target. Choose it above.");
 }
 
 function makeTargetRow(index) {
-  const field = (name, max, list) => {
+  const field = (max, list) => {
     const input = el("input", { type: "number", min: 0, max, step: "any" });
     input.addEventListener("input", () => {
       const value = input.valueAsNumber;
@@ -140,30 +142,33 @@ function makeTargetRow(index) {
     return input;
   };
   const name = el("span", { class: "versus-name" });
-  const share = field("share", 1, "soft");
-  const weight = field("weight", 100, "weights");
-  return { node: el("div", { class: "target-row" }, name, share, weight), name, share, weight };
+  const ofTarget = field(1, "soft");
+  const weight = field(100, "weights");
+  return { node: el("div", { class: "target-row" }, name, ofTarget, weight), name, share: ofTarget, weight };
 }
 
 // The calculation, as a list of lines: what is computed, and what comes out.
-function drawLines({ names, target, soft, weights, smoothing, focal }, numbers) {
+function drawLines(now, numbers) {
+  const { names, target, soft, weights, smoothing, focal } = now;
   const { probs, nlls, coefficients, loss, focus } = numbers;
   const lines = [];
   const isFocal = focal > 0 && !soft;
   const isPlain = !soft && smoothing === 0 && !isFocal && weights[target] === 1;
   if (isPlain) {
     const y = names[target];
-    lines.push(["the probability of the true class", `p(${y})`, prob(probs[target])]);
+    const { exponentials, sum } = numbers;
+    const division = `p(${y}) = ${exponential(exponentials[target])} ÷ ${exponential(sum)}`;
+    lines.push(["the probability of the true class", Number.isFinite(sum) ? division : `p(${y})`, prob(probs[target])]);
     lines.push(["its natural logarithm", `ln ${prob(probs[target])}`, fixed(-nlls[target], 4)]);
-    lines.push(["with the sign turned", "loss", fixed(loss, 4)]);
+    lines.push(["with the sign turned, in nats", "loss", nats(loss)]);
   } else {
+    if (isFocal) lines.push(["focal factor of the true class", `(1 − ${prob(probs[target])})^{${plain(focal)}}`, short(focus)]);
+    lines.push([soft ? "the factor of each class" : `the factor of each class; the target is 1 for ${names[target]}, else 0`, factor(now, isFocal), ""]);
     names.forEach((name, index) => {
-      if (coefficients[index] !== 0) lines.push([name, `−ln ${prob(probs[index])}`, fixed(nlls[index], 4)]);
+      const [factor, nll] = [coefficients[index], nlls[index]];
+      if (factor !== 0) lines.push([`${name}: its factor times −ln ${prob(probs[index])}`, `${share(factor)} · ${fixed(nll, 4)}`, fixed(factor * nll, 4)]);
     });
-    if (isFocal) lines.push(["focal factor of the true class", `(1 − ${prob(probs[target])})^${plain(focal)}`, short(focus)]);
-    const terms = names.flatMap((_, index) => (coefficients[index] === 0 ? [] : [`${short(coefficients[index], 3)} · ${fixed(nlls[index], 4)}`]));
-    lines.push([factors(soft, smoothing, isFocal, weights), terms.join(" + ") || "0", ""]);
-    lines.push(["their sum", "loss", fixed(loss, 4)]);
+    lines.push(["their sum, in nats", "loss", nats(loss)]);
   }
   const list = $("lines");
   while (list.children.length > lines.length) list.lastChild.remove();
@@ -173,19 +178,21 @@ function drawLines({ names, target, soft, weights, smoothing, focal }, numbers) 
   lines.forEach((line, at) => {
     const cells = list.children[at].children;
     text(cells[0], line[0]);
-    text(cells[1], line[2] ? `${line[1]} =` : line[1]);
+    rich(cells[1], line[2] ? `${line[1]} =` : line[1]);
     text(cells[2], line[2]);
     list.children[at].classList.toggle("result", at === lines.length - 1);
     list.children[at].classList.toggle("long", !line[2]);
   });
 }
 
-function factors(soft, smoothing, isFocal, weights) {
-  const parts = [soft ? "share of the target" : "target"];
-  if (smoothing > 0) parts.push("smoothing");
-  if (weights.some((weight) => weight !== 1)) parts.push("class weight");
-  if (isFocal) parts.push("focal factor");
-  return `each times its factor (${parts.join(", ")})`;
+// How the factor of a class comes about, with the numbers of the knobs.
+function factor({ names, weights, smoothing }, isFocal) {
+  const own = [smoothing > 0 ? fixed(1 - smoothing, 2) : "", "target"];
+  if (isFocal) own.push("focal factor");
+  const product = own.filter(Boolean).join(" · ");
+  const spread = smoothing > 0 ? `${product} + ${fixed(smoothing, 2)} ÷ ${names.length}` : product;
+  const isWeighted = weights.some((weight) => weight !== 1);
+  return isWeighted ? `(${spread}) · class weight` : spread;
 }
 
 function drawMistake(_, { once, twice, twiceBest }) {

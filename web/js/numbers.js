@@ -16,14 +16,15 @@ export function numbersOf(state) {
     argmax: xent.argmax(z),
     sigmoids: [...xent.sigmoid(z)],
     ...lossOf(state),
+    // The mistake, without temperature and other options: only the softmax is in question.
     once: calculation(state, z, { plain: true }).loss,
-    twice: calculation(state, f32(probs), { plain: true }).loss,
+    twice: calculation(state, f32(xent.softmax(z, 1)), { plain: true }).loss,
     twiceBest: calculation(state, f32(logits.map((_, index) => (index === target ? 1 : 0))), { plain: true }).loss,
   };
 }
 
 // The loss with all its options, or the crate's refusal.
-function lossOf(state) {
+export function lossOf(state) {
   try {
     return { ...calculation(state, f32(state.logits)), refusal: null };
   } catch (error) {
@@ -54,5 +55,3 @@ export function plainSoftmax(logits, shift) {
   const values = [...xent.plain_softmax_f32(f32(logits), shift)];
   return { exponentials: values.slice(0, logits.length), probs: values.slice(logits.length) };
 }
-
-export { lossOf };

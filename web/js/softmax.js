@@ -1,7 +1,7 @@
 // The first part: logits, exponentials, probabilities, and what follows from the formula.
 
-import { $, el, show, slide, text } from "./dom.js";
-import { fixed, integer, plain, prob, scientific, short } from "./format.js";
+import { $, el, rich, show, slide, text } from "./dom.js";
+import { exponential, fixed, integer, logit as written, plain, prob, scientific, short } from "./format.js";
 import { plainSoftmax, sigmoid, softmax } from "./numbers.js";
 import { MAX_CLASSES, MIN_CLASSES, addClass, asLogit, change, removeClass, set, state } from "./state.js";
 
@@ -132,19 +132,19 @@ function drawLedger({ names, logits, temperature }, { probs, exponentials, sum, 
     row.node.setAttribute("aria-label", name);
     show(row.name, name);
     row.controls.draw(logits[index], range, name);
-    text(row.exp, short(exponentials[index]));
-    text(row.division, Number.isFinite(sum) ? `${short(exponentials[index])} ÷ ${short(sum)}\u2002=` : "");
+    text(row.exp, exponential(exponentials[index]));
+    text(row.division, Number.isFinite(sum) ? `${exponential(exponentials[index])} ÷ ${exponential(sum)}\u2002=` : "");
     text(row.p, prob(probs[index]));
     row.bar.style.setProperty("--part", probs[index]);
     row.node.classList.toggle("leads", index === argmax);
     row.remove.setAttribute("aria-label", `remove ${name}`);
     row.remove.disabled = names.length <= MIN_CLASSES;
-    const exponent = temperature === 1 ? "<i>z</i>" : "<i>z</i>/<i>T</i>";
-    const label = row.node.querySelector(".cell-label sup");
-    if (label.innerHTML !== exponent) label.innerHTML = exponent;
   });
-  document.querySelector(".exp-name").innerHTML = `<i>e</i><sup><i>z</i>${temperature === 1 ? "" : "/<i>T</i>"}</sup>`;
-  text($("sum-exp"), short(sum));
+  const exponent = temperature === 1 ? "<i>z</i>" : "<i>z</i>/<i>T</i>";
+  for (const label of $("ledger").querySelectorAll("sup")) {
+    if (label.innerHTML !== exponent) label.innerHTML = exponent;
+  }
+  text($("sum-exp"), exponential(sum));
   text($("sum-prob"), fixed(probs.reduce((total, p) => total + p, 0), 4));
   $("exp-overflow").hidden = Number.isFinite(sum);
   $("add-class").disabled = names.length >= MAX_CLASSES;
@@ -165,7 +165,7 @@ function drawShift({ logits, temperature, offset }, { probs, sum }) {
   const change = Math.max(...softmax(before, temperature).map((p, index) => Math.abs(p - probs[index])));
   const factor = Math.exp(offset / temperature);
   text($("shift-added"), offset > 0 ? `+${integer(offset)}` : integer(offset).replace("-", "−"));
-  text($("shift-factor"), `${short(sum)}${offset ? `, ${short(factor)} times as large` : ""}`);
+  text($("shift-factor"), `${exponential(sum)}${offset ? `, ${short(factor)} times as large` : ""}`);
   text($("shift-change"), change < 5e-8 ? "0" : scientific(change, 1));
 }
 
@@ -178,10 +178,10 @@ function drawPair({ names, logits, pair }) {
     select.value = pair[at];
   }
   const [a, b] = pair.map((index) => logits[index]);
-  const written = (value) => (value < 0 ? `(${short(value)})` : short(value));
-  text($("pair-softmax-name"), `softmax of (${short(a)}, ${short(b)}) for ${names[pair[0]]}`);
+  const subtracted = b < 0 ? `(${written(b)})` : written(b);
+  text($("pair-softmax-name"), `softmax of (${written(a)}, ${written(b)}) for ${names[pair[0]]}`);
   text($("pair-softmax"), prob(softmax([a, b])[0]));
-  text($("pair-sigmoid-name"), `σ(${short(a)} − ${written(b)}) = σ(${short(a - b)})`);
+  text($("pair-sigmoid-name"), `σ(${written(a)} − ${subtracted}) = σ(${written(a - b)})`);
   text($("pair-sigmoid"), prob(sigmoid(a - b)));
 }
 
@@ -199,11 +199,11 @@ function drawOverflow({ names, logits, scale }) {
   verdict.classList.toggle("bad", broken.length > 0);
   const hasVanished = naive.exponentials.every((value) => value === 0);
   if (broken.length > 0) {
-    text(verdict, `As written, e^z is ∞ for ${broken.join(", ")}, and ∞ ÷ ∞ is not a number (NaN). With the maximum subtracted, every value is finite.`);
+    rich(verdict, `As written, e^{z} is ∞ for ${broken.join(", ")}, and ∞ ÷ ∞ is not a number (NaN). With the maximum subtracted, every value is finite.`);
   } else if (hasVanished) {
-    text(verdict, "As written, every e^z is too small for f32 and becomes 0, and 0 ÷ 0 is not a number (NaN). With the maximum subtracted, the largest is 1.");
+    rich(verdict, "As written, every e^{z} is too small for f32 and becomes 0, and 0 ÷ 0 is not a number (NaN). With the maximum subtracted, the largest is 1.");
   } else {
-    text(verdict, "Nothing overflows here: both ways give the same probabilities.");
+    rich(verdict, "Nothing overflows here: both ways give the same probabilities.");
   }
 }
 
@@ -216,8 +216,8 @@ function table(node, names, columns) {
   names.forEach((name, index) => {
     const cells = body.rows[index].cells;
     text(cells[0], name);
-    const written = [short(columns[0][index]), short(columns[1][index], 3), prob(columns[2][index])];
-    written.forEach((value, at) => {
+    const figures = [written(columns[0][index]), exponential(columns[1][index]), prob(columns[2][index])];
+    figures.forEach((value, at) => {
       text(cells[at + 1], value);
       cells[at + 1].classList.toggle("wrong", value === "∞" || value === "NaN");
     });

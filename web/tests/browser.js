@@ -29,8 +29,9 @@ async function serve() {
   return { server, origin: `http://127.0.0.1:${server.address().port}` };
 }
 
-// Opens the browser. `open` gives a page at an address, of a size and a colour scheme; `close` ends everything.
-export async function launch({ webgpu = true } = {}) {
+// Opens the browser, with WebGPU in software or without any GPU. `open` gives a page at an address, of a size and a colour
+// scheme; `close` ends everything.
+export async function launch({ webgpu = false } = {}) {
   const { server, origin } = await serve();
   const profile = mkdtempSync(join(tmpdir(), "xent-web-"));
   const context = await chromium.launchPersistentContext(profile, {
@@ -39,10 +40,13 @@ export async function launch({ webgpu = true } = {}) {
     args: [
       "--headless=new", "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking",
       "--disable-component-update", "--disable-sync",
-      ...(webgpu ? ["--enable-unsafe-webgpu", "--enable-features=Vulkan", "--use-webgpu-adapter=swiftshader"] : ["--disable-features=WebGPU", "--disable-blink-features=WebGPU"]),
+      ...(webgpu ? ["--enable-unsafe-webgpu"] : ["--disable-gpu"]),
     ],
     ignoreDefaultArgs: ["--headless=old", "--headless"],
   });
+
+  // `navigator.gpu` is there in every case; without it, the page is one in a browser without WebGPU.
+  if (!webgpu) await context.addInitScript(() => delete Navigator.prototype.gpu);
 
   async function open(address = "", { width = 1280, height = 900, colorScheme = "light", reducedMotion = "reduce" } = {}) {
     const page = await context.newPage();
@@ -61,7 +65,7 @@ export async function launch({ webgpu = true } = {}) {
     await page.setViewportSize({ width, height });
     await page.emulateMedia({ colorScheme, reducedMotion });
     await page.goto(`${origin}/${address}`);
-    await page.waitForFunction(() => document.querySelectorAll(".ledger-row").length > 0);
+    await until(page, () => document.querySelectorAll(".ledger-row").length > 0);
     await settle(page);
     return { page, problems };
   }
@@ -76,4 +80,13 @@ export async function launch({ webgpu = true } = {}) {
 
 // Until the page has drawn what was last changed.
 export const settle = (page) =>
-  page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
+  page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve))));
+
+// Waits until a function of the page gives something true. (The page's security policy forbids playwright's own way.)
+export async function until(page, isTrue, timeout = 30_000) {
+  const end = Date.now() + timeout;
+  while (!(await page.evaluate(isTrue))) {
+    if (Date.now() > end) throw new Error(`not within ${timeout} ms: ${isTrue}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}

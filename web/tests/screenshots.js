@@ -6,15 +6,16 @@ import { WEB, launch, settle } from "./browser.js";
 
 const folder = join(WEB, "tests", "screenshots");
 mkdirSync(folder, { recursive: true });
-const browser = await launch();
+const browser = await launch({ webgpu: true });
 for (const colorScheme of ["light", "dark"]) {
   for (const width of [1280, 390]) {
     const { page, problems } = await browser.open(process.argv[2] ?? "", { width, height: 900, colorScheme });
     await settle(page);
+    await page.screenshot({ path: join(folder, `top-${width}-${colorScheme}.png`) });
+    await page.evaluate(() => (document.querySelector(".masthead").style.position = "static"));
     for (const part of ["softmax", "cross-entropy", "gpu"]) {
       await page.locator(`#${part}`).screenshot({ path: join(folder, `${part}-${width}-${colorScheme}.png`) });
     }
-    await page.screenshot({ path: join(folder, `top-${width}-${colorScheme}.png`) });
     if (problems.length) console.log(problems);
     await page.close();
   }
