@@ -11,7 +11,7 @@ import { chromium } from "playwright-core";
 export const WEB = fileURLToPath(new URL("..", import.meta.url));
 export const DIST = join(WEB, "dist");
 const TYPES = { ".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".wasm": "application/wasm", ".svg": "image/svg+xml" };
-const CHROMIUM = ["XENT_CHROMIUM", "CHROME_PATH"].map((name) => process.env[name]).find(Boolean)
+const CHROMIUM = process.env.XENT_CHROMIUM
   ?? ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(existsSync);
 
 async function serve() {

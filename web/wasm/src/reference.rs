@@ -116,6 +116,7 @@ pub fn calculation(
     calculate(logits, target, soft.as_deref(), class_weights, &options).map_err(thrown)
 }
 
+/// [`calculation`], without JavaScript.
 fn calculate(
     logits: &[f32],
     target: i32,
@@ -153,11 +154,8 @@ fn calculate(
 /// matter; it is then 0, its limit, or 1 without focal loss.
 fn focal_factor(logits: &[f32], class: i64, options: &CrossEntropyOptions) -> f64 {
     let loss = |focal_gamma| {
-        let plain = CrossEntropyOptions {
-            temperature: options.temperature,
-            focal_gamma,
-            ..Default::default()
-        };
+        let plain =
+            CrossEntropyOptions { temperature: options.temperature, focal_gamma, ..Default::default() };
         cross_entropy::row_loss(logits, &RowTarget::Class(class), None, &plain).loss
     };
     if options.focal_gamma == 0.0 {
@@ -177,80 +175,4 @@ pub fn loss_curve(probs: &[f64], focal_gamma: f32) -> Vec<f64> {
         cross_entropy::row_loss(&logits, &RowTarget::Class(0), None, &options).loss
     };
     probs.iter().map(of_prob).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LOGITS: [f32; 4] = [2.0, 1.0, 0.5, -1.0];
-
-    fn near(actual: f64, expected: f64) {
-        assert!((actual - expected).abs() < 1e-12 * (1.0 + expected.abs()), "{actual}, not {expected}");
-    }
-
-    fn calculated(soft: Option<&[f32]>, weights: &[f32], label_smoothing: f32, focal_gamma: f32) -> Calculation {
-        let reduction = Reduction::Sum;
-        let options = CrossEntropyOptions {
-            label_smoothing,
-            focal_gamma,
-            reduction,
-            temperature: 1.5,
-            ..Default::default()
-        };
-        calculate(&LOGITS, 1, soft, weights, &options).unwrap()
-    }
-
-    #[test]
-    fn exponentials_over_their_sum_are_the_reference() {
-        for temperature in [0.05, 1.0, 20.0] {
-            let exponentials = exponentials(&LOGITS, temperature);
-            let sum: f64 = exponentials.iter().sum();
-            let probs = reference::softmax(
-                &LOGITS,
-                Shape::new(1, 4),
-                &SoftmaxOptions { temperature, ..Default::default() },
-            );
-            for (e, p) in exponentials.iter().zip(probs.unwrap()) {
-                near(e / sum, p);
-            }
-        }
-    }
-
-    #[test]
-    fn the_lines_add_up_to_the_loss() {
-        let soft = [0.1f32, 0.6, 0.3, 0.0];
-        let weights = [1.0f32, 2.0, 0.5, 3.0];
-        for (name, soft, weights, smoothing, gamma) in [
-            ("plain", None, [1.0; 4], 0.0, 0.0),
-            ("smoothed", None, [1.0; 4], 0.2, 0.0),
-            ("focal", None, [1.0; 4], 0.0, 2.0),
-            ("weighted, smoothed and focal", None, weights, 0.2, 2.0),
-            ("soft", Some(&soft[..]), [1.0; 4], 0.0, 0.0),
-            ("soft, weighted and smoothed", Some(&soft[..]), weights, 0.1, 0.0),
-        ] {
-            let of = calculated(soft, &weights, smoothing, gamma);
-            let sum: f64 = of.coefficients.iter().zip(&of.nlls).map(|(c, nll)| c * nll).sum();
-            assert!((sum - of.loss).abs() < 1e-7, "{name}: {sum}, not {}", of.loss);
-        }
-        let focal = calculated(None, &[1.0; 4], 0.0, 2.0);
-        near(focal.focus, (1.0 - (-focal.nlls[1]).exp()).powi(2));
-    }
-
-    #[test]
-    fn the_curve_is_the_negative_logarithm() {
-        for p in [0.01, 0.25, 0.5, 0.99] {
-            assert!((loss_curve(&[p], 0.0)[0] + p.ln()).abs() < 1e-6);
-            assert!((loss_curve(&[p], 2.0)[0] + p.ln() * (1.0 - p) * (1.0 - p)).abs() < 1e-6);
-        }
-    }
-
-    #[test]
-    fn the_textbook_form_overflows_and_the_shifted_one_does_not() {
-        let large = [2000.0, 1000.0, 500.0, -1000.0];
-        let plain = plain_softmax_f32(&large, 0.0);
-        assert_eq!(plain[0], f32::INFINITY);
-        assert!(plain[4].is_nan());
-        assert_eq!(plain_softmax_f32(&large, 2000.0)[4..], [1.0, 0.0, 0.0, 0.0]);
-    }
 }
