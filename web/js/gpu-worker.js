@@ -7,7 +7,7 @@ const CHECKED_LOGITS = 2_000_000;
 const CHECKED_ROWS = 64;
 // How long one submission lasts at least, and all samples of one line at most.
 const SAMPLE_MS = 60;
-const LINE_MS = 4000;
+const LINE_MS = 2000;
 
 onmessage = async ({ data: { rows, cols, seed } }) => {
   try {

@@ -149,7 +149,7 @@ function makeTargetRow(index) {
 
 // The calculation, as a list of lines: what is computed, and what comes out.
 function drawLines(now, numbers) {
-  const { names, target, soft, weights, smoothing, focal } = now;
+  const { names, target, soft, weights, smoothing, focal, temperature } = now;
   const { probs, nlls, coefficients, loss, focus } = numbers;
   const lines = [];
   const isFocal = focal > 0 && !soft;
@@ -159,16 +159,18 @@ function drawLines(now, numbers) {
     const { exponentials, sum } = numbers;
     const division = `p(${y}) = ${exponential(exponentials[target])} ÷ ${exponential(sum)}`;
     lines.push(["the probability of the true class", Number.isFinite(sum) ? division : `p(${y})`, prob(probs[target])]);
-    lines.push(["its natural logarithm", `ln ${prob(probs[target])}`, fixed(-nlls[target], 4)]);
-    lines.push(["with the sign turned, in nats", "loss", nats(loss)]);
+    lines.push(["its natural logarithm", `ln ${written(probs[target])}`, fixed(-nlls[target], 4)]);
+    lines.push(["with the sign turned, in nats", "loss", nats(loss), "result"]);
+    const z = temperature === 1 ? "z" : "z/T";
+    lines.push(["the same without p, so that nothing can underflow", `ln Σ e^{${z}} − ${z}(${y}) = ${fixed(numbers.lse, 4)} − ${signedLogit(now)}`, nats(loss)]);
   } else {
     if (isFocal) lines.push(["focal factor of the true class", `(1 − ${prob(probs[target])})^{${plain(focal)}}`, short(focus)]);
     lines.push([soft ? "the factor of each class" : `the factor of each class; the target is 1 for ${names[target]}, else 0`, factor(now, isFocal), ""]);
     names.forEach((name, index) => {
       const [factor, nll] = [coefficients[index], nlls[index]];
-      if (factor !== 0) lines.push([`${name}: its factor times −ln ${prob(probs[index])}`, `${share(factor)} · ${fixed(nll, 4)}`, fixed(factor * nll, 4)]);
+      if (factor !== 0) lines.push([`${name}: its factor times −ln ${written(probs[index])}`, `${share(factor)} · ${fixed(nll, 4)}`, fixed(factor * nll, 4)]);
     });
-    lines.push(["their sum, in nats", "loss", nats(loss)]);
+    lines.push(["their sum, in nats", "loss", nats(loss), "result"]);
   }
   const list = $("lines");
   while (list.children.length > lines.length) list.lastChild.remove();
@@ -180,9 +182,18 @@ function drawLines(now, numbers) {
     text(cells[0], line[0]);
     rich(cells[1], line[2] ? `${line[1]} =` : line[1]);
     text(cells[2], line[2]);
-    list.children[at].classList.toggle("result", at === lines.length - 1);
+    list.children[at].classList.toggle("result", line[3] === "result");
     list.children[at].classList.toggle("long", !line[2]);
   });
+}
+
+// A probability in a formula. One that has underflowed to 0 has a logarithm all the same.
+const written = (p) => (p === 0 ? "p" : prob(p));
+
+// z/T of the true class, as it is subtracted.
+function signedLogit({ logits, target, temperature }) {
+  const value = logits[target] / temperature;
+  return value < 0 ? `(${fixed(value, 4)})` : fixed(value, 4);
 }
 
 // How the factor of a class comes about, with the numbers of the knobs.

@@ -29,7 +29,7 @@ export function lossOf(state) {
     return { ...calculation(state, f32(state.logits)), refusal: null };
   } catch (error) {
     const none = state.logits.map(() => NaN);
-    return { loss: NaN, focus: NaN, nlls: none, shares: none, coefficients: none, dlogits: none, refusal: error.message };
+    return { loss: NaN, lse: NaN, focus: NaN, nlls: none, shares: none, coefficients: none, dlogits: none, refusal: error.message };
   }
 }
 
@@ -37,10 +37,10 @@ function calculation({ target, soft, weights, temperature, smoothing, focal }, l
   const of = plain
     ? xent.calculation(logits, target, undefined, f32(logits.map(() => 1)), 1, 0, 0)
     : xent.calculation(logits, target, soft ? f32(soft) : undefined, f32(weights), temperature, smoothing, soft ? 0 : focal);
-  const { loss, focus } = of;
+  const { loss, lse, focus } = of;
   const lists = { nlls: [...of.nlls], shares: [...of.shares], coefficients: [...of.coefficients], dlogits: [...of.dlogits] };
   of.free();
-  return { loss, focus, ...lists };
+  return { loss, lse, focus, ...lists };
 }
 
 export const gradientStep = (logits, dlogits, rate) =>

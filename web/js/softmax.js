@@ -79,9 +79,10 @@ export function logitControls(index, name) {
   };
 }
 
-// Two digits after the point, or as many as a typed value has.
+// In a field: two digits after the point, or four if it has more.
 function shown(logit) {
-  return Math.abs(logit) < 1e6 && Math.abs(logit * 100 - Math.round(logit * 100)) < 1e-3 ? logit.toFixed(2) : plain(logit);
+  if (Math.abs(logit) >= 1e6) return plain(logit);
+  return logit.toFixed(Math.abs(logit * 100 - Math.round(logit * 100)) < 1e-3 ? 2 : 4);
 }
 
 function makeRow(index) {

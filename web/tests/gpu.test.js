@@ -10,7 +10,7 @@ test("loss and gradient are within their bounds on WebGPU", async () => {
   const browser = await launch({ webgpu: true });
   try {
     const { page, problems } = await browser.open("");
-    for (const [rows, cols] of [["16", "100"], ["64", "50257"]]) {
+    for (const [rows, cols] of [["16", "100"], ["16", "50257"]]) {
       await page.locator("#rows").selectOption(rows);
       await page.locator("#cols").selectOption(cols);
       await page.locator("#gpu-run").click();

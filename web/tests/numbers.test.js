@@ -50,6 +50,7 @@ test("the lines of a calculation add up to the loss, and the gradient is its slo
       near(slope, (loss(step) - loss(-step)) / (2 * step), 1e-5, name);
     });
   }
+  near(xent.calculation(LOGITS, 1, undefined, ONES, 2, 0, 0).lse, Math.log(LOGITS.reduce((sum, z) => sum + Math.exp(z / 2), 0)));
   const focal = xent.calculation(LOGITS, 1, undefined, ONES, 1, 0, 2);
   near(focal.focus, (1 - Math.exp(-focal.nlls[1])) ** 2);
 });

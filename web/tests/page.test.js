@@ -61,7 +61,7 @@ test("the four logits of the texts give their figures", () =>
     assert.equal(await text(page, "#sum-prob"), "1.0000");
     assert.equal(await text(page, "#loss"), "0.4952");
     assert.deepEqual(await shown(page, ".push .at-g output"), ["−0.3905", "+0.2242", "+0.1360", "+0.0303"]);
-    assert.deepEqual(await shown(page, ".lines .value"), ["0.6095", "−0.4952", "0.4952"]);
+    assert.deepEqual(await shown(page, ".lines .value"), ["0.6095", "−0.4952", "0.4952", "0.4952"]);
     assert.deepEqual([await text(page, "#pair-softmax"), await text(page, "#pair-sigmoid")], ["0.7311", "0.7311"]);
     assert.equal(await text(page, "#versus-sigmoid"), "2.5033");
   }));
@@ -153,7 +153,7 @@ test("the knobs of the loss follow PyTorch's definitions", () =>
     await page.locator(".target-row input").nth(1).fill("3");
     await settle(page);
     assert.ok(Math.abs(Number(await text(page, "#loss")) - 3 * (1 - 0.6095) ** 2 * nll[0]) < 4e-4);
-    await page.getByRole("radio", { name: "soft: a probability each" }).check();
+    await page.getByRole("radio", { name: "soft" }).check();
     await settle(page);
     assert.ok(Math.abs(Number(await text(page, "#loss")) - (3 * 0.7 * nll[0] + 0.1 * (nll[1] + nll[2] + nll[3]))) < 4e-4);
     assert.ok(await page.locator("#focal").isDisabled());

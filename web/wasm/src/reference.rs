@@ -46,6 +46,7 @@ pub fn plain_softmax_f32(logits: &[f32], shift: f32) -> Vec<f32> {
 #[wasm_bindgen]
 pub struct Calculation {
     loss: f64,
+    lse: f64,
     focus: f64,
     nlls: Vec<f64>,
     shares: Vec<f64>,
@@ -59,6 +60,12 @@ impl Calculation {
     #[wasm_bindgen(getter)]
     pub fn loss(&self) -> f64 {
         self.loss
+    }
+
+    /// ln Σ exp(z / T), in nats.
+    #[wasm_bindgen(getter)]
+    pub fn lse(&self) -> f64 {
+        self.lse
     }
 
     /// The focal factor (1 − p_y)^γ of the true class; 1 without focal loss.
@@ -135,6 +142,7 @@ fn calculate(
     let log_probs = reference::log_softmax(logits, shape, &softmax_options)?;
 
     let target = targets.row(shape, 0);
+    let lse = cross_entropy::row_loss(logits, &target, Some(class_weights), options).lse;
     let shares = |options| cross_entropy::row_shares(&target, Some(class_weights), shape.cols, options);
     let smoothed = shares(options).unwrap_or_default();
     let mut coefficients = smoothed.clone();
@@ -147,7 +155,7 @@ fn calculate(
         coefficients[class] += own * (focus - 1.0);
     }
     let nlls = log_probs.iter().map(|log_prob| -log_prob).collect();
-    Ok(Calculation { loss, focus, nlls, shares: smoothed, coefficients, dlogits })
+    Ok(Calculation { loss, lse, focus, nlls, shares: smoothed, coefficients, dlogits })
 }
 
 /// (1 − p_y)^γ, as the ratio of the reference's losses with and without it. If the loss itself is 0, the factor does not
