@@ -105,7 +105,7 @@ export function draw({ logits, rate }, { loss }) {
 
 function status(loss) {
   const steps = Math.max(0, history.length - 1);
-  if (steps === 0) return ending || `No step taken yet. The loss is ${nats(loss)}.`;
+  if (steps === 0) return ending || "No step taken yet.";
   return `${integer(steps)} step${steps === 1 ? "" : "s"}: the loss went from ${nats(history[0])} to ${nats(loss)}. ${ending}`;
 }
 

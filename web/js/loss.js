@@ -29,9 +29,9 @@ function makeRow(index) {
   const radio = el("input", { type: "radio", name: "truth", value: index });
   radio.addEventListener("change", () => change({ target: index }));
   const name = el("span", { class: "truth-name" });
-  const p = el("output");
+  const p = el("span", { class: "out" });
   const y = el("span");
-  const g = el("output");
+  const g = el("span", { class: "out" });
   const arrow = el("span", { class: "arrow", "aria-hidden": "true" });
   const spoken = el("span", { class: "sr" });
   const label = (content, node) => [el("span", { class: "cell-label", innerHTML: content }), node];

@@ -90,9 +90,11 @@ function makeRow(index) {
   const name = el("input", { type: "text", class: "name", maxLength: 16, spellcheck: false, autocomplete: "off", "aria-label": `name of class ${index + 1}` });
   name.addEventListener("input", () => set("names", index, name.value || `class ${index + 1}`));
   name.addEventListener("blur", () => (name.value = state.names[index]));
-  const exp = el("output");
-  const division = el("span", { class: "division" });
-  const p = el("output", { class: "p" });
+  const exp = el("span", { class: "out" });
+  const dividend = el("span", { class: "dividend" });
+  const divisor = el("span");
+  const division = el("span", { class: "division" }, dividend, divisor);
+  const p = el("span", { class: "p" });
   const bar = el("span", { class: "fill" });
   const remove = el("button", { type: "button", class: "remove", textContent: "×" });
   remove.addEventListener("click", () => {
@@ -109,7 +111,7 @@ function makeRow(index) {
     el("span", { class: "at-prob" }, el("span", { class: "quotient num" }, division, p), el("span", { class: "track" }, bar)),
     el("span", { class: "at-remove" }, remove),
   );
-  return { node, name, controls, exp, division, p, bar, remove };
+  return { node, name, controls, exp, dividend, divisor, p, bar, remove };
 }
 
 export function draw(now, numbers) {
@@ -134,7 +136,9 @@ function drawLedger({ names, logits, temperature }, { probs, exponentials, sum, 
     show(row.name, name);
     row.controls.draw(logits[index], range, name);
     text(row.exp, exponential(exponentials[index]));
-    text(row.division, Number.isFinite(sum) ? `${exponential(exponentials[index])} ÷ ${exponential(sum)}\u2002=` : "");
+    // ∞ ÷ ∞ explains nothing.
+    text(row.dividend, Number.isFinite(sum) ? `${exponential(exponentials[index])} ` : "");
+    text(row.divisor, Number.isFinite(sum) ? `÷ ${exponential(sum)}\u2002=` : "");
     text(row.p, prob(probs[index]));
     row.bar.style.setProperty("--part", probs[index]);
     row.node.classList.toggle("leads", index === argmax);

@@ -55,12 +55,12 @@ async function press(page, selector) {
 
 test("the four logits of the texts give their figures", () =>
   on("", async (page) => {
-    assert.deepEqual(await shown(page, ".ledger-row output.p"), ["0.6095", "0.2242", "0.1360", "0.0303"]);
-    assert.deepEqual(await shown(page, ".ledger-row .at-exp output"), ["7.389", "2.718", "1.649", "0.368"]);
+    assert.deepEqual(await shown(page, ".ledger-row .p"), ["0.6095", "0.2242", "0.1360", "0.0303"]);
+    assert.deepEqual(await shown(page, ".ledger-row .at-exp .out"), ["7.389", "2.718", "1.649", "0.368"]);
     assert.equal(await text(page, "#sum-exp"), "12.124");
     assert.equal(await text(page, "#sum-prob"), "1.0000");
     assert.equal(await text(page, "#loss"), "0.4952");
-    assert.deepEqual(await shown(page, ".push .at-g output"), ["−0.3905", "+0.2242", "+0.1360", "+0.0303"]);
+    assert.deepEqual(await shown(page, ".push .at-g .out"), ["−0.3905", "+0.2242", "+0.1360", "+0.0303"]);
     assert.deepEqual(await shown(page, ".lines .value"), ["0.6095", "−0.4952", "0.4952", "0.4952"]);
     assert.deepEqual([await text(page, "#pair-softmax"), await text(page, "#pair-sigmoid")], ["0.7311", "0.7311"]);
     assert.equal(await text(page, "#versus-sigmoid"), "2.5033");
@@ -68,7 +68,7 @@ test("the four logits of the texts give their figures", () =>
 
 test("the worked example of the crate's documentation: 3, 1, 0.2", () =>
   on("#z=3,1,0.2", async (page) => {
-    assert.deepEqual(await shown(page, ".ledger-row output.p"), ["0.8360", "0.1131", "0.0508"]);
+    assert.deepEqual(await shown(page, ".ledger-row .p"), ["0.8360", "0.1131", "0.0508"]);
     assert.deepEqual([await text(page, "#once"), await text(page, "#twice")], ["0.1791", "0.6634"]);
   }));
 
@@ -91,11 +91,11 @@ test("the temperature changes the probabilities, and not the order", () =>
     await slide(page, "#temperature", 1000);
     const exponentials = [2, 1, 0.5, -1].map((z) => Math.exp(z / 20));
     const sum = exponentials.reduce((total, value) => total + value);
-    assert.deepEqual(await shown(page, ".ledger-row output.p"), exponentials.map((value) => (value / sum).toFixed(4)));
+    assert.deepEqual(await shown(page, ".ledger-row .p"), exponentials.map((value) => (value / sum).toFixed(4)));
     assert.equal(await text(page, "#argmax"), "cat.");
     await slide(page, "#temperature", 0);
     // e^(−20) of dog and e^(−30) of bird are all that cat does not have.
-    assert.deepEqual((await shown(page, ".ledger-row output.p")).slice(0, 3), ["1 − 2.1 × 10⁻⁹", "2.1 × 10⁻⁹", "9.4 × 10⁻¹⁴"]);
+    assert.deepEqual((await shown(page, ".ledger-row .p")).slice(0, 3), ["1 − 2.1 × 10⁻⁹", "2.1 × 10⁻⁹", "9.4 × 10⁻¹⁴"]);
     assert.equal(await text(page, "#argmax"), "cat.");
     await slide(page, "#temperature", 500);
     assert.equal(await page.locator("#temperature-value").inputValue(), "1");
@@ -104,7 +104,7 @@ test("the temperature changes the probabilities, and not the order", () =>
 test("adding 10 to all changes no probability", () =>
   on("", async (page) => {
     await press(page, "#add-ten");
-    assert.deepEqual(await shown(page, ".ledger-row output.p"), ["0.6095", "0.2242", "0.1360", "0.0303"]);
+    assert.deepEqual(await shown(page, ".ledger-row .p"), ["0.6095", "0.2242", "0.1360", "0.0303"]);
     assert.equal(await text(page, "#shift-added"), "+10");
     assert.equal(await text(page, "#shift-change"), "0");
     assert.match(await text(page, "#shift-factor"), /22,026 times as large$/);
@@ -182,19 +182,19 @@ test("a link opens the same state, and a broken one does no harm", async () => {
   const address = "#n=yes,no&z=-1.5,2.25&t=0.5&x=100&y=1&w=1,2&e=0.1&g=1.5&lr=2.5&r=64&c=100";
   let state;
   await afresh(address, async (page) => {
-    state = [await text(page, "#loss"), ...(await shown(page, ".ledger-row output.p"))];
+    state = [await text(page, "#loss"), ...(await shown(page, ".ledger-row .p"))];
     await slide(page, "#smoothing", 0.2);
     await slide(page, "#smoothing", 0.1);
     // Long enough for the address to have been written.
     await page.waitForTimeout(600);
     assert.equal(new URL(page.url()).hash, address);
   });
-  await afresh(address, async (page) => assert.deepEqual([await text(page, "#loss"), ...(await shown(page, ".ledger-row output.p"))], state));
+  await afresh(address, async (page) => assert.deepEqual([await text(page, "#loss"), ...(await shown(page, ".ledger-row .p"))], state));
   await on(address, async (page) => assert.equal(await text(page, "#loss"), state[0]));
   for (const broken of ["#z=1", "#z=a,b", "#z=1,2&y=7&t=-3&e=9&q=&ab=5", "#n=%E0%A4%A&=&z", "#z=1e99,-1e99,0", "#q=1,2,x,NaN"]) {
     await on(broken, async (page) => {
       assert.ok((await page.locator(".ledger-row").count()) >= 2, broken);
-      assert.ok((await shown(page, ".ledger-row output.p")).every((p) => p !== "NaN"), broken);
+      assert.ok((await shown(page, ".ledger-row .p")).every((p) => p !== "NaN"), broken);
       assert.notEqual(await text(page, "#loss"), "NaN", broken);
     });
   }
@@ -223,6 +223,23 @@ test("the keyboard reaches and moves everything", () =>
     await page.keyboard.press("ArrowDown");
     await settle(page);
     assert.ok(await page.locator(".push input[type=radio]").nth(1).isChecked());
+  }));
+
+test("a screen reader hears a summary once the user has paused, and nothing before", () =>
+  on("", async (page) => {
+    await page.waitForTimeout(1200);
+    await page.evaluate(() => {
+      globalThis.heard = [];
+      const live = document.querySelectorAll("output, [role=status], [role=alert], [role=log], [aria-live]");
+      for (const region of live) {
+        new MutationObserver(() => globalThis.heard.push(region.textContent)).observe(region, { childList: true, characterData: true, subtree: true });
+      }
+    });
+    for (const value of [3, 4, 5, 6, 7, 8]) await slide(page, ".ledger-row input.logit", value);
+    assert.deepEqual(await page.evaluate(() => globalThis.heard), []);
+    await until(page, () => globalThis.heard.length > 0);
+    await page.waitForTimeout(1200);
+    assert.deepEqual(await page.evaluate(() => globalThis.heard), ["cat 99.9 %, dog 0.1 %, bird 0.1 %, fish 0.0 %. Loss for cat 0.002."]);
   }));
 
 for (const colorScheme of ["light", "dark"]) {
