@@ -22,7 +22,8 @@ function build() {
     axes.append(svg("text", { x: x(p), y: BOTTOM + 18, "text-anchor": "middle" }, String(p)));
   }
   axes.append(svg("text", { x: (LEFT + RIGHT) / 2, y: BOTTOM + 36, "text-anchor": "middle" }, "probability p"));
-  axes.append(svg("text", { x: LEFT + 8, y: TOP + 4, "text-anchor": "start" }, "loss"));
+  const middle = (TOP + BOTTOM) / 2;
+  axes.append(svg("text", { x: 14, y: middle, "text-anchor": "middle", transform: `rotate(-90 14 ${middle})` }, "loss"));
   const line = svg("path", { class: "line", d: path(curve(PROBS, 0)) });
   const focal = svg("path", { class: "line focal", d: "" });
   const points = svg("g", { class: "points" });
