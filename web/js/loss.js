@@ -96,7 +96,8 @@ function drawPushes({ names, logits, target, soft }, { probs, shares, dlogits })
   text($("target-legend"), soft ? "How the gradient pushes each logit" : "The true class, and how the gradient pushes each logit");
   for (const row of rows) row.radio.disabled = Boolean(soft);
   const { temperature, focal, weights } = state;
-  const isPlain = temperature === 1 && (focal === 0 || soft) && weights.every((weight) => weight === 1);
+  const whole = Math.abs(shares.reduce((sum, part) => sum + part, 0) - 1) < 1e-5;
+  const isPlain = temperature === 1 && (focal === 0 || soft) && whole && weights.every((weight) => weight === 1);
   const name = isPlain ? "<i>p</i> − <i>y</i>" : "gradient";
   for (const label of [$("gradient-name"), ...document.querySelectorAll(".push .at-g .cell-label")]) {
     if (label.innerHTML !== name) label.innerHTML = name;
