@@ -77,7 +77,7 @@ function drawLoss({ temperature }, { loss, refusal }) {
 
 function drawPushes({ names, logits, target, soft }, { probs, shares, dlogits }) {
   const range = sliderRange(logits);
-  const size = Math.max(1, ...dlogits.map(Math.abs).filter(Number.isFinite));
+  const size = Math.max(0.5, ...dlogits.map(Math.abs).filter(Number.isFinite));
   rows.forEach((row, index) => {
     const g = dlogits[index];
     row.node.setAttribute("aria-label", names[index]);
