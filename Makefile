@@ -2,13 +2,13 @@
 .DEFAULT_GOAL := help
 # Every target runs cargo, which locks its folder. In parallel, targets would only wait and mix their output.
 .NOTPARALLEL:
-.PHONY: help demo test bench peers check fmt clippy doc examples wasm deny
+.PHONY: help demo test bench peers web web-test check fmt clippy doc examples wasm deny
 
 # rustup's folder, for shells that have not read its profile.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 18
 
 demo: ## find or install a GPU driver, then show what xent does
 	bash scripts/with-adapter cargo run --release --locked --features cli -- demo
@@ -23,7 +23,14 @@ bench: ## run the benchmarks
 peers: ## time xent beside burn, candle, SIMD on the CPU and PyTorch, and write benches/record/
 	bash scripts/with-adapter cargo run --release --locked --manifest-path benches/peers/Cargo.toml
 
-check: fmt clippy doc examples wasm test ## everything that CI checks: format, lints, docs, examples, wasm, tests
+# The explorer's crates are workspaces of their own, too.
+web: ## build the explorer, a page for browsers, in web/dist
+	bash web/build
+
+web-test: ## build the explorer and test it, if node and Chromium are installed
+	bash web/test
+
+check: fmt clippy doc examples wasm web-test test ## everything that CI checks: format, lints, docs, examples, wasm, explorer, tests
 
 fmt: ## check the formatting
 	cargo fmt --all --check

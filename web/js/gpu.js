@@ -1,0 +1,96 @@
+// The third part: the crate on the visitor's GPU. The work is done in a worker, so that the page stays usable and the
+// memory of a large batch is given back afterwards.
+
+import { $, el, text } from "./dom.js";
+import { fixed, integer, scientific, short, si } from "./format.js";
+import { COLS, MAX_LOGITS, ROWS, change, state } from "./state.js";
+
+let worker = null;
+
+export function start() {
+  for (const [id, values] of [["rows", ROWS], ["cols", COLS]]) {
+    $(id).replaceChildren(...values.map((value) => el("option", { value, textContent: integer(value) })));
+    $(id).addEventListener("change", (event) => change({ [id]: Number(event.target.value) }));
+  }
+  $("gpu-run").addEventListener("click", run);
+  if (!navigator.gpu) absent();
+}
+
+function absent() {
+  const why = window.isSecureContext
+    ? "This browser has no WebGPU, so this part cannot run here. Chrome and Edge have it from version 113 (on Android 121), Safari from 26 and Firefox from 141 on Windows. On Linux, it may have to be enabled in the browser’s settings. Parts 1 and 2 need no GPU."
+    : "Browsers offer WebGPU only on pages from https or from localhost. Open this page that way to run this part. Parts 1 and 2 need no GPU.";
+  const notice = $("gpu-absent");
+  notice.hidden = false;
+  text(notice, why);
+  $("gpu-bench").hidden = true;
+}
+
+export function draw({ rows, cols }) {
+  $("rows").value = rows;
+  $("cols").value = cols;
+  const logits = rows * cols;
+  const isTooLarge = logits > MAX_LOGITS;
+  const size = `${integer(rows)} × ${integer(cols)} = ${si(logits)} logits`;
+  text($("gpu-size"), isTooLarge ? `${size}: too many. At most ${integer(MAX_LOGITS)} fit.` : `${size}, ${si(4 * logits, "B")} in f32.`);
+  $("gpu-size").classList.toggle("bad", isTooLarge);
+  if (!worker) $("gpu-run").disabled = isTooLarge;
+}
+
+function run() {
+  const { rows, cols } = state;
+  $("gpu-run").disabled = true;
+  $("gpu-result").hidden = true;
+  text($("gpu-status"), "Opening the GPU …");
+  worker = new Worker(new URL("gpu-worker.js", import.meta.url), { type: "module" });
+  worker.onmessage = ({ data }) => {
+    if (data.phase) text($("gpu-status"), data.phase);
+    else finish(data);
+  };
+  worker.onerror = (event) => {
+    event.preventDefault();
+    finish({ error: event.message || "the worker did not start" });
+  };
+  // The same batch for everybody, so that two visitors can compare their losses.
+  worker.postMessage({ rows, cols, seed: 1 });
+}
+
+function finish(data) {
+  worker.terminate();
+  worker = null;
+  draw(state);
+  if (data.error) {
+    text($("gpu-status"), `That did not work: ${data.error}. A smaller batch, or reloading the page, may help.`);
+    return;
+  }
+  text($("gpu-status"), "Done.");
+  report(data);
+}
+
+function report({ answer, times, adapter, rows }) {
+  const verdict = $("gpu-verdict");
+  verdict.classList.toggle("bad", !answer.passed);
+  const checked = `${integer(answer.rowsChecked)} of ${integer(rows)} rows, with all their gradient values, against the reference in f64`;
+  text(verdict, answer.passed ? `✓ Within bounds: checked ${checked}.` : `✗ Out of bounds: checked ${checked}. Please report this adapter.`);
+  text($("gpu-loss"), `${fixed(answer.loss, 4)} nats`);
+  text($("gpu-loss-error"), answer.lossError === 0 ? "0" : `${scientific(answer.lossError, 1)} nats`);
+  text($("gpu-gradient-error"), answer.gradientError === 0 ? "0" : scientific(answer.gradientError, 1));
+  text($("gpu-adapter"), adapter);
+  const line = ({ name, ms, logits, bytes }) =>
+    el(
+      "tr",
+      {},
+      el("th", { scope: "row", textContent: name }),
+      el("td", { textContent: `${short(ms, 3)} ms` }),
+      el("td", { textContent: si((1000 * logits) / ms) }),
+      el("td", { textContent: `${si((1000 * bytes) / ms, "B")}/s` }),
+    );
+  $("gpu-times").tBodies[0].replaceChildren(...times.map(line));
+  const timed = times[0].logits / state.cols;
+  const isPart = times[0].logits < rows * state.cols;
+  text(
+    $("gpu-part"),
+    `Medians. A loss reads the logits once; with the gradient they are read twice and written once, all of which counts as moved.${isPart ? ` Timed on the first ${integer(timed)} rows, as many as fit into one binding of this device.` : ""}`,
+  );
+  $("gpu-result").hidden = false;
+}

@@ -1,0 +1,51 @@
+// The crate on WebGPU in the browser, and what a browser without WebGPU shows.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { launch, settle, until } from "./browser.js";
+
+const isDone = () => /Done|did not work/.test(document.getElementById("gpu-status").textContent);
+
+test("loss and gradient are within their bounds on WebGPU", async () => {
+  const browser = await launch({ webgpu: true });
+  try {
+    const { page, problems } = await browser.open("");
+    for (const [rows, cols] of [["16", "100"], ["16", "50257"]]) {
+      await page.locator("#rows").selectOption(rows);
+      await page.locator("#cols").selectOption(cols);
+      await page.locator("#gpu-run").click();
+      await settle(page);
+      await until(page, isDone, 120_000);
+      assert.equal(await page.locator("#gpu-status").textContent(), "Done.");
+      assert.match(await page.locator("#gpu-verdict").textContent(), /^✓ Within bounds: checked \d+ of \d+ rows/);
+      assert.match(await page.locator("#gpu-loss").textContent(), /^\d+\.\d{4} nats$/);
+      const times = await page.locator("#gpu-times td").allTextContents();
+      assert.equal(times.length, 6);
+      assert.ok(times.every((time) => Number.parseFloat(time) > 0), times.join());
+      assert.notEqual(await page.locator("#gpu-adapter").textContent(), "");
+    }
+    // 4,096 × 128,256 are more than 64 Mi.
+    await page.locator("#rows").selectOption("4096");
+    await page.locator("#cols").selectOption("128256");
+    await settle(page);
+    assert.ok(await page.locator("#gpu-run").isDisabled());
+    assert.match(await page.locator("#gpu-size").textContent(), /too many/);
+    assert.deepEqual(problems, []);
+  } finally {
+    await browser.close();
+  }
+});
+
+test("without WebGPU the page says so, and the rest works", async () => {
+  const browser = await launch();
+  try {
+    const { page, problems } = await browser.open("");
+    assert.ok(await page.locator("#gpu-absent").isVisible());
+    assert.match(await page.locator("#gpu-absent").textContent(), /no WebGPU/);
+    assert.ok(await page.locator("#gpu-run").isHidden());
+    assert.equal(await page.locator("#loss").textContent(), "0.4952");
+    assert.deepEqual(problems, []);
+  } finally {
+    await browser.close();
+  }
+});
