@@ -68,7 +68,7 @@ pub struct CrossEntropyBuffers<'a> {
     /// Destinations of loss, row losses (z-loss included) and gradient.
     pub outputs: LossOutputs<'a>,
     /// Destination of each row's results: records (rows,) of the fields that
-    /// [`row_fields`](CrossEntropyOptions::row_fields) names, one word of 4 bytes each, in the order of
+    /// [`row_fields`](field@CrossEntropyOptions::row_fields) names, one word of 4 bytes each, in the order of
     /// [`RowFields`]. A row that is left out has zeros, a row with an invalid target or weight has NaN, and both have
     /// [`NO_CLASS`](crate::NO_CLASS).
     pub row_results: Option<wgpu::BufferBinding<'a>>,

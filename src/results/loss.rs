@@ -13,7 +13,7 @@ pub struct LossRecord {
     pub value: f32,
     /// Σ loss of all rows, z-loss included, in nats.
     pub sum: f32,
-    /// Σ weight of the rows that count: the denominator of a mean, see [`BatchWeight::weight`].
+    /// Σ weight of the rows that count: the denominator of a mean, see [`BatchWeight::weight`](crate::BatchWeight::weight).
     pub weight: f32,
     /// How many rows count.
     pub counted: u32,
@@ -45,13 +45,13 @@ impl LossRecord {
 #[non_exhaustive]
 pub struct Loss {
     /// The reduced loss, in nats, as [`Reduction`](crate::Reduction) asks. If it is a mean and no row counts,
-    /// [`EmptyBatch`] decides.
+    /// [`EmptyBatch`](crate::EmptyBatch) decides.
     pub value: f64,
     /// Σ loss of all rows, z-loss included, in nats.
     pub sum: f64,
     /// The z-loss part of `value`.
     pub z_loss: f64,
-    /// Σ weight of the rows that count: the denominator of a mean, see [`BatchWeight::weight`].
+    /// Σ weight of the rows that count: the denominator of a mean, see [`BatchWeight::weight`](crate::BatchWeight::weight).
     pub weight: f64,
     /// Σ row weight of the rows that count: the denominator of a mean's z-loss.
     pub row_weight: f64,
