@@ -42,7 +42,7 @@ fn json_has_these_keys_in_this_order() {
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
     assert_eq!(
         keys(&report),
-        "format version xent loss sum z_loss perplexity accuracy complete rows cols counted ignored weight row_weight flags \
+        "format version xent loss_name loss sum z_loss perplexity accuracy complete rows cols counted ignored weight row_weight flags \
          bad_rows first_bad_row row_losses positions adapter seconds logits_per_second bytes_read \
          peak_memory_bytes verification"
     );
