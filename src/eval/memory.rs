@@ -6,6 +6,7 @@ use std::thread::available_parallelism;
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::op::{WINDOWS_AHEAD, device_shape};
+use crate::results::RowResult;
 use crate::shape::Shape;
 
 /// Windows that a source has read, or is reading, ahead of the window that is submitted.
@@ -80,13 +81,14 @@ impl Footprint {
                     fixed_bytes: 0,
                 }
             }
-            // The reference holds the gradients of two windows, and a few rows in f64.
+            // The reference holds the gradients and results of two windows, collects results in parts, and keeps a few
+            // rows in f64.
             None => Self {
                 shape,
                 host_bytes: host_bytes + windows * gradient,
                 device_bytes: 0,
                 device_stride: shape.row_stride as u64,
-                row_bytes,
+                row_bytes: row_bytes + (windows + 1) * size_of::<RowResult>() as u64,
                 widest_bytes,
                 fixed_bytes: available_parallelism().map_or(1, NonZero::get) as u64
                     * (shape.cols as u64).saturating_mul(8 * REFERENCE_VALUES),
