@@ -1,4 +1,4 @@
-// Small helpers for the document.
+// Small functions for the document.
 
 export const $ = (id) => document.getElementById(id);
 
