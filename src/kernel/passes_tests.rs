@@ -99,6 +99,10 @@ pub(super) fn for_every_variant(mut check: impl FnMut(&'static Pass, Variant)) {
                         if merged && (pass.segments.is_none() || !splits) {
                             continue;
                         }
+                        // Readouts do not depend on the kind of target.
+                        if reads_out && target != Target::Class {
+                            continue;
+                        }
                         let variant = pass.fitted(wished);
                         // Only a pass that writes a value for each logit can overwrite the logits.
                         let is_other = output == Output::Element || pass.writes();
