@@ -28,7 +28,9 @@ fn store_swept_readouts(seat: Seat, stats: RowStats, inverse: f32, own: vec2<f32
     let brier = others * others + sums.squares * inverse * inverse;
     store_field(seat, FIELD_BRIER, bitcast<u32>(brier));
     store_field(seat, FIELD_RANK, sums.ahead + 1u);
-    store_field(seat, FIELD_MASS_AHEAD, bitcast<u32>(sums.mass_ahead * inverse));
+    // The rounding of two sums may bring a probability above 1.
+    let ahead = sums.mass_ahead * inverse;
+    store_field(seat, FIELD_MASS_AHEAD, bitcast<u32>(select(min(ahead, 1.0), ahead, LOG_PROBS)));
     store_field(seat, FIELD_MARGIN, margin_bits(stats));
     store_field(seat, FIELD_MIN_LOGIT, logit_bits(sums.least));
     let mean = select(bitcast<u32>(sums.mean), NEG_INFINITY, sums.least == KEY_NEG_INFINITY);

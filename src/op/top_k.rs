@@ -24,8 +24,9 @@ use crate::shape::Shape;
 /// | every logit is −∞ | the first k indices; values by [`MaskedRow`] |
 /// | k is above the number of classes | [`Error::InvalidOption`] |
 ///
-/// The result is what [`Targets::Sparse`](crate::Targets::Sparse) takes: the targets of a distillation from a teacher's
-/// k largest classes.
+/// The result is what [`Targets::Sparse`](crate::Targets::Sparse) takes, up to
+/// [`MAX_SPARSE_ENTRIES`](crate::MAX_SPARSE_ENTRIES) classes a row: the targets of a distillation from a teacher's k largest
+/// classes.
 ///
 /// ```no_run
 /// use xent::{Context, CrossEntropy, Shape, TopK, TopKOptions};

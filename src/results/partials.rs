@@ -8,7 +8,8 @@ use crate::results::RowResult;
 /// devices.
 ///
 /// A loss gives them if [`row_fields`](crate::CrossEntropyOptions::row_fields) asks for
-/// [`RowFields::PARTIALS`](crate::RowFields::PARTIALS). Logits are those that the loss uses: capped, not yet divided by
+/// [`RowFields::PARTIALS`](crate::RowFields::PARTIALS). A part that does not have the target's class takes any class as its
+/// target, and then [`without_target`](Self::without_target). Logits are those that the loss uses: capped, not yet divided by
 /// the temperature T.
 ///
 /// ```
@@ -63,6 +64,12 @@ impl RowPartials {
             target_logit: target.map_or(f32::NEG_INFINITY, |class| logits[class]),
             flags: flags.bits(),
         }
+    }
+
+    /// The same partials for a part that does not have the target, whatever class it was given.
+    #[must_use]
+    pub fn without_target(self) -> Self {
+        Self { target_logit: f32::NEG_INFINITY, ..self }
     }
 
     /// The partials of the whole row from those of two parts, at the temperature at which both were made. Every
@@ -135,8 +142,12 @@ fn scaled(x: f32, max: f32, temperature: f32) -> f64 {
 }
 
 impl From<&RowResult> for RowPartials {
-    /// The partials among a row's results. Those that were not asked for are NaN.
+    /// The partials among a row's results. Those that were not asked for are NaN. A row that is left out has none:
+    /// [`NONE`](Self::NONE).
     fn from(result: &RowResult) -> Self {
+        if result.is_left_out() {
+            return Self::NONE;
+        }
         let RowResult { row_max, sum_exp, target_logit, .. } = *result;
         let of_logits = Flags::NAN_LOGIT | Flags::INFINITE_LOGIT | Flags::MASKED_ROW;
         Self { row_max, sum_exp, target_logit, flags: (result.flags() & of_logits).bits() }
@@ -199,6 +210,16 @@ mod tests {
         let both = of(&[f32::NAN]).combine(&of(&[INF]), 1.0);
         assert_eq!(both.flags(), Flags::NAN_LOGIT);
         assert!(both.row_max.is_nan());
+    }
+
+    #[test]
+    fn a_row_that_is_left_out_has_no_part() {
+        let none = RowPartials::from(&RowResult::LEFT_OUT);
+        assert_eq!(none, RowPartials::NONE);
+        let elsewhere = RowPartials::of(&[5.0, 1.0], Some(0), 1.0).without_target();
+        let both = elsewhere.combine(&RowPartials::of(&[-3.0], Some(0), 1.0), 1.0);
+        assert_eq!(both.target_logit, -3.0);
+        assert_eq!(none.combine(&both, 1.0), both);
     }
 
     #[test]

@@ -21,7 +21,8 @@ impl TopClasses {
         indices.skip(row.saturating_mul(self.k)).take(self.k)
     }
 
-    /// The classes as targets with these probabilities: for values that are probabilities.
+    /// The classes as targets with these probabilities: for values that are probabilities, and k of at most
+    /// [`MAX_SPARSE_ENTRIES`](crate::MAX_SPARSE_ENTRIES).
     pub fn targets(&self) -> Targets<'_> {
         Targets::Sparse { indices: &self.indices, probs: &self.values, entries: self.k }
     }

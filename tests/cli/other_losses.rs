@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use xent::reference::{kl_divergence, sigmoid_bce};
 use xent::{KlDivergenceInputs, KlDivergenceOptions, Reduction, Shape, SigmoidBceInputs, SigmoidBceOptions};
 
-use crate::support::{Folder, Run, logits, npy};
+use crate::support::{Folder, Run, logits, npy, tensor};
 
 const DIMS: [usize; 2] = [24, 7];
 const SHAPE: Shape = Shape::new(DIMS[0], DIMS[1]);
@@ -251,6 +251,25 @@ fn what_does_not_apply_to_a_loss_is_refused() {
         let run = folder.run(&format!("eval logits.npy {args}"));
         assert!(run.status == Some(2) && run.stderr.contains(says), "{args}: {run:?}");
     }
+}
+
+/// Any type of tensor may be the targets, so if there are two, a key says which: never the logits themselves.
+#[test]
+fn the_tensor_of_the_labels_is_named_if_two_fit() {
+    let (folder, student) = folder();
+    let integers: Vec<i64> = (0..168).map(|i| i % 2).collect();
+    folder.tensors(
+        "both.safetensors",
+        &[tensor("logits", &DIMS, &student), tensor("labels", &DIMS, &integers)],
+    );
+    let run = folder.run("eval both.safetensors --loss bce --targets both.safetensors");
+    let says = run.complaints().join("\n");
+    assert!(run.status == Some(2) && says.contains("\"labels\"") && says.contains("key"), "{run:?}");
+    let of = |args: &str| {
+        said(&folder.run(&format!("eval both.safetensors --loss bce {args} --json")))["loss"].clone()
+    };
+    folder.array("integers.npy", &DIMS, &integers);
+    assert_eq!(of("--targets-key labels"), of("--targets integers.npy"));
 }
 
 #[test]

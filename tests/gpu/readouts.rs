@@ -269,7 +269,7 @@ fn partials_of_columns_combine() {
         let mut parts: Vec<RowPartials> = results.iter().map(RowPartials::from).collect();
         for (part, target) in parts.iter_mut().zip(&batch.targets) {
             if !inside(target) {
-                part.target_logit = f32::NEG_INFINITY;
+                *part = part.without_target();
             }
         }
         parts

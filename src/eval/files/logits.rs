@@ -142,7 +142,8 @@ pub fn open_soft_targets(file: TensorFile, like: &Layout) -> Result<FileLogits<f
     FileLogits::like(file, "targets", like, ("soft targets need", false))
 }
 
-/// Opens the teacher's logits of a [`KlDivergence`](crate::KlDivergence), with the layout and the type of these logits.
+/// Opens the teacher's logits of a [`KlDivergence`](crate::KlDivergence), with the layout of these logits, in their type; f32
+/// takes floats of any type.
 ///
 /// # Errors
 /// As for [`open_soft_targets`].

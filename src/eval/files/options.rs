@@ -36,6 +36,8 @@ pub enum Wanted {
     Values,
     /// Booleans, or integers.
     Mask,
+    /// Floats, booleans or integers of two or more axes: a value for each class.
+    Labels,
 }
 
 impl Wanted {
@@ -47,6 +49,7 @@ impl Wanted {
             Self::Classes => dtype.is_integer(),
             Self::Values => dtype.is_float(),
             Self::Mask => !dtype.is_float(),
+            Self::Labels => dims.len() >= 2,
         }
     }
 
@@ -57,6 +60,7 @@ impl Wanted {
             Self::Classes => "integers",
             Self::Values => "floats",
             Self::Mask => "booleans or integers",
+            Self::Labels => "floats, booleans or integers of 2 or more axes",
         }
     }
 }

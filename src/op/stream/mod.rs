@@ -12,6 +12,7 @@ use crate::kernel::passes::Output;
 use crate::kernel::{Dispatch, Needs, Plan, Window, Work};
 use crate::op::engine::Engine;
 use crate::op::pool::{Idle, Pool};
+use crate::request::Running;
 use crate::shape::Shape;
 
 pub(crate) use read::clear_padding;
@@ -87,9 +88,10 @@ pub(crate) struct Flight {
 }
 
 impl Flight {
-    /// Waits until the device has finished the window.
-    pub async fn land(self, wait: Wait) -> Result<Back> {
-        Ok(Back { landed: self.in_flight.land(wait).await?, place: self.place })
+    /// Waits until the device has finished the window. The future is boxed: otherwise the compiler would prove for every
+    /// method of every operation that it can go to another thread, which took most of the time of a check.
+    pub fn land(self, wait: Wait) -> Running<'static, Back> {
+        Box::pin(async move { Ok(Back { landed: self.in_flight.land(wait).await?, place: self.place }) })
     }
 }
 

@@ -41,10 +41,10 @@ row weights and masks are read twice: before the first logit, to check them and 
 again with the logits.
 
 --loss kl is the divergence of the student's distribution from the teacher's: --teacher has logits
-of the same shape and type. --loss bce takes each class as a yes-or-no question: --targets has 0 or
-1 for each class of each row, or any float, in the layout of the logits. An option that does not
-apply to the loss is refused. These losses have no perplexity, no accuracy, no lse and no most
-probable class.
+of the same shape and type; for logits of f32 it may have any float type. --loss bce takes each
+class as a yes-or-no question: --targets has 0 or 1 for each class of each row, or any float, in
+the layout of the logits. An option that does not apply to the loss is refused. These losses have no
+perplexity, no accuracy, no lse and no most probable class.
 
 The targets of a cross-entropy are integers of any width. A row whose target equals --ignore-index
 is left out; a u32 target is compared by its bits as i32, so 4294967196 is -100. A row that is not

@@ -129,7 +129,7 @@ impl<E: Element> Inputs<E> {
             }
             AnyLoss::KlDivergence(op) => (Targets::KlDivergence(op, open_teacher_file(args, layout)?), None),
             AnyLoss::SigmoidBce(op) => {
-                let options = keyed(args, Wanted::Logits);
+                let options = keyed(args, Wanted::Labels);
                 let file = note_narrowing("targets", open_with_logits(args, &options)?);
                 (Targets::SigmoidBce(op, open_labels(file, layout)?), args.targets.targets.clone())
             }
