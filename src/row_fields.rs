@@ -33,8 +33,8 @@ bitflags::bitflags! {
         const CONFIDENCE = 1 << 9;
         /// Whether the target is the argmax: u32, 1 or 0. For class targets.
         const CORRECT = 1 << 10;
-        /// The rank of the target, from 1: one more than the classes with a higher score, or with an equal score and a
-        /// lower index: u32. For class targets.
+        /// The rank of the target, from 1: one more than the classes with a higher logit (as given, before a cap), or with
+        /// an equal one and a lower index: u32. For class targets.
         const RANK = 1 << 11;
         /// The sum of the probabilities of the classes ranked ahead of the target: f32. For class targets.
         const MASS_AHEAD = 1 << 12;

@@ -22,7 +22,8 @@ pub struct RowReadouts {
     pub confidence: f64,
     /// Whether the target is the argmax.
     pub is_correct: bool,
-    /// One more than the classes with a higher logit, or an equal one and a lower index; 0 without a target.
+    /// One more than the classes with a higher logit (as given, before a cap), or an equal one and a lower index; 0
+    /// without a target.
     pub rank: u32,
     /// The sum of the probabilities of those classes.
     pub mass_ahead: f64,
