@@ -2,42 +2,12 @@
 
 // No readouts: the sweep sums nothing for them.
 
-alias Readouts = u32;
-
-const READOUT_WORDS: u32 = 0u;
-
 fn begin_readouts(span: RowSpan, seat: Seat, reads: bool) {}
-
-fn no_readouts() -> Readouts {
-    return 0u;
-}
 
 fn step_readouts(before: RowStats, base: f32, ab: QuadPair, cd: QuadPair, cols: vec4<u32>) -> Readouts {
     return 0u;
 }
 
 fn edge_readouts(before: RowStats, base: f32, scores: QuadPair, col: u32) -> Readouts {
-    return 0u;
-}
-
-fn rebased_readouts(readouts: Readouts, old_base: f32, base: f32) -> Readouts {
-    return 0u;
-}
-
-fn both_readouts(a: Readouts, b: Readouts, a_key: i32, b_key: i32) -> Readouts {
-    return 0u;
-}
-
-fn put_readouts(at: u32, readouts: Readouts) {}
-
-fn readouts_at(at: u32) -> Readouts {
-    return 0u;
-}
-
-fn readout_words(readouts: Readouts) -> array<u32, 8> {
-    return array<u32, 8>();
-}
-
-fn readouts_of(words: array<u32, 8>) -> Readouts {
     return 0u;
 }

@@ -3,7 +3,7 @@
 
 use crate::device::Profile;
 use crate::error::{Error, Result};
-use crate::kernel::tuning::{Band, Tuning};
+use crate::kernel::tuning::Tuning;
 use crate::row_fields::RowFields;
 use crate::shape::Shape;
 
@@ -366,10 +366,11 @@ impl Seats {
         let most = work.most_invocations(profile);
         // With one row in a workgroup, lanes are idle in a short row anyway.
         let cols = if work.needs.is_alone { usize::MAX } else { shape.cols };
-        let Band { lanes, rows, .. } = tuning.band(cols, work.writes);
-        let band = Band { lanes: lanes.min(most), rows: rows.min(most / lanes.min(most)), up_to_cols: 0 };
+        let band = tuning.band(cols, work.writes);
+        let lanes = band.lanes.min(most);
+        let band_rows = band.rows.min(most / lanes);
         let side_by_side = tuning.side_by_side.min(most);
-        let split = Split::choose(&tuning, band.lanes, work);
+        let split = Split::choose(&tuning, lanes, work);
         let cols = if split.segments > 1 { u64::from(split.segment_values) } else { shape.cols as u64 };
         let all = |lanes| iterations(cols, work.entries, lanes) + work.needs.iterations(cols, lanes);
         let fits = |lanes| all(lanes) <= MAX_ITERATIONS;
@@ -377,8 +378,8 @@ impl Seats {
         // row.
         let is_alone = work.entries > 0 || split.segments > 1 || work.needs.is_alone;
         let (mut invocations, mut rows) = match shape.inner {
-            1 if is_alone => (band.lanes, 1),
-            1 => (band.lanes * band.rows, band.rows),
+            1 if is_alone => (lanes, 1),
+            1 => (lanes * band_rows, band_rows),
             _ if is_alone => (side_by_side, 1),
             inner => {
                 let rows = u32::try_from(inner.next_power_of_two()).unwrap_or(side_by_side);

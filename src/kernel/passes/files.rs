@@ -98,6 +98,7 @@ pub(super) static STATS_SWEEP: File = file!("stats/sweep.wgsl", [], [TRACK_ARGMA
 pub(super) static STATS_MERGE: File = file!("stats/merge.wgsl", [(binding::SEGMENTS, Read)], []);
 pub(super) static CANDIDATES: File = file!("common/candidates.wgsl");
 pub(super) static READOUT_CANDIDATES: File = file!("readout/candidates.wgsl");
+pub(super) static NO_READOUT_SUMS: File = file!("common/no_readout_sums.wgsl");
 pub(super) static READOUT_NONE: File = file!("readout/none.wgsl");
 pub(super) static READOUT_SUMS: File = file!("readout/sums.wgsl");
 pub(super) static TOLD_NONE: File = file!("told/none.wgsl");

@@ -40,24 +40,6 @@ const STATS: &[Part] = &[
     Part::Readout,
     Part::Target,
 ];
-/// The same, while its order keys are counted.
-const COUNTED_STATS: &[Part] = &[
-    Of(&PARAMS),
-    Of(&SEAT),
-    Part::Element,
-    Part::Pack,
-    Part::Logits,
-    Of(&ROW_SPAN),
-    Part::Score,
-    Of(&SCORES),
-    Of(&ORDER_KEY),
-    Of(&LANE_TREE),
-    Of(&ROW_STATS),
-    Part::Stats,
-    Of(&CANDIDATES),
-    Of(&READOUT_CANDIDATES),
-    Part::Target,
-];
 /// A value for each logit, in a second read.
 const SWEEP: &[Part] = &[Part::Output, Of(&SWEEP_OUTPUT), Part::Store];
 /// The files after the statistics of a row with a target.
@@ -104,7 +86,7 @@ pub(crate) static ARGMAX: Pass =
 pub(crate) static TOP_K: Pass = Pass::new(
     "top_k",
     &[
-        COUNTED_STATS,
+        STATS,
         &[Of(&file!(
             "top_k.wgsl",
             [(binding::ROW_VALUES, Write), (binding::MORE_ROW_VALUES, Write)],
@@ -112,7 +94,7 @@ pub(crate) static TOP_K: Pass = Pass::new(
         ))],
     ],
 )
-.reading_again();
+.counting_keys();
 
 pub(crate) static ROW_INPUTS: Pass = Pass::new(
     "row_inputs",

@@ -37,8 +37,8 @@ pub(crate) struct Pass {
     parts: &'static [&'static [Part]],
     /// Whether its output comes from the first sweep over the logits.
     in_one_sweep: bool,
-    /// Reads of an ordinary row after its statistics, if no value is written for each logit.
-    further_reads: u64,
+    /// Whether its first read also counts the order keys of the row, so that a second one finds the largest.
+    counts_keys: bool,
     /// The pass over the segments of split rows. This pass merges their statistics.
     pub segments: Option<&'static Pass>,
 }
@@ -51,7 +51,7 @@ impl fmt::Debug for Pass {
 
 impl Pass {
     pub(super) const fn new(name: &'static str, parts: &'static [&'static [Part]]) -> Self {
-        Self { name, score: Score::Logits, parts, in_one_sweep: false, further_reads: 0, segments: None }
+        Self { name, score: Score::Logits, parts, in_one_sweep: false, counts_keys: false, segments: None }
     }
 
     /// Sets the scores.
@@ -69,9 +69,9 @@ impl Pass {
         Self { in_one_sweep: true, ..self }
     }
 
-    /// Says that an ordinary row is read more often.
-    pub(super) const fn reading_again(self) -> Self {
-        Self { further_reads: self.further_reads + 1, ..self }
+    /// Says that the first read counts the row's order keys.
+    pub(super) const fn counting_keys(self) -> Self {
+        Self { counts_keys: true, ..self }
     }
 
     /// The files of its module, in order.
@@ -112,7 +112,8 @@ impl Pass {
             Part::Stats if variant.merged => vec![&SEGMENT_STATS, &STATS_MERGE],
             Part::Stats => vec![&SWEEP_STEPS, &STATS_SWEEP],
             Part::Readout if variant.reads_out => vec![&READOUT_SUMS],
-            Part::Readout => vec![&READOUT_NONE],
+            Part::Readout if self.counts_keys => vec![&NO_READOUT_SUMS, &CANDIDATES, &READOUT_CANDIDATES],
+            Part::Readout => vec![&NO_READOUT_SUMS, &READOUT_NONE],
             Part::Told if variant.reads_out => vec![&TOLD_SUMS],
             Part::Told => vec![&TOLD_NONE],
             Part::Target => match variant.target {
@@ -133,7 +134,7 @@ impl Pass {
     /// that, and once for the output. A test checks this against the loops of the module.
     pub fn reads(&self, variant: Variant) -> u64 {
         let finds_stats = !variant.merged && !self.in_one_sweep;
-        u64::from(finds_stats) + u64::from(self.writes()) + self.further_reads
+        u64::from(finds_stats) + u64::from(self.writes()) + u64::from(self.counts_keys)
     }
 
     /// Whether it writes a value for each logit.

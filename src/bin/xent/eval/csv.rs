@@ -12,7 +12,7 @@ pub const ROWS_AT_A_TIME: usize = 1 << 14;
 /// The columns. A row that was left out has only the first three and its target; the rest is empty. There are targets
 /// only if the targets are classes, and an lse and an argmax only for a cross-entropy.
 const HEADER: &str = "row,sequence,position,target,loss,lse,argmax,flags\n";
-/// The same with the readouts.
+/// The columns of a table with readouts, which come last.
 const LONG_HEADER: &str = "row,sequence,position,target,loss,lse,argmax,flags,prob,confidence,rank,mass_ahead,entropy,\
                            brier,margin\n";
 
