@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-#[cfg(not(target_arch = "wasm32"))]
-use crate::device::Poller;
 use crate::device::{AdapterChoice, Profile, Wait};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::device::{Opaque, Poller};
 use crate::error::Result;
 use crate::kernel::Kernels;
 use crate::request::Request;
@@ -35,7 +35,7 @@ pub struct Context {
     pub queue: wgpu::Queue,
     timeout: Option<Duration>,
     #[cfg(not(target_arch = "wasm32"))]
-    poller: Option<Arc<Poller>>,
+    poller: Option<Opaque<Poller>>,
     pub(crate) kernels: Arc<Kernels>,
 }
 
@@ -99,7 +99,7 @@ impl Context {
     /// has this thread; in a browser the browser polls.
     pub fn with_poller(self) -> Self {
         #[cfg(not(target_arch = "wasm32"))]
-        return Self { poller: Some(Arc::new(Poller::new(&self.device))), ..self };
+        return Self { poller: Some(Opaque::new(Poller::new(&self.device))), ..self };
         #[cfg(target_arch = "wasm32")]
         self
     }

@@ -3,6 +3,7 @@
 
 mod adapters;
 mod copying;
+mod opaque;
 #[cfg(not(target_arch = "wasm32"))]
 mod poller;
 mod profile;
@@ -11,6 +12,7 @@ mod transfer;
 
 pub use adapters::{AdapterChoice, AdapterInfo};
 pub(crate) use copying::{Lines, copy_parts};
+pub(crate) use opaque::Opaque;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use poller::Poller;
 pub use profile::{AdapterKind, Profile};

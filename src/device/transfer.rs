@@ -7,8 +7,6 @@
 //! buffer that the host can map, and the bytes are copied between them in the same submission as the kernels.
 
 use std::collections::BTreeMap;
-#[cfg(not(target_arch = "wasm32"))]
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
@@ -17,7 +15,7 @@ use wgpu::BufferUsages as Usage;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::device::Poller;
 use crate::device::scope::{poll, scoped, told};
-use crate::device::{Lines, Profile};
+use crate::device::{Lines, Opaque, Profile};
 use crate::error::{Error, Result};
 
 /// Who polls the device while a request waits.
@@ -27,7 +25,7 @@ pub(crate) enum Wait {
     Blocking(Option<Duration>),
     /// The context's own thread polls.
     #[cfg(not(target_arch = "wasm32"))]
-    Poller(Arc<Poller>),
+    Poller(Opaque<Poller>),
     /// Someone else polls the device; in a browser, the browser does.
     Elsewhere,
 }
@@ -35,8 +33,8 @@ pub(crate) enum Wait {
 /// Moves data to and from one device.
 #[derive(Clone, Debug)]
 pub(crate) struct Transfer {
-    device: wgpu::Device,
-    queue: wgpu::Queue,
+    device: Opaque<wgpu::Device>,
+    queue: Opaque<wgpu::Queue>,
     is_unified: bool,
 }
 
@@ -45,15 +43,15 @@ pub(crate) struct Transfer {
 pub(crate) struct Buffers {
     uploads: BTreeMap<&'static str, Upload>,
     downloads: BTreeMap<&'static str, Download>,
-    scratch: BTreeMap<&'static str, wgpu::Buffer>,
+    scratch: BTreeMap<&'static str, Opaque<wgpu::Buffer>>,
 }
 
 /// A buffer for data from host to device.
 #[derive(Debug)]
 struct Upload {
-    storage: wgpu::Buffer,
+    storage: Opaque<wgpu::Buffer>,
     /// The buffer that the host writes, if it cannot write `storage`.
-    staging: Option<wgpu::Buffer>,
+    staging: Option<Opaque<wgpu::Buffer>>,
     /// How many bytes from the start go with the next submission; a multiple of 4.
     written: u64,
     is_mapped: bool,
@@ -62,9 +60,9 @@ struct Upload {
 /// A buffer for data from device to host.
 #[derive(Debug)]
 struct Download {
-    storage: wgpu::Buffer,
+    storage: Opaque<wgpu::Buffer>,
     /// The buffer that the host reads, if it cannot read `storage`.
-    staging: Option<wgpu::Buffer>,
+    staging: Option<Opaque<wgpu::Buffer>>,
     /// How many bytes from the start come back with the next submission; a multiple of 4.
     wanted: u64,
 }
@@ -75,7 +73,7 @@ type Mapped = OneshotReceiver<std::result::Result<(), wgpu::BufferAsyncError>>;
 /// A set of buffers that the device is using. If this is dropped, the device finishes its work and the buffers are
 /// freed.
 pub(crate) struct InFlight {
-    device: wgpu::Device,
+    device: Opaque<wgpu::Device>,
     buffers: Buffers,
     submission: wgpu::SubmissionIndex,
     mapped: Vec<Mapped>,
@@ -83,13 +81,17 @@ pub(crate) struct InFlight {
 
 /// A set of buffers that the device has finished with. The host can read the results.
 pub(crate) struct Landed {
-    device: wgpu::Device,
+    device: Opaque<wgpu::Device>,
     buffers: Buffers,
 }
 
 impl Transfer {
     pub(crate) fn new(device: &wgpu::Device, queue: &wgpu::Queue, profile: &Profile) -> Self {
-        Self { device: device.clone(), queue: queue.clone(), is_unified: profile.unified_memory }
+        Self {
+            device: Opaque::new(device.clone()),
+            queue: Opaque::new(queue.clone()),
+            is_unified: profile.unified_memory,
+        }
     }
 
     /// The buffer with this name that the host will fill, at least `bytes` bytes large.
@@ -98,7 +100,7 @@ impl Transfer {
         buffers: &mut Buffers,
         name: &'static str,
         bytes: u64,
-    ) -> Result<wgpu::Buffer> {
+    ) -> Result<Opaque<wgpu::Buffer>> {
         if let Some(upload) = buffers.uploads.get(name).filter(|upload| upload.storage.size() >= bytes) {
             return Ok(upload.storage.clone());
         }
@@ -122,7 +124,7 @@ impl Transfer {
         name: &'static str,
         bytes: u64,
         wanted: u64,
-    ) -> Result<wgpu::Buffer> {
+    ) -> Result<Opaque<wgpu::Buffer>> {
         let wanted = wanted.next_multiple_of(4);
         let found = buffers.downloads.get_mut(name).filter(|found| found.storage.size() >= bytes);
         if let Some(download) = found {
@@ -146,7 +148,7 @@ impl Transfer {
         buffers: &mut Buffers,
         name: &'static str,
         bytes: u64,
-    ) -> Result<wgpu::Buffer> {
+    ) -> Result<Opaque<wgpu::Buffer>> {
         if let Some(scratch) = buffers.scratch.get(name).filter(|scratch| scratch.size() >= bytes) {
             return Ok(scratch.clone());
         }
@@ -157,16 +159,17 @@ impl Transfer {
     }
 
     /// Makes a new buffer. A buffer that the host writes is mapped.
-    fn buffer(&self, name: &str, bytes: u64, usage: Usage) -> Result<wgpu::Buffer> {
+    fn buffer(&self, name: &str, bytes: u64, usage: Usage) -> Result<Opaque<wgpu::Buffer>> {
         let label = format!("xent::window::{name}");
-        scoped(&self.device, &label, || {
+        let buffer = scoped(&self.device, &label, || {
             self.device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some(&label),
                 size: bytes,
                 usage,
                 mapped_at_creation: usage.contains(Usage::MAP_WRITE),
             })
-        })
+        })?;
+        Ok(Opaque::new(buffer))
     }
 
     /// Passes a set of buffers to the device in one submission: the written data, the pass, and the data to read back.
@@ -229,9 +232,9 @@ impl Buffers {
         let downloads = self.downloads.values().map(|download| (&download.storage, &download.staging));
         let staged: u64 = uploads
             .chain(downloads)
-            .map(|(storage, staging)| storage.size() + staging.as_ref().map_or(0, wgpu::Buffer::size))
+            .map(|(storage, staging)| storage.size() + staging.as_ref().map_or(0, |staging| staging.size()))
             .sum();
-        staged + self.scratch.values().map(wgpu::Buffer::size).sum::<u64>()
+        staged + self.scratch.values().map(|scratch| scratch.size()).sum::<u64>()
     }
 }
 

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use crate::context::Context;
-use crate::device::{Profile, scoped};
+use crate::device::{Opaque, Profile, scoped};
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::kernel::passes::{Load, Output, Pass, Target, Variant, binding, constant};
@@ -14,7 +14,7 @@ use crate::shape::Shape;
 /// The part of an operation that is the same for every operation.
 #[derive(Clone, Debug)]
 pub(crate) struct Engine<E> {
-    pub gpu: Context,
+    pub gpu: Opaque<Context>,
     pub profile: Arc<Profile>,
     pub tuning: Option<Tuning>,
     element: PhantomData<E>,
@@ -22,7 +22,12 @@ pub(crate) struct Engine<E> {
 
 impl<E: Element> Engine<E> {
     pub fn new(gpu: &Context) -> Result<Self> {
-        Ok(Self { profile: Arc::new(gpu.profile()?), gpu: gpu.clone(), tuning: None, element: PhantomData })
+        Ok(Self {
+            profile: Arc::new(gpu.profile()?),
+            gpu: Opaque::new(gpu.clone()),
+            tuning: None,
+            element: PhantomData,
+        })
     }
 
     /// Uses this tuning instead of the one that the plan would choose.

@@ -1,6 +1,6 @@
 //! Filling a window: its buffers, what the host writes into them, and the dispatches that read them.
 
-use crate::device::{Buffers, Lines};
+use crate::device::{Buffers, Lines, Opaque};
 use crate::element::Element;
 use crate::error::Result;
 use crate::kernel::passes::binding;
@@ -34,10 +34,10 @@ impl<E: Element> Stream<E> {
         let transfer = &self.transfer;
         let values = |value_bytes: u64| room(self.plan.streamed_bytes(value_bytes));
         let size = values(Engine::<E>::ELEMENT_BYTES);
-        let logits = bound(transfer.upload(buffers, LOGITS, size)?, size);
+        let logits = bound(&transfer.upload(buffers, LOGITS, size)?, size);
         let second = self.extras.second.map(|SecondArray { number, value_bytes, .. }| {
             let size = values(value_bytes);
-            let binding = bound(transfer.upload(buffers, SECOND, size)?, size);
+            let binding = bound(&transfer.upload(buffers, SECOND, size)?, size);
             Ok(Beside { number, value_bytes, binding })
         });
         let output = self.extras.output.map(|output| {
@@ -45,7 +45,7 @@ impl<E: Element> Stream<E> {
             let size = values(value_bytes);
             let len = self.device_shape.with_rows(rows).len() as u64;
             let wanted = if with_output { (u64::from(base) + len) * value_bytes } else { 0 };
-            let binding = bound(transfer.download(buffers, OUTPUT, size, wanted)?, size);
+            let binding = bound(&transfer.download(buffers, OUTPUT, size, wanted)?, size);
             Ok(Beside { number: binding::OUTPUT, value_bytes, binding })
         });
         Ok(Bindings {
@@ -112,20 +112,20 @@ impl<E: Element> Stream<E> {
         let size = room((most * size_of::<T>()) as u64);
         let buffer = self.transfer.upload(buffers, name, size)?;
         self.transfer.write(buffers, name, 0, Lines::whole(bytemuck::cast_slice(values)))?;
-        Ok(bound(buffer, size))
+        Ok(bound(&buffer, size))
     }
 
     /// A buffer of `bytes` bytes that only the device uses.
     pub fn scratch(&self, filling: &mut Filling, name: &'static str, bytes: u64) -> Result<Binding> {
         let size = room(bytes);
-        Ok(bound(self.transfer.scratch(&mut filling.buffers, name, size)?, size))
+        Ok(bound(&self.transfer.scratch(&mut filling.buffers, name, size)?, size))
     }
 
     /// A buffer for `words` words of 4 bytes per row, which `Back::results` or `Back::read` reads.
     pub fn row_values(&self, filling: &mut Filling, name: &'static str, words: usize) -> Result<Binding> {
         let bytes = |rows: usize| (rows * words) as u64 * 4;
         let (size, wanted) = (room(bytes(self.window_rows())), bytes(filling.place.window.rows));
-        Ok(bound(self.transfer.download(&mut filling.buffers, name, size, wanted)?, size))
+        Ok(bound(&self.transfer.download(&mut filling.buffers, name, size, wanted)?, size))
     }
 
     /// The dispatches of a pass over a window's logits.
@@ -159,6 +159,6 @@ fn room(bytes: u64) -> u64 {
 }
 
 /// Binds the part of a buffer that a window needs. The buffer may be larger, from an earlier window.
-fn bound(buffer: wgpu::Buffer, size: u64) -> Binding {
-    Binding { buffer, offset: 0, size, room: 0 }
+fn bound(buffer: &Opaque<wgpu::Buffer>, size: u64) -> Binding {
+    Binding { size, ..Binding::whole(buffer) }
 }

@@ -88,8 +88,8 @@ pub(crate) struct Flight {
 }
 
 impl Flight {
-    /// Waits until the device has finished the window. The future is boxed: otherwise the compiler would prove for every
-    /// method of every operation that it can go to another thread, which took most of the time of a check.
+    /// Waits until the device has finished the window. The future is boxed, so that the compiler
+    /// does not look into it for every method of every operation: see [`Opaque`](crate::device::Opaque).
     pub fn land(self, wait: Wait) -> Running<'static, Back> {
         Box::pin(async move { Ok(Back { landed: self.in_flight.land(wait).await?, place: self.place }) })
     }
