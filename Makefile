@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # Every target runs cargo, which locks its folder. In parallel, targets would only wait and mix their output.
 .NOTPARALLEL:
-.PHONY: help demo test bench peers web web-test check fmt clippy doc examples wasm deny
+.PHONY: help demo test bench isa peers web web-test check fmt clippy doc examples wasm deny
 
 # rustup's folder, for shells that have not read its profile.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -19,6 +19,9 @@ test: ## run every test, on every adapter of this machine (see scripts/test)
 bench: ## run the benchmarks
 	bash scripts/with-adapter cargo bench --locked --bench loss
 
+isa: ## count the kernels' instructions, without a GPU, and hold them to docs/instructions.md
+	bash scripts/isa
+
 # A separate workspace, which no other target builds.
 peers: ## time xent beside burn, candle, SIMD on the CPU and PyTorch, and write benches/record/
 	bash scripts/with-adapter cargo run --release --locked --manifest-path benches/peers/Cargo.toml
@@ -30,7 +33,7 @@ web: ## build the explorer, a page for browsers, in web/dist
 web-test: ## build the explorer and test it, if node and Chromium are installed
 	bash web/test
 
-check: fmt clippy doc examples wasm web-test test ## everything that CI checks: format, lints, docs, examples, wasm, explorer, tests
+check: fmt clippy doc examples wasm web-test isa test ## everything that CI checks: format, lints, docs, examples, wasm, explorer, instructions, tests
 
 fmt: ## check the formatting
 	cargo fmt --all --check

@@ -1,6 +1,8 @@
 //! Everything about WGSL: modules, pipelines, dispatches, and the plan that shapes them.
 
 mod dispatch;
+#[cfg(test)]
+mod isa_tests;
 mod params;
 pub(crate) mod passes;
 #[cfg(test)]
