@@ -33,7 +33,8 @@ web: ## build the explorer, a page for browsers, in web/dist
 web-test: ## build the explorer and test it, if node and Chromium are installed
 	bash web/test
 
-check: fmt clippy doc examples wasm web-test isa test ## everything that CI checks: format, lints, docs, examples, wasm, explorer, instructions, tests
+check: ## everything that CI checks: format, lints, docs, examples, wasm, explorer, instructions, tests
+	bash scripts/check
 
 fmt: ## check the formatting
 	cargo fmt --all --check
