@@ -2,8 +2,8 @@
 
 use wgpu::BufferUsages as Usage;
 use xent::{
-    ArgmaxBuffers, CrossEntropyBuffers, Error, LogSumExpBuffers, LossOutputs, OutputBuffer, Result, Shape,
-    SoftmaxBuffers, wgpu,
+    ArgmaxBuffers, CrossEntropyBuffers, CrossEntropyOptions, Error, LogSumExpBuffers, LossOutputs,
+    OutputBuffer, Result, RowFields, Shape, SoftmaxBuffers, wgpu,
 };
 
 use crate::batch::ops;
@@ -138,6 +138,13 @@ fn no_output() {
     let error = ops().loss.bind(Shape::new(2, 4), &to).err();
     let options = "loss, row_losses, row_results, dlogits";
     assert_eq!(error, Some(Error::NoOutput { options }));
+    // Records without a field have no bytes to bind.
+    let none = ops()
+        .loss
+        .with_options(&CrossEntropyOptions { row_fields: RowFields::empty(), ..Default::default() });
+    let to = CrossEntropyBuffers { row_results: Some(values.binding()), ..to };
+    let error = none.expect("options").bind(Shape::new(2, 4), &to).err();
+    assert!(matches!(error, Some(Error::InvalidOption { option: "row_fields", .. })), "{error:?}");
     let to = SoftmaxBuffers { logits: values.binding(), probs: None, log_probs: None };
     let error = ops().softmax.bind(Shape::new(2, 4), &to).err();
     assert_eq!(error, Some(Error::NoOutput { options: "probs, log_probs" }));

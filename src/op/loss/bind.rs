@@ -36,6 +36,13 @@ pub(super) fn bind<E: Element, L: Kind>(
     let in_place = output == Some(Output::InPlace);
     let (second, entries) = (L::second::<E>(layout), L::entries(layout));
     let asked = if to.row_results.is_some() { op.kind.row_fields() } else { RowFields::empty() };
+    if to.row_results.is_some() && asked.is_empty() {
+        return Err(Error::option(
+            "row_fields",
+            0,
+            "at least one field, where the buffer row_results is bound",
+        ));
+    }
     let fields = kept(asked, op.kind.reducing());
     let plan = engine.resident_plan(Work {
         widest_bytes: second.map_or(0, |second| second.value_bytes).max(value_bytes).max(output_bytes),
