@@ -158,7 +158,7 @@
 //!
 //! | feature | gives |
 //! | --- | --- |
-//! | `npy`, `safetensors` | `eval::files`: tensors in these files, and in files of raw values, as sources of [`eval`]; and result files |
+//! | `npy`, `npz`, `safetensors` | `eval::files`: tensors in these files, and in files of raw values, as sources of [`eval`]; and result files |
 //! | `ndarray` | views of `ndarray` arrays as logits of every operation (`from_ndarray`), and as sources of [`eval`] |
 //! | `serde` | [`eval::EvaluationState`] and [`eval::Tally`] can be saved, to resume a run in another process |
 //! | `tuning-file` | [`Tuning`]s can be saved and loaded |

@@ -39,10 +39,11 @@ fn soft_targets() {
         "--soft-targets soft.npy",
         vec![
             ("text", b"0.5,0.5".to_vec(), NOT_NPY),
+            ("integers", array("(2, 2, 3)", &[2i32; 12]), "targets[0, 0, 0] = an integer other than 0 and 1"),
             (
-                "integers",
-                array("(2, 2, 3)", &[1i32; 12]),
-                "type '<i4': targets must be f16, bf16, f32 or f64",
+                "complex",
+                npy("<c8", "(2, 2, 3)", &[0; 96]),
+                "type '<c8': targets must be f16, bf16, f32, f64, booleans",
             ),
             (
                 "flat",
@@ -119,7 +120,11 @@ fn sparse_targets() {
         "probs.npy",
         args,
         vec![
-            ("integers", array("(4, 2)", &[0i32; 8]), "type '<i4': probs must be f16, bf16, f32 or f64"),
+            (
+                "complex",
+                npy("<c8", "(4, 2)", &[0; 64]),
+                "type '<c8': probs must be floats, integers or booleans",
+            ),
             (
                 "other entries",
                 array("(4, 3)", &[0.0f32; 12]),
@@ -146,10 +151,11 @@ fn class_weights() {
         vec![
             ("text", b"1 2 3".to_vec(), NOT_NPY),
             (
-                "integers",
-                array("(3,)", &[1i64; 3]),
-                "type '<i8': class_weights must be f16, bf16, f32 or f64",
+                "complex",
+                npy("<c8", "(3,)", &[0; 24]),
+                "type '<c8': class_weights must be floats, integers or booleans",
             ),
+            ("a negative integer", array("(3,)", &[1i64, -1, 1]), "class_weights[1] = -1.0: must be finite"),
             ("too few", array("(2,)", &[1.0f32; 2]), "shape (2,): 3 classes need (3,)"),
             ("of the rows", array("(2, 2)", &[1.0f32; 4]), "shape (2, 2): 3 classes need (3,)"),
             (
@@ -172,9 +178,17 @@ fn row_weights_and_masks() {
         "weights.npy",
         "--targets targets.npy --row-weights weights.npy",
         vec![
-            ("integers", array("(4,)", &[1i32; 4]), "type '<i4': row_weights must be f16, bf16, f32 or f64"),
+            (
+                "complex",
+                npy("<c8", "(4,)", &[0; 32]),
+                "type '<c8': row_weights must be floats, integers or booleans",
+            ),
             ("too few", array("(3,)", &[1.0f32; 3]), "shape (3,): 4 rows of logits need (2, 2) or (4,)"),
-            ("turned", array("(4, 1)", &[1.0f32; 4]), "shape (4, 1): 4 rows of logits need (2, 2) or (4,)"),
+            (
+                "of another order",
+                array("(2, 1, 3)", &[1.0f32; 6]),
+                "shape (2, 1, 3): 4 rows of logits need (2, 2) or (4,)",
+            ),
             (
                 "negative",
                 array("(2, 2)", &[1.0f32, 1.0, -1.0, 1.0]),

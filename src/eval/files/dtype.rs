@@ -74,14 +74,23 @@ impl Dtype {
         !self.is_float() && self != Self::Bool
     }
 
-    /// A function that reads a float from its bytes, exactly; `None` for other types.
-    pub(super) fn floats(self) -> Option<fn(&[u8]) -> f64> {
+    /// A function that reads a number from its bytes: a float, exactly; an integer, to the precision of an f64; a boolean as
+    /// 0 or 1.
+    pub(super) fn numbers(self) -> fn(&[u8]) -> f64 {
         match self {
-            Self::F16 => Some(|bytes| f16::from_le_bytes(array(bytes)).into()),
-            Self::Bf16 => Some(|bytes| bf16::from_le_bytes(array(bytes)).into()),
-            Self::F32 => Some(|bytes| f32::from_le_bytes(array(bytes)).into()),
-            Self::F64 => Some(|bytes| f64::from_le_bytes(array(bytes))),
-            _ => None,
+            Self::Bool => |bytes| f64::from(u8::from(bytes.iter().any(|&byte| byte != 0))),
+            Self::I8 => |bytes| i8::from_le_bytes(array(bytes)).into(),
+            Self::I16 => |bytes| i16::from_le_bytes(array(bytes)).into(),
+            Self::I32 => |bytes| i32::from_le_bytes(array(bytes)).into(),
+            Self::I64 => |bytes| i64::from_le_bytes(array(bytes)) as f64,
+            Self::U8 => |bytes| u8::from_le_bytes(array(bytes)).into(),
+            Self::U16 => |bytes| u16::from_le_bytes(array(bytes)).into(),
+            Self::U32 => |bytes| u32::from_le_bytes(array(bytes)).into(),
+            Self::U64 => |bytes| u64::from_le_bytes(array(bytes)) as f64,
+            Self::F16 => |bytes| f16::from_le_bytes(array(bytes)).into(),
+            Self::Bf16 => |bytes| bf16::from_le_bytes(array(bytes)).into(),
+            Self::F32 => |bytes| f32::from_le_bytes(array(bytes)).into(),
+            Self::F64 => |bytes| f64::from_le_bytes(array(bytes)),
         }
     }
 
@@ -122,6 +131,8 @@ mod tests {
             assert_eq!(signed_type.bytes(), bytes.len(), "{bytes:?}");
             assert_eq!(signed_type.integers().map(|read| read(bytes)), Some(signed), "{bytes:?}");
             assert_eq!(unsigned_type.integers().map(|read| read(bytes)), Some(unsigned), "{bytes:?}");
+            assert_eq!(signed_type.numbers()(bytes), signed as f64, "{bytes:?}");
+            assert_eq!(unsigned_type.numbers()(bytes), unsigned as f64, "{bytes:?}");
         }
         assert!(Dtype::F32.integers().is_none() && Dtype::Bool.integers().is_none());
     }
@@ -134,8 +145,8 @@ mod tests {
             (Dtype::F32, &[0, 0, 0x80, 0xff], f64::NEG_INFINITY),
             (Dtype::F64, &[0, 0, 0, 0, 0, 0, 0xf8, 0x3f], 1.5),
         ] {
-            assert_eq!(dtype.floats().map(|read| read(bytes)), Some(expected), "{dtype:?}");
+            assert_eq!(dtype.numbers()(bytes), expected, "{dtype:?}");
         }
-        assert!(Dtype::I64.floats().is_none());
+        assert_eq!([0, 1].map(|byte| Dtype::Bool.numbers()(&[byte])), [0.0, 1.0]);
     }
 }

@@ -5,9 +5,11 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::dtype::Dtype;
+use super::foreign;
+use super::input::Compressed;
 #[cfg(feature = "npy")]
 use super::npy_header;
-use super::options::{OpenOptions, RawLayout};
+use super::options::{OpenOptions, RawLayout, Wanted};
 #[cfg(feature = "safetensors")]
 use super::safetensors_header;
 #[cfg(feature = "npy")]
@@ -64,10 +66,38 @@ pub(super) struct Content {
     pub descr: String,
     /// The length of each axis. The product fits into a `usize`, in bytes too.
     pub dims: Vec<usize>,
+    /// How the bytes of a value, and the values, come.
+    pub order: Order,
     /// The position of the values, in bytes from the start of the file.
     pub data: Range<u64>,
     /// The end of the file, after any other contents.
     pub end: u64,
+    /// Where the values are compressed, if they are. `data` then counts from their start.
+    pub compressed: Option<Compressed>,
+}
+
+impl Content {
+    /// Takes integers of 16 bits as the floats that they store, if the options say so.
+    pub fn stored_as(self, options: &OpenOptions) -> Result<Self, String> {
+        let Some(stored) = options.stored else { return Ok(self) };
+        let is_stored = matches!(self.dtype, Some(Dtype::I16 | Dtype::U16)) && stored.bytes() == 2;
+        if self.dtype != Some(stored) && !is_stored {
+            let (found, name) = (&self.descr, stored.name());
+            return Err(format!(
+                "type {found}: it does not store {name}; only 16-bit integers store f16 or bf16"
+            ));
+        }
+        Ok(Self { dtype: Some(stored), ..self })
+    }
+}
+
+/// The order of bytes and values in a file, if it is not the usual one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Order {
+    /// The first byte of a value is its highest.
+    pub big_endian: bool,
+    /// The first axis is the fastest.
+    pub fortran: bool,
 }
 
 /// Reads a header and checks it against the file's length, if known.
@@ -92,15 +122,17 @@ pub(super) fn read_content(
         return Err("values without a header have no key".to_owned());
     }
     start.fill(reader, MAGIC_BYTES)?;
-    let content = match FileFormat::of_content(&start.bytes).or(FileFormat::of_name(name)) {
-        Some(FileFormat::Npy) => npy(&mut start, reader, file_bytes, options)?,
-        Some(FileFormat::Safetensors) => safetensors(&mut start, reader, file_bytes, options)?,
-        None => {
-            let why = "neither .npy nor .safetensors; for raw values, type and cols must be given";
-            return Err(why.to_owned());
-        }
+    let format = match FileFormat::of_content(&start.bytes) {
+        Some(format) => format,
+        None => FileFormat::of_name(name)
+            .filter(|_| !foreign::is_known(&start.bytes, name))
+            .ok_or_else(|| foreign::told(&start.bytes, name))?,
     };
-    Ok((content, start))
+    let content = match format {
+        FileFormat::Npy => npy(&mut start, reader, file_bytes, options)?,
+        FileFormat::Safetensors => safetensors(&mut start, reader, file_bytes, options)?,
+    };
+    Ok((content.stored_as(options)?, start))
 }
 
 /// The bytes from the start of a file that have been read already.
@@ -144,6 +176,17 @@ fn npy(
     if let Some(key) = &options.key {
         return Err(format!("a .npy file has one array without a name, so it has no key {key:?}"));
     }
+    npy_array(start, reader, file_bytes)
+}
+
+/// Reads the header of a `.npy` file from its start.
+#[cfg(feature = "npz")]
+pub(super) fn npy_content(reader: &mut dyn Read, file_bytes: Option<u64>) -> Result<Content, String> {
+    npy_array(&mut Start { bytes: Vec::new() }, reader, file_bytes)
+}
+
+#[cfg(feature = "npy")]
+fn npy_array(start: &mut Start, reader: &mut dyn Read, file_bytes: Option<u64>) -> Result<Content, String> {
     start.fill(reader, npy_header::PREFIX_BYTES)?;
     let header = npy_header::header_bytes(&start.bytes)?;
     start.fill_header(reader, header, file_bytes)?;
@@ -153,7 +196,16 @@ fn npy(
         let what = format!("shape {} of {} needs", shape_text(&array.shape), array.descr);
         check_length(&what, found - data.start, data.end - data.start)?;
     }
-    Ok(Content { dtype: array.dtype, descr: array.descr, dims: array.shape, end: data.end, data })
+    let order = Order { big_endian: array.big_endian, fortran: array.fortran };
+    Ok(Content {
+        dtype: array.dtype,
+        descr: array.descr,
+        dims: array.shape,
+        order,
+        end: data.end,
+        data,
+        compressed: None,
+    })
 }
 
 #[cfg(not(feature = "npy"))]
@@ -184,8 +236,10 @@ fn safetensors(
         dtype: tensor.dtype,
         descr: tensor.descr.clone(),
         dims: tensor.shape.clone(),
+        order: Order::default(),
         data: header + tensor.data.start..header + tensor.data.end,
         end: header + len,
+        compressed: None,
     })
 }
 
@@ -211,6 +265,15 @@ fn pick<'a>(
     let fitting: Vec<_> = tensors.iter().filter(|tensor| wanted.fits(tensor.dtype, &tensor.shape)).collect();
     match (&fitting[..], tensors) {
         (&[only], _) | ([], [only]) => Ok(only),
+        ([], _) if options.wanted == Wanted::Logits => {
+            let mut floats = tensors.iter().filter(|tensor| tensor.dtype.is_some_and(Dtype::is_float));
+            match (floats.next(), floats.next()) {
+                (Some(only), None) if only.shape.len() > 3 => Ok(only),
+                _ => {
+                    Err(format!("no tensor of {}; it has {}. Name one by its key", wanted.describe(), all()))
+                }
+            }
+        }
         ([], _) => Err(format!("no tensor of {}; it has {}", wanted.describe(), all())),
         (several, _) => {
             let names = list(several.iter());
@@ -241,7 +304,8 @@ impl RawLayout {
         let bytes =
             bytes.ok_or_else(|| format!("{rows} rows of {cols} cols are larger than memory can be"))?;
         let dims = vec![rows as usize, cols];
-        Ok(Content { dtype: Some(dtype), descr: dtype.name().to_owned(), dims, data: 0..bytes, end: bytes })
+        let (descr, order) = (dtype.name().to_owned(), Order::default());
+        Ok(Content { dtype: Some(dtype), descr, dims, order, data: 0..bytes, end: bytes, compressed: None })
     }
 }
 

@@ -7,7 +7,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::file_error;
-use super::format::{Content, read_content};
+use super::format::{Content, Order, read_content};
+#[cfg(feature = "npz")]
+use super::npz;
 use super::options::OpenOptions;
 use crate::error::Result;
 
@@ -17,23 +19,40 @@ pub(super) struct Part {
     pub path: PathBuf,
     /// The range of the tensor's values in this file.
     pub values: Range<usize>,
+    pub order: Order,
     /// The position of these values, in bytes from the start of the file.
     pub data: Range<u64>,
     /// The length of the file.
     pub end: u64,
+    /// Where the values are compressed, if they are. `data` then counts from their start.
+    pub compressed: Option<Compressed>,
+}
+
+/// A part of a file whose bytes are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Compressed {
+    pub start: u64,
+    pub len: u64,
+}
+
+#[cfg(not(feature = "npz"))]
+impl Compressed {
+    fn open(self, _: &File) -> std::io::Result<Box<dyn Read + Send>> {
+        Err(ErrorKind::Unsupported.into())
+    }
 }
 
 /// The open file or stream.
 pub(super) enum Input {
-    File { part: usize, file: File },
+    File { part: usize, file: File, inflated: Option<Inflated> },
     Stream { reader: Box<dyn Read + Send>, position: u64 },
 }
 
 impl fmt::Debug for Input {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File { part, file } => {
-                f.debug_struct("File").field("part", part).field("file", file).finish()
+            Self::File { part, file, .. } => {
+                f.debug_struct("File").field("part", part).field("file", file).finish_non_exhaustive()
             }
             Self::Stream { position, .. } => {
                 f.debug_struct("Stream").field("position", position).finish_non_exhaustive()
@@ -51,10 +70,14 @@ impl Input {
             _ => file_error(&part.path, error),
         };
         match self {
-            Self::File { part: open, file } => {
+            Self::File { part: open, file, inflated } => {
                 if *open != at {
-                    *file = reopen(part)?;
+                    (*file, *inflated) = (reopen(part)?, None);
                     *open = at;
+                }
+                if let Some(compressed) = part.compressed {
+                    let read = Inflated::read(inflated, compressed, file, offset, into);
+                    return read.map_err(|error| failed(error, "its compressed values end early"));
                 }
                 let read = file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(into));
                 read.map_err(|error| failed(error, "it became shorter while it was read"))
@@ -103,6 +126,36 @@ fn read_some(reader: &mut dyn Read, into: &mut [u8]) -> std::io::Result<usize> {
     }
 }
 
+/// Compressed values that are read from front to back, and again from the front.
+pub(super) struct Inflated {
+    reader: Box<dyn Read + Send>,
+    position: u64,
+}
+
+impl Inflated {
+    /// Fills `into` from byte `offset` on. `open` is the one that was read from last, if any.
+    fn read(
+        open: &mut Option<Self>,
+        compressed: Compressed,
+        file: &File,
+        offset: u64,
+        into: &mut [u8],
+    ) -> std::io::Result<()> {
+        let mut from = match open.take().filter(|open| open.position <= offset) {
+            Some(open) => open,
+            None => Self { reader: compressed.open(file)?, position: 0 },
+        };
+        let skipped = offset - from.position;
+        if copy(&mut from.reader.by_ref().take(skipped), &mut sink())? < skipped {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        from.reader.read_exact(into)?;
+        from.position = offset + into.len() as u64;
+        *open = Some(from);
+        Ok(())
+    }
+}
+
 /// Opens a file and reads its header.
 pub(super) fn open_part(path: &Path, options: &OpenOptions) -> Result<(Content, File)> {
     // Opening a pipe would wait for its writer, so check first.
@@ -111,6 +164,11 @@ pub(super) fn open_part(path: &Path, options: &OpenOptions) -> Result<(Content, 
         return Err(file_error(path, "not a regular file: it is read at many places, so it must be one"));
     }
     let mut file = File::open(path).map_err(|error| file_error(path, error))?;
+    #[cfg(feature = "npz")]
+    if options.raw.is_none() && npz::is_archive(&mut file, path).map_err(|error| file_error(path, error))? {
+        let content = npz::open(&file, options).map_err(|why| file_error(path, why))?;
+        return Ok((content, file));
+    }
     let content = read_content(&mut file, path, Some(metadata.len()), options);
     let (content, _) = content.map_err(|why| file_error(path, why))?;
     Ok((content, file))

@@ -70,8 +70,14 @@ impl Layout {
         }
     }
 
+    /// Whether an array of these axes has the rows in their order: the logits' axes without the class axis, or one axis of
+    /// all rows. Axes of length 1 change no order. If the logits have one axis of rows, the array may have several, as
+    /// (batch, position) for logits (batch · position, class).
     fn has_rows(&self, dims: &[usize]) -> bool {
-        dims == self.row_dims() || dims == [self.shape.rows]
+        let longer = |dims: &[usize]| dims.iter().copied().filter(|&len| len != 1).collect::<Vec<_>>();
+        let (found, rows) = (longer(dims), longer(&self.row_dims()));
+        let is_flat = found.len() <= 1 || rows.len() <= 1;
+        found == rows || is_flat && dims.iter().product::<usize>() == self.shape.rows
     }
 
     fn refuse(&self, file: &TensorFile, entries: Option<String>) -> crate::error::Error {
@@ -82,13 +88,41 @@ impl Layout {
         let (rows, row_dims) = (self.shape.rows, self.row_dims());
         let flat = of(&[rows]);
         let needed = if row_dims == [rows] { flat } else { format!("{} or {flat}", of(&row_dims)) };
-        file.error(format!("shape {}: {rows} rows of logits need {needed}", shape_text(file.dims())))
+        let mut why = format!("shape {}: {rows} rows of logits need {needed}", shape_text(file.dims()));
+        if file.dims() == self.dims && entries.is_none() {
+            why += "; with a value for each class, as one-hot targets have, they are soft targets";
+        }
+        file.error(why)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_may_have_other_axes_in_the_same_order() {
+        for (dims, axis, good, bad) in [
+            (
+                &[6, 7][..],
+                -1,
+                &[&[6][..], &[6, 1], &[1, 6], &[2, 3], &[1, 3, 2]][..],
+                &[&[7][..], &[6, 7], &[]][..],
+            ),
+            (&[2, 3, 7], -1, &[&[2, 3], &[6], &[2, 3, 1], &[6, 1], &[2, 1, 3]], &[&[3, 2], &[2, 3, 7], &[2]]),
+            (&[2, 7, 3, 5], 1, &[&[2, 3, 5], &[2, 1, 3, 5], &[30]], &[&[2, 5, 3], &[6, 5], &[2, 7, 3, 5]]),
+            (&[1, 7], -1, &[&[1], &[], &[1, 1]], &[&[7], &[1, 7]]),
+            (&[0, 7], -1, &[&[0]], &[&[1]]),
+        ] {
+            let layout = Layout::new(dims, axis).unwrap();
+            for rows in good {
+                assert!(layout.has_rows(rows), "{dims:?} {rows:?}");
+            }
+            for rows in bad {
+                assert!(!layout.has_rows(rows), "{dims:?} {rows:?}");
+            }
+        }
+    }
 
     #[test]
     fn rows_are_the_axes_without_the_classes() {

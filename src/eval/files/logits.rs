@@ -134,12 +134,14 @@ impl<E: Element> FileLogits<E> {
     }
 }
 
-/// Opens soft targets with the layout of these logits: floats, read as f32.
+/// Opens soft targets with the layout of these logits: floats, read as f32, or one-hot targets of booleans or integers that
+/// are 0 or 1.
 ///
 /// # Errors
-/// [`Error::File`](crate::Error::File) as for [`FileLogits::new`], and if the axes differ from the logits'.
+/// [`Error::File`](crate::Error::File) as for [`FileLogits::new`], and if the axes differ from the logits'. When they
+/// are read: for an integer other than 0 and 1.
 pub fn open_soft_targets(file: TensorFile, like: &Layout) -> Result<FileLogits<f32>> {
-    FileLogits::like(file, "targets", like, ("soft targets need", false))
+    FileLogits::like(file, "targets", like, ("soft targets need", true))
 }
 
 /// Opens the teacher's logits of a [`KlDivergence`](crate::KlDivergence), with the layout of these logits, in their type; f32
@@ -155,7 +157,7 @@ pub fn open_teacher<E: Element>(file: TensorFile, like: &Layout) -> Result<FileL
 /// booleans or integers that are 0 or 1.
 ///
 /// # Errors
-/// As for [`open_soft_targets`]. When they are read: for an integer other than 0 and 1.
+/// As for [`open_soft_targets`].
 pub fn open_labels(file: TensorFile, like: &Layout) -> Result<FileLogits<f32>> {
     FileLogits::like(file, "targets", like, ("targets of a binary cross-entropy need", true))
 }

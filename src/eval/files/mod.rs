@@ -1,5 +1,5 @@
 //! Tensors in files: reads logits and their inputs, and writes row losses and gradients. The feature `npy` is for
-//! NumPy's `.npy`, the feature `safetensors` for Hugging Face's `.safetensors`. Files of raw values need either
+//! NumPy's `.npy`, the feature `npz` for its archives (read only), the feature `safetensors` for Hugging Face's `.safetensors`. Files of raw values need either
 //! feature.
 //!
 //! A [`TensorFile`] is a tensor in a file, in several shards, or in a stream; [`FileLogits`] makes a
@@ -27,6 +27,7 @@
 //! ```
 
 mod dtype;
+mod foreign;
 mod format;
 #[cfg(all(test, feature = "npy", feature = "safetensors"))]
 mod fuzz;
@@ -35,13 +36,18 @@ mod layout;
 mod logits;
 #[cfg(feature = "npy")]
 mod npy_header;
+#[cfg(feature = "npz")]
+mod npz;
 mod options;
+mod order;
 mod rows;
 #[cfg(feature = "safetensors")]
 mod safetensors_header;
 mod shards;
 mod targets;
 mod tensor;
+#[cfg(all(test, feature = "npz", feature = "safetensors"))]
+mod tensor_tests;
 mod text;
 mod weights;
 mod writer;

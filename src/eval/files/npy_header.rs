@@ -1,6 +1,6 @@
 //! The header of a `.npy` file.
 
-use npyz::{DType, Endianness, NpyHeader, Order, TypeChar, WriteOptions, WriterBuilder};
+use npyz::{DType, Endianness, NpyHeader, TypeChar, WriteOptions, WriterBuilder};
 
 use super::dtype::Dtype;
 use super::text::{one_line, shape_text};
@@ -12,7 +12,7 @@ const MAX_NESTING: usize = 4;
 /// Magic, version and the longer form of the header's length.
 pub(super) const PREFIX_BYTES: usize = 12;
 
-/// The contents of a header that can be read: numbers in C order, little-endian or of one byte.
+/// The contents of a header that can be read.
 #[derive(Debug, PartialEq)]
 pub(super) struct NpyArray {
     /// The type that values are read as, or `None` if they cannot be read.
@@ -21,6 +21,10 @@ pub(super) struct NpyArray {
     pub size: usize,
     /// The type as the file writes it: `'<f4'`.
     pub descr: String,
+    /// Whether each value's bytes come in the other order.
+    pub big_endian: bool,
+    /// Whether the first axis is the fastest in the file, and the others come in this order too.
+    pub fortran: bool,
     /// The length of each axis. The product fits into a `usize`, in bytes too.
     pub shape: Vec<usize>,
 }
@@ -57,13 +61,13 @@ pub(super) fn header_bytes(prefix: &[u8]) -> Result<usize, String> {
 /// Reads a whole header, prefix included.
 pub(super) fn parse(header: &[u8]) -> Result<NpyArray, String> {
     let not_understood = |why: &dyn std::fmt::Display| format!("header not understood: {why}");
-    let text = match header[6] {
-        1 => &header[10..],
-        _ => &header[12..],
-    };
-    check_text(text).map_err(|why| not_understood(&why))?;
-    let parsed = match NpyHeader::from_reader(header) {
-        Err(why) if why.to_string().contains(STACK_ENDS) => with_stack(|| NpyHeader::from_reader(header)),
+    let (prefix, text) = header.split_at(if header[6] == 1 { 10 } else { 12 });
+    let text = plain_text(text).map_err(|why| not_understood(&why))?;
+    let header = [prefix, &text].concat();
+    let parsed = match NpyHeader::from_reader(&header[..]) {
+        Err(why) if why.to_string().contains(STACK_ENDS) => {
+            with_stack(|| NpyHeader::from_reader(&header[..]))
+        }
         parsed => parsed,
     };
     let parsed = parsed.map_err(|why| not_understood(&one_line(&why)))?;
@@ -72,12 +76,6 @@ pub(super) fn parse(header: &[u8]) -> Result<NpyArray, String> {
     let DType::Plain(number) = dtype else {
         return Err(format!("structured type {}: plain numbers are needed", one_line(&descr)));
     };
-    if number.endianness() == Endianness::Big {
-        return Err(format!("big-endian type {descr}: only little-endian numbers are read"));
-    }
-    if parsed.order() == Order::Fortran {
-        return Err("in Fortran order: only C order is read (numpy.ascontiguousarray)".to_owned());
-    }
     let size = number.num_bytes().ok_or_else(|| format!("type {descr}: plain numbers are needed"))?;
     let shape: Option<Vec<usize>> = parsed.shape().iter().map(|&len| usize::try_from(len).ok()).collect();
     let shape = shape.filter(|shape| {
@@ -87,7 +85,10 @@ pub(super) fn parse(header: &[u8]) -> Result<NpyArray, String> {
     let Some(shape) = shape else {
         return Err(format!("shape {} is larger than memory can be", shape_text(parsed.shape())));
     };
-    Ok(NpyArray { dtype: dtype_of(number.type_char(), size), size, descr, shape })
+    // An array with one axis is the same in both orders.
+    let fortran = parsed.order() == npyz::Order::Fortran && shape.iter().filter(|&&len| len != 1).count() > 1;
+    let big_endian = number.endianness() == Endianness::Big;
+    Ok(NpyArray { dtype: dtype_of(number.type_char(), size), size, descr, big_endian, fortran, shape })
 }
 
 /// A part of the parser's error when its stack is too small; the rest of that message calls it a syntax error.
@@ -109,6 +110,8 @@ fn dtype_of(kind: TypeChar, size: usize) -> Option<Dtype> {
         (TypeChar::Float, 2) => Dtype::F16,
         (TypeChar::Float, 4) => Dtype::F32,
         (TypeChar::Float, 8) => Dtype::F64,
+        // NumPy has no bf16: JAX and others, with ml_dtypes, write it as two bytes without a type.
+        (TypeChar::RawData, 2) => Dtype::Bf16,
         (TypeChar::Bool, 1) => Dtype::Bool,
         (TypeChar::Int, 1) => Dtype::I8,
         (TypeChar::Int, 2) => Dtype::I16,
@@ -150,25 +153,40 @@ pub(super) fn of_array(dtype: Dtype, shape: &[usize]) -> Result<Vec<u8>, String>
 /// Checks the text before npyz reads it, because npyz recurses on every bracket and multiplies the axis lengths
 /// unchecked. The checks limit the nesting and the product of all numbers, and refuse characters with which a string
 /// could hide a bracket.
-fn check_text(text: &[u8]) -> Result<(), String> {
-    let is_hidden = |part: &[u8]| part == b"'''";
-    if text.windows(3).any(is_hidden) {
+///
+/// Returns the text as NumPy writes it now: other writers use double quotes, `=` for the byte order of the machine that
+/// wrote the file (all of today's are little-endian), and, under Python 2, an `L` behind numbers.
+fn plain_text(text: &[u8]) -> Result<Vec<u8>, String> {
+    if text.windows(3).any(|part| part == b"'''" || part == b"\"\"\"") {
         return Err("it holds a string in triple quotes".to_owned());
     }
-    let (mut nesting, mut in_string) = (0usize, false);
+    let (mut nesting, mut quote) = (0usize, None);
     let (mut number, mut product) = (0u64, 1u64);
+    let (mut before, mut plain) = (b' ', Vec::with_capacity(text.len()));
     for &byte in text.iter().chain(b" ") {
+        let mut written = byte;
         match byte {
-            b'0'..=b'9' if !in_string => {
+            b'0'..=b'9' if quote.is_none() => {
                 let appended = number.checked_mul(10).and_then(|n| n.checked_add(u64::from(byte - b'0')));
                 number = appended.ok_or("it holds a number above 2^64")?;
+                before = byte;
+                plain.push(byte);
                 continue;
             }
-            b'"' | b'\\' => return Err(format!("it holds {:?}", char::from(byte))),
-            b'\'' => in_string = !in_string,
-            _ if in_string => {}
+            b'\\' => return Err(format!("it holds {:?}", char::from(byte))),
+            b'\'' | b'"' => {
+                quote = match quote {
+                    None => Some(byte),
+                    Some(open) if open == byte => None,
+                    Some(_) => return Err(format!("it holds {:?} in a string", char::from(byte))),
+                };
+                written = b'\'';
+            }
+            b'=' if quote == Some(before) => written = b'<',
+            _ if quote.is_some() => {}
             b'{' | b'(' | b'[' => nesting += 1,
             b'}' | b')' | b']' => nesting = nesting.saturating_sub(1),
+            b'L' if before.is_ascii_digit() => written = b' ',
             b',' | b':' | b' ' | b'\n' | b'-' => {}
             // The letters of True and False.
             b'T' | b'r' | b'u' | b'e' | b'F' | b'a' | b'l' | b's' => {}
@@ -178,9 +196,11 @@ fn check_text(text: &[u8]) -> Result<(), String> {
             return Err(format!("its brackets are nested more than {MAX_NESTING} deep"));
         }
         product = product.checked_mul(number.max(1)).ok_or("its shape overflows 2^64 values")?;
-        number = 0;
+        (number, before) = (0, byte);
+        plain.push(written);
     }
-    Ok(())
+    plain.truncate(text.len());
+    Ok(plain)
 }
 
 #[cfg(test)]
@@ -206,9 +226,48 @@ mod tests {
     fn numpys_own_header_is_read() {
         let bytes = header("{'descr': '<f4', 'fortran_order': False, 'shape': (3, 5), }      \n");
         assert_eq!(header_bytes(&bytes[..12]), Ok(bytes.len()));
-        let expected =
-            NpyArray { dtype: Some(Dtype::F32), size: 4, descr: "'<f4'".to_owned(), shape: vec![3, 5] };
+        let expected = NpyArray {
+            dtype: Some(Dtype::F32),
+            size: 4,
+            descr: "'<f4'".to_owned(),
+            big_endian: false,
+            fortran: false,
+            shape: vec![3, 5],
+        };
         assert_eq!(parse(&bytes), Ok(expected));
+    }
+
+    #[test]
+    fn other_writers_headers_are_read() {
+        for (text, dtype, big_endian, fortran, shape) in [
+            (
+                r#"{"descr": "<f4", "fortran_order": False, "shape": (3, 5)}"#,
+                Dtype::F32,
+                false,
+                false,
+                &[3, 5][..],
+            ),
+            ("{'descr': '=f4', 'fortran_order': False, 'shape': (3, 5)}", Dtype::F32, false, false, &[3, 5]),
+            (r#"{"descr": "=i8", 'fortran_order': False, 'shape': (6L,), }"#, Dtype::I64, false, false, &[6]),
+            (
+                "{'descr': '<f8', 'fortran_order': True, 'shape': (6L, 2L), }",
+                Dtype::F64,
+                false,
+                true,
+                &[6, 2],
+            ),
+            ("{'descr': '>f2', 'fortran_order': True, 'shape': (1, 2), }", Dtype::F16, true, false, &[1, 2]),
+            ("{'descr': '|V2', 'fortran_order': False, 'shape': (2,)}", Dtype::Bf16, false, false, &[2]),
+            ("{'descr': '<V2', 'fortran_order': False, 'shape': (2,)}", Dtype::Bf16, false, false, &[2]),
+        ] {
+            let array = parse(&header(text)).unwrap_or_else(|why| panic!("{text}: {why}"));
+            assert_eq!(
+                (array.dtype, array.big_endian, array.fortran),
+                (Some(dtype), big_endian, fortran),
+                "{text}"
+            );
+            assert_eq!(array.shape, shape, "{text}");
+        }
     }
 
     #[test]
@@ -230,7 +289,10 @@ mod tests {
             ("deep lists", with_shape(&"[".repeat(5000)), "nested more than 4 deep"),
             ("brackets behind a triple quote", format!("'''a'1'''{}", "(".repeat(5000)), "triple quotes"),
             ("brackets behind another quote", format!("'''\"{}", "(".repeat(5000)), "triple quotes"),
-            ("double quotes", "{\"descr\": 1}".to_owned(), "holds '\"'"),
+            ("one quote in the other", "{'a\"(((((((': 1}".to_owned(), "holds '\"' in a string"),
+            ("the other way", "{\"a'(((((((\": 1}".to_owned(), r"holds '\'' in a string"),
+            ("triple double quotes", format!("\"\"\"a\"1\"\"\"{}", "(".repeat(5000)), "triple quotes"),
+            ("a letter behind a name", with_shape("(aL,)"), "holds 'L' outside"),
             ("an escape", r"{'a\'((': 1}".to_owned(), r"holds '\\'"),
             ("closing first", format!("{}{}", ")".repeat(50), "(".repeat(50)), "nested more than 4 deep"),
             ("no shape", "{'descr': '<f4', 'fortran_order': False}".to_owned(), "'shape'"),

@@ -8,10 +8,12 @@ use super::dtype::Dtype;
 /// More fields may come: end a literal with `..Default::default()`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OpenOptions {
-    /// The name of the tensor in a `.safetensors` file. Default: the only tensor that fits what is wanted.
+    /// The name of the tensor in a `.safetensors` file, or of the array in a `.npz` archive. Default: the only tensor that fits what is wanted.
     pub key: Option<String>,
     /// The purpose of the tensor, which selects one if there is no key. Default: logits.
     pub wanted: Wanted,
+    /// The floats that 16-bit integers store: f16 or bf16, where NumPy has no such type. Default: the file's type.
+    pub stored: Option<Dtype>,
     /// The layout of a file without a header. Default: the file has a header.
     pub raw: Option<RawLayout>,
 }
@@ -41,7 +43,7 @@ pub enum Wanted {
 }
 
 impl Wanted {
-    #[cfg(feature = "safetensors")]
+    #[cfg(any(feature = "npz", feature = "safetensors"))]
     pub(super) fn fits(self, dtype: Option<Dtype>, dims: &[usize]) -> bool {
         let Some(dtype) = dtype else { return false };
         match self {
@@ -53,7 +55,7 @@ impl Wanted {
         }
     }
 
-    #[cfg(feature = "safetensors")]
+    #[cfg(any(feature = "npz", feature = "safetensors"))]
     pub(super) fn describe(self) -> &'static str {
         match self {
             Self::Logits => "floats of 2 or 3 axes",

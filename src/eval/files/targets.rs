@@ -4,7 +4,7 @@ use super::dtype::Dtype;
 use super::layout::Layout;
 use super::rows::FileRows;
 use super::tensor::TensorFile;
-use super::weights::floats;
+use super::weights::numbers;
 use crate::error::Result;
 use crate::targets::check_entries;
 
@@ -40,7 +40,7 @@ pub fn sparse_targets(
     check_entries(entries).map_err(|error| indices.error(error))?;
     layout.check_entries(&probs, Some(entries))?;
     let indices = classes(indices, layout, entries, ignore_index)?;
-    let value_of = floats(&probs, "probs")?;
+    let value_of = numbers(&probs, "probs")?;
     let probs = FileRows::new(probs, "probs", entries, move |bytes, _| Ok(value_of(bytes) as f32));
     Ok((indices, probs))
 }

@@ -9,12 +9,16 @@ use super::file_error;
 use super::format::{Content, read_content};
 use super::input::{Input, Part, open_part};
 use super::options::OpenOptions;
+use super::order::{read_fortran, swap};
 use super::shards::shard_paths;
 use super::text::shape_text;
 use crate::error::{Error, Result};
 
 /// Values that are read at a time when they are converted.
 pub(super) const CHUNK_VALUES: usize = 1 << 16;
+
+const IN_FORTRAN_ORDER: &str = "in Fortran order, which cannot be read from a stream: name the file, or write it with \
+     numpy.ascontiguousarray";
 
 /// A tensor whose header has been read and matches the file's length. Its values have not been read. It is in a file,
 /// in several files joined along their first axis, or in a stream that is read once, from front to back.
@@ -36,8 +40,8 @@ impl TensorFile {
     /// Opens a file, or a folder of shards.
     ///
     /// # Errors
-    /// [`Error::File`] if the file is missing, truncated, too long, of an unknown format, of another byte order, in
-    /// Fortran order, or has no such tensor; if tensors overlap or leave gaps; what [`shard_paths`](super::shard_paths)
+    /// [`Error::File`] if the file is missing, truncated, too long, of an unknown format, or has no
+    /// such tensor; if tensors overlap or leave gaps; what [`shard_paths`](super::shard_paths)
     /// refuses.
     pub fn open(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Self> {
         Self::open_all(&[path], options)
@@ -58,7 +62,7 @@ impl TensorFile {
             let (content, file) = open_part(path, options)?;
             match &mut whole {
                 Some(whole) => whole.join(path, content)?,
-                None => whole = Some(Self::of(path, content, Input::File { part: 0, file })),
+                None => whole = Some(Self::of(path, content, Input::File { part: 0, file, inflated: None })),
             }
         }
         // A folder without files has already been refused.
@@ -80,7 +84,8 @@ impl TensorFile {
     /// order. `name` is its name in messages.
     ///
     /// # Errors
-    /// As for [`open`](Self::open), except for the length, which is checked when the last value is read.
+    /// As for [`open`](Self::open), except for the length, which is checked when the last value is read; for an array in
+    /// Fortran order.
     pub fn from_reader(
         name: impl AsRef<Path>,
         mut reader: impl Read + Send + 'static,
@@ -89,6 +94,9 @@ impl TensorFile {
         let name = name.as_ref();
         let (content, start) =
             read_content(&mut reader, name, None, options).map_err(|why| file_error(name, why))?;
+        if content.order.fortran {
+            return Err(file_error(name, IN_FORTRAN_ORDER));
+        }
         let position = start.bytes.len() as u64;
         // If the header is shorter than the bytes that show the format, the first values have been read with it.
         let early = start.bytes.get(content.data.start as usize..).unwrap_or_default().to_vec();
@@ -98,9 +106,9 @@ impl TensorFile {
     }
 
     fn of(path: &Path, content: Content, input: Input) -> Self {
-        let Content { dtype, descr, dims, data, end } = content;
+        let Content { dtype, descr, dims, order, data, end, compressed } = content;
         let values = 0..dims.iter().product();
-        let parts = vec![Part { path: path.to_owned(), values, data, end }];
+        let parts = vec![Part { path: path.to_owned(), values, order, data, end, compressed }];
         Self { path: path.to_owned(), dtype, descr, dims, parts, input }
     }
 
@@ -128,8 +136,10 @@ impl TensorFile {
         self.parts.push(Part {
             path: path.to_owned(),
             values: start..end,
+            order: content.order,
             data: content.data,
             end: content.end,
+            compressed: content.compressed,
         });
         Ok(())
     }
@@ -179,15 +189,28 @@ impl TensorFile {
         if len > there {
             return Err(Error::Length { what: "values to be read", found: there, needed: len });
         }
+        let Self { dims, parts, input, .. } = self;
         let (mut value, mut rest) = (start, into);
         while !rest.is_empty() {
-            let at = self.parts.partition_point(|part| part.values.end <= value);
-            let Some(part) = self.parts.get(at) else { break };
+            let at = parts.partition_point(|part| part.values.end <= value);
+            let Some(part) = parts.get(at) else { break };
             let len = rest.len().min((part.values.end - value) * size);
-            let offset = part.data.start + ((value - part.values.start) * size) as u64;
             let (now, later) = std::mem::take(&mut rest).split_at_mut(len);
-            self.input.read(&self.parts, at, offset, now)?;
-            (value, rest) = (value + len / size, later);
+            let (first, count) = (value - part.values.start, len / size);
+            let mut read = |first: usize, into: &mut [u8]| {
+                input.read(parts, at, part.data.start + (first * size) as u64, into)
+            };
+            if part.order.fortran {
+                let rows = part.values.len() / dims[1..].iter().product::<usize>();
+                let dims = [&[rows], &dims[1..]].concat();
+                read_fortran(&dims, size, first..first + count, now, read)?;
+            } else {
+                read(first, now)?;
+            }
+            if part.order.big_endian {
+                swap(now, size);
+            }
+            (value, rest) = (value + count, later);
         }
         Ok(())
     }
@@ -235,151 +258,5 @@ impl TensorFile {
             (*index, at) = (at % len.max(1), at / len.max(1));
         }
         format!("{place:?}")
-    }
-}
-
-#[cfg(all(test, feature = "npy", feature = "safetensors"))]
-mod tests {
-    use tempfile::TempDir;
-
-    use super::*;
-    use crate::eval::files::{RawLayout, TensorWriter};
-
-    fn raw(rows: Option<usize>) -> OpenOptions {
-        OpenOptions { raw: Some(RawLayout { dtype: Dtype::F32, cols: 2, rows }), ..Default::default() }
-    }
-
-    fn values(from: usize, len: usize) -> Vec<f32> {
-        (from..from + len).map(|value| value as f32).collect()
-    }
-
-    /// Rows of 2, with values from `from` on.
-    fn write(folder: &TempDir, name: &str, from: usize, rows: usize) -> PathBuf {
-        let path = folder.path().join(name);
-        let mut file = TensorWriter::create(&path, "a", "logits", Dtype::F32, &[rows, 2]).unwrap();
-        file.write(&values(from, 2 * rows)).unwrap();
-        file.finish().unwrap();
-        path
-    }
-
-    fn read(file: &mut TensorFile, start: usize, len: usize) -> Result<Vec<f32>> {
-        let mut window = vec![f32::NAN; len];
-        file.read_at(start, bytemuck::cast_slice_mut(&mut window))?;
-        Ok(window)
-    }
-
-    #[test]
-    fn shards_are_one_tensor() {
-        let folder = TempDir::new().unwrap();
-        for suffix in ["npy", "safetensors"] {
-            let names = [(0, 1, "s-1"), (2, 0, "s-2"), (2, 3, "s-10"), (8, 2, "s-11")];
-            let paths =
-                names.map(|(from, rows, name)| write(&folder, &format!("{name}.{suffix}"), from, rows));
-            for mut file in [
-                TensorFile::open_all(&paths, &Default::default()).unwrap(),
-                TensorFile::open_all(&shard_paths(&paths, false).unwrap(), &Default::default()).unwrap(),
-            ] {
-                assert_eq!((file.dims(), file.is_sharded()), (&[6, 2][..], true));
-                for start in 0..12 {
-                    for len in 0..=12 - start {
-                        assert_eq!(read(&mut file, start, len), Ok(values(start, len)), "{start} {len}");
-                    }
-                }
-                assert!(matches!(read(&mut file, 11, 2), Err(Error::Length { .. })));
-            }
-            paths.iter().for_each(|path| std::fs::remove_file(path).unwrap());
-        }
-    }
-
-    #[test]
-    fn shards_of_a_folder_stand_by_their_numbers() {
-        let folder = TempDir::new().unwrap();
-        for (name, from, rows) in [("p-10.npy", 4, 1), ("p-9.npy", 0, 2), (".hidden.npy", 0, 9)] {
-            write(&folder, name, from, rows);
-        }
-        std::fs::write(folder.path().join("index.json"), "{}").unwrap();
-        let mut file = TensorFile::open(folder.path(), &Default::default()).unwrap();
-        assert_eq!(read(&mut file, 0, 6), Ok(values(0, 6)));
-        write(&folder, "q.safetensors", 0, 1);
-        let error = TensorFile::open(folder.path(), &Default::default()).unwrap_err().to_string();
-        assert!(
-            error.ends_with(
-                "the folder has files of both formats (p-9.npy and q.safetensors): name the files"
-            ),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn a_shard_that_does_not_fit_is_named() {
-        let folder = TempDir::new().unwrap();
-        let first = write(&folder, "a.npy", 0, 1);
-        for (name, dtype, shape) in [
-            ("type.npy", Dtype::F16, &[1, 2][..]),
-            ("cols.npy", Dtype::F32, &[1, 3]),
-            ("axes.npy", Dtype::F32, &[1, 2, 1]),
-            ("none.npy", Dtype::F32, &[]),
-        ] {
-            let path = folder.path().join(name);
-            let mut file = TensorWriter::create(&path, "a", "", dtype, shape).unwrap();
-            match dtype {
-                Dtype::F32 => file.write(&vec![0f32; shape.iter().product()]).unwrap(),
-                _ => file.write(&vec![half::f16::ZERO; shape.iter().product()]).unwrap(),
-            }
-            file.finish().unwrap();
-            let error = TensorFile::open_all(&[&first, &path], &Default::default()).unwrap_err();
-            assert!(
-                matches!(&error, Error::File { path, message } if path.ends_with(name)
-                && message.contains("it cannot be joined along the first axis to") && message.contains("a.npy")),
-                "{error}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_file_that_shrinks_is_an_error() {
-        let folder = TempDir::new().unwrap();
-        let paths = [write(&folder, "a.npy", 0, 2), write(&folder, "b.npy", 4, 2)];
-        let cut = |path: &Path| {
-            let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
-            file.set_len(file.metadata().unwrap().len() - 4).unwrap();
-        };
-        let mut file = TensorFile::open_all(&paths, &Default::default()).unwrap();
-        cut(&paths[1]);
-        assert_eq!(read(&mut file, 0, 4), Ok(values(0, 4)));
-        let error = read(&mut file, 2, 4).unwrap_err().to_string();
-        assert!(error.ends_with("b.npy: it had 144 bytes when it was opened; now it has 140"), "{error}");
-        cut(&paths[0]);
-        let error = read(&mut file, 2, 2).unwrap_err().to_string();
-        assert!(error.ends_with("a.npy: it became shorter while it was read"), "{error}");
-    }
-
-    #[test]
-    fn streams_are_read_once_and_in_full() {
-        let folder = TempDir::new().unwrap();
-        let bytes = |name: &str| std::fs::read(write(&folder, name, 0, 3)).unwrap();
-        let plain: Vec<u8> = bytemuck::cast_slice(&values(0, 6)).to_vec();
-        for (name, content, options) in [
-            ("npy", bytes("a.npy"), OpenOptions::default()),
-            ("safetensors", bytes("a.safetensors"), OpenOptions::default()),
-            ("raw", plain, raw(Some(3))),
-        ] {
-            let open = |content: Vec<u8>| TensorFile::from_reader(name, Cursor::new(content), &options);
-            let mut file = open(content.clone()).unwrap();
-            assert_eq!(file.dims(), [3, 2], "{name}");
-            assert_eq!(read(&mut file, 0, 2), Ok(values(0, 2)), "{name}");
-            assert_eq!(read(&mut file, 3, 3), Ok(values(3, 3)), "{name}: what is skipped");
-            let error = read(&mut file, 2, 1).unwrap_err().to_string();
-            assert_eq!(error, format!("{name}: a stream is read once, from front to back"));
-
-            let mut short = open(content[..content.len() - 1].to_vec()).unwrap();
-            let error = read(&mut short, 1, 5).unwrap_err().to_string();
-            assert_eq!(error, format!("{name}: it ends early: it has 23 of 24 bytes of values"));
-            let mut long = open([&content[..], &[0]].concat()).unwrap();
-            let error = read(&mut long, 1, 5).unwrap_err().to_string();
-            assert_eq!(error, format!("{name}: too long: it has more than 24 bytes of values"));
-        }
-        let error = TensorFile::from_reader("raw", std::io::empty(), &raw(None)).unwrap_err();
-        assert_eq!(error.to_string(), "raw: the number of rows of a stream must be given");
     }
 }

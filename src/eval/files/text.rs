@@ -11,7 +11,7 @@ pub(super) fn shape_text<T: ToString>(shape: &[T]) -> String {
 }
 
 /// A name from a file, in quotes, without characters that control a terminal.
-#[cfg(feature = "safetensors")]
+#[cfg(any(feature = "npz", feature = "safetensors"))]
 pub(super) fn quoted(name: &str) -> String {
     one_line(&format!("{name:?}"))
 }
@@ -28,7 +28,7 @@ pub(super) fn one_line(message: &impl ToString) -> String {
 }
 
 /// A list on one line, shortened if it is long.
-#[cfg(feature = "safetensors")]
+#[cfg(any(feature = "npz", feature = "safetensors"))]
 pub(super) fn list<T: std::fmt::Display>(things: impl ExactSizeIterator<Item = T>) -> String {
     const SHOWN: usize = 8;
     let more = things.len().saturating_sub(SHOWN);

@@ -7,7 +7,7 @@ use super::tensor::TensorFile;
 use super::text::shape_text;
 use crate::error::Result;
 
-/// Class weights (cols,): floats, read as f32.
+/// Class weights (cols,): floats, integers or booleans, read as f32.
 ///
 /// # Errors
 /// [`Error::File`](crate::Error::File) as for [`TensorFile::read_at`], for a wrong number of weights, or for the first
@@ -16,7 +16,8 @@ pub fn read_class_weights(file: &mut TensorFile, layout: &Layout) -> Result<Vec<
     of_classes(file, layout, "class_weights")
 }
 
-/// Weights (cols,) of the classes that apply, for a [`SigmoidBce`](crate::SigmoidBce): floats, read as f32.
+/// Weights (cols,) of the classes that apply, for a [`SigmoidBce`](crate::SigmoidBce): numbers of any type, read as
+/// f32.
 ///
 /// # Errors
 /// As for [`read_class_weights`].
@@ -30,19 +31,19 @@ fn of_classes(file: &mut TensorFile, layout: &Layout, what: &str) -> Result<Vec<
     if *found != [cols] {
         return Err(file.error(format!("shape {}: {cols} classes need ({cols},)", shape_text(found))));
     }
-    let value_of = floats(file, what)?;
+    let value_of = numbers(file, what)?;
     file.read_all(what, |_, bytes| weight(value_of(bytes)))
 }
 
 impl FileRows<f32> {
-    /// Row weights: floats, read as f32. The file has the logits' axes without the class axis, or (rows,).
+    /// Row weights: floats, integers or booleans, read as f32. The file has the logits' axes without the class axis, or (rows,).
     ///
     /// # Errors
     /// [`Error::File`](crate::Error::File) for a wrong type or a wrong number of rows. When they are read: as for
     /// [`read_class_weights`].
     pub fn row_weights(file: TensorFile, layout: &Layout) -> Result<Self> {
         layout.check_rows(&file)?;
-        let value_of = floats(&file, "row_weights")?;
+        let value_of = numbers(&file, "row_weights")?;
         Ok(Self::new(file, "row_weights", 1, move |bytes, _| weight(value_of(bytes))))
     }
 }
@@ -62,10 +63,12 @@ impl FileRows<bool> {
     }
 }
 
-/// A function that reads a float from its bytes.
-pub(super) fn floats(file: &TensorFile, what: &str) -> Result<fn(&[u8]) -> f64> {
-    let floats = file.dtype().and_then(Dtype::floats);
-    floats.ok_or_else(|| file.error(format!("type {}: {what} must be f16, bf16, f32 or f64", file.descr())))
+/// A function that reads a number from its bytes.
+pub(super) fn numbers(file: &TensorFile, what: &str) -> Result<fn(&[u8]) -> f64> {
+    let numbers = file.dtype().map(Dtype::numbers);
+    numbers.ok_or_else(|| {
+        file.error(format!("type {}: {what} must be floats, integers or booleans", file.descr()))
+    })
 }
 
 /// Converts a valid weight to f32.

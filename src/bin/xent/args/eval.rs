@@ -70,7 +70,7 @@ pub struct TargetArgs {
     /// The file may have any format that logits may have, or be a folder of shards.
     #[arg(long, value_name = "FILE", group = "kind of targets")]
     pub teacher: Option<PathBuf>,
-    /// The tensor of the teacher's logits in a .safetensors file [default: the only floats of 2 or 3 axes]
+    /// The array of the teacher's logits in a .npz or .safetensors file [default: the only floats of 2 or 3 axes]
     #[arg(hide_short_help = true, long, value_name = "NAME", requires = "teacher")]
     pub teacher_key: Option<String>,
 }

@@ -28,8 +28,8 @@ Examples:
   xent eval shards/ --targets targets.npy
   zcat logits.gz | xent eval - --dtype f32 --cols 50257 --rows 4096 --targets targets.npy
 
-Files are .npy or .safetensors, for the logits and for everything that goes with them; the content
-decides which. If a .safetensors file holds several tensors, the only one that fits is read, or the
+Files are .npy, .npz or .safetensors, for the logits and for all that goes with them; the content
+decides which. If a file holds several arrays, the only one that fits is read, or the
 one that a key names. Raw values have no header (--dtype, --cols). The files of a folder are read in
 the order of their names, part-2 before part-10.
 

@@ -8,7 +8,7 @@ use xent::eval::files::{Dtype, OpenOptions, RawLayout};
 /// The files of the logits, and how they are read.
 #[derive(Args)]
 pub struct LogitsArgs {
-    /// Logits: .npy, .safetensors or raw; several files or a folder are shards, - is stdin
+    /// Logits: .npy, .npz, .safetensors or raw; several files or a folder are shards, - is stdin
     ///
     /// Files are read in the order given, and the files of a folder by the numbers in their names.
     #[arg(value_name = "LOGITS", required = true)]
@@ -16,24 +16,17 @@ pub struct LogitsArgs {
     /// The axis of the classes; -1 is the last
     #[arg(long, value_name = "K", default_value_t = -1, allow_negative_numbers = true)]
     pub class_axis: isize,
-    /// The tensor in a .safetensors file [default: the only floats of 2 or 3 axes]
+    /// The array in a .npz or .safetensors file [default: the only floats of 2 or 3 axes]
     #[arg(hide_short_help = true, long, value_name = "NAME")]
     key: Option<String>,
-    /// Read raw values of this type, little-endian, without a header
-    #[arg(
-        hide_short_help = true,
-        long,
-        value_name = "TYPE",
-        value_enum,
-        requires = "cols",
-        conflicts_with = "key"
-    )]
+    /// With --cols: raw values of this type, little-endian, without a header. Else: what 16-bit integers store
+    #[arg(hide_short_help = true, long, value_name = "TYPE", value_enum)]
     dtype: Option<RawDtype>,
     /// Raw values per row: the number of classes
-    #[arg(hide_short_help = true, long, value_name = "N", requires = "dtype")]
+    #[arg(hide_short_help = true, long, value_name = "N", requires = "dtype", conflicts_with = "key")]
     cols: Option<usize>,
     /// Rows of raw values; required for stdin [default: as many as the files hold]
-    #[arg(hide_short_help = true, long, value_name = "N", requires = "dtype")]
+    #[arg(hide_short_help = true, long, value_name = "N", requires = "cols")]
     rows: Option<usize>,
 }
 
@@ -41,7 +34,8 @@ impl LogitsArgs {
     pub fn options(&self) -> OpenOptions {
         let raw = self.dtype.zip(self.cols);
         let raw = raw.map(|(dtype, cols)| RawLayout { dtype: dtype.into(), cols, rows: self.rows });
-        OpenOptions { key: self.key.clone(), raw, ..OpenOptions::default() }
+        let stored = self.dtype.filter(|_| raw.is_none()).map(Dtype::from);
+        OpenOptions { key: self.key.clone(), raw, stored, ..OpenOptions::default() }
     }
 
     /// The layout of the values in the files, in words.
