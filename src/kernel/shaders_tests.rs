@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::passes::File;
-use super::passes_tests::for_every_variant;
+use super::passes::{File, modules};
 
 const README: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/README.md"));
 
@@ -142,7 +141,7 @@ fn uses() -> (BTreeMap<&'static str, &'static File>, BTreeSet<Use>) {
     let mut files = BTreeMap::new();
     let mut uses = BTreeSet::new();
     let mut known: BTreeMap<&str, Names<'_>> = BTreeMap::new();
-    for_every_variant(|pass, variant| {
+    for (pass, variant) in modules() {
         let of_module: Vec<&'static File> = pass.files(variant).collect();
         for file in &of_module {
             files.insert(file.path, *file);
@@ -155,7 +154,7 @@ fn uses() -> (BTreeMap<&'static str, &'static File>, BTreeSet<Use>) {
                 }
             }
         }
-    });
+    }
     (files, uses)
 }
 
@@ -192,12 +191,12 @@ fn every_choice_of_a_slot_defines_its_names_and_all_are_used() {
     let (files, uses) = uses();
     let slots = slots();
     let mut choices: BTreeSet<(&str, Vec<&'static str>)> = BTreeSet::new();
-    for_every_variant(|pass, variant| {
+    for (pass, variant) in modules() {
         for slot in &slots {
             let of_slot = pass.files(variant).map(|file| file.path).filter(|path| slot.has(path)).collect();
             choices.insert((slot.name, of_slot));
         }
-    });
+    }
     for slot in &slots {
         for (_, paths) in choices.iter().filter(|(name, paths)| *name == slot.name && !paths.is_empty()) {
             if !paths.iter().all(|path| slot.has(path)) {

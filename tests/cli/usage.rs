@@ -103,9 +103,18 @@ fn help_and_version() {
     let folder = Folder::new();
     let help = folder.run("--help");
     assert_eq!(help.status, Some(0));
-    for word in
-        ["eval", "softmax", "adapters", "demo", "bench", "tune", "completions", "Exit status:", "Examples:"]
-    {
+    for word in [
+        "eval",
+        "softmax",
+        "adapters",
+        "demo",
+        "bench",
+        "tune",
+        "shaders",
+        "completions",
+        "Exit status:",
+        "Examples:",
+    ] {
         assert!(help.stdout.contains(word), "{word}: {}", help.stdout);
     }
     for (command, word) in [
@@ -115,6 +124,7 @@ fn help_and_version() {
         ("demo", "--seed"),
         ("bench", "JSON keys:"),
         ("tune", "--quick"),
+        ("shaders", "override constants"),
         ("completions", "fish"),
     ] {
         let help = folder.run(&format!("{command} --help"));
@@ -133,7 +143,7 @@ fn help_and_version() {
 #[test]
 fn short_help_fits_a_screen() {
     let folder = Folder::new();
-    for command in ["", "eval", "softmax", "adapters", "demo", "bench", "tune", "completions"] {
+    for command in ["", "eval", "softmax", "adapters", "demo", "bench", "tune", "shaders", "completions"] {
         let help = folder.run(&format!("{command} -h"));
         assert_eq!(help.status, Some(0), "{command}: {help:?}");
         let (lines, widest) =

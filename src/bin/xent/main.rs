@@ -19,6 +19,7 @@ mod outcome;
 mod output;
 mod progress;
 mod report;
+mod shaders;
 mod softmax;
 mod stop;
 mod tune;
@@ -60,6 +61,7 @@ fn run() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Tune(args) => tune::run(&args),
+        Command::Shaders(args) => shaders::run(&args),
         Command::Completions(args) => completions::run(&args),
     };
     ExitCode::from(match outcome.map_err(stop::or_stopped) {

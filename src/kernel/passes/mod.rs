@@ -7,6 +7,7 @@ pub(crate) mod binding;
 pub(crate) mod constant;
 #[macro_use]
 mod files;
+mod modules;
 mod pass;
 mod variant;
 
@@ -17,6 +18,7 @@ use files::Access::{Read, Write};
 #[cfg(test)]
 pub(in crate::kernel) use files::File;
 use files::*;
+pub(in crate::kernel) use modules::modules;
 #[cfg(test)]
 pub(in crate::kernel) use pass::FILE_MARK;
 use pass::Part::{self, Of};
@@ -261,7 +263,6 @@ pub(crate) static KL_DLOGITS: Pass = Pass::new(
 );
 
 /// Every pass, and the kinds of target that it takes.
-#[cfg(test)]
 pub(crate) static ALL: [(&Pass, &[Target]); 20] = [
     (&TOP_K, &[Target::None]),
     (&ROW_SEGMENTS, &[Target::None]),

@@ -142,6 +142,32 @@ impl Pass {
         self.has(|part| matches!(part, Part::Store))
     }
 
+    /// Whether it reads arrays of the logits' type.
+    pub fn reads_elements(&self) -> bool {
+        self.has(|part| matches!(part, Part::Element))
+    }
+
+    /// How it loads a pack of logits, if it is one that depends on the device.
+    pub fn loads_by(&self, variant: Variant) -> Option<Load> {
+        self.has(|part| matches!(part, Part::Pack)).then_some(variant.load)
+    }
+
+    /// Whether the statistics of a row may come from its segments.
+    pub fn has_segments(&self) -> bool {
+        self.segments.is_some()
+    }
+
+    /// What it computes: the first sentence of its own file.
+    pub fn about(&self, variant: Variant) -> String {
+        let text = self.files(variant).last().map_or("", |file| file.text);
+        // The first line lists the files that it uses.
+        let comment = text.lines().skip(1).skip_while(|line| line.is_empty());
+        let comment: Vec<&str> = comment.map_while(|line| line.strip_prefix("// ")).collect();
+        let comment = comment.join(" ");
+        let end = comment.find(". ").unwrap_or(comment.len());
+        format!("{}.", comment[..end].trim_end_matches(['.', ':']))
+    }
+
     fn has(&self, wanted: impl Fn(&Part) -> bool) -> bool {
         self.parts.iter().copied().flatten().any(wanted)
     }
@@ -149,7 +175,7 @@ impl Pass {
     /// The variant closest to the wanted one that this pass supports. A stage has at most eight storage buffers.
     pub fn fitted(&self, wished: Variant) -> Variant {
         let fits = self.bindings(wished).len() <= MAX_STORAGE_BUFFERS;
-        let load = if self.has(|part| matches!(part, Part::Pack)) { wished.load } else { Load::Words32 };
+        let load = self.loads_by(wished).unwrap_or(Load::Words32);
         // Only a pass that keeps fields of a row has readouts.
         let reads_out = wished.reads_out && wished.target != Target::None;
         Variant { second_view: wished.second_view && fits, load, reads_out, ..wished }

@@ -8,6 +8,7 @@ mod logits;
 mod loss;
 mod run;
 mod score;
+mod shaders;
 mod shape;
 mod softmax;
 mod tune;
@@ -19,6 +20,7 @@ pub use device::{AdapterArgs, DeviceArgs};
 pub use eval::{EvalArgs, LossName, OutputArgs, TargetArgs};
 pub use logits::LogitsArgs;
 pub use run::{CHECKPOINT_END, checkpoint_start};
+pub use shaders::ShadersArgs;
 pub use softmax::SoftmaxArgs;
 pub use tune::TuneArgs;
 
@@ -72,6 +74,9 @@ pub enum Command {
     /// Find the fastest layout of the kernels here, and write it to a file for --tuning
     #[command(after_help = tune::HELP)]
     Tune(TuneArgs),
+    /// List the shaders that the operations run, or write them to files
+    #[command(after_help = shaders::HELP)]
+    Shaders(ShadersArgs),
     /// Print a script that lets a shell complete this command line
     #[command(after_help = COMPLETIONS_HELP)]
     Completions(CompletionsArgs),

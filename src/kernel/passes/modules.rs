@@ -1,0 +1,50 @@
+//! Every module that an operation may use: each pass, in each variant that a plan can choose.
+
+use std::collections::HashSet;
+
+use crate::element::Element;
+use crate::kernel::passes::*;
+
+/// Loads, and whether a written buffer is bound twice, as devices have them: in a browser; elsewhere, without and with
+/// 64-bit integers.
+const DEVICES: [(Load, bool); 3] = [(Load::Words32, false), (Load::Words32, true), (Load::Words64, true)];
+
+/// Every distinct module, by pass and variant.
+pub(in crate::kernel) fn modules() -> Vec<(&'static Pass, Variant)> {
+    let mut modules = Vec::new();
+    let mut seen = HashSet::new();
+    for (pass, targets) in ALL {
+        for &target in targets {
+            for element in [f32::NAME, half::f16::NAME, half::bf16::NAME] {
+                for output in [Output::Element, Output::F32, Output::InPlace] {
+                    for variant in of_devices(pass, (element, output, target)) {
+                        let files: Vec<&str> = pass.files(variant).map(|file| file.path).collect();
+                        if seen.insert((pass.id(), files)) {
+                            modules.push((pass, variant));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    modules
+}
+
+/// The variants of a pass for every device, for rows that are split or not, with and without readouts.
+fn of_devices(
+    pass: &'static Pass,
+    (element, output, target): (&'static str, Output, Target),
+) -> impl Iterator<Item = Variant> {
+    // Only a pass that writes a value for each logit can overwrite the logits.
+    let writes = output == Output::Element || pass.writes();
+    // Only split rows have segments: never rows with sparse targets, and never in place.
+    let splits = pass.segments.is_some() && target != Target::Sparse && output != Output::InPlace;
+    let settings = [(false, false), (false, true), (true, false), (true, true)];
+    settings.into_iter().filter(move |&(merged, _)| writes && (splits || !merged)).flat_map(
+        move |(merged, reads_out)| {
+            DEVICES.map(|(load, second_view)| {
+                pass.fitted(Variant { element, output, target, load, merged, reads_out, second_view })
+            })
+        },
+    )
+}
