@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # Every target runs cargo, which locks its folder. In parallel, targets would only wait and mix their output.
 .NOTPARALLEL:
-.PHONY: help demo test bench isa peers web web-test check fmt clippy doc examples wasm deny
+.PHONY: help demo test bench isa peers web web-test check fmt clippy doc examples wasm tint deny
 
 # rustup's folder, for shells that have not read its profile.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -33,7 +33,7 @@ web: ## build the explorer, a page for browsers, in web/dist
 web-test: ## build the explorer and test it, if node and Chromium are installed
 	bash web/test
 
-check: ## everything that CI checks: format, lints, docs, examples, wasm, explorer, instructions, tests
+check: ## everything that CI checks: format, lints, docs, examples, wasm, shaders, explorer, instructions, tests
 	bash scripts/check
 
 fmt: ## check the formatting
@@ -43,18 +43,23 @@ clippy: ## lint everything, and check the library without its features
 	cargo clippy --locked --all-targets --all-features -- -D warnings
 	scripts/check-default
 
+# naga has more features for tests and examples than without them. What builds neither names an example too, so that cargo
+# compiles the dependencies once for all targets.
 doc: ## build the documentation, without warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --lib --no-deps --all-features
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --lib --example hello_softmax --no-deps --all-features
 
-examples: ## build the examples
-	cargo build --locked --all-features --examples
+examples: ## build the tool and the examples
+	cargo build --locked --all-features --bins --examples
 
-wasm: ## check that the library compiles for browsers, if that target is installed
+wasm: ## lint the library for browsers, if that target is installed
 	@if [ -d "$$(rustc --print sysroot)/lib/rustlib/wasm32-unknown-unknown" ]; then \
-	  set -x; cargo check --locked --lib --target wasm32-unknown-unknown; \
+	  set -x; CLIPPY_CONF_DIR=web/wasm cargo clippy --locked --lib --target wasm32-unknown-unknown -- -D warnings; \
 	else \
 	  echo 'xent: the target wasm32-unknown-unknown is not installed: nothing checked'; \
 	fi
+
+tint: ## compile every shader with Tint, the compiler of Chrome, if node is installed
+	bash tests/tint/run
 
 deny: ## check licences and advisories of the dependencies, if cargo-deny is installed
 	@if command -v cargo-deny >/dev/null; then \

@@ -89,7 +89,8 @@ impl Context {
     }
 
     /// Limits how long [`Request::wait`] waits for the device at a time before it gives up with
-    /// [`Error::Timeout`](crate::Error::Timeout). Applies to operations built afterwards. Default: no limit.
+    /// [`Error::Timeout`](crate::Error::Timeout). Applies to operations built afterwards. Default: no limit. An awaited
+    /// request has no limit.
     pub fn with_timeout(self, timeout: Duration) -> Self {
         Self { timeout: Some(timeout), ..self }
     }

@@ -152,6 +152,31 @@
 //! logits (harmless: their softmax gives the same probabilities; [`Input::LogProbs`] uses them without another
 //! softmax).
 //!
+//! # In a browser
+//!
+//! The library compiles for `wasm32-unknown-unknown` and runs on the browser's WebGPU, on a page or in a worker. The
+//! operations, options and results are the same, and so are the error bounds. What differs:
+//!
+//! * Nothing blocks. There is no `Request::wait`: `.await` a [`Request`], while the browser polls the device. There is no
+//!   [`eval`], which waits for the device and reads on threads; take a batch window by window with [`LossOp::stream`].
+//!   Only requests are async: operations are built, bound and encoded by ordinary calls, as everywhere.
+//! * A request's future is not `Send`, because wgpu's objects stay on the thread that made them.
+//! * [`Context::with_timeout`] and [`Context::with_poller`] change nothing, and [`Profile::name`] is often empty.
+//!
+//! ```
+//! use xent::{Context, CrossEntropy, Result, Shape};
+//!
+//! async fn loss(logits: &[f32], targets: &[i32], shape: Shape) -> Result<f64> {
+//!     let gpu = Context::new().await?;
+//!     let op = CrossEntropy::<f32>::new(&gpu, &Default::default())?;
+//!     Ok(op.loss(logits, targets, shape).await?.value)
+//! }
+//! ```
+//!
+//! # The shaders
+//!
+//! [`shaders`] gives every WGSL module that the operations run, complete and with a comment that says what it is for.
+//!
 //! # Features
 //!
 //! None is on by default.
@@ -165,12 +190,15 @@
 //! | `cli` | the command-line tool and its dependencies |
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
+// In a browser there is no `eval`, so what only `eval` uses is not used, and wgpu's objects stay on their thread.
+#![cfg_attr(target_arch = "wasm32", allow(dead_code, unused_imports, clippy::arc_with_non_send_sync))]
 
 pub mod bounds;
 mod context;
 mod device;
 mod element;
 mod error;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod eval;
 mod flags;
 #[cfg(doc)]
@@ -204,7 +232,7 @@ pub use half;
 pub use inputs::{BatchWeight, CrossEntropyInputs, KlDivergenceInputs, RowInputs, SigmoidBceInputs};
 #[cfg(feature = "tuning-file")]
 pub use kernel::SavedTuning;
-pub use kernel::{Band, Tuning};
+pub use kernel::{Band, Shader, Tuning, shaders};
 pub use masks::{MaskRows, Masks};
 pub use op::*;
 pub use options::{

@@ -29,7 +29,7 @@ pub type Running<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + 'a>>;
 /// polls for awaited requests. A context around a device of yours
 /// ([`Context::from_device`](crate::Context::from_device)) does not, unless you ask for one
 /// ([`Context::with_poller`](crate::Context::with_poller)): poll the device yourself ([`wgpu::Device::poll`]), or the
-/// request never ends. In a browser, the browser polls.
+/// request never ends. In a browser, the browser polls, and there is no `wait`.
 ///
 /// A request that is dropped before it started has done nothing. A request that is dropped while it runs loses its
 /// result; later calls are not affected.

@@ -77,7 +77,7 @@ fn is_same(found: &str, shown: &str) -> bool {
 }
 
 /// The first shown line that does not follow in the output, in order.
-fn missing<'a>(output: &str, shown: &[&'a str]) -> Option<&'a str> {
+pub fn missing<'a>(output: &str, shown: &[&'a str]) -> Option<&'a str> {
     let mut lines = output.lines();
     shown.iter().copied().find(|shown| !lines.by_ref().any(|found| is_same(found, shown)))
 }

@@ -1,6 +1,6 @@
-// Computes one batch on the GPU, checks it and times it, then ends.
+// Computes one batch on the GPU, checks it and times it; or runs the crate's checks. Then it ends.
 
-import init, { Batch, Gpu } from "../wasm/xent_web.js";
+import init, { Batch, Gpu, run_checks } from "../wasm/xent_web.js";
 
 // Logits whose rows are compared with the reference, and the most rows.
 const CHECKED_LOGITS = 2_000_000;
@@ -9,27 +9,37 @@ const CHECKED_ROWS = 64;
 const SAMPLE_MS = 60;
 const LINE_MS = 2000;
 
-onmessage = async ({ data: { rows, cols, seed } }) => {
+onmessage = async ({ data }) => {
   try {
     await init();
-    const gpu = await Gpu.open();
-    const adapter = await adapterName(gpu);
-    say("Making a batch …");
-    const batch = new Batch(rows, cols, seed);
-    say("Computing, and checking against the reference …");
-    const count = Math.max(1, Math.min(rows, CHECKED_ROWS, Math.floor(CHECKED_LOGITS / cols)));
-    const checked = await gpu.check(batch, count);
-    const { loss, passed, rowsChecked, lossError, gradientError } = checked;
-    const times = [];
-    for (const [name, withGradient] of [["loss", false], ["loss and gradient", true]]) {
-      say(`Timing the ${name} …`);
-      times.push({ name, ...(await time(gpu, batch, withGradient)) });
-    }
-    postMessage({ answer: { loss, passed, rowsChecked, lossError, gradientError }, times, adapter, rows });
+    postMessage(data.checks ? await checks() : await compute(data));
   } catch (error) {
     postMessage({ error: error.message ?? String(error) });
   }
 };
+
+async function checks() {
+  say("Checking …");
+  const { quantities, cases, failures } = await run_checks();
+  return { quantities, cases, failures };
+}
+
+async function compute({ rows, cols, seed }) {
+  const gpu = await Gpu.open();
+  const adapter = await adapterName(gpu);
+  say("Making a batch …");
+  const batch = new Batch(rows, cols, seed);
+  say("Computing, and checking against the reference …");
+  const count = Math.max(1, Math.min(rows, CHECKED_ROWS, Math.floor(CHECKED_LOGITS / cols)));
+  const checked = await gpu.check(batch, count);
+  const { loss, passed, rowsChecked, lossError, gradientError } = checked;
+  const times = [];
+  for (const [name, withGradient] of [["loss", false], ["loss and gradient", true]]) {
+    say(`Timing the ${name} …`);
+    times.push({ name, ...(await time(gpu, batch, withGradient)) });
+  }
+  return { answer: { loss, passed, rowsChecked, lossError, gradientError }, times, adapter, rows };
+}
 
 const say = (phase) => postMessage({ phase });
 

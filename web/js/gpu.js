@@ -1,4 +1,4 @@
-// The third part: the crate on the visitor's GPU. The work is done in a worker, so that the page stays usable and the
+// The third part: the crate on the visitor's GPU, and checks of it. The work is done in a worker, so that the page stays usable and the
 // memory of a large batch is given back afterwards.
 
 import { $, el, text } from "./dom.js";
@@ -13,6 +13,7 @@ export function start() {
     $(id).addEventListener("change", (event) => change({ [id]: Number(event.target.value) }));
   }
   $("gpu-run").addEventListener("click", run);
+  $("checks-run").addEventListener("click", check);
   if (!navigator.gpu) absent();
 }
 
@@ -24,6 +25,7 @@ function absent() {
   notice.hidden = false;
   text(notice, why);
   $("gpu-bench").hidden = true;
+  $("checks").hidden = true;
 }
 
 export function draw({ rows, cols }) {
@@ -39,32 +41,40 @@ export function draw({ rows, cols }) {
 
 function run() {
   const { rows, cols } = state;
-  $("gpu-run").disabled = true;
   $("gpu-result").hidden = true;
-  text($("gpu-status"), "Opening the GPU …");
+  // The same batch for everybody, so that two visitors can compare their losses.
+  work({ rows, cols, seed: 1 }, $("gpu-status"), report);
+}
+
+function check() {
+  $("checks-result").hidden = true;
+  work({ checks: true }, $("checks-status"), reportChecks);
+}
+
+// Lets a worker do one thing: its phases and its end are told in `status`, its answer to `done`.
+function work(task, status, done) {
+  $("gpu-run").disabled = true;
+  $("checks-run").disabled = true;
+  text(status, "Opening the GPU …");
   worker = new Worker(new URL("gpu-worker.js", import.meta.url), { type: "module" });
+  const finish = (data) => {
+    worker.terminate();
+    worker = null;
+    $("checks-run").disabled = false;
+    draw(state);
+    const advice = task.rows ? "A smaller batch, or reloading the page, may help." : "Reloading the page may help.";
+    text(status, data.error ? `That did not work: ${data.error}. ${advice}` : "Done.");
+    if (!data.error) done(data);
+  };
   worker.onmessage = ({ data }) => {
-    if (data.phase) text($("gpu-status"), data.phase);
+    if (data.phase) text(status, data.phase);
     else finish(data);
   };
   worker.onerror = (event) => {
     event.preventDefault();
     finish({ error: event.message || "the worker did not start" });
   };
-  // The same batch for everybody, so that two visitors can compare their losses.
-  worker.postMessage({ rows, cols, seed: 1 });
-}
-
-function finish(data) {
-  worker.terminate();
-  worker = null;
-  draw(state);
-  if (data.error) {
-    text($("gpu-status"), `That did not work: ${data.error}. A smaller batch, or reloading the page, may help.`);
-    return;
-  }
-  text($("gpu-status"), "Done.");
-  report(data);
+  worker.postMessage(task);
 }
 
 function report({ answer, times, adapter, rows }) {
@@ -93,4 +103,28 @@ function report({ answer, times, adapter, rows }) {
     `Medians. A loss reads the logits once; with the gradient they are read twice and written once, all of which counts as moved.${isPart ? ` Timed on the first ${integer(timed)} rows, as many as fit into one binding of this device.` : ""}`,
   );
   $("gpu-result").hidden = false;
+}
+
+const QUANTITIES = ["loss", "gradient", "softmax"];
+
+function reportChecks({ quantities, cases, failures }) {
+  const wrong = failures.map((failure, index) => failure && `${cases[index]}, ${quantities[index]}, ${failure}`).filter(Boolean);
+  const total = integer(cases.length);
+  const verdict = $("checks-verdict");
+  verdict.classList.toggle("bad", wrong.length > 0);
+  text(
+    verdict,
+    wrong.length ? `✗ ${integer(wrong.length)} of ${total} checks failed. Please report this adapter.` : `✓ All ${total} checks passed.`,
+  );
+  $("checks-failures").replaceChildren(...wrong.slice(0, 10).map((line) => el("li", { textContent: line })));
+  // A case and a quantity are right if they are so in every type and shape, both ways.
+  const cell = (of, quantity) => {
+    const all = failures.filter((_, index) => cases[index] === of && quantities[index] === quantity);
+    const isRight = all.every((failure) => !failure);
+    const [sign, words] = all.length === 0 ? ["–", "not checked"] : isRight ? ["✓", "right"] : ["✗", "wrong"];
+    return el("td", { class: isRight ? "" : "wrong" }, el("span", { "aria-hidden": "true", textContent: sign }), el("span", { class: "sr", textContent: words }));
+  };
+  const line = (of) => el("tr", {}, el("th", { scope: "row", textContent: of.replaceAll("-", "−") }), ...QUANTITIES.map((quantity) => cell(of, quantity)));
+  $("checks-table").tBodies[0].replaceChildren(...[...new Set(cases)].map(line));
+  $("checks-result").hidden = false;
 }

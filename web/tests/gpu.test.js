@@ -36,6 +36,27 @@ test("loss and gradient are within their bounds on WebGPU", async () => {
   }
 });
 
+test("worked examples and special rows are right on WebGPU, by both ways", async () => {
+  const browser = await launch({ webgpu: true });
+  try {
+    const { page, problems } = await browser.open("");
+    await page.locator("#checks-run").click();
+    await settle(page);
+    await until(page, () => /Done|did not work/.test(document.getElementById("checks-status").textContent), 120_000);
+    assert.equal(await page.locator("#checks-status").textContent(), "Done.");
+    const failures = await page.locator("#checks-failures li").allTextContents();
+    assert.deepEqual(failures, []);
+    const [, total] = (await page.locator("#checks-verdict").textContent()).match(/^✓ All (\d+) checks passed\.$/);
+    assert.ok(Number(total) > 200, total);
+    const table = await page.locator("#checks-table tbody tr").allTextContents();
+    assert.ok(table.includes("NaN✓right✓right✓right"), table.join("\n"));
+    assert.ok(table.includes("2, 1, 0.5, −1–not checked–not checked✓right"), table.join("\n"));
+    assert.deepEqual(problems, []);
+  } finally {
+    await browser.close();
+  }
+});
+
 test("without WebGPU the page says so, and the rest works", async () => {
   const browser = await launch();
   try {
@@ -43,6 +64,7 @@ test("without WebGPU the page says so, and the rest works", async () => {
     assert.ok(await page.locator("#gpu-absent").isVisible());
     assert.match(await page.locator("#gpu-absent").textContent(), /no WebGPU/);
     assert.ok(await page.locator("#gpu-run").isHidden());
+    assert.ok(await page.locator("#checks-run").isHidden());
     assert.equal(await page.locator("#loss").textContent(), "0.4952");
     assert.deepEqual(problems, []);
   } finally {

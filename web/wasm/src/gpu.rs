@@ -1,16 +1,14 @@
 //! The crate on the visitor's GPU: a batch made here, its loss and gradient, the check against the f64 reference, and
 //! the operation on buffers of the device, for the page to time.
 
-use js_sys::Promise;
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::JsFuture;
 use xent::wgpu::{self, BufferUsages as Usage};
 use xent::{
     Bound, Context, CrossEntropy, CrossEntropyBuffers, LossOutputs, LossRecord, OutputBuffer, Shape,
     Verification,
 };
 
-use crate::thrown;
+use crate::{called, thrown};
 
 /// The most logits of a batch: 64 Mi, 256 MiB.
 pub const MAX_LOGITS: usize = 64 << 20;
@@ -225,19 +223,13 @@ impl Timed {
     }
 
     /// Runs the loss `times` times on the device and waits for the last one.
-    pub async fn run(&self, times: usize) -> Result<(), JsValue> {
+    pub async fn run(&self, times: usize) {
         let mut encoder = self.device.create_command_encoder(&Default::default());
         for _ in 0..times {
             self.bound.encode(&mut encoder.begin_compute_pass(&Default::default()));
         }
         self.queue.submit([encoder.finish()]);
-        let done = Promise::new(&mut |resolve, _| {
-            self.queue.on_submitted_work_done(move || {
-                // A promise's own function: it cannot throw.
-                let _ = resolve.call0(&JsValue::UNDEFINED);
-            });
-        });
-        JsFuture::from(done).await.map(|_| ())
+        called(|done| self.queue.on_submitted_work_done(done)).await;
     }
 }
 
