@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { launch, settle, until } from "./browser.js";
+import { inaccessible, launch, settle, until } from "./browser.js";
 
 const isDone = () => /Done|did not work/.test(document.getElementById("gpu-status").textContent);
 
@@ -51,6 +51,7 @@ test("worked examples and special rows are right on WebGPU, by both ways", async
     const table = await page.locator("#checks-table tbody tr").allTextContents();
     assert.ok(table.includes("NaN✓right✓right✓right"), table.join("\n"));
     assert.ok(table.includes("2, 1, 0.5, −1–not checked–not checked✓right"), table.join("\n"));
+    assert.deepEqual(await inaccessible(page), []);
     assert.deepEqual(problems, []);
   } finally {
     await browser.close();
