@@ -38,7 +38,7 @@ struct Block {
 
 /// What one turn of an innermost loop costs.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Loop {
+pub(super) struct Loop {
     /// Whether it loads logits by packs.
     has_packs: bool,
     /// Logits that a lane loads in a turn.
@@ -59,7 +59,7 @@ impl Loop {
 
 /// What RADV tells of a pipeline.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Report {
+pub(super) struct Report {
     /// The loop that only reads the logits, and the one that writes a value for each of them.
     pub read: Option<Loop>,
     pub write: Option<Loop>,
@@ -284,7 +284,7 @@ fn loads(blocks: &[Block], of: Option<u32>) -> impl Iterator<Item = (u32, Option
 
 /// Counts the instructions of a pipeline whose logits, of `element_bytes` bytes, are loaded through the binding `packs`
 /// (if they are: otherwise through the widest loads).
-pub fn report(text: &str, packs: u32, element_bytes: u32) -> Report {
+pub(super) fn report(text: &str, packs: u32, element_bytes: u32) -> Report {
     let blocks = blocks(text);
     let told = |name: &str| {
         let line =
