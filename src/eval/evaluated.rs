@@ -16,6 +16,14 @@ pub struct Evaluated<'a> {
     /// The class that each row is scored against (rows,), if targets are classes. Sequences are already resolved. For a
     /// row that is left out it may be any value.
     pub classes: Option<&'a [i32]>,
+    /// The class that each row should predict (rows,): its target, or for soft and sparse targets the class of the largest
+    /// probability; [`NO_CLASS`](crate::NO_CLASS) for a row that is left out. Empty for losses without classes.
+    pub top_classes: &'a [u32],
+    /// The weight of each row in a mean (rows,), if there are weights: its own, times the weight of its class if the
+    /// targets are classes.
+    pub weights: Option<&'a [f64]>,
+    /// Where the sequences of the batch end, if they differ in length: the index after the last row of each.
+    pub sequence_ends: Option<&'a [usize]>,
     /// The gradient of the reduced loss (rows, cols), in the layout of the source's shape, if asked for. In f32,
     /// whatever the logits' type.
     pub dlogits: Option<&'a [f32]>,

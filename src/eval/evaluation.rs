@@ -168,16 +168,16 @@ impl<'a, E: Element, L: Evaluable> Evaluation<'a, E, L> {
 
     /// The report on the rows that are done. At the end these are all rows.
     pub fn report(&self) -> Report {
-        let EvaluationState { sum, correct, verification, reading, computing, elapsed } = self.state;
+        let EvaluationState { sum, judged, correct, verification, reading, computing, elapsed } = self.state;
         let sum = if self.is_done() { sum.weighing(self.weight) } else { sum };
         let mean =
             Reducing { reduction: Reduction::Mean, empty_batch: EmptyBatch::Nan, ..self.op.reducing() };
         Report {
             loss: sum.reduced(self.op.reducing()),
             mean: sum.reduced(mean).value,
-            has_classes: L::HAS_CLASSES,
             cols: self.shape.cols,
             correct,
+            judged,
             verification: (self.options.verify_rows > 0).then_some(verification),
             reading,
             computing,
@@ -282,6 +282,9 @@ impl<'a, E: Element, L: Evaluable> Evaluation<'a, E, L> {
                 rows: window.rows.clone(),
                 results,
                 classes: L::classes(&inputs),
+                top_classes: window.top_classes(),
+                weights: window.weights(),
+                sequence_ends: None,
                 dlogits: dlogits.as_deref(),
                 state: &told,
             })?;

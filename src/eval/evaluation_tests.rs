@@ -313,11 +313,11 @@ fn a_run_goes_on_from_any_row_with_the_digits_of_one_without_a_stop() {
 fn no_run_of_this_batch_has_come_there() {
     let options = Default::default();
     let mut of_more_rows = EvaluationState::default();
-    of_more_rows.add(&[RowResult::default(); ROWS + 1], 0);
+    of_more_rows.add(&[RowResult::default(); ROWS + 1], &[]);
     let refused = Error::RowsExceedBound { rows: ROWS + 1, bound: ROWS };
     assert_eq!(evaluation(&options).resume(&of_more_rows), Err(refused));
     let mut within_a_group = EvaluationState::default();
-    within_a_group.add(&[RowResult::default(); 2], 0);
+    within_a_group.add(&[RowResult::default(); 2], &[]);
     let targets = Targets::Classes(&[0; 6]);
     let shape = Shape::nchw(2, 2, 3);
     let mut grouped: Evaluation<'_> = Evaluation::new(&Default::default(), shape, targets, &options).unwrap();

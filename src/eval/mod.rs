@@ -25,6 +25,8 @@ mod evaluate;
 mod evaluated;
 mod evaluation;
 mod evaluator;
+#[cfg(all(test, feature = "cli"))]
+mod figures_tests;
 #[cfg(any(feature = "npy", feature = "safetensors"))]
 pub mod files;
 mod inputs;
@@ -60,4 +62,8 @@ pub use source::{SliceSource, Source};
 pub use state::EvaluationState;
 #[cfg(feature = "cli")]
 pub use synthetic::SyntheticLogits;
-pub use tally::{Histogram, Positions, Quantile, Tally};
+pub use tally::{
+    ClassFigures, EqualBins, EqualMass, Histogram, MAX_CONFUSED_CLASSES, MAX_TALLIED_CLASSES,
+    MAX_TALLIED_RANK, Positions, Quantile, RELIABILITY_BINS, Reliability, ReliabilityBin, SequenceTotal,
+    Tally, TallyOptions, TallyRows, WorstRow,
+};

@@ -12,12 +12,14 @@ pub struct Report {
     /// The loss: reduced and summed, with the number of rows that count and the flags.
     pub loss: Loss,
     pub(super) mean: f64,
-    pub(super) has_classes: bool,
     /// Classes of each row.
     pub cols: usize,
     /// Counted rows whose most probable class is their target. For soft and sparse targets, it is the class with the
     /// largest target. 0 for losses without a class to predict.
     pub correct: usize,
+    /// Counted rows that have a most probable class and a target: all but those with a NaN or +∞ among their logits, and
+    /// those whose logits are all −∞.
+    pub judged: usize,
     /// The comparison of rows with the reference, if asked for.
     pub verification: Option<Verification>,
     /// The time that the source took to give logits.
@@ -47,10 +49,11 @@ impl Report {
         self.mean().exp()
     }
 
-    /// The share of counted rows whose most probable class is their target; `None` if no row counts, and for losses
-    /// without a class to predict ([`KlDivergence`](crate::KlDivergence), [`SigmoidBce`](crate::SigmoidBce)).
+    /// The share of the [`judged`](Self::judged) rows whose most probable class is their target; `None` without such
+    /// rows, and for losses without a class to predict ([`KlDivergence`](crate::KlDivergence),
+    /// [`SigmoidBce`](crate::SigmoidBce)).
     pub fn accuracy(&self) -> Option<f64> {
-        (self.has_classes && self.loss.counted > 0).then(|| self.correct as f64 / self.loss.counted as f64)
+        (self.judged > 0).then(|| self.correct as f64 / self.judged as f64)
     }
 
     /// How many rows were left out.

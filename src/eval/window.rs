@@ -19,7 +19,9 @@ pub(super) struct Window<'w, E: Element, L: Evaluable> {
     /// The total weight of the batch's rows up to the window's last row.
     weight: BatchWeight,
     /// The class that each counted row should predict, if the loss has classes.
-    top_classes: Vec<Option<u32>>,
+    top_classes: Vec<u32>,
+    /// The weights of the rows, if there are any.
+    weights: Option<Vec<f64>>,
     /// The reference losses of some rows, with their error bounds.
     expected: Vec<(usize, f64, f64)>,
 }
@@ -44,14 +46,14 @@ impl<'w, E: Element, L: Evaluable> Window<'w, E, L> {
         op.weigh(&L::inputs(&beside, values.second), shape, first, &mut before)?;
         L::narrow(&mut beside);
         let inputs = L::inputs(&beside, values.second);
-        let of_rows = 0..if L::HAS_CLASSES { rows.len() } else { 0 };
-        let top_classes = of_rows.map(|row| op.top_class(&inputs, shape, row)).collect();
+        let (top_classes, weights) = (op.top_classes(&inputs, shape), op.row_weights(&inputs, shape));
         let expected = |row: usize| {
             let (loss, bound) = op.expected_loss(values.logits, &inputs, shape, row);
             (row, loss, bound)
         };
         Ok(Self {
             top_classes,
+            weights,
             expected: std::iter::from_fn(|| verified.next_if(|row| rows.contains(row)))
                 .map(|row| expected(row - rows.start))
                 .collect(),
@@ -71,10 +73,19 @@ impl<'w, E: Element, L: Evaluable> Window<'w, E, L> {
         L::inputs(&self.beside, second)
     }
 
+    /// The class that each row should predict; none if the loss has no classes.
+    pub fn top_classes(&self) -> &[u32] {
+        &self.top_classes
+    }
+
+    /// The weights of the rows, if there are any.
+    pub fn weights(&self) -> Option<&[f64]> {
+        self.weights.as_deref()
+    }
+
     /// Adds the device's results for this window.
     pub fn add_to(&self, state: &mut EvaluationState, results: &[RowResult]) {
-        let is_correct = |(class, result): &(&Option<u32>, &RowResult)| **class == Some(result.argmax);
-        state.add(results, self.top_classes.iter().zip(results).filter(is_correct).count());
+        state.add(results, &self.top_classes);
         state.sum = state.sum.weighing(self.weight);
         for &(row, expected, bound) in &self.expected {
             let (at, loss) = (self.rows.start + row, f64::from(results[row].loss));

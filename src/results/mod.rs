@@ -1,11 +1,13 @@
 //! What a loss gives: results of rows, of parts of rows, and of batches.
 
+mod exact_sum;
 mod loss;
 mod partials;
 mod row;
 mod sum;
 mod top;
 
+pub(crate) use exact_sum::{ExactSum, ProductSum};
 pub use loss::{Loss, LossRecord};
 pub use partials::RowPartials;
 #[cfg(test)]

@@ -3,19 +3,50 @@
 use crate::flags::Flags;
 use crate::inputs::BatchWeight;
 use crate::options::{EmptyBatch, Reducing};
-use crate::results::{Loss, RowResult};
+use crate::results::{ExactSum, Loss, RowResult};
 
-/// What the rows of a batch, or of a part of it, add up to: the loss before its reduction, in f64. A stream's sums so far
-/// are its [`sum`](crate::LossStream::sum). The sums of parts [`combine`](Self::combine) to those of the whole, whose loss
+/// What the rows of a batch, or of a part of it, add up to: the loss before its reduction. A stream's sums so far are its
+/// [`sum`](crate::LossStream::sum). The sums of parts [`combine`](Self::combine) to those of the whole, whose loss
 /// [`LossOp::loss_of`](crate::LossOp::loss_of) gives.
+///
+/// The row losses are added without rounding, so their sum does not depend on how the rows were split.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct LossSum {
     rows: usize,
-    loss: f64,
-    z_loss: f64,
+    loss: Addends,
+    z_loss: Addends,
     flags: Flags,
     weight: BatchWeight,
+}
+
+/// An exact sum of f32, some of which may not be finite.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+struct Addends {
+    finite: ExactSum,
+    /// The sum of the addends that are not finite; 0 if there are none.
+    special: f32,
+}
+
+impl Addends {
+    #[inline]
+    fn add(&mut self, value: f32) {
+        if value.is_finite() {
+            self.finite.add(value);
+        } else {
+            self.special += value;
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.finite.merge(&other.finite);
+        self.special += other.special;
+    }
+
+    fn value(&self) -> f64 {
+        if self.special == 0.0 { self.finite.value() } else { self.special.into() }
+    }
 }
 
 impl LossSum {
@@ -31,25 +62,25 @@ impl LossSum {
 
     /// Adds the next row.
     pub(crate) fn add(&mut self, result: &RowResult) {
-        self.loss += f64::from(result.loss);
-        self.z_loss += f64::from(result.z_loss);
+        self.loss.add(result.loss);
+        if result.z_loss != 0.0 {
+            self.z_loss.add(result.z_loss);
+        }
         self.flags |= result.flags();
         self.rows += 1;
     }
 
-    /// Adds the sums of the rows that follow. Sums in f64 depend on their order in the last digits: combine parts in row
-    /// order.
+    /// Adds the sums of other rows. The losses are added without rounding, in any order; weights are added in f64, so
+    /// that weights with many digits should be combined in row order.
     #[must_use]
-    pub fn combine(&self, next: &Self) -> Self {
-        let mut weight = self.weight;
-        weight.add(next.weight);
-        Self {
-            rows: self.rows + next.rows,
-            loss: self.loss + next.loss,
-            z_loss: self.z_loss + next.z_loss,
-            flags: self.flags | next.flags,
-            weight,
-        }
+    pub fn combine(&self, other: &Self) -> Self {
+        let mut both = *self;
+        both.weight.add(other.weight);
+        both.loss.merge(&other.loss);
+        both.z_loss.merge(&other.z_loss);
+        both.rows += other.rows;
+        both.flags |= other.flags;
+        both
     }
 
     /// Adds the weight of some of the rows.
@@ -69,7 +100,8 @@ impl LossSum {
 
     /// The reduced loss of the rows that are added.
     pub(crate) fn reduced(&self, how: Reducing) -> Loss {
-        let Self { rows, loss, z_loss, mut flags, weight } = *self;
+        let Self { rows, mut flags, weight, .. } = *self;
+        let (loss, z_loss) = (self.loss.value(), self.z_loss.value());
         let is_empty = weight.is_empty_mean(how.reduction);
         flags.set(Flags::NO_ROW_COUNTS, weight.counted == 0 || is_empty);
         let denominator = |weight| how.reduction.denominator(weight);

@@ -67,7 +67,7 @@ struct Seen {
 impl Seen {
     fn new(shape: Shape) -> Self {
         let dlogits = vec![0; shape.len()];
-        Self { shape, rows: Vec::new(), dlogits, tally: Tally::new(1), windows: 0 }
+        Self { shape, rows: Vec::new(), dlogits, tally: Tally::new(&Default::default()), windows: 0 }
     }
 
     fn add(&mut self, window: &Evaluated<'_>, stop: usize) -> Result<()> {

@@ -1,6 +1,6 @@
 //! `xent demo`: the loss of a language model's batch, which need not fit into memory.
 
-use xent::eval::{EvaluateOptions, Evaluation, SyntheticLogits, Tally};
+use xent::eval::{EvaluateOptions, Evaluation, SyntheticLogits, Tally, TallyOptions};
 use xent::{CrossEntropyOptions, Result, Shape, Targets};
 
 use crate::args::DemoArgs;
@@ -35,7 +35,7 @@ pub fn run(args: &DemoArgs) -> Result<Outcome> {
         ))?;
     }
     let mut progress = Progress::new(shape.rows).with_rates(shape.cols, None);
-    let mut tally = Tally::new(SEQUENCE);
+    let mut tally = Tally::new(&TallyOptions { sequence_length: SEQUENCE, ..Default::default() });
     let options = EvaluateOptions { verify_rows: VERIFY_ROWS, ..Default::default() };
     let op = CrossEntropyOptions::default();
     let evaluation = Evaluation::new(&op, shape, Targets::Classes(&targets), &options)?;
@@ -69,6 +69,8 @@ pub fn run(args: &DemoArgs) -> Result<Outcome> {
         adapter: computer.name(),
         rows_given: shape.rows,
         bytes_read: None,
+        top_k: None,
+        text_bytes: None,
         peak_memory: peak_resident_bytes(),
     };
     report::print(&summary, args.json, false, &more)

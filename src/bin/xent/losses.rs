@@ -19,16 +19,19 @@ pub enum AnyLoss {
     SigmoidBce(SigmoidBceOptions),
 }
 
-/// The results of each row that the outputs need.
+/// The results of each row that the outputs and the report need. The confidence costs nothing: it follows from the sum of
+/// the exponentials.
 fn row_fields(args: &EvalArgs) -> RowFields {
     let has_classes = args.targets.soft_targets.is_none() && args.targets.sparse_targets.is_none();
-    let of_rows = RowFields::CONFIDENCE | RowFields::ENTROPY | RowFields::MARGIN;
+    let of_rows = RowFields::ENTROPY | RowFields::MARGIN;
     let of_classes = RowFields::TARGET_PROB | RowFields::RANK | RowFields::MASS_AHEAD | RowFields::BRIER;
-    match args.output.readouts {
-        true if has_classes => RowFields::default() | of_rows | of_classes,
-        true => RowFields::default() | of_rows,
-        false => RowFields::default(),
-    }
+    let asked = match args.output.readouts {
+        true if has_classes => of_rows | of_classes,
+        true => of_rows,
+        false if args.output.top_k.is_some() => RowFields::RANK,
+        false => RowFields::empty(),
+    };
+    RowFields::default() | RowFields::CONFIDENCE | asked
 }
 
 impl AnyLoss {

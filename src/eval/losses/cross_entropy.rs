@@ -19,6 +19,7 @@ use crate::reference::{
     cross_entropy::{row_dlogits_at, row_loss_at},
     row_readouts,
 };
+use crate::results::NO_CLASS;
 #[cfg(feature = "cli")]
 use crate::results::RowResult;
 use crate::row_fields::RowFields;
@@ -43,7 +44,6 @@ impl Evaluable for CrossEntropyOptions {
         "a padded row of the soft targets",
         "the soft targets",
     ];
-    const HAS_CLASSES: bool = true;
 
     fn batch_layout<E: Element>(
         inputs: &CrossEntropyInputs<'_>,
@@ -160,13 +160,33 @@ impl Evaluable for CrossEntropyOptions {
         inputs.weigh(shape, self, first, batch)
     }
 
-    fn top_class<E: Element>(
-        &self,
-        inputs: &CrossEntropyInputs<'_>,
-        shape: Shape,
-        row: usize,
-    ) -> Option<u32> {
-        inputs.row_target(shape, self, row)?.top_class(self.ignore_index)
+    fn top_classes<E: Element>(&self, inputs: &CrossEntropyInputs<'_>, shape: Shape) -> Vec<u32> {
+        let rows = 0..shape.rows;
+        match (inputs.targets.classes(), inputs.rows.row_mask, inputs.rows.row_weights) {
+            // The usual case, without the checks of all the others.
+            (Some(classes), None, None) => classes
+                .iter()
+                .map(|&class| if class == self.ignore_index { NO_CLASS } else { class as u32 })
+                .collect(),
+            _ => rows
+                .map(|row| {
+                    let target = inputs.row_target(shape, self, row);
+                    target.and_then(|target| target.top_class(self.ignore_index)).unwrap_or(NO_CLASS)
+                })
+                .collect(),
+        }
+    }
+
+    fn row_weights<E: Element>(&self, inputs: &CrossEntropyInputs<'_>, shape: Shape) -> Option<Vec<f64>> {
+        let is_of_classes = inputs.class_weights.is_some() && inputs.targets.indices().is_some();
+        if inputs.rows.row_weights.is_none() && !is_of_classes {
+            return None;
+        }
+        let weight = |row| {
+            let target = inputs.row_target(shape, self, row);
+            target.map_or(0.0, |target| inputs.weight_of(row, &target).weight)
+        };
+        Some((0..shape.rows).map(weight).collect())
     }
 
     fn classes<'i, E: Element>(inputs: &Self::Inputs<'i, E>) -> Option<&'i [i32]> {

@@ -42,8 +42,6 @@ pub(crate) trait Evaluable: Kind + EvaluateKind {
 
     /// The names of what may differ between the shapes of the second array and of the logits.
     const SECOND: [&'static str; 4];
-    /// Whether a row has a class that its logits may predict.
-    const HAS_CLASSES: bool = false;
 
     /// The layout of the inputs, if the targets come from this source.
     fn batch_layout<E: Element>(
@@ -111,9 +109,15 @@ pub(crate) trait Evaluable: Kind + EvaluateKind {
         first: usize,
         batch: &mut BatchWeight,
     ) -> Result<()>;
-    /// The class that a row should predict, if it counts.
-    fn top_class<E: Element>(&self, _: &Self::Inputs<'_, E>, _: Shape, _: usize) -> Option<u32> {
-        None
+    /// The class that each row should predict, [`NO_CLASS`](crate::NO_CLASS) for a row that does not count. Empty if the
+    /// loss has no classes.
+    fn top_classes<E: Element>(&self, _: &Self::Inputs<'_, E>, _: Shape) -> Vec<u32> {
+        Vec::new()
+    }
+    /// The weight of each row in a mean, if there are weights.
+    fn row_weights<E: Element>(&self, inputs: &Self::Inputs<'_, E>, shape: Shape) -> Option<Vec<f64>> {
+        let rows = Self::rows(inputs);
+        rows.row_weights.map(|_| (0..shape.rows).map(|row| f64::from(rows.weight(row))).collect())
     }
     /// The class of each row, if targets are classes.
     fn classes<'i, E: Element>(_: &Self::Inputs<'i, E>) -> Option<&'i [i32]> {

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::eval::memory::{Asked, Footprint};
 use crate::eval::{
     EvaluateInputs, EvaluateOptions, Evaluation, EvaluationState, LabelSource, Report, RowSource,
-    SliceSource, Tally, TeacherSource,
+    SliceSource, Tally, TallyOptions, TeacherSource,
 };
 use crate::inputs::{KlDivergenceInputs, SigmoidBceInputs};
 use crate::options::{KlDivergenceOptions, SigmoidBceOptions};
@@ -86,7 +86,13 @@ struct Found {
 /// Runs an evaluation, stopped behind some rows and continued by another one that `evaluation` makes.
 macro_rules! found {
     ($stops:expr, $logits:expr, $evaluation:expr) => {{
-        let mut found = (Vec::new(), Vec::new(), Vec::new(), Tally::new(4), 0);
+        let mut found = (
+            Vec::new(),
+            Vec::new(),
+            Vec::new(),
+            Tally::new(&TallyOptions { sequence_length: 4, ..Default::default() }),
+            0,
+        );
         let mut state = EvaluationState::default();
         let mut report = None;
         for stop in $stops.into_iter().chain([usize::MAX]) {

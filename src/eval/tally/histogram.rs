@@ -1,35 +1,24 @@
-//! A histogram of losses whose range is not known beforehand.
+//! A histogram of losses of any size.
 
 use std::ops::Range;
 
-/// The maximum number of bins.
-const MOST_BINS: usize = 4096;
-/// The bin width starts at 2^-20 nats, which is finer than the accuracy of an f32 loss.
-const FINEST: i32 = -20;
-/// Bins of width 2^117 cover all of f32.
-const WIDEST: i32 = 117;
+/// The upper bits of an f32 that a bin has in common: the exponent, and 6 bits of the fraction.
+const SHARED_BITS: u32 = 14;
+/// Bins of one sign.
+const BINS: u32 = 1 << SHARED_BITS;
 
-/// A histogram of finite losses with at most 4,096 bins of equal width. The width is a power of two. It doubles when a
-/// loss comes that is too far from the others. Bins start at multiples of their width, so the order of the losses does
-/// not matter.
-#[derive(Clone, Debug, PartialEq)]
+/// A histogram of finite losses. A bin is all f32 values with the same upper bits, 64 bins in each octave, so that a bin
+/// is at most 1/64 as wide as its values are large, whatever their size. The order of the losses does not matter.
+#[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Histogram {
-    /// Bins are 2^exponent wide.
-    exponent: i32,
-    /// The first bin starts at first · 2^exponent.
-    first: i64,
+    /// The first bin that is not empty, counted from the one of the lowest f32.
+    first: u32,
     counts: Vec<u64>,
     rows: u64,
     /// The smallest and the largest loss; 0 and 0 if there are none.
     #[cfg_attr(feature = "serde", serde(with = "super::serde_bits::pair"))]
     range: (f32, f32),
-}
-
-impl Default for Histogram {
-    fn default() -> Self {
-        Self { exponent: FINEST, first: 0, counts: Vec::new(), rows: 0, range: (0.0, 0.0) }
-    }
 }
 
 /// A quantile of the losses.
@@ -38,25 +27,56 @@ impl Default for Histogram {
 pub struct Quantile {
     /// The loss in nats: the middle of the interval in which it lies.
     pub value: f64,
-    /// The maximum error: at most half a bin.
+    /// The maximum error: at most half a bin, which is 1/128 of the loss.
     pub within: f64,
+}
+
+/// Bins of equal width, for drawing.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct EqualBins {
+    /// The start of the first bin.
+    pub start: f64,
+    /// The width of a bin: a power of two.
+    pub width: f64,
+    /// The number of losses in each bin; the first and the last are not empty.
+    pub counts: Vec<u64>,
 }
 
 impl Histogram {
     /// Adds a loss. A loss that is not finite is ignored.
+    #[inline]
     pub fn add(&mut self, loss: f32) {
         if !loss.is_finite() {
             return;
         }
-        let bin = loop {
-            match self.bin(loss) {
-                Some(bin) if self.fits(bin) => break bin,
-                _ => self.widen(),
-            }
-        };
+        let bin = bin_of(loss);
         if self.counts.is_empty() {
             (self.first, self.range) = (bin, (loss, loss));
         }
+        self.cover(bin);
+        self.counts[(bin - self.first) as usize] += 1;
+        self.rows += 1;
+        self.range = (self.range.0.min(loss), self.range.1.max(loss));
+    }
+
+    /// Adds the losses of another histogram.
+    pub fn merge(&mut self, other: &Self) {
+        let Some((min, max)) = other.range() else { return };
+        if self.counts.is_empty() {
+            return self.clone_from(other);
+        }
+        self.cover(other.first);
+        self.cover(other.first + other.counts.len() as u32 - 1);
+        let start = (other.first - self.first) as usize;
+        self.counts[start..].iter_mut().zip(&other.counts).for_each(|(count, more)| *count += more);
+        self.rows += other.rows;
+        self.range = (self.range.0.min(min), self.range.1.max(max));
+    }
+
+    /// Makes room for a bin.
+    #[inline]
+    fn cover(&mut self, bin: u32) {
         if bin < self.first {
             let more = (self.first - bin) as usize;
             self.counts.splice(0..0, std::iter::repeat_n(0, more));
@@ -66,9 +86,6 @@ impl Histogram {
         if at >= self.counts.len() {
             self.counts.resize(at + 1, 0);
         }
-        self.counts[at] += 1;
-        self.rows += 1;
-        self.range = (self.range.0.min(loss), self.range.1.max(loss));
     }
 
     /// How many losses it holds.
@@ -81,26 +98,10 @@ impl Histogram {
         (self.rows > 0).then_some(self.range)
     }
 
-    /// The width of a bin, in nats.
-    pub fn width(&self) -> f64 {
-        2f64.powi(self.exponent)
-    }
-
-    /// The start of the first bin; 0 if there is none.
-    pub fn start(&self) -> f64 {
-        self.first as f64 * self.width()
-    }
-
-    /// The number of losses in each bin, from the lowest; the first and the last bin are not empty.
-    pub fn counts(&self) -> &[u64] {
-        &self.counts
-    }
-
-    /// The interval of each bin (start included, end excluded) and its number of losses.
+    /// The interval of each bin and its number of losses, from the lowest. An interval below zero includes its end
+    /// instead of its start.
     pub fn bins(&self) -> impl Iterator<Item = (Range<f64>, u64)> {
-        let width = self.width();
-        let edge = move |bin: i64| bin as f64 * width;
-        (self.first..).zip(&self.counts).map(move |(bin, &count)| (edge(bin)..edge(bin + 1), count))
+        (self.first..).zip(&self.counts).map(|(bin, &count)| (interval(bin), count))
     }
 
     /// The loss below which this share of the losses falls, with `share` in 0..=1; `None` without losses or for another
@@ -117,136 +118,111 @@ impl Histogram {
         Some(Quantile { value: f64::midpoint(low, high), within: (high - low) / 2.0 })
     }
 
-    /// A copy with at most `bins` bins (at least 2), for drawing.
-    pub fn coarser(&self, bins: usize) -> Self {
-        let mut coarser = self.clone();
-        while coarser.counts.len() > bins.max(2) {
-            coarser.widen();
+    /// The same without the outermost bins at either end, as far as they hold at most `spare` losses together.
+    #[must_use]
+    pub fn without_outermost(&self, spare: u64) -> Self {
+        fn outer<'a>(counts: impl Iterator<Item = &'a u64>, spare: u64) -> usize {
+            let mut below = 0;
+            let is_spare = |&&count: &&u64| {
+                below += count;
+                below <= spare
+            };
+            counts.take_while(is_spare).count()
         }
-        coarser
-    }
-
-    fn bin(&self, loss: f32) -> Option<i64> {
-        let bin = (f64::from(loss) * 2f64.powi(-self.exponent)).floor();
-        // Beyond this, f64 cannot hold every whole number.
-        (bin.abs() < (1u64 << 53) as f64).then_some(bin as i64)
-    }
-
-    /// Whether this bin can be added.
-    fn fits(&self, bin: i64) -> bool {
-        let last = self.first + self.counts.len() as i64 - 1;
-        self.counts.is_empty() || bin.max(last) - bin.min(self.first) < MOST_BINS as i64
-    }
-
-    /// Doubles the bin width by merging pairs of bins.
-    fn widen(&mut self) {
-        let first = self.first.div_euclid(2);
-        let mut counts = Vec::with_capacity(self.counts.len() / 2 + 1);
-        for (bin, &count) in (self.first..).zip(&self.counts) {
-            let at = (bin.div_euclid(2) - first) as usize;
-            counts.resize(at + 1, 0);
-            counts[at] += count;
+        let (low, high) = (outer(self.counts.iter(), spare), outer(self.counts.iter().rev(), spare));
+        if low + high >= self.counts.len() {
+            return self.clone();
         }
-        (self.exponent, self.first, self.counts) = (self.exponent + 1, first, counts);
+        let counts = self.counts[low..self.counts.len() - high].to_vec();
+        let first = self.first + low as u32;
+        let ends = [first, first + counts.len() as u32 - 1].map(values);
+        let range = (self.range.0.max(ends[0].0), self.range.1.min(ends[1].1));
+        Self { first, rows: counts.iter().sum(), counts, range }
+    }
+
+    /// The losses in at most `most` bins of equal width (at least 4), none of which is narrower than the widest bin
+    /// here. There are none without losses.
+    pub fn equal_bins(&self, most: usize) -> EqualBins {
+        let Some((min, max)) = self.range() else {
+            return EqualBins { start: 0.0, width: 1.0, counts: Vec::new() };
+        };
+        let (min, max) = (f64::from(min), f64::from(max));
+        let widest = [self.first, self.first + self.counts.len() as u32 - 1].map(width).into_iter();
+        let mut width = widest.fold(0.0, f64::max);
+        // Bins begin at multiples of their width, and so do those here, whose widths are powers of two, too.
+        while (max / width).floor() - (min / width).floor() >= most.max(4) as f64 {
+            width *= 2.0;
+        }
+        let first = (min / width).floor();
+        let mut counts = vec![0; ((max / width).floor() - first) as usize + 1];
+        let last = counts.len() - 1;
+        for (bin, count) in self.bins().filter(|&(_, count)| count > 0) {
+            // The outermost bins may end outside the range.
+            let middle = f64::midpoint(bin.start, bin.end).clamp(min, max);
+            counts[(((middle / width).floor() - first) as usize).min(last)] += count;
+        }
+        EqualBins { start: first * width, width, counts }
     }
 
     /// Whether [`add`](Self::add) can have made this histogram.
     pub(super) fn is_sound(&self) -> bool {
         let sum = self.counts.iter().try_fold(0u64, |sum, &count| sum.checked_add(count));
         let (min, max) = self.range;
-        if !(FINEST..=WIDEST).contains(&self.exponent) || sum != Some(self.rows) {
+        if sum != Some(self.rows) || u64::from(self.first) + self.counts.len() as u64 > u64::from(2 * BINS) {
             return false;
         }
-        let last = (self.first as i128) + self.counts.len() as i128 - 1;
         match (self.counts.first(), self.counts.last()) {
             (Some(&first_count), Some(&last_count)) => {
-                let is_at = |loss: f32, bin: i128| self.bin(loss).map(i128::from) == Some(bin);
-                let is_full = self.counts.len() <= MOST_BINS && first_count > 0 && last_count > 0;
-                is_full && min <= max && is_at(min, self.first.into()) && is_at(max, last)
+                let last = self.first + self.counts.len() as u32 - 1;
+                let is_full = first_count > 0 && last_count > 0 && min.is_finite() && max.is_finite();
+                is_full && min <= max && bin_of(min) == self.first && bin_of(max) == last
             }
             _ => self.first == 0 && self.range == (0.0, 0.0),
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The bin of a finite value, in the order of the values. −0 is 0.
+#[inline]
+fn bin_of(value: f32) -> u32 {
+    let value = value + 0.0;
+    let upper = (value.to_bits() & 0x7fff_ffff) >> (31 - SHARED_BITS);
+    if value.is_sign_negative() { BINS - 1 - upper } else { BINS + upper }
+}
 
-    fn of(losses: &[f32]) -> Histogram {
-        let mut histogram = Histogram::default();
-        losses.iter().for_each(|&loss| histogram.add(loss));
-        assert!(histogram.is_sound(), "{losses:?}");
-        histogram
-    }
-
-    #[test]
-    fn losses_lie_in_their_bins_whatever_their_size() {
-        for (name, losses) in [
-            ("usual", &[0.0f32, 0.7, 12.5, 3.0][..]),
-            ("one", &[2.5]),
-            ("tiny", &[1e-7, 3e-7, 0.0]),
-            ("denormal", &[1e-45, -1e-45]),
-            ("negative", &[-3.0, -0.001, 5.0]),
-            ("huge", &[f32::MAX, f32::MIN]),
-            ("huge alone", &[f32::MAX]),
-            ("growing", &[1e-6, 1e-3, 1.0, 1e3, 1e6, 1e12, 1e30]),
-            ("shrinking", &[1e30, 1e12, 1e6, 1e3, 1.0, 1e-3, 1e-6]),
-        ] {
-            let histogram = of(losses);
-            assert!(histogram.counts().len() <= MOST_BINS, "{name}");
-            for (bin, count) in histogram.bins() {
-                let inside = losses.iter().filter(|&&loss| bin.contains(&f64::from(loss)));
-                assert_eq!(inside.count() as u64, count, "{name}: {bin:?}");
-            }
-            let least = losses.iter().copied().fold(f32::INFINITY, f32::min);
-            let greatest = losses.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            assert_eq!(histogram.range(), Some((least, greatest)), "{name}");
-            let mut backwards = losses.to_vec();
-            backwards.reverse();
-            assert_eq!(of(&backwards), histogram, "{name}: order");
-        }
-        assert_eq!(of(&[f32::NAN, f32::INFINITY, f32::NEG_INFINITY]), Histogram::default());
-    }
-
-    #[test]
-    fn bins_double_no_sooner_than_they_must() {
-        let width = |greatest: f32| of(&[0.0, greatest]).width();
-        let finest = 2f64.powi(FINEST);
-        assert_eq!(width(4095.0 * finest as f32), finest);
-        assert_eq!(width(4096.0 * finest as f32), 2.0 * finest);
-        // Losses of a language model are mostly 16 nats or less.
-        assert_eq!(width(15.9), 1.0 / 256.0);
-        assert_eq!(width(16.0), 1.0 / 128.0);
-    }
-
-    #[test]
-    fn quantiles_are_as_near_as_they_say() {
-        let losses: Vec<f32> = (0..1000).map(|at| (at * 617 % 1000) as f32 * 0.01 - 2.0).collect();
-        let histogram = of(&losses);
-        let mut sorted = losses.clone();
-        sorted.sort_by(f32::total_cmp);
-        for (share, rank) in
-            [(0.0, 1), (0.001, 1), (0.05, 50), (0.5, 500), (0.95, 950), (0.999, 999), (1.0, 1000)]
-        {
-            let Quantile { value, within } = histogram.quantile(share).unwrap();
-            let expected = f64::from(sorted[rank - 1]);
-            assert!((value - expected).abs() <= within, "{share}: {value} ± {within}, {expected}");
-            assert!(within <= histogram.width() / 2.0, "{share}");
-        }
-        for share in [f64::NAN, -0.1, 1.1, f64::INFINITY, f64::NEG_INFINITY] {
-            assert_eq!(histogram.quantile(share), None, "{share}");
-        }
-        assert_eq!(of(&[3.0; 7]).quantile(0.5), Some(Quantile { value: 3.0, within: 0.0 }));
-    }
-
-    #[test]
-    fn coarser_bins_hold_the_same() {
-        let histogram = of(&(0..3000).map(|at| (at as f32).sqrt() - 5.0).collect::<Vec<_>>());
-        for bins in [2, 10, 60, 5000] {
-            let coarser = histogram.coarser(bins);
-            assert!(coarser.counts().len() <= bins && coarser.is_sound(), "{bins}");
-            assert_eq!((coarser.rows(), coarser.range()), (histogram.rows(), histogram.range()), "{bins}");
+/// The smallest and the largest value of a bin.
+fn values(bin: u32) -> (f32, f32) {
+    let of = |upper: u32| {
+        let first = upper << (31 - SHARED_BITS);
+        (f32::from_bits(first), f32::from_bits(first + (1 << (31 - SHARED_BITS)) - 1))
+    };
+    match bin.checked_sub(BINS) {
+        Some(upper) => of(upper),
+        None => {
+            let (near, far) = of(BINS - 1 - bin);
+            (-far, -near)
         }
     }
 }
+
+/// The interval of a bin.
+fn interval(bin: u32) -> Range<f64> {
+    let edge = |upper: u32| match upper << (31 - SHARED_BITS) {
+        // The bin of the largest values ends where infinity would be.
+        0x7f80_0000 => 2f64.powi(128),
+        bits => f64::from(f32::from_bits(bits)),
+    };
+    match bin.checked_sub(BINS) {
+        Some(upper) => edge(upper)..edge(upper + 1),
+        None => -edge(BINS - bin)..-edge(BINS - 1 - bin),
+    }
+}
+
+fn width(bin: u32) -> f64 {
+    let Range { start, end } = interval(bin);
+    end - start
+}
+
+#[cfg(test)]
+#[path = "histogram_tests.rs"]
+mod tests;

@@ -1,23 +1,48 @@
-//! Statistics of row losses, for any number of rows.
+//! The batch in numbers: statistics of the results of its rows.
 
+mod classes;
 mod histogram;
+mod options;
 mod positions;
+mod ranks;
+mod reliability;
+mod rows;
+mod sequences;
 #[cfg(feature = "serde")]
 mod serde_bits;
+mod spread;
+mod worst;
 
 use crate::eval::evaluated::Evaluated;
 use crate::flags::Flags;
-use crate::results::RowResult;
+use crate::results::{ExactSum, NO_CLASS};
 
-pub use histogram::{Histogram, Quantile};
+pub use classes::{ClassFigures, MAX_CONFUSED_CLASSES, MAX_TALLIED_CLASSES};
+pub use histogram::{EqualBins, Histogram, Quantile};
+pub use options::TallyOptions;
 pub use positions::Positions;
+pub use ranks::MAX_TALLIED_RANK;
+pub use reliability::{EqualMass, RELIABILITY_BINS, Reliability, ReliabilityBin};
+pub use rows::TallyRows;
+pub use sequences::SequenceTotal;
+pub use worst::WorstRow;
 
-/// Statistics of a batch's row losses: their distribution, and their means by position in a sequence. It takes about
-/// fifty kilobytes for any number of rows. Row losses are those of [`RowResult::loss`]: in nats, times the rows'
-/// weights, not reduced.
+use classes::Classes;
+use ranks::Ranks;
+use sequences::{Open, SequenceSums};
+use spread::Spread;
+use worst::Worst;
+
+/// The batch in numbers: the distribution of the row losses, their mean with its standard error, accuracy and
+/// calibration, ranks, the worst rows, each class and each sequence. It takes less than two megabytes for any number of
+/// rows and classes. Row losses are those of [`RowResult::loss`]: in nats, times the rows' weights, not reduced.
 ///
-/// Rows are added in order, and the split into windows does not change a bit. With the feature `serde` a tally can be
-/// saved and loaded again, bit for bit in any format.
+/// Every sum is exact: an addend is a row's f32 or an f64 made from it in one step, and no addition rounds. So the split
+/// into windows does not change a bit, nor does a split over machines whose tallies are [`merge`](Self::merge)d. With the
+/// feature `serde` a tally can be saved and loaded again, bit for bit in any format.
+///
+/// Figures that need a [readout](crate::RowFields) of the rows are there if the loss was asked for it: confidence for the
+/// calibration, rank for the ranks, entropy and Brier score for their means.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Tally {
@@ -30,11 +55,49 @@ pub struct Tally {
     first_bad: Option<(u64, u32)>,
     losses: Histogram,
     positions: Positions,
+    by_rows: Spread,
+    by_sequences: SequenceSums,
+    /// Rows that have a class to predict and a prediction, and those whose prediction is right.
+    judged: u64,
+    correct: u64,
+    reliability: Reliability,
+    ranks: Ranks,
+    entropy: Mean,
+    brier: Mean,
+    worst: Worst,
+    classes: Classes,
+}
+
+/// The mean of finite f32 values.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+struct Mean {
+    rows: u64,
+    sum: ExactSum,
+}
+
+impl Mean {
+    #[inline]
+    fn add(&mut self, value: f32) {
+        if value.is_finite() {
+            self.rows += 1;
+            self.sum.add(value);
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.rows += other.rows;
+        self.sum.merge(&other.sum);
+    }
+
+    fn value(&self) -> Option<f64> {
+        (self.rows > 0).then(|| self.sum.value() / self.rows as f64)
+    }
 }
 
 impl Tally {
-    /// An empty tally. A row's position is its index modulo `sequence_length`; 0 counts as 1.
-    pub fn new(sequence_length: usize) -> Self {
+    /// An empty tally.
+    pub fn new(options: &TallyOptions) -> Self {
         Self {
             rows: 0,
             left_out: 0,
@@ -43,38 +106,128 @@ impl Tally {
             bad: 0,
             first_bad: None,
             losses: Histogram::default(),
-            positions: Positions::new(sequence_length),
+            positions: Positions::new(options.sequence_length),
+            by_rows: Spread::default(),
+            by_sequences: SequenceSums::default(),
+            judged: 0,
+            correct: 0,
+            reliability: Reliability::new(options.reliability_bins),
+            ranks: Ranks::default(),
+            entropy: Mean::default(),
+            brier: Mean::default(),
+            worst: Worst::new(options.worst_rows),
+            classes: Classes::new(options.classes),
         }
     }
 
     /// Adds the rows of a window.
     pub fn add(&mut self, window: &Evaluated<'_>) {
-        self.add_rows(window.rows.start, window.results);
+        self.add_rows(&window.into(), |_| {});
     }
 
-    /// Adds the results (rows,) of the rows that start at `first`.
-    pub fn add_rows(&mut self, first: usize, results: &[RowResult]) {
-        for (at, result) in results.iter().enumerate() {
-            let row = first.saturating_add(at);
-            self.rows += 1;
-            if result.is_left_out() {
-                self.left_out += 1;
-                continue;
+    /// Adds rows, and passes each sequence that is complete with them to `complete`. A sequence may have begun in rows
+    /// that were added before.
+    pub fn add_rows(&mut self, rows: &TallyRows<'_>, mut complete: impl FnMut(SequenceTotal)) {
+        let (count, mut done) = (rows.results.len(), 0);
+        while done < count {
+            let row = rows.first.saturating_add(done);
+            let (sequence, start, end) = self.place(row, rows.sequence_ends);
+            let many = (end - row).clamp(1, count - done);
+            let mut open = Open::new(end - start);
+            for at in 0..many {
+                let place = Place { row: row.saturating_add(at), sequence, position: row - start + at };
+                self.add_row(place, rows, done + at, &mut open);
             }
-            let loss = result.loss;
-            if loss.is_nan() {
-                self.nan += 1;
-            } else if loss.is_infinite() {
-                self.infinite += 1;
-            } else {
-                self.losses.add(loss);
-                self.positions.add(row, loss);
+            // Sequences of one row are its rows.
+            if rows.sequence_ends.is_some() || self.positions.length() > 1 {
+                open.pass(many);
+                self.by_sequences.add(sequence, open).into_iter().for_each(&mut complete);
             }
-            if !loss.is_finite() || result.flags().intersects(BAD) {
-                self.bad += 1;
-                self.first_bad.get_or_insert((row as u64, result.flags().bits()));
+            done += many;
+        }
+    }
+
+    /// The sequence of a row, its first row, and the row after its last.
+    fn place(&self, row: usize, ends: Option<&[usize]>) -> (usize, usize, usize) {
+        let Some(ends) = ends else {
+            let length = self.positions.length();
+            let start = row - row % length;
+            return (
+                row / length,
+                start,
+                start.saturating_add(length).max(row + usize::from(row < usize::MAX)),
+            );
+        };
+        let sequence = ends.partition_point(|&end| end <= row);
+        let start = sequence.checked_sub(1).map_or(0, |before| ends[before]);
+        (sequence, start, ends.get(sequence).copied().unwrap_or(usize::MAX))
+    }
+
+    /// Adds one of these rows.
+    #[inline]
+    fn add_row(&mut self, place: Place, rows: &TallyRows<'_>, at: usize, open: &mut Open) {
+        let Place { row, sequence, position } = place;
+        let result = &rows.results[at];
+        self.rows += 1;
+        if result.is_left_out() {
+            self.left_out += 1;
+            return;
+        }
+        let loss = result.loss;
+        let weight = rows.weights.and_then(|weights| weights.get(at)).copied();
+        let target = rows.top_classes.get(at).copied().unwrap_or(NO_CLASS);
+        open.add(loss, weight);
+        if loss.is_nan() {
+            self.nan += 1;
+        } else if loss.is_infinite() {
+            self.infinite += 1;
+        } else {
+            self.losses.add(loss);
+            self.positions.add(position, loss);
+            match weight {
+                None => self.by_rows.add(loss),
+                Some(weight) => self.by_rows.add_weighted(loss.into(), weight),
             }
         }
+        if !loss.is_finite() || result.flags().intersects(BAD) {
+            self.bad += 1;
+            self.first_bad.get_or_insert((row as u64, result.flags().bits()));
+        }
+        self.worst.add(WorstRow { row, sequence, position, loss, target });
+        self.entropy.add(result.entropy);
+        self.brier.add(result.brier);
+        if target == NO_CLASS || result.argmax == NO_CLASS {
+            return;
+        }
+        let is_correct = target == result.argmax;
+        self.judged += 1;
+        self.correct += u64::from(is_correct);
+        self.reliability.add(result.confidence, is_correct);
+        self.ranks.add(result.rank);
+        self.classes.add(target, result.argmax, loss);
+    }
+
+    /// Adds the tally of another part of the batch, made with the same options. Parts may come in any order. A sequence
+    /// that lies in several parts is one sequence.
+    pub fn merge(&mut self, other: &Self) {
+        self.rows += other.rows;
+        self.left_out += other.left_out;
+        self.nan += other.nan;
+        self.infinite += other.infinite;
+        self.bad += other.bad;
+        self.first_bad = self.first_bad.into_iter().chain(other.first_bad).min();
+        self.losses.merge(&other.losses);
+        self.positions.merge(&other.positions);
+        self.by_rows.merge(&other.by_rows);
+        self.by_sequences.merge(&other.by_sequences);
+        self.judged += other.judged;
+        self.correct += other.correct;
+        self.reliability.merge(&other.reliability);
+        self.ranks.merge(&other.ranks);
+        self.entropy.merge(&other.entropy);
+        self.brier.merge(&other.brier);
+        self.worst.merge(&other.worst);
+        self.classes.merge(&other.classes);
     }
 
     /// How many rows were added, including those left out.
@@ -118,18 +271,115 @@ impl Tally {
         &self.positions
     }
 
-    /// Whether [`add`](Self::add) can have made this tally from `rows` rows in sequences of this length. Check this
-    /// first for a tally that was read from a file.
-    pub fn is_sound(&self, rows: usize, sequence_length: usize) -> bool {
+    /// The mean of the rows with a finite loss: Σ loss / Σ weight; NaN without such rows. If every loss is finite, it is
+    /// the mean of the batch.
+    pub fn finite_mean(&self) -> f64 {
+        let (rows, sum) = self.positions.all();
+        if rows == 0 { f64::NAN } else { sum.value() / self.by_rows.weight() }
+    }
+
+    /// The standard error of [`finite_mean`](Self::finite_mean) if the rows are independent: the square root of
+    /// n/(n − 1) · Σ (ℓ − m·w)² / (Σ w)², with the losses ℓ (times their weights w) and their mean m. `None` with fewer
+    /// than two rows.
+    pub fn standard_error(&self) -> Option<f64> {
+        self.by_rows.standard_error(self.positions.all().1.value())
+    }
+
+    /// The standard error of [`finite_mean`](Self::finite_mean) if the sequences are independent but the rows of one are
+    /// not, as in text: the same formula with ℓ and w summed over each sequence, and n sequences. `None` with fewer than
+    /// two sequences that have a finite loss.
+    pub fn sequence_standard_error(&self) -> Option<f64> {
+        self.by_sequences.standard_error(self.positions.all().1.value())
+    }
+
+    /// The sequences that are not complete: the last one if the batch ends within it, and those at either end of a part
+    /// of a batch.
+    pub fn open_sequences(&self) -> impl Iterator<Item = SequenceTotal> {
+        self.by_sequences.open()
+    }
+
+    /// The share of the rows whose most probable class is their target (with soft and sparse targets, the class of the
+    /// largest probability), among those that have both; `None` if there are none.
+    pub fn accuracy(&self) -> Option<f64> {
+        (self.judged > 0).then(|| self.correct as f64 / self.judged as f64)
+    }
+
+    /// The confidence of the predictions, and how often they are right. Needs
+    /// [`CONFIDENCE`](crate::RowFields::CONFIDENCE).
+    pub fn reliability(&self) -> &Reliability {
+        &self.reliability
+    }
+
+    /// The share of the rows whose target is among the k most probable classes, for k in 1..=1024. Needs
+    /// [`RANK`](crate::RowFields::RANK).
+    pub fn top_k_accuracy(&self, k: usize) -> Option<f64> {
+        self.ranks.top_k_accuracy(k)
+    }
+
+    /// The mean rank of the target, from 1. Needs [`RANK`](crate::RowFields::RANK).
+    pub fn mean_rank(&self) -> Option<f64> {
+        self.ranks.mean()
+    }
+
+    /// The mean of 1/rank. Needs [`RANK`](crate::RowFields::RANK).
+    pub fn mean_reciprocal_rank(&self) -> Option<f64> {
+        self.ranks.mean_reciprocal()
+    }
+
+    /// The mean entropy, in nats. Needs [`ENTROPY`](crate::RowFields::ENTROPY).
+    pub fn mean_entropy(&self) -> Option<f64> {
+        self.entropy.value()
+    }
+
+    /// The mean Brier score. Needs [`BRIER`](crate::RowFields::BRIER).
+    pub fn mean_brier(&self) -> Option<f64> {
+        self.brier.value()
+    }
+
+    /// The rows with the largest losses, from the largest.
+    pub fn worst_rows(&self) -> &[WorstRow] {
+        self.worst.rows()
+    }
+
+    /// The figures of each class; none if there are more than 4,096, or the loss has no classes.
+    pub fn class_figures(&self) -> impl Iterator<Item = ClassFigures> {
+        self.classes.figures()
+    }
+
+    /// How many rows with each target have each prediction (classes, classes), target by prediction; empty if there are
+    /// more than 512 classes, or the loss has none.
+    pub fn confusion(&self) -> Vec<u64> {
+        self.classes.confusion()
+    }
+
+    /// Whether [`add`](Self::add) can have made this tally from `rows` rows with these options. Check this first for a
+    /// tally that was read from a file.
+    pub fn is_sound(&self, rows: usize, options: &TallyOptions) -> bool {
         let parts = [self.left_out, self.nan, self.infinite, self.losses.rows()];
         let sum = parts.iter().try_fold(0u64, |sum, &part| sum.checked_add(part));
         self.rows == rows as u64
             && sum == Some(self.rows)
             && self.bad <= self.rows
             && self.first_bad.is_some() == (self.bad > 0)
+            && self.correct <= self.judged
+            && self.judged <= self.rows
             && self.losses.is_sound()
-            && self.positions.is_sound(sequence_length, self.losses.rows())
+            && self.positions.is_sound(options.sequence_length, self.losses.rows())
+            && self.by_rows.is_sound()
+            && self.by_sequences.is_sound()
+            && self.reliability.is_sound(options.reliability_bins)
+            && self.ranks.is_sound()
+            && self.worst.is_sound(options.worst_rows, self.rows)
+            && self.classes.is_sound(options.classes)
     }
+}
+
+/// Where a row is: its index in the batch, its sequence, and its position there.
+#[derive(Clone, Copy)]
+struct Place {
+    row: usize,
+    sequence: usize,
+    position: usize,
 }
 
 /// The flags that make a row bad, besides its loss.
@@ -142,135 +392,5 @@ const BAD: Flags = Flags::NAN_LOGIT
     .union(Flags::INVALID_TARGET);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::results::NO_CLASS;
-
-    const LEFT_OUT: RowResult = RowResult::LEFT_OUT;
-
-    fn of(loss: f32, flags: Flags) -> RowResult {
-        RowResult { loss, lse: 1.0, flags: flags.bits(), ..Default::default() }
-    }
-
-    /// Losses that differ in size and sign. Every seventh row is left out, and every eleventh is not finite.
-    fn results(rows: usize) -> Vec<RowResult> {
-        let mut state = 1u32;
-        (0..rows)
-            .map(|row| {
-                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                let loss = (state >> 8) as f32 / (1 << 24) as f32 * 10f32.powi((row % 5) as i32 - 3) - 0.01;
-                match row {
-                    row if row % 7 == 3 => LEFT_OUT,
-                    row if row % 11 == 5 => of(f32::NAN, Flags::NAN_LOSS | Flags::NAN_LOGIT),
-                    row if row % 11 == 6 => of(f32::INFINITY, Flags::INFINITE_LOSS),
-                    _ => of(loss, Flags::empty()),
-                }
-            })
-            .collect()
-    }
-
-    fn tally(results: &[RowResult], window: usize, length: usize) -> Tally {
-        let mut tally = Tally::new(length);
-        for (at, window_results) in results.chunks(window).enumerate() {
-            let rows = at * window..at * window + window_results.len();
-            let state = &Default::default();
-            let (results, classes, dlogits) = (window_results, None, None);
-            tally.add(&Evaluated { rows, results, classes, dlogits, state });
-        }
-        tally
-    }
-
-    #[test]
-    fn windows_change_no_bit() {
-        let results = results(5_003);
-        for length in [1, 17, 512, 5_003, usize::MAX] {
-            let whole = tally(&results, 5_003, length);
-            assert!(whole.is_sound(5_003, length), "{length}");
-            for window in [1, 2, 3, 64, 1_000, 5_002] {
-                let cut = tally(&results, window, length);
-                assert_eq!(cut, whole, "{length}, {window}");
-                let bits = |tally: &Tally| -> Vec<Option<u64>> {
-                    tally.positions().means().map(|(_, mean)| mean.map(f64::to_bits)).collect()
-                };
-                assert_eq!(bits(&cut), bits(&whole), "{length}, {window}");
-            }
-        }
-    }
-
-    #[test]
-    fn rows_are_told_apart() {
-        let masked_to_zero = of(0.0, Flags::MASKED_ROW);
-        let bad_target =
-            RowResult { argmax: NO_CLASS, ..of(f32::NAN, Flags::TARGET_OUT_OF_RANGE | Flags::NAN_LOSS) };
-        let results = [
-            of(1.0, Flags::empty()),
-            LEFT_OUT,
-            masked_to_zero,
-            of(0.5, Flags::INFINITE_LOGIT),
-            bad_target,
-            of(f32::INFINITY, Flags::INFINITE_LOSS),
-            of(f32::NAN, Flags::NAN_LOSS | Flags::NAN_LOGIT),
-            of(f32::NEG_INFINITY, Flags::empty()),
-        ];
-        let tally = tally(&results, 8, 4);
-        assert_eq!((tally.rows(), tally.left_out(), tally.nan(), tally.infinite()), (8, 1, 2, 2));
-        assert_eq!((tally.losses().rows(), tally.bad()), (3, 5));
-        assert_eq!(tally.first_bad(), Some((3, Flags::INFINITE_LOGIT)));
-        let means: Vec<_> = tally.positions().means().map(|(_, mean)| mean).collect();
-        assert_eq!(means, [Some(1.0), None, Some(0.0), Some(0.5)]);
-    }
-
-    #[test]
-    fn rows_behind_the_last_there_can_be() {
-        let mut tally = Tally::new(usize::MAX);
-        tally.add_rows(usize::MAX, &results(3));
-        assert_eq!(tally.rows(), 3);
-    }
-
-    #[test]
-    fn none_of_nothing() {
-        let tally = Tally::new(0);
-        assert_eq!((tally.rows(), tally.bad(), tally.first_bad()), (0, 0, None));
-        assert_eq!((tally.losses().quantile(0.5), tally.positions().length()), (None, 1));
-        assert!(tally.is_sound(0, 0) && tally.is_sound(0, 1) && !tally.is_sound(1, 1));
-    }
-
-    #[cfg(feature = "tuning-file")]
-    #[test]
-    fn a_saved_tally_is_the_same_to_the_bit() {
-        let results = results(5_003);
-        for (rows, length) in [(0, 1), (1, 1), (2_000, 512), (5_003, 5_003)] {
-            let whole = tally(&results[..rows], 100, length);
-            let saved = serde_json::to_string(&whole).unwrap();
-            let mut read: Tally = serde_json::from_str(&saved).unwrap();
-            assert_eq!(read, whole, "{rows}");
-            assert!(read.is_sound(rows, length) && !read.is_sound(rows + 1, length), "{rows}");
-            read.add_rows(rows, &results[rows..]);
-            assert_eq!(read, tally(&results, 100, length), "{rows}");
-        }
-    }
-
-    #[cfg(feature = "tuning-file")]
-    #[test]
-    fn what_no_tally_is_is_found_out() {
-        let whole = tally(&results(500), 100, 20);
-        let json = serde_json::to_value(&whole).unwrap();
-        for (name, pointer, value) in [
-            ("rows that are nowhere", "/rows", 501.into()),
-            ("a sum that overflows", "/nan", u64::MAX.into()),
-            ("bad rows, and no first", "/first_bad", serde_json::Value::Null),
-            ("another length", "/positions/length", 21.into()),
-            ("positions without sums", "/positions/sums", serde_json::json!([])),
-            ("no bins", "/losses/counts", serde_json::json!([])),
-            ("too many bins", "/losses/counts", serde_json::json!(vec![1; 5_000])),
-            ("a bin far off", "/losses/first", i64::MAX.into()),
-            ("bins of no width", "/losses/exponent", (-3_000).into()),
-        ] {
-            let mut json = json.clone();
-            *json.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer}")) = value;
-            let read: Tally = serde_json::from_value(json).unwrap();
-            assert!(!read.is_sound(500, 20), "{name}");
-        }
-        assert!(whole.is_sound(500, 20));
-    }
-}
+#[path = "tally_tests.rs"]
+mod tests;

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::results::ExactSum;
+
 /// The maximum number of bins.
 const MOST_BINS: usize = 1024;
 
@@ -12,23 +14,39 @@ const MOST_BINS: usize = 1024;
 pub struct Positions {
     length: usize,
     counts: Vec<u64>,
-    #[cfg_attr(feature = "serde", serde(with = "super::serde_bits::all"))]
-    sums: Vec<f64>,
+    sums: Vec<ExactSum>,
 }
 
 impl Positions {
     pub(super) fn new(length: usize) -> Self {
         let length = length.max(1);
         let bins = length.div_ceil(width_of(length));
-        Self { length, counts: vec![0; bins], sums: vec![0.0; bins] }
+        Self { length, counts: vec![0; bins], sums: vec![ExactSum::default(); bins] }
     }
 
-    pub(super) fn add(&mut self, row: usize, loss: f32) {
-        let bin = row % self.length / self.width();
+    /// Adds the loss of a row at this position. Positions from `length` on are in the last bin.
+    #[inline]
+    pub(super) fn add(&mut self, position: usize, loss: f32) {
+        // A division takes longer than all the rest.
+        let bin = if self.length <= MOST_BINS { position } else { position / self.width() };
+        let bin = bin.min(self.counts.len() - 1);
         if let (Some(count), Some(sum)) = (self.counts.get_mut(bin), self.sums.get_mut(bin)) {
             *count += 1;
-            *sum += f64::from(loss);
+            sum.add(loss);
         }
+    }
+
+    /// Adds the losses of other rows, of sequences of the same length.
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.counts.iter_mut().zip(&other.counts).for_each(|(count, more)| *count += more);
+        self.sums.iter_mut().zip(&other.sums).for_each(|(sum, more)| sum.merge(more));
+    }
+
+    /// The number of all losses, and their sum.
+    pub(super) fn all(&self) -> (u64, ExactSum) {
+        let mut all = ExactSum::default();
+        self.sums.iter().for_each(|sum| all.merge(sum));
+        (self.counts.iter().sum(), all)
     }
 
     /// Rows per sequence.
@@ -49,9 +67,9 @@ impl Positions {
     /// The positions of each bin and the mean of their losses, in nats; `None` for an empty bin.
     pub fn means(&self) -> impl Iterator<Item = (Range<usize>, Option<f64>)> {
         let (length, width) = (self.length, self.width());
-        self.counts.iter().zip(&self.sums).enumerate().map(move |(bin, (&count, &sum))| {
+        self.counts.iter().zip(&self.sums).enumerate().map(move |(bin, (&count, sum))| {
             let start = bin * width;
-            (start..start.saturating_add(width).min(length), (count > 0).then(|| sum / count as f64))
+            (start..start.saturating_add(width).min(length), (count > 0).then(|| sum.value() / count as f64))
         })
     }
 
@@ -62,7 +80,6 @@ impl Positions {
         self.length == length.max(1)
             && (self.counts.len(), self.sums.len()) == (bins, bins)
             && sum == Some(rows)
-            && self.sums.iter().all(|sum| sum.is_finite())
     }
 }
 
@@ -98,12 +115,12 @@ mod tests {
     #[test]
     fn means_are_of_the_rows_at_a_position() {
         let mut positions = Positions::new(3);
-        (0..8).for_each(|row| positions.add(row, (row * row) as f32));
+        (0..8).for_each(|row| positions.add(row % 3, (row * row) as f32));
         assert_eq!(positions.counts(), [3, 3, 2]);
         let means: Vec<_> = positions.means().collect();
         assert_eq!(means, [(0..1, Some(15.0)), (1..2, Some(22.0)), (2..3, Some(14.5))]);
         let mut wide = Positions::new(2048);
-        [0, 1, 2, 2046, 2047, 2048].iter().for_each(|&row| wide.add(row, row as f32));
+        [0, 1, 2, 2046, 2047, 2048].iter().for_each(|&row| wide.add(row % 2048, row as f32));
         let means: Vec<_> = wide.means().filter(|(_, mean)| mean.is_some()).collect();
         assert_eq!(means, [(0..2, Some(2049.0 / 3.0)), (2..4, Some(2.0)), (2046..2048, Some(2046.5))]);
     }

@@ -1,5 +1,6 @@
 //! The arguments of `xent eval`.
 
+use std::num::NonZero;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, ValueEnum};
@@ -170,11 +171,21 @@ pub struct OutputArgs {
     /// Losses are in nats, multiplied by the rows' weights.
     #[arg(long, value_name = "FILE")]
     pub rows_out: Option<PathBuf>,
-    /// Add to that table how certain each row is, and the rank of its target
+    /// Read out how certain each row is and the rank of its target: in the report, and in a .csv of --rows-out
     ///
-    /// The columns are prob, confidence, rank, mass_ahead, entropy, brier and margin. For a cross-entropy.
-    #[arg(hide_short_help = true, long, requires = "rows_out")]
+    /// The report gets the mean rank, entropy and Brier score, the table the columns prob, confidence, rank, mass_ahead,
+    /// entropy, brier and margin. For a cross-entropy.
+    #[arg(hide_short_help = true, long)]
     pub readouts: bool,
+    /// Report how often the target is among the K most probable classes
+    #[arg(long, value_name = "K")]
+    pub top_k: Option<NonZero<usize>>,
+    /// Name the N rows with the largest losses in --json
+    #[arg(hide_short_help = true, long, value_name = "N", default_value_t = 10)]
+    pub worst: usize,
+    /// The bytes of the scored text, for bits a byte
+    #[arg(hide_short_help = true, long, value_name = "N")]
+    pub bytes: Option<u64>,
     /// Write the gradient of the reduced loss, in the layout of the logits
     #[arg(long, value_name = "FILE")]
     pub grad_out: Option<PathBuf>,

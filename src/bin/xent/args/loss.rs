@@ -39,6 +39,8 @@ impl EvalArgs {
             ("--score-to", rows.score_to.is_some(), CROSS_ENTROPY),
             ("--lse-out", output.lse_out.is_some(), CROSS_ENTROPY),
             ("--argmax-out", output.argmax_out.is_some(), CROSS_ENTROPY),
+            ("--readouts", output.readouts, CROSS_ENTROPY),
+            ("--top-k", output.top_k.is_some(), CROSS_ENTROPY),
         ] {
             if is_given && !applies_to.contains(&name) {
                 return Err(bad_argument(flag, format!("does not apply to --loss {}", name.flag())));

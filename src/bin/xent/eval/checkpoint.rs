@@ -6,15 +6,15 @@ use std::io::Read;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use xent::eval::{EvaluationState, Tally, WholeFile};
+use xent::eval::{EvaluationState, Tally, TallyOptions, WholeFile};
 use xent::{Error, Result};
 
 use super::outputs::Written;
 use crate::output::bad_argument;
 
 const FORMAT: &str = "xent checkpoint";
-const VERSION: u32 = 2;
-/// The most bytes that are read. A checkpoint has a few hundred kilobytes at most.
+const VERSION: u32 = 3;
+/// The most bytes that are read. A checkpoint has two megabytes at most.
 const MOST_BYTES: u64 = 16 << 20;
 
 /// The identity of a run, as names and values: everything on which a digit of its results can depend. Two runs with equal
@@ -116,13 +116,13 @@ impl Checkpoint {
         run.difference(&Self::parse(path, &read(path).ok()?).ok()?.run)
     }
 
-    /// Reads a checkpoint, which must belong to this run, with sequences of this length.
-    pub fn load(path: &Path, run: &Identity, sequence_length: usize) -> Result<Self> {
+    /// Reads a checkpoint, which must belong to this run, with a tally of these options.
+    pub fn load(path: &Path, run: &Identity, tally: &TallyOptions) -> Result<Self> {
         let checkpoint = Self::parse(path, &read(path)?)?;
         if let Some(difference) = run.difference(&checkpoint.run) {
             return Err(refused(path, format!("it is of another run: {difference}")));
         }
-        match checkpoint.tally.is_sound(checkpoint.state.rows(), sequence_length) {
+        match checkpoint.tally.is_sound(checkpoint.state.rows(), tally) {
             true => Ok(checkpoint),
             false => Err(refused(path, "its parts do not belong to one run")),
         }
@@ -182,9 +182,13 @@ fn refused(path: &Path, why: impl ToString) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use xent::eval::TallyRows;
+
+    const OPTIONS: TallyOptions =
+        TallyOptions { sequence_length: 7, classes: 0, worst_rows: 3, reliability_bins: 5 };
 
     fn checkpoint(run: Identity) -> Checkpoint {
-        Checkpoint::new(run, EvaluationState::default(), Tally::new(7), Written::default())
+        Checkpoint::new(run, EvaluationState::default(), Tally::new(&OPTIONS), Written::default())
     }
 
     fn save(checkpoint: &Checkpoint, path: &Path) -> Result<()> {
@@ -205,7 +209,7 @@ mod tests {
         let saved = checkpoint(identity());
         for _ in 0..2 {
             save(&saved, &path).unwrap();
-            assert_eq!(Checkpoint::load(&path, &identity(), 7), Ok(saved.clone()));
+            assert_eq!(Checkpoint::load(&path, &identity(), &OPTIONS), Ok(saved.clone()));
         }
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
     }
@@ -214,7 +218,7 @@ mod tests {
     fn another_runs_is_refused_and_says_what_differs() {
         let folder = tempfile::TempDir::new().unwrap();
         let path = folder.path().join("c");
-        let load = |run: &Identity| match Checkpoint::load(&path, run, 7) {
+        let load = |run: &Identity| match Checkpoint::load(&path, run, &OPTIONS) {
             Err(error) => error.to_string().replace(&path.display().to_string(), "FILE"),
             Ok(checkpoint) => panic!("{checkpoint:?}"),
         };
@@ -238,7 +242,7 @@ mod tests {
             );
         }
         fs::write(&path, &whole).unwrap();
-        assert!(Checkpoint::load(&path, &identity(), 7).is_ok());
+        assert!(Checkpoint::load(&path, &identity(), &OPTIONS).is_ok());
         for at in 0..whole.len() {
             let mut damaged = whole.clone();
             damaged[at] ^= 4;
@@ -247,12 +251,12 @@ mod tests {
             assert!(!said.contains("Semantic"), "byte {at}: {said}");
         }
         let mut mixed = checkpoint(identity());
-        mixed.tally.add_rows(0, &[Default::default(); 3]);
+        mixed.tally.add_rows(&TallyRows::new(0, &[Default::default(); 3]), |_| {});
         save(&mixed, &path).unwrap();
         assert_eq!(load(&identity()), "FILE: its parts do not belong to one run");
         let mut later = checkpoint(identity());
-        later.version = 3;
+        later.version = 4;
         save(&later, &path).unwrap();
-        assert_eq!(load(&identity()), "FILE: it is xent checkpoint 3, but xent checkpoint 2 is needed");
+        assert_eq!(load(&identity()), "FILE: it is xent checkpoint 4, but xent checkpoint 3 is needed");
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use xent::eval::files::partial_path;
-use xent::eval::{EvaluationState, Tally, WholeFile};
+use xent::eval::{EvaluationState, Tally, TallyOptions, WholeFile};
 use xent::{Error, Result};
 
 use super::checkpoint::{Checkpoint, Identity};
@@ -13,9 +13,9 @@ use super::outputs::Written;
 use crate::args::CHECKPOINT_END;
 use crate::output::{bad_argument, folder_of};
 
-/// More than a checkpoint takes. This room is taken in advance, so the next checkpoint can be written even if the disk is
-/// full.
-const ROOM_BYTES: usize = 128 << 10;
+/// More than a checkpoint takes, with the figures of up to 512 classes and their confusion, or of more classes without it.
+/// This room is taken in advance, so the next checkpoint can be written even if the disk is full.
+const ROOM_BYTES: usize = 2 << 20;
 /// When the outputs have grown by this much, a checkpoint is due early.
 const MOST_BYTES: u64 = 4 << 30;
 /// At most one part in `SHARE` of the time goes into checkpoints.
@@ -70,13 +70,13 @@ impl Keeper {
     /// # Errors
     /// As [`Checkpoint::load`]. If there is no checkpoint, the error says how this run differs from another one that
     /// has one.
-    pub fn load(&mut self, sequence_length: usize, start: &str) -> Result<Checkpoint> {
+    pub fn load(&mut self, tally: &TallyOptions, start: &str) -> Result<Checkpoint> {
         if !self.place.exists() {
             if let Some(difference) = self.of_others(start) {
                 return Err(difference);
             }
         }
-        let checkpoint = Checkpoint::load(&self.place, &self.run, sequence_length)?;
+        let checkpoint = Checkpoint::load(&self.place, &self.run, tally)?;
         self.saved = Some(checkpoint.state.rows());
         Ok(checkpoint)
     }
@@ -209,13 +209,14 @@ mod tests {
         let mut first = keeper(&run).unwrap();
         let error = keeper(&run).map(drop).unwrap_err().to_string();
         assert!(error.contains("c: this run is in progress in another process"), "{error}");
-        let (state, tally) = (EvaluationState::default(), Tally::new(7));
+        let options = TallyOptions { sequence_length: 7, ..Default::default() };
+        let (state, tally) = (EvaluationState::default(), Tally::new(&options));
         for _ in 0..3 {
             first.save(state, &tally, || Ok(Written::default()), 0).unwrap();
         }
         drop(first);
         assert_eq!(names(), 1, "the checkpoint alone");
-        assert_eq!(Checkpoint::load(&place, &run, 7).unwrap().state, state);
+        assert_eq!(Checkpoint::load(&place, &run, &options).unwrap().state, state);
 
         let mut other = Identity::default();
         other.add("option a", 2);

@@ -12,7 +12,7 @@ mod pictures;
 mod run;
 
 use xent::eval::files::FileLogits;
-use xent::eval::{EvaluateOptions, Source, Tally, WholeFile};
+use xent::eval::{EvaluateOptions, Source, Tally, TallyOptions, WholeFile};
 use xent::{Element, Result, Sequences};
 
 use crate::args::{EvalArgs, checkpoint_start};
@@ -83,6 +83,12 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
     let late = inputs.late();
     let length = args.rows.sequence.unwrap_or_else(|| layout.sequence_length());
     let sequences = loss.sequences().unwrap_or(Sequences::new(length));
+    let tallied = TallyOptions {
+        sequence_length: sequences.length,
+        classes: if loss.name().has_classes() { shape.cols } else { 0 },
+        worst_rows: args.output.worst,
+        ..Default::default()
+    };
     let wanted =
         Wanted { args: &args.output, layout, dtype, sequences, has_classes: loss.name().has_classes() };
     // Outputs that cannot be written are refused before a device is looked for.
@@ -113,7 +119,7 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
     let (outputs, tally) = match &mut keeper {
         Ok(keeper) if args.run.resume && !keeper.died_early() => {
             let start = checkpoint_start(&args.logits.files);
-            let Checkpoint { state, tally, written, .. } = keeper.load(sequences.length, &start)?;
+            let Checkpoint { state, tally, written, .. } = keeper.load(&tallied, &start)?;
             evaluation.resume(&state)?;
             complain(format!(
                 "continuing after {} of {} rows",
@@ -133,7 +139,7 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
                 ));
                 keeper.forget();
             }
-            (wanted.create(&run)?, Tally::new(sequences.length))
+            (wanted.create(&run)?, Tally::new(&tallied))
         }
     };
     let pictures = Pictures::create(&args.output, &run)?;

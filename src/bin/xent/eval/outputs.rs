@@ -81,11 +81,7 @@ enum RowsFile {
 impl Wanted<'_> {
     /// Refuses what cannot be written, and leaves no file behind.
     pub fn check(&self) -> Result<()> {
-        let OutputArgs { rows_out, grad_out, lse_out, argmax_out, readouts, .. } = self.args;
-        if *readouts && !(self.has_classes && rows_out.as_deref().is_some_and(is_csv)) {
-            let needed = "needs --rows-out with a .csv name, and --loss cross-entropy";
-            return Err(bad_argument("--readouts", needed));
-        }
+        let OutputArgs { rows_out, grad_out, lse_out, argmax_out, .. } = self.args;
         let (dims, row_dims) = (self.layout.dims(), self.layout.row_dims());
         for (path, name, dtype) in
             [(rows_out, ROW_LOSSES, f32::DTYPE), (lse_out, LSE, f32::DTYPE), (argmax_out, ARGMAX, u32::DTYPE)]

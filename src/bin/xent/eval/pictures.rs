@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
-use xent::eval::{Histogram, Positions, Tally, WholeFile};
+use xent::eval::{EqualBins, Histogram, Positions, Tally, WholeFile};
 use xent::{Error, Result};
 
 use super::page;
@@ -21,7 +21,7 @@ const FONT: &str = "sans-serif";
 /// The width and height of one picture in pixels. A phone shows it in nearly its full width.
 const SIZE: (u32, u32) = (420, 300);
 /// The most bars, and the most points of a line.
-const MOST_BARS: usize = 60;
+const MOST_BARS: usize = 64;
 const MOST_POINTS: usize = 240;
 
 /// The files that are drawn when all results are known.
@@ -100,7 +100,7 @@ fn svg(size: (u32, u32), draw: impl FnOnce(&Area<'_>) -> Drawn<()>) -> Drawn<Str
 fn draw_losses(area: &Area<'_>, losses: &Histogram) -> Drawn<()> {
     let Some(bars) = Bars::of(losses) else { return nothing(area, "no row has a finite loss") };
     let median = losses.quantile(0.5).map_or(f64::NAN, |quantile| quantile.value);
-    let digits = digits(losses.width());
+    let digits = losses.quantile(0.5).map_or(0, |quantile| digits(2.0 * quantile.within));
     let title = match bars.beyond {
         0 => format!("line at the median, {}", decimals(median, digits)),
         beyond => {
@@ -152,41 +152,20 @@ struct Bars {
 }
 
 impl Bars {
-    /// All bins, merged to as many as can be drawn. If the outermost rows, one in a thousand, would take more than half
+    /// All losses in as many bars as can be drawn. If the outermost rows, one in a thousand, would take more than half
     /// of the width, they are left out.
     fn of(losses: &Histogram) -> Option<Self> {
-        let counts = losses.counts();
-        let (mut first, mut last) = (0, counts.len().checked_sub(1)?);
-        let spare = losses.rows() / 2_000;
-        let inner_first = first + inner_bin(counts.iter(), spare);
-        let inner_last = last - inner_bin(counts.iter().rev(), spare);
-        if 2 * (inner_last - inner_first + 1) < counts.len() {
-            (first, last) = (inner_first, inner_last);
-        }
-        let merged = (last + 1 - first).div_ceil(MOST_BARS);
-        let edge = |bin: usize| losses.start() + bin as f64 * losses.width();
-        let bars: Vec<_> = (first..=last)
-            .step_by(merged)
-            .map(|bin| {
-                let next = bin + merged;
-                (edge(bin), edge(next), counts[bin..next.min(last + 1)].iter().sum())
-            })
-            .collect();
+        let inner = losses.without_outermost(losses.rows() / 2_000);
+        let span = |of: &Histogram| of.range().map(|(min, max)| f64::from(max) - f64::from(min));
+        let drawn = if 2.0 * span(&inner)? < span(losses)? { &inner } else { losses };
+        let EqualBins { start, width, counts, .. } = drawn.equal_bins(MOST_BARS);
+        let edge = |bar: usize| start + bar as f64 * width;
+        let bars: Vec<_> =
+            counts.iter().enumerate().map(|(bar, &count)| (edge(bar), edge(bar + 1), count)).collect();
         let drawn: u64 = bars.iter().map(|&(.., count)| count).sum();
         let (start, end) = (bars.first()?.0, bars.last()?.1);
         Some(Self { start, end, bars, beyond: losses.rows() - drawn })
     }
-}
-
-/// The number of leading bins that together hold at most this number of spare rows.
-fn inner_bin<'a>(counts: impl Iterator<Item = &'a u64>, spare: u64) -> usize {
-    let mut below = 0;
-    counts
-        .take_while(|&&count| {
-            below += count;
-            below <= spare
-        })
-        .count()
 }
 
 fn draw_positions(area: &Area<'_>, tally: &Tally) -> Drawn<()> {

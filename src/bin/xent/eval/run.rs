@@ -1,5 +1,6 @@
 //! The run itself, and what it leaves if it does not come to its end.
 
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use xent::eval::{Report, Source, Tally};
@@ -150,6 +151,8 @@ impl<E: Element> Run<'_, E> {
             adapter: self.computer.name(),
             rows_given: self.evaluation.shape().rows,
             bytes_read: self.bytes_per_row.map(|bytes| (bytes * rows as f64).round() as u64),
+            top_k: self.args.output.top_k.map(NonZero::get),
+            text_bytes: self.args.output.bytes,
             peak_memory: peak_resident_bytes(),
         }
     }

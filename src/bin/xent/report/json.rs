@@ -3,6 +3,8 @@
 use serde::Serialize;
 use serde_json::ser::{Formatter, PrettyFormatter};
 use serde_json::{Serializer, Value, json};
+use xent::NO_CLASS;
+use xent::NO_CLASS;
 use xent::eval::{Histogram, Positions, Tally};
 
 use super::summary::Summary;
@@ -11,6 +13,38 @@ use super::summary::Summary;
 const FORMAT: &str = "xent eval";
 /// Rises when a key changes its meaning or goes away. A new key does not change it.
 const VERSION: u32 = 1;
+
+/// The keys that only a loss with classes has.
+const OF_CLASSES: [&str; 12] = [
+    "uniform_loss",
+    "perplexity",
+    "perplexity_interval",
+    "accuracy",
+    "judged",
+    "top_k",
+    "mean_rank",
+    "mean_reciprocal_rank",
+    "mean_entropy",
+    "mean_brier",
+    "calibration",
+    "classes",
+];
+
+/// The keys that only a loss with classes has.
+const OF_CLASSES: [&str; 12] = [
+    "uniform_loss",
+    "perplexity",
+    "perplexity_interval",
+    "accuracy",
+    "judged",
+    "top_k",
+    "mean_rank",
+    "mean_reciprocal_rank",
+    "mean_entropy",
+    "mean_brier",
+    "calibration",
+    "classes",
+];
 
 /// The most bins of the histogram, so that it stays readable.
 const BINS: usize = 256;
@@ -44,6 +78,14 @@ fn object(summary: &Summary<'_>) -> Value {
         "loss": finite("loss", loss.value),
         "sum": finite("sum", loss.sum),
         "z_loss": finite("z_loss", loss.z_loss),
+        "mean": finite("mean", report.mean()),
+        "mean": finite("mean", report.mean()),
+        "finite_mean": summary.finite_mean(),
+        "standard_error": summary.standard_errors()[0],
+        "sequence_standard_error": summary.standard_errors()[1],
+        "bits_per_byte": summary.bits_per_byte(),
+        "uniform_loss": (report.cols as f64).ln(),
+        "perplexity_interval": summary.perplexity_interval(),
         "perplexity": name.has_classes().then(|| finite("perplexity", report.perplexity())),
         "accuracy": name.has_classes().then(|| finite("accuracy", report.accuracy().unwrap_or(f64::NAN))),
         "complete": loss.rows == summary.rows_given,
@@ -56,6 +98,15 @@ fn object(summary: &Summary<'_>) -> Value {
         "flags": null,
         "bad_rows": tally.bad(),
         "first_bad_row": tally.first_bad().map(|(row, _)| row),
+        "judged": report.judged,
+        "top_k": { "k": summary.top_k, "accuracy": summary.top_k.and_then(|k| tally.top_k_accuracy(k)) },
+        "mean_rank": tally.mean_rank(),
+        "mean_reciprocal_rank": tally.mean_reciprocal_rank(),
+        "mean_entropy": tally.mean_entropy(),
+        "mean_brier": tally.mean_brier(),
+        "calibration": calibration(tally),
+        "classes": classes(tally),
+        "worst_rows": worst_rows(tally),
         "row_losses": row_losses(tally),
         "positions": positions(tally.positions()),
         "adapter": adapter,
@@ -72,15 +123,122 @@ fn object(summary: &Summary<'_>) -> Value {
         })),
     });
     object["flags"] = json!(flags);
+    if let (Some(keys), Value::Object(figures)) = (object.as_object_mut(), figures(summary)) {
+        keys.extend(figures);
+    }
     if let Some(keys) = object.as_object_mut().filter(|_| !name.has_classes()) {
-        keys.retain(|key, _| !["perplexity", "accuracy"].contains(&key.as_str()));
+        keys.retain(|key, _| !OF_CLASSES.contains(&key.as_str()));
     }
     object
 }
 
+/// Statistics of the rows. What is not known is null.
+fn figures(summary: &Summary<'_>) -> Value {
+    let &Summary { report, tally, .. } = summary;
+    json!({
+        "finite_mean": summary.finite_mean(),
+        "standard_error": summary.standard_errors()[0],
+        "sequence_standard_error": summary.standard_errors()[1],
+        "bits_per_byte": summary.bits_per_byte(),
+        "uniform_loss": (report.cols as f64).ln(),
+        "perplexity_interval": summary.perplexity_interval(),
+        "judged": report.judged,
+        "top_k": { "k": summary.top_k, "accuracy": summary.top_k.and_then(|k| tally.top_k_accuracy(k)) },
+        "mean_rank": tally.mean_rank(),
+        "mean_reciprocal_rank": tally.mean_reciprocal_rank(),
+        "mean_entropy": tally.mean_entropy(),
+        "mean_brier": tally.mean_brier(),
+        "calibration": calibration(tally),
+        "classes": classes(tally),
+        "worst_rows": worst_rows(tally),
+    })
+}
+
+fn calibration(tally: &Tally) -> Value {
+    let reliability = tally.reliability();
+    let bins: Vec<_> = reliability.bins().collect();
+    let equal_mass = reliability.equal_mass(bins.len());
+    // What a bin without rows has is NaN, which becomes null.
+    json!({
+        "rows": reliability.rows(),
+        "mean_confidence": reliability.mean_confidence(),
+        "ece": reliability.ece(),
+        "mce": reliability.mce(),
+        "equal_mass_ece": equal_mass.map(|error| error.ece),
+        "equal_mass_within": equal_mass.map(|error| error.within),
+        "counts": bins.iter().map(|bin| bin.rows).collect::<Vec<_>>(),
+        "confidence": bins.iter().map(|bin| bin.confidence).collect::<Vec<_>>(),
+        "accuracy": bins.iter().map(|bin| bin.accuracy).collect::<Vec<_>>(),
+    })
+}
+
+fn classes(tally: &Tally) -> Value {
+    let figures: Vec<_> = tally.class_figures().collect();
+    json!({
+        "support": figures.iter().map(|class| class.support).collect::<Vec<_>>(),
+        "predicted": figures.iter().map(|class| class.predicted).collect::<Vec<_>>(),
+        "mean_loss": figures.iter().map(|class| class.mean_loss).collect::<Vec<_>>(),
+        "recall": figures.iter().map(|class| class.recall()).collect::<Vec<_>>(),
+        "precision": figures.iter().map(|class| class.precision()).collect::<Vec<_>>(),
+        "confusion": tally.confusion(),
+    })
+}
+
+fn worst_rows(tally: &Tally) -> Value {
+    let rows = tally.worst_rows();
+    json!({
+        "rows": rows.iter().map(|worst| worst.row).collect::<Vec<_>>(),
+        "losses": rows.iter().map(|worst| worst.loss).collect::<Vec<_>>(),
+        "targets": rows.iter().map(|worst| Some(worst.target).filter(|&target| target != NO_CLASS)).collect::<Vec<_>>(),
+        "sequences": rows.iter().map(|worst| worst.sequence).collect::<Vec<_>>(),
+        "positions": rows.iter().map(|worst| worst.position).collect::<Vec<_>>(),
+    })
+}
+
+fn calibration(tally: &Tally) -> Value {
+    let reliability = tally.reliability();
+    let bins: Vec<_> = reliability.bins().collect();
+    let equal_mass = reliability.equal_mass(bins.len());
+    // What a bin without rows has is NaN, which becomes null.
+    json!({
+        "rows": reliability.rows(),
+        "mean_confidence": reliability.mean_confidence(),
+        "ece": reliability.ece(),
+        "mce": reliability.mce(),
+        "equal_mass_ece": equal_mass.map(|error| error.ece),
+        "equal_mass_within": equal_mass.map(|error| error.within),
+        "counts": bins.iter().map(|bin| bin.rows).collect::<Vec<_>>(),
+        "confidence": bins.iter().map(|bin| bin.confidence).collect::<Vec<_>>(),
+        "accuracy": bins.iter().map(|bin| bin.accuracy).collect::<Vec<_>>(),
+    })
+}
+
+fn classes(tally: &Tally) -> Value {
+    let figures: Vec<_> = tally.class_figures().collect();
+    json!({
+        "support": figures.iter().map(|class| class.support).collect::<Vec<_>>(),
+        "predicted": figures.iter().map(|class| class.predicted).collect::<Vec<_>>(),
+        "mean_loss": figures.iter().map(|class| class.mean_loss).collect::<Vec<_>>(),
+        "recall": figures.iter().map(|class| class.recall()).collect::<Vec<_>>(),
+        "precision": figures.iter().map(|class| class.precision()).collect::<Vec<_>>(),
+        "confusion": tally.confusion(),
+    })
+}
+
+fn worst_rows(tally: &Tally) -> Value {
+    let (rows, length) = (tally.worst_rows(), tally.positions().length());
+    json!({
+        "rows": rows.iter().map(|worst| worst.row).collect::<Vec<_>>(),
+        "losses": rows.iter().map(|worst| worst.loss).collect::<Vec<_>>(),
+        "targets": rows.iter().map(|worst| Some(worst.target).filter(|&target| target != NO_CLASS)).collect::<Vec<_>>(),
+        "sequences": rows.iter().map(|worst| worst.row / length).collect::<Vec<_>>(),
+        "positions": rows.iter().map(|worst| worst.row % length).collect::<Vec<_>>(),
+    })
+}
+
 fn row_losses(tally: &Tally) -> Value {
     let losses = tally.losses();
-    let (range, bins) = (losses.range(), losses.coarser(BINS));
+    let (range, bins) = (losses.range(), losses.equal_bins(BINS));
     json!({
         "finite": losses.rows(),
         "nan": tally.nan(),
@@ -88,15 +246,18 @@ fn row_losses(tally: &Tally) -> Value {
         "min": range.map(|(min, _)| min),
         "max": range.map(|(_, max)| max),
         "quantiles": quantiles(losses),
-        "histogram": { "start": bins.start(), "width": bins.width(), "counts": bins.counts() },
+        "histogram": { "start": bins.start, "width": bins.width, "counts": bins.counts },
     })
 }
 
 fn quantiles(losses: &Histogram) -> Value {
-    let at = |share: f64| losses.quantile(share).map(|quantile| quantile.value);
+    let shares = [0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99];
+    let within = shares.iter().filter_map(|&share| losses.quantile(share)).map(|quantile| quantile.within);
+    let [p1, p5, p25, p50, p75, p95, p99] =
+        shares.map(|share| losses.quantile(share).map(|quantile| quantile.value));
     json!({
-        "p1": at(0.01), "p5": at(0.05), "p25": at(0.25), "p50": at(0.5), "p75": at(0.75), "p95": at(0.95),
-        "p99": at(0.99), "within": losses.width() / 2.0,
+        "p1": p1, "p5": p5, "p25": p25, "p50": p50, "p75": p75, "p95": p95, "p99": p99,
+        "within": within.fold(0.0, f64::max),
     })
 }
 

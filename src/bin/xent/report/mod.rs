@@ -1,5 +1,6 @@
 //! The report of a batch: for people, for programs, and as the exit status.
 
+mod figures;
 mod json;
 mod summary;
 mod text;
@@ -9,9 +10,10 @@ use xent::Verification;
 use crate::outcome::Outcome;
 use crate::output::{self, complain};
 
+pub use figures::digits;
 pub use summary::Summary;
 use text::verified;
-pub use text::{Line, Tone, digits, lines};
+pub use text::{Line, Tone, lines};
 
 /// Prints a report, and returns how the run ended. If `strict`, bad rows are an outcome of their own.
 pub fn print(

@@ -1,9 +1,9 @@
 //! A report for people.
 
 use anstyle::{AnsiColor, Style};
-use xent::eval::{Histogram, Quantile};
 use xent::{Reduction, Verification};
 
+use super::figures;
 use super::summary::Summary;
 use crate::args::LossName;
 use crate::numbers::{decimals, si, thousands};
@@ -55,7 +55,7 @@ pub fn aligned(lines: &[Line]) -> String {
 
 /// All lines of a batch's report.
 pub fn lines(summary: &Summary<'_>) -> Vec<Line> {
-    let &Summary { report, tally, loss: of_rows, adapter, rows_given, bytes_read, peak_memory } = summary;
+    let &Summary { report, tally, loss: of_rows, adapter, rows_given, bytes_read, peak_memory, .. } = summary;
     let (loss, name) = (&report.loss, of_rows.name());
     let reduced = match of_rows.reduction() {
         Reduction::Sum => "sum",
@@ -70,6 +70,7 @@ pub fn lines(summary: &Summary<'_>) -> Vec<Line> {
     if of_rows.has_z_loss() {
         lines.push(Line::new("z-loss", format!("{} nats of the loss", decimals(loss.z_loss, 6))));
     }
+    lines.extend(figures::error(summary));
     let accuracy = report.accuracy();
     let accuracy =
         accuracy.map_or("none: no row counts".to_owned(), |share| format!("{:.2} %", 100.0 * share));
@@ -84,17 +85,20 @@ pub fn lines(summary: &Summary<'_>) -> Vec<Line> {
         _ => ("a row", 1.0),
     };
     lines.push(Line::new("bits", format!("{} {each}", decimals(report.bits(), 6))));
+    if let Some(bits) = summary.bits_per_byte() {
+        lines.push(Line::new("  a byte", decimals(bits, 6)));
+    }
     if name.has_classes() {
-        lines.extend([
-            Line::new("perplexity", decimals(report.perplexity(), 4)).toned(Tone::Result),
-            Line::new("accuracy", accuracy).toned(Tone::Result),
-        ]);
+        lines.push(Line::new("perplexity", decimals(report.perplexity(), 4)).toned(Tone::Result));
+        lines.extend(figures::interval(summary));
+        lines.push(Line::new("accuracy", accuracy).toned(Tone::Result));
+        lines.extend(figures::of_classes(summary));
     }
     lines.extend([
         Line::new("rows", format!("{done}: {} counted, {} ignored", thousands(counted), thousands(ignored))),
         Line::new("classes", thousands(report.cols)),
     ]);
-    lines.extend(spread(tally.losses()));
+    lines.extend(figures::spread(tally));
     let counted = loss.counted as f64;
     if loss.weight != weight_factor * counted || loss.row_weight != counted {
         let (weight, row_weight) = (decimals(loss.weight, 6), decimals(loss.row_weight, 6));
@@ -133,33 +137,6 @@ pub fn bad_rows(summary: &Summary<'_>) -> Option<String> {
     Some(format!("{}: the first is row {row}{names}", thousands(tally.bad() as usize)))
 }
 
-/// The range of the finite losses and their quantiles, with as many digits as the histogram resolves.
-fn spread(losses: &Histogram) -> Vec<Line> {
-    let (Some((min, max)), Some(median)) = (losses.range(), losses.quantile(0.5)) else { return Vec::new() };
-    let digits = digits(losses.width());
-    let (min, max) = (decimals(min.into(), digits), decimals(max.into(), digits));
-    let mut lines =
-        vec![Line::new("row losses", format!("{min} to {max}, median {}", decimals(median.value, digits)))];
-    let quantiles: Vec<(u32, Quantile)> = [5, 25, 75, 95]
-        .into_iter()
-        .filter_map(|percent| Some((percent, losses.quantile(f64::from(percent) / 100.0)?)))
-        .collect();
-    let within = quantiles.iter().map(|(_, quantile)| quantile.within).fold(median.within, f64::max);
-    if losses.rows() >= 20 {
-        let values = quantiles
-            .iter()
-            .map(|(percent, quantile)| format!("{percent} %: {}", decimals(quantile.value, digits)));
-        let within = if within > 0.0 { format!(" (± {within:.digits$})") } else { String::new() };
-        lines.push(Line::new("  quantiles", values.collect::<Vec<_>>().join(", ") + &within));
-    }
-    lines
-}
-
-/// The decimals needed to distinguish losses that are `width` apart.
-pub fn digits(width: f64) -> usize {
-    (1.0 - width.log10()).ceil().clamp(0.0, 6.0) as usize
-}
-
 /// The result of a comparison with the reference, in words.
 pub fn verified(verification: &Verification) -> String {
     let &Verification { rows_checked, worst_row, worst_abs, worst_rel, passed, .. } = verification;
@@ -182,22 +159,5 @@ mod tests {
         assert!(styled.contains("\u{1b}[1m1\u{1b}[0m"), "{styled:?}");
         let plain = anstream::adapter::strip_str(&styled).to_string();
         assert_eq!(plain, "loss        1\n  quantiles 2\nx           3\n");
-    }
-
-    #[test]
-    fn as_many_digits_as_bins_tell() {
-        assert_eq!([1.0 / 64.0, 1.0 / 1024.0, 1.0, 1e9, 2f64.powi(-20)].map(digits), [3, 5, 1, 0, 6]);
-    }
-
-    #[test]
-    fn a_spread_in_two_lines() {
-        let mut losses = Histogram::default();
-        assert_eq!(spread(&losses), []);
-        losses.add(2.5);
-        assert_eq!(spread(&losses), [Line::new("row losses", "2.500000 to 2.500000, median 2.500000")]);
-        (0..99).for_each(|at| losses.add(at as f32 / 10.0));
-        let lines = spread(&losses);
-        assert_eq!(lines[0].value, "0.0000 to 9.8000, median 4.7988");
-        assert_eq!(lines[1].value, "5 %: 0.4004, 25 %: 2.4004, 75 %: 7.2988, 95 %: 9.2988 (± 0.0020)");
     }
 }
