@@ -4,7 +4,6 @@ use serde::Serialize;
 use serde_json::ser::{Formatter, PrettyFormatter};
 use serde_json::{Serializer, Value, json};
 use xent::NO_CLASS;
-use xent::NO_CLASS;
 use xent::eval::{Histogram, Positions, Tally};
 
 use super::summary::Summary;
@@ -13,22 +12,6 @@ use super::summary::Summary;
 const FORMAT: &str = "xent eval";
 /// Rises when a key changes its meaning or goes away. A new key does not change it.
 const VERSION: u32 = 1;
-
-/// The keys that only a loss with classes has.
-const OF_CLASSES: [&str; 12] = [
-    "uniform_loss",
-    "perplexity",
-    "perplexity_interval",
-    "accuracy",
-    "judged",
-    "top_k",
-    "mean_rank",
-    "mean_reciprocal_rank",
-    "mean_entropy",
-    "mean_brier",
-    "calibration",
-    "classes",
-];
 
 /// The keys that only a loss with classes has.
 const OF_CLASSES: [&str; 12] = [
@@ -79,13 +62,6 @@ fn object(summary: &Summary<'_>) -> Value {
         "sum": finite("sum", loss.sum),
         "z_loss": finite("z_loss", loss.z_loss),
         "mean": finite("mean", report.mean()),
-        "mean": finite("mean", report.mean()),
-        "finite_mean": summary.finite_mean(),
-        "standard_error": summary.standard_errors()[0],
-        "sequence_standard_error": summary.standard_errors()[1],
-        "bits_per_byte": summary.bits_per_byte(),
-        "uniform_loss": (report.cols as f64).ln(),
-        "perplexity_interval": summary.perplexity_interval(),
         "perplexity": name.has_classes().then(|| finite("perplexity", report.perplexity())),
         "accuracy": name.has_classes().then(|| finite("accuracy", report.accuracy().unwrap_or(f64::NAN))),
         "complete": loss.rows == summary.rows_given,
@@ -98,15 +74,6 @@ fn object(summary: &Summary<'_>) -> Value {
         "flags": null,
         "bad_rows": tally.bad(),
         "first_bad_row": tally.first_bad().map(|(row, _)| row),
-        "judged": report.judged,
-        "top_k": { "k": summary.top_k, "accuracy": summary.top_k.and_then(|k| tally.top_k_accuracy(k)) },
-        "mean_rank": tally.mean_rank(),
-        "mean_reciprocal_rank": tally.mean_reciprocal_rank(),
-        "mean_entropy": tally.mean_entropy(),
-        "mean_brier": tally.mean_brier(),
-        "calibration": calibration(tally),
-        "classes": classes(tally),
-        "worst_rows": worst_rows(tally),
         "row_losses": row_losses(tally),
         "positions": positions(tally.positions()),
         "adapter": adapter,
@@ -192,47 +159,6 @@ fn worst_rows(tally: &Tally) -> Value {
         "targets": rows.iter().map(|worst| Some(worst.target).filter(|&target| target != NO_CLASS)).collect::<Vec<_>>(),
         "sequences": rows.iter().map(|worst| worst.sequence).collect::<Vec<_>>(),
         "positions": rows.iter().map(|worst| worst.position).collect::<Vec<_>>(),
-    })
-}
-
-fn calibration(tally: &Tally) -> Value {
-    let reliability = tally.reliability();
-    let bins: Vec<_> = reliability.bins().collect();
-    let equal_mass = reliability.equal_mass(bins.len());
-    // What a bin without rows has is NaN, which becomes null.
-    json!({
-        "rows": reliability.rows(),
-        "mean_confidence": reliability.mean_confidence(),
-        "ece": reliability.ece(),
-        "mce": reliability.mce(),
-        "equal_mass_ece": equal_mass.map(|error| error.ece),
-        "equal_mass_within": equal_mass.map(|error| error.within),
-        "counts": bins.iter().map(|bin| bin.rows).collect::<Vec<_>>(),
-        "confidence": bins.iter().map(|bin| bin.confidence).collect::<Vec<_>>(),
-        "accuracy": bins.iter().map(|bin| bin.accuracy).collect::<Vec<_>>(),
-    })
-}
-
-fn classes(tally: &Tally) -> Value {
-    let figures: Vec<_> = tally.class_figures().collect();
-    json!({
-        "support": figures.iter().map(|class| class.support).collect::<Vec<_>>(),
-        "predicted": figures.iter().map(|class| class.predicted).collect::<Vec<_>>(),
-        "mean_loss": figures.iter().map(|class| class.mean_loss).collect::<Vec<_>>(),
-        "recall": figures.iter().map(|class| class.recall()).collect::<Vec<_>>(),
-        "precision": figures.iter().map(|class| class.precision()).collect::<Vec<_>>(),
-        "confusion": tally.confusion(),
-    })
-}
-
-fn worst_rows(tally: &Tally) -> Value {
-    let (rows, length) = (tally.worst_rows(), tally.positions().length());
-    json!({
-        "rows": rows.iter().map(|worst| worst.row).collect::<Vec<_>>(),
-        "losses": rows.iter().map(|worst| worst.loss).collect::<Vec<_>>(),
-        "targets": rows.iter().map(|worst| Some(worst.target).filter(|&target| target != NO_CLASS)).collect::<Vec<_>>(),
-        "sequences": rows.iter().map(|worst| worst.row / length).collect::<Vec<_>>(),
-        "positions": rows.iter().map(|worst| worst.row % length).collect::<Vec<_>>(),
     })
 }
 
