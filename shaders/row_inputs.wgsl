@@ -57,10 +57,12 @@ fn ignored() -> RowInput {
 fn input_of(row: u32) -> RowInput {
     let whose = target_row(row);
     if whose == NO_CLASS { return ignored(); }
-    if ROW_MASK && row_mask[row] == 0u { return ignored(); }
+    // Masks and weights of tokens are where the target is.
+    let of_inputs = row + select(0u, params.input_shift, SEQUENCES);
+    if ROW_MASK && row_mask[of_inputs] == 0u { return ignored(); }
     var weight = 0x3f800000u; // 1
     if ROW_WEIGHTS {
-        weight = row_weights[row];
+        weight = row_weights[of_inputs];
         if is_zero(weight) { return ignored(); }
     }
     var flags = 0u;

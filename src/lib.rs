@@ -237,8 +237,8 @@ pub use masks::{MaskRows, Masks};
 pub use op::*;
 pub use options::{
     Causal, CrossEntropyOptions, EmptyBatch, Input, KlDivergenceOptions, MAX_TOP_K, MaskedRow,
-    MaskedSoftmaxOptions, Reduction, Sequences, SigmoidBceOptions, SoftmaxBackwardOptions, SoftmaxOptions,
-    TopKOptions, TopValues,
+    MaskedSoftmaxOptions, Reduction, SequenceUnit, Sequences, SigmoidBceOptions, SoftmaxBackwardOptions,
+    SoftmaxOptions, TopKOptions, TopValues,
 };
 pub use request::{Request, Running};
 pub use results::{Loss, LossRecord, LossSum, NO_CLASS, RowPartials, RowResult, TopClasses};

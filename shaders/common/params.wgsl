@@ -49,6 +49,7 @@ struct Params {
 
     distance_scale: f32,          // scale of sums of distances between scores: a power of two, about 2^-33 / T
     inverse_distance: f32,        // 1 / (T · distance_scale)
+    input_shift: u32,             // rows from a row to the one that holds its mask and its weight
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

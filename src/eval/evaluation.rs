@@ -255,7 +255,7 @@ impl<'a, E: Element, L: Evaluable> Evaluation<'a, E, L> {
             .skip_while(|&row| row < first)
             .peekable();
         let (op, state, row_inputs, began) = (self.op, &mut self.state, &mut self.rows, times.start);
-        let shift = row_inputs.shift();
+        let (shift, sequence_ends) = (row_inputs.shift(), row_inputs.sequence_ends());
         let mut weight = state.sum.weight();
 
         let submit = |evaluator: &mut V, rows: Range<usize>, values: &Values<'_, E, L::Second<E>>| {
@@ -284,7 +284,7 @@ impl<'a, E: Element, L: Evaluable> Evaluation<'a, E, L> {
                 classes: L::classes(&inputs),
                 top_classes: window.top_classes(),
                 weights: window.weights(),
-                sequence_ends: None,
+                sequence_ends,
                 dlogits: dlogits.as_deref(),
                 state: &told,
             })?;

@@ -81,6 +81,7 @@ impl<'a, E: Element, L: Evaluable> BatchRows<'a, E, L> {
 
     fn check_lengths(&self) -> Result<()> {
         L::check_in_memory(&self.beside, self.shape, self.has_targets())?;
+        self.op.check_beside(&self.beside, self.shape, self.layout)?;
         L::rows(&self.beside).check(self.shape)?;
         if let Origin::Rows(targets) = &self.targets {
             L::check_row_targets(targets, self.shape)?;
@@ -126,6 +127,11 @@ impl<'a, E: Element, L: Evaluable> BatchRows<'a, E, L> {
         Ok(weight)
     }
 
+    /// Where the sequences of the batch end, if they differ in length.
+    pub fn sequence_ends(&self) -> Option<&'a [usize]> {
+        L::sequence_ends(&self.beside)
+    }
+
     /// The distance from a row to the row that holds its target.
     pub fn shift(&self) -> usize {
         self.op.shift()
@@ -135,20 +141,21 @@ impl<'a, E: Element, L: Evaluable> BatchRows<'a, E, L> {
     pub fn window(&mut self, rows: Range<usize>) -> Result<Resolved<L::Inputs<'a, E>>> {
         let Self { beside, shape, op, .. } = *self;
         let mut part = op.resolved(beside, shape, rows.clone(), self.has_targets());
-        let count = rows.len();
+        let (count, of_inputs) = (rows.len(), op.input_rows(shape, &rows));
         let all = vec![true; if self.weights.is_some() || self.mask.is_some() { count } else { 0 }];
         if let Some(source) = &mut self.weights {
-            let weights = read(*source, rows.clone(), &all, (count, 1), 0.0)?;
+            let weights = read(*source, of_inputs.clone(), &all[..of_inputs.len()], (count, 1), 0.0)?;
             check_weights("row_weights", Some(&weights), count).map_err(|error| match error {
                 Error::InvalidOption { option, at: Some(at), value, needed } => {
-                    Error::InvalidOption { option, at: Some(at + rows.start), value, needed }
+                    Error::InvalidOption { option, at: Some(at + of_inputs.start), value, needed }
                 }
                 other => other,
             })?;
             part.row_weights = Some(weights);
         }
         if let Some(source) = &mut self.mask {
-            let mut mask = read(*source, rows.clone(), &all, (count, 1), false)?;
+            let used = &all[..of_inputs.len()];
+            let mut mask = read(*source, of_inputs, used, (count, 1), false)?;
             if let Some(of_sequences) = &part.row_mask {
                 mask.iter_mut().zip(of_sequences).for_each(|(scored, has_target)| *scored &= has_target);
             }

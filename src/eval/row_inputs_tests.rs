@@ -69,7 +69,7 @@ fn options(sequences: Option<Sequences>) -> CrossEntropyOptions {
 }
 
 fn all_options() -> [CrossEntropyOptions; 4] {
-    let cut_short = Sequences { length: 1000, shift: 3, from: 5, to: 990 };
+    let cut_short = Sequences { from: 5, to: 990, ..Sequences::shifted(1000, 3) };
     let sequences =
         [None, Some(Sequences::shifted(ROWS, 1)), Some(cut_short), Some(Sequences::shifted(7, 9))];
     sequences.map(options)

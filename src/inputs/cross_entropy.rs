@@ -26,7 +26,16 @@ pub struct CrossEntropyInputs<'a> {
     /// A weight for each class (cols,), finite and at least 0: PyTorch's `weight`. With class targets, a mean divides
     /// by the sum of the weights of the rows' classes; with soft targets it does not, as in PyTorch. Default: 1 each.
     pub class_weights: Option<&'a [f32]>,
-    /// Weights, mask and upstream gradients of the rows.
+    /// More targets that leave their row out, besides [`ignore_index`](CrossEntropyOptions::ignore_index), such as the
+    /// token that pads a sequence. For class targets in host calls. Default: none.
+    pub ignore_also: &'a [i32],
+    /// Where the sequences of the batch end, if they differ in length, as in a packed batch: (sequences,), for each the
+    /// index after its last row, in order; the last is the number of rows. They take the place of
+    /// [`Sequences::length`](crate::Sequences::length), and nothing is scored across two sequences. For host calls with
+    /// [`sequences`](CrossEntropyOptions::sequences). Default: all have that length.
+    pub sequence_ends: Option<&'a [usize]>,
+    /// Weights, mask and upstream gradients of the rows. With shifted targets, weights and mask are of tokens: see
+    /// [`SequenceUnit`](crate::SequenceUnit).
     pub rows: RowInputs<'a>,
 }
 
@@ -54,7 +63,7 @@ pub(crate) struct RowWeights {
 impl<'a> CrossEntropyInputs<'a> {
     /// Inputs with targets only.
     pub const fn new(targets: Targets<'a>) -> Self {
-        Self { targets, class_weights: None, rows: RowInputs::NONE }
+        Self { targets, class_weights: None, ignore_also: &[], sequence_ends: None, rows: RowInputs::NONE }
     }
 
     /// Sets class weights (cols,).
@@ -62,12 +71,46 @@ impl<'a> CrossEntropyInputs<'a> {
         Self { class_weights: Some(weights), ..self }
     }
 
+    /// Sets more targets that leave their row out.
+    pub const fn ignore_also(self, classes: &'a [i32]) -> Self {
+        Self { ignore_also: classes, ..self }
+    }
+
+    /// Sets where the sequences end (sequences,).
+    pub const fn sequence_ends(self, ends: &'a [usize]) -> Self {
+        Self { sequence_ends: Some(ends), ..self }
+    }
+
     row_setters!();
 
     /// The weights that multiply a row's loss.
-    pub(crate) fn weights(&self, row: usize) -> RowWeights {
+    pub(crate) fn weights(&self, options: &CrossEntropyOptions, row: usize) -> RowWeights {
         let heaviest = self.class_weights.map_or(1.0, |weights| weights.iter().copied().fold(0.0, f32::max));
-        RowWeights { own: f64::from(self.rows.weight(row)), heaviest_class: f64::from(heaviest) }
+        RowWeights { own: self.row_weight(options, row), heaviest_class: f64::from(heaviest) }
+    }
+
+    /// The weight of a row, or 0 if it is masked. With shifted targets it is that of its token.
+    pub(crate) fn row_weight(&self, options: &CrossEntropyOptions, row: usize) -> f64 {
+        let RowInputs { row_weights, row_mask, .. } = self.rows;
+        let of = row.saturating_add(options.sequences.map_or(0, |sequences| sequences.input_shift()));
+        let is_masked = row_mask.is_some_and(|mask| mask.get(of).is_none_or(|is_scored| !is_scored));
+        let weight = row_weights.map_or(1.0, |weights| weights.get(of).copied().unwrap_or(0.0));
+        if is_masked { 0.0 } else { weight.into() }
+    }
+
+    /// The row that holds the target of a row; `None` if its place in its sequence leaves it out.
+    fn target_row(&self, shape: Shape, options: &CrossEntropyOptions, row: usize) -> Option<usize> {
+        let Some(sequences) = options.sequences else { return Some(row) };
+        let target = match self.sequence_ends {
+            Some(ends) => {
+                let sequence = ends.partition_point(|&end| end <= row);
+                let start = sequence.checked_sub(1).map_or(0, |before| ends[before]);
+                sequences.target_in(row, row - start, ends.get(sequence)? - start)
+            }
+            None => sequences.target_row(row),
+        };
+        // If the last sequence is cut short, there is no target after its end.
+        target.filter(|&target| target < shape.rows)
     }
 
     /// The target of a row, or `None` if the row is left out.
@@ -77,16 +120,16 @@ impl<'a> CrossEntropyInputs<'a> {
         options: &CrossEntropyOptions,
         row: usize,
     ) -> Option<RowTarget<'a>> {
-        if self.rows.weight(row) == 0.0 {
+        let target_row = self.target_row(shape, options, row)?;
+        if self.row_weight(options, row) == 0.0 {
             return None;
         }
-        let target_row = match options.sequences {
-            // If the last sequence is cut short, there is no target after its end.
-            Some(sequences) => sequences.target_row(row).filter(|&target| target < shape.rows)?,
-            None => row,
-        };
         let target = self.targets.row(shape, target_row);
-        (!target.is_ignored(options.ignore_index)).then_some(target)
+        (!target.is_ignored(options.ignore_index) && !self.ignores_also(&target)).then_some(target)
+    }
+
+    fn ignores_also(&self, target: &RowTarget<'_>) -> bool {
+        matches!(target, &RowTarget::Class(class) if self.ignore_also.iter().any(|&also| class == i64::from(also)))
     }
 
     /// Checks lengths, targets and weights before any work, and returns the total weight of the rows.
@@ -100,12 +143,40 @@ impl<'a> CrossEntropyInputs<'a> {
         check_combination(self.targets.kind(), options)?;
         self.targets.check_lengths(shape)?;
         check_weights("class_weights", self.class_weights, shape.cols)?;
+        self.check_sequences(shape, options)?;
+        self.check_ignored(self.targets.kind())?;
         self.rows.check(shape)?;
         // Messages name the row that holds the target.
         let shift = options.sequences.map_or(0, |sequences| sequences.shift);
         let mut batch = BatchWeight::default();
         self.weigh(shape, options, shift, &mut batch)?;
         Ok(batch)
+    }
+
+    /// Refuses ends of sequences that do not divide the batch, or that the options make no use of.
+    pub(crate) fn check_sequences(&self, shape: Shape, options: &CrossEntropyOptions) -> Result<()> {
+        let Some(ends) = self.sequence_ends else { return Ok(()) };
+        let option = "sequence_ends";
+        if options.sequences.is_none() {
+            return Err(Error::option(option, ends.len() as f64, "unset without the option sequences"));
+        }
+        if let Some(at) = ends.windows(2).position(|pair| pair[0] > pair[1]) {
+            let (value, needed) = (ends[at + 1] as f64, "in rising order");
+            return Err(Error::InvalidOption { option, at: Some(at + 1), value, needed });
+        }
+        let found = ends.last().copied().unwrap_or(0);
+        let (what, needed) = ("sequence_ends: the last", shape.rows);
+        if found == needed { Ok(()) } else { Err(Error::Length { what, found, needed }) }
+    }
+
+    /// Refuses more ignored classes beside targets that are not classes.
+    pub(crate) fn check_ignored(&self, kind: TargetKind) -> Result<()> {
+        match self.ignore_also.first() {
+            Some(&class) if kind != TargetKind::Classes => {
+                Err(Error::option("ignore_also", class, "empty unless targets are class indices"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Adds the weights of the rows one by one, so that the parts of a batch give the same bits as the whole. Messages
@@ -133,7 +204,7 @@ impl<'a> CrossEntropyInputs<'a> {
                 }
                 other => other,
             })?;
-            batch.add(self.weight_of(row, &target));
+            batch.add(self.weight_of(options, row, &target));
         }
         Ok(())
     }
@@ -141,12 +212,12 @@ impl<'a> CrossEntropyInputs<'a> {
     /// The weight of rows that have one class each and no other inputs, if every class is valid. Checking each row for
     /// all possible inputs took an eighth of the processor's time in a call with a million narrow rows.
     fn plain_weight(&self, shape: Shape, options: &CrossEntropyOptions) -> Option<BatchWeight> {
-        let Self { class_weights: None, rows: RowInputs { row_weights: None, row_mask: None, .. }, .. } =
-            self
-        else {
+        let RowInputs { row_weights, row_mask, .. } = self.rows;
+        if self.class_weights.is_some() || row_weights.is_some() || row_mask.is_some() {
             return None;
-        };
-        let classes = self.targets.indices().filter(|_| options.sequences.is_none())?;
+        }
+        let is_plain = options.sequences.is_none() && self.ignore_also.is_empty();
+        let classes = self.targets.indices().filter(|_| is_plain)?;
         // Cast to unsigned, a negative class is above every possible class.
         let end = u32::try_from(shape.cols).unwrap_or(u32::MAX).min(1 << 31);
         let ignored = options.ignore_index;
@@ -159,8 +230,13 @@ impl<'a> CrossEntropyInputs<'a> {
     }
 
     /// The weight of a row that is not left out.
-    pub(crate) fn weight_of(&self, row: usize, target: &RowTarget<'_>) -> BatchWeight {
-        let row_weight = f64::from(self.rows.weight(row));
+    pub(crate) fn weight_of(
+        &self,
+        options: &CrossEntropyOptions,
+        row: usize,
+        target: &RowTarget<'_>,
+    ) -> BatchWeight {
+        let row_weight = self.row_weight(options, row);
         let class_weight = match (target, self.class_weights) {
             (&RowTarget::Class(class), Some(weights)) => usize::try_from(class)
                 .ok()
@@ -176,8 +252,9 @@ impl<'a> CrossEntropyInputs<'a> {
         Self { targets: self.targets.part(shape, rows.clone()), rows: self.rows.part(rows), ..*self }
     }
 
-    /// The inputs of a range of rows with [`sequences`](CrossEntropyOptions::sequences) resolved: each target is in the
-    /// row that it scores, and a mask marks the rows that have a target. The part no longer depends on its neighbours.
+    /// The inputs of a range of rows with [`sequences`](CrossEntropyOptions::sequences) and
+    /// [`ignore_also`](Self::ignore_also) resolved: each target is in the row that it scores, its weight is there, too, and
+    /// a mask marks the rows that are scored. The part no longer depends on its neighbours.
     pub(crate) fn resolved(
         &self,
         shape: Shape,
@@ -191,6 +268,7 @@ impl<'a> CrossEntropyInputs<'a> {
             let of = resolved.inputs.targets;
             resolved.targets = OwnedTargets::padded(of, rows.len(), options.ignore_index);
         }
+        resolved.mask_ignored(self.ignore_also);
         resolved
     }
 
@@ -202,13 +280,20 @@ impl<'a> CrossEntropyInputs<'a> {
         rows: Range<usize>,
     ) -> Resolved<Self> {
         let of_rows = self.rows.part(rows.clone());
-        let inputs = Self { targets: Targets::Soft(&[]), rows: of_rows, ..*self };
-        let row_mask = options.sequences.map(|sequences| {
-            let has_target = |row| sequences.target_row(row).is_some_and(|target| target < shape.rows);
-            let is_scored = |at: usize| of_rows.row_mask.is_none_or(|mask| mask[at]);
-            rows.enumerate().map(|(at, row)| is_scored(at) && has_target(row)).collect()
+        let inputs = Self { targets: Targets::Soft(&[]), sequence_ends: None, rows: of_rows, ..*self };
+        let Some(sequences) = options.sequences else { return Resolved::of(inputs) };
+        let shift = sequences.input_shift();
+        let is_scored = |row: usize| {
+            let is_masked =
+                |mask: &[bool]| mask.get(row.saturating_add(shift)).is_none_or(|is_scored| !is_scored);
+            self.target_row(shape, options, row).is_some() && !self.rows.row_mask.is_some_and(is_masked)
+        };
+        let moved = self.rows.row_weights.filter(|_| shift > 0);
+        let row_weights = moved.map(|weights| {
+            let weight = |row: usize| weights.get(row.saturating_add(shift)).copied().unwrap_or(0.0);
+            rows.clone().map(weight).collect()
         });
-        Resolved { row_mask, ..Resolved::of(inputs) }
+        Resolved { row_mask: Some(rows.map(is_scored).collect()), row_weights, ..Resolved::of(inputs) }
     }
 }
 
@@ -221,6 +306,13 @@ fn count<T: Copy + PartialEq>(classes: &[T], ignored: T, is_wrong: impl Fn(T) ->
         wrong += usize::from(counts && is_wrong(class));
     }
     (counted, wrong)
+}
+
+/// The rows that hold the masks and the weights of these rows. There are fewer at the end of the batch.
+pub(crate) fn input_rows(shape: Shape, options: &CrossEntropyOptions, rows: &Range<usize>) -> Range<usize> {
+    let shift = options.sequences.map_or(0, |sequences| sequences.input_shift());
+    let moved = |row: usize| row.saturating_add(shift).min(shape.rows);
+    moved(rows.start)..moved(rows.end)
 }
 
 /// The rows that hold the targets of these rows. There are fewer at the end of the batch, where rows have no target.
@@ -242,6 +334,10 @@ pub(crate) fn check_combination(kind: TargetKind, options: &CrossEntropyOptions)
     let shift = options.sequences.map_or(0, |sequences| sequences.shift);
     if shift > 0 && kind == TargetKind::Soft {
         return Err(Error::option("sequences: shift", shift as f64, "0 when targets are soft"));
+    }
+    // As in PyTorch, which takes its default of −100 there.
+    if options.ignore_index >= 0 && kind == TargetKind::Soft {
+        return Err(Error::option("ignore_index", options.ignore_index, "below 0 when targets are soft"));
     }
     Ok(())
 }

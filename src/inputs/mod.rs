@@ -12,7 +12,7 @@ use crate::options::{EmptyBatch, Reducing, Reduction};
 use crate::shape::Shape;
 
 pub use cross_entropy::CrossEntropyInputs;
-pub(crate) use cross_entropy::{RowWeights, check_combination, target_rows};
+pub(crate) use cross_entropy::{RowWeights, check_combination, input_rows, target_rows};
 pub use kl_divergence::KlDivergenceInputs;
 pub(crate) use resolved::{OwnedTargets, Resolved};
 pub use sigmoid_bce::SigmoidBceInputs;

@@ -38,6 +38,19 @@ impl Resolved<CrossEntropyInputs<'_>> {
         }
     }
 
+    /// Leaves out the rows whose target is one of these classes.
+    pub fn mask_ignored(&mut self, classes: &[i32]) {
+        let Some(indices) = self.inputs().targets.indices().filter(|_| !classes.is_empty()) else { return };
+        let is_kept = |class: i64| classes.iter().all(|&ignored| class != i64::from(ignored));
+        let kept: Vec<bool> = match indices {
+            Indices::I32(indices) => indices.iter().map(|&class| is_kept(class.into())).collect(),
+            Indices::I64(indices) => indices.iter().map(|&class| is_kept(class)).collect(),
+        };
+        let mask = self.row_mask.as_deref().or(self.inputs.rows.row_mask);
+        let is_scored = |at: usize| mask.is_none_or(|mask| mask.get(at).is_none_or(|&is_scored| is_scored));
+        self.row_mask = Some(kept.into_iter().enumerate().map(|(at, kept)| kept && is_scored(at)).collect());
+    }
+
     /// The inputs, to be used without [`sequences`](crate::CrossEntropyOptions::sequences).
     pub fn inputs(&self) -> CrossEntropyInputs<'_> {
         CrossEntropyInputs {

@@ -53,6 +53,7 @@ pub(crate) struct Params {
 
     pub distance_scale: f32,
     pub inverse_distance: f32,
+    pub input_shift: u32,
 }
 
 impl Default for Params {

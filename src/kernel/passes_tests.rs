@@ -341,7 +341,8 @@ fn params_lie_alike_on_both_sides() {
         twice_exp_scale,
         twice_inverse_temperature,
         distance_scale,
-        inverse_distance
+        inverse_distance,
+        input_shift
     ];
     for_every_module(|pass, _, module, _| {
         let (members, span) = find_struct(module, "Params").expect("Params");

@@ -160,11 +160,15 @@ impl Kind for CrossEntropyOptions {
         let Some(sequences) = self.sequences else { return params };
         // A shift or a length beyond the possible number of rows has the same effect as one just beyond it.
         let word = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
+        let shift = |shift: usize| word(shift.min(sequences.length)).min(u32::MAX / 4);
+        // The kernel counts positions: the one that predicts a token is so far ahead of it.
+        let position = |place: usize| word(place.saturating_sub(sequences.input_shift()));
         Params {
             sequence_length: word(sequences.length).min(u32::MAX / 4),
-            shift: word(sequences.shift.min(sequences.length)).min(u32::MAX / 4),
-            score_from: word(sequences.from),
-            score_to: word(sequences.to),
+            shift: shift(sequences.shift),
+            input_shift: shift(sequences.input_shift()),
+            score_from: position(sequences.from),
+            score_to: position(sequences.to),
             ..params
         }
     }
@@ -300,7 +304,7 @@ impl Kind for CrossEntropyOptions {
         shape: Shape,
         row: usize,
     ) -> (f64, f64) {
-        let RowWeights { own, heaviest_class } = inputs.weights(row);
+        let RowWeights { own, heaviest_class } = inputs.weights(self, row);
         let expected = own * row_loss_at(logits, *inputs, shape, self, row).total();
         let weight = (own * heaviest_class).max(1.0);
         (expected, (loss_bound(expected) + softcap_rounding(self)) * weight)

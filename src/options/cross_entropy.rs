@@ -55,7 +55,24 @@ pub struct CrossEntropyOptions {
     pub row_fields: RowFields,
 }
 
-/// Rows as positions of sequences: row t is position t mod `length`.
+/// What the places of [`Sequences`] are places of, where targets are shifted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum SequenceUnit {
+    /// Tokens of the input. The row that predicts a token is `shift` rows before it. A prompt of P tokens, a mask over
+    /// tokens (such as an attention mask) and weights of tokens are given as they are, and move with the targets. This is
+    /// Hugging Face's convention: labels of −100 at the tokens that are not scored, then `logits[:, :-1]` against
+    /// `labels[:, 1:]`.
+    #[default]
+    Tokens,
+    /// Positions of the logits: the row at each position has this mask and this weight, whatever its target is.
+    Positions,
+}
+
+/// Rows as positions of sequences: row t is position t mod `length`, unless
+/// [`sequence_ends`](crate::CrossEntropyInputs::sequence_ends) say where each sequence ends.
+///
+/// Row weights and a row mask are those of tokens, too, unless [`unit`](Self::unit) says otherwise. Upstream gradients and
+/// whatever a row gives are always in the row of the logits.
 ///
 /// More fields may come: end a literal with `..Sequences::new(length)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,16 +82,18 @@ pub struct Sequences {
     /// Row t is scored against the target of row t + shift of the same sequence: 1 for next-token targets. The last
     /// `shift` rows of each sequence have no target and are left out. For class and sparse targets. Default: 0.
     pub shift: usize,
-    /// Positions before this one are left out, for example those of a prompt. Default: 0.
+    /// Tokens of a sequence before this one are not scored, such as a prompt of so many tokens. Default: 0.
     pub from: usize,
-    /// Positions from this one on are left out. Default: all are scored.
+    /// Tokens of a sequence from this one on are not scored. Default: all are.
     pub to: usize,
+    /// Whether `from`, `to`, a row mask and row weights are of tokens or of positions. Default: tokens.
+    pub unit: SequenceUnit,
 }
 
 impl Sequences {
     /// Sequences of `length` rows. Every position is scored against the target in its own row.
     pub const fn new(length: usize) -> Self {
-        Self { length, shift: 0, from: 0, to: usize::MAX }
+        Self { length, shift: 0, from: 0, to: usize::MAX, unit: SequenceUnit::Tokens }
     }
 
     /// Sequences with shifted targets, such as next-token targets: `logits[t]` against `targets[t + shift]`.
@@ -84,10 +103,26 @@ impl Sequences {
 
     /// The row that holds the target of this row, or `None` if this row is left out.
     pub fn target_row(&self, row: usize) -> Option<usize> {
-        let position = row % self.length.max(1);
-        let is_scored = (self.from..self.to).contains(&position)
-            && position.checked_add(self.shift).is_some_and(|target| target < self.length);
-        row.checked_add(self.shift).filter(|_| is_scored)
+        self.target_in(row, row % self.length.max(1), self.length)
+    }
+
+    /// Like [`target_row`](Self::target_row), for a row at this position of a sequence of this length, whatever
+    /// [`length`](Self::length) is.
+    pub fn target_in(&self, row: usize, position: usize, length: usize) -> Option<usize> {
+        let token = position.checked_add(self.shift).filter(|&token| token < length)?;
+        let place = match self.unit {
+            SequenceUnit::Tokens => token,
+            SequenceUnit::Positions => position,
+        };
+        row.checked_add(self.shift).filter(|_| (self.from..self.to).contains(&place))
+    }
+
+    /// The distance from a row to the one that holds its mask and its weight.
+    pub(crate) fn input_shift(&self) -> usize {
+        match self.unit {
+            SequenceUnit::Tokens => self.shift,
+            SequenceUnit::Positions => 0,
+        }
     }
 }
 
@@ -284,5 +319,10 @@ mod tests {
         assert_eq!(Sequences::shifted(3, 2).target_row(usize::MAX), None);
         let response = Sequences { from: 1, to: 3, ..Sequences::new(4) };
         assert_eq!(of(response), [None, Some(1), Some(2), None, None, Some(5), Some(6), None]);
+        // A prompt of two tokens: the row of its last token predicts the first of the response.
+        let tokens = Sequences { from: 2, ..Sequences::shifted(4, 1) };
+        assert_eq!(of(tokens), [None, Some(2), Some(3), None, None, Some(6), Some(7), None]);
+        let positions = Sequences { unit: SequenceUnit::Positions, ..tokens };
+        assert_eq!(of(positions), [None, None, Some(3), None, None, None, Some(7), None]);
     }
 }

@@ -8,7 +8,7 @@ mod top_k;
 
 use crate::error::{Error, Result};
 
-pub use cross_entropy::{CrossEntropyOptions, Input, Sequences};
+pub use cross_entropy::{CrossEntropyOptions, Input, SequenceUnit, Sequences};
 pub use kl_divergence::KlDivergenceOptions;
 pub use sigmoid_bce::SigmoidBceOptions;
 pub use softmax::{Causal, MaskedSoftmaxOptions, SoftmaxBackwardOptions, SoftmaxOptions};

@@ -36,14 +36,18 @@ fn soft_targets() {
         ("--class-weights class.npy", plain.class_weights(&class_weights), Default::default()),
         ("--row-weights row.npy", plain.row_weights(&row_weights), Default::default()),
         ("--label-smoothing 0.1 --temperature 2 --z-loss 1e-2", plain, all_options()),
-        // No class is ignored: not the class that stands in their place either.
-        ("--ignore-index 0", plain, CrossEntropyOptions { ignore_index: 0, ..Default::default() }),
         ("--score-from 1 --score-to 4 --sequence 5", plain, positions),
     ] {
         let batch = Batch { inputs, ..Batch::new(&logits, plain.targets, &DIMS).options(options) };
         for file in ["soft.npy", "half.npy", "wide.npy"] {
             batch.check(&folder, &format!("--soft-targets {file} {args}"));
         }
+    }
+    // No class is ignored, so that there is nothing to name, be it the default.
+    for index in [0, -100] {
+        let run = folder.run(&format!("eval logits.npy --soft-targets soft.npy --ignore-index {index}"));
+        let line = "xent: --ignore-index: does not apply to targets that are probabilities";
+        assert_eq!((run.status, run.complaints()), (Some(2), vec![line]));
     }
     let run = folder.run("eval logits.npy --soft-targets wide.npy");
     assert_eq!(run.complaints(), ["xent: wide.npy: f64 soft targets, narrowed to f32"]);

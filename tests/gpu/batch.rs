@@ -95,7 +95,6 @@ impl<E: Element> Batch<E> {
             _ => self.classes(),
         };
         CrossEntropyInputs {
-            targets,
             class_weights: given.class_weights.as_deref(),
             rows: RowInputs {
                 row_weights: given.row_weights.as_deref(),
@@ -103,6 +102,7 @@ impl<E: Element> Batch<E> {
                 upstream: given.upstream.unwrap_or(1.0),
                 row_upstream: given.row_upstream.as_deref(),
             },
+            ..CrossEntropyInputs::new(targets)
         }
     }
 

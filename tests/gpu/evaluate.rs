@@ -112,7 +112,7 @@ fn windows_and_stops_change_no_bit() {
     every_way(&options, &odd.cast::<bf16>());
     every_way(&options, &odd.with_stride(81));
     every_way(&options, &noise("side by side", 6, 96, 9).laid_out(Shape::nchw(32, 9, 3)));
-    let sequences = Sequences { length: 20, shift: 1, from: 3, to: 18 };
+    let sequences = Sequences { from: 3, to: 18, ..Sequences::shifted(20, 1) };
     every_way(&CrossEntropyOptions { sequences: Some(sequences), ..options }, &odd);
 }
 

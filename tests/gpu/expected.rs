@@ -2,7 +2,9 @@
 
 use xent::bounds::{gradient_bound, loss_bound};
 use xent::reference::{self, cross_entropy};
-use xent::{BatchWeight, CrossEntropyOptions, Element, EmptyBatch, Flags, Input, MaskedRow, Reduction};
+use xent::{
+    BatchWeight, CrossEntropyOptions, Element, EmptyBatch, Flags, Input, MaskedRow, Reduction, SequenceUnit,
+};
 
 use crate::batch::{Batch, softmax_options};
 
@@ -75,7 +77,7 @@ impl Expected {
                 Row::Bad(flags) => expected.push_unread(shape.cols, f64::NAN, flags | Flags::NAN_LOSS),
                 Row::Counts => {
                     let loss = cross_entropy::row_loss_at(&batch.logits, inputs, shape, options, row);
-                    let weight = batch.given.row_weights.as_ref().map_or(1.0, |w| f64::from(w[row]));
+                    let weight = given_of(batch, options, row).map_or(0.0, |(weight, _)| f64::from(weight));
                     expected.losses.push(weight * loss.total());
                     expected.z_losses.push(weight * loss.z_loss);
                     expected.row_lse.push(loss.lse);
@@ -218,15 +220,24 @@ fn target_row<E: Element>(batch: &Batch<E>, options: &CrossEntropyOptions, row: 
     }
 }
 
+/// A row's weight and whether its mask has it, by its token where the sequences are of tokens; `None` if it has no target.
+fn given_of<E: Element>(batch: &Batch<E>, options: &CrossEntropyOptions, row: usize) -> Option<(f32, bool)> {
+    let target = target_row(batch, options, row)?;
+    let is_of_tokens = options.sequences.is_some_and(|sequences| sequences.unit == SequenceUnit::Tokens);
+    let at = if is_of_tokens { target } else { row };
+    let weight = batch.given.row_weights.as_ref().map_or(1.0, |weights| weights[at]);
+    Some((weight, batch.given.row_mask.as_ref().is_none_or(|mask| mask[at])))
+}
+
 fn is_weight(weight: f32) -> bool {
     weight >= 0.0 && weight.is_finite()
 }
 
 fn row_of<E: Element>(batch: &Batch<E>, options: &CrossEntropyOptions, row: usize) -> Row {
     let (given, cols) = (&batch.given, batch.shape.cols);
-    let weight = given.row_weights.as_ref().map_or(1.0, |weights| weights[row]);
     let Some(target_row) = target_row(batch, options, row) else { return Row::LeftOut };
-    if given.row_mask.as_ref().is_some_and(|mask| !mask[row]) || weight == 0.0 {
+    let Some((weight, true)) = given_of(batch, options, row) else { return Row::LeftOut };
+    if weight == 0.0 {
         return Row::LeftOut;
     }
     let named: &[i32] = match (&given.soft, &given.sparse) {
@@ -258,7 +269,7 @@ fn row_of<E: Element>(batch: &Batch<E>, options: &CrossEntropyOptions, row: usiz
 fn weight_of<E: Element>(batch: &Batch<E>, options: &CrossEntropyOptions, rows: &[Row]) -> BatchWeight {
     let (given, mut all) = (&batch.given, BatchWeight::default());
     for (row, _) in rows.iter().enumerate().filter(|(_, kind)| **kind == Row::Counts) {
-        let row_weight = given.row_weights.as_ref().map_or(1.0, |weights| f64::from(weights[row]));
+        let row_weight = given_of(batch, options, row).map_or(0.0, |(weight, _)| f64::from(weight));
         let class_weight = match &given.class_weights {
             Some(weights) if given.soft.is_none() && given.sparse.is_none() => {
                 let target_row = target_row(batch, options, row).expect("a row that counts");

@@ -355,7 +355,7 @@ fn any_number_may_be_given() {
     for length in &places[1..] {
         for shift in places {
             for (from, to) in [(0, usize::MAX), (1, 3), (usize::MAX, 0), (3, 1)] {
-                let sequences = Sequences { length: *length, shift, from, to };
+                let sequences = Sequences { from, to, ..Sequences::shifted(*length, shift) };
                 let options = CrossEntropyOptions {
                     sequences: Some(sequences),
                     empty_batch: EmptyBatch::Zero,

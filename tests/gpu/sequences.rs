@@ -1,6 +1,6 @@
 //! Rows as positions of sequences: shifted targets, prompts that are not scored; masks of rows.
 
-use xent::{CrossEntropyOptions, Error, Sequences, TargetKind};
+use xent::{CrossEntropyOptions, Error, SequenceUnit, Sequences, TargetKind};
 
 use crate::batch::{Batch, Ops, noise, ops};
 use crate::compare::check_loss;
@@ -34,6 +34,11 @@ fn every_shift_and_length() {
                 (usize::MAX, 1),
             ] {
                 check_loss(gpu(), &of(Sequences::shifted(length, shift)), &batch, Gradient::To);
+            }
+            // A prompt, and weights, of tokens and of positions.
+            for unit in [SequenceUnit::Tokens, SequenceUnit::Positions] {
+                let prompt = Sequences { from: 2, to: 5, unit, ..Sequences::shifted(6, 1) };
+                check_loss(gpu(), &of(prompt), &batch, Gradient::To);
             }
         }
     }

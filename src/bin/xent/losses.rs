@@ -4,11 +4,11 @@
 use xent::eval::files::Layout;
 use xent::eval::{Evaluated, Evaluation, EvaluationState, Report, Source};
 use xent::{
-    CrossEntropyOptions, Element, KlDivergenceOptions, LossOp, Reduction, Result, RowFields, Sequences,
-    Shape, SigmoidBceOptions,
+    CrossEntropyOptions, Element, KlDivergenceOptions, LossOp, Reduction, Result, RowFields, SequenceUnit,
+    Sequences, Shape, SigmoidBceOptions,
 };
 
-use crate::args::{EvalArgs, LossName};
+use crate::args::{EvalArgs, LossName, RowArgs};
 use crate::computer::Computer;
 
 /// A loss with its options.
@@ -34,6 +34,17 @@ fn row_fields(args: &EvalArgs) -> RowFields {
     RowFields::default() | RowFields::CONFIDENCE | asked
 }
 
+/// The sequences that these arguments ask for, of this length unless they say where each ends.
+pub fn sequences(rows: &RowArgs, length: usize) -> Sequences {
+    Sequences {
+        shift: rows.shift.unwrap_or(0),
+        from: rows.score_from.unwrap_or(0),
+        to: rows.score_to.unwrap_or(usize::MAX),
+        unit: if rows.positions { SequenceUnit::Positions } else { SequenceUnit::Tokens },
+        ..Sequences::new(length)
+    }
+}
+
 impl AnyLoss {
     /// The loss that these arguments ask for, over logits with this layout.
     pub fn of(args: &EvalArgs, layout: &Layout) -> Self {
@@ -41,16 +52,14 @@ impl AnyLoss {
         let (reduction, empty_batch) = (loss.reduction.into(), loss.empty.into());
         let (temperature, masked_row) = (loss.score.temperature, loss.score.masked_row.into());
         let is_sequence =
-            [rows.shift, rows.sequence, rows.score_from, rows.score_to].iter().any(Option::is_some);
-        let sequences = Sequences {
-            length: rows.sequence.unwrap_or_else(|| layout.sequence_length()),
-            shift: rows.shift.unwrap_or(0),
-            from: rows.score_from.unwrap_or(0),
-            to: rows.score_to.unwrap_or(usize::MAX),
-        };
+            [rows.shift, rows.sequence, rows.score_from, rows.score_to].iter().any(Option::is_some)
+                || rows.sequence_lengths.is_some()
+                || rows.sequence_per_file;
+        let length = rows.sequence.unwrap_or_else(|| layout.sequence_length());
+        let sequences = sequences(rows, length);
         match loss.name {
             LossName::CrossEntropy => Self::CrossEntropy(CrossEntropyOptions {
-                ignore_index: rows.ignore_index,
+                ignore_index: rows.ignore_index.first().copied().unwrap_or(-100),
                 reduction,
                 masked_row,
                 empty_batch,
@@ -102,14 +111,6 @@ impl AnyLoss {
     /// Whether a part of the loss is z-loss.
     pub fn has_z_loss(&self) -> bool {
         matches!(self, Self::CrossEntropy(op) if op.z_loss > 0.0)
-    }
-
-    /// The sequences of the rows, if the options name them.
-    pub fn sequences(&self) -> Option<Sequences> {
-        match self {
-            Self::CrossEntropy(op) => op.sequences,
-            _ => None,
-        }
     }
 }
 

@@ -27,7 +27,8 @@ mod tune;
 use std::process::ExitCode;
 use std::thread;
 
-use clap::Parser;
+use clap::parser::ValueSource;
+use clap::{CommandFactory, FromArgMatches, Parser};
 use xent::Error;
 
 use args::{Cli, Command};
@@ -79,11 +80,22 @@ fn run() -> ExitCode {
 /// message repeats arguments, which may hold any characters, so it is made from arguments that a terminal can safely
 /// show.
 fn command_line() -> Cli {
-    Cli::try_parse().unwrap_or_else(|error| {
+    parsed().unwrap_or_else(|error| {
         let shown = std::env::args_os().map(|arg| output::one_line(&arg.to_string_lossy()));
         let shown = if error.use_stderr() { Cli::try_parse_from(shown).err() } else { None };
         shown.unwrap_or(error).exit()
     })
+}
+
+/// The arguments, and which of them were given.
+fn parsed() -> Result<Cli, clap::Error> {
+    let matches = Cli::command().try_get_matches()?;
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    if let (Command::Eval(args), Some(matches)) = (&mut cli.command, matches.subcommand_matches("eval")) {
+        let is_given = |id: &&clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+        args.given = matches.ids().filter(is_given).map(|id| id.as_str().to_owned()).collect();
+    }
+    Ok(cli)
 }
 
 fn status(error: &Error) -> u8 {

@@ -19,7 +19,7 @@
 //! let op = CrossEntropy::<f32>::new(&gpu, &Default::default())?;
 //! let mut logits = FileLogits::<f32>::open("batch.safetensors", -1)?;
 //! let targets = TensorFile::open("batch.safetensors", &OpenOptions::of(Wanted::Classes))?;
-//! let mut targets = FileRows::targets(targets, logits.layout(), -100)?;
+//! let mut targets = FileRows::targets(targets, logits.layout(), &[-100])?;
 //! let targets = TargetSource::Classes(&mut targets);
 //! let report = evaluate(&op, &mut logits, targets, &Default::default(), |_| Ok(()))?;
 //! println!("{} nats", report.mean());
@@ -43,6 +43,7 @@ mod order;
 mod rows;
 #[cfg(feature = "safetensors")]
 mod safetensors_header;
+mod sequences;
 mod shards;
 mod targets;
 mod tensor;
@@ -58,6 +59,7 @@ pub use layout::Layout;
 pub use logits::{FileLogits, open_labels, open_soft_targets, open_teacher};
 pub use options::{OpenOptions, RawLayout, Wanted};
 pub use rows::FileRows;
+pub use sequences::read_sequence_ends;
 pub use shards::shard_paths;
 pub use targets::sparse_targets;
 pub use tensor::TensorFile;

@@ -170,6 +170,11 @@ impl TensorFile {
     }
 
     /// The type as the file writes it.
+    /// Where the values of each file end.
+    pub(super) fn part_ends(&self) -> impl Iterator<Item = usize> {
+        self.parts.iter().map(|part| part.values.end)
+    }
+
     pub(super) fn descr(&self) -> &str {
         &self.descr
     }

@@ -10,7 +10,8 @@ use crate::eval::losses::{Evaluable, Origin, Split};
 use crate::eval::losses::{logit_flags, result_of, row_of};
 use crate::eval::row_inputs::read;
 use crate::inputs::{
-    BatchWeight, CrossEntropyInputs, OwnedTargets, Resolved, RowInputs, check_weights, target_rows,
+    BatchWeight, CrossEntropyInputs, OwnedTargets, Resolved, RowInputs, check_weights, input_rows,
+    target_rows,
 };
 use crate::options::CrossEntropyOptions;
 #[cfg(feature = "cli")]
@@ -75,6 +76,16 @@ impl Evaluable for CrossEntropyOptions {
         if has_targets { inputs.targets.check_lengths(shape) } else { Ok(()) }
     }
 
+    fn check_beside<E: Element>(
+        &self,
+        inputs: &CrossEntropyInputs<'_>,
+        shape: Shape,
+        kind: TargetKind,
+    ) -> Result<()> {
+        inputs.check_sequences(shape, self)?;
+        inputs.check_ignored(kind)
+    }
+
     fn check_row_targets(targets: &RowTargets<'_>, shape: Shape) -> Result<()> {
         let length = |what, found, needed| match found == needed {
             true => Ok(()),
@@ -97,6 +108,14 @@ impl Evaluable for CrossEntropyOptions {
 
     fn shift(&self) -> usize {
         self.sequences.map_or(0, |sequences| sequences.shift)
+    }
+
+    fn input_rows(&self, shape: Shape, rows: &Range<usize>) -> Range<usize> {
+        input_rows(shape, self, rows)
+    }
+
+    fn sequence_ends<'a, E: Element>(inputs: &Self::Inputs<'a, E>) -> Option<&'a [usize]> {
+        inputs.sequence_ends
     }
 
     fn resolved<'a, E: Element>(
@@ -135,6 +154,7 @@ impl Evaluable for CrossEntropyOptions {
                 }
             }
         });
+        window.mask_ignored(window.inputs.ignore_also);
         Ok(())
     }
 
@@ -184,7 +204,7 @@ impl Evaluable for CrossEntropyOptions {
         }
         let weight = |row| {
             let target = inputs.row_target(shape, self, row);
-            target.map_or(0.0, |target| inputs.weight_of(row, &target).weight)
+            target.map_or(0.0, |target| inputs.weight_of(self, row, &target).weight)
         };
         Some((0..shape.rows).map(weight).collect())
     }

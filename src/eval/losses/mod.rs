@@ -58,6 +58,10 @@ pub(crate) trait Evaluable: Kind + EvaluateKind {
         shape: Shape,
         has_targets: bool,
     ) -> Result<()>;
+    /// Checks the inputs that depend on the options.
+    fn check_beside<E: Element>(&self, _: &Self::Inputs<'_, E>, _: Shape, _: Self::Layout) -> Result<()> {
+        Ok(())
+    }
     /// Checks how many row targets there are.
     fn check_row_targets(_: &Self::RowTargets<'_>, _: Shape) -> Result<()> {
         Ok(())
@@ -70,6 +74,14 @@ pub(crate) trait Evaluable: Kind + EvaluateKind {
     /// The distance from a row to the row that holds its target.
     fn shift(&self) -> usize {
         0
+    }
+    /// The rows that hold the masks and the weights of these rows. There may be fewer at the end of the batch.
+    fn input_rows(&self, _: Shape, rows: &Range<usize>) -> Range<usize> {
+        rows.clone()
+    }
+    /// Where the sequences end, if they differ in length.
+    fn sequence_ends<'a, E: Element>(_: &Self::Inputs<'a, E>) -> Option<&'a [usize]> {
+        None
     }
     /// The inputs of a range of rows that are in memory.
     fn resolved<'a, E: Element>(

@@ -47,6 +47,8 @@ use worst::Worst;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Tally {
     rows: u64,
+    /// The rows of the whole batch, if they are known.
+    end: u64,
     left_out: u64,
     nan: u64,
     infinite: u64,
@@ -100,6 +102,7 @@ impl Tally {
     pub fn new(options: &TallyOptions) -> Self {
         Self {
             rows: 0,
+            end: options.rows as u64,
             left_out: 0,
             nan: 0,
             infinite: 0,
@@ -152,11 +155,8 @@ impl Tally {
         let Some(ends) = ends else {
             let length = self.positions.length();
             let start = row - row % length;
-            return (
-                row / length,
-                start,
-                start.saturating_add(length).max(row + usize::from(row < usize::MAX)),
-            );
+            let end = start.saturating_add(length).min(usize::try_from(self.end).unwrap_or(usize::MAX));
+            return (row / length, start, end.max(row.saturating_add(1)));
         };
         let sequence = ends.partition_point(|&end| end <= row);
         let start = sequence.checked_sub(1).map_or(0, |before| ends[before]);
@@ -358,6 +358,7 @@ impl Tally {
         let parts = [self.left_out, self.nan, self.infinite, self.losses.rows()];
         let sum = parts.iter().try_fold(0u64, |sum, &part| sum.checked_add(part));
         self.rows == rows as u64
+            && self.end == options.rows as u64
             && sum == Some(self.rows)
             && self.bad <= self.rows
             && self.first_bad.is_some() == (self.bad > 0)

@@ -9,6 +9,8 @@ use super::RELIABILITY_BINS;
 pub struct TallyOptions {
     /// Rows per sequence, or in the longest one if they differ. 0 counts as 1. Default: 1.
     pub sequence_length: usize,
+    /// The rows of the whole batch: a sequence that is cut short there is complete. Default: not known.
+    pub rows: usize,
     /// The number of classes, for figures of each class (up to 4,096) and their confusion (up to 512). Default: 0, for
     /// none.
     pub classes: usize,
@@ -20,6 +22,12 @@ pub struct TallyOptions {
 
 impl Default for TallyOptions {
     fn default() -> Self {
-        Self { sequence_length: 1, classes: 0, worst_rows: 10, reliability_bins: RELIABILITY_BINS }
+        Self {
+            sequence_length: 1,
+            rows: usize::MAX,
+            classes: 0,
+            worst_rows: 10,
+            reliability_bins: RELIABILITY_BINS,
+        }
     }
 }

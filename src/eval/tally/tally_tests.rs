@@ -176,6 +176,21 @@ fn means_have_their_standard_errors() {
     }
 }
 
+/// A last sequence that is cut short is complete where the rows are known to end.
+#[test]
+fn the_last_sequence_is_complete_with_the_last_row() {
+    let rows = rows(10);
+    for (end, expected) in [(10, vec![4, 4, 2]), (usize::MAX, vec![4, 4])] {
+        let mut tally = Tally::new(&TallyOptions { rows: end, ..options(4) });
+        let mut lengths = Vec::new();
+        for row in 0..10 {
+            tally.add_rows(&rows.window(row..row + 1, None), |total| lengths.push(total.length));
+        }
+        assert_eq!(lengths, expected);
+        assert_eq!(tally.open_sequences().count(), 3 - expected.len());
+    }
+}
+
 #[test]
 fn rows_behind_the_last_there_can_be() {
     let mut tally = Tally::new(&options(usize::MAX));

@@ -64,7 +64,7 @@ pub fn row_losses<'a, E: Element>(
     let inputs = inputs.into();
     check(logits, &inputs, shape, options)?;
     let of_row =
-        |row| f64::from(inputs.rows.weight(row)) * row_loss_at(logits, inputs, shape, options, row).total();
+        |row| inputs.row_weight(options, row) * row_loss_at(logits, inputs, shape, options, row).total();
     // A row of weight 0 has a loss of 0, never NaN: see `row_loss_at`.
     Ok((0..shape.rows).map(of_row).collect())
 }
@@ -144,7 +144,7 @@ pub fn row_scale<'a>(
     if batch.is_empty_mean(options.reduction) || inputs.row_target(shape, options, row).is_none() {
         return RowScale::ZERO;
     }
-    let gradient = inputs.rows.gradient(row) * f64::from(inputs.rows.weight(row));
+    let gradient = inputs.rows.gradient(row) * inputs.row_weight(options, row);
     RowScale {
         loss: gradient / options.reduction.denominator(batch.weight),
         z_loss: gradient / options.reduction.denominator(batch.row_weight),
@@ -220,7 +220,7 @@ fn loss_parts<'a, E: Element>(
     let mut sum = LossParts { loss: 0.0, z_loss: 0.0 };
     for row in 0..shape.rows {
         let of_row = row_loss_at(logits, inputs, shape, options, row);
-        let weight = f64::from(inputs.rows.weight(row));
+        let weight = inputs.row_weight(options, row);
         sum.loss += weight * of_row.loss;
         sum.z_loss += weight * of_row.z_loss;
     }

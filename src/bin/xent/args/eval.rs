@@ -31,6 +31,9 @@ pub struct EvalArgs {
     pub output: OutputArgs,
     #[command(flatten)]
     pub run: RunArgs,
+    /// The names of the arguments that were given, those at their defaults too.
+    #[arg(skip)]
+    pub given: Vec<String>,
 }
 
 #[derive(Args)]
@@ -138,9 +141,15 @@ pub struct LossArgs {
 #[derive(Args)]
 #[command(next_help_heading = "Rows")]
 pub struct RowArgs {
-    /// Leave out rows with this target
-    #[arg(long, value_name = "N", default_value_t = -100, allow_negative_numbers = true)]
-    pub ignore_index: i32,
+    /// Leave out rows with this target, or with any of several: -100,50256
+    #[arg(
+        long,
+        value_name = "N",
+        value_delimiter = ',',
+        default_value = "-100",
+        allow_negative_numbers = true
+    )]
+    pub ignore_index: Vec<i32>,
     /// A weight for each row: floats; rows of weight 0 are left out
     #[arg(hide_short_help = true, long, value_name = "FILE")]
     pub row_weights: Option<PathBuf>,
@@ -155,12 +164,23 @@ pub struct RowArgs {
     /// Rows per sequence [default: the axis before the classes if the classes are last, else all rows]
     #[arg(hide_short_help = true, long, value_name = "L")]
     pub sequence: Option<usize>,
-    /// Leave out the positions of a sequence before P, such as a prompt
+    /// The rows of each sequence, if they differ, as in a packed batch: integers that add up to all rows
+    #[arg(hide_short_help = true, long, value_name = "FILE", conflicts_with_all = ["sequence", "sequence_per_file"])]
+    pub sequence_lengths: Option<PathBuf>,
+    /// Take each file of the logits as one sequence
+    #[arg(hide_short_help = true, long, conflicts_with = "sequence")]
+    pub sequence_per_file: bool,
+    /// Do not score the first P tokens of a sequence, such as a prompt
     #[arg(hide_short_help = true, long, value_name = "P")]
     pub score_from: Option<usize>,
-    /// Leave out the positions of a sequence from P on
+    /// Do not score the tokens of a sequence from the one at P on
     #[arg(hide_short_help = true, long, value_name = "P")]
     pub score_to: Option<usize>,
+    /// Take --score-from, --score-to, --row-mask and --row-weights as of positions of the logits, not of tokens
+    ///
+    /// With --shift N, the position of a token is N before it.
+    #[arg(hide_short_help = true, long)]
+    pub positions: bool,
 }
 
 #[derive(Args)]
@@ -186,6 +206,9 @@ pub struct OutputArgs {
     /// The bytes of the scored text, for bits a byte
     #[arg(hide_short_help = true, long, value_name = "N")]
     pub bytes: Option<u64>,
+    /// Write the totals of each sequence as a .csv: length, scored rows, loss, mean loss, perplexity
+    #[arg(hide_short_help = true, long, value_name = "FILE.csv")]
+    pub sequences_out: Option<PathBuf>,
     /// Write the gradient of the reduced loss, in the layout of the logits
     #[arg(long, value_name = "FILE")]
     pub grad_out: Option<PathBuf>,

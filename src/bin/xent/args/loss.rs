@@ -2,8 +2,7 @@
 
 use xent::Result;
 
-use super::eval::{EvalArgs, Input, LossName};
-use super::score::MaskedRow;
+use super::eval::{EvalArgs, LossName};
 use crate::output::bad_argument;
 
 const CROSS_ENTROPY: &[LossName] = &[LossName::CrossEntropy];
@@ -13,38 +12,72 @@ const NOT_KL: &[LossName] = &[LossName::CrossEntropy, LossName::Bce];
 const NOT_BCE: &[LossName] = &[LossName::CrossEntropy, LossName::Kl];
 
 impl EvalArgs {
+    /// Whether an argument was given, at its default or not.
+    fn is_given(&self, name: &str) -> bool {
+        self.given.iter().any(|given| given == name)
+    }
+
     /// Refuses arguments that do not apply to the loss, and a loss without its targets or its teacher.
     pub fn check_loss(&self) -> Result<()> {
-        let Self { targets, loss, rows, output, .. } = self;
+        let Self { targets, loss, rows, .. } = self;
         let name = loss.name;
-        for (flag, is_given, applies_to) in [
-            ("--targets", targets.targets.is_some(), NOT_KL),
-            ("--targets-key", targets.targets_key.is_some(), NOT_KL),
-            ("--soft-targets", targets.soft_targets.is_some(), CROSS_ENTROPY),
-            ("--sparse-targets", targets.sparse_targets.is_some(), CROSS_ENTROPY),
-            ("--teacher", targets.teacher.is_some(), KL),
-            ("--input", self.input != Input::Logits, CROSS_ENTROPY),
-            ("--class-weights", loss.class_weights.is_some(), NOT_KL),
-            ("--pos-weight", loss.pos_weight.is_some(), BCE),
-            ("--label-smoothing", loss.label_smoothing != 0.0, CROSS_ENTROPY),
-            ("--softcap", loss.score.softcap.is_some(), CROSS_ENTROPY),
-            ("--temperature", loss.score.temperature != 1.0, NOT_BCE),
-            ("--scale-by-t-squared", loss.scale_by_t_squared, KL),
-            ("--masked-row", loss.score.masked_row != MaskedRow::Nan, NOT_BCE),
-            ("--z-loss", loss.z_loss != 0.0, CROSS_ENTROPY),
-            ("--focal-gamma", loss.focal_gamma != 0.0, CROSS_ENTROPY),
-            ("--ignore-index", rows.ignore_index != -100, CROSS_ENTROPY),
-            ("--shift", rows.shift.is_some(), CROSS_ENTROPY),
-            ("--score-from", rows.score_from.is_some(), CROSS_ENTROPY),
-            ("--score-to", rows.score_to.is_some(), CROSS_ENTROPY),
-            ("--lse-out", output.lse_out.is_some(), CROSS_ENTROPY),
-            ("--argmax-out", output.argmax_out.is_some(), CROSS_ENTROPY),
-            ("--readouts", output.readouts, CROSS_ENTROPY),
-            ("--top-k", output.top_k.is_some(), CROSS_ENTROPY),
+        for (name_of, applies_to) in [
+            ("targets", NOT_KL),
+            ("targets_key", NOT_KL),
+            ("soft_targets", CROSS_ENTROPY),
+            ("sparse_targets", CROSS_ENTROPY),
+            ("sparse_probs", CROSS_ENTROPY),
+            ("teacher", KL),
+            ("teacher_key", KL),
+            ("input", CROSS_ENTROPY),
+            ("class_weights", NOT_KL),
+            ("pos_weight", BCE),
+            ("label_smoothing", CROSS_ENTROPY),
+            ("softcap", CROSS_ENTROPY),
+            ("temperature", NOT_BCE),
+            ("scale_by_t_squared", KL),
+            ("masked_row", NOT_BCE),
+            ("z_loss", CROSS_ENTROPY),
+            ("focal_gamma", CROSS_ENTROPY),
+            ("ignore_index", CROSS_ENTROPY),
+            ("shift", CROSS_ENTROPY),
+            ("sequence_lengths", CROSS_ENTROPY),
+            ("sequence_per_file", CROSS_ENTROPY),
+            ("score_from", CROSS_ENTROPY),
+            ("score_to", CROSS_ENTROPY),
+            ("positions", CROSS_ENTROPY),
+            ("lse_out", CROSS_ENTROPY),
+            ("argmax_out", CROSS_ENTROPY),
+            ("readouts", CROSS_ENTROPY),
+            ("top_k", CROSS_ENTROPY),
         ] {
-            if is_given && !applies_to.contains(&name) {
+            if self.is_given(name_of) && !applies_to.contains(&name) {
+                let flag = format!("--{}", name_of.replace('_', "-"));
                 return Err(bad_argument(flag, format!("does not apply to --loss {}", name.flag())));
             }
+        }
+        for (name_of, needs) in [("sparse_probs", "sparse_targets"), ("teacher_key", "teacher")] {
+            if self.is_given(name_of) && !self.is_given(needs) {
+                let [flag, needs] = [name_of, needs].map(|name| format!("--{}", name.replace('_', "-")));
+                return Err(bad_argument(flag, format!("needs {needs}")));
+            }
+        }
+        let is_of_classes = targets.soft_targets.is_none() && targets.sparse_targets.is_none();
+        for (name_of, applies) in [
+            // As PyTorch, which takes no other than its default there.
+            ("ignore_index", targets.soft_targets.is_none()),
+            ("top_k", is_of_classes),
+        ] {
+            if self.is_given(name_of) && !applies {
+                let flag = format!("--{}", name_of.replace('_', "-"));
+                return Err(bad_argument(flag, "does not apply to targets that are probabilities"));
+            }
+        }
+        if rows.ignore_index.len() > 1 && !is_of_classes {
+            return Err(bad_argument(
+                "--ignore-index",
+                "takes one value unless the targets are one class a row",
+            ));
         }
         let is_in_logits = targets.targets_key.is_some();
         let (flag, is_given) = match name {

@@ -17,7 +17,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use bench::{BenchArgs, BenchDtype};
 pub use device::{AdapterArgs, DeviceArgs};
-pub use eval::{EvalArgs, LossName, OutputArgs, TargetArgs};
+pub use eval::{EvalArgs, LossName, OutputArgs, RowArgs, TargetArgs};
 pub use logits::LogitsArgs;
 pub use run::{CHECKPOINT_END, checkpoint_start};
 pub use shaders::ShadersArgs;

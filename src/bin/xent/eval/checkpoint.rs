@@ -185,7 +185,7 @@ mod tests {
     use xent::eval::TallyRows;
 
     const OPTIONS: TallyOptions =
-        TallyOptions { sequence_length: 7, classes: 0, worst_rows: 3, reliability_bins: 5 };
+        TallyOptions { sequence_length: 7, rows: 9, classes: 0, worst_rows: 3, reliability_bins: 5 };
 
     fn checkpoint(run: Identity) -> Checkpoint {
         Checkpoint::new(run, EvaluationState::default(), Tally::new(&OPTIONS), Written::default())

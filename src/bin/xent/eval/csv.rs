@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use xent::eval::{Evaluated, FilePart, WholeFile};
-use xent::{NO_CLASS, Result, RowResult, Sequences};
+use xent::{NO_CLASS, Result, RowResult};
+
+use super::places::Places;
 
 /// The number of rows that are collected before they are written; a window may have millions.
 pub const ROWS_AT_A_TIME: usize = 1 << 14;
@@ -17,9 +19,9 @@ const LONG_HEADER: &str = "row,sequence,position,target,loss,lse,argmax,flags,pr
                            brier,margin\n";
 
 /// Which columns there are, and what they are about.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Columns {
-    pub sequences: Sequences,
+    pub places: Places,
     pub has_classes: bool,
     pub readouts: bool,
 }
@@ -65,14 +67,16 @@ impl CsvWriter {
 
     /// Writes the rows of a window.
     pub fn write(&mut self, window: &Evaluated<'_>) -> Result<()> {
-        let Columns { sequences, has_classes, readouts } = self.columns;
+        let &Columns { ref places, has_classes, readouts } = &self.columns;
         for (chunk, results) in window.results.chunks(ROWS_AT_A_TIME).enumerate() {
             self.text.clear();
             for (at, result) in (chunk * ROWS_AT_A_TIME..).zip(results) {
-                let (row, length) = (window.rows.start + at, sequences.length.max(1));
+                let row = window.rows.start + at;
                 // A row whose target would be in the next sequence has no target.
-                let target = sequences.target_row(row).filter(|&target| target < self.rows);
-                let target = target.and_then(|_| window.classes?.get(at).copied());
+                let has_target = places.has_target(row, self.rows);
+                let target =
+                    window.classes.filter(|_| has_target).and_then(|classes| classes.get(at).copied());
+                let (sequence, position) = places.of(row);
                 let counts = !result.is_left_out();
                 let cells = Cells {
                     target,
@@ -81,7 +85,7 @@ impl CsvWriter {
                     argmax: (result.argmax != NO_CLASS).then_some(result.argmax),
                     flags: result.flags().names().collect::<Vec<_>>().join("|"),
                 };
-                let _ = write!(self.text, "{row},{},{},", row / length, row % length);
+                let _ = write!(self.text, "{row},{sequence},{position},");
                 cells.append_to(&mut self.text);
                 if readouts {
                     append_readouts(result, &mut self.text);

@@ -27,6 +27,9 @@ pub fn of_run(args: &EvalArgs, loss: &AnyLoss, computer: &Computer, files: &Iden
     run.add("--targets-key", format!("{:?}", args.targets.targets_key));
     run.add("--teacher-key", format!("{:?}", args.targets.teacher_key));
     run.add("--sequence", format!("{:?}", args.rows.sequence));
+    run.add("--sequence-per-file", args.rows.sequence_per_file);
+    run.add("--ignore-index", format!("{:?}", args.rows.ignore_index));
+    run.add("--worst", args.output.worst);
     run.add("--out-dtype", format!("{:?}", args.output.out_dtype));
     run.add("--verify", args.output.verify);
     run.add("the list of outputs", format!("{:?}", outputs::paths(&args.output)));

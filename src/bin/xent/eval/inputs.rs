@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use xent::eval::files::{
     FileLogits, FileRows, Layout, OpenOptions, TensorFile, Wanted, open_labels, open_soft_targets,
-    open_teacher, read_class_weights, read_pos_weight, shard_paths, sparse_targets,
+    open_teacher, read_class_weights, read_pos_weight, read_sequence_ends, shard_paths, sparse_targets,
 };
 use xent::eval::{
     EvaluateInputs, EvaluateOptions, Evaluation, LabelSource, RowSource, TargetSource, TeacherSource,
@@ -30,6 +30,7 @@ pub fn paths(args: &EvalArgs) -> Result<Vec<(&'static str, PathBuf)>> {
         ("the positive weights", &loss.pos_weight),
         ("the row weights", &rows.row_weights),
         ("the row mask", &rows.row_mask),
+        ("the lengths of the sequences", &rows.sequence_lengths),
     ];
     let given = with_logits.into_iter().filter_map(|(name, path)| Some((name, path.clone()?)));
     let logits = logits::paths(&args.logits)?.into_iter().map(|path| ("the logits", path));
@@ -77,6 +78,8 @@ pub struct Inputs<E> {
     late: Option<PathBuf>,
     class_weights: Option<Vec<f32>>,
     pos_weight: Option<Vec<f32>>,
+    ignore_also: Vec<i32>,
+    sequence_ends: Option<Vec<usize>>,
     rows: RowFiles,
 }
 
@@ -115,7 +118,13 @@ impl<T, S: RowSource<T>> RowSource<T> for UntilStopped<S> {
 }
 
 impl<E: Element> Inputs<E> {
-    pub fn open(args: &EvalArgs, layout: &Layout, loss: AnyLoss) -> Result<Self> {
+    pub fn open(args: &EvalArgs, logits: &FileLogits<E>, loss: AnyLoss) -> Result<Self> {
+        let layout = logits.layout();
+        let sequence_ends = match &args.rows.sequence_lengths {
+            Some(path) => Some(read_sequence_ends(&mut beside(path, Wanted::Classes)?, layout)?),
+            None if args.rows.sequence_per_file => Some(logits.file().file_ends(layout)?),
+            None => None,
+        };
         let of_classes = |path: &Option<PathBuf>, read: fn(&mut TensorFile, &Layout) -> Result<Vec<f32>>| {
             path.as_ref().map(|path| read(&mut beside(path, Wanted::Values)?, layout)).transpose()
         };
@@ -124,7 +133,7 @@ impl<E: Element> Inputs<E> {
         let rows = RowFiles::open(args, layout)?;
         let (targets, late) = match loss {
             AnyLoss::CrossEntropy(op) => {
-                let (file, late) = TargetFile::open(args, layout, op.ignore_index)?;
+                let (file, late) = TargetFile::open(args, layout)?;
                 (Targets::CrossEntropy(op, file), late)
             }
             AnyLoss::KlDivergence(op) => (Targets::KlDivergence(op, open_teacher_file(args, layout)?), None),
@@ -134,16 +143,24 @@ impl<E: Element> Inputs<E> {
                 (Targets::SigmoidBce(op, open_labels(file, layout)?), args.targets.targets.clone())
             }
         };
-        Ok(Self { targets, late, class_weights, pos_weight, rows })
+        let ignore_also = args.rows.ignore_index.iter().skip(1).copied().collect();
+        Ok(Self { targets, late, class_weights, pos_weight, ignore_also, sequence_ends, rows })
+    }
+
+    /// Where the sequences end, if they differ in length.
+    pub fn sequence_ends(&self) -> Option<&[usize]> {
+        self.sequence_ends.as_deref()
     }
 
     /// The evaluation of these inputs. Reads those of the rows once.
     pub fn evaluation(&mut self, shape: Shape, options: &EvaluateOptions) -> Result<AnyEvaluation<'_, E>> {
-        let Self { targets, class_weights, pos_weight, rows, .. } = self;
+        let Self { targets, class_weights, pos_weight, ignore_also, sequence_ends, rows, .. } = self;
         match targets {
             Targets::CrossEntropy(op, targets) => {
                 let mut inputs = EvaluateInputs::from(targets.source());
                 inputs.beside.class_weights = class_weights.as_deref();
+                inputs.beside.ignore_also = ignore_also;
+                inputs.beside.sequence_ends = sequence_ends.as_deref();
                 let evaluation = Evaluation::new(op, shape, rows.beside(inputs), options)?;
                 Ok(AnyEvaluation::CrossEntropy(*op, evaluation))
             }
@@ -170,8 +187,9 @@ impl<E: Element> Inputs<E> {
 
 impl TargetFile {
     /// Opens the targets of a cross-entropy. Returns also the file whose values are only checked when they are used.
-    fn open(args: &EvalArgs, layout: &Layout, ignore_index: i32) -> Result<(Self, Option<PathBuf>)> {
-        let paths = &args.targets;
+    fn open(args: &EvalArgs, layout: &Layout) -> Result<(Self, Option<PathBuf>)> {
+        let (paths, ignored) = (&args.targets, &args.rows.ignore_index);
+        let ignore_index = ignored.first().copied().unwrap_or(-100);
         match (&paths.soft_targets, &paths.sparse_targets, &paths.sparse_probs) {
             (Some(path), ..) => {
                 let file = TensorFile::open(path, &keyed(args, Wanted::Logits))?;
@@ -187,7 +205,7 @@ impl TargetFile {
             }
             _ => {
                 let file = open_with_logits(args, &keyed(args, Wanted::Classes))?;
-                let classes = FileRows::targets(file, layout, ignore_index)?;
+                let classes = FileRows::targets(file, layout, ignored)?;
                 Ok((Self::Classes(UntilStopped(classes)), None))
             }
         }

@@ -39,8 +39,17 @@ impl Kept {
     /// Adds a window.
     pub fn add(&mut self, window: &Evaluated<'_>) -> Result<()> {
         self.save_if_due()?;
-        self.outputs.write(window)?;
-        self.tally.add(window);
+        // If writing fails, the window comes again, and must not be counted twice. The tally of sequences is small beside
+        // what is written for them, and is copied only if they are.
+        let before = self.outputs.has_sequences().then(|| self.tally.clone());
+        let mut complete = Vec::new();
+        if let Some(before) = before {
+            self.tally.add_rows(&window.into(), |total| complete.push(total));
+            self.outputs.write(window, &complete).inspect_err(|_| self.tally = before)?;
+        } else {
+            self.outputs.write(window, &[])?;
+            self.tally.add(window);
+        }
         self.state = *window.state;
         Ok(())
     }

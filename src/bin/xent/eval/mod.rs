@@ -9,11 +9,13 @@ mod kept;
 mod outputs;
 mod page;
 mod pictures;
+mod places;
 mod run;
+mod sequences;
 
 use xent::eval::files::FileLogits;
 use xent::eval::{EvaluateOptions, Source, Tally, TallyOptions, WholeFile};
-use xent::{Element, Result, Sequences};
+use xent::{Element, Result};
 
 use crate::args::{EvalArgs, checkpoint_start};
 use crate::computer::Computer;
@@ -29,6 +31,7 @@ use keeper::Keeper;
 use kept::{Kept, SharedKept};
 use outputs::Wanted;
 use pictures::Pictures;
+use places::Places;
 use run::Run;
 
 pub fn run(args: &EvalArgs) -> Result<Outcome> {
@@ -79,18 +82,17 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
     loss.check()?;
     let (shape, layout, dtype) = (logits.shape(), logits.layout().clone(), logits::dtype(logits.file()));
     let files = identity::files(args)?;
-    let mut inputs = Inputs::<E>::open(args, &layout, loss)?;
+    let mut inputs = Inputs::<E>::open(args, &logits, loss)?;
     let late = inputs.late();
-    let length = args.rows.sequence.unwrap_or_else(|| layout.sequence_length());
-    let sequences = loss.sequences().unwrap_or(Sequences::new(length));
+    let places = Places::new(args, &layout, inputs.sequence_ends());
     let tallied = TallyOptions {
-        sequence_length: sequences.length,
+        sequence_length: places.longest(),
+        rows: shape.rows,
         classes: if loss.name().has_classes() { shape.cols } else { 0 },
         worst_rows: args.output.worst,
         ..Default::default()
     };
-    let wanted =
-        Wanted { args: &args.output, layout, dtype, sequences, has_classes: loss.name().has_classes() };
+    let wanted = Wanted { args: &args.output, layout, dtype, places, has_classes: loss.name().has_classes() };
     // Outputs that cannot be written are refused before a device is looked for.
     wanted.check()?;
     Pictures::check(&args.output)?;

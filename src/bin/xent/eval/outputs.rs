@@ -3,28 +3,32 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use xent::eval::files::{Layout, TensorValue, TensorWriter};
-use xent::eval::{Evaluated, FilePart, WholeFile};
-use xent::{Result, RowResult, Sequences};
+use xent::eval::files::{FileFormat, Layout, TensorValue, TensorWriter};
+use xent::eval::{Evaluated, FilePart, SequenceTotal, WholeFile};
+use xent::{Result, RowResult};
 
 use super::csv::{Columns, CsvWriter, ROWS_AT_A_TIME};
+use super::places::Places;
+use super::sequences::SequencesWriter;
 use crate::args::OutputArgs;
 use crate::dtype::Dtype;
 use crate::output::{FloatWriter, bad_argument};
 
 /// The paths of the files to write.
 pub fn paths(args: &OutputArgs) -> Vec<&Path> {
-    let OutputArgs { rows_out, grad_out, lse_out, argmax_out, plot, html, .. } = args;
-    [rows_out, grad_out, lse_out, argmax_out, plot, html]
+    let OutputArgs { rows_out, sequences_out, grad_out, lse_out, argmax_out, plot, html, .. } = args;
+    [rows_out, sequences_out, grad_out, lse_out, argmax_out, plot, html]
         .into_iter()
         .flatten()
         .map(PathBuf::as_path)
         .collect()
 }
 
-/// Refuses pictures whose names have a wrong ending.
+/// Refuses files other than arrays whose names have a wrong ending.
 pub fn check_names(args: &OutputArgs) -> Result<()> {
-    for (path, endings) in [(&args.plot, &["svg"][..]), (&args.html, &["html", "htm"])] {
+    for (path, endings) in
+        [(&args.plot, &["svg"][..]), (&args.html, &["html", "htm"]), (&args.sequences_out, &["csv"])]
+    {
         let Some(path) = path else { continue };
         let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
         if !endings.contains(&ending.to_ascii_lowercase().as_str()) {
@@ -48,7 +52,7 @@ pub struct Wanted<'a> {
     /// The logits' type, which is the default type of the gradient.
     pub dtype: Dtype,
     /// Needed by a table, which has each row's place in its sequence.
-    pub sequences: Sequences,
+    pub places: Places,
     /// Whether a row has a target's class, an lse and a most probable class.
     pub has_classes: bool,
 }
@@ -58,6 +62,7 @@ pub struct Wanted<'a> {
 pub struct Written {
     rows: usize,
     row_losses: Option<FilePart>,
+    sequences: Option<FilePart>,
     dlogits: Option<FilePart>,
     lse: Option<FilePart>,
     argmax: Option<FilePart>,
@@ -66,6 +71,7 @@ pub struct Written {
 /// Files that grow window by window and are put in their places together.
 pub struct Outputs {
     rows: Option<RowsFile>,
+    sequences: Option<SequencesWriter>,
     grad: Option<FloatWriter>,
     lse: Option<TensorWriter>,
     argmax: Option<TensorWriter>,
@@ -81,13 +87,18 @@ enum RowsFile {
 impl Wanted<'_> {
     /// Refuses what cannot be written, and leaves no file behind.
     pub fn check(&self) -> Result<()> {
-        let OutputArgs { rows_out, grad_out, lse_out, argmax_out, .. } = self.args;
+        let OutputArgs { rows_out, sequences_out, grad_out, lse_out, argmax_out, .. } = self.args;
+        sequences_out.as_ref().map_or(Ok(()), |path| WholeFile::check_place(path))?;
         let (dims, row_dims) = (self.layout.dims(), self.layout.row_dims());
         for (path, name, dtype) in
             [(rows_out, ROW_LOSSES, f32::DTYPE), (lse_out, LSE, f32::DTYPE), (argmax_out, ARGMAX, u32::DTYPE)]
         {
             match path {
                 Some(path) if is_csv(path) && name == ROW_LOSSES => WholeFile::check_place(path)?,
+                Some(path) if name == ROW_LOSSES && FileFormat::of_name(path).is_none() => {
+                    let why = "cannot be written: its name must end with .csv, .npy or .safetensors";
+                    return Err(bad_argument(path.display().to_string(), why));
+                }
                 Some(path) => TensorWriter::check(path, name, dtype, &row_dims)?,
                 None => {}
             }
@@ -115,8 +126,11 @@ impl Wanted<'_> {
     }
 
     fn open(&self, run: &str, kept: Option<Written>) -> Result<Outputs> {
-        let OutputArgs { rows_out, grad_out, lse_out, argmax_out, .. } = self.args;
+        let OutputArgs { rows_out, sequences_out, grad_out, lse_out, argmax_out, .. } = self.args;
         let written = kept.unwrap_or_default();
+        let is_whole = written.rows == self.layout.shape().rows;
+        let table = |path: &PathBuf, part| Ok(of_kept(kept, path, part)?.map(|part| (part, is_whole)));
+        let sequences = |path: &PathBuf| SequencesWriter::open(path, (run, table(path, written.sequences)?));
         let grad = |path: &PathBuf| {
             let part = of_kept(kept, path, written.dlogits)?;
             FloatWriter::open(path, (run, part), DLOGITS, self.layout.dims(), self.grad_dtype())
@@ -124,10 +138,9 @@ impl Wanted<'_> {
         let mut outputs = Outputs {
             rows: match rows_out {
                 Some(path) if is_csv(path) => {
-                    let is_whole = written.rows == self.layout.shape().rows;
-                    let part = of_kept(kept, path, written.row_losses)?.map(|part| (part, is_whole));
-                    let Self { sequences, has_classes, .. } = *self;
-                    let columns = Columns { sequences, has_classes, readouts: self.args.readouts };
+                    let part = table(path, written.row_losses)?;
+                    let (places, readouts) = (self.places.clone(), self.args.readouts);
+                    let columns = Columns { places, has_classes: self.has_classes, readouts };
                     let table = CsvWriter::open(path, columns, self.layout.shape().rows, (run, part))?;
                     Some(RowsFile::Table(table))
                 }
@@ -136,6 +149,7 @@ impl Wanted<'_> {
                     file.map(RowsFile::Losses)
                 }
             },
+            sequences: sequences_out.as_ref().map(sequences).transpose()?,
             grad: grad_out.as_ref().map(grad).transpose()?,
             lse: self.of_rows::<f32>(lse_out, LSE, run, (kept, written.lse))?,
             argmax: self.of_rows::<u32>(argmax_out, ARGMAX, run, (kept, written.argmax))?,
@@ -177,13 +191,16 @@ fn of_kept(kept: Option<Written>, path: &Path, part: Option<FilePart>) -> Result
 }
 
 impl Outputs {
-    /// Writes a window. If that fails, the files keep the windows before it.
-    pub fn write(&mut self, window: &Evaluated<'_>) -> Result<()> {
+    /// Writes a window, and the sequences that are complete with it. If that fails, the files keep the windows before it.
+    pub fn write(&mut self, window: &Evaluated<'_>, complete: &[SequenceTotal]) -> Result<()> {
         let results = window.results;
         match &mut self.rows {
             Some(RowsFile::Losses(out)) => write_each(out, results, |result| result.loss)?,
             Some(RowsFile::Table(out)) => out.write(window)?,
             None => {}
+        }
+        if let Some(out) = &mut self.sequences {
+            out.write(complete)?;
         }
         if let (Some(out), Some(dlogits)) = (&mut self.grad, window.dlogits) {
             out.write(dlogits)?;
@@ -206,33 +223,43 @@ impl Outputs {
                 RowsFile::Losses(out) => out.part(),
                 RowsFile::Table(out) => out.file().part(),
             }),
+            sequences: self.sequences.as_mut().map(|out| out.file().part()),
             dlogits: self.grad.as_ref().map(|grad| grad.file.part()),
             lse: self.lse.as_ref().map(TensorWriter::part),
             argmax: self.argmax.as_ref().map(TensorWriter::part),
         }
     }
 
+    /// Whether the totals of sequences are written.
+    pub fn has_sequences(&self) -> bool {
+        self.sequences.is_some()
+    }
+
     /// The number of bytes written.
     pub fn bytes(&self) -> u64 {
-        let Written { row_losses, dlogits, lse, argmax, .. } = self.written;
-        [row_losses, dlogits, lse, argmax].into_iter().flatten().map(|part| part.bytes).sum()
+        let Written { row_losses, sequences, dlogits, lse, argmax, .. } = self.written;
+        [row_losses, sequences, dlogits, lse, argmax].into_iter().flatten().map(|part| part.bytes).sum()
     }
 
     /// Writes all of them to the disk, where they outlive this process, and returns what they are.
     pub fn keep(&mut self) -> Result<Written> {
-        if let Some(RowsFile::Table(out)) = &mut self.rows {
-            out.file().keep()?;
-        }
+        self.tables().try_for_each(WholeFile::keep)?;
         self.tensors().try_for_each(TensorWriter::keep)?;
         Ok(self.written)
     }
 
     /// Writes all of them to the disk.
     pub fn sync(&mut self) -> Result<()> {
-        if let Some(RowsFile::Table(out)) = &mut self.rows {
-            out.file().sync()?;
-        }
+        self.tables().try_for_each(WholeFile::sync)?;
         self.tensors().try_for_each(TensorWriter::sync)
+    }
+
+    fn tables(&mut self) -> impl Iterator<Item = &mut WholeFile> {
+        let rows = match &mut self.rows {
+            Some(RowsFile::Table(out)) => Some(out.file()),
+            _ => None,
+        };
+        [rows, self.sequences.as_mut().map(SequencesWriter::file)].into_iter().flatten()
     }
 
     fn tensors(&mut self) -> impl Iterator<Item = &mut TensorWriter> {
@@ -255,8 +282,8 @@ impl Outputs {
 
     /// Removes all of them.
     pub fn discard(self) {
-        let table = |table: CsvWriter| {
-            table.into_file().discard();
+        let table = |table: WholeFile| {
+            table.discard();
             Ok(())
         };
         let _ = self.each(table, |tensor| {
@@ -267,22 +294,23 @@ impl Outputs {
 
     /// Puts all of them in their places.
     pub fn finish(self) -> Result<()> {
-        self.each(|table| table.into_file().finish(), TensorWriter::finish)
+        self.each(WholeFile::finish, TensorWriter::finish)
     }
 
     fn each(
         self,
-        table: impl FnOnce(CsvWriter) -> Result<()>,
+        mut table: impl FnMut(WholeFile) -> Result<()>,
         tensor: impl FnMut(TensorWriter) -> Result<()>,
     ) -> Result<()> {
         let losses = match self.rows {
             Some(RowsFile::Table(out)) => {
-                table(out)?;
+                table(out.into_file())?;
                 None
             }
             Some(RowsFile::Losses(out)) => Some(out),
             None => None,
         };
+        self.sequences.map_or(Ok(()), |out| table(out.into_file()))?;
         let files = [losses, self.grad.map(|grad| grad.file), self.lse, self.argmax];
         files.into_iter().flatten().try_for_each(tensor)
     }

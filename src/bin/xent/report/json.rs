@@ -61,7 +61,6 @@ fn object(summary: &Summary<'_>) -> Value {
         "loss": finite("loss", loss.value),
         "sum": finite("sum", loss.sum),
         "z_loss": finite("z_loss", loss.z_loss),
-        "mean": finite("mean", report.mean()),
         "perplexity": name.has_classes().then(|| finite("perplexity", report.perplexity())),
         "accuracy": name.has_classes().then(|| finite("accuracy", report.accuracy().unwrap_or(f64::NAN))),
         "complete": loss.rows == summary.rows_given,
@@ -103,6 +102,7 @@ fn object(summary: &Summary<'_>) -> Value {
 fn figures(summary: &Summary<'_>) -> Value {
     let &Summary { report, tally, .. } = summary;
     json!({
+        "mean": report.mean(),
         "finite_mean": summary.finite_mean(),
         "standard_error": summary.standard_errors()[0],
         "sequence_standard_error": summary.standard_errors()[1],
