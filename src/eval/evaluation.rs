@@ -11,6 +11,7 @@ use crate::eval::evaluator::{Device, Evaluator};
 use crate::eval::inputs::EvaluateInputs;
 use crate::eval::losses::Evaluable;
 use crate::eval::memory::{Asked, Footprint, halving};
+use crate::eval::misuse::LOOKED_AT;
 use crate::eval::options::EvaluateOptions;
 use crate::eval::read_ahead::{Feed, Values, through};
 use crate::eval::report::Report;
@@ -168,7 +169,8 @@ impl<'a, E: Element, L: Evaluable> Evaluation<'a, E, L> {
 
     /// The report on the rows that are done. At the end these are all rows.
     pub fn report(&self) -> Report {
-        let EvaluationState { sum, judged, correct, verification, reading, computing, elapsed } = self.state;
+        let EvaluationState { sum, judged, correct, signs, verification, reading, computing, elapsed } =
+            self.state;
         let sum = if self.is_done() { sum.weighing(self.weight) } else { sum };
         let mean =
             Reducing { reduction: Reduction::Mean, empty_batch: EmptyBatch::Nan, ..self.op.reducing() };
@@ -178,6 +180,7 @@ impl<'a, E: Element, L: Evaluable> Evaluation<'a, E, L> {
             cols: self.shape.cols,
             correct,
             judged,
+            signs,
             verification: (self.options.verify_rows > 0).then_some(verification),
             reading,
             computing,
@@ -254,13 +257,19 @@ impl<'a, E: Element, L: Evaluable> Evaluation<'a, E, L> {
         let mut verified = Verification::sample(shape.rows, self.options.verify_rows)
             .skip_while(|&row| row < first)
             .peekable();
+        let looked_at = if self.options.check_shift { 4 * LOOKED_AT } else { LOOKED_AT };
+        let mut looked_at =
+            Verification::sample(shape.rows, looked_at).skip_while(|&row| row < first).peekable();
+        let check_shift = self.options.check_shift;
         let (op, state, row_inputs, began) = (self.op, &mut self.state, &mut self.rows, times.start);
         let (shift, sequence_ends) = (row_inputs.shift(), row_inputs.sequence_ends());
+        let of_sequences = row_inputs.of_sequences();
         let mut weight = state.sum.weight();
 
         let submit = |evaluator: &mut V, rows: Range<usize>, values: &Values<'_, E, L::Second<E>>| {
             let beside = row_inputs.window(rows.clone())?;
-            let window = Window::new(rows, values, beside, weight, (shape, shift), &op, &mut verified)?;
+            let mut window = Window::new(rows, values, beside, weight, (shape, shift), &op, &mut verified)?;
+            window.look_at(values, &op, &mut looked_at, check_shift);
             weight = window.weight();
             let (start, rows) = (Instant::now(), window.rows.len());
             let inputs = window.inputs(values.second);
@@ -276,7 +285,7 @@ impl<'a, E: Element, L: Evaluable> Evaluation<'a, E, L> {
             let results = evaluator.finish(flight, &inputs, dlogits.as_deref_mut())?;
             times.landing += start.elapsed();
             let mut next = *state;
-            window.add_to(&mut next, results);
+            window.add_to(&mut next, results, (&op, shape), of_sequences.as_ref());
             let told = EvaluationState { elapsed: next.elapsed + began.elapsed(), ..next };
             each(&Evaluated {
                 rows: window.rows.clone(),

@@ -233,7 +233,7 @@ fn memory_of(rows: u64) -> EvaluateOptions {
     };
     let shape = Shape::new(ROWS, 2);
     let bytes = Footprint::of::<f32>(shape, asked).bytes(8 * rows);
-    EvaluateOptions { dlogits: true, verify_rows: 5, memory: Some(bytes) }
+    EvaluateOptions { dlogits: true, verify_rows: 5, memory: Some(bytes), ..Default::default() }
 }
 
 #[test]

@@ -32,6 +32,7 @@ pub mod files;
 mod inputs;
 mod losses;
 mod memory;
+mod misuse;
 #[cfg(feature = "ndarray")]
 mod ndarray;
 mod options;
@@ -55,6 +56,7 @@ pub use evaluate::evaluate;
 pub use evaluated::Evaluated;
 pub use evaluation::Evaluation;
 pub use inputs::{EvaluateInputs, EvaluateKind, LabelSource, RowSource, TargetSource, TeacherSource};
+pub use misuse::{Misuse, Notice};
 pub use options::EvaluateOptions;
 pub use report::Report;
 pub use softmax::softmax;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::eval::misuse::{Notice, Signs};
 use crate::results::Loss;
 use crate::verification::Verification;
 
@@ -12,6 +13,7 @@ pub struct Report {
     /// The loss: reduced and summed, with the number of rows that count and the flags.
     pub loss: Loss,
     pub(super) mean: f64,
+    pub(super) signs: Signs,
     /// Classes of each row.
     pub cols: usize,
     /// Counted rows whose most probable class is their target. For soft and sparse targets, it is the class with the
@@ -54,6 +56,12 @@ impl Report {
     /// [`SigmoidBce`](crate::SigmoidBce)).
     pub fn accuracy(&self) -> Option<f64> {
         (self.judged > 0).then(|| self.correct as f64 / self.judged as f64)
+    }
+
+    /// What was seen in the rows that cannot be what was meant, such as logits that are probabilities already. It takes no
+    /// further read of the logits: it follows from the rows' results and from the values of a few rows.
+    pub fn notices(&self) -> Vec<Notice> {
+        self.signs.notices()
     }
 
     /// How many rows were left out.

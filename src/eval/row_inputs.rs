@@ -6,9 +6,11 @@ use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::eval::inputs::{EvaluateInputs, EvaluateKind, RowSource};
 use crate::eval::losses::{Evaluable, Origin};
+use crate::eval::misuse::OfSequences;
 use crate::eval::source::{Source, check_same_shape};
 use crate::inputs::{BatchWeight, Resolved, check_weights};
 use crate::op::LossKind;
+use crate::options::SequenceUnit;
 use crate::shape::Shape;
 
 /// Values of a source that are read at a time in the first pass, before the first window.
@@ -130,6 +132,17 @@ impl<'a, E: Element, L: Evaluable> BatchRows<'a, E, L> {
     /// Where the sequences of the batch end, if they differ in length.
     pub fn sequence_ends(&self) -> Option<&'a [usize]> {
         L::sequence_ends(&self.beside)
+    }
+
+    /// The sequences of the batch, as those that follow its targets need them; `None` if targets are not shifted.
+    pub fn of_sequences(&self) -> Option<OfSequences<'a>> {
+        let sequences = self.op.sequences().filter(|sequences| sequences.shift > 0)?;
+        Some(OfSequences {
+            length: sequences.length,
+            shift: sequences.shift,
+            ends: self.sequence_ends(),
+            is_in_positions: sequences.unit == SequenceUnit::Positions,
+        })
     }
 
     /// The distance from a row to the row that holds its target.

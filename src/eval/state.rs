@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::eval::misuse::Signs;
 use crate::flags::Flags;
 use crate::results::{LossSum, NO_CLASS, RowResult};
 use crate::verification::Verification;
@@ -16,6 +17,7 @@ pub struct EvaluationState {
     /// Rows that have a class to predict and a prediction, and those of them whose prediction is right.
     pub(super) judged: usize,
     pub(super) correct: usize,
+    pub(super) signs: Signs,
     pub(super) verification: Verification,
     pub(super) reading: Duration,
     pub(super) computing: Duration,

@@ -6,10 +6,11 @@ use std::ops::Range;
 use crate::element::Element;
 use crate::error::Result;
 use crate::eval::losses::Evaluable;
+use crate::eval::misuse::{Looked, OfSequences};
 use crate::eval::read_ahead::Values;
 use crate::eval::state::EvaluationState;
 use crate::inputs::{BatchWeight, Resolved};
-use crate::results::RowResult;
+use crate::results::{NO_CLASS, RowResult};
 use crate::shape::Shape;
 
 /// A window in flight. Its logits are not kept: what is needed from them is computed when they are submitted.
@@ -22,6 +23,9 @@ pub(super) struct Window<'w, E: Element, L: Evaluable> {
     top_classes: Vec<u32>,
     /// The weights of the rows, if there are any.
     weights: Option<Vec<f64>>,
+    /// What was seen in the values of a few rows.
+    looked: Looked,
+    shape: Shape,
     /// The reference losses of some rows, with their error bounds.
     expected: Vec<(usize, f64, f64)>,
 }
@@ -51,7 +55,10 @@ impl<'w, E: Element, L: Evaluable> Window<'w, E, L> {
             let (loss, bound) = op.expected_loss(values.logits, &inputs, shape, row);
             (row, loss, bound)
         };
+        let looked = Looked::of_targets(op.improper_targets(&inputs, shape));
         Ok(Self {
+            looked,
+            shape,
             top_classes,
             weights,
             expected: std::iter::from_fn(|| verified.next_if(|row| rows.contains(row)))
@@ -83,9 +90,52 @@ impl<'w, E: Element, L: Evaluable> Window<'w, E, L> {
         self.weights.as_deref()
     }
 
+    /// Looks at the values of those of these rows that are in the window and count.
+    pub fn look_at(
+        &mut self,
+        values: &Values<'_, E, L::Second<E>>,
+        op: &L,
+        rows: &mut Peekable<impl Iterator<Item = usize>>,
+        check_shift: bool,
+    ) {
+        // A sum of probabilities of 16 bits may be off by more.
+        let rounding = if size_of::<E>() == size_of::<f32>() { 1e-3 } else { 8e-3 };
+        let (first, mut looked) = (self.rows.start, self.looked);
+        while let Some(row) = rows.next_if(|row| self.rows.contains(row)).map(|row| row - first) {
+            let class = |row: Option<usize>| {
+                let class = row.and_then(|row| self.top_classes.get(row)).filter(|&&class| class != NO_CLASS);
+                class.map(|&class| class as usize)
+            };
+            let counts = L::rows(&self.inputs(values.second)).weight(row) != 0.0;
+            if !counts || (!self.top_classes.is_empty() && class(Some(row)).is_none()) {
+                continue;
+            }
+            let logits: Vec<f64> = self.shape.row(values.logits, row).map(|logit| logit.to_f64()).collect();
+            looked.at(&logits, op.takes_log_probs(), rounding);
+            let neighbours = (class(Some(row)), class(row.checked_sub(1)), class(row.checked_add(1)));
+            if let ((Some(own), Some(before), Some(behind)), true) = (neighbours, check_shift) {
+                // The losses differ by their logits alone.
+                let loss = |class: usize| logits.get(class).map_or(f64::NAN, |logit| -logit);
+                looked.shift(loss(own), [loss(before), loss(behind)]);
+            }
+        }
+        self.looked = looked;
+    }
+
     /// Adds the device's results for this window.
-    pub fn add_to(&self, state: &mut EvaluationState, results: &[RowResult]) {
+    pub fn add_to(
+        &self,
+        state: &mut EvaluationState,
+        results: &[RowResult],
+        (op, shape): (&L, Shape),
+        sequences: Option<&OfSequences<'_>>,
+    ) {
         state.add(results, &self.top_classes);
+        state.signs.add(op, shape, results, &self.top_classes, &self.looked);
+        if let Some(sequences) = sequences {
+            let given = L::classes(&self.inputs(None));
+            state.signs.follow(self.rows.start, &self.top_classes, given, sequences);
+        }
         state.sum = state.sum.weighing(self.weight);
         for &(row, expected, bound) in &self.expected {
             let (at, loss) = (self.rows.start + row, f64::from(results[row].loss));

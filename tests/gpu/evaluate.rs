@@ -54,7 +54,7 @@ fn in_windows<E: Element>(
     let shape = batch.shape;
     let row_bytes = shape.row_stride / shape.inner * 40 + 200;
     let memory = Some((window_rows * row_bytes) as u64);
-    let options = EvaluateOptions { dlogits: true, verify_rows: 5, memory };
+    let options = EvaluateOptions { dlogits: true, verify_rows: 5, memory, ..Default::default() };
     let there = SliceSource::new(&batch.logits, shape).unwrap();
     let (mut there, mut read) = (there, Read(there));
     let source: &mut dyn Source<E> = if reads { &mut read } else { &mut there };

@@ -105,7 +105,7 @@ macro_rules! in_windows {
         let (shape, stops): (Shape, &[usize]) = ($shape, $stops);
         let row_bytes = shape.row_stride / shape.inner * 72 + 300;
         let memory = Some(($window_rows * row_bytes) as u64);
-        let options = EvaluateOptions { dlogits: true, verify_rows: 5, memory };
+        let options = EvaluateOptions { dlogits: true, verify_rows: 5, memory, ..Default::default() };
         let (mut seen, mut state, mut report) = (Seen::new(shape), EvaluationState::default(), None);
         for &stop in stops.iter().chain([&usize::MAX]) {
             let mut evaluation = Evaluation::new($op.options(), shape, $inputs, &options).unwrap();

@@ -146,7 +146,12 @@ fn evaluations() {
     for sequences in [None, Some(Sequences::shifted(60, 1))] {
         let ops = ops().with(CrossEntropyOptions { sequences, ..Default::default() });
         let evaluated = |inputs: EvaluateInputs<'_>| {
-            let options = EvaluateOptions { dlogits: true, verify_rows: 5, memory: Some(12 * 1800) };
+            let options = EvaluateOptions {
+                dlogits: true,
+                verify_rows: 5,
+                memory: Some(12 * 1800),
+                ..Default::default()
+            };
             let mut source = SliceSource::new(&batch.logits, shape).unwrap();
             let mut evaluation = Evaluation::new(&ops.options, shape, inputs, &options).unwrap();
             let mut windows = Vec::new();

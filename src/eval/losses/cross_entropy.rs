@@ -13,7 +13,7 @@ use crate::inputs::{
     BatchWeight, CrossEntropyInputs, OwnedTargets, Resolved, RowInputs, check_weights, input_rows,
     target_rows,
 };
-use crate::options::CrossEntropyOptions;
+use crate::options::{CrossEntropyOptions, Input, Sequences};
 #[cfg(feature = "cli")]
 use crate::reference::{
     argmax_row,
@@ -25,9 +25,7 @@ use crate::results::NO_CLASS;
 use crate::results::RowResult;
 use crate::row_fields::RowFields;
 use crate::shape::Shape;
-#[cfg(feature = "cli")]
-use crate::targets::RowTarget;
-use crate::targets::{TargetKind, Targets, check_entries};
+use crate::targets::{RowTarget, TargetKind, Targets, check_entries};
 
 /// Targets that are read row by row.
 pub(crate) enum RowTargets<'a> {
@@ -102,8 +100,12 @@ impl Evaluable for CrossEntropyOptions {
     }
 
     fn for_evaluation(self) -> Self {
-        // Accuracy is counted from the argmax.
-        Self { row_fields: self.row_fields | RowFields::default(), sequences: None, ..self }
+        // Accuracy is counted from the argmax. The confidence tells log-probabilities above 0.
+        let told = match self.input {
+            Input::Logits => RowFields::default(),
+            Input::LogProbs => RowFields::default() | RowFields::CONFIDENCE,
+        };
+        Self { row_fields: self.row_fields | told, sequences: None, ..self }
     }
 
     fn shift(&self) -> usize {
@@ -207,6 +209,36 @@ impl Evaluable for CrossEntropyOptions {
             target.map_or(0.0, |target| inputs.weight_of(self, row, &target).weight)
         };
         Some((0..shape.rows).map(weight).collect())
+    }
+
+    fn takes_log_probs(&self) -> bool {
+        self.input == Input::LogProbs
+    }
+
+    fn improper_targets<E: Element>(&self, inputs: &CrossEntropyInputs<'_>, shape: Shape) -> (u64, u64) {
+        // Probabilities that were added up or rounded may be a little above 1.
+        let is_proper = |prob: &f32| (-1e-6..=1.001).contains(prob);
+        if inputs.targets.indices().is_some() {
+            return (0, 0);
+        }
+        let (mut improper, mut with_probs) = (0, 0);
+        for target in (0..shape.rows).filter_map(|row| inputs.row_target(shape, self, row)) {
+            let are_proper = match &target {
+                RowTarget::Class(_) => true,
+                RowTarget::Soft(probs) => probs.iter().all(is_proper),
+                RowTarget::Sparse { indices, probs } => {
+                    let used = indices.iter().zip(*probs).filter(|&(&index, _)| index != self.ignore_index);
+                    used.map(|(_, prob)| prob).all(is_proper)
+                }
+            };
+            with_probs += 1;
+            improper += u64::from(!are_proper);
+        }
+        (improper, with_probs)
+    }
+
+    fn sequences(&self) -> Option<Sequences> {
+        self.sequences
     }
 
     fn classes<'i, E: Element>(inputs: &Self::Inputs<'i, E>) -> Option<&'i [i32]> {

@@ -16,6 +16,7 @@ use crate::eval::source::Source;
 use crate::flags::Flags;
 use crate::inputs::{BatchWeight, Resolved, RowInputs};
 use crate::op::Kind;
+use crate::options::Sequences;
 #[cfg(feature = "cli")]
 use crate::results::RowResult;
 use crate::shape::Shape;
@@ -130,6 +131,18 @@ pub(crate) trait Evaluable: Kind + EvaluateKind {
     fn row_weights<E: Element>(&self, inputs: &Self::Inputs<'_, E>, shape: Shape) -> Option<Vec<f64>> {
         let rows = Self::rows(inputs);
         rows.row_weights.map(|_| (0..shape.rows).map(|row| f64::from(rows.weight(row))).collect())
+    }
+    /// Whether the values are log-probabilities, used as they are.
+    fn takes_log_probs(&self) -> bool {
+        false
+    }
+    /// Rows whose targets are below 0 or above 1 although they are to be probabilities, and rows with such targets.
+    fn improper_targets<E: Element>(&self, _: &Self::Inputs<'_, E>, _: Shape) -> (u64, u64) {
+        (0, 0)
+    }
+    /// The sequences of the batch, if there are any.
+    fn sequences(&self) -> Option<Sequences> {
+        None
     }
     /// The class of each row, if targets are classes.
     fn classes<'i, E: Element>(_: &Self::Inputs<'i, E>) -> Option<&'i [i32]> {

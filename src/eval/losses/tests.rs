@@ -149,7 +149,12 @@ fn a_teacher_is_read_window_by_window_and_changes_no_bit() {
     let losses = reference::kl_divergence::row_losses(&student, inputs, SHAPE, &op).unwrap();
     let loss = reference::kl_divergence::loss(&student, inputs, SHAPE, &op).unwrap();
     let of = |windows, stops: &[usize], reads: bool| {
-        let options = EvaluateOptions { dlogits: true, verify_rows: 5, memory: memory_of(windows) };
+        let options = EvaluateOptions {
+            dlogits: true,
+            verify_rows: 5,
+            memory: memory_of(windows),
+            ..Default::default()
+        };
         if !reads {
             let stops = stops.iter().copied();
             return found!(stops, &student, Evaluation::new(&op, SHAPE, inputs, &options).unwrap());
@@ -187,7 +192,12 @@ fn binary_targets_are_read_window_by_window_and_change_no_bit() {
     let losses = reference::sigmoid_bce::row_losses(&logits, inputs, SHAPE, &op).unwrap();
     let loss = reference::sigmoid_bce::loss(&logits, inputs, SHAPE, &op).unwrap();
     let of = |windows, stops: &[usize], reads: bool| {
-        let options = EvaluateOptions { dlogits: true, verify_rows: 5, memory: memory_of(windows) };
+        let options = EvaluateOptions {
+            dlogits: true,
+            verify_rows: 5,
+            memory: memory_of(windows),
+            ..Default::default()
+        };
         let (mut source, mut weights) = (read(&labels), OfRows(&WEIGHTS));
         found!(stops.iter().copied(), &logits, {
             let mut given = EvaluateInputs::from(inputs);

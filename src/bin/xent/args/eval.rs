@@ -230,10 +230,13 @@ pub struct OutputArgs {
     /// Compare the losses of N rows, evenly spread, with an f64 reference
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub verify: usize,
+    /// See whether the targets of some rows fit better one row earlier or later
+    #[arg(hide_short_help = true, long)]
+    pub check_shift: bool,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
-    /// Exit with status 1 if a row is bad, such as a NaN or infinite loss
+    /// Exit with status 1 if a row is bad, such as a NaN or infinite loss, or if there is a notice
     #[arg(long)]
     pub strict: bool,
 }

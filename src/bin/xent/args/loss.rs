@@ -50,6 +50,7 @@ impl EvalArgs {
             ("argmax_out", CROSS_ENTROPY),
             ("readouts", CROSS_ENTROPY),
             ("top_k", CROSS_ENTROPY),
+            ("check_shift", CROSS_ENTROPY),
         ] {
             if self.is_given(name_of) && !applies_to.contains(&name) {
                 let flag = format!("--{}", name_of.replace('_', "-"));

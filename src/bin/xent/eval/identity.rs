@@ -29,6 +29,7 @@ pub fn of_run(args: &EvalArgs, loss: &AnyLoss, computer: &Computer, files: &Iden
     run.add("--sequence", format!("{:?}", args.rows.sequence));
     run.add("--sequence-per-file", args.rows.sequence_per_file);
     run.add("--ignore-index", format!("{:?}", args.rows.ignore_index));
+    run.add("--check-shift", args.output.check_shift);
     run.add("--worst", args.output.worst);
     run.add("--out-dtype", format!("{:?}", args.output.out_dtype));
     run.add("--verify", args.output.verify);

@@ -102,6 +102,7 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
     let options = EvaluateOptions {
         verify_rows: args.output.verify,
         dlogits,
+        check_shift: args.output.check_shift,
         memory: match (args.run.memory, args.run.windows) {
             (Some(allowed), _) => Some(memory::for_windows(allowed, computer.reserve(dlogits))?),
             (None, windows) => windows.map(|windows| windows.0),

@@ -118,6 +118,7 @@ fn figures(summary: &Summary<'_>) -> Value {
         "calibration": calibration(tally),
         "classes": classes(tally),
         "worst_rows": worst_rows(tally),
+        "notices": report.notices().iter().map(|notice| notice.misuse.name()).collect::<Vec<_>>(),
     })
 }
 

@@ -29,8 +29,10 @@ pub fn print(
         lines.extend(more.iter().map(|(name, value)| Line::new(name, value)));
         output::print_styled(&text::aligned(&lines))?;
     }
-    let bad_rows = text::bad_rows(summary).filter(|_| strict);
-    Ok(outcome(summary.report.verification.as_ref(), bad_rows))
+    let bad_rows = text::bad_rows(summary).map(|bad| format!("bad rows: {bad}"));
+    let notices = summary.report.notices().into_iter().map(|notice| format!("notice: {notice}"));
+    let strictly = bad_rows.into_iter().chain(notices).filter(|_| strict).collect();
+    Ok(outcome(summary.report.verification.as_ref(), strictly))
 }
 
 /// Prints names and values in aligned columns.
@@ -39,17 +41,18 @@ pub fn print_lines(lines: &[(&str, String)]) -> xent::Result<()> {
     output::print_styled(&text::aligned(&lines))
 }
 
-fn outcome(verification: Option<&Verification>, bad_rows: Option<String>) -> Outcome {
-    match (verification, bad_rows) {
-        (Some(verification), _) if !verification.passed => {
+/// How a run ended in which these things are wrong.
+fn outcome(verification: Option<&Verification>, wrong: Vec<String>) -> Outcome {
+    match verification {
+        Some(verification) if !verification.passed => {
             complain(format!("not verified: {}", verified(verification)));
             Outcome::NotVerified
         }
-        (_, Some(bad)) => {
-            complain(format!("bad rows: {bad}"));
+        _ if wrong.is_empty() => Outcome::Done,
+        _ => {
+            wrong.into_iter().for_each(complain);
             Outcome::BadRows
         }
-        _ => Outcome::Done,
     }
 }
 
@@ -59,15 +62,15 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_an_outcome_of_its_own() {
-        let bad = || Some("1: the first is row 0".to_owned());
+        let bad = || vec!["bad rows: 1: the first is row 0".to_owned()];
         let mut verification = Verification::new();
         verification.compare(3, 1.0, 1.0, 0.1);
-        assert!(matches!(outcome(Some(&verification), None), Outcome::Done));
+        assert!(matches!(outcome(Some(&verification), vec![]), Outcome::Done));
         assert!(matches!(outcome(Some(&verification), bad()), Outcome::BadRows));
         verification.compare(3, 1.0, 1.5, 0.1);
-        assert!(matches!(outcome(Some(&verification), None), Outcome::NotVerified));
+        assert!(matches!(outcome(Some(&verification), vec![]), Outcome::NotVerified));
         assert!(matches!(outcome(Some(&verification), bad()), Outcome::NotVerified));
-        assert!(matches!(outcome(None, None), Outcome::Done));
+        assert!(matches!(outcome(None, vec![]), Outcome::Done));
         assert!(matches!(outcome(None, bad()), Outcome::BadRows));
         assert_eq!(
             verified(&verification),

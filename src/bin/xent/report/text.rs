@@ -111,6 +111,9 @@ pub fn lines(summary: &Summary<'_>) -> Vec<Line> {
     if let Some(bad) = bad_rows(summary) {
         lines.push(Line::new("bad rows", bad).toned(Tone::Warning));
     }
+    for notice in report.notices() {
+        lines.push(Line::new("notice", notice.to_string()).toned(Tone::Warning));
+    }
     if let Some(verification) = &report.verification {
         let tone = if verification.passed { Tone::Plain } else { Tone::Warning };
         lines.push(Line::new("verified", verified(verification)).toned(tone));

@@ -1,0 +1,415 @@
+//! Signs that what was passed is not what was meant.
+
+use std::fmt;
+
+use crate::eval::losses::Evaluable;
+use crate::flags::Flags;
+use crate::results::{NO_CLASS, RowResult};
+use crate::shape::Shape;
+
+/// The rows whose values are looked at, evenly spread over the batch. Everything else follows from the results.
+pub(super) const LOOKED_AT: usize = 16;
+/// Fewer rows than these are alike, or sum to 1, too easily by chance.
+const FEWEST_PROBABILITIES: u64 = 4;
+const FEWEST_ALIKE: u64 = 8;
+const FEWEST_PREDICTIONS: u64 = 32;
+const FEWEST_SHIFTED: u64 = 16;
+/// Few tokens repeat by chance, unless there are few of them.
+const FEWEST_TOKENS: usize = 16;
+const LONG_RUN: usize = 4;
+/// A model that always predicts a class that nearly all rows have is as good as it gets.
+const MOSTLY: f64 = 0.9;
+/// By this much, in nats, a shift must be better.
+const BETTER: f64 = 0.5;
+
+/// What the input of a loss seems to be instead of what it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Misuse {
+    /// The logits are probabilities: softmax is applied twice.
+    ProbabilitiesAsLogits,
+    /// Log-probabilities are above 0.
+    PositiveLogProbs,
+    /// Soft or sparse targets are below 0 or above 1: logits or log-probabilities, perhaps.
+    TargetsNotProbabilities,
+    /// Every row predicts the same class.
+    OneClassPredicted,
+    /// All rows are the same.
+    IdenticalRows,
+    /// Targets name a class whose logit is −∞: a padding column, or one that is masked.
+    ImpossibleTargets,
+    /// Sequences end in a run of one token that is scored: the padding.
+    PaddingScored,
+    /// A mask of tokens is taken as one of positions: the first token of the padding is scored.
+    MaskOfTokens,
+    /// The targets fit better one row earlier or later.
+    ShiftedTargets,
+}
+
+impl Misuse {
+    /// A name for programs: `probabilities_as_logits`, …
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ProbabilitiesAsLogits => "probabilities_as_logits",
+            Self::PositiveLogProbs => "positive_log_probs",
+            Self::TargetsNotProbabilities => "targets_not_probabilities",
+            Self::OneClassPredicted => "one_class_predicted",
+            Self::IdenticalRows => "identical_rows",
+            Self::ImpossibleTargets => "impossible_targets",
+            Self::PaddingScored => "padding_scored",
+            Self::MaskOfTokens => "mask_of_tokens",
+            Self::ShiftedTargets => "shifted_targets",
+        }
+    }
+}
+
+/// What was seen, in how many rows, and what to do. Its text says all three.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Notice {
+    /// What the input seems to be.
+    pub misuse: Misuse,
+    /// In how many rows this was seen; for [`Misuse::PaddingScored`] in how many sequences.
+    pub rows: usize,
+    /// Of how many that were looked at.
+    pub of: usize,
+    /// The class that this is about, if there is one.
+    pub class: Option<u32>,
+    /// The rows by which the targets fit better further on, if this is about a shift.
+    pub shift: i32,
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let &Self { misuse, rows, of, class, shift } = self;
+        let class = class.map_or(String::new(), |class| format!(" {class}"));
+        match misuse {
+            Misuse::ProbabilitiesAsLogits => write!(
+                f,
+                "the logits are probabilities, in 0..=1 with a sum of 1, in {rows} of {of} rows looked at: softmax is \
+                 applied twice; pass logits, or the logarithms as log-probabilities"
+            ),
+            Misuse::PositiveLogProbs => write!(
+                f,
+                "log-probabilities are above 0 in {rows} of {of} rows: pass them as logits if they are not normalised"
+            ),
+            Misuse::TargetsNotProbabilities => write!(
+                f,
+                "target probabilities are below 0 or above 1 in {rows} of {of} rows: they may be logits or \
+                 log-probabilities; pass probabilities"
+            ),
+            Misuse::OneClassPredicted => write!(
+                f,
+                "class{class} is predicted in all of {of} rows, and is the target in {rows}: look at the model, and at the \
+                 axis of the classes"
+            ),
+            Misuse::IdenticalRows => write!(
+                f,
+                "all {of} rows are the same, so they do not depend on the input: look at what makes them"
+            ),
+            Misuse::ImpossibleTargets => write!(
+                f,
+                "the target's logit is -inf in {rows} of {of} rows, first for class{class}: a padding column, or one \
+                 that is masked; leave such rows out"
+            ),
+            Misuse::PaddingScored => write!(
+                f,
+                "{rows} of {of} sequences end in a run of token{class}, which is scored: if it is the padding, ignore it \
+                 or mask it"
+            ),
+            Misuse::MaskOfTokens => write!(
+                f,
+                "the mask scores the first token{class} of the padding in {rows} sequences: it seems to be of tokens, but \
+                 is taken as of positions"
+            ),
+            Misuse::ShiftedTargets => write!(
+                f,
+                "the targets fit better {} row{} {} in {of} rows looked at: look at the shift",
+                shift.unsigned_abs(),
+                if shift.abs() == 1 { "" } else { "s" },
+                if shift > 0 { "further on" } else { "back" }
+            ),
+        }
+    }
+}
+
+/// What rows have in common, of a fixed size.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(super) struct Signs {
+    counted: u64,
+    cols: u64,
+    /// The lse, as bits, and the prediction of the first row that counts; the rows that have the same.
+    first: Option<(u32, u32)>,
+    same_lse: u64,
+    same_prediction: u64,
+    /// Rows with that class as their target.
+    same_target: u64,
+    judged: u64,
+    positive_log_probs: u64,
+    impossible: u64,
+    impossible_class: Option<u32>,
+    looked: Looked,
+    runs: Runs,
+}
+
+/// What was seen in the values of a few rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(super) struct Looked {
+    rows: u64,
+    probabilities: u64,
+    /// A hash of the first row, and the rows that have the same.
+    first: Option<u64>,
+    same: u64,
+    /// Rows with soft or sparse targets that are no probabilities, of those with such targets.
+    improper: u64,
+    with_probs: u64,
+    /// Rows compared with their neighbours' targets; the sums of how much larger the own loss is, and of its squares.
+    shifted: u64,
+    better: [(f64, f64); 2],
+}
+
+/// Runs of one target at the ends of sequences.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+struct Runs {
+    sequences: u64,
+    class: Option<u32>,
+    padded: u64,
+    /// The run that is open: its sequence, its class, its length, and the rows without a target behind it.
+    open: (usize, u32, usize, usize),
+    masked_ends: u64,
+    masked_class: Option<u32>,
+    masked_others: u64,
+}
+
+/// What a run needs to know of the sequences of its rows.
+#[derive(Clone, Copy)]
+pub(super) struct OfSequences<'a> {
+    pub length: usize,
+    pub shift: usize,
+    pub ends: Option<&'a [usize]>,
+    pub is_in_positions: bool,
+}
+
+impl OfSequences<'_> {
+    /// The sequence of a row, and the row after its last.
+    fn place(&self, row: usize) -> (usize, usize) {
+        match self.ends {
+            Some(ends) => {
+                let sequence = ends.partition_point(|&end| end <= row);
+                (sequence, ends.get(sequence).copied().unwrap_or(usize::MAX))
+            }
+            None => {
+                let length = self.length.max(1);
+                (row / length, (row - row % length).saturating_add(length))
+            }
+        }
+    }
+}
+
+impl Looked {
+    /// Nothing but the rows whose targets are to be probabilities, and those of them whose targets are not.
+    pub fn of_targets((improper, with_probs): (u64, u64)) -> Self {
+        Self { improper, with_probs, ..Self::default() }
+    }
+
+    /// Looks at the values of a row, whose log-probabilities are not normalised anew if `is_log`.
+    pub fn at(&mut self, row: &[f64], is_log: bool, rounding: f64) {
+        self.rows += 1;
+        let is_share = |x: &f64| (0.0..=1.0).contains(x);
+        let sum: f64 = row.iter().sum();
+        let is_probabilities = row.len() > 1 && row.iter().all(is_share) && (sum - 1.0).abs() <= rounding;
+        self.probabilities += u64::from(is_probabilities && !is_log);
+        // FNV-1a over the bits.
+        let hash = row
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325, |hash: u64, x| (hash ^ x.to_bits()).wrapping_mul(0x0100_0000_01b3));
+        self.same += u64::from(*self.first.get_or_insert(hash) == hash);
+    }
+
+    /// Compares a row's loss with those that it would have with its neighbours' targets, before and behind it.
+    pub fn shift(&mut self, own: f64, [before, behind]: [f64; 2]) {
+        if [own, before, behind].iter().all(|loss| loss.is_finite()) {
+            self.shifted += 1;
+            for ((sum, squares), other) in self.better.iter_mut().zip([before, behind]) {
+                *sum += own - other;
+                *squares += (own - other).powi(2);
+            }
+        }
+    }
+
+    fn add(&mut self, next: &Self) {
+        let same = match (self.first, next.first) {
+            (Some(first), Some(other)) if first != other => 0,
+            _ => next.same,
+        };
+        self.first = self.first.or(next.first);
+        self.rows += next.rows;
+        self.probabilities += next.probabilities;
+        self.same += same;
+        self.improper += next.improper;
+        self.with_probs += next.with_probs;
+        self.shifted += next.shifted;
+        for ((sum, squares), (more, more_squares)) in self.better.iter_mut().zip(next.better) {
+            (*sum, *squares) = (*sum + more, *squares + more_squares);
+        }
+    }
+
+    /// The shift, if any, at which the losses are lower by more than chance makes them.
+    fn better_shift(&self) -> Option<i32> {
+        let n = self.shifted as f64;
+        let gain = |&(sum, squares): &(f64, f64)| {
+            let mean = sum / n;
+            let error = ((squares / n - mean * mean).max(0.0) / n).sqrt();
+            (mean > BETTER && mean > 4.0 * error).then_some(mean)
+        };
+        let gains = self.better.each_ref().map(gain);
+        match gains {
+            _ if self.shifted < FEWEST_SHIFTED => None,
+            [Some(before), Some(behind)] => Some(if before > behind { -1 } else { 1 }),
+            [Some(_), None] => Some(-1),
+            [None, Some(_)] => Some(1),
+            [None, None] => None,
+        }
+    }
+}
+
+impl Signs {
+    /// Adds the results of the next rows, and what was seen in the values of some.
+    pub fn add<L: Evaluable>(
+        &mut self,
+        op: &L,
+        shape: Shape,
+        results: &[RowResult],
+        top_classes: &[u32],
+        looked: &Looked,
+    ) {
+        let is_log = op.takes_log_probs();
+        self.cols = shape.cols as u64;
+        self.looked.add(looked);
+        for (at, result) in results.iter().enumerate().filter(|(_, result)| !result.is_left_out()) {
+            self.counted += 1;
+            let class = top_classes.get(at).copied().unwrap_or(NO_CLASS);
+            let (lse, prediction) = *self.first.get_or_insert((result.lse.to_bits(), result.argmax));
+            self.same_lse += u64::from(result.lse.to_bits() == lse);
+            if result.argmax != NO_CLASS {
+                self.judged += 1;
+                self.same_prediction += u64::from(result.argmax == prediction);
+                self.same_target += u64::from(class == prediction);
+            }
+            // The largest probability is e to the largest log-probability.
+            self.positive_log_probs += u64::from(is_log && result.confidence > 1.0001);
+            let infinite = Flags::INFINITE_LOSS | Flags::NAN_LOGIT | Flags::INFINITE_LOGIT;
+            let is_impossible = result.loss == f32::INFINITY && result.lse.abs() < f32::INFINITY;
+            if is_impossible && result.flags() & infinite == Flags::INFINITE_LOSS && class != NO_CLASS {
+                self.impossible += 1;
+                self.impossible_class.get_or_insert(class);
+            }
+        }
+    }
+
+    /// Follows the targets of the rows from `first` on through their sequences. `given` are the targets as they were
+    /// given, those of rows that are left out, too.
+    pub fn follow(&mut self, first: usize, top_classes: &[u32], given: Option<&[i32]>, of: &OfSequences<'_>) {
+        for (at, &class) in top_classes.iter().enumerate() {
+            let row = first.saturating_add(at);
+            let (sequence, end) = of.place(row);
+            self.runs.add(sequence, class, of.shift);
+            let next = at + of.shift;
+            // The row of the target, if it has a target of its own and is left out.
+            let is_last = of.is_in_positions
+                && class != NO_CLASS
+                && row.saturating_add(2 * of.shift) < end
+                && top_classes.get(next) == Some(&NO_CLASS);
+            if let (true, Some(given)) = (is_last, given) {
+                if given.get(next).is_some_and(|&behind| i64::from(behind) == i64::from(class)) {
+                    self.runs.masked_ends += 1;
+                    let is_other = *self.runs.masked_class.get_or_insert(class) != class;
+                    self.runs.masked_others += u64::from(is_other);
+                } else {
+                    self.runs.masked_others += 1;
+                }
+            }
+        }
+    }
+
+    /// What was seen that cannot be meant.
+    pub fn notices(&self) -> Vec<Notice> {
+        let Self { counted, judged, looked, runs, .. } = *self;
+        let runs = runs.ended();
+        let is_uniform = looked.same == looked.rows && self.same_lse == counted;
+        let is_alike = is_uniform && counted >= FEWEST_ALIKE && looked.rows > 1 && self.cols > 1;
+        let one_class = judged >= FEWEST_PREDICTIONS
+            && self.same_prediction == judged
+            && (self.same_target as f64) < MOSTLY * judged as f64
+            && self.cols > 1;
+        let all_probabilities =
+            looked.probabilities >= FEWEST_PROBABILITIES && looked.probabilities == looked.rows;
+        let has_tokens = self.cols >= FEWEST_TOKENS as u64;
+        let padded = runs.padded >= 2 && 4 * runs.padded >= runs.sequences && has_tokens;
+        let masked = runs.masked_ends >= 2 && runs.masked_others == 0 && has_tokens;
+        let prediction = self.first.map(|(_, class)| class).filter(|&class| class != NO_CLASS);
+        let shift = looked.better_shift();
+        [
+            (Misuse::ProbabilitiesAsLogits, all_probabilities, looked.probabilities, looked.rows, None),
+            (Misuse::PositiveLogProbs, self.positive_log_probs > 0, self.positive_log_probs, counted, None),
+            (Misuse::TargetsNotProbabilities, looked.improper > 0, looked.improper, looked.with_probs, None),
+            (Misuse::IdenticalRows, is_alike, counted, counted, None),
+            // Rows that are all the same predict the same.
+            (Misuse::OneClassPredicted, one_class && !is_alike, self.same_target, judged, prediction),
+            (Misuse::ImpossibleTargets, self.impossible > 0, self.impossible, counted, self.impossible_class),
+            (Misuse::PaddingScored, padded, runs.padded, runs.sequences, runs.class),
+            (Misuse::MaskOfTokens, masked, runs.masked_ends, runs.masked_ends, runs.masked_class),
+            (Misuse::ShiftedTargets, shift.is_some(), looked.shifted, looked.shifted, None),
+        ]
+        .into_iter()
+        .filter(|&(_, is_seen, ..)| is_seen)
+        .map(|(misuse, _, rows, of, class)| Notice {
+            misuse,
+            rows: rows as usize,
+            of: of as usize,
+            class,
+            shift: shift.unwrap_or(0),
+        })
+        .collect()
+    }
+}
+
+impl Runs {
+    /// Adds the next row's target, or its lack of one.
+    fn add(&mut self, sequence: usize, class: u32, shift: usize) {
+        if self.sequences == 0 || self.open.0 != sequence {
+            *self = self.ended();
+            self.sequences += 1;
+            self.open = (sequence, NO_CLASS, 0, 0);
+        }
+        let (_, of, length, behind) = &mut self.open;
+        if class == NO_CLASS {
+            *behind += 1;
+            // More rows without a target than a shift leaves: the run is not at the end.
+            if *behind > shift {
+                (*of, *length) = (NO_CLASS, 0);
+            }
+        } else {
+            *length = if class == *of && *behind == 0 { *length + 1 } else { 1 };
+            (*of, *behind) = (class, 0);
+        }
+    }
+
+    /// The same with the open run counted.
+    fn ended(mut self) -> Self {
+        let (_, class, length, _) = self.open;
+        if length >= LONG_RUN && self.class.is_none_or(|other| other == class) {
+            self.class = Some(class);
+            self.padded += 1;
+        }
+        self.open = (self.open.0, NO_CLASS, 0, 0);
+        self
+    }
+}
+
+#[cfg(all(test, feature = "cli"))]
+#[path = "misuse_tests.rs"]
+mod tests;
