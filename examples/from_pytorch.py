@@ -116,8 +116,9 @@ def main():
         ]:
             print(name)
             report = evaluate(arguments.xent, [*files, "--shift", "1", *options])
-            scores = logits[:, first:-1].flatten(0, 1).double()
-            classes = targets[:, first + 1 :].flatten()
+            # The row of the prompt's last token predicts the first token behind it.
+            scores = logits[:, max(first - 1, 0) : -1].flatten(0, 1).double()
+            classes = targets[:, max(first, 1) :].flatten()
             expected = F.cross_entropy(scores, classes, label_smoothing=smoothing)
             check("loss", report["loss"], expected.item(), 1e-5)
             counted = classes != -100

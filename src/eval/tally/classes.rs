@@ -22,10 +22,15 @@ pub(super) struct Classes {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct ClassSums {
+    #[cfg_attr(feature = "serde", serde(rename = "s"))]
     support: u64,
+    #[cfg_attr(feature = "serde", serde(rename = "p"))]
     predicted: u64,
+    #[cfg_attr(feature = "serde", serde(rename = "c"))]
     correct: u64,
+    #[cfg_attr(feature = "serde", serde(rename = "f"))]
     finite: u64,
+    #[cfg_attr(feature = "serde", serde(rename = "l"))]
     loss: ExactSum,
 }
 

@@ -58,13 +58,16 @@ pub struct EqualMass {
     pub within: f64,
 }
 
-/// Rows of a bin.
+/// Rows of a bin. There are thousands, so their names are short where they are saved.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct Cell {
+    #[cfg_attr(feature = "serde", serde(rename = "n"))]
     rows: u64,
+    #[cfg_attr(feature = "serde", serde(rename = "c"))]
     correct: u64,
     /// Two words of the sum of the confidences, in units of 2^-62.
+    #[cfg_attr(feature = "serde", serde(rename = "p"))]
     confidence: (u64, u64),
 }
 

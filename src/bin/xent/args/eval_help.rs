@@ -50,31 +50,51 @@ The targets of a cross-entropy are integers of any width. A row whose target equ
 is left out; a u32 target is compared by its bits as i32, so 4294967196 is -100. A row that is not
 scored (--row-mask, --row-weights 0, --score-from and --score-to) may have any target.
 
+With --shift N, row t is scored against the target of row t + N of its sequence. Prompts, masks and
+weights are of tokens, as people have them, and move with the targets: --score-from 16 leaves out a
+prompt of 16 tokens, and --row-mask takes an attention mask. This is Hugging Face's convention:
+labels of -100, then logits[:, :-1] against labels[:, 1:]. --positions takes them as of the rows of
+the logits instead. What is written for each row stays in the row of its logits. Sequences may differ
+in length (--sequence-lengths, --sequence-per-file); nothing is scored across two of them.
+
 The name of an output decides whether it is .npy or .safetensors. An output file appears complete or
 not at all. A row that is left out has loss 0, lse 0 and class 4294967295.
 
 --rows-out with a .csv name writes row, sequence, position, target, loss, lse, argmax and flags of
 each row. A value that a row does not have is empty, such as the loss of a row that is left out.
+--sequences-out writes length, scored rows, loss, weight, mean and perplexity of each sequence.
 --readouts adds the target's probability, the largest probability (confidence), the rank of the
 target (from 1, ties by lower index), the probability of the classes ahead of it, the entropy in
 nats, the Brier score, and the margin: ln of the ratio of the two largest probabilities. They come
-from the same read of the logits. Soft and sparse targets have no probability, rank and score.
+from the same read of the logits. Soft and sparse targets have no probability, rank and score. The
+report then has their means; without a table, too.
+
+The error of the mean is its standard error: of independent sequences if there are several, else of
+independent rows. The calibration error (ECE) is the mean distance between confidence and accuracy,
+in 15 bins of the confidence. A notice says that something cannot be meant, and in how many rows:
+logits that are probabilities, log-probabilities above 0, targets that are no probabilities,
+identical rows, one predicted class, targets whose logit is -inf, padding that is scored, a mask of
+tokens under --positions, and with --check-shift targets one row off.
 
 A row is bad if its loss is NaN or infinite, or if it has one of the flags nan_logit, infinite_logit
 (+inf), target_out_of_range, invalid_target or invalid_weight. A masked_row (all logits -inf) is bad
 unless --masked-row zero makes its loss 0. The report counts the bad rows. With --strict they make
-the exit status 1; all outputs are still written.
+the exit status 1, as a notice does; all outputs are still written.
 
 --json prints one object. Its keys: format ('xent eval'), version (1; it rises when a key changes
 its meaning), xent, loss_name (as --loss takes it), loss (reduced), sum, z_loss (the part of loss
 that is z-loss), perplexity (e to the mean loss; a perplexity in the usual sense only for a plain
-loss), accuracy (for soft and sparse targets, against their most probable class), complete (false if
-the run was stopped), rows, cols, counted, ignored, weight (what a mean is divided by), row_weight
+loss), accuracy (of the rows judged; for soft and sparse targets, against their most probable class),
+complete (false if the run was stopped), rows, cols, counted, ignored, weight (what a mean is divided by), row_weight
 (what the z-loss of a mean is divided by), flags, bad_rows, first_bad_row, row_losses (range,
 quantiles, histogram), positions (mean loss by position in the sequence), adapter, seconds,
-logits_per_second, bytes_read, peak_memory_bytes, verification. A number that is not finite, or
-undefined because no row counts, is null, and its key is among the flags. docs/eval-json.md in the
-sources explains every key.
+logits_per_second, bytes_read, peak_memory_bytes, verification, and the statistics: mean,
+finite_mean, standard_error, sequence_standard_error, bits_per_byte, uniform_loss,
+perplexity_interval, judged (rows with a prediction), top_k, mean_rank, mean_reciprocal_rank,
+mean_entropy, mean_brier, calibration, classes (of up to 4,096, and their confusion for up to 512),
+worst_rows, notices. A number that is not finite, or undefined because no row counts, is null; of
+the keys before the statistics, it is then among the flags. docs/eval-json.md in the sources explains
+every key.
 
 The report has colours on a terminal, unless NO_COLOR is set. A long run shows a progress bar on a
 terminal, and elsewhere prints a line to stderr every 10 seconds.
@@ -89,7 +109,7 @@ in progress, no other process can start the same one: that process fails and cha
 
 Exit status:
   0    done
-  1    done, but rows are bad (--strict), or results are not within their error bounds of the f64
+  1    done, but rows are bad or there is a notice (--strict), or results are not within their error bounds of the f64
        reference (--verify); such results replace no file
   2    the command line, a file or an adapter's name is wrong, or a file cannot be read or written;
        no output file is changed, and if rows were done, --resume continues from the checkpoint

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use xent::eval::files::partial_path;
-use xent::eval::{EvaluationState, Tally, TallyOptions, WholeFile};
+use xent::eval::{
+    EvaluationState, MAX_CONFUSED_CLASSES, MAX_TALLIED_CLASSES, Tally, TallyOptions, WholeFile,
+};
 use xent::{Error, Result};
 
 use super::checkpoint::{Checkpoint, Identity};
@@ -13,9 +15,19 @@ use super::outputs::Written;
 use crate::args::CHECKPOINT_END;
 use crate::output::{bad_argument, folder_of};
 
-/// More than a checkpoint takes, with the figures of up to 512 classes and their confusion, or of more classes without it.
-/// This room is taken in advance, so the next checkpoint can be written even if the disk is full.
-const ROOM_BYTES: usize = 2 << 20;
+/// More than a checkpoint takes without the figures of classes. This room is taken in advance, so the next checkpoint can be
+/// written even if the disk is full.
+const ROOM_BYTES: usize = 160 << 10;
+/// More than each class takes, and each cell of a confusion.
+const CLASS_BYTES: usize = 72;
+const CELL_BYTES: usize = 5;
+
+/// The room of a checkpoint with the figures of so many classes.
+fn room(classes: usize) -> usize {
+    let of_classes = if classes <= MAX_TALLIED_CLASSES { CLASS_BYTES * classes } else { 0 };
+    let of_confusion = if classes <= MAX_CONFUSED_CLASSES { CELL_BYTES * classes * classes } else { 0 };
+    ROOM_BYTES + of_classes + of_confusion
+}
 /// When the outputs have grown by this much, a checkpoint is due early.
 const MOST_BYTES: u64 = 4 << 30;
 /// At most one part in `SHARE` of the time goes into checkpoints.
@@ -32,6 +44,8 @@ pub struct Keeper {
     run: Identity,
     /// The file of the next checkpoint, with room for it.
     next: Option<WholeFile>,
+    /// The bytes of that room.
+    room: usize,
     pace: Pace,
     /// The number of rows done in the checkpoint that is in place.
     saved: Option<usize>,
@@ -42,26 +56,27 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Takes the lock of a run.
+    /// Takes the lock of a run whose tally has the figures of so many classes.
     ///
     /// # Errors
     /// [`Error::File`] if another process has the lock, if the checkpoint of another run or another file is in this
     /// place, or if nothing can be written there.
-    pub fn new(place: PathBuf, run: Identity, every: Duration) -> Result<Self> {
+    pub fn new(place: PathBuf, run: Identity, every: Duration, classes: usize) -> Result<Self> {
         let Some(lock) = WholeFile::try_create(&place, "lock")? else {
             let why = "this run is in progress in another process, which continues; this process has changed nothing";
             return Err(bad_argument(place.display().to_string(), why));
         };
         Checkpoint::check_place(&place, Some(&run))?;
         let was_begun = partial_path(&place, NEXT).exists();
-        let next = Some(Self::make_room(&place)?);
+        let room = room(classes);
+        let next = Some(Self::make_room(&place, room)?);
         let pace = Pace::new(every, Instant::now());
-        Ok(Self { place, run, next, pace, saved: None, was_begun, _lock: lock })
+        Ok(Self { place, run, next, room, pace, saved: None, was_begun, _lock: lock })
     }
 
-    fn make_room(place: &Path) -> Result<WholeFile> {
+    fn make_room(place: &Path, room: usize) -> Result<WholeFile> {
         let mut file = WholeFile::create(place, NEXT)?;
-        file.take_room(ROOM_BYTES);
+        file.take_room(room);
         Ok(file)
     }
 
@@ -137,7 +152,7 @@ impl Keeper {
             checkpoint.save(next)
         });
         if self.next.is_none() {
-            self.next = Self::make_room(&self.place).ok();
+            self.next = Self::make_room(&self.place, self.room).ok();
         }
         self.pace.took(start, Instant::now(), bytes);
         saved?;
@@ -205,7 +220,7 @@ mod tests {
         let names = || fs::read_dir(folder.path()).unwrap().count();
         let mut run = Identity::default();
         run.add("option a", 1);
-        let keeper = |run: &Identity| Keeper::new(place.clone(), run.clone(), Duration::ZERO);
+        let keeper = |run: &Identity| Keeper::new(place.clone(), run.clone(), Duration::ZERO, 0);
         let mut first = keeper(&run).unwrap();
         let error = keeper(&run).map(drop).unwrap_err().to_string();
         assert!(error.contains("c: this run is in progress in another process"), "{error}");

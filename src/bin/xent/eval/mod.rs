@@ -57,7 +57,7 @@ pub fn run(args: &EvalArgs) -> Result<Outcome> {
 
 /// The keeper that writes the checkpoint of this run, or the reason why there can be no checkpoint. That is an error
 /// only if the user asked for a checkpoint or for --resume.
-fn keeper(args: &EvalArgs, run: &Identity) -> Result<Result<Keeper, String>> {
+fn keeper(args: &EvalArgs, run: &Identity, classes: usize) -> Result<Result<Keeper, String>> {
     if args.logits.is_stdin() {
         return Ok(Err("input from stdin cannot be read again, so the run cannot be resumed".to_owned()));
     }
@@ -68,7 +68,7 @@ fn keeper(args: &EvalArgs, run: &Identity) -> Result<Result<Keeper, String>> {
             return Ok(Err("the run has no checkpoint and cannot be resumed".to_owned()));
         }
     }
-    Keeper::new(place, run.clone(), args.run.checkpoint_every).map(Ok)
+    Keeper::new(place, run.clone(), args.run.checkpoint_every, classes).map(Ok)
 }
 
 impl OnLogits for &EvalArgs {
@@ -118,7 +118,7 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
     }
     let identity = identity::of_run(args, &loss, &computer, &files);
     let run = identity.name();
-    let mut keeper = keeper(args, &identity)?;
+    let mut keeper = keeper(args, &identity, tallied.classes)?;
     let (outputs, tally) = match &mut keeper {
         Ok(keeper) if args.run.resume && !keeper.died_early() => {
             let start = checkpoint_start(&args.logits.files);

@@ -1,11 +1,16 @@
 //! Signs that what was passed is not what was meant.
 
-use std::fmt;
+mod notice;
+mod runs;
 
 use crate::eval::losses::Evaluable;
 use crate::flags::Flags;
 use crate::results::{NO_CLASS, RowResult};
 use crate::shape::Shape;
+
+pub use notice::{Misuse, Notice};
+pub(super) use runs::OfSequences;
+use runs::Runs;
 
 /// The rows whose values are looked at, evenly spread over the batch. Everything else follows from the results.
 pub(super) const LOOKED_AT: usize = 16;
@@ -16,122 +21,10 @@ const FEWEST_PREDICTIONS: u64 = 32;
 const FEWEST_SHIFTED: u64 = 16;
 /// Few tokens repeat by chance, unless there are few of them.
 const FEWEST_TOKENS: usize = 16;
-const LONG_RUN: usize = 4;
 /// A model that always predicts a class that nearly all rows have is as good as it gets.
 const MOSTLY: f64 = 0.9;
 /// By this much, in nats, a shift must be better.
 const BETTER: f64 = 0.5;
-
-/// What the input of a loss seems to be instead of what it should be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Misuse {
-    /// The logits are probabilities: softmax is applied twice.
-    ProbabilitiesAsLogits,
-    /// Log-probabilities are above 0.
-    PositiveLogProbs,
-    /// Soft or sparse targets are below 0 or above 1: logits or log-probabilities, perhaps.
-    TargetsNotProbabilities,
-    /// Every row predicts the same class.
-    OneClassPredicted,
-    /// All rows are the same.
-    IdenticalRows,
-    /// Targets name a class whose logit is −∞: a padding column, or one that is masked.
-    ImpossibleTargets,
-    /// Sequences end in a run of one token that is scored: the padding.
-    PaddingScored,
-    /// A mask of tokens is taken as one of positions: the first token of the padding is scored.
-    MaskOfTokens,
-    /// The targets fit better one row earlier or later.
-    ShiftedTargets,
-}
-
-impl Misuse {
-    /// A name for programs: `probabilities_as_logits`, …
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::ProbabilitiesAsLogits => "probabilities_as_logits",
-            Self::PositiveLogProbs => "positive_log_probs",
-            Self::TargetsNotProbabilities => "targets_not_probabilities",
-            Self::OneClassPredicted => "one_class_predicted",
-            Self::IdenticalRows => "identical_rows",
-            Self::ImpossibleTargets => "impossible_targets",
-            Self::PaddingScored => "padding_scored",
-            Self::MaskOfTokens => "mask_of_tokens",
-            Self::ShiftedTargets => "shifted_targets",
-        }
-    }
-}
-
-/// What was seen, in how many rows, and what to do. Its text says all three.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct Notice {
-    /// What the input seems to be.
-    pub misuse: Misuse,
-    /// In how many rows this was seen; for [`Misuse::PaddingScored`] in how many sequences.
-    pub rows: usize,
-    /// Of how many that were looked at.
-    pub of: usize,
-    /// The class that this is about, if there is one.
-    pub class: Option<u32>,
-    /// The rows by which the targets fit better further on, if this is about a shift.
-    pub shift: i32,
-}
-
-impl fmt::Display for Notice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let &Self { misuse, rows, of, class, shift } = self;
-        let class = class.map_or(String::new(), |class| format!(" {class}"));
-        match misuse {
-            Misuse::ProbabilitiesAsLogits => write!(
-                f,
-                "the logits are probabilities, in 0..=1 with a sum of 1, in {rows} of {of} rows looked at: softmax is \
-                 applied twice; pass logits, or the logarithms as log-probabilities"
-            ),
-            Misuse::PositiveLogProbs => write!(
-                f,
-                "log-probabilities are above 0 in {rows} of {of} rows: pass them as logits if they are not normalised"
-            ),
-            Misuse::TargetsNotProbabilities => write!(
-                f,
-                "target probabilities are below 0 or above 1 in {rows} of {of} rows: they may be logits or \
-                 log-probabilities; pass probabilities"
-            ),
-            Misuse::OneClassPredicted => write!(
-                f,
-                "class{class} is predicted in all of {of} rows, and is the target in {rows}: look at the model, and at the \
-                 axis of the classes"
-            ),
-            Misuse::IdenticalRows => write!(
-                f,
-                "all {of} rows are the same, so they do not depend on the input: look at what makes them"
-            ),
-            Misuse::ImpossibleTargets => write!(
-                f,
-                "the target's logit is -inf in {rows} of {of} rows, first for class{class}: a padding column, or one \
-                 that is masked; leave such rows out"
-            ),
-            Misuse::PaddingScored => write!(
-                f,
-                "{rows} of {of} sequences end in a run of token{class}, which is scored: if it is the padding, ignore it \
-                 or mask it"
-            ),
-            Misuse::MaskOfTokens => write!(
-                f,
-                "the mask scores the first token{class} of the padding in {rows} sequences: it seems to be of tokens, but \
-                 is taken as of positions"
-            ),
-            Misuse::ShiftedTargets => write!(
-                f,
-                "the targets fit better {} row{} {} in {of} rows looked at: look at the shift",
-                shift.unsigned_abs(),
-                if shift.abs() == 1 { "" } else { "s" },
-                if shift > 0 { "further on" } else { "back" }
-            ),
-        }
-    }
-}
 
 /// What rows have in common, of a fixed size.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -168,45 +61,6 @@ pub(super) struct Looked {
     /// Rows compared with their neighbours' targets; the sums of how much larger the own loss is, and of its squares.
     shifted: u64,
     better: [(f64, f64); 2],
-}
-
-/// Runs of one target at the ends of sequences.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-struct Runs {
-    sequences: u64,
-    class: Option<u32>,
-    padded: u64,
-    /// The run that is open: its sequence, its class, its length, and the rows without a target behind it.
-    open: (usize, u32, usize, usize),
-    masked_ends: u64,
-    masked_class: Option<u32>,
-    masked_others: u64,
-}
-
-/// What a run needs to know of the sequences of its rows.
-#[derive(Clone, Copy)]
-pub(super) struct OfSequences<'a> {
-    pub length: usize,
-    pub shift: usize,
-    pub ends: Option<&'a [usize]>,
-    pub is_in_positions: bool,
-}
-
-impl OfSequences<'_> {
-    /// The sequence of a row, and the row after its last.
-    fn place(&self, row: usize) -> (usize, usize) {
-        match self.ends {
-            Some(ends) => {
-                let sequence = ends.partition_point(|&end| end <= row);
-                (sequence, ends.get(sequence).copied().unwrap_or(usize::MAX))
-            }
-            None => {
-                let length = self.length.max(1);
-                (row / length, (row - row % length).saturating_add(length))
-            }
-        }
-    }
 }
 
 impl Looked {
@@ -313,26 +167,7 @@ impl Signs {
     /// Follows the targets of the rows from `first` on through their sequences. `given` are the targets as they were
     /// given, those of rows that are left out, too.
     pub fn follow(&mut self, first: usize, top_classes: &[u32], given: Option<&[i32]>, of: &OfSequences<'_>) {
-        for (at, &class) in top_classes.iter().enumerate() {
-            let row = first.saturating_add(at);
-            let (sequence, end) = of.place(row);
-            self.runs.add(sequence, class, of.shift);
-            let next = at + of.shift;
-            // The row of the target, if it has a target of its own and is left out.
-            let is_last = of.is_in_positions
-                && class != NO_CLASS
-                && row.saturating_add(2 * of.shift) < end
-                && top_classes.get(next) == Some(&NO_CLASS);
-            if let (true, Some(given)) = (is_last, given) {
-                if given.get(next).is_some_and(|&behind| i64::from(behind) == i64::from(class)) {
-                    self.runs.masked_ends += 1;
-                    let is_other = *self.runs.masked_class.get_or_insert(class) != class;
-                    self.runs.masked_others += u64::from(is_other);
-                } else {
-                    self.runs.masked_others += 1;
-                }
-            }
-        }
+        self.runs.follow(first, top_classes, given, of);
     }
 
     /// What was seen that cannot be meant.
@@ -377,39 +212,5 @@ impl Signs {
     }
 }
 
-impl Runs {
-    /// Adds the next row's target, or its lack of one.
-    fn add(&mut self, sequence: usize, class: u32, shift: usize) {
-        if self.sequences == 0 || self.open.0 != sequence {
-            *self = self.ended();
-            self.sequences += 1;
-            self.open = (sequence, NO_CLASS, 0, 0);
-        }
-        let (_, of, length, behind) = &mut self.open;
-        if class == NO_CLASS {
-            *behind += 1;
-            // More rows without a target than a shift leaves: the run is not at the end.
-            if *behind > shift {
-                (*of, *length) = (NO_CLASS, 0);
-            }
-        } else {
-            *length = if class == *of && *behind == 0 { *length + 1 } else { 1 };
-            (*of, *behind) = (class, 0);
-        }
-    }
-
-    /// The same with the open run counted.
-    fn ended(mut self) -> Self {
-        let (_, class, length, _) = self.open;
-        if length >= LONG_RUN && self.class.is_none_or(|other| other == class) {
-            self.class = Some(class);
-            self.padded += 1;
-        }
-        self.open = (self.open.0, NO_CLASS, 0, 0);
-        self
-    }
-}
-
 #[cfg(all(test, feature = "cli"))]
-#[path = "misuse_tests.rs"]
 mod tests;
