@@ -1,6 +1,10 @@
 //! The options of a tally.
 
-use super::RELIABILITY_BINS;
+use super::{MAX_CONFUSED_CLASSES, MAX_TALLIED_CLASSES, RELIABILITY_BINS};
+
+/// Bins of losses of both signs, positions, ranks, and bins of confidences.
+const FIXED_BYTES: u64 = (2 << 17) + 1024 * 48 + 1024 * 8 + 3_500 * 32 + 4096;
+const CLASS_BYTES: u64 = 72;
 
 /// The options of a [`Tally`](super::Tally).
 ///
@@ -18,6 +22,18 @@ pub struct TallyOptions {
     pub worst_rows: usize,
     /// Bins of equal width of the confidence. Default: 15.
     pub reliability_bins: usize,
+}
+
+impl TallyOptions {
+    /// The most bytes that a tally with these options takes: less than 2 MiB and 64 bytes for each class.
+    pub fn max_bytes(&self) -> u64 {
+        let kept = |most: usize| if self.classes <= most { self.classes as u64 } else { 0 };
+        let worst = self.worst_rows.min(self.rows) as u64;
+        FIXED_BYTES
+            + CLASS_BYTES * kept(MAX_TALLIED_CLASSES)
+            + 4 * kept(MAX_CONFUSED_CLASSES).pow(2)
+            + 32 * worst
+    }
 }
 
 impl Default for TallyOptions {

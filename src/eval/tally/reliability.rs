@@ -117,7 +117,7 @@ impl Reliability {
     /// Adds a row. A confidence above 1 counts as 1, and a NaN or a negative one is ignored.
     #[inline]
     pub fn add(&mut self, confidence: f32, is_correct: bool) {
-        if !(confidence >= 0.0) {
+        if confidence.is_nan() || confidence < 0.0 {
             return;
         }
         let confidence = confidence.min(1.0);

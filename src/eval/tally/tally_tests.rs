@@ -278,6 +278,8 @@ fn a_tally_takes_less_than_it_says() {
             tally
                 .is_sound(1 << 16, &TallyOptions { sequence_length: 1 << 20, classes, ..Default::default() })
         );
+        let options = TallyOptions { sequence_length: 1 << 20, classes, ..Default::default() };
+        assert!(options.max_bytes() < (2 << 20) + 64 * classes as u64, "{}", options.max_bytes());
         let mut bytes = Vec::new();
         ciborium::into_writer(&tally, &mut bytes).unwrap();
         bytes.len()

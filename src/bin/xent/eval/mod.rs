@@ -104,7 +104,10 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
         dlogits,
         check_shift: args.output.check_shift,
         memory: match (args.run.memory, args.run.windows) {
-            (Some(allowed), _) => Some(memory::for_windows(allowed, computer.reserve(dlogits))?),
+            (Some(allowed), _) => {
+                let left = memory::for_windows(allowed, computer.reserve(dlogits))?;
+                Some(left.saturating_sub(tallied.max_bytes()).max(1))
+            }
             (None, windows) => windows.map(|windows| windows.0),
         },
     };
