@@ -253,6 +253,15 @@ pub enum Error {
         needed: &'static str,
     },
 
+    /// More classes of a row were asked for than a row has.
+    #[error("option k = {k}: a row has only {cols} class{}", if *.cols == 1 { "" } else { "es" })]
+    TooFewClasses {
+        /// The number of classes asked for.
+        k: usize,
+        /// The number of classes.
+        cols: usize,
+    },
+
     /// No row counts, and [`EmptyBatch::Error`](crate::EmptyBatch::Error) was asked for.
     #[error("none of {rows} rows counts: each is ignored, masked, or has a row weight or class weight of 0")]
     NoRowCounts {

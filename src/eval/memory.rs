@@ -20,7 +20,7 @@ const MOST_ROOM: u64 = 32 << 20;
 const ROW_BYTES: u64 = 152;
 /// Device bytes per row: the kernels' inputs, and results with every field.
 const DEVICE_ROW_BYTES: u64 = 96;
-/// Bytes per entry of a sparse target.
+/// Bytes per entry: a class, and its probability or another value.
 const ENTRY_BYTES: u64 = 8;
 /// f64 values that the reference keeps per class of a row.
 const REFERENCE_VALUES: u64 = 10;
@@ -46,7 +46,7 @@ pub(super) struct Footprint {
 pub(super) struct Asked {
     /// Bytes per value of a second array with the logits' layout, or 0.
     pub second_bytes: u64,
-    /// Entries per row of sparse targets, or 0.
+    /// Entries per row of sparse targets, or of the largest classes; or 0.
     pub entries: u64,
     /// Whether the gradient is asked for, in f32.
     pub dlogits: bool,
@@ -55,6 +55,20 @@ pub(super) struct Asked {
     pub reads_second: bool,
     /// Whether there is a device, and whether it reads windows from where the host has written them.
     pub device: Option<bool>,
+}
+
+impl Asked {
+    /// Logits that are read, for a device that reads windows from where the host has written them if it `is_unified`.
+    pub fn of_device(is_unified: bool) -> Self {
+        Self {
+            second_bytes: 0,
+            entries: 0,
+            dlogits: false,
+            reads_logits: true,
+            reads_second: false,
+            device: Some(is_unified),
+        }
+    }
 }
 
 impl Footprint {

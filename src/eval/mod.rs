@@ -21,6 +21,7 @@
 
 #[cfg(feature = "cli")]
 mod cpu;
+mod each_window;
 mod evaluate;
 mod evaluated;
 mod evaluation;
@@ -45,6 +46,7 @@ mod state;
 #[cfg(feature = "cli")]
 mod synthetic;
 mod tally;
+mod top_k;
 mod window;
 
 #[cfg(feature = "whole-file")]
@@ -69,3 +71,4 @@ pub use tally::{
     MAX_TALLIED_RANK, Positions, Quantile, RELIABILITY_BINS, Reliability, ReliabilityBin, SequenceTotal,
     Tally, TallyOptions, TallyRows, WorstRow,
 };
+pub use top_k::top_k;

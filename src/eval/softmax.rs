@@ -1,14 +1,13 @@
 //! Softmax of a batch from a source.
 
 use std::ops::Range;
-use std::time::Duration;
 
 use crate::element::Element;
 use crate::error::Result;
-use crate::eval::memory::{Asked, Footprint, halving};
-use crate::eval::read_ahead::{Feed, Values, through};
-use crate::eval::source::{Source, check_values};
-use crate::op::{Flight, Softmax, SoftmaxStream, Start};
+use crate::eval::each_window::each_window;
+use crate::eval::memory::Asked;
+use crate::eval::source::Source;
+use crate::op::{Flight, Softmax, SoftmaxStream};
 
 /// Softmax, or log-softmax, of a batch with any number of rows. Windows are read ahead, two at a time are on the
 /// device, and each is passed to `each` in order with its values (rows, cols), in the layout of the source's shape. All
@@ -28,43 +27,21 @@ pub fn softmax<E: Element>(
     mut each: impl FnMut(Range<usize>, &[E]) -> Result<()>,
 ) -> Result<()> {
     let shape = source.shape();
-    check_values(source)?;
-    let is_unified = op.profile().unified_memory;
-    let asked = Asked {
-        second_bytes: 0,
-        entries: 0,
-        dlogits: true,
-        reads_logits: source.values().is_none(),
-        reads_second: false,
-        device: Some(is_unified),
-    };
-    let footprint = Footprint::of::<E>(shape, asked);
+    let asked = Asked { dlogits: true, ..Asked::of_device(op.profile().unified_memory) };
     let wait = op.blocking();
-    let mut done = 0;
-    halving((footprint.room(memory)?, footprint.least_room()), |room| {
-        let start = Start { row: done, room: Some(room) };
-        let mut stream = SoftmaxStream::ahead(op, shape, log, start)?;
-        let step = stream.window_rows().max(1);
-        let mut output = vec![E::default(); shape.with_rows(step.min(shape.rows)).len()];
-        let submit = |stream: &mut SoftmaxStream<E>, rows: Range<usize>, values: &Values<'_, E, E>| {
-            Ok((stream.submit(values.logits, rows.len())?, rows))
-        };
-        let land = |stream: &mut SoftmaxStream<E>, (flight, rows): (Flight, Range<usize>)| {
-            let output = &mut output[..shape.with_rows(rows.len()).len()];
-            stream.read(pollster::block_on(flight.land(wait.clone()))?, output)?;
-            let end = rows.end;
-            each(rows, output)?;
-            done = end;
-            Ok(())
-        };
-        let first = start.row;
-        through(
-            &mut stream,
-            (shape, first, step),
-            (Feed::of(&mut *source), None),
-            &mut Duration::default(),
-            submit,
-            land,
-        )
-    })
+    let open = |start| {
+        let stream = SoftmaxStream::ahead(op, shape, log, start)?;
+        let step = stream.window_rows();
+        let output = vec![E::default(); shape.with_rows(step.min(shape.rows)).len()];
+        Ok(((stream, output), step))
+    };
+    type Opened<E> = (SoftmaxStream<E>, Vec<E>);
+    let submit =
+        |(stream, _): &mut Opened<E>, rows: Range<usize>, logits: &[E]| stream.submit(logits, rows.len());
+    let land = |(stream, output): &mut Opened<E>, flight: Flight, rows: Range<usize>| {
+        let output = &mut output[..shape.with_rows(rows.len()).len()];
+        stream.read(pollster::block_on(flight.land(wait.clone()))?, output)?;
+        each(rows, output)
+    };
+    each_window(source, asked, memory, open, submit, land)
 }

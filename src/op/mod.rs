@@ -37,4 +37,4 @@ pub use softmax_backward::{SoftmaxBackward, SoftmaxBackwardBuffers};
 pub(crate) use stream::{Flight, Start, WINDOWS_AHEAD, device_shape};
 #[cfg(test)]
 pub(crate) use top_k::top_k_needs;
-pub use top_k::{TopK, TopKBuffers};
+pub use top_k::{TopK, TopKBuffers, TopKStream};

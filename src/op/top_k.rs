@@ -1,12 +1,16 @@
 //! The largest classes of a row.
 
+use std::fmt;
+
 use crate::context::Context;
+use crate::device::{Profile, Wait};
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::kernel::passes::{self, constant};
 use crate::kernel::{Needs, Params, Tuning};
 use crate::op::Bound;
-use crate::op::rows::{RowValues, ValuesOf, stats_switches};
+use crate::op::rows::{RowValues, ValuesOf, ValuesStream, stats_switches};
+use crate::op::stream::{Back, Flight, Start};
 use crate::options::{HALVED_FROM, MaskedRow, SoftmaxOptions, TopKOptions, TopValues};
 use crate::request::Request;
 use crate::results::TopClasses;
@@ -22,7 +26,7 @@ use crate::shape::Shape;
 /// | a logit is −∞ | it comes last, with probability 0 |
 /// | a logit is +∞ | it comes after NaN; every probability of the row is NaN |
 /// | every logit is −∞ | the first k indices; values by [`MaskedRow`] |
-/// | k is above the number of classes | [`Error::InvalidOption`] |
+/// | k is above the number of classes | [`Error::TooFewClasses`] |
 ///
 /// The result is what [`Targets::Sparse`](crate::Targets::Sparse) takes, up to
 /// [`MAX_SPARSE_ENTRIES`](crate::MAX_SPARSE_ENTRIES) classes a row: the targets of a distillation from a teacher's k largest
@@ -109,20 +113,23 @@ impl<E: Element> TopK<E> {
     /// The k largest classes of each row of logits (rows, cols).
     ///
     /// # Errors
-    /// [`Error::InvalidOption`] if k is above the number of classes; as for
-    /// [`Softmax::softmax`](crate::Softmax::softmax).
+    /// [`Error::TooFewClasses`]; as for [`Softmax::softmax`](crate::Softmax::softmax).
     pub fn top_k<'a>(&'a self, logits: &'a [E], shape: Shape) -> Request<'a, TopClasses> {
         let waits = self.rows.engine.gpu.waits();
         Request::new(waits, move |wait| async move {
             self.check(shape)?;
-            let mut arrays = self.rows.all::<u32>(logits, shape, wait).await?.into_iter();
-            let (indices, values) = (arrays.next().unwrap_or_default(), arrays.next().unwrap_or_default());
-            Ok(TopClasses {
-                k: self.options.k,
-                indices: indices.into_iter().map(|index| index as i32).collect(),
-                values: values.into_iter().map(f32::from_bits).collect(),
-            })
+            Ok(top_classes(self.options.k, self.rows.all(logits, shape, wait).await?))
         })
+    }
+
+    /// Opens a stream that takes a batch window by window, for batches that do not fit into memory: see
+    /// [`TopKStream`].
+    ///
+    /// # Errors
+    /// [`Error::TooFewClasses`]; what [`Shape::check`] refuses, [`Error::RowTooLarge`], [`Error::OutOfMemory`].
+    pub fn stream(&self, shape: Shape) -> Result<TopKStream<E>> {
+        self.check(shape)?;
+        Ok(TopKStream { windows: self.rows.stream(shape)?, k: self.options.k })
     }
 
     /// Bytes of device memory kept from the last host call for reuse: see
@@ -139,19 +146,89 @@ impl<E: Element> TopK<E> {
     /// Binds the operation to one shape and one set of buffers.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`] if k is above the number of classes; as for [`Softmax::bind`](crate::Softmax::bind).
+    /// [`Error::TooFewClasses`]; as for [`Softmax::bind`](crate::Softmax::bind).
     pub fn bind(&self, shape: Shape, to: &TopKBuffers<'_>) -> Result<Bound> {
         self.check(shape)?;
         self.rows.bind(shape, &to.logits, &[&to.indices, &to.values])
     }
 
+    pub(crate) fn profile(&self) -> &Profile {
+        &self.rows.engine.profile
+    }
+
+    /// How a request waits on the calling thread.
+    pub(crate) fn blocking(&self) -> Wait {
+        self.rows.engine.gpu.blocking()
+    }
+
     fn check(&self, shape: Shape) -> Result<()> {
         shape.check()?;
-        let k = self.options.k;
-        if k <= shape.cols {
-            return Ok(());
-        }
-        Err(Error::option("k", k as f64, "at most the number of classes"))
+        let (k, cols) = (self.options.k, shape.cols);
+        if k <= cols { Ok(()) } else { Err(Error::TooFewClasses { k, cols }) }
+    }
+}
+
+/// A batch that passes through the device window by window. The buffers are made once and take less than half a
+/// gigabyte for any number of rows, unless a single row needs more.
+pub struct TopKStream<E: Element> {
+    windows: ValuesStream<E>,
+    k: usize,
+}
+
+impl<E: Element> TopKStream<E> {
+    /// A stream for two windows in flight: one is submitted while the device still works on the one before. See
+    /// [`submit`](Self::submit) and [`read`](Self::read).
+    pub(crate) fn ahead(op: &TopK<E>, shape: Shape, start: Start) -> Result<Self> {
+        op.check(shape)?;
+        Ok(Self { windows: op.rows.ahead(shape, start)?, k: op.options.k })
+    }
+
+    /// The maximum number of rows in one [`push`](Self::push).
+    pub fn window_rows(&self) -> usize {
+        self.windows.window_rows()
+    }
+
+    /// Device memory that the stream holds, staging included, in bytes.
+    pub fn buffer_bytes(&self) -> u64 {
+        self.windows.stream.buffer_bytes()
+    }
+
+    /// Takes the next `rows` rows of logits (rows, cols), in the layout of the stream's shape, and returns their
+    /// largest classes. A push that fails, or is dropped while it runs, ends the stream.
+    ///
+    /// # Errors
+    /// [`Error::Length`]; [`Error::RowsExceedBound`] for more rows than a window or the stream's shape holds; whatever
+    /// the device reports, and after that [`Error::StreamEnded`].
+    pub fn push<'a>(&'a mut self, logits: &'a [E], rows: usize) -> Request<'a, TopClasses> {
+        let waits = self.windows.gpu().waits();
+        Request::new(waits, move |wait| async move {
+            Ok(top_classes(self.k, self.windows.push(logits, rows, wait).await?))
+        })
+    }
+
+    pub(crate) fn submit(&mut self, logits: &[E], rows: usize) -> Result<Flight> {
+        self.windows.submit(logits, rows)
+    }
+
+    pub(crate) fn read(&mut self, back: Back, rows: usize) -> Result<TopClasses> {
+        Ok(top_classes(self.k, self.windows.read(back, rows)?))
+    }
+}
+
+impl<E: Element> fmt::Debug for TopKStream<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TopKStream").field("window_rows", &self.window_rows()).finish_non_exhaustive()
+    }
+}
+
+/// The classes in the two arrays that the pass writes.
+fn top_classes(k: usize, arrays: Vec<Vec<u32>>) -> TopClasses {
+    let mut arrays = arrays.into_iter();
+    let mut next = || arrays.next().unwrap_or_default().into_iter();
+    TopClasses {
+        k,
+        indices: next().map(|index| index as i32).collect(),
+        values: next().map(f32::from_bits).collect(),
     }
 }
 

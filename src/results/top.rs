@@ -15,6 +15,14 @@ pub struct TopClasses {
 }
 
 impl TopClasses {
+    /// The classes of rows with their values, `k` a row: those of [`reference::top_k_row`](crate::reference::top_k_row),
+    /// one row after another.
+    pub fn of(k: usize, classes: impl IntoIterator<Item = (u32, f64)>) -> Self {
+        let classes = classes.into_iter().map(|(class, value)| (class as i32, value as f32));
+        let (indices, values) = classes.unzip();
+        Self { k, indices, values }
+    }
+
     /// The classes of a row with their values.
     pub fn row(&self, row: usize) -> impl Iterator<Item = (i32, f32)> + '_ {
         let indices = self.indices.iter().copied().zip(self.values.iter().copied());

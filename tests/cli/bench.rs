@@ -60,6 +60,15 @@ fn every_operation_is_checked_then_timed() {
 }
 
 #[test]
+fn the_largest_classes_are_checked_too() {
+    let report = bench(&Folder::new(), "--shape 40x300 --op topk --op top-64");
+    let results = report["results"].as_array().unwrap();
+    let ops: Vec<_> = results.iter().map(|result| (&result["op"], &result["checked"])).collect();
+    let (copy, five, most) = (json!("copy"), json!("top-5"), json!("top-64"));
+    assert_eq!(ops, [&copy, &five, &most].map(|op| (op, &json!(true))));
+}
+
+#[test]
 fn text_and_picture_have_every_operation() {
     let folder = Folder::new();
     let run =
@@ -117,6 +126,7 @@ fn what_cannot_be_measured_is_one_clear_line() {
         ("bench --shape 9999999999x9999999999", "overflows the address space"),
         ("bench --shape 99999999999999999999x1", "number too large"),
         ("bench --shape 512", "rows x cols, such as 256x50304"),
+        ("bench --shape 4x4 --op topk", "xent: option k = 5: a row has only 4 classes"),
         ("bench --shape 4x4 --dtype f64", "f32, f16, bf16"),
         ("bench --shape 4x4 --op kl", "loss+gradient"),
         ("bench --shape 4x4 --plot no/roof.svg", "xent: no/roof.svg: cannot be written: No such file"),

@@ -31,6 +31,7 @@ mod support;
 mod target_kinds;
 mod targets;
 mod tensors;
+mod topk;
 mod tune;
 mod usage;
 mod waits;

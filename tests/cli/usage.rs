@@ -106,6 +106,7 @@ fn help_and_version() {
     for word in [
         "eval",
         "softmax",
+        "topk",
         "adapters",
         "demo",
         "bench",
@@ -120,6 +121,7 @@ fn help_and_version() {
     for (command, word) in [
         ("eval", "docs/eval-json.md"),
         ("softmax", "--log"),
+        ("topk", "--log-probs"),
         ("adapters", "--json"),
         ("demo", "--seed"),
         ("bench", "JSON keys:"),
@@ -143,7 +145,7 @@ fn help_and_version() {
 #[test]
 fn short_help_fits_a_screen() {
     let folder = Folder::new();
-    for command in ["", "eval", "softmax", "adapters", "demo", "bench", "tune", "shaders", "completions"] {
+    for command in ["", "eval", "softmax", "topk", "adapters", "demo", "bench", "tune", "shaders", "completions"] {
         let help = folder.run(&format!("{command} -h"));
         assert_eq!(help.status, Some(0), "{command}: {help:?}");
         let (lines, widest) =

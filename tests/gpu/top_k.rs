@@ -1,11 +1,12 @@
 //! The largest classes of a row, against a sort of the whole row.
 
 use xent::bounds::{loss_bound, prob_bound};
+use xent::eval::{SliceSource, top_k};
 use xent::half::{bf16, f16};
 use xent::reference::top_k_row;
 use xent::{
-    CrossEntropy, Element, Error, MaskedRow, Shape, SoftmaxOptions, TopK, TopKBuffers, TopKOptions,
-    TopValues, Tuning,
+    CrossEntropy, Element, Error, MaskedRow, Shape, SoftmaxOptions, TopClasses, TopK, TopKBuffers,
+    TopKOptions, TopValues, Tuning,
 };
 
 use crate::batch::{Batch, noise};
@@ -140,6 +141,66 @@ fn types_and_layouts() {
     check(&batch.laid_out(side_by_side), TopKOptions::new(12), None);
 }
 
+/// One row for each way through the search: the pool holds 1,024 candidates, and keys are counted by 11, 11 and 10 bits.
+#[test]
+fn each_way_through_the_radix_search() {
+    type Fill = fn(usize) -> f32;
+    let fills: [(&str, Fill); 8] = [
+        ("few candidates by the first bits", |i| (i as f32 - 2000.0) * 1e3),
+        ("few by the second", |i| 1.0 + i as f32 * 2f32.powi(-13)),
+        ("few by the third", |i| 1.0 + i as f32 * 2f32.powi(-23)),
+        ("ties at the place of the kth, none above", |_| -0.3),
+        ("and some above, far", |i| if i % 1000 == 7 { 3.0 + i as f32 } else { -0.3 }),
+        ("and some above, by the last bit", |i| f32::from_bits(0x3f80_0a55 + u32::from(i % 500 == 499))),
+        ("zeros of both signs", |i| if i % 2 == 0 { -0.0 } else { 0.0 }),
+        ("two keys, each of more rows than the pool holds", |i| if i < 2500 { 1.1 } else { 1.3 }),
+    ];
+    let cols = 5000;
+    let mut logits = Vec::new();
+    fills.iter().for_each(|(_, fill)| logits.extend((0..cols).map(fill)));
+    let labels = fills.iter().map(|(label, _)| (*label).to_owned()).collect();
+    let batch = Batch { labels, ..Batch::dense("searches", cols, logits, vec![0; fills.len()]) };
+    check(&batch, TopKOptions { values: TopValues::LogProbs, ..TopKOptions::new(30) }, None);
+}
+
+/// Windows of a stream, and of a batch from a source in little memory, change no bit.
+#[test]
+fn windows_change_no_bit() {
+    let batch = hard_rows(1026);
+    let op = TopK::<f32>::new(gpu(), &TopKOptions::new(9)).expect("an operation");
+    let all = op.top_k(&batch.logits, batch.shape).wait().expect("classes");
+    let (rows, row_len) = (batch.shape.rows, batch.shape.cols);
+    let mut stream = op.stream(batch.shape).expect("a stream");
+    let mut first = 0;
+    for count in [1, 0, 5, 6] {
+        let logits = &batch.logits[first * row_len..(first + count) * row_len];
+        let part = stream.push(logits, count).wait().expect("a window");
+        assert_eq!(part.indices, all.indices[first * 9..(first + count) * 9]);
+        assert_eq!(bits(&part.values), bits(&all.values[first * 9..(first + count) * 9]));
+        first += count;
+    }
+    assert_eq!(first, rows);
+    let past = stream.push(&batch.logits[..row_len], 1).wait().map(drop);
+    assert_eq!(past, Err(Error::RowsExceedBound { rows: 1, bound: 0 }));
+
+    let mut source = SliceSource::new(&batch.logits, batch.shape).expect("a source");
+    let (mut windows, mut found) = (0, TopClasses::default());
+    let each = |rows: std::ops::Range<usize>, classes: &TopClasses| {
+        assert_eq!((rows.start * 9, rows.len() * 9), (found.indices.len(), classes.indices.len()));
+        found.indices.extend(&classes.indices);
+        found.values.extend(&classes.values);
+        windows += 1;
+        Ok(())
+    };
+    top_k(&op, &mut source, Some(40_000), each).expect("classes");
+    assert!(windows > 2, "{windows}");
+    assert_eq!((found.indices, bits(&found.values)), (all.indices, bits(&all.values)));
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
+
 /// A vocabulary, for which the plan needs more lanes than the tuning has.
 #[test]
 fn a_long_row() {
@@ -168,6 +229,8 @@ fn a_teachers_classes_are_targets() {
 fn more_classes_than_there_are() {
     let op = TopK::<f32>::new(gpu(), &TopKOptions::new(4)).unwrap();
     let error = op.top_k(&[0.0; 6], Shape::new(2, 3)).wait().unwrap_err();
-    assert!(matches!(error, Error::InvalidOption { option: "k", value: 4.0, .. }), "{error}");
+    assert_eq!(error, Error::TooFewClasses { k: 4, cols: 3 });
+    assert_eq!(error.to_string(), "option k = 4: a row has only 3 classes");
+    assert_eq!(op.stream(Shape::new(2, 1)).map(drop), Err(Error::TooFewClasses { k: 4, cols: 1 }));
     assert!(TopK::<f32>::new(gpu(), &TopKOptions::new(0)).is_err());
 }

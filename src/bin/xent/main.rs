@@ -22,7 +22,9 @@ mod report;
 mod shaders;
 mod softmax;
 mod stop;
+mod topk;
 mod tune;
+mod windows;
 
 use std::process::ExitCode;
 use std::thread;
@@ -58,6 +60,7 @@ fn run() -> ExitCode {
     let outcome = match cli.command {
         Command::Eval(args) => eval::run(&args),
         Command::Softmax(args) => softmax::run(&args),
+        Command::Topk(args) => topk::run(&args),
         Command::Adapters(args) => adapters::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args),

@@ -1,6 +1,7 @@
 //! The operations that `bench` and `tune` measure.
 
 use clap::ValueEnum;
+use xent::{TopKOptions, TopValues};
 
 /// An operation to measure.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -15,6 +16,19 @@ pub enum Operation {
     LogSoftmax,
     Logsumexp,
     Argmax,
+    // The largest classes of each row with their log-probabilities.
+    #[value(name = "top-5", alias = "topk")]
+    Top5,
+    #[value(name = "top-64")]
+    Top64,
+}
+
+/// The most classes of a row that an operation finds.
+pub const MOST_CLASSES: usize = 64;
+
+/// The options of an operation that finds the largest classes.
+pub fn top_k_options(op: Operation) -> TopKOptions {
+    TopKOptions { values: TopValues::LogProbs, ..TopKOptions::new(op.k().unwrap_or(1)) }
 }
 
 impl Operation {
@@ -28,6 +42,17 @@ impl Operation {
             Self::LogSoftmax => "log-softmax",
             Self::Logsumexp => "logsumexp",
             Self::Argmax => "argmax",
+            Self::Top5 => "top-5",
+            Self::Top64 => "top-64",
+        }
+    }
+
+    /// The number of largest classes that it finds, if that is what it does.
+    pub fn k(self) -> Option<usize> {
+        match self {
+            Self::Top5 => Some(5),
+            Self::Top64 => Some(64),
+            _ => None,
         }
     }
 

@@ -21,6 +21,11 @@ pub fn print(text: &str) -> Result<()> {
     print_to(std::io::stdout().lock(), &text)
 }
 
+/// Like `print`, for output that goes on: says whether the reader is still there.
+pub fn print_more(text: &str) -> Result<bool> {
+    written(std::io::stdout().lock(), text)
+}
+
 /// Prints JSON. Names in it may hold any characters. Those that would control a terminal are escaped, so that a program
 /// still reads the same names.
 pub fn print_json(text: &str) -> Result<()> {
@@ -51,13 +56,22 @@ pub fn print_styled(text: &str) -> Result<()> {
     print_to(anstream::AutoStream::auto(std::io::stdout().lock()), text)
 }
 
-fn print_to(mut stdout: impl Write, text: &str) -> Result<()> {
+fn print_to(stdout: impl Write, text: &str) -> Result<()> {
+    written(stdout, text).map(drop)
+}
+
+/// Writes to stdout, and says whether the reader is still there.
+fn written(mut stdout: impl Write, text: &str) -> Result<bool> {
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Error::File { path: "stdout".to_owned(), message: error.to_string() })
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Error::File { path: "stdout".to_owned(), message: error.to_string() }),
     }
+}
+
+/// Whether a name ends with .csv.
+pub fn is_csv(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"))
 }
 
 /// Prints a message to stderr; if that is closed, the message is lost. Characters that would control a terminal are

@@ -1,13 +1,12 @@
 //! `xent softmax`: the probabilities of logits in files.
 
-use std::collections::TryReserveError;
 use std::ops::Range;
 use std::time::Instant;
 
 use rayon::prelude::*;
 use xent::eval::files::{FileLogits, partial_path};
 use xent::eval::{Source, softmax};
-use xent::{Element, Error, Result, Softmax, SoftmaxOptions, reference};
+use xent::{Element, Result, Softmax, SoftmaxOptions, reference};
 
 use crate::args::SoftmaxArgs;
 use crate::computer::Computer;
@@ -20,9 +19,8 @@ use crate::output::{FloatWriter, check_distinct};
 use crate::progress::Progress;
 use crate::report;
 use crate::stop::{before_stop, check_stopped};
+use crate::windows;
 
-/// Bytes of logits that the CPU handles at a time.
-const CPU_WINDOW_BYTES: usize = 16 << 20;
 /// Part of the output's name until it is complete. It is always the same, so the next run reuses what a killed one has
 /// left.
 const RUN: &str = "softmax";
@@ -52,11 +50,7 @@ impl OnLogits for Run<'_> {
 }
 
 fn run_on<E: Element>(args: &SoftmaxArgs, out: Dtype, mut logits: FileLogits<E>) -> Result<Outcome> {
-    let options = SoftmaxOptions {
-        masked_row: args.score.masked_row.into(),
-        temperature: args.score.temperature,
-        softcap: args.score.softcap,
-    };
+    let options = args.score.softmax();
     options.check()?;
     let shape = logits.shape();
     let name = if args.log { "log_probs" } else { "probs" };
@@ -88,17 +82,6 @@ fn run_on<E: Element>(args: &SoftmaxArgs, out: Dtype, mut logits: FileLogits<E>)
     Ok(Outcome::Done)
 }
 
-/// A window of zeros, if there is memory for it.
-fn zeros<E: Element>(len: usize) -> Result<Vec<E>> {
-    let mut values = Vec::new();
-    values.try_reserve_exact(len).map_err(|error: TryReserveError| Error::OutOfMemory {
-        what: format!("a window of {len} values"),
-        message: error.to_string(),
-    })?;
-    values.resize(len, E::default());
-    Ok(values)
-}
-
 /// Hands the (log-)probabilities of each window to `each`.
 fn each_window<E: Element>(
     computer: &Computer,
@@ -117,17 +100,9 @@ fn each_window<E: Element>(
     }
     let shape = logits.shape();
     let of_row = if args.log { reference::log_softmax_row } else { reference::softmax_row };
-    let left = args.memory.map(|allowed| memory::for_windows(allowed, Reserve::Reference)).transpose()?;
-    // The memory must hold what is read, what is written, and rows in f64.
-    let bytes = left.map_or(CPU_WINDOW_BYTES, |left| CPU_WINDOW_BYTES.min(left as usize / 4));
-    let step = (bytes / size_of::<E>() / shape.row_stride).max(1) * shape.inner;
-    let len = shape.with_rows(step.min(shape.rows)).len();
-    let (mut read, mut values) = (zeros::<E>(len)?, zeros::<E>(len)?);
-    for first in (0..shape.rows).step_by(step) {
-        let rows = first..shape.rows.min(first + step);
-        let len = shape.with_rows(rows.len()).len();
-        let (read, values) = (&mut read[..len], &mut values[..len]);
-        logits.read_rows(rows.clone(), read)?;
+    let mut values = Vec::new();
+    windows::each_window(logits, args.memory, |rows, read| {
+        values.resize(read.len(), E::default());
         let groups = values.par_chunks_mut(shape.row_stride).zip(read.par_chunks(shape.row_stride));
         groups.for_each(|(into, logits)| {
             for slot in 0..shape.inner {
@@ -138,7 +113,6 @@ fn each_window<E: Element>(
                 });
             }
         });
-        each(rows, values)?;
-    }
-    Ok(())
+        each(rows, &values)
+    })
 }

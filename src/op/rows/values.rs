@@ -1,5 +1,7 @@
 //! Operations that give some values per row and take no targets: the shared part of `LogSumExp`, `Argmax` and `TopK`.
 
+use std::ops::Range;
+
 use crate::context::Context;
 use crate::device::Wait;
 use crate::element::Element;
@@ -10,7 +12,7 @@ use crate::op::Bound;
 use crate::op::buffers::{self, Need};
 use crate::op::engine::{Array, Engine, LogitsCall};
 use crate::op::pool::Pool;
-use crate::op::stream::{Back, Extras, Part, Stream, through, windows};
+use crate::op::stream::{Back, Extras, Flight, Part, Start, Stream, through, windows as windows_of};
 use crate::shape::Shape;
 
 /// An operation that writes one or two arrays of 32-bit values for each row.
@@ -49,33 +51,35 @@ impl<E: Element> RowValues<E> {
 
     /// The values of all rows of a host batch: the operation's arrays, one after the other.
     pub async fn all<V: bytemuck::Pod>(&self, logits: &[E], shape: Shape, wait: Wait) -> Result<Vec<Vec<V>>> {
-        let Self { engine, of, pool } = self;
         shape.check_slice("logits", logits)?;
-        let extras = Extras { splits: of.splits, needs: of.needs, ..Default::default() };
-        let mut stream = Stream::pooled(engine, shape, extras, pool)?;
-        let params = of.params.shaped(stream.device_shape());
-        let mut all: Vec<_> = of.arrays.iter().map(|_| vec![V::zeroed(); shape.rows * of.words]).collect();
-        let parts = windows(shape, stream.window_rows());
-        let submit = |stream: &mut Stream<E>, (rows, values): Part| {
-            let mut filling = stream.open(&logits[values], rows.len(), false)?;
-            let arrays = ROW_VALUES.iter().take(of.arrays.len());
-            let arrays = arrays.map(|name| stream.row_values(&mut filling, name, of.words));
-            let arrays = arrays.collect::<Result<Vec<Binding>>>()?;
-            let rest: Vec<_> = VALUES.into_iter().zip(&arrays).collect();
-            let dispatches = stream.dispatches(engine, &filling, &self.call(&params, &rest))?;
-            stream.submit(of.pass.name, filling, &dispatches)
+        let stream = Stream::pooled(&self.engine, shape, self.extras(), &self.pool)?;
+        let mut windows = ValuesStream { op: self.clone(), stream };
+        let mut all = self.of.arrays_of(shape.rows);
+        let parts = windows_of(shape, windows.window_rows());
+        let submit =
+            |windows: &mut ValuesStream<E>, (rows, values): Part| windows.submit(&logits[values], rows.len());
+        let read = |windows: &mut ValuesStream<E>, back: Back, (rows, _): Part| {
+            windows.read_into(back, &mut all, rows)
         };
-        let read = |stream: &mut Stream<E>, back: Back, (rows, _): Part| {
-            let words = rows.start * of.words..rows.end * of.words;
-            for (name, all) in ROW_VALUES.into_iter().zip(&mut all) {
-                back.read(name, &mut all[words.clone()])?;
-            }
-            stream.close(back);
-            Ok(())
-        };
-        through(&mut stream, parts, wait, submit, read).await?;
-        pool.put(stream.into_idle());
+        through(&mut windows, parts, wait, submit, read).await?;
+        self.pool.put(windows.stream.into_idle());
         Ok(all)
+    }
+
+    /// A stream for windows that are pushed one by one. Each window ends before the next starts.
+    pub fn stream(&self, shape: Shape) -> Result<ValuesStream<E>> {
+        let stream = Stream::new(&self.engine, shape, self.extras())?;
+        Ok(ValuesStream { op: self.clone(), stream })
+    }
+
+    /// A stream for two windows in flight: one is submitted while the device still works on the one before.
+    pub fn ahead(&self, shape: Shape, start: Start) -> Result<ValuesStream<E>> {
+        let stream = Stream::ahead(&self.engine, shape, self.extras(), start)?;
+        Ok(ValuesStream { op: self.clone(), stream })
+    }
+
+    fn extras(&self) -> Extras {
+        Extras { splits: self.of.splits, needs: self.of.needs, ..Default::default() }
     }
 
     /// Binds the operation to logits and to a buffer for each of its arrays.
@@ -111,6 +115,77 @@ impl<E: Element> RowValues<E> {
     fn call<'a>(&'a self, params: &'a Params, rest: &'a [(u32, &'a Binding)]) -> LogitsCall<'a> {
         let variant = self.engine.variant(Output::Element, Target::None);
         LogitsCall { pass: self.of.pass, variant, constants: &self.of.constants, params, rest }
+    }
+}
+
+impl ValuesOf {
+    /// The operation's arrays for this number of rows, all zeros.
+    fn arrays_of<V: bytemuck::Pod>(&self, rows: usize) -> Vec<Vec<V>> {
+        self.arrays.iter().map(|_| vec![V::zeroed(); rows * self.words]).collect()
+    }
+}
+
+/// A batch that passes through the device window by window.
+pub(crate) struct ValuesStream<E> {
+    op: RowValues<E>,
+    pub stream: Stream<E>,
+}
+
+impl<E: Element> ValuesStream<E> {
+    pub fn gpu(&self) -> &Context {
+        &self.op.engine.gpu
+    }
+
+    pub fn window_rows(&self) -> usize {
+        self.stream.window_rows()
+    }
+
+    /// Runs one window, and returns the operation's arrays.
+    pub async fn push<V: bytemuck::Pod>(
+        &mut self,
+        logits: &[E],
+        rows: usize,
+        wait: Wait,
+    ) -> Result<Vec<Vec<V>>> {
+        if rows == 0 {
+            self.stream.check_rows(logits, rows)?;
+            return Ok(self.op.of.arrays_of(rows));
+        }
+        let back = self.submit(logits, rows)?.land(wait).await?;
+        self.read(back, rows)
+    }
+
+    pub fn submit(&mut self, logits: &[E], rows: usize) -> Result<Flight> {
+        let Self { op, stream } = self;
+        let params = op.of.params.shaped(stream.device_shape());
+        let mut filling = stream.open(logits, rows, false)?;
+        let arrays = ROW_VALUES.iter().take(op.of.arrays.len());
+        let arrays = arrays.map(|name| stream.row_values(&mut filling, name, op.of.words));
+        let arrays = arrays.collect::<Result<Vec<Binding>>>()?;
+        let rest: Vec<_> = VALUES.into_iter().zip(&arrays).collect();
+        let dispatches = stream.dispatches(&op.engine, &filling, &op.call(&params, &rest))?;
+        stream.submit(op.of.pass.name, filling, &dispatches)
+    }
+
+    pub fn read<V: bytemuck::Pod>(&mut self, back: Back, rows: usize) -> Result<Vec<Vec<V>>> {
+        let mut arrays = self.op.of.arrays_of(rows);
+        self.read_into(back, &mut arrays, 0..rows)?;
+        Ok(arrays)
+    }
+
+    /// Reads a window into its rows of the arrays.
+    fn read_into<V: bytemuck::Pod>(
+        &mut self,
+        back: Back,
+        arrays: &mut [Vec<V>],
+        rows: Range<usize>,
+    ) -> Result<()> {
+        let words = self.op.of.words;
+        for (name, array) in ROW_VALUES.into_iter().zip(arrays) {
+            back.read(name, &mut array[rows.start * words..rows.end * words])?;
+        }
+        self.stream.close(back);
+        Ok(())
     }
 }
 

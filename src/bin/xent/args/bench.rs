@@ -21,6 +21,8 @@ logits' size is written once. A second read of the logits is not counted, so it 
 driver, whichever is faster. The operations run in turn, and times are medians, by the GPU's own
 clock where it has one.
 
+top-5 (or topk) and top-64 find the largest classes of each row with their log-probabilities.
+
 JSON keys: format ('xent bench'), version (1; it rises when a key changes its meaning), xent,
 adapter, clock ('gpu' or 'wall'), tuned, runs (timed runs of each op), results: an array of rows,
 cols, dtype, op, checked (whether rows_checked rows are within error bounds of an f64 reference; if

@@ -11,6 +11,7 @@ mod score;
 mod shaders;
 mod shape;
 mod softmax;
+mod topk;
 mod tune;
 
 use clap::{Args, Parser, Subcommand};
@@ -22,6 +23,7 @@ pub use logits::LogitsArgs;
 pub use run::{CHECKPOINT_END, checkpoint_start};
 pub use shaders::ShadersArgs;
 pub use softmax::SoftmaxArgs;
+pub use topk::TopkArgs;
 pub use tune::TuneArgs;
 
 const STATUSES: &str = "\
@@ -64,6 +66,9 @@ pub enum Command {
     /// Compute the probabilities or log-probabilities of logits
     #[command(after_help = softmax::HELP)]
     Softmax(SoftmaxArgs),
+    /// Find the most probable classes of each row
+    #[command(after_help = topk::HELP)]
+    Topk(TopkArgs),
     /// List the adapters, and mark the one that would be taken
     Adapters(AdaptersArgs),
     /// Compute a language model's loss in little memory: 16,384 tokens, 50,000 classes

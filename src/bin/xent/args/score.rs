@@ -1,6 +1,7 @@
 //! The arguments that say how logits become scores.
 
 use clap::{Args, ValueEnum};
+use xent::SoftmaxOptions;
 
 /// How logits become the scores that go into the softmax.
 #[derive(Args)]
@@ -14,6 +15,17 @@ pub struct ScoreArgs {
     /// The result of a row whose logits are all -inf
     #[arg(hide_short_help = true, long, value_name = "HOW", value_enum, default_value_t = MaskedRow::Nan)]
     pub masked_row: MaskedRow,
+}
+
+impl ScoreArgs {
+    /// The softmax of these scores.
+    pub fn softmax(&self) -> SoftmaxOptions {
+        SoftmaxOptions {
+            masked_row: self.masked_row.into(),
+            temperature: self.temperature,
+            softcap: self.softcap,
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]

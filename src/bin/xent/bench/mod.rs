@@ -79,7 +79,7 @@ pub fn run(args: &BenchArgs) -> Result<Outcome> {
     Ok(if wrong.is_empty() { Outcome::Done } else { Outcome::NotVerified })
 }
 
-/// The batches to measure, in order. Of the default shapes, only those that fit.
+/// The batches to measure, in order. Of the default shapes, only those that fit and have enough classes.
 fn batches(args: &BenchArgs, profile: &Profile) -> Result<Vec<(Shape, BenchDtype)>> {
     let bytes = |shape, dtype| match dtype {
         BenchDtype::F32 => Bytes::of::<f32>(shape),
@@ -100,6 +100,7 @@ fn batches(args: &BenchArgs, profile: &Profile) -> Result<Vec<(Shape, BenchDtype
                 shapes
                     .into_iter()
                     .filter(|&shape| bytes(shape, dtype).fit(profile))
+                    .filter(|shape| args.ops.iter().all(|op| op.k().is_none_or(|k| k <= shape.cols)))
                     .map(|shape| (shape, dtype)),
             );
         } else {

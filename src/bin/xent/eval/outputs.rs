@@ -12,7 +12,7 @@ use super::places::Places;
 use super::sequences::SequencesWriter;
 use crate::args::OutputArgs;
 use crate::dtype::Dtype;
-use crate::output::{FloatWriter, bad_argument};
+use crate::output::{FloatWriter, bad_argument, is_csv};
 
 /// The paths of the files to write.
 pub fn paths(args: &OutputArgs) -> Vec<&Path> {
@@ -329,8 +329,4 @@ fn write_each<V: TensorValue>(
         out.write(&values)?;
     }
     Ok(())
-}
-
-fn is_csv(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"))
 }

@@ -5,79 +5,25 @@ use std::cell::OnceCell;
 use xent::bounds::{gradient_bound, loss_bound, prob_bound};
 use xent::eval::{Source, SyntheticLogits};
 use xent::reference::cross_entropy::RowScale;
-use xent::reference::{argmax_row, log_softmax_row, logsumexp_row, row_readouts, softmax_row};
+use xent::reference::{argmax_row, log_softmax_row, logsumexp_row, row_readouts, softmax_row, top_k_row};
 use xent::wgpu::{self, BufferUsages as Usage};
 use xent::{
     Argmax, ArgmaxBuffers, Bound, Context, CrossEntropy, CrossEntropyBuffers, CrossEntropyOptions, Element,
     Error, LogSumExp, LogSumExpBuffers, LossRecord, OutputBuffer, Profile, Result, RowFields, Shape, Softmax,
-    SoftmaxBuffers, Tuning, Verification,
+    SoftmaxBuffers, TopK, TopKBuffers, TopKOptions, Tuning, Verification,
 };
 
+use super::bytes::{BUFFER_MULTIPLE, Bytes, padded};
 use super::clock::{Clock, Job};
 use super::copy::Copies;
-use super::device::{mapped, scoped, wait};
-use crate::numbers::si;
-use crate::operation::Operation;
-use crate::output::bad_argument;
+use super::device::{buffer_of, mapped, scoped, values_of, wait};
+use crate::operation::{MOST_CLASSES, Operation, top_k_options};
 
 /// The logits per upload (but at least one row), the logits of the rows whose answers are compared (but at least one
 /// row), and the most such rows.
 const UPLOAD_VALUES: usize = 4 << 20;
 const CHECKED_VALUES: usize = 1 << 20;
 const CHECKED_ROWS: usize = 16;
-/// Buffer sizes are multiples of this, so that buffers end on whole loads of the largest kind.
-const BUFFER_MULTIPLE: u64 = 64;
-
-/// The bytes that a shape takes on a device.
-pub struct Bytes {
-    /// The logits, without padding.
-    pub logits: u64,
-    /// The buffer of the logits, or of an output with the same layout.
-    buffer: u64,
-    /// One value for each row.
-    rows: u64,
-}
-
-impl Bytes {
-    pub fn of<E: Element>(shape: Shape) -> Self {
-        let value = size_of::<E>() as u64;
-        let padded = padded::<E>(shape).len() as u64;
-        Self {
-            logits: (shape.rows * shape.cols) as u64 * value,
-            buffer: (padded * value).next_multiple_of(BUFFER_MULTIPLE),
-            rows: (shape.rows as u64 * 4).next_multiple_of(BUFFER_MULTIPLE),
-        }
-    }
-
-    /// Whether the buffers of a device can hold it.
-    pub fn fit(&self, profile: &Profile) -> bool {
-        self.buffer <= profile.max_buffer_bytes && self.rows <= profile.max_binding_bytes
-    }
-
-    /// Like `fit`, with an error that says what does not fit.
-    pub fn check<E: Element>(&self, shape: Shape, profile: &Profile) -> Result<()> {
-        if self.fit(profile) {
-            return Ok(());
-        }
-        let (what, needed, limit) = if self.buffer > profile.max_buffer_bytes {
-            (format!("{} logits", E::NAME), self.buffer, profile.max_buffer_bytes)
-        } else {
-            ("the values of the rows".to_owned(), self.rows, profile.max_binding_bytes)
-        };
-        let [needed, limit] = [needed, limit].map(|bytes| si(bytes as f64, "B"));
-        let shape = format!("--shape {}x{}", shape.rows, shape.cols);
-        Err(bad_argument(
-            shape,
-            format!("{what} take {needed}, but a buffer of this device holds at most {limit}"),
-        ))
-    }
-}
-
-/// The shape with padding: rows of 16-bit values that are written must begin on whole words.
-fn padded<E: Element>(shape: Shape) -> Shape {
-    let is_odd = size_of::<E>() < 4 && shape.rows > 1 && !shape.cols.is_multiple_of(2);
-    if is_odd { shape.row_stride(shape.cols + 1) } else { shape }
-}
 
 /// Logits like those of a language model, on the device, with buffers for the results.
 pub struct Batch<E: Element> {
@@ -92,6 +38,8 @@ pub struct Batch<E: Element> {
     values: wgpu::Buffer,
     /// Every field of each row's results, once they are asked for.
     row_results: OnceCell<wgpu::Buffer>,
+    /// Indices and values of the largest classes, once they are asked for: room for [`MOST_CLASSES`] a row.
+    largest: OnceCell<[wgpu::Buffer; 2]>,
     record: wgpu::Buffer,
     cross_entropy: CrossEntropy<E>,
     softmax: Softmax<E>,
@@ -114,6 +62,7 @@ impl<E: Element> Batch<E> {
             output: buffer("output", if writes { bytes.buffer } else { BUFFER_MULTIPLE })?,
             values: buffer("values", bytes.rows)?,
             row_results: OnceCell::new(),
+            largest: OnceCell::new(),
             record: buffer("record", LossRecord::BYTES)?,
             cross_entropy: CrossEntropy::new(gpu, &Default::default())?,
             softmax: Softmax::new(gpu, &Default::default())?,
@@ -202,6 +151,12 @@ impl<E: Element> Batch<E> {
                 let buffers = ArgmaxBuffers { logits, argmax: whole(&self.values) };
                 tuned(self.argmax.clone(), tuning, Argmax::with_tuning)?.bind(shape, &buffers)
             }
+            Operation::Top5 | Operation::Top64 => {
+                let [indices, values] = self.largest()?.each_ref().map(whole);
+                let buffers = TopKBuffers { logits, indices, values };
+                let top = TopK::<E>::new(&self.gpu, &top_k_options(op))?;
+                tuned(top, tuning, TopK::with_tuning)?.bind(shape, &buffers)
+            }
         }
     }
 
@@ -288,6 +243,9 @@ impl<E: Element> Batch<E> {
                     let actual = f64::from(f32::from_bits(self.value(row)?));
                     verification.compare(row, actual, expected, loss_bound(expected));
                 }
+                Operation::Top5 | Operation::Top64 => {
+                    self.compare_largest(&mut verification, row, &logits, &top_k_options(op))?;
+                }
                 Operation::Argmax => {
                     let expected = f64::from(argmax_row(&logits));
                     verification.compare(row, f64::from(self.value(row)?), expected, 0.0);
@@ -320,6 +278,36 @@ impl<E: Element> Batch<E> {
             let _ = self.row_results.set(buffer_of(&self.gpu, "row_results", bytes)?);
         }
         self.row_results.get().ok_or(Error::NoOutput { options: "row_results" })
+    }
+
+    fn largest(&self) -> Result<&[wgpu::Buffer; 2]> {
+        if self.largest.get().is_none() {
+            let bytes = (self.shape.rows * MOST_CLASSES) as u64 * 4;
+            let buffer = |label| buffer_of(&self.gpu, label, bytes);
+            let _ = self.largest.set([buffer("indices")?, buffer("values")?]);
+        }
+        self.largest.get().ok_or(Error::NoOutput { options: "indices, values" })
+    }
+
+    /// Compares a row's largest classes with the reference.
+    fn compare_largest(
+        &self,
+        verification: &mut Verification,
+        row: usize,
+        logits: &[E],
+        options: &TopKOptions,
+    ) -> Result<()> {
+        let bytes = 4 * options.k as u64;
+        let [indices, values] = self.largest()?;
+        let indices: Vec<u32> = values_of(&self.read(indices, row as u64 * bytes, bytes)?);
+        let values: Vec<f32> = values_of(&self.read(values, row as u64 * bytes, bytes)?);
+        for ((class, log_prob), (index, value)) in
+            top_k_row(logits, options).into_iter().zip(indices.into_iter().zip(values))
+        {
+            verification.compare(row, f64::from(index), f64::from(class), 0.0);
+            verification.compare(row, f64::from(value), log_prob, loss_bound(log_prob));
+        }
+        Ok(())
     }
 
     /// Compares a row's readouts with the reference.
@@ -377,7 +365,8 @@ impl<E: Element> Batch<E> {
         scoped(&self.gpu.device, "clearing", || {
             let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
             let outputs = [&self.output, &self.values, &self.record];
-            for buffer in outputs.into_iter().chain(self.row_results.get()) {
+            let largest = self.largest.get().into_iter().flatten();
+            for buffer in outputs.into_iter().chain(self.row_results.get()).chain(largest) {
                 encoder.clear_buffer(buffer, 0, None);
             }
             self.gpu.queue.submit([encoder.finish()]);
@@ -402,26 +391,11 @@ impl<E: Element> Batch<E> {
     }
 }
 
-fn buffer_of(gpu: &Context, label: &str, size: u64) -> Result<wgpu::Buffer> {
-    scoped(&gpu.device, label, || {
-        gpu.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some(label),
-            size,
-            usage: Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST,
-            mapped_at_creation: false,
-        })
-    })
-}
-
 fn tuned<Op>(op: Op, tuning: Option<Tuning>, with: impl FnOnce(Op, Tuning) -> Result<Op>) -> Result<Op> {
     match tuning {
         Some(tuning) => with(op, tuning),
         None => Ok(op),
     }
-}
-
-fn values_of<T: bytemuck::Pod>(bytes: &[u8]) -> Vec<T> {
-    bytes.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned).collect()
 }
 
 fn compare<E: Element>(verification: &mut Verification, row: usize, actual: E, expected: f64, bound: f64) {

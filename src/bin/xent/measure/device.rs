@@ -1,6 +1,6 @@
 //! Calls into wgpu, with their errors.
 
-use xent::wgpu;
+use xent::wgpu::{self, BufferUsages as Usage};
 use xent::{Context, Error, Result};
 
 /// Runs calls into wgpu and returns their error, if any, as ours. `what` names what is being made.
@@ -48,4 +48,21 @@ pub fn mapped(gpu: &Context, buffer: &wgpu::Buffer) -> Result<Vec<u8>> {
     let bytes = buffer.get_mapped_range(..).map_err(|error| failed(error.to_string()))?.to_vec();
     buffer.unmap();
     Ok(bytes)
+}
+
+/// A buffer that kernels read and write.
+pub fn buffer_of(gpu: &Context, label: &str, size: u64) -> Result<wgpu::Buffer> {
+    scoped(&gpu.device, label, || {
+        gpu.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(label),
+            size,
+            usage: Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST,
+            mapped_at_creation: false,
+        })
+    })
+}
+
+/// The values in bytes of any alignment.
+pub fn values_of<T: bytemuck::Pod>(bytes: &[u8]) -> Vec<T> {
+    bytes.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned).collect()
 }

@@ -1,6 +1,7 @@
 //! Operations on batches that are on the device: checking their answers and measuring their times.
 
 mod batch;
+mod bytes;
 mod clock;
 mod copy;
 mod device;
@@ -11,7 +12,8 @@ use crate::args::AdapterArgs;
 use crate::computer::choice;
 use crate::limits::complain_if_tight;
 
-pub use batch::{Batch, Bytes};
+pub use batch::Batch;
+pub use bytes::Bytes;
 pub use clock::{Clock, Job, median};
 
 /// Opens the adapter that was asked for, with its clock if it has one.
