@@ -49,6 +49,7 @@
 //! | [`LogSumExp`] | ln Σ exp(logits) | 1 |
 //! | [`Argmax`] | the most probable class | 1 |
 //! | [`TopK`] | the k largest classes, sorted, with logits or probabilities | 2, at most 5 |
+//! | [`eval::calibrate::Calibrator`] | the temperature that makes the mean loss of held-out rows smallest | 2, at most four times |
 //!
 //! The three losses are one type, [`LossOp`], with different options: the methods, streams and buffers are the same.
 //! Each operation has a counterpart in [`mod@reference`]: in f64, naive, to read and to check against.
@@ -236,9 +237,9 @@ pub use kernel::{Band, Shader, Tuning, shaders};
 pub use masks::{MaskRows, Masks};
 pub use op::*;
 pub use options::{
-    Causal, CrossEntropyOptions, EmptyBatch, Input, KlDivergenceOptions, MAX_TOP_K, MaskedRow,
-    MaskedSoftmaxOptions, Reduction, SequenceUnit, Sequences, SigmoidBceOptions, SoftmaxBackwardOptions,
-    SoftmaxOptions, TopKOptions, TopValues,
+    CalibratorOptions, Causal, CrossEntropyOptions, EmptyBatch, Input, KlDivergenceOptions, MAX_TOP_K,
+    MaskedRow, MaskedSoftmaxOptions, Reduction, SequenceUnit, Sequences, SigmoidBceOptions,
+    SoftmaxBackwardOptions, SoftmaxOptions, TopKOptions, TopValues,
 };
 pub use request::{Request, Running};
 pub use results::{Loss, LossRecord, LossSum, NO_CLASS, RowPartials, RowResult, TopClasses};

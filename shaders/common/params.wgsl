@@ -50,6 +50,9 @@ struct Params {
     distance_scale: f32,          // scale of sums of distances between scores: a power of two, about 2^-33 / T
     inverse_distance: f32,        // 1 / (T · distance_scale)
     input_shift: u32,             // rows from a row to the one that holds its mask and its weight
+
+    moment_scales_a: vec4<f32>,   // β·log2(e) of the first four inverse temperatures of a calibration
+    moment_scales_b: vec4<f32>,   // and of the others
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

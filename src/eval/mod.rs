@@ -19,6 +19,7 @@
 //! # Ok::<(), xent::Error>(())
 //! ```
 
+pub mod calibrate;
 #[cfg(feature = "cli")]
 mod cpu;
 mod each_window;

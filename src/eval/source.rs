@@ -14,7 +14,8 @@ pub trait Source<E: Element>: Send {
 
     /// Reads the values (rows, cols) of a range of rows into a buffer of exactly their length, in the layout of
     /// [`shape`](Self::shape). Ranges come in order, each row once, and may start at any row; a run that continues
-    /// after a failure starts again from an earlier row. If rows lie side by side, ranges cover whole groups.
+    /// after a failure starts again from an earlier row, and a [`Calibrator`](crate::eval::calibrate::Calibrator) reads
+    /// all rows several times. If rows lie side by side, ranges cover whole groups.
     ///
     /// # Errors
     /// Whatever prevents reading, most often an [`Error::File`](crate::Error::File).

@@ -54,6 +54,9 @@ pub(crate) struct Params {
     pub distance_scale: f32,
     pub inverse_distance: f32,
     pub input_shift: u32,
+
+    pub moment_scales_a: [f32; 4],
+    pub moment_scales_b: [f32; 4],
 }
 
 impl Default for Params {

@@ -201,7 +201,8 @@ fn the_table_of_bindings_is_what_the_entry_point_uses() {
 }
 
 /// Functions that sweep over a row's logits. All others load only a few.
-const SWEEPS: [&str; 5] = ["sweep_stats", "sweep_output", "sweep_quads", "sweep_losses", "find_candidates"];
+const SWEEPS: [&str; 6] =
+    ["sweep_stats", "sweep_output", "sweep_quads", "sweep_losses", "find_candidates", "sweep_moments"];
 /// Parts of a sweep in separate functions, and loops over a few columns.
 const BESIDE: [&str; 7] = [
     "sweep_apart",
@@ -342,7 +343,9 @@ fn params_lie_alike_on_both_sides() {
         twice_inverse_temperature,
         distance_scale,
         inverse_distance,
-        input_shift
+        input_shift,
+        moment_scales_a,
+        moment_scales_b
     ];
     for_every_module(|pass, _, module, _| {
         let (members, span) = find_struct(module, "Params").expect("Params");
@@ -419,6 +422,7 @@ fn constants_are_the_same_on_both_sides() {
         ("BLOCK_ROWS", crate::op::BLOCK_ROWS as u32),
         ("STEP_VALUES", super::plan::STEP_VALUES as u32),
         ("CHUNK_STEPS", super::plan::CHUNK_STEPS as u32),
+        ("MOMENT_WORDS", crate::op::MOMENT_WORDS as u32),
     ];
     let mut seen = std::collections::HashSet::new();
     for_every_module(|pass, _, module, _| {

@@ -123,10 +123,12 @@ fn hold(profile: &Profile, work: Work, plan: &Plan, offset: u64, value_bytes: u6
 }
 
 /// A random layout: rows one after another, or side by side; 16-bit logits, wider arrays, sparse targets.
-/// Those of losses with no fields, the usual ones or all, and of a search of the largest classes.
+/// Those of losses with no fields, the usual ones or all, of a search of the largest classes, and of sums at several
+/// temperatures.
 fn any_needs(random: &mut StdRng) -> Needs {
     let of_fields = [RowFields::empty(), RowFields::default(), RowFields::all()].map(Needs::of);
-    [of_fields[0], of_fields[1], of_fields[2], crate::op::top_k_needs(50)][random.random_range(0..4)]
+    let of_others = [crate::op::top_k_needs(50), crate::op::row_moments_needs()];
+    [of_fields[0], of_fields[1], of_fields[2], of_others[0], of_others[1]][random.random_range(0..5)]
 }
 
 fn any_work(random: &mut StdRng) -> Work {

@@ -13,6 +13,7 @@ mod loss;
 mod masked_softmax;
 mod output;
 mod pool;
+mod row_moments;
 mod rows;
 mod sigmoid_bce;
 mod softmax;
@@ -31,6 +32,9 @@ pub(crate) use loss::{BLOCK_ROWS, TOTALS_BYTES};
 pub use loss::{LossKind, LossOp, LossOutputs, LossStream, RowInputBuffers};
 pub use masked_softmax::{MaskedSoftmax, MaskedSoftmaxBuffers};
 pub use output::OutputBuffer;
+#[cfg(test)]
+pub(crate) use row_moments::row_moments_needs;
+pub(crate) use row_moments::{BETAS, MOMENT_WORDS, MomentsStream, RowMoments, rounded_beta};
 pub use sigmoid_bce::{SigmoidBce, SigmoidBceBuffers, SigmoidBceStream};
 pub use softmax::{Softmax, SoftmaxBuffers, SoftmaxStream};
 pub use softmax_backward::{SoftmaxBackward, SoftmaxBackwardBuffers};

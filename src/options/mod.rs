@@ -1,5 +1,6 @@
 //! The options of the operations: plain structs with defaults, shared by the kernels and the reference.
 
+mod calibrator;
 mod cross_entropy;
 mod kl_divergence;
 mod sigmoid_bce;
@@ -8,6 +9,7 @@ mod top_k;
 
 use crate::error::{Error, Result};
 
+pub use calibrator::CalibratorOptions;
 pub use cross_entropy::{CrossEntropyOptions, Input, SequenceUnit, Sequences};
 pub use kl_divergence::KlDivergenceOptions;
 pub use sigmoid_bce::SigmoidBceOptions;

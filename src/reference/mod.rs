@@ -28,6 +28,7 @@
 use crate::shape::Shape;
 
 mod argmax;
+pub mod calibration;
 pub mod cross_entropy;
 mod distribution;
 pub mod kl_divergence;

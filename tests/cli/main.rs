@@ -3,6 +3,7 @@
 
 mod adapters;
 mod bench;
+mod calibrate;
 mod demo;
 mod eval;
 mod examples;

@@ -107,6 +107,7 @@ fn help_and_version() {
         "eval",
         "softmax",
         "topk",
+        "calibrate",
         "adapters",
         "demo",
         "bench",
@@ -122,6 +123,7 @@ fn help_and_version() {
         ("eval", "docs/eval-json.md"),
         ("softmax", "--log"),
         ("topk", "--log-probs"),
+        ("calibrate", "JSON keys:"),
         ("adapters", "--json"),
         ("demo", "--seed"),
         ("bench", "JSON keys:"),
@@ -145,7 +147,19 @@ fn help_and_version() {
 #[test]
 fn short_help_fits_a_screen() {
     let folder = Folder::new();
-    for command in ["", "eval", "softmax", "topk", "adapters", "demo", "bench", "tune", "shaders", "completions"] {
+    for command in [
+        "",
+        "eval",
+        "softmax",
+        "topk",
+        "calibrate",
+        "adapters",
+        "demo",
+        "bench",
+        "tune",
+        "shaders",
+        "completions",
+    ] {
         let help = folder.run(&format!("{command} -h"));
         assert_eq!(help.status, Some(0), "{command}: {help:?}");
         let (lines, widest) =

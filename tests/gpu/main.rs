@@ -5,6 +5,7 @@ mod batch;
 mod bound;
 mod budget;
 mod buffers;
+mod calibrate;
 mod comparator;
 mod compare;
 mod concurrency;

@@ -3,6 +3,7 @@
 mod adapters;
 mod args;
 mod bench;
+mod calibrate;
 mod completions;
 mod computer;
 mod demo;
@@ -61,6 +62,7 @@ fn run() -> ExitCode {
         Command::Eval(args) => eval::run(&args),
         Command::Softmax(args) => softmax::run(&args),
         Command::Topk(args) => topk::run(&args),
+        Command::Calibrate(args) => calibrate::run(&args),
         Command::Adapters(args) => adapters::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args),

@@ -98,6 +98,10 @@ pub(crate) static TOP_K: Pass = Pass::new(
 )
 .counting_keys();
 
+pub(crate) static ROW_MOMENTS: Pass =
+    Pass::new("row_moments", &[STATS, &[Of(&file!("row_moments.wgsl", [(binding::ROW_VALUES, Write)], []))]])
+        .summing_again();
+
 pub(crate) static ROW_INPUTS: Pass = Pass::new(
     "row_inputs",
     &[
@@ -263,7 +267,8 @@ pub(crate) static KL_DLOGITS: Pass = Pass::new(
 );
 
 /// Every pass, and the kinds of target that it takes.
-pub(crate) static ALL: [(&Pass, &[Target]); 20] = [
+pub(crate) static ALL: [(&Pass, &[Target]); 21] = [
+    (&ROW_MOMENTS, &[Target::None]),
     (&TOP_K, &[Target::None]),
     (&ROW_SEGMENTS, &[Target::None]),
     (&LOSS_SEGMENTS, &[Target::Class, Target::Soft]),

@@ -39,6 +39,8 @@ pub(crate) struct Pass {
     in_one_sweep: bool,
     /// Whether its first read also counts the order keys of the row, so that a second one finds the largest.
     counts_keys: bool,
+    /// Whether a second read sums something relative to the maximum.
+    sums_again: bool,
     /// The pass over the segments of split rows. This pass merges their statistics.
     pub segments: Option<&'static Pass>,
 }
@@ -51,7 +53,15 @@ impl fmt::Debug for Pass {
 
 impl Pass {
     pub(super) const fn new(name: &'static str, parts: &'static [&'static [Part]]) -> Self {
-        Self { name, score: Score::Logits, parts, in_one_sweep: false, counts_keys: false, segments: None }
+        Self {
+            name,
+            score: Score::Logits,
+            parts,
+            in_one_sweep: false,
+            counts_keys: false,
+            sums_again: false,
+            segments: None,
+        }
     }
 
     /// Sets the scores.
@@ -72,6 +82,11 @@ impl Pass {
     /// Says that the first read counts the row's order keys.
     pub(super) const fn counting_keys(self) -> Self {
         Self { counts_keys: true, ..self }
+    }
+
+    /// Says that a second read sums something relative to the maximum that the first has found.
+    pub(super) const fn summing_again(self) -> Self {
+        Self { sums_again: true, ..self }
     }
 
     /// The files of its module, in order.
@@ -131,10 +146,10 @@ impl Pass {
     }
 
     /// How often it sweeps over the logits of a row: once for their statistics, unless a pass over segments has done
-    /// that, and once for the output. A test checks this against the loops of the module.
+    /// that, and once for the output or for further sums. A test checks this against the loops of the module.
     pub fn reads(&self, variant: Variant) -> u64 {
         let finds_stats = !variant.merged && !self.in_one_sweep;
-        u64::from(finds_stats) + u64::from(self.writes()) + u64::from(self.counts_keys)
+        u64::from(finds_stats) + u64::from(self.writes() || self.counts_keys || self.sums_again)
     }
 
     /// Whether it writes a value for each logit.

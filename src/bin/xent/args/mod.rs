@@ -1,6 +1,7 @@
 //! The command line's arguments.
 
 mod bench;
+mod calibrate;
 mod device;
 mod eval;
 mod eval_help;
@@ -17,6 +18,7 @@ mod tune;
 use clap::{Args, Parser, Subcommand};
 
 pub use bench::{BenchArgs, BenchDtype};
+pub use calibrate::CalibrateArgs;
 pub use device::{AdapterArgs, DeviceArgs};
 pub use eval::{EvalArgs, LossName, OutputArgs, RowArgs, TargetArgs};
 pub use logits::LogitsArgs;
@@ -69,6 +71,9 @@ pub enum Command {
     /// Find the most probable classes of each row
     #[command(after_help = topk::HELP)]
     Topk(TopkArgs),
+    /// Fit the temperature of held-out logits, and find sets that hold the right class
+    #[command(after_help = calibrate::HELP)]
+    Calibrate(Box<CalibrateArgs>),
     /// List the adapters, and mark the one that would be taken
     Adapters(AdaptersArgs),
     /// Compute a language model's loss in little memory: 16,384 tokens, 50,000 classes

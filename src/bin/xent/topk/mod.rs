@@ -6,6 +6,7 @@ mod text;
 use std::ops::Range;
 use std::time::Instant;
 
+use bytesize::ByteSize;
 use rayon::prelude::*;
 use xent::eval::files::FileLogits;
 use xent::eval::{Source, top_k};
@@ -66,7 +67,7 @@ impl OnLogits for Run<'_> {
         }
         let start = Instant::now();
         let mut progress = Progress::new(shape.rows).with_rates(shape.cols, None);
-        each_window(&computer, args, &options, &mut logits, |rows, classes| {
+        each_window(&computer, args.memory, &options, &mut logits, |rows, classes| {
             check_stopped()?;
             outputs.write(rows.start, classes)?;
             progress.reach(rows.end);
@@ -98,7 +99,7 @@ fn print_table<E: Element>(
     if !is_read {
         return Ok(Outcome::Done);
     }
-    let printed = each_window(computer, args, options, logits, |rows, classes| {
+    let printed = each_window(computer, args.memory, options, logits, |rows, classes| {
         for lines in table.lines(rows.start, classes) {
             check_stopped()?;
             is_read = print_more(&lines)?;
@@ -115,9 +116,9 @@ fn print_table<E: Element>(
 }
 
 /// Hands the classes of each window to `each`.
-fn each_window<E: Element>(
+pub fn each_window<E: Element>(
     computer: &Computer,
-    args: &TopkArgs,
+    memory: Option<ByteSize>,
     options: &TopKOptions,
     logits: &mut dyn Source<E>,
     mut each: impl FnMut(Range<usize>, &TopClasses) -> Result<()>,
@@ -127,11 +128,11 @@ fn each_window<E: Element>(
         if let Some(tuning) = tuning {
             op = op.with_tuning(*tuning)?;
         }
-        let memory = args.memory.map(|allowed| memory::for_windows(allowed, Reserve::Reads)).transpose()?;
+        let memory = memory.map(|allowed| memory::for_windows(allowed, Reserve::Reads)).transpose()?;
         return top_k(&op, logits, memory, each);
     }
     let shape = logits.shape();
-    windows::each_window(logits, args.memory, |rows, values| {
+    windows::each_window(logits, memory, |rows, values| {
         let window = shape.with_rows(rows.len());
         let of_row = |row| top_k_row(&window.row(values, row).copied().collect::<Vec<E>>(), options);
         let all: Vec<_> = (0..rows.len()).into_par_iter().map(of_row).collect();
