@@ -428,7 +428,22 @@ pub fn is_safe(c: char) -> bool {
 
 /// Untrusted text, made safe for a message of one line.
 pub(crate) fn one_line(text: &str) -> String {
-    text.replace(|c| !is_safe(c), "?")
+    escaped(text, |_| false)
+}
+
+/// Untrusted text as a terminal may show it: characters that do more than show are written as Rust writes them, `\n` or
+/// `\u{1b}`. `is_kept` names those that stay as they are.
+#[doc(hidden)]
+pub fn escaped(text: &str, is_kept: impl Fn(char) -> bool) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_safe(c) || is_kept(c) {
+            shown.push(c);
+        } else {
+            shown.extend(c.escape_default());
+        }
+    }
+    shown
 }
 
 /// A number in readable form: very large and very small ones in scientific notation.

@@ -5,7 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result, is_safe};
+use crate::error::{Error, Result, one_line};
 
 /// Bytes read at a time when a file is scanned.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -368,7 +368,7 @@ pub fn partial_path(output: &Path, run: &str) -> PathBuf {
 
 /// An error about a file. Its name is untrusted, and a terminal obeys some characters.
 pub(crate) fn file_error(path: &Path, message: impl ToString) -> Error {
-    let path = path.display().to_string().replace(|c| !is_safe(c), "?");
+    let path = one_line(&path.display().to_string());
     Error::File { path, message: message.to_string() }
 }
 

@@ -52,7 +52,7 @@ mod window;
 
 #[cfg(feature = "whole-file")]
 #[doc(hidden)]
-pub use crate::error::is_safe;
+pub use crate::error::{escaped, is_safe};
 #[cfg(feature = "whole-file")]
 pub use crate::whole_file::{FilePart, WholeFile};
 pub use evaluate::evaluate;

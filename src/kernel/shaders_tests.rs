@@ -254,6 +254,14 @@ fn every_name_is_used() {
 }
 
 #[test]
+fn the_passes_of_the_operations_are_all_there_are() {
+    let rows = table("The passes of an operation");
+    let listed: BTreeSet<&str> = rows.iter().flat_map(|row| &row[1]).copied().collect();
+    let passes: BTreeSet<&str> = super::passes::ALL.iter().map(|(pass, _)| pass.name).collect();
+    assert_eq!(listed, passes);
+}
+
+#[test]
 fn every_file_is_in_a_module() {
     let (files, _) = uses();
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");

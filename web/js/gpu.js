@@ -106,9 +106,10 @@ function report({ answer, times, adapter, rows }) {
 }
 
 const QUANTITIES = ["loss", "gradient", "softmax"];
+const named = (logits) => logits.replaceAll("-", "−");
 
 function reportChecks({ quantities, cases, failures }) {
-  const wrong = failures.map((failure, index) => failure && `${cases[index]}, ${quantities[index]}, ${failure}`).filter(Boolean);
+  const wrong = failures.map((failure, index) => failure && `${named(cases[index])}, ${quantities[index]}, ${failure}`).filter(Boolean);
   const total = integer(cases.length);
   const verdict = $("checks-verdict");
   verdict.classList.toggle("bad", wrong.length > 0);
@@ -124,7 +125,7 @@ function reportChecks({ quantities, cases, failures }) {
     const [sign, words] = all.length === 0 ? ["–", "not checked"] : isRight ? ["✓", "right"] : ["✗", "wrong"];
     return el("td", { class: isRight ? "" : "wrong" }, el("span", { "aria-hidden": "true", textContent: sign }), el("span", { class: "sr", textContent: words }));
   };
-  const line = (of) => el("tr", {}, el("th", { scope: "row", textContent: of.replaceAll("-", "−") }), ...QUANTITIES.map((quantity) => cell(of, quantity)));
+  const line = (of) => el("tr", {}, el("th", { scope: "row", textContent: named(of) }), ...QUANTITIES.map((quantity) => cell(of, quantity)));
   $("checks-table").tBodies[0].replaceChildren(...[...new Set(cases)].map(line));
   $("checks-result").hidden = false;
 }

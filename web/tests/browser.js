@@ -17,13 +17,14 @@ const CHROMIUM = process.env.XENT_CHROMIUM
 
 const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
-async function serve() {
+async function serve(before) {
   const server = createServer(async (request, response) => {
     const path = normalize(new URL(request.url, "http://x").pathname);
     const file = join(DIST, path.endsWith("/") ? `${path}index.html` : path);
     try {
       const content = await readFile(file);
-      response.writeHead(200, { "content-type": TYPES[extname(file)] ?? "application/octet-stream" }).end(content);
+      response.writeHead(200, { "content-type": TYPES[extname(file)] ?? "application/octet-stream" });
+      response.end(before[path] ? before[path] + content : content);
     } catch {
       response.writeHead(404).end();
     }
@@ -32,10 +33,10 @@ async function serve() {
   return { server, origin: `http://127.0.0.1:${server.address().port}` };
 }
 
-// Opens the browser, with WebGPU in software or without any GPU. `open` gives a page at an address, of a size and a colour
+// Opens the browser, with WebGPU in software or without any GPU. `before` has code to put before files, by path. `open` gives a page at an address, of a size and a colour
 // scheme; `close` ends everything.
-export async function launch({ webgpu = false } = {}) {
-  const { server, origin } = await serve();
+export async function launch({ webgpu = false, before = {} } = {}) {
+  const { server, origin } = await serve(before);
   const profile = mkdtempSync(join(tmpdir(), "xent-web-"));
   const context = await chromium.launchPersistentContext(profile, {
     executablePath: CHROMIUM,

@@ -36,23 +36,46 @@ test("loss and gradient are within their bounds on WebGPU", async () => {
   }
 });
 
+async function runChecks(page) {
+  await page.locator("#checks-run").click();
+  await settle(page);
+  await until(page, () => /Done|did not work/.test(document.getElementById("checks-status").textContent), 120_000);
+  assert.equal(await page.locator("#checks-status").textContent(), "Done.");
+  const failures = await page.locator("#checks-failures li").allTextContents();
+  return { verdict: await page.locator("#checks-verdict").textContent(), failures };
+}
+
 test("worked examples and special rows are right on WebGPU, by both ways", async () => {
   const browser = await launch({ webgpu: true });
   try {
     const { page, problems } = await browser.open("");
-    await page.locator("#checks-run").click();
-    await settle(page);
-    await until(page, () => /Done|did not work/.test(document.getElementById("checks-status").textContent), 120_000);
-    assert.equal(await page.locator("#checks-status").textContent(), "Done.");
-    const failures = await page.locator("#checks-failures li").allTextContents();
+    const { verdict, failures } = await runChecks(page);
     assert.deepEqual(failures, []);
-    const [, total] = (await page.locator("#checks-verdict").textContent()).match(/^✓ All (\d+) checks passed\.$/);
+    const [, total] = verdict.match(/^✓ All (\d+) checks passed\.$/);
     assert.ok(Number(total) > 200, total);
     const table = await page.locator("#checks-table tbody tr").allTextContents();
     assert.ok(table.includes("NaN✓right✓right✓right"), table.join("\n"));
     assert.ok(table.includes("2, 1, 0.5, −1–not checked–not checked✓right"), table.join("\n"));
     assert.deepEqual(await inaccessible(page), []);
     assert.deepEqual(problems, []);
+  } finally {
+    await browser.close();
+  }
+});
+
+test("a GPU whose softmax is off by a thousandth is found out", async () => {
+  const wrong = `const made = GPUDevice.prototype.createShaderModule;
+    GPUDevice.prototype.createShaderModule = function (module) {
+      return made.call(this, { ...module, code: module.code.replace("* record.inverse_sum;", "* record.inverse_sum * 1.001;") });
+    };`;
+  const browser = await launch({ webgpu: true, before: { "/js/gpu-worker.js": wrong } });
+  try {
+    const { page } = await browser.open("");
+    const { verdict, failures } = await runChecks(page);
+    assert.match(verdict, /^✗ \d+ of \d+ checks failed/);
+    assert.match(failures[0], /^2, 1, 0\.5, −1, softmax, host slices: 6\.1006\d*e-1 in column 0, expected 6\.095/);
+    const table = await page.locator("#checks-table tbody tr").allTextContents();
+    assert.ok(table.includes("noise✓right✓right✗wrong"), table.join("\n"));
   } finally {
     await browser.close();
   }

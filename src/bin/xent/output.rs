@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use xent::eval::FilePart;
 use xent::eval::files::{Dtype as FileDtype, FileFormat, TensorValue, TensorWriter};
-use xent::eval::is_safe;
+use xent::eval::{escaped, is_safe};
 use xent::half::{bf16, f16};
 use xent::{Element, Error, Result};
 
@@ -17,8 +17,7 @@ const ROUNDED_VALUES: usize = 1 << 16;
 
 /// Prints to stdout. It is no error if the reader has gone away.
 pub fn print(text: &str) -> Result<()> {
-    let text = text.replace(|c: char| !is_safe(c) && !c.is_ascii_whitespace(), "?");
-    print_to(std::io::stdout().lock(), &text)
+    print_to(std::io::stdout().lock(), &escaped(text, |c| c.is_ascii_whitespace()))
 }
 
 /// Like `print`, for output that goes on: says whether the reader is still there.
@@ -43,7 +42,7 @@ pub fn print_json(text: &str) -> Result<()> {
 
 /// Any text, on one line, as a terminal may safely show it.
 pub fn one_line(text: &str) -> String {
-    text.replace(|c| !is_safe(c), "?")
+    escaped(text, |_| false)
 }
 
 /// A path, as a terminal may safely show it.
@@ -75,10 +74,9 @@ pub fn is_csv(path: &Path) -> bool {
 }
 
 /// Prints a message to stderr; if that is closed, the message is lost. Characters that would control a terminal are
-/// replaced, except line ends: a name that may hold one must come through [`one_line`] or [`shown`].
+/// escaped, except line ends: a name that may hold one must come through [`one_line`] or [`shown`].
 pub fn complain(message: impl AsRef<str>) {
-    let message = message.as_ref().replace(|c| !is_safe(c) && c != '\n', "?");
-    let _ = writeln!(std::io::stderr(), "xent: {message}");
+    let _ = writeln!(std::io::stderr(), "xent: {}", escaped(message.as_ref(), |c| c == '\n'));
 }
 
 /// The error of an argument that this device or this machine cannot serve.

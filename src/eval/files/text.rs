@@ -1,6 +1,6 @@
 //! Text from a file, made safe for messages.
 
-use crate::error::is_safe;
+use crate::error::{self, escaped};
 
 /// A shape as Python writes it.
 pub(super) fn shape_text<T: ToString>(shape: &[T]) -> String {
@@ -13,13 +13,13 @@ pub(super) fn shape_text<T: ToString>(shape: &[T]) -> String {
 /// A name from a file, in quotes, without characters that control a terminal.
 #[cfg(any(feature = "npz", feature = "safetensors"))]
 pub(super) fn quoted(name: &str) -> String {
-    one_line(&format!("{name:?}"))
+    error::one_line(&format!("{name:?}"))
 }
 
 /// A parser's message on one line. It may span lines, and field names in it may have characters that control a
 /// terminal.
 pub(super) fn one_line(message: &impl ToString) -> String {
-    let message = message.to_string().replace(|c: char| !is_safe(c) && !c.is_whitespace(), "?");
+    let message = escaped(&message.to_string(), char::is_whitespace);
     let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(120) {
         Some((end, _)) => format!("{}…", &line[..end]),

@@ -59,7 +59,7 @@ impl Checks {
             format!("{how}: {} values instead of {}", actual.len(), expected.len())
         } else if let Some(at) = wrong {
             let ((value, bound), actual) = (expected[at], actual[at]);
-            format!("{how}: {actual:e} in column {at}, expected {value:e} ± {bound:e}")
+            format!("{how}: {actual:.7e} in column {at}, expected {value:.7e} ± {bound:.1e}")
         } else {
             String::new()
         };
