@@ -19,7 +19,7 @@ fn what_is_not_understood_has_status_2() {
         ),
         ("no targets", "eval logits.npy", "--targets <FILE>"),
         ("no logits", "eval --targets targets.npy", "<LOGITS>"),
-        ("no logits of a student", "eval --loss kl", "eval <LOGITS>... --loss kl --teacher <FILE>"),
+        ("no logits of a student", "eval --loss kl", "{--targets <FILE> | --loss kl --teacher <FILE>}"),
         ("no output", "softmax logits.npy", "--output <FILE>"),
         ("unknown reduction", "eval logits.npy --targets targets.npy --reduction none", "mean, sum"),
         (

@@ -1,8 +1,6 @@
 //! The help of `xent eval` besides its arguments.
 
-pub const USAGE: &str = "\
-xent eval <LOGITS>... --targets <FILE> [OPTIONS]
-       xent eval <LOGITS>... --loss kl --teacher <FILE> [OPTIONS]";
+pub const USAGE: &str = "xent eval <LOGITS>... {--targets <FILE> | --loss kl --teacher <FILE>} [OPTIONS]";
 
 pub const SHORT_HELP: &str = "\
 Examples:
