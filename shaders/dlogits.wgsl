@@ -1,4 +1,4 @@
-// Uses: params, seat, logits, row_span, cap, row_stats, target, wide_product, row_input, load_row_input, row_result, row_results, store_read_row, batch_weight, gradient, sweep_output
+// Uses: params, seat, logits, row_span, cap, row_stats, target, weights, wide_product, row_input, load_row_input, row_result, row_results, store_read_row, batch_weight, gradient, sweep_output
 
 // Loss and gradient: the first sweep gives the row's record, and the second one, from cache, gives the gradient.
 //
@@ -16,13 +16,14 @@ struct Record {
     alpha: f32,
     beta: f32,
     tau: f32,
+    pull: f32, // what the target's class adds beside, if targets are classes
     input: RowInput,
     fill: bool, // fill the row with these bits, instead of a gradient
     bits: u32,
 }
 
 fn row_record(stats: RowStats, span: RowSpan, input: RowInput, part: TargetPart) -> Record {
-    var record = Record(stats.base, 0.0, 0.0, 0.0, input, true, 0u);
+    var record = Record(stats.base, 0.0, 0.0, 0.0, 0.0, input, true, 0u);
     let flags = row_flags(stats, part);
     let denominator = batch_denominator();
     if is_skipped(input) || denominator == 0.0 {
@@ -59,6 +60,7 @@ fn row_record(stats: RowStats, span: RowSpan, input: RowInput, part: TargetPart)
     }
     record.beta = row_product(vec4(data, params.smoothing / f32(params.cols), slope, 1.0));
     record.tau = row_product(vec4(data, target_pull(part), slope, 1.0));
+    record.pull = class_pull(record, span);
     return record;
 }
 
@@ -74,15 +76,20 @@ fn z_loss_slope(stats: RowStats, v: f32) -> f32 {
     return select(0.0, all, is_finite(bitcast<u32>(all)));
 }
 
-// The gradient at a score. `pulled` is the target's part.
-fn gradient_bits(bits: u32, pulled: f32, record: Record) -> u32 {
-    let s = capped_one(bitcast<f32>(bits));
-    let e = select(scaled_exp(s, record.row_max), 0.0, bits == NEG_INFINITY);
-    return bitcast<u32>(cap_slope(s) * (record.alpha * e - pulled));
+// Only an infinity makes a NaN here, times 0 or less another.
+fn may_be_nan(record: Record) -> bool {
+    let sum = abs(record.alpha) + abs(record.beta) + abs(record.tau);
+    return SOFTCAP || CLASS_WEIGHTS || !is_finite(bitcast<u32>(sum));
 }
 
-fn output_bits(bits: u32, span: RowSpan, col: u32, record: Record) -> u32 {
-    return gradient_bits(bits, target_gradient(record, span, col), record);
+// The gradient at four scores. `pulled` is the target's part.
+fn gradient_at(scores: vec4<u32>, pulled: vec4<f32>, record: Record) -> vec4<f32> {
+    let slopes = cap_slopes(capped(bitcast<vec4<f32>>(scores)));
+    return slopes * (record.alpha * score_exps(scores, record.row_max) - pulled);
+}
+
+fn output_quad(scores: vec4<u32>, span: RowSpan, col: u32, record: Record) -> vec4<u32> {
+    return bitcast<vec4<u32>>(gradient_at(scores, target_gradient(record, span, col), record));
 }
 
 @compute @workgroup_size(INVOCATIONS)

@@ -10,13 +10,12 @@ struct Record {
     student_inverse: f32, // 1 / Σ exp
     teacher_inverse: f32,
     scale: f32,
-    teacher_start: u32,
     fill: bool, // fill the row with these bits, instead of a gradient
     bits: u32,
 }
 
-fn row_record(stats: PairStats, row: u32, input: RowInput) -> Record {
-    var record = Record(stats.student.base, stats.teacher.base, 0.0, 0.0, 0.0, teacher_start(row), true, 0u);
+fn row_record(stats: PairStats, input: RowInput) -> Record {
+    var record = Record(stats.student.base, stats.teacher.base, 0.0, 0.0, 0.0, true, 0u);
     let denominator = batch_denominator();
     if is_skipped(input) || denominator == 0.0 {
         return record;
@@ -33,15 +32,24 @@ fn row_record(stats: PairStats, row: u32, input: RowInput) -> Record {
     return record;
 }
 
-fn probability(bits: u32, base: f32, inverse: f32) -> f32 {
-    let r = root(0.25 * bitcast<f32>(bits) - 0.25 * base);
-    return select(r * r * inverse, 0.0, bits == NEG_INFINITY);
+fn may_be_nan(record: Record) -> bool {
+    return false;
 }
 
-fn output_bits(bits: u32, span: RowSpan, col: u32, record: Record) -> u32 {
-    let p = probability(bits, record.student_base, record.student_inverse);
-    let q = probability(teacher_logit(record.teacher_start, col), record.teacher_base, record.teacher_inverse);
-    return bitcast<u32>(record.scale * (p - q));
+fn probabilities(bits: vec4<u32>, base: f32, inverse: f32) -> vec4<f32> {
+    let r = roots(bits, quarters_below(bits, base));
+    return r * r * inverse;
+}
+
+fn output_quad(scores: vec4<u32>, span: RowSpan, col: u32, record: Record) -> vec4<u32> {
+    let p = probabilities(scores, record.student_base, record.student_inverse);
+    let teacher = teacher_quad(span, col);
+    let q = probabilities(teacher, record.teacher_base, record.teacher_inverse);
+    return bitcast<vec4<u32>>(record.scale * (p - q));
+}
+
+fn with_target(pair: QuadPair, span: RowSpan, pack: u32, record: Record) -> QuadPair {
+    return pair;
 }
 
 @compute @workgroup_size(INVOCATIONS)
@@ -63,7 +71,7 @@ fn kl_dlogits(
             store_skipped_row(at, input);
         }
     }
-    let record = row_record(stats, at.row, input);
+    let record = row_record(stats, input);
     if record.fill {
         fill_output(span, at.lane, record.bits);
     } else {

@@ -9,10 +9,18 @@ struct Record {
     ln_sum_exp: f32,
 }
 
-fn output_bits(bits: u32, span: RowSpan, col: u32, record: Record) -> u32 {
-    let half_below = 0.5 * capped_one(bitcast<f32>(bits)) - record.half_max;
-    let log_p = half_below * params.twice_inverse_temperature - record.ln_sum_exp;
-    return select(bitcast<u32>(log_p), NEG_INFINITY, bits == NEG_INFINITY);
+fn may_be_nan(record: Record) -> bool {
+    return false;
+}
+
+fn output_quad(scores: vec4<u32>, span: RowSpan, col: u32, record: Record) -> vec4<u32> {
+    let half_below = 0.5 * capped(bitcast<vec4<f32>>(scores)) - vec4(record.half_max);
+    let log_p = half_below * params.twice_inverse_temperature - vec4(record.ln_sum_exp);
+    return select(bitcast<vec4<u32>>(log_p), vec4(NEG_INFINITY), scores == vec4(NEG_INFINITY));
+}
+
+fn with_target(pair: QuadPair, span: RowSpan, pack: u32, record: Record) -> QuadPair {
+    return pair;
 }
 
 @compute @workgroup_size(INVOCATIONS)

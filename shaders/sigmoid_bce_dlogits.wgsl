@@ -1,19 +1,19 @@
-// Uses: params, seat, row_span, row_input, load_row_input, row_results, batch_weight, sigmoid_bce, sweep_output
+// Uses: params, seat, row_span, weights, row_input, load_row_input, row_results, batch_weight, dense, sigmoid_bce, sweep_output
 
 // Multi-label losses and their gradient, in one sweep, because a class's gradient needs no other class. Only a row with a
 // NaN, or one that is left out, is swept once more, to be filled.
 
 struct Record {
     scale: f32,       // the factor of the row's loss: upstream · row weight / denominator
-    labels_from: u32,
 }
 
-fn output_bits(bits: u32, span: RowSpan, col: u32, record: Record) -> u32 {
-    let term = class_term(bits, labels[record.labels_from + col_offset(col)], col, record.scale);
-    if col < params.cols { // else it is a neighbour's value in the same pack
-        take(term);
-    }
-    return bitcast<u32>(term.slope);
+// Without weights, a factor of at most 1 times a finite scale is not infinite, so that no product is NaN.
+fn may_be_nan(record: Record) -> bool {
+    return CLASS_WEIGHTS || POS_WEIGHT;
+}
+
+fn output_quad(scores: vec4<u32>, span: RowSpan, col: u32, record: Record) -> vec4<u32> {
+    return bitcast<vec4<u32>>(class_terms(scores, dense_quad(span, col), col, record.scale).slopes);
 }
 
 fn fill_pack(out: RowSpan, i: u32, bits: u32) {
@@ -34,6 +34,10 @@ fn refill_output(span: RowSpan, lane: u32, bits: u32) {
     }
 }
 
+fn with_target(pair: QuadPair, span: RowSpan, pack: u32, record: Record) -> QuadPair {
+    return pair;
+}
+
 @compute @workgroup_size(INVOCATIONS)
 fn sigmoid_bce_dlogits(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -49,7 +53,7 @@ fn sigmoid_bce_dlogits(
     let has_scale = is_finite(input.upstream) && is_finite(bitcast<u32>(scale));
     if reads {
         let usable = select(0.0, scale, has_scale);
-        sweep_output(span, at.lane, Record(usable, first_label(at.row)));
+        sweep_output(span, at.lane, Record(usable));
     }
     let sum = row_sum(at);
     if !at.taken { return; }

@@ -1,26 +1,34 @@
-// Uses: params, seat, row_span, row_input, load_row_input, row_results, sigmoid_bce
+// Uses: params, seat, row_span, row_input, load_row_input, row_results, dense, sigmoid_bce
 
 // Multi-label losses: one read of logits and targets, one record per row. Values are taken in the same order as in
 // `sigmoid_bce_dlogits` if its output has the layout of the logits. So the sweep is neither `sweep_output`, which stores a
 // value for each logit, nor `sweep_steps`, whose sums have another order.
 
-fn take_class(bits: u32, labels_from: u32, col: u32) {
-    take(class_term(bits, labels[labels_from + col_offset(col)], col, 1.0));
-}
-
-fn take_pack(span: RowSpan, pack: u32, labels_from: u32) {
-    let quad = raw_edge(span, pack).a;
+fn take_quad(span: RowSpan, quad: vec4<u32>, pack: u32) {
     let col = pack_col(span, pack);
-    if col < params.cols { take_class(quad.x, labels_from, col); }
-    if col + 1u < params.cols { take_class(quad.y, labels_from, col + 1u); }
-    if col + 2u < params.cols { take_class(quad.z, labels_from, col + 2u); }
-    if col + 3u < params.cols { take_class(quad.w, labels_from, col + 3u); }
+    _ = class_terms(quad, dense_quad(span, col), col, 1.0);
 }
 
 fn sweep_losses(span: RowSpan, lane: u32) {
-    let labels_from = first_label(span.row);
-    for (var i = lane; i < all_packs(span); i += LANES) {
-        take_pack(span, nth_pack(span, i), labels_from);
+    let steps = full_steps(span);
+    for (var step = 0u; STEPS && step < steps; step++) {
+        let a = step_pack(span, step, lane);
+        let b = a + LANES;
+        let c = b + LANES;
+        let d = c + LANES;
+        let a_quad = raw_pack(span, a).a;
+        let b_quad = raw_pack(span, b).a;
+        let c_quad = raw_pack(span, c).a;
+        let d_quad = raw_pack(span, d).a;
+        take_quad(span, a_quad, a);
+        take_quad(span, b_quad, b);
+        take_quad(span, c_quad, c);
+        take_quad(span, d_quad, d);
+    }
+    let rest = rest_packs(span);
+    for (var i = lane; i < rest; i += LANES) {
+        let pack = rest_pack(span, i);
+        take_quad(span, raw_edge(span, pack).a, pack);
     }
 }
 

@@ -1,4 +1,4 @@
-// Uses: params, seat, logits, row_span, cap, row_stats, sweep_output
+// Uses: params, seat, logits, row_span, row_stats, sweep_output
 
 // softmax_j = exp((s_j − max) / T) / Σ exp((s − max) / T), for logits or masked scores.
 
@@ -7,9 +7,16 @@ struct Record {
     inverse_sum: f32,
 }
 
-fn output_bits(bits: u32, span: RowSpan, col: u32, record: Record) -> u32 {
-    let p = scaled_exp(capped_one(bitcast<f32>(bits)), record.row_max) * record.inverse_sum;
-    return select(bitcast<u32>(p), 0u, bits == NEG_INFINITY);
+fn may_be_nan(record: Record) -> bool {
+    return false;
+}
+
+fn output_quad(scores: vec4<u32>, span: RowSpan, col: u32, record: Record) -> vec4<u32> {
+    return bitcast<vec4<u32>>(score_exps(scores, record.row_max) * record.inverse_sum);
+}
+
+fn with_target(pair: QuadPair, span: RowSpan, pack: u32, record: Record) -> QuadPair {
+    return pair;
 }
 
 @compute @workgroup_size(INVOCATIONS)

@@ -10,20 +10,29 @@
 
 struct Record {
     half_sum: f32,
-    start: u32, // start of the row in the second array
 }
 
-// The gradients take the place of the logits: `bits` is one of them.
-fn output_bits(bits: u32, span: RowSpan, col: u32, record: Record) -> u32 {
-    let second = load_prob(record.start + col_offset(col));
-    let half_gradient = 0.5 * bitcast<f32>(bits);
+// A difference beyond f32, times 0, is NaN.
+fn may_be_nan(record: Record) -> bool {
+    return abs(record.half_sum) > 1e38 || params.score_scale == 0.0;
+}
+
+// The gradients take the place of the logits: `bits` are four of them.
+fn output_quad(bits: vec4<u32>, span: RowSpan, col: u32, record: Record) -> vec4<u32> {
+    let seconds = prob_quad(span, col);
+    let half_gradients = 0.5 * bitcast<vec4<f32>>(bits);
     if LOG_PROBS {
         // Below 2^−150 the result is 0 in f32; this limit keeps −∞ out of exp2.
-        let exponential = exp2(max(bitcast<f32>(second) * LOG2_E, -150.0));
-        let p = select(exponential, 0.0, second == NEG_INFINITY);
-        return bitcast<u32>(params.score_scale * (half_gradient - p * record.half_sum));
+        let exponentials = exp2(max(bitcast<vec4<f32>>(seconds) * LOG2_E, vec4(-150.0)));
+        let p = select(exponentials, vec4(0.0), seconds == vec4(NEG_INFINITY));
+        return bitcast<vec4<u32>>(params.score_scale * (half_gradients - p * record.half_sum));
     }
-    return bitcast<u32>(params.score_scale * (bitcast<f32>(second) * (half_gradient - record.half_sum)));
+    let gradients = bitcast<vec4<f32>>(seconds) * (half_gradients - vec4(record.half_sum));
+    return bitcast<vec4<u32>>(params.score_scale * gradients);
+}
+
+fn with_target(pair: QuadPair, span: RowSpan, pack: u32, record: Record) -> QuadPair {
+    return pair;
 }
 
 @compute @workgroup_size(INVOCATIONS)
@@ -33,18 +42,18 @@ fn softmax_backward(
     @builtin(local_invocation_index) invocation: u32,
 ) {
     let at = seat(linear_workgroup(workgroup, grid), invocation);
-    let pairs = pair_span(at);
-    let sum = row_pairs(pairs, at, at.taken);
+    let span = row_span(at);
+    let sum = row_pairs(span, at, at.taken);
     if IN_PLACE { // every lane has read its part of the row, some of which another lane is about to write
         workgroupBarrier();
         storageBarrier();
     }
     if !at.taken { return; }
     if (sum.marks & NOT_A_NUMBER) != 0u || !is_finite(bitcast<u32>(sum.half)) {
-        fill_output(pairs.span, at.lane, NAN);
+        fill_output(span, at.lane, NAN);
     } else if LOG_PROBS && (sum.marks & POSSIBLE) == 0u {
-        fill_output(pairs.span, at.lane, 0u); // a masked row under MaskedRow::Zero
+        fill_output(span, at.lane, 0u); // a masked row under MaskedRow::Zero
     } else {
-        sweep_output(pairs.span, at.lane, Record(sum.half, pairs.start));
+        sweep_output(span, at.lane, Record(sum.half));
     }
 }

@@ -49,9 +49,9 @@ impl Context {
     }
 
     /// Opens the best adapter that matches a choice, and logs through `log` which adapter it chose. The device has the
-    /// adapter's own limits and, where the adapter has them, two features. [`wgpu::Features::SHADER_INT64`] allows
-    /// loads of 32 bytes ([`Tuning::words_of_64`](crate::Tuning::words_of_64)). On an adapter that shares the
-    /// processor's memory, [`wgpu::Features::MAPPABLE_PRIMARY_BUFFERS`] lets host slices go to and from the kernels'
+    /// adapter's own limits and, where the adapter has them, three features. [`wgpu::Features::SHADER_INT64`] allows
+    /// loads of 32 bytes ([`Tuning::words_of_64`](crate::Tuning::words_of_64)). [`wgpu::Features::SHADER_F16`] allows
+    /// lavapipe to widen f16 by an instruction. On an adapter that shares the processor's memory, [`wgpu::Features::MAPPABLE_PRIMARY_BUFFERS`] lets host slices go to and from the kernels'
     /// own buffers ([`Profile::unified_memory`]).
     ///
     /// # Errors

@@ -12,6 +12,6 @@ fn capped_one(x: f32) -> f32 {
     return x;
 }
 
-fn cap_slope(value: f32) -> f32 {
-    return 1.0;
+fn cap_slopes(values: vec4<f32>) -> vec4<f32> {
+    return vec4(1.0);
 }

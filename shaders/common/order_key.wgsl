@@ -16,6 +16,27 @@ fn order_keys(bits: vec4<u32>) -> vec4<i32> {
     return select(keys, vec4(KEY_NAN), (bits & vec4(MAGNITUDE)) > vec4(INFINITY));
 }
 
+// The highest bits of four quads of floats: at least those of −∞ if there is a −∞, or a NaN with a sign.
+fn highest_bits(a: vec4<u32>, b: vec4<u32>, c: vec4<u32>, d: vec4<u32>) -> u32 {
+    let highest = max(max(a, b), max(c, d));
+    return max(max(highest.x, highest.y), max(highest.z, highest.w));
+}
+
+// The largest order key of four quads of floats. The largest bits as i32 are those of the largest float, unless all floats
+// have a sign: then the smallest bits are. Bits beyond −∞ are a NaN's. So three integer extremes of the raw bits serve for all.
+fn largest_key(a: vec4<u32>, b: vec4<u32>, c: vec4<u32>, d: vec4<u32>) -> i32 {
+    let largest = max(
+        max(bitcast<vec4<i32>>(a), bitcast<vec4<i32>>(b)),
+        max(bitcast<vec4<i32>>(c), bitcast<vec4<i32>>(d)),
+    );
+    let lowest = min(min(a, b), min(c, d));
+    let signed = max(max(largest.x, largest.y), max(largest.z, largest.w));
+    let nearest = bitcast<i32>(min(min(lowest.x, lowest.y), min(lowest.z, lowest.w)));
+    let beyond = highest_bits(a, b, c, d) > NEG_INFINITY;
+    let key = select(signed, KEY_NONE - nearest, signed < 0);
+    return select(key, KEY_NAN, beyond | (signed > KEY_INFINITY));
+}
+
 // The float that a key stands for, but at least the lowest finite one, so that x − row_max is never ∞ − ∞.
 fn row_max(key: i32) -> f32 {
     let floor = max(key, KEY_LOWEST);

@@ -68,6 +68,15 @@ fn is_finite(bits: u32) -> bool {
     return (bits & MAGNITUDE) < INFINITY;
 }
 
+// Whether all bits of two quads are those of finite floats: their largest as i32 is that of a float with no sign, their
+// largest as u32 that of one with a sign.
+fn are_finite(a: vec4<u32>, b: vec4<u32>) -> bool {
+    let signed = max(bitcast<vec4<i32>>(a), bitcast<vec4<i32>>(b));
+    let highest = max(a, b);
+    return max(max(signed.x, signed.y), max(signed.z, signed.w)) < bitcast<i32>(INFINITY)
+        && max(max(highest.x, highest.y), max(highest.z, highest.w)) < NEG_INFINITY;
+}
+
 fn is_nan(bits: u32) -> bool {
     return (bits & MAGNITUDE) > INFINITY;
 }
@@ -75,6 +84,10 @@ fn is_nan(bits: u32) -> bool {
 // A weight is finite and at least 0.
 fn is_weight(bits: u32) -> bool {
     return bits < INFINITY || bits == 0x80000000u;
+}
+
+fn are_weights(bits: vec4<u32>) -> vec4<bool> {
+    return (bits < vec4(INFINITY)) | (bits == vec4(0x80000000u));
 }
 
 // Whether the bits are +∞ or −∞.

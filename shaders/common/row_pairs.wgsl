@@ -21,36 +21,19 @@ struct PairSum {
 }
 
 alias LaneSum = PairSum;
-alias Swept = PairSpan;
+alias Swept = RowSpan;
 
-// Where a row's second values begin, and whether they are aligned to quads as the gradient is.
-struct PairSpan {
-    span: RowSpan,
-    start: u32,
-    aligned: bool,
-}
-
-fn pair_span(seat: Seat) -> PairSpan {
-    let span = row_span(seat);
-    let start = row_start(seat.row, params.second_base, params.row_stride);
-    return PairSpan(span, start, !STRIDED && start % 4u == span.shift);
-}
-
-fn load_prob(index: u32) -> u32 {
+fn prob_at(span: RowSpan, col: u32) -> u32 {
+    let index = span.second + col_offset(col);
     return widened(probs[index / LOGITS_PER_WORD], index % LOGITS_PER_WORD);
 }
 
-fn prob_quad(pairs: PairSpan, quad: u32) -> vec4<u32> {
-    let col = pack_col(pairs.span, quad);
-    if pairs.aligned {
-        return widened_quad(prob_quads[(pairs.start + col) / 4u]);
+// Four columns of the second array.
+fn prob_quad(span: RowSpan, col: u32) -> vec4<u32> {
+    if is_second_quad(span, col) {
+        return widened_quad(prob_quads[(span.second + col) / 4u]);
     }
-    return vec4(
-        load_prob(pairs.start + col_offset(col)),
-        load_prob(pairs.start + col_offset(col + 1u)),
-        load_prob(pairs.start + col_offset(col + 2u)),
-        load_prob(pairs.start + col_offset(col + 3u)),
-    );
+    return vec4(prob_at(span, col), prob_at(span, col + 1u), prob_at(span, col + 2u), prob_at(span, col + 3u));
 }
 
 fn with_term(sum: PairSum, gradients: vec4<u32>, seconds: vec4<u32>, term: vec4<f32>) -> PairSum {
@@ -92,30 +75,34 @@ fn combine(a: PairSum, b: PairSum) -> PairSum {
 }
 
 // One column. The rest of its quad is zeros, or −∞ for log-probabilities, which marks nothing as possible.
-fn with_col(sum: PairSum, pairs: PairSpan, col: u32) -> PairSum {
-    let gradient = vec4(raw_logit(pairs.span, col), 0u, 0u, 0u);
+fn with_col(sum: PairSum, span: RowSpan, col: u32) -> PairSum {
+    let gradient = vec4(raw_logit(span, col), 0u, 0u, 0u);
     let nothing = select(0u, NEG_INFINITY, LOG_PROBS);
-    return with_pairs(sum, gradient, vec4(load_prob(pairs.start + col_offset(col)), vec3(nothing)));
+    return with_pairs(sum, gradient, vec4(prob_at(span, col), vec3(nothing)));
 }
 
-fn gradient_quad(pairs: PairSpan, quad: u32) -> vec4<u32> {
-    return raw_pack(pairs.span, quad).a;
+fn second_quad(span: RowSpan, quad: u32) -> vec4<u32> {
+    return prob_quad(span, pack_col(span, quad));
 }
 
-fn with_quad(sum: PairSum, pairs: PairSpan, quad: u32) -> PairSum {
-    return with_pairs(sum, gradient_quad(pairs, quad), prob_quad(pairs, quad));
+fn gradient_quad(span: RowSpan, quad: u32) -> vec4<u32> {
+    return raw_pack(span, quad).a;
+}
+
+fn with_quad(sum: PairSum, span: RowSpan, quad: u32) -> PairSum {
+    return with_pairs(sum, gradient_quad(span, quad), second_quad(span, quad));
 }
 
 // The four quads of a lane's step.
-fn with_step(sum: PairSum, pairs: PairSpan, quad: u32) -> PairSum {
-    let gradient_a = gradient_quad(pairs, quad);
-    let gradient_b = gradient_quad(pairs, quad + LANES);
-    let gradient_c = gradient_quad(pairs, quad + 2u * LANES);
-    let gradient_d = gradient_quad(pairs, quad + 3u * LANES);
-    let a = with_pairs(identity(), gradient_a, prob_quad(pairs, quad));
-    let b = with_pairs(identity(), gradient_b, prob_quad(pairs, quad + LANES));
-    let c = with_pairs(identity(), gradient_c, prob_quad(pairs, quad + 2u * LANES));
-    let d = with_pairs(identity(), gradient_d, prob_quad(pairs, quad + 3u * LANES));
+fn with_step(sum: PairSum, span: RowSpan, quad: u32) -> PairSum {
+    let gradient_a = gradient_quad(span, quad);
+    let gradient_b = gradient_quad(span, quad + LANES);
+    let gradient_c = gradient_quad(span, quad + 2u * LANES);
+    let gradient_d = gradient_quad(span, quad + 3u * LANES);
+    let a = with_pairs(identity(), gradient_a, second_quad(span, quad));
+    let b = with_pairs(identity(), gradient_b, second_quad(span, quad + LANES));
+    let c = with_pairs(identity(), gradient_c, second_quad(span, quad + 2u * LANES));
+    let d = with_pairs(identity(), gradient_d, second_quad(span, quad + 3u * LANES));
     return combine(sum, combine(combine(a, b), combine(c, d)));
 }
 
@@ -130,10 +117,10 @@ fn lane_at(at: u32) -> PairSum {
 }
 
 // The whole row's sum, for each of its lanes. Call this in uniform control flow, once. The row is read only if `reads`.
-fn row_pairs(pairs: PairSpan, seat: Seat, reads: bool) -> PairSum {
+fn row_pairs(span: RowSpan, seat: Seat, reads: bool) -> PairSum {
     var sum = identity();
     if reads {
-        sum = sweep_quads(pairs, pairs.span, seat.lane);
+        sum = sweep_quads(span, span, seat.lane);
     }
     return over_lanes(sum, seat.first, seat.lane, LANES);
 }

@@ -12,11 +12,17 @@ struct QuadPair {
     b: vec4<u32>, // used by packs of eight values
 }
 
+// Whether values to be stored may be NaN. If not, they are narrowed without a test of each.
+var<private> stores_nan: bool = true;
+
 struct RowSpan {
     row: u32,
     segment: u32,
     start: u32, // start of the row in the array, in values
+    origin: u32, // start of its first pack in the array, in packs
     shift: u32, // values of its first pack that come before it
+    second: u32,        // start of the row in a second array laid out like the logits
+    second_alike: bool, // its quads match those of the row
     // The packs of this segment:
     lead: u32,  // packs that begin before the row: 0 or 1
     begin: u32, // the first whole pack
@@ -25,7 +31,7 @@ struct RowSpan {
 }
 
 override STEPS: bool;       // rows are long enough for a whole step of all lanes
-override WHOLE_PACKS: bool; // the whole last pack of the last row is within the array
+override WHOLE_PACKS: bool; // the whole last pack of the last row is within the array; likewise in a second array
 
 const PACKED: bool = PACK_VALUES == 8u;
 
@@ -46,6 +52,9 @@ fn row_span(seat: Seat) -> RowSpan {
 
 fn span_from(row: u32, segment: u32, start: u32) -> RowSpan {
     let shift = select(start % PACK_VALUES, 0u, STRIDED);
+    let origin = start / PACK_VALUES;
+    let second = row_start(row, params.second_base, params.row_stride);
+    let second_alike = !STRIDED && second % 4u == shift % 4u;
     let past = shift + params.cols;
     let lead = (shift + PACK_VALUES - 1u) / PACK_VALUES;
     let whole = max(past / PACK_VALUES, lead);
@@ -56,11 +65,11 @@ fn span_from(row: u32, segment: u32, start: u32) -> RowSpan {
         let is_last = segment + 1u == params.segments;
         let own_whole = select(min(begin + packs, whole), whole, is_last);
         return RowSpan(
-            row, segment, start, shift,
+            row, segment, start, origin, shift, second, second_alike,
             select(0u, lead, segment == 0u), begin, own_whole, select(own_whole, end, is_last),
         );
     }
-    return RowSpan(row, segment, start, shift, lead, lead, whole, end);
+    return RowSpan(row, segment, start, origin, shift, second, second_alike, lead, lead, whole, end);
 }
 
 // The distance of a column from the start of its row, in values.
@@ -126,6 +135,11 @@ fn raw_logit(span: RowSpan, col: u32) -> u32 {
     return load_logit(span.start + col_offset(col));
 }
 
+// Whether the four columns from one on, the first of a quad of the row, are one quad of the second array, within it.
+fn is_second_quad(span: RowSpan, col: u32) -> bool {
+    return span.second_alike && (WHOLE_PACKS || col + 4u <= params.cols);
+}
+
 // Four values, loaded one by one. For a column outside the row, this is some value of the row.
 fn gathered(span: RowSpan, col: u32) -> vec4<u32> {
     let cols = min(four_cols(col), vec4(params.cols - 1u));
@@ -146,7 +160,7 @@ fn raw_pack(span: RowSpan, pack: u32) -> QuadPair {
     if STRIDED {
         return gathered_pack(span, pack);
     }
-    return load_pack(span.start - span.shift + pack * PACK_VALUES);
+    return load_pack(span.origin + pack);
 }
 
 // Any pack. Its values outside the row do not matter. A pack that reaches behind the row may reach behind the array.

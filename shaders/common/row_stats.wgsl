@@ -1,4 +1,4 @@
-// Uses: params, seat, row_span, score, cap, order_key, lane_tree, stats, readout
+// Uses: params, trusts_floats, seat, row_span, score, cap, order_key, lane_tree, stats, readout
 
 // The stats that one read of a row gives: its maximum, the sum of exponentials relative to it, and sums over its
 // target. They are a monoid (identity, combine) that invocations fold step by step and the lanes of a row fold as a
@@ -44,22 +44,31 @@ alias LaneSum = RowStats;
 var<private> exp_scale: f32;
 var<private> distance_scale: f32;
 
-// (s − base) / T · log2(e). Below −150, exp2 is 0 in f32; this limit keeps −∞ out of it.
+// (s − base) / T · log2(e), which may be −∞.
 fn exponents(s: vec4<f32>, base: f32) -> vec4<f32> {
     if HALVE_DIFFERENCES {
-        return max((0.5 * s - vec4(0.5 * base)) * params.twice_exp_scale, vec4(-150.0));
+        return (0.5 * s - vec4(0.5 * base)) * params.twice_exp_scale;
     } else {
-        return max((s - vec4(base)) * exp_scale, vec4(-150.0));
+        return (s - vec4(base)) * exp_scale;
     }
 }
 
 // exp((s − base) / T).
 fn scaled_exps(s: vec4<f32>, base: f32) -> vec4<f32> {
-    return exp2(exponents(s, base));
+    return exp2_or_zero(exponents(s, base));
 }
 
 fn scaled_exp(s: f32, base: f32) -> f32 {
     return scaled_exps(vec4(s), base).x;
+}
+
+// exp((s − base) / T) of four scores as bits; 0 if a class is impossible.
+fn score_exps(scores: vec4<u32>, base: f32) -> vec4<f32> {
+    let exps = scaled_exps(capped(bitcast<vec4<f32>>(scores)), base);
+    if SOFTCAP || !TRUSTS_FLOATS { // the cap of −∞ is finite
+        return select(exps, vec4(0.0), scores == vec4(NEG_INFINITY));
+    }
+    return exps;
 }
 
 fn maximum_of(key: i32) -> f32 {

@@ -1,8 +1,8 @@
-// Uses: params, seat, element, row_span, score, scores, output, store, the pass
+// Uses: params, seat, element, row_span, score, scores, gradient, output, store, the pass
 
 // The second sweep over a row computes every value of the output from the score at the same place. The pass supplies
-// `output_bits(score's bits, span, column, record)`. A row whose values are all the same is filled instead, without reading
-// its logits.
+// `output_quad(bits of four scores, span, first column, record)` and `with_target`, which finishes a pack, and says whether
+// a row's values `may_be_nan`. A row whose values are all the same is filled instead, without reading its logits.
 //
 // A lane writes whole words, so that no two lanes share one. Rows of 16-bit output begin at even places; if a row ends
 // in the middle of a word, the other half is kept.
@@ -15,15 +15,6 @@ fn output_span(span: RowSpan) -> RowSpan {
     return span_from(span.row, span.segment, row_start(span.row, params.output_base, params.row_stride));
 }
 
-fn output_quad(scores: vec4<u32>, span: RowSpan, col: u32, record: Record) -> vec4<u32> {
-    return vec4(
-        output_bits(scores.x, span, col, record),
-        output_bits(scores.y, span, col + 1u, record),
-        output_bits(scores.z, span, col + 2u, record),
-        output_bits(scores.w, span, col + 3u, record),
-    );
-}
-
 // Writes the values of one output word, or of one column if rows lie side by side.
 fn store_word(out: RowSpan, col: u32, first: u32, second: u32) {
     let index = out.start + col_offset(col);
@@ -31,11 +22,12 @@ fn store_word(out: RowSpan, col: u32, first: u32, second: u32) {
         store_output_word(index, first);
     } else {
         let word = index / 2u;
-        var upper = narrowed(second) << 16u;
+        let both = narrowed_quad(storable(QuadPair(vec4(first, second, 0u, 0u), vec4(0u))).a).x;
+        var upper = both;
         if col + 1u >= params.cols {
-            upper = load_output_word(word) & 0xffff0000u;
+            upper = load_output_word(word);
         }
-        store_output_word(word, narrowed(first) | upper);
+        store_output_word(word, (both & 0xffffu) | (upper & 0xffff0000u));
     }
 }
 
@@ -66,7 +58,7 @@ fn output_pack(scores: QuadPair, span: RowSpan, pack: u32, record: Record) -> Qu
     if PACKED {
         pair.b = output_quad(scores.b, span, col + 4u, record);
     }
-    return pair;
+    return with_target(pair, span, pack, record);
 }
 
 // A pack that the row shares with its neighbours: word by word.
@@ -97,20 +89,37 @@ fn store_any(out: RowSpan, pack: u32, pair: QuadPair) {
 
 fn sweep_output(span: RowSpan, lane: u32, record: Record) {
     let out = output_span(span);
-    if !ALIKE {
+    stores_nan = may_be_nan(record);
+    if ALIKE {
+        sweep_alike(span, out, lane, record);
+    } else {
         sweep_apart(span, out, lane, record);
-        return;
     }
+    stores_nan = true;
+}
+
+// The sweep for an output whose packs match those of the logits. All loads of a step come before the first use of their
+// values. (A loop over the packs of a step would keep its counter, and its loads apart, even where a compiler unrolls it.)
+fn sweep_alike(span: RowSpan, out: RowSpan, lane: u32, record: Record) {
     let steps = full_steps(span);
     for (var step = 0u; STEPS && step < steps; step++) {
-        // Two loads come before the first use of their values, and the stores come after.
-        for (var i = 0u; i < STEP_PACKS; i += 2u) {
-            let p = step_pack(span, step, lane) + i * LANES;
-            let q = p + LANES;
-            let p_scores = score_pack(span, p);
-            let q_scores = score_pack(span, q);
-            store_pack(out, p, output_pack(p_scores, span, p, record));
-            store_pack(out, q, output_pack(q_scores, span, q, record));
+        let a = step_pack(span, step, lane);
+        let b = a + LANES;
+        let c = b + LANES;
+        let d = c + LANES;
+        let a_scores = score_pack(span, a);
+        let b_scores = score_pack(span, b);
+        var c_scores: QuadPair;
+        var d_scores: QuadPair;
+        if STEP_PACKS == 4u {
+            c_scores = score_pack(span, c);
+            d_scores = score_pack(span, d);
+        }
+        store_pack(out, a, output_pack(a_scores, span, a, record));
+        store_pack(out, b, output_pack(b_scores, span, b, record));
+        if STEP_PACKS == 4u {
+            store_pack(out, c, output_pack(c_scores, span, c, record));
+            store_pack(out, d, output_pack(d_scores, span, d, record));
         }
     }
     let rest = rest_packs(span);

@@ -1,4 +1,4 @@
-// Uses: params
+// Uses: params, row_span
 
 // bf16 logits, two per word: the upper halves of f32. Narrowing rounds once, to nearest, ties to even.
 
@@ -15,11 +15,17 @@ fn widened_quad(words: Quad) -> vec4<u32> {
     return vec4(low.x, high.x, low.y, high.y);
 }
 
-fn narrowed(bits: u32) -> u32 {
-    let upper = bits >> 16u;
-    return select((bits + 0x7fffu + (upper & 1u)) >> 16u, upper | 0x40u, is_nan(bits));
+// Two quads as `narrowed_quad` takes them: every NaN has bits that rounding keeps. One branch, rarely taken, for both.
+fn storable(pair: QuadPair) -> QuadPair {
+    var own = pair;
+    if stores_nan {
+        own.a = select(pair.a, vec4(NAN), (pair.a & vec4(MAGNITUDE)) > vec4(INFINITY));
+        own.b = select(pair.b, vec4(NAN), (pair.b & vec4(MAGNITUDE)) > vec4(INFINITY));
+    }
+    return own;
 }
 
 fn narrowed_quad(bits: vec4<u32>) -> Quad {
-    return vec2(narrowed(bits.x) | (narrowed(bits.y) << 16u), narrowed(bits.z) | (narrowed(bits.w) << 16u));
+    let rounded = bits + vec4(0x7fffu) + extractBits(bits, 16u, 1u);
+    return vec2((rounded.x >> 16u) | (rounded.y & 0xffff0000u), (rounded.z >> 16u) | (rounded.w & 0xffff0000u));
 }

@@ -1,4 +1,4 @@
-// Uses: nothing
+// Uses: row_span
 
 // f32 logits: one value per word.
 
@@ -13,8 +13,8 @@ fn widened_quad(words: Quad) -> vec4<u32> {
     return words;
 }
 
-fn narrowed(bits: u32) -> u32 {
-    return bits;
+fn storable(pair: QuadPair) -> QuadPair {
+    return pair;
 }
 
 fn narrowed_quad(bits: vec4<u32>) -> Quad {

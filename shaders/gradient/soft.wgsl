@@ -1,4 +1,4 @@
-// Uses: params, seat, row_span, target, class_weights, row_input, row_result, the pass
+// Uses: params, seat, row_span, class_weights, row_input, row_result, dense, the pass
 
 // The part of soft targets in the gradient.
 
@@ -6,8 +6,17 @@ fn target_pull(part: TargetPart) -> f32 {
     return 1.0 - params.smoothing;
 }
 
-fn target_gradient(record: Record, span: RowSpan, col: u32) -> f32 {
-    return times_class_weight(record.beta + record.tau * bitcast<f32>(soft_target(span, col)), col);
+fn target_gradient(record: Record, span: RowSpan, col: u32) -> vec4<f32> {
+    return times_class_weights(record.beta + record.tau * bitcast<vec4<f32>>(dense_quad(span, col)), col);
+}
+
+// The sweep has it all.
+fn class_pull(record: Record, span: RowSpan) -> f32 {
+    return 0.0;
+}
+
+fn with_target(pair: QuadPair, span: RowSpan, pack: u32, record: Record) -> QuadPair {
+    return pair;
 }
 
 fn save_entries(span: RowSpan, seat: Seat, input: RowInput, writes: bool) {}

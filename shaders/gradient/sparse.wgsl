@@ -15,8 +15,17 @@ fn target_pull(part: TargetPart) -> f32 {
     return 1.0 - params.smoothing;
 }
 
-fn target_gradient(record: Record, span: RowSpan, col: u32) -> f32 {
-    return times_class_weight(record.beta, col);
+fn target_gradient(record: Record, span: RowSpan, col: u32) -> vec4<f32> {
+    return times_class_weights(vec4(record.beta), col);
+}
+
+// The sweep has it all.
+fn class_pull(record: Record, span: RowSpan) -> f32 {
+    return 0.0;
+}
+
+fn with_target(pair: QuadPair, span: RowSpan, pack: u32, record: Record) -> QuadPair {
+    return pair;
 }
 
 // The first column of an output word.
@@ -45,7 +54,8 @@ fn entry_gradient(bits: u32, col: u32, record: Record) -> u32 {
     for (var i = first; i < first + params.entries; i++) {
         q += select(0.0, bitcast<f32>(entry_probs[i]), is_counted & (entry_classes[i] == col));
     }
-    return gradient_bits(bits, times_class_weight(record.beta + record.tau * q, col), record);
+    let pulled = times_class_weights(vec4(record.beta + record.tau * q), col);
+    return bitcast<u32>(gradient_at(vec4(bits), pulled, record).x);
 }
 
 fn rewrite_entries(span: RowSpan, seat: Seat, record: Record, writes: bool) {

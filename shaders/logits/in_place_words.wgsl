@@ -14,8 +14,8 @@ fn load_words(index: u32) -> vec4<u32> {
     return vec4(load_logit(index), load_logit(index + 1u), load_logit(index + 2u), load_logit(index + 3u));
 }
 
-fn load_pack(index: u32) -> QuadPair {
-    let first = index / PACK_VALUES * PACK_VALUES;
+fn load_pack(at: u32) -> QuadPair {
+    let first = at * PACK_VALUES;
     if PACK_VALUES == 4u {
         return QuadPair(load_words(first), vec4(0u));
     }

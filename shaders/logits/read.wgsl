@@ -11,6 +11,6 @@ fn load_logit(index: u32) -> u32 {
     return widened(logits[index / LOGITS_PER_WORD], index % LOGITS_PER_WORD);
 }
 
-fn load_pack(index: u32) -> QuadPair {
-    return unpacked(logit_packs[index / PACK_VALUES]);
+fn load_pack(at: u32) -> QuadPair {
+    return unpacked(logit_packs[at]);
 }

@@ -12,5 +12,6 @@ fn unpacked(pack: Pack) -> QuadPair {
 }
 
 fn packed(pair: QuadPair) -> Pack {
-    return vec4(narrowed_quad(pair.a), narrowed_quad(pair.b));
+    let own = storable(pair);
+    return vec4(narrowed_quad(own.a), narrowed_quad(own.b));
 }

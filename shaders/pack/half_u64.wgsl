@@ -14,7 +14,8 @@ fn unpacked(pack: Pack) -> QuadPair {
 }
 
 fn packed(pair: QuadPair) -> Pack {
-    let a = narrowed_quad(pair.a);
-    let b = narrowed_quad(pair.b);
+    let own = storable(pair);
+    let a = narrowed_quad(own.a);
+    let b = narrowed_quad(own.b);
     return vec2<u64>(vec2(a.x, b.x)) | (vec2<u64>(vec2(a.y, b.y)) << vec2(32u));
 }

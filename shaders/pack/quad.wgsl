@@ -12,5 +12,5 @@ fn unpacked(pack: Pack) -> QuadPair {
 }
 
 fn packed(pair: QuadPair) -> Pack {
-    return narrowed_quad(pair.a);
+    return narrowed_quad(storable(pair).a);
 }

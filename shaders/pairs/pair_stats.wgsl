@@ -1,4 +1,4 @@
-// Uses: params, seat, row_span, order_key, lane_tree, steps, sweep_quads, teacher
+// Uses: params, trusts_floats, seat, row_span, order_key, lane_tree, sweep_quads
 
 // The stats that one read of a row of two batches gives, student x and teacher b: the maximum and the sum of
 // exponentials of each, and a cross term that KL(q ‖ p) needs. They are a monoid (identity, combine). With the bases m
@@ -38,19 +38,29 @@ struct PairStats {
     infinite: u32, // 1 if a class is possible for the teacher and not for the student: KL is +∞
 }
 
-// exp((s − base) / 2T) from quarters of differences. Below 2^−126 the square is 0; this limit keeps −∞ out of exp2.
-fn roots(quarters: vec4<f32>) -> vec4<f32> {
-    return exp2(max(quarters * params.twice_exp_scale, vec4(-126.0)));
+// exp((s − base) / 2T) from the bits of scores, and quarters of their differences from the base. Below 2^−126 the square
+// is 0; unless floats are trusted, this limit keeps −∞ out of exp2.
+fn roots(scores: vec4<u32>, quarters: vec4<f32>) -> vec4<f32> {
+    let exponents = quarters * params.twice_exp_scale;
+    if TRUSTS_FLOATS {
+        return exp2(exponents);
+    }
+    return select(exp2(max(exponents, vec4(-126.0))), vec4(0.0), scores == vec4(NEG_INFINITY));
 }
 
 fn root(quarter: f32) -> f32 {
     return exp2(max(quarter * params.twice_exp_scale, -126.0));
 }
 
-// The max keeps −∞ out. It also keeps a compiler that reassociates from adding b − n − x + m in another order, which would
-// round away the differences between two batches whose offsets differ.
+// Quarters of the differences from the base, which may be −∞.
 fn quarters_below(bits: vec4<u32>, base: f32) -> vec4<f32> {
-    return max(0.25 * bitcast<vec4<f32>>(bits) - vec4(0.25 * base), vec4(LOWEST));
+    return 0.25 * bitcast<vec4<f32>>(bits) - vec4(0.25 * base);
+}
+
+// ((b − n) − (x − m)) / 4, scaled, from quarters. The max keeps −∞ out. It also keeps a compiler that reassociates from
+// adding b − n − x + m in another order, which would round away the differences between two batches whose offsets differ.
+fn quarters_apart(b_below: vec4<f32>, x_below: vec4<f32>) -> vec4<f32> {
+    return (max(b_below, vec4(LOWEST)) - max(x_below, vec4(LOWEST))) * CROSS_SCALE;
 }
 
 // A quarter of the distance that a base moves up, with a max for the same reason.
@@ -115,7 +125,7 @@ fn lane_at(at: u32) -> PairStats {
 fn pair_stats(span: RowSpan, seat: Seat, reads: bool) -> PairStats {
     var stats = identity();
     if reads {
-        stats = sweep_quads(Swept(span, teacher_start(span.row)), span, seat.lane);
+        stats = sweep_quads(span, span, seat.lane);
     }
     stats = over_lanes(stats, seat.first, seat.lane, LANES);
     return moved(stats, row_max(stats.student.key), row_max(stats.teacher.key));

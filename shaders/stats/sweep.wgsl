@@ -29,30 +29,34 @@ fn ready_for(stats: RowStats, largest: i32, pack: u32) -> RowStats {
 
 // exp((s − base) / T) of four columns, without the target's if EXCLUDE_TARGET.
 fn exps_of(scores: vec4<u32>, span: RowSpan, col: u32, base: f32) -> vec4<f32> {
-    var exps = scaled_exps(capped(bitcast<vec4<f32>>(scores)), base);
-    if SOFTCAP { // the cap of −∞ is finite
-        exps = select(exps, vec4(0.0), scores == vec4(NEG_INFINITY));
-    }
+    var exps = score_exps(scores, base);
     if EXCLUDE_TARGET {
         exps = select(exps, vec4(0.0), four_cols(col) == vec4(excluded_col(span)));
     }
     return exps;
 }
 
-fn largest_of(keys: vec4<i32>) -> i32 {
-    return max(max(keys.x, keys.y), max(keys.z, keys.w));
-}
-
 fn sum_of(values: vec4<f32>) -> f32 {
     return (values.x + values.y) + (values.z + values.w);
 }
 
-// What the targets of four columns add, from the bits of their weights ω and of their scores.
+// Scaled distances of four scores from the base.
+fn distances_of(base: f32, scores: vec4<u32>) -> vec4<f32> {
+    return distance_base(base) - distance_scale * capped(bitcast<vec4<f32>>(scores));
+}
+
+// What the targets of four columns add, from the bits of their weights ω and of their scores, if all of them are finite.
+fn finite_target_sums(base: f32, weights: vec4<u32>, scores: vec4<u32>) -> LaneTarget {
+    let omega = bitcast<vec4<f32>>(weights);
+    return LaneTarget(sum_of(omega), sum_of(omega * distances_of(base, scores)), 0u);
+}
+
+// The same for any weights and scores.
 fn target_sums(base: f32, weights: vec4<u32>, scores: vec4<u32>) -> LaneTarget {
+    let omega = bitcast<vec4<f32>>(weights);
+    let distances = distances_of(base, scores);
     let magnitudes = weights & vec4(MAGNITUDE);
     let possible = scores != vec4(NEG_INFINITY);
-    let omega = bitcast<vec4<f32>>(weights);
-    let distances = distance_base(base) - distance_scale * capped(bitcast<vec4<f32>>(scores));
     let has_mass = magnitudes != vec4(0u);
     let counted = possible & has_mass;
     let infinite = !possible & has_mass;
@@ -86,11 +90,8 @@ fn with_targets(stats: RowStats, sums: LaneTarget) -> RowStats {
 // Adds a pack of scores; those outside the row are −∞.
 fn with_edge(stats: RowStats, scores: QuadPair, span: RowSpan, pack: u32) -> RowStats {
     let col = pack_col(span, pack);
-    var keys = order_keys(scores.a);
-    if PACKED {
-        keys = max(keys, order_keys(scores.b));
-    }
-    var next = ready_for(stats, largest_of(keys), pack);
+    let b = select(scores.a, scores.b, PACKED);
+    var next = ready_for(stats, largest_key(scores.a, b, scores.a, b), pack);
     var exps = exps_of(scores.a, span, col, next.base);
     if PACKED {
         exps += exps_of(scores.b, span, col + 4u, next.base);
@@ -120,25 +121,45 @@ fn step_pair(span: RowSpan, pack: u32) -> QuadPair {
 fn with_step(stats: RowStats, span: RowSpan, pack: u32) -> RowStats {
     let ab = step_pair(span, pack);
     let cd = step_pair(span, pack + STEP_PACKS / 2u * LANES);
-    let keys = max(max(order_keys(ab.a), order_keys(ab.b)), max(order_keys(cd.a), order_keys(cd.b)));
     let col = pack_col(span, pack);
     let b = col + select(4u * LANES, 4u, PACKED);
     let c = col + 8u * LANES;
     let d = b + 8u * LANES;
-    var next = ready_for(stats, largest_of(keys), pack);
+    let largest = largest_key(ab.a, ab.b, cd.a, cd.b);
+    var next = ready_for(stats, largest, pack);
     let ab_exps = exps_of(ab.a, span, col, next.base) + exps_of(ab.b, span, b, next.base);
     let cd_exps = exps_of(cd.a, span, c, next.base) + exps_of(cd.b, span, d, next.base);
     next.sum_exp += sum_of(ab_exps + cd_exps);
     next.readouts = step_readouts(stats, next.base, ab, cd, vec4(col, b, c, d));
     if TARGET_SUMS {
-        let ab_sums = both_targets(
-            target_sums(next.base, target_weights(span, col), ab.a),
-            target_sums(next.base, target_weights(span, b), ab.b),
+        let a_weights = target_weights(span, col);
+        let b_weights = target_weights(span, b);
+        let c_weights = target_weights(span, c);
+        let d_weights = target_weights(span, d);
+        // One test for the whole step, because few steps have a special score or weight.
+        let keys = max(largest, largest_key(a_weights, b_weights, c_weights, d_weights));
+        let highest = max(
+            highest_bits(ab.a, ab.b, cd.a, cd.b),
+            highest_bits(a_weights, b_weights, c_weights, d_weights),
         );
-        let cd_sums = both_targets(
-            target_sums(next.base, target_weights(span, c), cd.a),
-            target_sums(next.base, target_weights(span, d), cd.b),
+        var ab_sums = both_targets(
+            finite_target_sums(next.base, a_weights, ab.a),
+            finite_target_sums(next.base, b_weights, ab.b),
         );
+        var cd_sums = both_targets(
+            finite_target_sums(next.base, c_weights, cd.a),
+            finite_target_sums(next.base, d_weights, cd.b),
+        );
+        if keys >= KEY_INFINITY || highest >= NEG_INFINITY {
+            ab_sums = both_targets(
+                target_sums(next.base, a_weights, ab.a),
+                target_sums(next.base, b_weights, ab.b),
+            );
+            cd_sums = both_targets(
+                target_sums(next.base, c_weights, cd.a),
+                target_sums(next.base, d_weights, cd.b),
+            );
+        }
         next = with_targets(next, both_targets(ab_sums, cd_sums));
     }
     return next;

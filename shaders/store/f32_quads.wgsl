@@ -4,10 +4,12 @@
 
 @group(0) @binding(12) var<storage, read_write> output_quads: array<vec4<u32>>; // the same buffer as the output
 
-fn put_pack(index: u32, pair: QuadPair) {
-    output_quads[index / 4u] = pair.a;
+fn put_pack(at: u32, pair: QuadPair) {
     if PACKED {
-        output_quads[index / 4u + 1u] = pair.b;
+        output_quads[2u * at] = pair.a;
+        output_quads[2u * at + 1u] = pair.b;
+    } else {
+        output_quads[at] = pair.a;
     }
 }
 

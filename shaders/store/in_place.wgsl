@@ -2,8 +2,8 @@
 
 // Packs of the output over the logits.
 
-fn put_pack(index: u32, pair: QuadPair) {
-    logit_packs[index / PACK_VALUES] = packed(pair);
+fn put_pack(at: u32, pair: QuadPair) {
+    logit_packs[at] = packed(pair);
 }
 
 fn put_word(pack: u32, word: u32, bits: PackWord) {

@@ -5,7 +5,7 @@
 const WORD_VALUES: u32 = PACK_VALUES / PACK_WORDS;
 
 fn store_own_words(out: RowSpan, pack: u32, pair: QuadPair) {
-    let at = (out.start - out.shift) / PACK_VALUES + pack;
+    let at = out.origin + pack;
     let col = pack_col(out, pack);
     let words = packed(pair);
     if col < params.cols { put_word(at, 0u, words[0u]); }

@@ -38,7 +38,8 @@ impl AdapterKind {
     /// The features that speed up kernels and host slices, where an adapter has them.
     pub(crate) fn features(self) -> wgpu::Features {
         let of_memory = wgpu::Features::MAPPABLE_PRIMARY_BUFFERS;
-        wgpu::Features::SHADER_INT64 | if self.shares_memory() { of_memory } else { wgpu::Features::empty() }
+        let of_words = wgpu::Features::SHADER_INT64 | wgpu::Features::SHADER_F16;
+        of_words | if self.shares_memory() { of_memory } else { wgpu::Features::empty() }
     }
 }
 
@@ -86,12 +87,26 @@ pub struct Profile {
     pub subgroup_sizes: (u32, u32),
     /// Whether shaders may use 64-bit integers: [`wgpu::Features::SHADER_INT64`].
     pub shader_int64: bool,
+    /// Whether floats keep special values where WGSL promises nothing: exp2(−∞) is 0, and unpacking f16 keeps denormal
+    /// values and NaN.
+    pub keeps_specials: bool,
 }
 
 /// The limits that every operation fits into: WebGPU's defaults.
 const NEEDED_INVOCATIONS: u32 = 256;
 const NEEDED_STORAGE_BUFFERS: u32 = 8;
 const NEEDED_WORKGROUP_MEMORY: u32 = 16 << 10;
+
+/// Vulkan's drivers compile floats as they are, and Direct3D prescribes what becomes of special values. Metal may assume
+/// that there is no infinity, and a browser may run on Metal. wgpu allows lavapipe to unpack f16 only if it has f16 itself.
+fn keeps_specials(info: &wgpu::AdapterInfo, features: wgpu::Features) -> bool {
+    match info.backend {
+        wgpu::Backend::Vulkan => {
+            !info.name.contains("llvmpipe") || features.contains(wgpu::Features::SHADER_F16)
+        }
+        backend => backend == wgpu::Backend::Dx12,
+    }
+}
 
 impl Profile {
     /// The profile of a device.
@@ -147,6 +162,7 @@ impl Profile {
             workgroup_memory: limits.max_compute_workgroup_storage_size,
             subgroup_sizes: (info.subgroup_min_size, info.subgroup_max_size),
             shader_int64: features.contains(wgpu::Features::SHADER_INT64),
+            keeps_specials: keeps_specials(info, features),
         }
     }
 

@@ -29,7 +29,7 @@ fn place(source: &str, line: usize) -> Option<(&str, usize)> {
 }
 
 fn validate(pass: &Pass, module: &naga::Module) -> ModuleInfo {
-    Validator::new(ValidationFlags::all(), Capabilities::SHADER_INT64)
+    Validator::new(ValidationFlags::all(), Capabilities::SHADER_INT64 | Capabilities::SHADER_FLOAT16_IN_FLOAT32)
         .validate(module)
         .unwrap_or_else(|error| panic!("{}: {error:?}", pass.name))
 }

@@ -47,6 +47,7 @@ fn profile(
         workgroup_memory: 16 << 10,
         subgroup_sizes: (4, 8),
         shader_int64: kind == AdapterKind::Software && offset_alignment == 32,
+        keeps_specials: true,
     }
 }
 

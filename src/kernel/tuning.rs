@@ -51,6 +51,11 @@ pub struct Tuning {
     /// Whether logits are loaded and stored in 64-bit words. It has an effect only on devices with
     /// [`wgpu::Features::SHADER_INT64`].
     pub words_of_64: bool,
+    /// Whether the adapter's floats are trusted with special values where WGSL promises nothing: that exp2(−∞) is 0, and
+    /// that unpacking f16 keeps denormal values and NaN. If not, kernels work around it on bits, with more instructions.
+    /// It has an effect only on devices whose floats keep them: [`Profile::keeps_specials`].
+    #[cfg_attr(feature = "tuning-file", serde(default))]
+    pub trusts_floats: bool,
 }
 
 impl Tuning {
@@ -70,6 +75,7 @@ impl Tuning {
             workgroups: 1,
             segment_cols: 1,
             words_of_64: true,
+            trusts_floats: true,
         }
     }
 
@@ -121,6 +127,7 @@ impl Tuning {
             workgroups: 16,
             segment_cols: 1 << 16,
             words_of_64: width < 16,
+            trusts_floats: true,
         }
     }
 
@@ -143,6 +150,7 @@ impl Tuning {
             workgroups: if profile.kind == AdapterKind::Integrated { 128 } else { 1024 },
             segment_cols: 1 << 13,
             words_of_64: false,
+            trusts_floats: true,
         }
     }
 

@@ -71,6 +71,8 @@ impl<E: Element> Engine<E> {
             merged: false,
             reads_out: false,
             second_view: self.profile.backend != wgpu::Backend::BrowserWebGpu,
+            trusts_floats: self.trusts_floats(),
+            weighted: false,
         }
     }
 
@@ -80,6 +82,10 @@ impl<E: Element> Engine<E> {
 
     fn uses_words_of_64(&self) -> bool {
         self.tuning().words_of_64 && self.profile.shader_int64
+    }
+
+    fn trusts_floats(&self) -> bool {
+        self.tuning().trusts_floats && self.profile.keeps_specials
     }
 
     /// The constants of a pass over rows that reads no logits.
@@ -122,7 +128,7 @@ impl<E: Element> Engine<E> {
     ) -> Result<Vec<Dispatch>> {
         let mut params =
             Params { rows: window.rows as u32, first_row: window.first_row as u32, ..*call.params };
-        let (mut whole_packs, mut whole_output) = (false, false);
+        let (mut whole_packs, mut whole_output, mut whole_second) = (false, false, true);
         let parts: Vec<(u32, Binding)> =
             arrays.iter().map(|placed| (placed.array.number, placed.part())).collect();
         let mut bindings: Vec<(u32, Option<&Binding>)> = Vec::new();
@@ -130,13 +136,13 @@ impl<E: Element> Engine<E> {
             bindings.push((*number, Some(part)));
             if let Some(packs) = binding::packs_of(*number) {
                 // A view of whole packs. If the part is smaller than one pack, no pack is ever loaded.
-                let has_packs = part.size >= self.pack_bytes(call, *number);
+                let has_packs = part.size >= self.pack_bytes(call, &placed.array);
                 bindings.push((packs, Some(part).filter(|_| has_packs)));
             }
             let base = placed.place.base;
             // Whether the last pack of the last row lies wholly within the binding.
             let end = (u64::from(base) + plan.values(window.rows)) * placed.array.value_bytes;
-            let is_whole = end.next_multiple_of(self.pack_bytes(call, *number)) <= part.size;
+            let is_whole = end.next_multiple_of(self.pack_bytes(call, &placed.array)) <= part.size;
             match *number {
                 binding::LOGITS => {
                     (params.logits_base, whole_packs) = (base, is_whole);
@@ -145,7 +151,7 @@ impl<E: Element> Engine<E> {
                     }
                 }
                 binding::OUTPUT => (params.output_base, whole_output) = (base, is_whole),
-                _ => params.second_base = base,
+                _ => (params.second_base, whole_second) = (base, is_whole),
             }
         }
         bindings.extend(call.rest.iter().map(|&(number, bound)| (number, Some(bound))));
@@ -170,7 +176,8 @@ impl<E: Element> Engine<E> {
             (constant::INVOCATIONS, seats.lanes * seats.rows),
             (constant::STRIDED, u32::from(params.inner > 1)),
             (constant::STEPS, u32::from(plan.has_steps())),
-            (constant::WHOLE_PACKS, u32::from(whole_packs)),
+            (constant::WHOLE_PACKS, u32::from(whole_packs && whole_second)),
+            (constant::TRUSTS_FLOATS, u32::from(call.variant.trusts_floats)),
             (constant::ALIKE, u32::from(is_alike)),
             (constant::WHOLE_WORDS, u32::from(whole_words)),
         ];
@@ -207,13 +214,13 @@ impl<E: Element> Engine<E> {
     }
 
     /// Bytes of one element of an array's second view.
-    fn pack_bytes(&self, call: &LogitsCall<'_>, number: u32) -> u64 {
-        match (number, call.variant.output) {
+    fn pack_bytes(&self, call: &LogitsCall<'_>, array: &Array<'_>) -> u64 {
+        match (array.number, call.variant.output) {
             (binding::OUTPUT, Output::F32) => 16,
             (binding::LOGITS | binding::OUTPUT, _) => {
                 call.pass.pack_values(call.variant) * Self::ELEMENT_BYTES
             }
-            _ => 4 * Self::ELEMENT_BYTES,
+            _ => 4 * array.value_bytes,
         }
     }
 

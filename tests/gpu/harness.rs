@@ -85,15 +85,16 @@ pub fn device_of(features: wgpu::Features, limit: impl FnOnce(&mut wgpu::Limits)
 }
 
 /// The plan's own choice; few lanes and many, up to 256, WebGPU's default limit; several rows a workgroup; rows that are
-/// split; loads of 32 bits; what a GPU of hardware is given.
+/// split; loads of 32 bits; floats that are not trusted; what a GPU of hardware is given.
 pub fn tunings() -> impl Iterator<Item = Option<Tuning>> {
     let lanes = [1, 4, 32, 256].into_iter().map(|lanes| Tuning::fixed(lanes, 1));
     let rows = [(1, 8), (2, 128), (8, 16)].map(|(lanes, rows)| Tuning::fixed(lanes, rows));
     let split = [
         Tuning::fixed(1, 1).split(100_000, 1),
         Tuning::fixed(8, 1).split(64, 40),
-        Tuning { words_of_64: false, ..Tuning::fixed(4, 1).split(100_000, 64) },
+        Tuning { words_of_64: false, trusts_floats: false, ..Tuning::fixed(4, 1).split(100_000, 64) },
         Tuning { words_of_64: false, ..Tuning::fixed(8, 1) },
+        Tuning { trusts_floats: false, ..Tuning::fixed(8, 1) },
     ];
     // What hardware would be given.
     let mut hardware = gpu().profile().expect("a profile");

@@ -15,6 +15,8 @@ pub const CLASS_WEIGHTS: u32 = 6;
 pub const TARGETS: u32 = 7;
 pub const TARGET_PROBS: u32 = 8;
 pub const POS_WEIGHT: u32 = 8;
+/// Targets with a value for each logit, four values at a time.
+pub const TARGET_QUADS: u32 = 13;
 /// The output of passes with one value per row.
 pub const ROW_VALUES: u32 = 4;
 /// The second output of such a pass.
@@ -39,6 +41,7 @@ pub fn packs_of(number: u32) -> Option<u32> {
         OUTPUT => Some(OUTPUT_PACKS),
         PROBS => Some(PROB_QUADS),
         TEACHER => Some(TEACHER_QUADS),
+        TARGETS => Some(TARGET_QUADS),
         _ => None,
     }
 }

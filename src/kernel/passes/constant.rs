@@ -10,6 +10,7 @@ pub const WHOLE_PACKS: &str = "WHOLE_PACKS";
 pub const ALIKE: &str = "ALIKE";
 pub const WHOLE_WORDS: &str = "WHOLE_WORDS";
 pub const REDUCE_LANES: &str = "REDUCE_LANES";
+pub const TRUSTS_FLOATS: &str = "TRUSTS_FLOATS";
 pub const SOFTCAP: &str = "SOFTCAP";
 pub const MASKED_ROW_ZERO: &str = "MASKED_ROW_ZERO";
 pub const TARGET_SUMS: &str = "TARGET_SUMS";

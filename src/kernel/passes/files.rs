@@ -35,6 +35,7 @@ macro_rules! file {
 }
 
 pub(super) static PARAMS: File = file!("common/params.wgsl");
+pub(super) static FLOATS: File = file!("common/trusts_floats.wgsl", [], [TRUSTS_FLOATS]);
 pub(super) static SEAT: File = file!("common/seat.wgsl", [], [LANES, ROWS, INVOCATIONS, STRIDED, SPLIT]);
 pub(super) static ROW_SPAN: File = file!("common/row_span.wgsl", [], [STEPS, WHOLE_PACKS]);
 pub(super) static SCORES: File = file!("common/scores.wgsl");
@@ -57,17 +58,26 @@ pub(super) static ROW_RESULT: File = file!("common/row_result.wgsl", [], [LOG_PR
 pub(super) static WIDE_PRODUCT: File = file!("common/wide_product.wgsl");
 pub(super) static LN_1_PLUS: File = file!("common/ln_1_plus.wgsl");
 pub(super) static BATCH_WEIGHT: File = file!("common/batch_weight.wgsl");
-pub(super) static CLASS_WEIGHT: File =
-    file!("common/class_weights.wgsl", [(binding::CLASS_WEIGHTS, Read)], [CLASS_WEIGHTS]);
+pub(super) static CLASS_WEIGHT: File = file!("common/class_weights.wgsl");
+pub(super) static WEIGHTS_CLASS: File =
+    file!("weights/class.wgsl", [(binding::CLASS_WEIGHTS, Read)], [CLASS_WEIGHTS]);
+pub(super) static WEIGHTS_NONE: File = file!("weights/none.wgsl");
+pub(super) static WEIGHTS_POSITIVE: File =
+    file!("weights/positive.wgsl", [(binding::POS_WEIGHT, Read)], [POS_WEIGHT]);
+pub(super) static WEIGHTS_NO_POSITIVE: File = file!("weights/no_positive.wgsl");
+pub(super) static DENSE_QUADS: File =
+    file!("dense/quads.wgsl", [(TARGETS, Read), (binding::TARGET_QUADS, Read)], []);
+pub(super) static DENSE_WORDS: File = file!("dense/words.wgsl", [(TARGETS, Read)], []);
 pub(super) static TOTALS: File = file!("common/totals.wgsl", [], [REDUCE_LANES]);
 pub(super) static BLOCK_TERMS: File = file!("common/block_terms.wgsl");
-pub(super) static SIGMOID_BCE: File =
-    file!("common/sigmoid_bce.wgsl", [(TARGETS, Read), (binding::POS_WEIGHT, Read)], [POS_WEIGHT]);
+pub(super) static SIGMOID_BCE: File = file!("common/sigmoid_bce.wgsl");
 pub(super) static ROW_PAIRS: File =
     file!("common/row_pairs.wgsl", [(binding::PROBS, Read), (binding::PROB_QUADS, Read)], [LOG_PROBS]);
 
 pub(super) static ELEMENT_F32: File = file!("element/f32.wgsl");
 pub(super) static ELEMENT_F16: File = file!("element/f16.wgsl");
+pub(super) static F16_BITS: File = file!("element/f16_bits.wgsl");
+pub(super) static F16_UNPACKED: File = file!("element/f16_unpacked.wgsl");
 pub(super) static ELEMENT_BF16: File = file!("element/bf16.wgsl");
 pub(super) static PACK_QUAD: File = file!("pack/quad.wgsl");
 pub(super) static PACK_HALF: File = file!("pack/half.wgsl");
@@ -105,7 +115,7 @@ pub(super) static TOLD_NONE: File = file!("told/none.wgsl");
 pub(super) static TOLD_SUMS: File = file!("told/sums.wgsl");
 pub(super) static TARGET_NONE: File = file!("target/none.wgsl");
 pub(super) static TARGET_CLASS: File = file!("target/class.wgsl", [], [FOCAL]);
-pub(super) static TARGET_SOFT: File = file!("target/soft.wgsl", [(TARGETS, Read)], []);
+pub(super) static TARGET_SOFT: File = file!("target/soft.wgsl");
 pub(super) static TARGET_SPARSE: File =
     file!("target/sparse.wgsl", [(TARGETS, Read), (TARGET_PROBS, Read)], []);
 pub(super) static GRADIENT_CLASS: File = file!("gradient/class.wgsl");

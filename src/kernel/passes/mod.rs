@@ -28,6 +28,7 @@ pub(crate) use variant::{Load, Output, Score, Target, Variant};
 /// A row's statistics, in one read of its logits.
 const STATS: &[Part] = &[
     Of(&PARAMS),
+    Of(&FLOATS),
     Of(&SEAT),
     Part::Element,
     Part::Pack,
@@ -46,6 +47,7 @@ const STATS: &[Part] = &[
 const SWEEP: &[Part] = &[Part::Output, Of(&SWEEP_OUTPUT), Part::Store];
 /// The files after the statistics of a row with a target.
 const TARGETED: &[Part] = &[
+    Part::Weights,
     Of(&CLASS_WEIGHT),
     Of(&WIDE_PRODUCT),
     Of(&ROW_INPUT),
@@ -194,12 +196,14 @@ pub(crate) static FINISH_LOSS: Pass = Pass::new(
 /// The loss of each class separately, for soft targets.
 const CLASS_LOSSES: &[Part] = &[
     Of(&PARAMS),
+    Of(&FLOATS),
     Of(&SEAT),
     Part::Element,
     Of(&PACK_QUAD),
     Part::Logits,
     Of(&ROW_SPAN),
     Of(&LANE_TREE),
+    Part::Weights,
     Of(&CLASS_WEIGHT),
     Of(&WIDE_PRODUCT),
     Of(&ROW_INPUT),
@@ -208,6 +212,8 @@ const CLASS_LOSSES: &[Part] = &[
     Of(&FIELDS),
     Of(&ROW_RESULTS_OUT),
     Of(&LN_1_PLUS),
+    Part::PosWeight,
+    Part::Dense,
     Of(&SIGMOID_BCE),
 ];
 
@@ -227,7 +233,7 @@ pub(crate) static SIGMOID_BCE_DLOGITS: Pass = Pass::new(
 
 /// A row of logits, or of the array in their place, with a second array.
 const ROWS_OF_LOGITS: &[Part] =
-    &[Of(&PARAMS), Of(&SEAT), Part::Element, Of(&PACK_QUAD), Part::Logits, Of(&ROW_SPAN)];
+    &[Of(&PARAMS), Of(&FLOATS), Of(&SEAT), Part::Element, Of(&PACK_QUAD), Part::Logits, Of(&ROW_SPAN)];
 
 pub(crate) static SOFTMAX_BACKWARD: Pass = Pass::new(
     "softmax_backward",

@@ -5,9 +5,15 @@ use std::collections::HashSet;
 use crate::element::Element;
 use crate::kernel::passes::*;
 
-/// Loads, and whether a written buffer is bound twice, as devices have them: in a browser; elsewhere, without and with
-/// 64-bit integers.
-const DEVICES: [(Load, bool); 3] = [(Load::Words32, false), (Load::Words32, true), (Load::Words64, true)];
+/// Loads, whether a written buffer is bound twice, and whether floats are trusted, as devices have them: in a browser;
+/// elsewhere, without and with 64-bit integers.
+const DEVICES: [(Load, bool, bool); 5] = [
+    (Load::Words32, false, false),
+    (Load::Words32, true, false),
+    (Load::Words32, true, true),
+    (Load::Words64, true, false),
+    (Load::Words64, true, true),
+];
 
 /// Every distinct module, by pass and variant.
 pub(in crate::kernel) fn modules() -> Vec<(&'static Pass, Variant)> {
@@ -30,7 +36,8 @@ pub(in crate::kernel) fn modules() -> Vec<(&'static Pass, Variant)> {
     modules
 }
 
-/// The variants of a pass for every device, for rows that are split or not, with and without readouts.
+/// The variants of a pass for every device, for rows that are split or not, with and without readouts, with and without
+/// weights.
 fn of_devices(
     pass: &'static Pass,
     (element, output, target): (&'static str, Output, Target),
@@ -39,11 +46,21 @@ fn of_devices(
     let writes = output == Output::Element || pass.writes();
     // Only split rows have segments: never rows with sparse targets, and never in place.
     let splits = pass.segments.is_some() && target != Target::Sparse && output != Output::InPlace;
-    let settings = [(false, false), (false, true), (true, false), (true, true)];
-    settings.into_iter().filter(move |&(merged, _)| writes && (splits || !merged)).flat_map(
-        move |(merged, reads_out)| {
-            DEVICES.map(|(load, second_view)| {
-                pass.fitted(Variant { element, output, target, load, merged, reads_out, second_view })
+    let settings = (0..8).map(|bits| [bits & 1 != 0, bits & 2 != 0, bits & 4 != 0]);
+    settings.filter(move |&[merged, ..]| writes && (splits || !merged)).flat_map(
+        move |[merged, reads_out, weighted]| {
+            DEVICES.map(|(load, second_view, trusts_floats)| {
+                pass.fitted(Variant {
+                    element,
+                    output,
+                    target,
+                    load,
+                    merged,
+                    reads_out,
+                    second_view,
+                    trusts_floats,
+                    weighted,
+                })
             })
         },
     )

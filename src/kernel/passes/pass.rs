@@ -26,8 +26,17 @@ pub(super) enum Part {
     Told,
     Target,
     Gradient,
+    Weights,
+    PosWeight,
+    Dense,
 }
 use Part::Of;
+
+/// The file for targets with a value for each logit: a stage has room for a second view of them if it has no weights, and
+/// no segments.
+fn dense(variant: Variant) -> &'static File {
+    if variant.weighted || variant.merged { &DENSE_WORDS } else { &DENSE_QUADS }
+}
 
 /// A pass. Its name is also the name of its file and of its entry point.
 pub(crate) struct Pass {
@@ -94,7 +103,8 @@ impl Pass {
         self.parts.iter().copied().flatten().flat_map(move |part| match part {
             &Of(file) => vec![file],
             Part::Element => match variant.element {
-                "f16" => vec![&ELEMENT_F16],
+                "f16" if variant.trusts_floats => vec![&ELEMENT_F16, &F16_UNPACKED],
+                "f16" => vec![&ELEMENT_F16, &F16_BITS],
                 "bf16" => vec![&ELEMENT_BF16],
                 _ => vec![&ELEMENT_F32],
             },
@@ -134,9 +144,14 @@ impl Pass {
             Part::Target => match variant.target {
                 Target::None => vec![&TARGET_NONE],
                 Target::Class => vec![&TARGET_CLASS],
-                Target::Soft => vec![&TARGET_SOFT],
+                Target::Soft => vec![&TARGET_SOFT, dense(variant)],
                 Target::Sparse => vec![&TARGET_SPARSE],
             },
+            Part::Weights if variant.weighted => vec![&WEIGHTS_CLASS],
+            Part::Weights => vec![&WEIGHTS_NONE],
+            Part::PosWeight if variant.weighted => vec![&WEIGHTS_POSITIVE],
+            Part::PosWeight => vec![&WEIGHTS_NO_POSITIVE],
+            Part::Dense => vec![dense(variant)],
             Part::Gradient => match variant.target {
                 Target::Soft => vec![&GRADIENT_SOFT],
                 Target::Sparse => vec![&GRADIENT_SPARSE],

@@ -15,6 +15,10 @@ pub(crate) struct Variant {
     /// Whether a written buffer may be bound a second time, to write it by packs. WebGPU in a browser does not allow
     /// that.
     pub second_view: bool,
+    /// Whether the adapter's floats keep special values. The override constant of that name goes with it.
+    pub trusts_floats: bool,
+    /// Whether the call has weights of classes.
+    pub weighted: bool,
 }
 
 impl Variant {
@@ -27,6 +31,8 @@ impl Variant {
         merged: false,
         reads_out: false,
         second_view: false,
+        trusts_floats: false,
+        weighted: false,
     };
 }
 

@@ -105,7 +105,11 @@ impl<E: Element, L: Kind> LossCall<'_, E, L> {
             None => (L::LOSSES, Output::Element),
         };
         let reads_out = bindings.fields.intersects(RowFields::SWEPT);
-        let variant = Variant { reads_out, ..self.engine.variant(output, L::target(self.layout)) };
+        let is_weights = |input: &Input| {
+            [Some(constant::CLASS_WEIGHTS), Some(constant::POS_WEIGHT)].contains(&input.switch)
+        };
+        let weighted = bindings.inputs.iter().any(|(input, _)| is_weights(input));
+        let variant = Variant { reads_out, weighted, ..self.engine.variant(output, L::target(self.layout)) };
         dispatches.extend(sweep(&LogitsCall {
             pass,
             variant,
