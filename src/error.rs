@@ -403,6 +403,16 @@ impl Error {
     pub(crate) fn option(option: &'static str, value: impl Into<f64>, needed: &'static str) -> Self {
         Self::InvalidOption { option, at: None, value: value.into(), needed }
     }
+
+    /// Says which value of a slice an invalid option is.
+    pub(crate) fn at_index(self, index: usize) -> Self {
+        match self {
+            Self::InvalidOption { option, value, needed, .. } => {
+                Self::InvalidOption { option, at: Some(index), value, needed }
+            }
+            other => other,
+        }
+    }
 }
 
 impl fmt::Debug for Error {

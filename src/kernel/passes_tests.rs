@@ -201,10 +201,22 @@ fn the_table_of_bindings_is_what_the_entry_point_uses() {
 }
 
 /// Functions that sweep over a row's logits. All others load only a few.
-const SWEEPS: [&str; 6] =
-    ["sweep_stats", "sweep_output", "sweep_quads", "sweep_losses", "find_candidates", "sweep_moments"];
+const SWEEPS: [&str; 8] = [
+    "sweep_stats",
+    "sweep_output",
+    "sweep_quads",
+    "sweep_losses",
+    "find_candidates",
+    "sweep_moments",
+    "sweep_first",
+    "sweep_sums",
+];
 /// Parts of a sweep in separate functions, and loops over a few columns.
-const BESIDE: [&str; 7] = [
+const BESIDE: [&str; 11] = [
+    "first_left",
+    "store_drawn",
+    "leave_out",
+    "token_at",
     "sweep_apart",
     "first_of_step",
     "target_part",

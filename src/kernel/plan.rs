@@ -91,8 +91,9 @@ pub(crate) struct Needs {
     pub is_alone: bool,
     /// Reads of the row after the first, one pack at a time.
     pub further_reads: u64,
-    /// Loop iterations of all lanes together, whatever the row's length.
+    /// Loop iterations of all lanes together, and of each lane, whatever the row's length.
     pub fixed_iterations: u64,
+    pub own_iterations: u64,
 }
 
 impl Needs {
@@ -105,7 +106,8 @@ impl Needs {
     /// Loop iterations of a lane.
     pub(super) fn iterations(&self, cols: u64, lanes: u32) -> u64 {
         let lanes = u64::from(lanes);
-        self.further_reads * cols.div_ceil(QUAD_VALUES * lanes) + self.fixed_iterations.div_ceil(lanes)
+        let reads = self.further_reads * cols.div_ceil(QUAD_VALUES * lanes);
+        reads + self.fixed_iterations.div_ceil(lanes) + self.own_iterations
     }
 }
 

@@ -124,12 +124,21 @@ fn hold(profile: &Profile, work: Work, plan: &Plan, offset: u64, value_bytes: u6
 }
 
 /// A random layout: rows one after another, or side by side; 16-bit logits, wider arrays, sparse targets.
-/// Those of losses with no fields, the usual ones or all, of a search of the largest classes, and of sums at several
-/// temperatures.
+/// Those of losses with no fields, the usual ones or all, of a search of the largest classes, of sums at several
+/// temperatures, and of sampling.
 fn any_needs(random: &mut StdRng) -> Needs {
     let of_fields = [RowFields::empty(), RowFields::default(), RowFields::all()].map(Needs::of);
-    let of_others = [crate::op::top_k_needs(50), crate::op::row_moments_needs()];
-    [of_fields[0], of_fields[1], of_fields[2], of_others[0], of_others[1]][random.random_range(0..5)]
+    let mut sampling = crate::options::SamplerOptions::default();
+    if random.random_bool(0.5) {
+        sampling = crate::options::SamplerOptions {
+            samples: 256,
+            truncations: crate::options::Truncations::empty(),
+            ..sampling
+        };
+    }
+    let others =
+        [crate::op::top_k_needs(50), crate::op::row_moments_needs(), crate::op::sampler_needs(&sampling)];
+    [&of_fields[..], &others].concat()[random.random_range(0..6)]
 }
 
 fn any_work(random: &mut StdRng) -> Work {

@@ -3,10 +3,10 @@
 use crate::context::Context;
 use crate::element::Element;
 use crate::error::Result;
-use crate::kernel::passes::{self, constant};
+use crate::kernel::passes::{self, binding, constant};
 use crate::kernel::{Needs, Params, Tuning};
 use crate::op::Bound;
-use crate::op::rows::{RowValues, ValuesOf, first, stats_switches};
+use crate::op::rows::{RowArray, RowValues, ValuesOf, first, stats_switches};
 use crate::request::Request;
 use crate::shape::Shape;
 
@@ -46,8 +46,8 @@ impl<E: Element> Argmax<E> {
     pub fn new(gpu: &Context) -> Result<Self> {
         let of = ValuesOf {
             pass: &passes::ARGMAX,
-            arrays: &["argmax"],
-            words: 1,
+            inputs: vec![],
+            arrays: vec![RowArray::new("argmax", binding::ROW_VALUES, 1)],
             splits: true,
             needs: Needs { row_words: 1, ..Needs::default() },
             constants: stats_switches(&[(constant::TRACK_ARGMAX, true)]),
@@ -90,6 +90,6 @@ impl<E: Element> Argmax<E> {
     /// # Errors
     /// As for [`Softmax::bind`](crate::Softmax::bind).
     pub fn bind(&self, shape: Shape, to: &ArgmaxBuffers<'_>) -> Result<Bound> {
-        self.rows.bind(shape, &to.logits, &[&to.argmax])
+        self.rows.bind(shape, &to.logits, &[], &[&to.argmax])
     }
 }

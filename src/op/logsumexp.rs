@@ -3,9 +3,10 @@
 use crate::context::Context;
 use crate::element::Element;
 use crate::error::Result;
-use crate::kernel::{Needs, Params, Tuning, passes};
+use crate::kernel::passes::{self, binding};
+use crate::kernel::{Needs, Params, Tuning};
 use crate::op::Bound;
-use crate::op::rows::{RowValues, ValuesOf, first, stats_switches};
+use crate::op::rows::{RowArray, RowValues, ValuesOf, first, stats_switches};
 use crate::request::Request;
 use crate::shape::Shape;
 
@@ -44,8 +45,8 @@ impl<E: Element> LogSumExp<E> {
     pub fn new(gpu: &Context) -> Result<Self> {
         let of = ValuesOf {
             pass: &passes::LOGSUMEXP,
-            arrays: &["lse"],
-            words: 1,
+            inputs: vec![],
+            arrays: vec![RowArray::new("lse", binding::ROW_VALUES, 1)],
             splits: true,
             needs: Needs { row_words: 1, ..Needs::default() },
             constants: stats_switches(&[]),
@@ -88,6 +89,6 @@ impl<E: Element> LogSumExp<E> {
     /// # Errors
     /// As for [`Softmax::bind`](crate::Softmax::bind).
     pub fn bind(&self, shape: Shape, to: &LogSumExpBuffers<'_>) -> Result<Bound> {
-        self.rows.bind(shape, &to.logits, &[&to.lse])
+        self.rows.bind(shape, &to.logits, &[], &[&to.lse])
     }
 }

@@ -15,6 +15,7 @@ mod output;
 mod pool;
 mod row_moments;
 mod rows;
+mod sampler;
 mod sigmoid_bce;
 mod softmax;
 mod softmax_backward;
@@ -35,6 +36,9 @@ pub use output::OutputBuffer;
 #[cfg(test)]
 pub(crate) use row_moments::row_moments_needs;
 pub(crate) use row_moments::{BETAS, MOMENT_WORDS, MomentsStream, RowMoments, rounded_beta};
+#[cfg(test)]
+pub(crate) use sampler::sampler_needs;
+pub use sampler::{Sampler, SamplerBuffers, SamplerStream, SamplingRecord};
 pub use sigmoid_bce::{SigmoidBce, SigmoidBceBuffers, SigmoidBceStream};
 pub use softmax::{Softmax, SoftmaxBuffers, SoftmaxStream};
 pub use softmax_backward::{SoftmaxBackward, SoftmaxBackwardBuffers};

@@ -5,9 +5,9 @@ use std::f64::consts::LOG2_E;
 use crate::context::Context;
 use crate::element::Element;
 use crate::error::Result;
-use crate::kernel::passes::{self, constant};
+use crate::kernel::passes::{self, binding, constant};
 use crate::kernel::{Needs, Params, Tuning};
-use crate::op::rows::{RowValues, ValuesOf, ValuesStream, stats_switches};
+use crate::op::rows::{RowArray, RowValues, ValuesOf, ValuesStream, stats_switches};
 use crate::op::stream::{Back, Flight, Start};
 use crate::shape::Shape;
 
@@ -28,8 +28,8 @@ impl<E: Element> RowMoments<E> {
             stats_switches(&[(constant::SOFTCAP, softcap.is_some()), (constant::TRACK_ARGMAX, true)]);
         let of = ValuesOf {
             pass: &passes::ROW_MOMENTS,
-            arrays: &["moments"],
-            words: MOMENT_WORDS,
+            inputs: vec![],
+            arrays: vec![RowArray::new("moments", binding::ROW_VALUES, MOMENT_WORDS)],
             splits: false,
             needs: row_moments_needs(),
             constants,
@@ -77,7 +77,7 @@ impl<E: Element> MomentsStream<E> {
     }
 
     pub fn submit(&mut self, logits: &[E], rows: usize) -> Result<Flight> {
-        self.0.submit(logits, rows)
+        self.0.submit(logits, &[], rows)
     }
 
     /// The records of a window's rows, [`MOMENT_WORDS`] words each.

@@ -6,10 +6,10 @@ use crate::context::Context;
 use crate::device::{Profile, Wait};
 use crate::element::Element;
 use crate::error::{Error, Result};
-use crate::kernel::passes::{self, constant};
+use crate::kernel::passes::{self, binding, constant};
 use crate::kernel::{Needs, Params, Tuning};
 use crate::op::Bound;
-use crate::op::rows::{RowValues, ValuesOf, ValuesStream, stats_switches};
+use crate::op::rows::{RowArray, RowValues, ValuesOf, ValuesStream, stats_switches};
 use crate::op::stream::{Back, Flight, Start};
 use crate::options::{HALVED_FROM, MaskedRow, SoftmaxOptions, TopKOptions, TopValues};
 use crate::request::Request;
@@ -149,7 +149,7 @@ impl<E: Element> TopK<E> {
     /// [`Error::TooFewClasses`]; as for [`Softmax::bind`](crate::Softmax::bind).
     pub fn bind(&self, shape: Shape, to: &TopKBuffers<'_>) -> Result<Bound> {
         self.check(shape)?;
-        self.rows.bind(shape, &to.logits, &[&to.indices, &to.values])
+        self.rows.bind(shape, &to.logits, &[], &[&to.indices, &to.values])
     }
 
     pub(crate) fn profile(&self) -> &Profile {
@@ -202,12 +202,12 @@ impl<E: Element> TopKStream<E> {
     pub fn push<'a>(&'a mut self, logits: &'a [E], rows: usize) -> Request<'a, TopClasses> {
         let waits = self.windows.gpu().waits();
         Request::new(waits, move |wait| async move {
-            Ok(top_classes(self.k, self.windows.push(logits, rows, wait).await?))
+            Ok(top_classes(self.k, self.windows.push(logits, &[], rows, wait).await?))
         })
     }
 
     pub(crate) fn submit(&mut self, logits: &[E], rows: usize) -> Result<Flight> {
-        self.windows.submit(logits, rows)
+        self.windows.submit(logits, &[], rows)
     }
 
     pub(crate) fn read(&mut self, back: Back, rows: usize) -> Result<TopClasses> {
@@ -243,6 +243,7 @@ pub(crate) fn top_k_needs(k: usize) -> Needs {
         further_reads: 5,
         // Emptying and searching the pool four times, sorting 1,024 candidates, and writing k of them.
         fixed_iterations: 50_000,
+        own_iterations: 0,
     }
 }
 
@@ -263,8 +264,11 @@ fn values_of(options: &TopKOptions) -> ValuesOf {
     let params = Params { entries: options.k as u32, ..Params::default() };
     ValuesOf {
         pass: &passes::TOP_K,
-        arrays: &["indices", "values"],
-        words: options.k,
+        inputs: vec![],
+        arrays: vec![
+            RowArray::new("indices", binding::ROW_VALUES, options.k),
+            RowArray::new("values", binding::MORE_ROW_VALUES, options.k),
+        ],
         splits: false,
         needs: top_k_needs(options.k),
         constants,

@@ -3,6 +3,7 @@
 mod calibrator;
 mod cross_entropy;
 mod kl_divergence;
+mod sampler;
 mod sigmoid_bce;
 mod softmax;
 mod top_k;
@@ -12,6 +13,8 @@ use crate::error::{Error, Result};
 pub use calibrator::CalibratorOptions;
 pub use cross_entropy::{CrossEntropyOptions, Input, SequenceUnit, Sequences};
 pub use kl_divergence::KlDivergenceOptions;
+pub use sampler::{MAX_SAMPLES, SamplerOptions, Sampling, StepOrder, Truncations};
+pub(crate) use sampler::{Step, share_of_32_bits};
 pub use sigmoid_bce::SigmoidBceOptions;
 pub use softmax::{Causal, MaskedSoftmaxOptions, SoftmaxBackwardOptions, SoftmaxOptions};
 pub use top_k::{MAX_TOP_K, TopKOptions, TopValues};

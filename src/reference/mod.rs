@@ -37,6 +37,7 @@ mod masked_softmax;
 #[cfg(test)]
 mod misuse_tests;
 mod readouts;
+pub mod sampling;
 pub mod sigmoid_bce;
 mod softmax;
 mod top_k;

@@ -4,6 +4,7 @@ mod exact_sum;
 mod loss;
 mod partials;
 mod row;
+mod samples;
 mod sum;
 mod top;
 
@@ -13,5 +14,6 @@ pub use partials::RowPartials;
 #[cfg(test)]
 pub(crate) use row::LEFT_OUT;
 pub use row::{NO_CLASS, RowResult};
+pub use samples::Samples;
 pub use sum::LossSum;
 pub use top::TopClasses;

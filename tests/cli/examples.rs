@@ -58,6 +58,17 @@ fn a_next_token_model_learns() {
 }
 
 #[test]
+fn a_text_is_written_the_same_way_twice() {
+    let text = output("sample_tokens");
+    assert_eq!(text, output("sample_tokens"));
+    let begins = ["greedy", "temperature 1.5", "  and top-k 3", "  and top-p 0.9", "  and min-p 0.1"];
+    let line = |begin: &str| text.lines().find(|line| line.starts_with(begin)).unwrap_or_default();
+    for begin in begins {
+        assert!(line(begin).chars().count() == 18 + 9 + 150, "{begin}: {text}");
+    }
+}
+
+#[test]
 fn weights_and_focal_loss_find_more_of_a_rare_class() {
     let output = output("train_classifier");
     let [plain, weights, focal] = ["plain", "class weights", "focal loss"].map(|name| numbers(&output, name));

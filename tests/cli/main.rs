@@ -24,6 +24,7 @@ mod outputs;
 mod report;
 mod resume;
 mod rows;
+mod sample;
 mod shaders;
 mod shards;
 mod side_files;

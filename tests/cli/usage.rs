@@ -107,6 +107,7 @@ fn help_and_version() {
     for word in [
         "eval",
         "softmax",
+        "sample",
         "topk",
         "calibrate",
         "adapters",
@@ -152,6 +153,7 @@ fn short_help_fits_a_screen() {
         "",
         "eval",
         "softmax",
+        "sample",
         "topk",
         "calibrate",
         "adapters",

@@ -34,6 +34,7 @@ mod properties;
 mod readouts;
 mod reductions;
 mod requests;
+mod sampler;
 mod sequences;
 mod sigmoid_bce;
 mod softmax_backward;

@@ -62,7 +62,7 @@ fn typed<E: Element>(batch: &Batch) -> Batch<E> {
 }
 
 /// Rows that make the search hard: ties, sorted rows, one value, few values, NaN and infinities.
-fn hard_rows(cols: usize) -> Batch {
+pub fn hard_rows(cols: usize) -> Batch {
     type Fill = fn(usize, f32) -> f32;
     let fills: [(&str, Fill); 12] = [
         ("noise", |_, x| x),

@@ -20,6 +20,7 @@ mod outcome;
 mod output;
 mod progress;
 mod report;
+mod sample;
 mod shaders;
 mod softmax;
 mod stop;
@@ -63,6 +64,7 @@ fn run() -> ExitCode {
         Command::Softmax(args) => softmax::run(&args),
         Command::Topk(args) => topk::run(&args),
         Command::Calibrate(args) => calibrate::run(&args),
+        Command::Sample(args) => sample::run(&args),
         Command::Adapters(args) => adapters::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args),

@@ -46,6 +46,14 @@ pub fn packs_of(number: u32) -> Option<u32> {
     }
 }
 
+/// Draws tokens.
+pub mod sample {
+    pub const SAMPLINGS: u32 = 4;
+    pub const TOKENS: u32 = 5;
+    pub const LOG_PROBS: u32 = 6;
+    pub const ROWS: u32 = 7;
+}
+
 /// Turns per-row inputs into one record per row.
 pub mod row_inputs {
     pub const CLASSES: u32 = 4;

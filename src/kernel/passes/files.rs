@@ -107,6 +107,14 @@ pub(super) static CAP_NONE: File = file!("cap/none.wgsl");
 pub(super) static STATS_SWEEP: File = file!("stats/sweep.wgsl", [], [TRACK_ARGMAX]);
 pub(super) static STATS_MERGE: File = file!("stats/merge.wgsl", [(binding::SEGMENTS, Read)], []);
 pub(super) static CANDIDATES: File = file!("common/candidates.wgsl");
+pub(super) static WIDE: File = file!("common/wide.wgsl");
+pub(super) static PHILOX: File = file!("common/philox.wgsl");
+pub(super) static SAMPLING_RECORD: File =
+    file!("common/sampling_record.wgsl", [(binding::sample::SAMPLINGS, Read)], [SAMPLING_STEPS, TRUNCATES]);
+pub(super) static SAMPLING_SUPPORT: File = file!("common/sampling_support.wgsl");
+pub(super) static SAMPLING_SUMS: File = file!("common/sampling_sums.wgsl");
+pub(super) static SAMPLING_SEARCH: File = file!("common/sampling_search.wgsl");
+pub(super) static SAMPLING_STEPS_FILE: File = file!("common/sampling_steps.wgsl", [], [SAMPLING_ORDER]);
 pub(super) static READOUT_CANDIDATES: File = file!("readout/candidates.wgsl");
 pub(super) static NO_READOUT_SUMS: File = file!("common/no_readout_sums.wgsl");
 pub(super) static READOUT_NONE: File = file!("readout/none.wgsl");

@@ -11,7 +11,7 @@ mod modules;
 mod pass;
 mod variant;
 
-use binding::{finish_loss, merge_totals, reduce_loss, row_inputs};
+use binding::{finish_loss, merge_totals, reduce_loss, row_inputs, sample};
 use constant::*;
 pub(crate) use files::Access;
 use files::Access::{Read, Write};
@@ -42,6 +42,18 @@ const STATS: &[Part] = &[
     Part::Stats,
     Part::Readout,
     Part::Target,
+];
+/// The scores of a row, which no cap limits.
+const ROWS_OF_SCORES: &[Part] = &[
+    Of(&PARAMS),
+    Of(&SEAT),
+    Part::Element,
+    Part::Pack,
+    Part::Logits,
+    Of(&ROW_SPAN),
+    Of(&SCORE_LOGITS),
+    Of(&SCORES),
+    Of(&ORDER_KEY),
 ];
 /// A value for each logit, in a second read.
 const SWEEP: &[Part] = &[Part::Output, Of(&SWEEP_OUTPUT), Part::Store];
@@ -103,6 +115,32 @@ pub(crate) static TOP_K: Pass = Pass::new(
 pub(crate) static ROW_MOMENTS: Pass =
     Pass::new("row_moments", &[STATS, &[Of(&file!("row_moments.wgsl", [(binding::ROW_VALUES, Write)], []))]])
         .summing_again();
+
+/// Rows whose tokens are drawn.
+const SAMPLING: &[Part] = &[
+    Of(&WIDE),
+    Of(&PHILOX),
+    Of(&CANDIDATES),
+    Of(&SAMPLING_RECORD),
+    Of(&SAMPLING_SUPPORT),
+    Of(&SAMPLING_SUMS),
+    Of(&SAMPLING_SEARCH),
+    Of(&SAMPLING_STEPS_FILE),
+];
+
+pub(crate) static SAMPLE: Pass = Pass::new(
+    "sample",
+    &[
+        ROWS_OF_SCORES,
+        SAMPLING,
+        &[Of(&file!(
+            "sample.wgsl",
+            [(sample::TOKENS, Write), (sample::LOG_PROBS, Write), (sample::ROWS, Write)],
+            [TRUNCATES_FIRST]
+        ))],
+    ],
+)
+.summing_again();
 
 pub(crate) static ROW_INPUTS: Pass = Pass::new(
     "row_inputs",
@@ -273,9 +311,10 @@ pub(crate) static KL_DLOGITS: Pass = Pass::new(
 );
 
 /// Every pass, and the kinds of target that it takes.
-pub(crate) static ALL: [(&Pass, &[Target]); 21] = [
+pub(crate) static ALL: [(&Pass, &[Target]); 22] = [
     (&ROW_MOMENTS, &[Target::None]),
     (&TOP_K, &[Target::None]),
+    (&SAMPLE, &[Target::None]),
     (&ROW_SEGMENTS, &[Target::None]),
     (&LOSS_SEGMENTS, &[Target::Class, Target::Soft]),
     (&MASKED_SEGMENTS, &[Target::None]),

@@ -5,4 +5,4 @@ mod map;
 mod values;
 
 pub(crate) use map::{HostMap, Map, MapBuffers, MapStream, RowMap, stats_switches};
-pub(crate) use values::{RowValues, ValuesOf, ValuesStream, first};
+pub(crate) use values::{RowArray, RowValues, ValuesOf, ValuesStream, first};

@@ -1,4 +1,5 @@
-//! Operations that give some values per row and take no targets: the shared part of `LogSumExp`, `Argmax` and `TopK`.
+//! Operations that give some values per row and take no targets: the shared part of `LogSumExp`, `Argmax`, `TopK`
+//! and `Sampler`.
 
 use std::ops::Range;
 
@@ -15,7 +16,7 @@ use crate::op::pool::Pool;
 use crate::op::stream::{Back, Extras, Flight, Part, Start, Stream, through, windows as windows_of};
 use crate::shape::Shape;
 
-/// An operation that writes one or two arrays of 32-bit values for each row.
+/// An operation that writes one or more arrays of 32-bit values for each row.
 #[derive(Clone, Debug)]
 pub(crate) struct RowValues<E> {
     pub engine: Engine<E>,
@@ -27,10 +28,9 @@ pub(crate) struct RowValues<E> {
 #[derive(Clone, Debug)]
 pub(crate) struct ValuesOf {
     pub pass: &'static Pass,
-    /// The names of its arrays in messages.
-    pub arrays: &'static [&'static str],
-    /// Values of a row in each of its arrays.
-    pub words: usize,
+    /// The arrays that it reads besides the logits, and those that it writes.
+    pub inputs: Vec<RowArray>,
+    pub arrays: Vec<RowArray>,
     /// Whether the passes can split a row among several workgroups.
     pub splits: bool,
     pub needs: Needs,
@@ -38,11 +38,26 @@ pub(crate) struct ValuesOf {
     pub params: Params,
 }
 
-/// Bytes per value.
-const VALUE_BYTES: u64 = 4;
-/// The names of the arrays' buffers, and their bindings in all passes.
-const ROW_VALUES: [&str; 2] = ["row_values", "more_row_values"];
-const VALUES: [u32; 2] = [binding::ROW_VALUES, binding::MORE_ROW_VALUES];
+/// An array with some words of 4 bytes for each row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RowArray {
+    /// Its name in messages.
+    pub name: &'static str,
+    /// The number of its binding.
+    pub number: u32,
+    /// Words of a row.
+    pub words: usize,
+}
+
+impl RowArray {
+    pub const fn new(name: &'static str, number: u32, words: usize) -> Self {
+        Self { name, number, words }
+    }
+
+    fn words_of(&self, rows: &Range<usize>) -> Range<usize> {
+        rows.start * self.words..rows.end * self.words
+    }
+}
 
 impl<E: Element> RowValues<E> {
     pub fn new(gpu: &Context, of: ValuesOf) -> Result<Self> {
@@ -51,13 +66,27 @@ impl<E: Element> RowValues<E> {
 
     /// The values of all rows of a host batch: the operation's arrays, one after the other.
     pub async fn all<V: bytemuck::Pod>(&self, logits: &[E], shape: Shape, wait: Wait) -> Result<Vec<Vec<V>>> {
+        self.all_with(logits, &[], shape, wait).await
+    }
+
+    /// Likewise, with the arrays that it reads.
+    pub async fn all_with<V: bytemuck::Pod>(
+        &self,
+        logits: &[E],
+        inputs: &[&[u32]],
+        shape: Shape,
+        wait: Wait,
+    ) -> Result<Vec<Vec<V>>> {
         shape.check_slice("logits", logits)?;
         let stream = Stream::pooled(&self.engine, shape, self.extras(), &self.pool)?;
         let mut windows = ValuesStream { op: self.clone(), stream };
         let mut all = self.of.arrays_of(shape.rows);
         let parts = windows_of(shape, windows.window_rows());
-        let submit =
-            |windows: &mut ValuesStream<E>, (rows, values): Part| windows.submit(&logits[values], rows.len());
+        let submit = |windows: &mut ValuesStream<E>, (rows, values): Part| {
+            let of_rows = self.of.inputs.iter().zip(inputs);
+            let inputs: Vec<&[u32]> = of_rows.map(|(input, all)| &all[input.words_of(&rows)]).collect();
+            windows.submit(&logits[values], &inputs, rows.len())
+        };
         let read = |windows: &mut ValuesStream<E>, back: Back, (rows, _): Part| {
             windows.read_into(back, &mut all, rows)
         };
@@ -82,22 +111,28 @@ impl<E: Element> RowValues<E> {
         Extras { splits: self.of.splits, needs: self.of.needs, ..Default::default() }
     }
 
-    /// Binds the operation to logits and to a buffer for each of its arrays.
+    /// Binds the operation to logits and to a buffer for each array that it reads or writes.
     pub fn bind(
         &self,
         shape: Shape,
         logits: &wgpu::BufferBinding<'_>,
+        inputs: &[&wgpu::BufferBinding<'_>],
         arrays: &[&wgpu::BufferBinding<'_>],
     ) -> Result<Bound> {
         let Self { engine, of, .. } = self;
         let plan = engine.resident_plan(Work { splits: of.splits, needs: of.needs, ..engine.work(shape) })?;
-        check_row_scratch(&engine.profile, shape.rows, of.words)?;
+        check_row_scratch(&engine.profile, shape.rows, of.needs.row_words)?;
         let need = Need { bytes: plan.logits_bytes(shape.rows), alignment: size_of::<E>() as u64 };
         let mut checked = vec![buffers::read("logits", logits, need)?];
-        for (name, array) in of.arrays.iter().zip(arrays) {
-            let bytes = (shape.rows * of.words) as u64 * VALUE_BYTES;
-            let need = Need { bytes, alignment: engine.profile.offset_alignment };
-            checked.push(buffers::write(name, array, need)?);
+        let need = |array: &RowArray| Need {
+            bytes: (shape.rows * array.words) as u64 * 4,
+            alignment: engine.profile.offset_alignment,
+        };
+        for (input, buffer) in of.inputs.iter().zip(inputs) {
+            checked.push(buffers::read(input.name, buffer, need(input))?);
+        }
+        for (array, buffer) in of.arrays.iter().zip(arrays) {
+            checked.push(buffers::write(array.name, buffer, need(array))?);
         }
         buffers::check_aliases(&checked)?;
 
@@ -105,7 +140,7 @@ impl<E: Element> RowValues<E> {
         let bindings: Vec<Binding> = bindings.collect();
         Bound::new(shape, move |rows| {
             let params = op.of.params.shaped(shape);
-            let rest: Vec<_> = VALUES.into_iter().zip(&bindings[1..]).collect();
+            let rest: Vec<_> = op.of.numbers().zip(&bindings[1..]).collect();
             let value_bytes = Engine::<E>::ELEMENT_BYTES;
             let arrays = [Array { number: binding::LOGITS, binding: &bindings[0], value_bytes }];
             op.engine.resident_dispatches(&plan, rows, &op.call(&params, &rest), &arrays)
@@ -121,7 +156,12 @@ impl<E: Element> RowValues<E> {
 impl ValuesOf {
     /// The operation's arrays for this number of rows, all zeros.
     fn arrays_of<V: bytemuck::Pod>(&self, rows: usize) -> Vec<Vec<V>> {
-        self.arrays.iter().map(|_| vec![V::zeroed(); rows * self.words]).collect()
+        self.arrays.iter().map(|array| vec![V::zeroed(); rows * array.words]).collect()
+    }
+
+    /// The binding numbers of the arrays that it reads and of those that it writes.
+    fn numbers(&self) -> impl Iterator<Item = u32> + '_ {
+        self.inputs.iter().chain(&self.arrays).map(|array| array.number)
     }
 }
 
@@ -140,10 +180,11 @@ impl<E: Element> ValuesStream<E> {
         self.stream.window_rows()
     }
 
-    /// Runs one window, and returns the operation's arrays.
+    /// Runs one window, with its part of the arrays that the operation reads, and returns those that it writes.
     pub async fn push<V: bytemuck::Pod>(
         &mut self,
         logits: &[E],
+        inputs: &[&[u32]],
         rows: usize,
         wait: Wait,
     ) -> Result<Vec<Vec<V>>> {
@@ -151,18 +192,23 @@ impl<E: Element> ValuesStream<E> {
             self.stream.check_rows(logits, rows)?;
             return Ok(self.op.of.arrays_of(rows));
         }
-        let back = self.submit(logits, rows)?.land(wait).await?;
+        let back = self.submit(logits, inputs, rows)?.land(wait).await?;
         self.read(back, rows)
     }
 
-    pub fn submit(&mut self, logits: &[E], rows: usize) -> Result<Flight> {
+    pub fn submit(&mut self, logits: &[E], inputs: &[&[u32]], rows: usize) -> Result<Flight> {
         let Self { op, stream } = self;
         let params = op.of.params.shaped(stream.device_shape());
         let mut filling = stream.open(logits, rows, false)?;
-        let arrays = ROW_VALUES.iter().take(op.of.arrays.len());
-        let arrays = arrays.map(|name| stream.row_values(&mut filling, name, op.of.words));
-        let arrays = arrays.collect::<Result<Vec<Binding>>>()?;
-        let rest: Vec<_> = VALUES.into_iter().zip(&arrays).collect();
+        let mut bindings = Vec::new();
+        for (input, values) in op.of.inputs.iter().zip(inputs) {
+            let most = stream.window_rows() * input.words;
+            bindings.push(stream.upload(&mut filling, input.name, most, values)?);
+        }
+        for array in &op.of.arrays {
+            bindings.push(stream.row_values(&mut filling, array.name, array.words)?);
+        }
+        let rest: Vec<_> = op.of.numbers().zip(&bindings).collect();
         let dispatches = stream.dispatches(&op.engine, &filling, &op.call(&params, &rest))?;
         stream.submit(op.of.pass.name, filling, &dispatches)
     }
@@ -180,9 +226,8 @@ impl<E: Element> ValuesStream<E> {
         arrays: &mut [Vec<V>],
         rows: Range<usize>,
     ) -> Result<()> {
-        let words = self.op.of.words;
-        for (name, array) in ROW_VALUES.into_iter().zip(arrays) {
-            back.read(name, &mut array[rows.start * words..rows.end * words])?;
+        for (array, values) in self.op.of.arrays.iter().zip(arrays) {
+            back.read(array.name, &mut values[array.words_of(&rows)])?;
         }
         self.stream.close(back);
         Ok(())

@@ -8,6 +8,7 @@ mod eval_help;
 mod logits;
 mod loss;
 mod run;
+mod sample;
 mod score;
 mod shaders;
 mod shape;
@@ -23,6 +24,7 @@ pub use device::{AdapterArgs, DeviceArgs};
 pub use eval::{EvalArgs, LossName, OutputArgs, RowArgs, TargetArgs};
 pub use logits::LogitsArgs;
 pub use run::{CHECKPOINT_END, checkpoint_start};
+pub use sample::SampleArgs;
 pub use shaders::ShadersArgs;
 pub use softmax::SoftmaxArgs;
 pub use topk::TopkArgs;
@@ -33,6 +35,7 @@ Examples:
   xent demo
   xent eval logits.npy --targets targets.npy
   xent softmax logits.npy -o probs.npy
+  xent sample logits.npy --temperature 0.8 --top-p 0.9
 
 Exit status:
   0    done
@@ -74,6 +77,9 @@ pub enum Command {
     /// Fit the temperature of held-out logits, and find sets that hold the right class
     #[command(after_help = calibrate::HELP)]
     Calibrate(Box<CalibrateArgs>),
+    /// Draw tokens from each row: greedy, temperature, top-k, top-p, min-p
+    #[command(after_help = sample::HELP)]
+    Sample(Box<SampleArgs>),
     /// List the adapters, and mark the one that would be taken
     Adapters(AdaptersArgs),
     /// Compute a language model's loss in little memory: 16,384 tokens, 50,000 classes
