@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::options::{CrossEntropyOptions, Sequences};
 
-/// Options of a [`Calibrator`](crate::eval::Calibrator).
+/// Options of a [`Calibrator`](crate::eval::calibrate::Calibrator).
 ///
 /// More fields may come: end a literal with `..Default::default()`.
 #[derive(Clone, Copy, Debug, PartialEq)]
