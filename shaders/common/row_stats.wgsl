@@ -45,7 +45,7 @@ var<private> exp_scale: f32;
 var<private> distance_scale: f32;
 
 // (s − base) / T · log2(e), which may be −∞.
-fn exponents(s: vec4<f32>, base: f32) -> vec4<f32> {
+fn differences(s: vec4<f32>, base: f32) -> vec4<f32> {
     if HALVE_DIFFERENCES {
         return (0.5 * s - vec4(0.5 * base)) * params.twice_exp_scale;
     } else {
@@ -53,9 +53,14 @@ fn exponents(s: vec4<f32>, base: f32) -> vec4<f32> {
     }
 }
 
+// The same, but finite. Below −150, exp2 is 0 in f32.
+fn exponents(s: vec4<f32>, base: f32) -> vec4<f32> {
+    return max(differences(s, base), vec4(-150.0));
+}
+
 // exp((s − base) / T).
 fn scaled_exps(s: vec4<f32>, base: f32) -> vec4<f32> {
-    return exp2_or_zero(exponents(s, base));
+    return exp2_or_zero(differences(s, base));
 }
 
 fn scaled_exp(s: f32, base: f32) -> f32 {

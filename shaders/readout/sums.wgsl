@@ -59,7 +59,7 @@ fn with_four(before: Readouts, key: i32, base: f32, scores: vec4<u32>, col: u32)
     let keys = order_keys(scores);
     let s = capped(bitcast<vec4<f32>>(scores));
     let possible = scores != vec4(NEG_INFINITY);
-    let power = max(exponents(s, base), vec4(-150.0));
+    let power = exponents(s, base);
     let exps = select(vec4(0.0), exp2(power), possible);
     let others = select(exps, vec4(0.0), cols == vec4(target_col));
     if keeps(FIELD_BRIER) {
@@ -117,7 +117,7 @@ fn edge_readouts(before: RowStats, base: f32, scores: QuadPair, col: u32) -> Rea
 
 // The sums relative to another base.
 fn rebased_readouts(readouts: Readouts, old_base: f32, base: f32) -> Readouts {
-    let power = max(exponents(vec4(old_base), base).x, -150.0);
+    let power = exponents(vec4(old_base), base).x;
     let is_same = old_base == base; // an adapter's exp2(0) need not be 1
     let factor = select(exp2(power), 1.0, is_same);
     var next = readouts;

@@ -29,9 +29,12 @@ fn place(source: &str, line: usize) -> Option<(&str, usize)> {
 }
 
 fn validate(pass: &Pass, module: &naga::Module) -> ModuleInfo {
-    Validator::new(ValidationFlags::all(), Capabilities::SHADER_INT64 | Capabilities::SHADER_FLOAT16_IN_FLOAT32)
-        .validate(module)
-        .unwrap_or_else(|error| panic!("{}: {error:?}", pass.name))
+    Validator::new(
+        ValidationFlags::all(),
+        Capabilities::SHADER_INT64 | Capabilities::SHADER_FLOAT16_IN_FLOAT32,
+    )
+    .validate(module)
+    .unwrap_or_else(|error| panic!("{}: {error:?}", pass.name))
 }
 
 /// Settings of a module's switches: all off, all on, each alone on, each alone off; with every workgroup size, and one row,

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::element::Element;
 use crate::kernel::passes::{Load, Output, Pass, Score, Target, Variant, modules};
 
 /// One WGSL module as the operations compose it: a pass, for one type of logits, kind of target and way to load and write
@@ -71,8 +72,16 @@ fn name(pass: &Pass, variant: Variant) -> String {
     let readouts = variant.reads_out.then_some("readouts");
     let load = (pass.loads_by(variant) == Some(Load::Words64)).then_some("int64");
     let store = (pass.writes() && !variant.second_view).then_some("words");
-    let parts = [Some(pass.name), score, element, target, output, merged, readouts, load, store];
+    let weights = (variant.weighted && pass.takes_weights()).then_some("weights");
+    let unpacked = unpacks(pass, variant).then_some("unpacked");
+    let parts =
+        [Some(pass.name), score, element, target, output, merged, readouts, weights, unpacked, load, store];
     parts.into_iter().flatten().collect::<Vec<_>>().join("-")
+}
+
+/// Whether it widens f16 by an instruction.
+fn unpacks(pass: &Pass, variant: Variant) -> bool {
+    pass.reads_elements() && variant.element == half::f16::NAME && variant.trusts_floats
 }
 
 /// The comment before a module.
@@ -87,7 +96,8 @@ fn head(name: &str, about: &str, pass: &Pass, variant: Variant, source: &str) ->
             Some(Load::Words32) => ", loaded 16 bytes at a time",
             None => ", loaded 4 values at a time",
         };
-        line("logits", &format!("{}{load}", variant.element));
+        let widened = if unpacks(pass, variant) { ", widened by unpack2x16float" } else { "" };
+        line("logits", &format!("{}{load}{widened}", variant.element));
     }
     match variant.target {
         Target::None => {}
@@ -111,6 +121,9 @@ fn head(name: &str, about: &str, pass: &Pass, variant: Variant, source: &str) ->
             "each read by one workgroup"
         };
         line("rows", rows);
+    }
+    if variant.weighted && pass.takes_weights() {
+        line("weights", "of classes");
     }
     if variant.reads_out {
         line("readouts", "the sweep also sums what readouts of a row need");

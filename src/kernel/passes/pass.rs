@@ -172,6 +172,11 @@ impl Pass {
         self.has(|part| matches!(part, Part::Store))
     }
 
+    /// Whether it takes weights of classes.
+    pub fn takes_weights(&self) -> bool {
+        self.has(|part| matches!(part, Part::Weights))
+    }
+
     /// Whether it reads arrays of the logits' type.
     pub fn reads_elements(&self) -> bool {
         self.has(|part| matches!(part, Part::Element))
