@@ -362,8 +362,13 @@ impl<E: Element, L: Kind> LossOp<E, L> {
                     results.push(result);
                 }
             };
-            // A row that its place in a sequence leaves out has lse 0, so its weight does not matter.
-            stream.read_each(back, &L::part(&inputs, shape, rows), part, weight, keep)
+            // A z-loss is multiplied by the weight of the row, which with shifted targets is that of another row.
+            match self.kind.reducing().z_loss > 0.0 {
+                true => self.kind.with_part(&inputs, shape, rows, |inputs| {
+                    stream.read_each(back, inputs, part, weight, keep)
+                }),
+                false => stream.read_each(back, &L::part(&inputs, shape, rows), part, weight, keep),
+            }
         };
         through(&mut stream, parts, wait, submit, read).await?;
         if let Some(dlogits) = dlogits {
