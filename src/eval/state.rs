@@ -40,7 +40,7 @@ impl EvaluationState {
         for (at, result) in results.iter().enumerate() {
             self.sum.add(result);
             let class = top_classes.get(at).copied().unwrap_or(NO_CLASS);
-            let is_judged = class != NO_CLASS && result.argmax != NO_CLASS;
+            let is_judged = class != NO_CLASS && result.has_prediction();
             self.judged += usize::from(is_judged);
             self.correct += usize::from(is_judged && class == result.argmax);
         }

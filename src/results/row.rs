@@ -72,6 +72,12 @@ impl RowResult {
         self.is_correct == 1
     }
 
+    /// Whether the row has a most probable class: not if a logit is NaN or +∞, although its index is the argmax then.
+    pub(crate) fn has_prediction(&self) -> bool {
+        let none = Flags::NAN_LOGIT | Flags::INFINITE_LOGIT | Flags::MASKED_ROW;
+        self.argmax != NO_CLASS && !self.flags().intersects(none)
+    }
+
     /// Whether the row was left out: ignored, masked, of weight 0, or not scored.
     pub fn is_left_out(&self) -> bool {
         self.flags & LEFT_OUT != 0

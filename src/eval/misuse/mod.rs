@@ -148,7 +148,7 @@ impl Signs {
             let class = top_classes.get(at).copied().unwrap_or(NO_CLASS);
             let (lse, prediction) = *self.first.get_or_insert((result.lse.to_bits(), result.argmax));
             self.same_lse += u64::from(result.lse.to_bits() == lse);
-            if result.argmax != NO_CLASS {
+            if result.has_prediction() {
                 self.judged += 1;
                 self.same_prediction += u64::from(result.argmax == prediction);
                 self.same_target += u64::from(class == prediction);

@@ -196,7 +196,7 @@ impl Tally {
         self.worst.add(WorstRow { row, sequence, position, loss, target });
         self.entropy.add(result.entropy);
         self.brier.add(result.brier);
-        if target == NO_CLASS || result.argmax == NO_CLASS {
+        if target == NO_CLASS || !result.has_prediction() {
             return;
         }
         let is_correct = target == result.argmax;

@@ -142,13 +142,7 @@ pub struct LossArgs {
 #[command(next_help_heading = "Rows")]
 pub struct RowArgs {
     /// Leave out rows with this target, or with any of several: -100,50256
-    #[arg(
-        long,
-        value_name = "N",
-        value_delimiter = ',',
-        default_value = "-100",
-        allow_negative_numbers = true
-    )]
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "-100", allow_hyphen_values = true)]
     pub ignore_index: Vec<i32>,
     /// A weight for each row: floats; rows of weight 0 are left out
     #[arg(hide_short_help = true, long, value_name = "FILE")]
