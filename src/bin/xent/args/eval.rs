@@ -141,7 +141,7 @@ pub struct LossArgs {
 #[derive(Args)]
 #[command(next_help_heading = "Rows")]
 pub struct RowArgs {
-    /// Leave out rows with this target, or with any of several: -100,50256
+    /// Leave out rows with these targets: -100,50256
     #[arg(long, value_name = "N", value_delimiter = ',', default_value = "-100", allow_hyphen_values = true)]
     pub ignore_index: Vec<i32>,
     /// A weight for each row: floats; rows of weight 0 are left out
@@ -192,7 +192,7 @@ pub struct OutputArgs {
     #[arg(hide_short_help = true, long)]
     pub readouts: bool,
     /// Report how often the target is among the K most probable classes
-    #[arg(long, value_name = "K")]
+    #[arg(hide_short_help = true, long, value_name = "K")]
     pub top_k: Option<NonZero<usize>>,
     /// Name the N rows with the largest losses in --json
     #[arg(hide_short_help = true, long, value_name = "N", default_value_t = 10)]
@@ -230,7 +230,7 @@ pub struct OutputArgs {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
-    /// Exit with status 1 if a row is bad, such as a NaN or infinite loss, or if there is a notice
+    /// Exit with status 1 if a row is bad, such as a NaN loss, or for a notice
     #[arg(long)]
     pub strict: bool,
 }
