@@ -51,9 +51,11 @@ doc: ## build the documentation, without warnings
 examples: ## build the tool and the examples
 	cargo build --locked --all-features --bins --examples
 
-wasm: ## lint the library for browsers, if that target is installed
+wasm: ## lint the library and the explorer for browsers, if that target is installed
 	@if [ -d "$$(rustc --print sysroot)/lib/rustlib/wasm32-unknown-unknown" ]; then \
-	  set -x; CLIPPY_CONF_DIR=web/wasm cargo clippy --locked --lib --target wasm32-unknown-unknown -- -D warnings; \
+	  set -ex; CLIPPY_CONF_DIR=web/wasm cargo clippy --locked --lib --target wasm32-unknown-unknown -- -D warnings; \
+	  target=$${CARGO_TARGET_DIR:-$$PWD/target}; cd web/wasm; \
+	  cargo clippy --locked --target wasm32-unknown-unknown --target-dir "$$target" -- -D warnings; \
 	else \
 	  echo 'xent: the target wasm32-unknown-unknown is not installed: nothing checked'; \
 	fi
