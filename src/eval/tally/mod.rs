@@ -35,7 +35,7 @@ use worst::Worst;
 
 /// The batch in numbers: the distribution of the row losses, their mean with its standard error, accuracy and
 /// calibration, ranks, the worst rows, each class and each sequence. It takes less than two megabytes for any number of
-/// rows and classes. Row losses are those of [`RowResult::loss`]: in nats, times the rows' weights, not reduced.
+/// rows and classes. Row losses are those of [`RowResult::loss`](crate::RowResult::loss): in nats, times the rows' weights, not reduced.
 ///
 /// Every sum is exact: an addend is a row's f32 or an f64 made from it in one step, and no addition rounds. So the split
 /// into windows does not change a bit, nor does a split over machines whose tallies are [`merge`](Self::merge)d. With the
