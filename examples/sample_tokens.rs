@@ -1,5 +1,6 @@
 //! Text from a small language model, to see what temperature, top-k, top-p and min-p do. The model counts which letter
-//! follows each group of five letters in the guide (`docs/guide/`). The settings are the rows of one batch.
+//! follows each group of one to five letters in the guide (`docs/guide/`), and uses the longest group that it has seen. The
+//! settings are the rows of one batch.
 //!
 //! `cargo run --release --example sample_tokens`
 
@@ -15,10 +16,10 @@ const CHAPTERS: [&str; 6] = [
     include_str!("../docs/guide/10-imbalance.md"),
     include_str!("../docs/guide/14-sampling.md"),
 ];
-/// Letters that the model looks back.
+/// Letters that the model looks back, at most.
 const CONTEXT: usize = 5;
 /// What an unseen letter counts for: without truncation, it is drawn now and then.
-const UNSEEN: f32 = 0.01;
+const UNSEEN: f32 = 2e-4;
 const START: &str = "The loss ";
 const LETTERS: usize = 150;
 
@@ -39,18 +40,22 @@ fn main() -> Result<()> {
     letters.dedup();
     let class = |letter: &char| letters.binary_search(letter).unwrap_or_default();
     let mut counts: HashMap<&[char], Vec<f32>> = HashMap::new();
-    for group in text.windows(CONTEXT + 1) {
-        let of_context = counts.entry(&group[..CONTEXT]).or_insert_with(|| vec![UNSEEN; letters.len()]);
-        of_context[class(&group[CONTEXT])] += 1.0;
+    for end in 1..text.len() {
+        for begin in end.saturating_sub(CONTEXT)..end {
+            let unseen = || vec![UNSEEN; letters.len()];
+            counts.entry(&text[begin..end]).or_insert_with(unseen)[class(&text[end])] += 1.0;
+        }
     }
 
     let gpu = Context::new().wait()?;
     let sampler = Sampler::<f32>::new(&gpu, &Default::default())?;
     let mut written: Vec<Vec<char>> = vec![START.chars().collect(); settings.len()];
-    let unseen = vec![UNSEEN; letters.len()];
     for position in 0..LETTERS {
-        let after = |text: &Vec<char>| counts.get(&text[text.len() - CONTEXT..]).unwrap_or(&unseen);
-        let logits: Vec<f32> = written.iter().flat_map(after).map(|count| count.ln()).collect();
+        let after = |text: &Vec<char>| {
+            let seen = (1..=CONTEXT).rev().find_map(|len| counts.get(&text[text.len() - len..]));
+            seen.into_iter().flatten().map(|count| count.ln()).collect::<Vec<f32>>()
+        };
+        let logits: Vec<f32> = written.iter().flat_map(after).collect();
         // The position is the counter of the random numbers. Each row has its own seed.
         let rows: Vec<Sampling> = (1..)
             .zip(&settings)

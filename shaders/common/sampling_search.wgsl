@@ -4,9 +4,11 @@
 //
 // The first read of the row has found the largest key of each of its blocks. At least n classes have the nth largest of these
 // keys or a larger one, and seldom far more. One read collects them into the pool, where they are sorted. This is tried with a
-// quarter of the blocks and with nearly all. If the part is longer, a read counts the classes by eight bits of their key, and adds up their weights. This says in which value of these bits the
-// part ends; four reads find the key itself. As soon as the classes left to choose from fit into the pool, one more read
-// collects them, and they are sorted. If too many classes have the same key, two reads find the last one by its column.
+// quarter of the blocks and with nearly all.
+//
+// If the part is longer, a read counts the classes by eight bits of their key, and adds up their weights. This says in which
+// value of these bits the part ends; four reads find the key itself. As soon as the classes left to choose from fit into the
+// pool, one more read collects them. If too many classes have the same key, two reads find the last one by its column.
 
 const DIGITS: u32 = 256u;
 const HITS: u32 = 512u; // as many packs as `block_sums` has words
@@ -61,7 +63,8 @@ fn sweep_classes(span: RowSpan, lane: u32, task: Task) {
 }
 
 // The digit in which the part ends, and its classes: {digit, classes of it, classes before it}; the weights before it are in
-// the place of the first lane. A digit of DIGITS says that all classes are not enough. Call this in uniform control flow, after a sweep.
+// the place of the first lane. A digit of DIGITS says that all classes are not enough. Call this in uniform control flow, after
+// a sweep.
 fn find_digit(lane: u32, before: vec3<u32>, goal: vec3<u32>) -> vec4<u32> {
     if lane == 0u {
         var sum = before;

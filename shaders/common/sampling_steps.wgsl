@@ -30,12 +30,12 @@ fn key_of_log_prob(log_p: f32, ln_sum: f32) -> u32 {
     return key_of_half(half_base + (log_p + ln_sum) / twice_inverse);
 }
 
-// The variance of the logits, as half of the distance of a deviation, from the sum of squares.
+// Half of the standard deviation of the logits, from the sum of squares.
 fn deviation(squares: f32, count: u32) -> f32 {
     return sqrt(squares / f32(count)) / square_scale;
 }
 
-// Leaves out what comes after the class with this key, and what is not near enough or comes too early.
+// Leaves out what comes after this place: {key, column}.
 fn cut_at(place: vec2<u32>) {
     is_cut = true;
     cut = Place(place.x, place.y);

@@ -174,6 +174,9 @@ fn some_settings(rows: usize, from: usize) -> Vec<Sampling> {
 fn rows_of_every_length() {
     let mut near = 0;
     for (case, cols) in [1, 2, 5, 33, 130, 1023, 1100, 2500, 4097].into_iter().enumerate() {
+        if !is_mine(case) {
+            continue;
+        }
         let batch = hard_rows(cols);
         let order = [StepOrder::HuggingFace, StepOrder::Vllm, StepOrder::LlamaCpp][case % 3];
         let tuning = [None, Some(Tuning::fixed(4, 2)), Some(Tuning::fixed(64, 1))][case / 3];
@@ -182,7 +185,7 @@ fn rows_of_every_length() {
             [0, 5, 11].map(|from| check(&batch, &some_settings(batch.shape.rows, from), options, tuning));
         near += from.iter().sum::<usize>();
     }
-    // Of 324.
+    // Of 324, or of a share.
     assert!(near <= 6, "{near} rows near a boundary");
 }
 
