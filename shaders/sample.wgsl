@@ -1,4 +1,4 @@
-// Uses: params, seat, row_span, score, scores, order_key, wide, philox, candidates, sampling_record, sampling_support, sampling_sums, sampling_steps
+// Uses: params, seat, row_span, score, scores, order_key, wide, philox, candidates, sampling_record, sampling_support, sampling_sums, sampling_search, sampling_steps
 
 // Tokens drawn from a row. The first read finds the largest logit. The steps leave out classes, each by as many reads as it
 // needs (`sampling_search`). The last read adds up the weights of the classes that are left, block by block. A draw is one
