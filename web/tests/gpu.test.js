@@ -66,7 +66,7 @@ test("worked examples and special rows are right on WebGPU, by both ways", async
 test("a GPU whose softmax is off by a thousandth is found out", async () => {
   const wrong = `const made = GPUDevice.prototype.createShaderModule;
     GPUDevice.prototype.createShaderModule = function (module) {
-      return made.call(this, { ...module, code: module.code.replace("* record.inverse_sum;", "* record.inverse_sum * 1.001;") });
+      return made.call(this, { ...module, code: module.code.replace("* record.inverse_sum)", "* record.inverse_sum * 1.001)") });
     };`;
   const browser = await launch({ webgpu: true, before: { "/js/gpu-worker.js": wrong } });
   try {
