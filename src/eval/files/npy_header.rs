@@ -309,7 +309,7 @@ mod tests {
             (
                 "a name that colours the terminal",
                 "{'descr': [('\x1b[31m', '<f4')], 'fortran_order': False, 'shape': (1,)}".to_owned(),
-                "structured type [('?[31m', '<f4'), ]: plain",
+                "structured type [('\\u{1b}[31m', '<f4'), ]: plain",
             ),
             (
                 "many fields",

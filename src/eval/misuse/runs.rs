@@ -23,7 +23,7 @@ pub struct Runs {
 
 /// What a run needs to know of the sequences of its rows.
 #[derive(Clone, Copy)]
-pub struct OfSequences<'a> {
+pub(in crate::eval) struct OfSequences<'a> {
     pub length: usize,
     pub shift: usize,
     pub ends: Option<&'a [usize]>,
