@@ -25,9 +25,17 @@ fn key_of_half(half: f32) -> u32 {
     return key_of(2.0 * max(half, 0.5 * LOWEST));
 }
 
+// The key of the least logit whose half is at this offset from the largest one's, or above. Where the sum is rounded down, that
+// is the next f32: logits near 1e8 are 8 apart, and all those of a step would be kept.
+fn key_from(offset: f32) -> u32 {
+    let half = half_base + offset;
+    let is_below = half > 0.5 * LOWEST && half - half_base < offset;
+    return key_of_half(half) + u32(is_below);
+}
+
 // The key of the logit with this log-probability.
 fn key_of_log_prob(log_p: f32, ln_sum: f32) -> u32 {
-    return key_of_half(half_base + (log_p + ln_sum) / twice_inverse);
+    return key_from((log_p + ln_sum) / twice_inverse);
 }
 
 // Half of the standard deviation of the logits, from the sum of squares.
@@ -91,8 +99,8 @@ fn leave_out_by(span: RowSpan, lane: u32, at: u32, step: u32, min_keep: u32, cou
             mass = share_of(sums.xy, word);
             center = ln_sum - entropy;
         }
-        case TOP_N_SIGMA: { key = key_of_half(half_base - value * deviation(bitcast<f32>(sums.w), sums.z)); }
-        case MIN_P: { key = key_of_half(half_base + value); }
+        case TOP_N_SIGMA: { key = key_from(-value * deviation(bitcast<f32>(sums.w), sums.z)); }
+        case MIN_P: { key = key_of_half(half_base + value); } // rounded, as the definition is
         case ETA: { key = key_of_log_prob(min(value, 0.5 * value - entropy), ln_sum); }
         case EPSILON, XTC, default: { key = key_of_log_prob(value, ln_sum); }
     }

@@ -154,7 +154,7 @@ fn what_comes_through_stdin_is_all_that_was_told() {
             &[&bytes[..], b"\n"].concat(),
             "too long: it has more than 672 bytes of values",
         ),
-        ("text", "", b"hello, world, no logits", "neither .npy nor .safetensors"),
+        ("text", "", b"hello, world, no logits", "text, and numbers are not read from text: convert it"),
     ] {
         let before = folder.names();
         let run = run_with_stdin(folder.command(&format!("softmax - {args} -o g.npy")), stdin);

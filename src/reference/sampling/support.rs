@@ -140,15 +140,18 @@ impl<'a> Chain<'a> {
     fn leave_out(&mut self, step: Step) {
         let Sampling { top_k, top_p, min_p, typical_p, top_n_sigma, epsilon, eta, .. } = *self.sampling;
         let keep = match step {
-            Step::TopNSigma => self.at_least(self.max - f64::from(top_n_sigma) * self.deviation()),
+            Step::TopNSigma => self.within(-f64::from(top_n_sigma) * self.deviation()),
             Step::TopK => top_k,
             Step::TopP => prefix(&self.weights(&self.alive), top_p),
-            Step::MinP => self.at_least(min_p_threshold(self.max, self.temperature, min_p)),
+            Step::MinP => {
+                let least = min_p_threshold(self.max, self.temperature, min_p);
+                self.count(|class| self.scores[class] >= least)
+            }
             Step::Typical => return self.keep_typical(typical_p),
-            Step::Epsilon => self.at_least(self.threshold(f64::from(epsilon).ln())),
+            Step::Epsilon => self.within(self.distance(f64::from(epsilon).ln())),
             Step::Eta => {
                 let ln = f64::from(eta).ln();
-                self.at_least(self.threshold(ln.min(0.5 * ln - self.entropy())))
+                self.within(self.distance(ln.min(0.5 * ln - self.entropy())))
             }
             Step::Xtc => return self.leave_out_top_choices(),
         };
@@ -168,14 +171,18 @@ impl<'a> Chain<'a> {
         (self.weights(&self.alive).iter().sum::<u64>() as f64 / self.one).ln()
     }
 
-    /// The logit of a class with this log-probability.
-    fn threshold(&self, log_p: f64) -> f64 {
-        self.max + self.temperature * (log_p + self.log_sum())
+    /// How far from the largest logit that of a class with this log-probability is: at most 0, unless none is so probable.
+    fn distance(&self, log_p: f64) -> f64 {
+        self.temperature * (log_p + self.log_sum())
     }
 
-    /// How many classes have at least this logit.
-    fn at_least(&self, threshold: f64) -> usize {
-        self.alive.iter().filter(|&&class| self.scores[class] >= threshold).count()
+    /// How many classes have a logit at least this far up, seen from the largest. (A sum with the largest would be rounded.)
+    fn within(&self, distance: f64) -> usize {
+        self.count(|class| self.scores[class] - self.max >= distance)
+    }
+
+    fn count(&self, is_kept: impl Fn(usize) -> bool) -> usize {
+        self.alive.iter().filter(|&&class| is_kept(class)).count()
     }
 
     /// The entropy of the classes that are left. (p·ln p is 0 at p = 0.)
@@ -210,7 +217,7 @@ impl<'a> Chain<'a> {
         if !applies_xtc(self.sampling) {
             return;
         }
-        let choices = self.at_least(self.threshold(f64::from(self.sampling.xtc_threshold).ln()));
+        let choices = self.within(self.distance(f64::from(self.sampling.xtc_threshold).ln()));
         if choices >= 2 && self.alive.len() - (choices - 1) >= self.sampling.min_keep {
             self.alive.drain(..choices - 1);
         }
