@@ -1,6 +1,6 @@
-// Computes one batch on the GPU, checks it and times it; or runs the crate's checks. Then it ends.
+// Does one thing on the GPU, then ends: computes a batch, checks it and times it; runs the crate's checks; or draws classes.
 
-import init, { Batch, Gpu, run_checks } from "../wasm/xent_web.js";
+import init, { Batch, Gpu, Steps, run_checks } from "../wasm/xent_web.js";
 
 // Logits whose rows are compared with the reference, and the most rows.
 const CHECKED_LOGITS = 2_000_000;
@@ -12,7 +12,8 @@ const LINE_MS = 2000;
 onmessage = async ({ data }) => {
   try {
     await init();
-    postMessage(data.checks ? await checks() : await compute(data));
+    const work = data.checks ? checks : data.sample ? sample : compute;
+    postMessage(await work(data));
   } catch (error) {
     postMessage({ error: error.message ?? String(error) });
   }
@@ -22,6 +23,14 @@ async function checks() {
   say("Checking …");
   const { quantities, cases, failures } = await run_checks();
   return { quantities, cases, failures };
+}
+
+async function sample({ sample: { logits, seed, temperature, topK, topP, draws } }) {
+  const gpu = await Gpu.open();
+  const adapter = await adapterName(gpu);
+  say("Drawing …");
+  const { counts, differing } = await gpu.sample(Float32Array.from(logits), new Steps(seed, temperature, topK, topP), draws);
+  return { counts: [...counts], differing, adapter };
 }
 
 async function compute({ rows, cols, seed }) {

@@ -1,11 +1,9 @@
-// The third part: the crate on the visitor's GPU, and checks of it. The work is done in a worker, so that the page stays usable and the
-// memory of a large batch is given back afterwards.
+// The third part: the crate on the visitor's GPU, and checks of it.
 
 import { $, el, text } from "./dom.js";
 import { fixed, integer, scientific, short, si } from "./format.js";
+import { isBusy, work } from "./gpu-work.js";
 import { COLS, MAX_LOGITS, ROWS, change, state } from "./state.js";
-
-let worker = null;
 
 export function start() {
   for (const [id, values] of [["rows", ROWS], ["cols", COLS]]) {
@@ -36,7 +34,8 @@ export function draw({ rows, cols }) {
   const size = `${integer(rows)} × ${integer(cols)} = ${si(logits)} logits`;
   text($("gpu-size"), isTooLarge ? `${size}: too many. At most ${integer(MAX_LOGITS)} fit.` : `${size}, ${si(4 * logits, "B")} in f32.`);
   $("gpu-size").classList.toggle("bad", isTooLarge);
-  if (!worker) $("gpu-run").disabled = isTooLarge;
+  $("gpu-run").disabled = isTooLarge || isBusy();
+  $("checks-run").disabled = isBusy();
 }
 
 function run() {
@@ -49,32 +48,6 @@ function run() {
 function check() {
   $("checks-result").hidden = true;
   work({ checks: true }, $("checks-status"), reportChecks);
-}
-
-// Lets a worker do one thing: its phases and its end are told in `status`, its answer to `done`.
-function work(task, status, done) {
-  $("gpu-run").disabled = true;
-  $("checks-run").disabled = true;
-  text(status, "Opening the GPU …");
-  worker = new Worker(new URL("gpu-worker.js", import.meta.url), { type: "module" });
-  const finish = (data) => {
-    worker.terminate();
-    worker = null;
-    $("checks-run").disabled = false;
-    draw(state);
-    const advice = task.rows ? "A smaller batch, or reloading the page, may help." : "Reloading the page may help.";
-    text(status, data.error ? `That did not work: ${data.error}. ${advice}` : "Done.");
-    if (!data.error) done(data);
-  };
-  worker.onmessage = ({ data }) => {
-    if (data.phase) text(status, data.phase);
-    else finish(data);
-  };
-  worker.onerror = (event) => {
-    event.preventDefault();
-    finish({ error: event.message || "the worker did not start" });
-  };
-  worker.postMessage(task);
 }
 
 function report({ answer, times, adapter, rows }) {

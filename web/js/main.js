@@ -5,13 +5,14 @@ import { $, text } from "./dom.js";
 import { percent, fixed } from "./format.js";
 import { address, read, reset, subscribe } from "./state.js";
 import * as softmaxPart from "./softmax.js";
+import * as samplingPart from "./sampling.js";
 import * as lossPart from "./loss.js";
 import * as learnPart from "./learn.js";
 import * as gpuPart from "./gpu.js";
 import { numbersOf } from "./numbers.js";
 
 function start() {
-  const parts = [softmaxPart, lossPart, learnPart, gpuPart];
+  const parts = [softmaxPart, samplingPart, lossPart, learnPart, gpuPart];
   for (const part of parts) part.start();
   subscribe((now) => {
     const numbers = numbersOf(now);

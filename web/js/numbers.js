@@ -15,12 +15,21 @@ export function numbersOf(state) {
     sum: exponentials.reduce((sum, value) => sum + value, 0),
     argmax: xent.argmax(z),
     sigmoids: [...xent.sigmoid(z)],
+    sampling: samplingOf(state, z),
     ...lossOf(state),
     // The mistake, without temperature and other options: only the softmax is in question.
     once: calculation(state, z, { plain: true }).loss,
     twice: calculation(state, f32(xent.softmax(z, 1)), { plain: true }).loss,
     twiceBest: calculation(state, f32(logits.map((_, index) => (index === target ? 1 : 0))), { plain: true }).loss,
   };
+}
+
+// What top-k and top-p leave: NaN for a class that is left out. And how often the reference draws each class.
+function samplingOf({ seed, temperature, topK, topP, draws }, logits) {
+  const steps = new xent.Steps(seed, temperature, topK, topP);
+  const of = { probs: [...steps.probs(logits)], counts: [...steps.counts(logits, draws)] };
+  steps.free();
+  return of;
 }
 
 // The loss with all its options, or the crate's refusal.

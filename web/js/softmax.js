@@ -1,5 +1,6 @@
 // The first part: logits, exponentials, probabilities, and what follows from the formula.
 
+import { drawBars } from "./bars.js";
 import { $, el, rich, show, slide, text } from "./dom.js";
 import { exponential, fixed, integer, logit as written, plain, prob, scientific, short } from "./format.js";
 import { plainSoftmax, sigmoid, softmax } from "./numbers.js";
@@ -230,31 +231,9 @@ function table(node, names, columns) {
 }
 
 function drawVersus({ names }, { probs, sigmoids }) {
-  const list = $("versus");
-  if (list.children.length !== names.length) {
-    list.replaceChildren(
-      ...names.map(() =>
-        el(
-          "div",
-          { class: "versus-row", role: "listitem" },
-          el("span", { class: "versus-name" }),
-          el("span", { class: "track" }, el("span", { class: "fill" })),
-          el("span", { class: "num", "aria-hidden": "true" }),
-          el("span", { class: "track" }, el("span", { class: "fill other" })),
-          el("span", { class: "num", "aria-hidden": "true" }),
-          el("span", { class: "sr" }),
-        ),
-      ),
-    );
-  }
-  names.forEach((name, index) => {
-    const [label, first, p, second, s, spoken] = list.children[index].children;
-    text(label, name);
-    first.firstChild.style.setProperty("--part", probs[index]);
-    second.firstChild.style.setProperty("--part", sigmoids[index]);
-    text(p, prob(probs[index]));
-    text(s, prob(sigmoids[index]));
-    text(spoken, `softmax ${prob(probs[index])}, sigmoid ${prob(sigmoids[index])}`);
+  drawBars($("versus"), names, (index) => {
+    const figures = [prob(probs[index]), prob(sigmoids[index])];
+    return { parts: [probs[index], sigmoids[index]], figures, spoken: `softmax ${figures[0]}, sigmoid ${figures[1]}` };
   });
   const sum = (values) => fixed(values.reduce((total, value) => total + value, 0), 4);
   text($("versus-softmax"), sum(probs));

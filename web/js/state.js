@@ -5,6 +5,8 @@ export const MAX_CLASSES = 12;
 export const SPARE_NAMES = ["cat", "dog", "bird", "fish", "fox", "owl", "bee", "frog", "horse", "snail", "whale", "mouse"];
 export const ROWS = [16, 64, 256, 1024, 4096];
 export const COLS = [10, 100, 1000, 10000, 32000, 50257, 128256];
+export const MAX_DRAWS = 100_000;
+export const MAX_SEED = 2 ** 32 - 1;
 export const MAX_LOGITS = 64 * 2 ** 20;
 const LARGEST = 1e30;
 
@@ -12,6 +14,11 @@ const defaults = () => ({
   names: ["cat", "dog", "bird", "fish"],
   logits: [2, 1, 0.5, -1],
   temperature: 1,
+  // How many classes top-k keeps: 0 for all.
+  topK: 0,
+  topP: 1,
+  seed: 1,
+  draws: 0,
   scale: 1,
   pair: [0, 1],
   target: 0,
@@ -90,6 +97,10 @@ const FIELDS = {
   n: ["names", (list) => list.map(encodeURIComponent).join(","), (written) => written.split(",").map(decodeURIComponent)],
   z: ["logits", numbers, readNumbers],
   t: ["temperature", number, Number],
+  k: ["topK", number, Number],
+  p: ["topP", number, Number],
+  s: ["seed", String, Number],
+  d: ["draws", number, Number],
   x: ["scale", number, Number],
   ab: ["pair", numbers, readNumbers],
   y: ["target", number, Number],
@@ -150,6 +161,7 @@ export function read(hash) {
   change(sound(found));
 }
 
+const whole = (value, high, otherwise) => (Number.isInteger(value) ? within(value, 0, high, otherwise) : otherwise);
 const within = (value, low, high, otherwise) => (value >= low && value <= high ? value : otherwise);
 
 function sound(found) {
@@ -158,7 +170,7 @@ function sound(found) {
   if (count < MIN_CLASSES || found.logits.some(Number.isNaN)) return start;
   const logits = found.logits.slice(0, count).map(asLogit);
   const list = (values, of) => Array.from({ length: count }, (_, index) => of(values?.[index], index));
-  const index = (value, otherwise) => (Number.isInteger(value) ? within(value, 0, count - 1, otherwise) : otherwise);
+  const index = (value, otherwise) => whole(value, count - 1, otherwise);
   const names = list(found.names, (name, at) => (name ?? SPARE_NAMES[at]).slice(0, 16) || `class ${at + 1}`);
   const pair = [index(found.pair[0], 0), index(found.pair[1], 1)];
   return {
@@ -166,6 +178,10 @@ function sound(found) {
     names,
     logits,
     temperature: within(found.temperature, 0.05, 20, 1),
+    topK: whole(found.topK, MAX_CLASSES, 0),
+    topP: within(found.topP, 0, 1, 1),
+    seed: whole(found.seed, MAX_SEED, start.seed),
+    draws: whole(found.draws, MAX_DRAWS, 0),
     scale: [1, 10, 100, 1000].includes(found.scale) ? found.scale : 1,
     pair: pair[0] === pair[1] ? [0, 1] : pair,
     target: index(found.target, 0),

@@ -36,6 +36,30 @@ test("loss and gradient are within their bounds on WebGPU", async () => {
   }
 });
 
+test("the sampler on WebGPU draws what the reference draws", async () => {
+  const browser = await launch({ webgpu: true });
+  try {
+    const { page, problems } = await browser.open("#d=1000&t=1.5&k=3&p=0.95&s=5");
+    await page.locator("#sample-run").click();
+    await settle(page);
+    await until(page, () => /Done|did not work/.test(document.getElementById("sample-status").textContent), 120_000);
+    assert.equal(await page.locator("#sample-status").textContent(), "Done.");
+    const counts = (await page.locator("#samples .num:nth-of-type(5)").allTextContents()).map((figure) => figure.match(/\((.*)\)/)[1]);
+    assert.equal(counts[3], "0");
+    const names = ["cat", "dog", "bird", "fish"].map((name, index) => `${name} ${counts[index]}`).join(", ");
+    const verdict = await page.locator("#sample-verdict").textContent();
+    assert.ok(verdict.startsWith("✓ Drawn on this GPU (") && verdict.endsWith(`: ${names}; every draw is the reference’s.`), verdict);
+    assert.deepEqual(await inaccessible(page), []);
+    // Another state: the verdict is not of it.
+    await page.locator("#top-k").fill("2");
+    await settle(page);
+    assert.ok(await page.locator("#sample-verdict").isHidden());
+    assert.deepEqual(problems, []);
+  } finally {
+    await browser.close();
+  }
+});
+
 async function runChecks(page) {
   await page.locator("#checks-run").click();
   await settle(page);
@@ -89,6 +113,7 @@ test("without WebGPU the page says so, and the rest works", async () => {
     assert.match(await page.locator("#gpu-absent").textContent(), /no WebGPU/);
     assert.ok(await page.locator("#gpu-run").isHidden());
     assert.ok(await page.locator("#checks-run").isHidden());
+    assert.ok(await page.locator("#sample-run").isHidden());
     assert.equal(await page.locator("#loss").textContent(), "0.4952");
     assert.deepEqual(problems, []);
   } finally {

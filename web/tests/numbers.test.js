@@ -56,6 +56,33 @@ test("the lines of a calculation add up to the loss, and the gradient is its slo
   near(focal.focus, (1 - Math.exp(-focal.nlls[1])) ** 2);
 });
 
+test("top-k and top-p leave out classes and renormalise, and draws are of what is left", () => {
+  const softmax = [...xent.softmax(LOGITS, 2)];
+  const over = (kept) => softmax.map((p, index) => (kept.includes(index) ? p / kept.reduce((sum, at) => sum + softmax[at], 0) : NaN));
+  for (const [topK, topP, kept] of [
+    [0, 1, [0, 1, 2, 3]],
+    [3, 1, [0, 1, 2]],
+    [0, 0.5, [0, 1]],
+    [0, 0, [0]],
+    // 0.4393 + 0.2664 are 0.6216 and 0.3784 of their sum.
+    [2, 0.6, [0]],
+    [9, 1, [0, 1, 2, 3]],
+  ]) {
+    const steps = new xent.Steps(1, 2, topK, topP);
+    const probs = [...steps.probs(LOGITS)];
+    over(kept).forEach((p, index) => (kept.includes(index) ? near(probs[index], p, 1e-9, `${topK} ${topP}`) : assert.ok(Number.isNaN(probs[index]))));
+    const counts = [...steps.counts(LOGITS, 10000)];
+    assert.equal(counts.reduce((sum, count) => sum + count), 10000);
+    counts.forEach((count, index) => near(count / 10000, kept.includes(index) ? probs[index] : 0, 0.02, `${topK} ${topP}`));
+    // The first draws are the same, however many there are.
+    const first = [...steps.counts(LOGITS, 9999)];
+    assert.deepEqual(counts.map((count, index) => count - first[index]).sort(), [0, 0, 0, 1]);
+  }
+  const counts = (seed) => [...new xent.Steps(seed, 1, 0, 1).counts(LOGITS, 1000)];
+  assert.notDeepEqual(counts(1), counts(2));
+  assert.deepEqual(counts(1), counts(1));
+});
+
 test("the curve is the negative logarithm, times the focal factor", () => {
   const probs = Float64Array.of(0.0024, 0.25, 0.5, 0.99);
   xent.loss_curve(probs, 0).forEach((loss, index) => near(loss, -Math.log(probs[index]), 1e-6));
@@ -74,6 +101,8 @@ test("what the crate refuses is an Error with its words", () => {
   assert.throws(() => xent.calculation(LOGITS, 4, undefined, ONES, 1, 0, 0), /target/);
   assert.throws(() => xent.calculation(LOGITS, 0, undefined, Float32Array.of(1), 1, 0, 0), Error);
   assert.throws(() => xent.calculation(LOGITS, 0, undefined, ONES, 1, 2, 0), /label_smoothing/);
+  assert.throws(() => new xent.Steps(1, -1, 0, 1), /temperature/);
+  assert.throws(() => new xent.Steps(1, 1, 0, NaN), /top_p/);
   assert.throws(() => new xent.Batch(4096, 128256, 1), /logits/);
   assert.throws(() => new xent.Batch(0, 10, 1), /logits/);
 });

@@ -139,6 +139,68 @@ test("classes are added, named and removed, from 2 to 12", () =>
     assert.ok(await page.locator(".remove").first().isDisabled());
   }));
 
+const drawnCounts = async (page) => (await shown(page, "#samples .num:nth-of-type(5)")).map((figure) => Number(figure.match(/\((.*)\)/)[1].replace(/,/g, "")));
+
+test("draws add up, come close to the exact probabilities, and are those of the seed", () =>
+  on("", async (page) => {
+    assert.deepEqual(await shown(page, "#samples .num:nth-of-type(3)"), ["0.6095", "0.2242", "0.1360", "0.0303"]);
+    assert.deepEqual(await shown(page, "#samples .num:nth-of-type(5)"), ["–", "–", "–", "–"]);
+    let draws = 0;
+    for (const by of [1, 100, 10000, 10000]) {
+      await press(page, `#draw-buttons [value="${by}"]`);
+      draws += by;
+      assert.equal((await drawnCounts(page)).reduce((sum, count) => sum + count), draws);
+      assert.match(await text(page, "#draw-status"), new RegExp(`^${draws.toLocaleString("en")} draws?\\.$`));
+    }
+    const counts = await drawnCounts(page);
+    [0.6095, 0.2242, 0.136, 0.0303].forEach((p, index) => {
+      // Four standard deviations.
+      const bound = 4 * Math.sqrt((p * (1 - p)) / draws);
+      assert.ok(Math.abs(counts[index] / draws - p) < bound, `${counts} of ${draws}`);
+    });
+    await page.locator("#seed").fill("2");
+    await settle(page);
+    assert.notDeepEqual(await drawnCounts(page), counts);
+    await page.locator("#seed").fill("1");
+    await settle(page);
+    assert.deepEqual(await drawnCounts(page), counts);
+    await until(page, () => location.hash === "#d=20101");
+    await press(page, "#draw-clear");
+    assert.equal(await text(page, "#draw-status"), "");
+    assert.deepEqual(await shown(page, "#samples .num:nth-of-type(5)"), ["–", "–", "–", "–"]);
+    assert.ok(await page.locator("#draw-clear").isDisabled());
+  }));
+
+test("top-k 2 leaves two classes, top-p the fewest with the share, and the temperature comes first", () =>
+  on("#d=1000", async (page) => {
+    const exact = () => shown(page, "#samples .num:nth-of-type(3)");
+    await slide(page, "#top-k", 2);
+    // σ(2 − 1) and σ(1 − 2)
+    assert.deepEqual(await exact(), ["0.7311", "0.2689", "left out", "left out"]);
+    assert.equal(await text(page, "#sample-left"), "2 of 4");
+    const counts = await drawnCounts(page);
+    assert.ok(counts[0] > counts[1] && counts[1] > 0, counts.join());
+    assert.deepEqual([counts[0] + counts[1], counts[2], counts[3]], [1000, 0, 0]);
+    await slide(page, "#top-p", 0.7);
+    assert.deepEqual(await exact(), ["1.0000", "left out", "left out", "left out"]);
+    assert.deepEqual(await drawnCounts(page), [1000, 0, 0, 0]);
+    await slide(page, "#top-k", 4);
+    // 0.6095 is below 0.7, and with 0.2242 it is not.
+    assert.deepEqual(await exact(), ["0.7311", "0.2689", "left out", "left out"]);
+    await slide(page, "#temperature", 1000);
+    assert.equal(await text(page, "#sample-left"), "3 of 4");
+    await until(page, () => location.hash === "#t=20&p=0.7&d=1000");
+  }));
+
+test("no more than 100,000 draws", () =>
+  on("#d=99999&s=4294967295", async (page) => {
+    await press(page, '#draw-buttons [value="100"]');
+    assert.equal(await text(page, "#draw-status"), "100,000 draws, the most here.");
+    assert.equal((await drawnCounts(page)).reduce((sum, count) => sum + count), 100000);
+    assert.ok(await page.locator('#draw-buttons [value="1"]').isDisabled());
+    await until(page, () => location.hash === "#s=4294967295&d=100000");
+  }));
+
 test("the knobs of the loss follow PyTorch's definitions", () =>
   on("", async (page) => {
     const nll = [0.4952, 1.4952, 1.9952, 3.4952];
@@ -177,7 +239,7 @@ test("gradient steps lower the loss, one at a time and until it is small", () =>
   }));
 
 test("a link opens the same state, and a broken one does no harm", async () => {
-  const address = "#n=yes,no&z=-1.5,2.25&t=0.5&x=100&y=1&w=1,2&e=0.1&g=1.5&lr=2.5&r=64&c=100";
+  const address = "#n=yes,no&z=-1.5,2.25&t=0.5&k=1&p=0.35&s=7&d=12&x=100&y=1&w=1,2&e=0.1&g=1.5&lr=2.5&r=64&c=100";
   let state;
   await afresh(address, async (page) => {
     state = [await text(page, "#loss"), ...(await shown(page, ".ledger-row .p"))];
@@ -189,7 +251,7 @@ test("a link opens the same state, and a broken one does no harm", async () => {
   });
   await afresh(address, async (page) => assert.deepEqual([await text(page, "#loss"), ...(await shown(page, ".ledger-row .p"))], state));
   await on(address, async (page) => assert.equal(await text(page, "#loss"), state[0]));
-  for (const broken of ["#z=1", "#z=a,b", "#z=1,2&y=7&t=-3&e=9&q=&ab=5", "#n=%E0%A4%A&=&z", "#z=1e99,-1e99,0", "#q=1,2,x,NaN"]) {
+  for (const broken of ["#z=1", "#z=a,b", "#z=1,2&y=7&t=-3&e=9&q=&ab=5", "#n=%E0%A4%A&=&z", "#z=1e99,-1e99,0", "#q=1,2,x,NaN", "#k=-1&p=2&s=0.5&d=1e9"]) {
     await on(broken, async (page) => {
       assert.ok((await page.locator(".ledger-row").count()) >= 2, broken);
       assert.ok((await shown(page, ".ledger-row .p")).every((p) => p !== "NaN"), broken);
@@ -244,7 +306,7 @@ for (const colorScheme of ["light", "dark"]) {
   for (const width of [1280, 390]) {
     test(`axe finds nothing, ${colorScheme}, ${width} pixels wide, and nothing is cut off`, () =>
       afresh(
-        "#z=2,1,0.5,-1&x=1000&e=0.1&g=2&t=2",
+        "#z=2,1,0.5,-1&x=1000&e=0.1&g=2&t=2&k=3&d=10000",
         async (page) => {
           assert.deepEqual(await inaccessible(page), []);
           const beyond = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
@@ -257,7 +319,7 @@ for (const colorScheme of ["light", "dark"]) {
 
 test("twelve classes with long names fit a phone", () =>
   afresh(
-    `#z=${Array.from({ length: 12 }, (_, index) => index * 1000.123).join()}&n=${Array.from({ length: 12 }, (_, index) => `Wwwwwwwwwwwwww${index + 10}`).join()}&x=1000`,
+    `#z=${Array.from({ length: 12 }, (_, index) => index * 1000.123).join()}&n=${Array.from({ length: 12 }, (_, index) => `Wwwwwwwwwwwwww${index + 10}`).join()}&x=1000&t=20&k=5&d=100000`,
     async (page) => {
       const beyond = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
       assert.equal(beyond, 0);

@@ -145,6 +145,11 @@ impl Gpu {
         }
     }
 
+    /// The opened GPU, for other operations.
+    pub(crate) fn context(&self) -> &Context {
+        &self.context
+    }
+
     fn bind_rows(&self, batch: &Batch, with_dlogits: bool) -> Result<Timed, JsError> {
         let (device, queue) = (&self.context.device, &self.context.queue);
         let profile = self.context.profile().map_err(thrown)?;

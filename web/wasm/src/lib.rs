@@ -1,11 +1,13 @@
 //! What the explorer's page calls, in WebAssembly: [`reference`] gives every number of its first two parts, from the
-//! crate's f64 reference; [`gpu`] runs the crate on the visitor's WebGPU, and [`checks`] compares what comes out there.
+//! crate's f64 reference; [`sampling`] draws classes; [`gpu`] runs the crate on the visitor's WebGPU, and [`checks`]
+//! compares what comes out there.
 //!
 //! Functions that refuse their arguments throw a JavaScript `Error` with the text of [`xent::Error`].
 
 pub mod checks;
 pub mod gpu;
 pub mod reference;
+pub mod sampling;
 
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
