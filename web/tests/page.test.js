@@ -197,6 +197,8 @@ test("no more than 100,000 draws", () =>
     await press(page, '#draw-buttons [value="100"]');
     assert.equal(await text(page, "#draw-status"), "100,000 draws, the most here.");
     assert.equal((await drawnCounts(page)).reduce((sum, count) => sum + count), 100000);
+    const cut = await page.locator("#samples .num").evaluateAll((figures) => figures.filter((figure) => figure.scrollWidth > figure.clientWidth).map((figure) => figure.textContent));
+    assert.deepEqual(cut, []);
     assert.ok(await page.locator('#draw-buttons [value="1"]').isDisabled());
     await until(page, () => location.hash === "#s=4294967295&d=100000");
   }));
