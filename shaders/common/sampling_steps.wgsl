@@ -1,4 +1,4 @@
-// Uses: params, row_span, wide, sampling_record, sampling_support, sampling_sums, sampling_search
+// Uses: params, row_span, order_key, wide, sampling_record, sampling_support, sampling_sums, sampling_search
 
 // The steps that leave out classes, one after another. Each sees what those before it have left.
 
@@ -28,9 +28,10 @@ fn key_of_half(half: f32) -> u32 {
 // The key of the least logit whose half is at this offset from the largest one's, or above. Where the sum is rounded down, that
 // is the next f32: logits near 1e8 are 8 apart, and all those of a step would be kept.
 fn key_from(offset: f32) -> u32 {
-    let half = half_base + offset;
-    let is_below = half > 0.5 * LOWEST && half - half_base < offset;
-    return key_of_half(half) + u32(is_below);
+    let key = key_of_half(half_base + offset);
+    // By way of the key: a compiler may take (a + b) − a for b.
+    let half = 0.5 * row_max(bitcast<i32>(key ^ 0x80000000u));
+    return key + u32(half > 0.5 * LOWEST && half - half_base < offset);
 }
 
 // The key of the logit with this log-probability.
