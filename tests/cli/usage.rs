@@ -99,26 +99,26 @@ fn options_outside_their_range_are_named() {
     assert_eq!(folder.names(), ["i.npy", "logits.npy", "soft.npy", "targets.npy"]);
 }
 
+const COMMANDS: [&str; 11] = [
+    "eval",
+    "softmax",
+    "sample",
+    "topk",
+    "calibrate",
+    "adapters",
+    "demo",
+    "bench",
+    "tune",
+    "shaders",
+    "completions",
+];
+
 #[test]
 fn help_and_version() {
     let folder = Folder::new();
     let help = folder.run("--help");
     assert_eq!(help.status, Some(0));
-    for word in [
-        "eval",
-        "softmax",
-        "sample",
-        "topk",
-        "calibrate",
-        "adapters",
-        "demo",
-        "bench",
-        "tune",
-        "shaders",
-        "completions",
-        "Exit status:",
-        "Examples:",
-    ] {
+    for word in COMMANDS.into_iter().chain(["Exit status:", "Examples:"]) {
         assert!(help.stdout.contains(word), "{word}: {}", help.stdout);
     }
     for (command, word) in [
@@ -149,20 +149,7 @@ fn help_and_version() {
 #[test]
 fn short_help_fits_a_screen() {
     let folder = Folder::new();
-    for command in [
-        "",
-        "eval",
-        "softmax",
-        "sample",
-        "topk",
-        "calibrate",
-        "adapters",
-        "demo",
-        "bench",
-        "tune",
-        "shaders",
-        "completions",
-    ] {
+    for command in COMMANDS.into_iter().chain([""]) {
         let help = folder.run(&format!("{command} -h"));
         assert_eq!(help.status, Some(0), "{command}: {help:?}");
         let (lines, widest) =

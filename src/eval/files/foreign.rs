@@ -4,7 +4,7 @@ use std::path::Path;
 
 /// How a format begins.
 struct Foreign {
-    /// Its first bytes, from a place on.
+    /// Its first bytes.
     starts: &'static [u8],
     /// The ending of its names, for a format whose first bytes are not its own.
     ending: Option<&'static str>,

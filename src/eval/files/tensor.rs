@@ -40,9 +40,8 @@ impl TensorFile {
     /// Opens a file, or a folder of shards.
     ///
     /// # Errors
-    /// [`Error::File`] if the file is missing, truncated, too long, of an unknown format, or has no
-    /// such tensor; if tensors overlap or leave gaps; what [`shard_paths`](super::shard_paths)
-    /// refuses.
+    /// [`Error::File`] if the file is missing, truncated, too long, of an unknown format, or has no such tensor; if
+    /// tensors overlap or leave gaps; what [`shard_paths`](super::shard_paths) refuses.
     pub fn open(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Self> {
         Self::open_all(&[path], options)
     }
@@ -169,12 +168,12 @@ impl TensorFile {
         self.parts.last().map_or(0, |part| part.values.end)
     }
 
-    /// The type as the file writes it.
     /// Where the values of each file end.
     pub(super) fn part_ends(&self) -> impl Iterator<Item = usize> {
         self.parts.iter().map(|part| part.values.end)
     }
 
+    /// The type as the file writes it.
     pub(super) fn descr(&self) -> &str {
         &self.descr
     }

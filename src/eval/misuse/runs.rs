@@ -92,7 +92,7 @@ impl Runs {
         }
     }
 
-    /// The same with the open run counted.
+    /// These runs, with the open one counted.
     pub fn ended(mut self) -> Self {
         let (_, class, length, _) = self.open;
         if length >= LONG_RUN && self.class.is_none_or(|other| other == class) {

@@ -118,7 +118,7 @@ impl Histogram {
         Some(Quantile { value: f64::midpoint(low, high), within: (high - low) / 2.0 })
     }
 
-    /// The same without the outermost bins at either end, as far as they hold at most `spare` losses together.
+    /// This histogram without the outermost bins at either end. At each end, they hold at most `spare` losses together.
     #[must_use]
     pub fn without_outermost(&self, spare: u64) -> Self {
         fn outer<'a>(counts: impl Iterator<Item = &'a u64>, spare: u64) -> usize {

@@ -161,6 +161,12 @@ impl Reliability {
         self.bins.iter().map(|cell| cell.rows).sum()
     }
 
+    /// The share of rows whose prediction is right; `None` without rows.
+    pub fn accuracy(&self) -> Option<f64> {
+        let all = self.all();
+        (all.rows > 0).then(|| all.correct as f64 / all.rows as f64)
+    }
+
     /// The mean confidence; `None` without rows.
     pub fn mean_confidence(&self) -> Option<f64> {
         let all = self.all();

@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 use xent::Result;
-use xent::eval::Reliability;
 use xent::eval::calibrate::{
     Calibration, Conformal, ConformalScore, Coverage, TemperatureLimit, TemperaturePoint,
 };
@@ -60,7 +59,8 @@ fn lines(found: &Found<'_>) -> Vec<(&'static str, String)> {
         ("loss", format!("{} nats (mean)", both(&|point| format!("{:.6}", point.loss)))),
         ("ECE", format!("{} ({bins} bins)", both(&|point| percent(point.reliability.ece())))),
         ("MCE", both(&|point| percent(point.reliability.mce()))),
-        ("accuracy", percent(accuracy(&before.reliability))),
+        // A temperature does not change it.
+        ("accuracy", percent(before.reliability.accuracy())),
         ("confidence", both(&|point| percent(point.reliability.mean_confidence()))),
     ];
     for bin in after.reliability.bins().filter(|bin| bin.rows > 0) {
@@ -113,14 +113,6 @@ fn lines(found: &Found<'_>) -> Vec<(&'static str, String)> {
         ("adapter", found.adapter.to_owned()),
     ]);
     lines
-}
-
-/// The share of rows whose prediction is right, which a temperature does not change.
-fn accuracy(reliability: &Reliability) -> Option<f64> {
-    let rows = reliability.rows();
-    let right: f64 =
-        reliability.bins().filter(|bin| bin.rows > 0).map(|bin| bin.accuracy * bin.rows as f64).sum();
-    (rows > 0).then(|| right / rows as f64)
 }
 
 fn score_name(score: ConformalScore) -> &'static str {
@@ -193,7 +185,7 @@ fn point(point: &TemperaturePoint) -> Value {
         "loss": point.loss,
         "ece": point.reliability.ece(),
         "mce": point.reliability.mce(),
-        "accuracy": accuracy(&point.reliability),
+        "accuracy": point.reliability.accuracy(),
         "bins": bins.collect::<Vec<_>>(),
     })
 }
