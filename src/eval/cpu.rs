@@ -46,9 +46,9 @@ impl<E: Element, L: Evaluable> Evaluation<'_, E, L> {
 }
 
 /// The maximum bytes of a window's widest array.
-const WINDOW_BYTES: u64 = 16 << 20;
+pub(super) const WINDOW_BYTES: u64 = 16 << 20;
 
-struct Cpu<L> {
+pub(super) struct Cpu<L> {
     op: L,
     shape: Shape,
     /// The total weight of all rows.
@@ -56,6 +56,13 @@ struct Cpu<L> {
     window_rows: usize,
     /// The results of the last window.
     results: Vec<RowResult>,
+}
+
+impl<L: Evaluable> Cpu<L> {
+    /// An evaluator without gradients.
+    pub fn new(op: L, shape: Shape, window_rows: usize) -> Self {
+        Self { op, shape, batch: BatchWeight::default(), window_rows, results: Vec::new() }
+    }
 }
 
 impl<E: Element, L: Evaluable> Evaluator<E, L> for Cpu<L> {

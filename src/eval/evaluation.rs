@@ -211,6 +211,7 @@ impl<'a, E: Element, L: Evaluable> Evaluation<'a, E, L> {
             reads_logits: source.values().is_none(),
             reads_second: self.second.as_ref().is_some_and(|second| second.values().is_none()),
             device,
+            operations: 1,
         };
         Footprint::of::<E>(self.shape, asked)
     }

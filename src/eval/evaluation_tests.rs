@@ -230,6 +230,7 @@ fn memory_of(rows: u64) -> EvaluateOptions {
         reads_logits: true,
         reads_second: false,
         device: None,
+        operations: 1,
     };
     let shape = Shape::new(ROWS, 2);
     let bytes = Footprint::of::<f32>(shape, asked).bytes(8 * rows);

@@ -55,6 +55,8 @@ pub(super) struct Asked {
     pub reads_second: bool,
     /// Whether there is a device, and whether it reads windows from where the host has written them.
     pub device: Option<bool>,
+    /// How many operations take each window, each with buffers of its own.
+    pub operations: u64,
 }
 
 impl Asked {
@@ -67,6 +69,7 @@ impl Asked {
             reads_logits: true,
             reads_second: false,
             device: Some(is_unified),
+            operations: 1,
         }
     }
 }
@@ -84,7 +87,7 @@ impl Footprint {
         let widest_bytes = element.max(second).max(gradient);
         match asked.device {
             Some(is_unified) => {
-                let copies = windows * if is_unified { 1 } else { 2 };
+                let copies = windows * asked.operations * if is_unified { 1 } else { 2 };
                 Self {
                     shape,
                     host_bytes,
@@ -177,6 +180,7 @@ mod tests {
         reads_logits: true,
         reads_second: true,
         device: Some(true),
+        operations: 1,
     };
 
     #[test]

@@ -20,6 +20,7 @@
 //! ```
 
 pub mod calibrate;
+pub mod compare;
 #[cfg(feature = "cli")]
 mod cpu;
 mod each_window;

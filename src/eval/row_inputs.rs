@@ -10,8 +10,9 @@ use crate::eval::misuse::OfSequences;
 use crate::eval::source::{Source, check_same_shape};
 use crate::inputs::{BatchWeight, Resolved, check_weights};
 use crate::op::LossKind;
-use crate::options::SequenceUnit;
+use crate::options::{CrossEntropyOptions, SequenceUnit};
 use crate::shape::Shape;
+use crate::target_kind::TargetKind;
 
 /// Values of a source that are read at a time in the first pass, before the first window.
 const FIRST_PASS_VALUES: usize = 1 << 16;
@@ -178,6 +179,21 @@ impl<'a, E: Element, L: Evaluable> BatchRows<'a, E, L> {
             op.read_row_targets(targets, &mut part, shape, rows)?;
         }
         Ok(part)
+    }
+}
+
+impl<'a, E: Element> BatchRows<'a, E, CrossEntropyOptions> {
+    /// Like [`checked`](Self::checked), for a job whose targets are classes.
+    ///
+    /// # Errors
+    /// [`Error::TargetKind`], [`Error::NoRowCounts`]; as for `checked`.
+    pub fn of_classes(inputs: EvaluateInputs<'a>, shape: Shape, op: &CrossEntropyOptions) -> Result<Self> {
+        let given = inputs.targets.as_ref().map_or(inputs.beside.targets.kind(), |targets| targets.kind());
+        if given != TargetKind::Classes {
+            return Err(Error::TargetKind { given, made_for: TargetKind::Classes });
+        }
+        let (rows, _, weight) = Self::checked(inputs, shape, op)?;
+        if weight.row_weight > 0.0 { Ok(rows) } else { Err(Error::NoRowCounts { rows: shape.rows }) }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The options of the operations: plain structs with defaults, shared by the kernels and the reference.
 
 mod calibrator;
+mod comparator;
 mod cross_entropy;
 mod kl_divergence;
 mod sampler;
@@ -11,6 +12,7 @@ mod top_k;
 use crate::error::{Error, Result};
 
 pub use calibrator::CalibratorOptions;
+pub use comparator::ComparatorOptions;
 pub use cross_entropy::{CrossEntropyOptions, Input, SequenceUnit, Sequences};
 pub use kl_divergence::KlDivergenceOptions;
 pub use sampler::{MAX_SAMPLES, SamplerOptions, Sampling, StepOrder, Truncations};

@@ -29,6 +29,7 @@ use crate::shape::Shape;
 
 mod argmax;
 pub mod calibration;
+mod comparison;
 pub mod cross_entropy;
 mod distribution;
 pub mod kl_divergence;
@@ -43,6 +44,7 @@ mod softmax;
 mod top_k;
 
 pub use argmax::{argmax, argmax_row};
+pub use comparison::{RowComparison, compare_row};
 pub use logsumexp::{logsumexp, logsumexp_row};
 pub use masked_softmax::{masked_scores_row, masked_softmax, masked_softmax_row};
 pub use readouts::{RowReadouts, row_readouts};

@@ -11,7 +11,6 @@ mod top;
 pub(crate) use exact_sum::{ExactSum, ProductSum};
 pub use loss::{Loss, LossRecord};
 pub use partials::RowPartials;
-#[cfg(test)]
 pub(crate) use row::LEFT_OUT;
 pub use row::{NO_CLASS, RowResult};
 pub use samples::Samples;

@@ -58,8 +58,6 @@ fn outputs(folder: &Folder) -> Vec<Vec<u8>> {
 /// Resumes a run, which must give this and leave nothing else; whether it went on behind the first row.
 pub fn resumes(folder: &Folder, args: &str, expected: &[Vec<u8>], name: &str) -> bool {
     let resumed = eval(folder, &format!("{args} --resume"));
-    let nothing = resumed.stderr.contains("nothing to resume");
-    let resumed = if nothing { eval(folder, args) } else { resumed };
     assert_eq!(resumed.status, Some(0), "{name}: {resumed:?}");
     assert!(outputs(folder) == expected, "{name}: {resumed:?}");
     let mut left = folder.names();
@@ -118,16 +116,15 @@ fn of_two_that_resume_one_run_at_once_the_second_is_refused() {
             let complaints =
                 said.lines().filter(|line| line.starts_with("xent: ") && !line.contains("adapter"));
             match (output.status.code(), &complaints.collect::<Vec<_>>()[..]) {
+                // If the other one was through already, this one starts from the beginning.
                 (Some(0), _) => done += 1,
                 (Some(2), [line]) if line.contains("this run is in progress in another process") => {
                     refused += 1
                 }
-                // The other one was through already.
-                (Some(2), [line]) if line.contains("nothing to resume") => {}
                 other => panic!("{round}: {other:?}"),
             }
         }
-        assert_eq!(done, 1, "{round}");
+        assert!(done >= 1, "{round}");
         assert!(outputs(&folder) == expected, "{round}");
         assert_eq!(folder.names().len(), 2 + OUTPUTS.len(), "{round}: {:?}", folder.names());
     }

@@ -4,6 +4,7 @@
 mod adapters;
 mod bench;
 mod calibrate;
+mod compare;
 mod demo;
 mod eval;
 mod examples;

@@ -99,12 +99,13 @@ fn options_outside_their_range_are_named() {
     assert_eq!(folder.names(), ["i.npy", "logits.npy", "soft.npy", "targets.npy"]);
 }
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 12] = [
     "eval",
     "softmax",
     "sample",
     "topk",
     "calibrate",
+    "compare",
     "adapters",
     "demo",
     "bench",
@@ -126,6 +127,7 @@ fn help_and_version() {
         ("softmax", "--log"),
         ("topk", "--log-probs"),
         ("calibrate", "JSON keys:"),
+        ("compare", "JSON keys:"),
         ("adapters", "--json"),
         ("demo", "--seed"),
         ("bench", "JSON keys:"),

@@ -8,6 +8,7 @@ mod buffers;
 mod calibrate;
 mod comparator;
 mod compare;
+mod comparison;
 mod concurrency;
 mod elements;
 mod errors;

@@ -14,7 +14,7 @@ use crate::stop::{STDIN, stdin};
 
 /// Opens the logits, and says so if they are converted or read in a surprising order.
 pub fn open(args: &LogitsArgs) -> Result<TensorFile> {
-    let options = args.options();
+    let options = args.read.options();
     if !args.is_stdin() {
         note_order(&args.files);
         return Ok(note_narrowing("logits", TensorFile::open_all(&args.files, &options)?));
@@ -32,7 +32,7 @@ pub fn open(args: &LogitsArgs) -> Result<TensorFile> {
 pub fn paths(args: &LogitsArgs) -> Result<Vec<PathBuf>> {
     match args.is_stdin() {
         true => Ok(Vec::new()),
-        false => shard_paths(&args.files, args.options().raw.is_some()),
+        false => shard_paths(&args.files, args.read.options().raw.is_some()),
     }
 }
 

@@ -4,11 +4,13 @@ mod adapters;
 mod args;
 mod bench;
 mod calibrate;
+mod compare;
 mod completions;
 mod computer;
 mod demo;
 mod dtype;
 mod eval;
+mod kept;
 mod limits;
 mod logits;
 mod losses;
@@ -18,6 +20,8 @@ mod numbers;
 mod operation;
 mod outcome;
 mod output;
+mod pictures;
+mod places;
 mod progress;
 mod report;
 mod sample;
@@ -64,6 +68,7 @@ fn run() -> ExitCode {
         Command::Softmax(args) => softmax::run(&args),
         Command::Topk(args) => topk::run(&args),
         Command::Calibrate(args) => calibrate::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Sample(args) => sample::run(&args),
         Command::Adapters(args) => adapters::run(&args),
         Command::Demo(args) => demo::run(&args),

@@ -9,6 +9,11 @@ pub fn decimals(value: f64, decimals: usize) -> String {
     }
 }
 
+/// The shortest text that is read back as this f32, with an exponent for small values: `1e-30`.
+pub fn shortest(value: f32) -> String {
+    format!("{value:?}")
+}
+
 /// 1234567 as 1,234,567.
 pub fn thousands(number: usize) -> String {
     let digits = number.to_string();

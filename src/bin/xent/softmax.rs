@@ -34,7 +34,7 @@ pub fn run(args: &SoftmaxArgs) -> Result<Outcome> {
     let out = args.out_dtype.unwrap_or(dtype);
     // The operation's output has the type of its logits. If another type is wanted, the logits are widened to f32 first.
     let computed = if dtype == out { dtype } else { Dtype::F32 };
-    run_in(computed, file, args.logits.class_axis, Run { args, out })
+    run_in(computed, file, args.logits.read.class_axis, Run { args, out })
 }
 
 struct Run<'a> {

@@ -1,11 +1,13 @@
 //! Handling Ctrl-C and other signals that would end the process at once.
 
 use std::io::Read;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use xent::eval::RowSource;
 use xent::{Error, Result};
 
 use crate::output::complain;
@@ -49,6 +51,20 @@ pub fn on_signals() {
 /// Sets what to do before a run is stopped wherever it is.
 pub fn before_stop(deed: impl FnOnce() -> bool + Send + 'static) {
     *LAST_DEED.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(deed));
+}
+
+/// A source that ends when somebody has pressed Ctrl-C. It needs this because all of it is read before the first window.
+pub struct UntilStopped<S>(pub S);
+
+impl<T, S: RowSource<T>> RowSource<T> for UntilStopped<S> {
+    fn rows(&self) -> usize {
+        self.0.rows()
+    }
+
+    fn read_rows(&mut self, rows: Range<usize>, used: &[bool], into: &mut [T]) -> Result<()> {
+        check_stopped()?;
+        self.0.read_rows(rows, used, into)
+    }
 }
 
 fn stop_anywhere() {

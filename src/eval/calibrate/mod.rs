@@ -32,13 +32,12 @@ use crate::context::Context;
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::eval::inputs::EvaluateInputs;
-use crate::eval::row_inputs::{BatchRows, Parts};
+use crate::eval::row_inputs::BatchRows;
 use crate::eval::source::Source;
 use crate::eval::tally::Reliability;
 use crate::kernel::Tuning;
 use crate::op::{BETAS, RowMoments};
 use crate::options::{CalibratorOptions, CrossEntropyOptions};
-use crate::target_kind::TargetKind;
 
 pub use conformal::{Conformal, ConformalScore, Coverage};
 #[cfg(feature = "cli")]
@@ -169,17 +168,7 @@ fn checked<'a, E: Element>(
     source: &dyn Source<E>,
     inputs: EvaluateInputs<'a>,
 ) -> Result<BatchRows<'a, E, CrossEntropyOptions>> {
-    let shape = source.shape();
-    let given = match (&inputs.targets, inputs.beside.targets.kind()) {
-        (Some(targets), _) => targets.kind(),
-        (None, kind) => kind,
-    };
-    if given != TargetKind::Classes {
-        return Err(Error::TargetKind { given, made_for: TargetKind::Classes });
-    }
-    let (rows, _, weight): Parts<'a, E, CrossEntropyOptions> =
-        BatchRows::checked(inputs, shape, &options.loss())?;
-    if weight.row_weight > 0.0 { Ok(rows) } else { Err(Error::NoRowCounts { rows: shape.rows }) }
+    BatchRows::of_classes(inputs, source.shape(), &options.loss())
 }
 
 fn fit_on<E: Element>(

@@ -68,6 +68,7 @@ fn memory_of(rows: u64) -> Option<u64> {
         reads_logits: false,
         reads_second: true,
         device: None,
+        operations: 1,
     };
     Some(Footprint::of::<f32>(SHAPE, asked).bytes(rows * 4 * COLS as u64))
 }

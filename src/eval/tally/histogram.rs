@@ -165,7 +165,7 @@ impl Histogram {
     }
 
     /// Whether [`add`](Self::add) can have made this histogram.
-    pub(super) fn is_sound(&self) -> bool {
+    pub(in crate::eval) fn is_sound(&self) -> bool {
         let sum = self.counts.iter().try_fold(0u64, |sum, &count| sum.checked_add(count));
         let (min, max) = self.range;
         if sum != Some(self.rows) || u64::from(self.first) + self.counts.len() as u64 > u64::from(2 * BINS) {

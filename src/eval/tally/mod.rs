@@ -9,9 +9,9 @@ mod reliability;
 mod rows;
 mod sequences;
 #[cfg(feature = "serde")]
-mod serde_bits;
+pub(super) mod serde_bits;
 mod spread;
-mod worst;
+pub(super) mod worst;
 
 use crate::eval::evaluated::Evaluated;
 use crate::flags::Flags;

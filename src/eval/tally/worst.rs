@@ -18,32 +18,49 @@ pub struct WorstRow {
     pub target: u32,
 }
 
-/// The rows with the largest losses, the lower row first among equals.
-#[derive(Clone, Debug, Default, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub(super) struct Worst {
-    most: usize,
-    rows: Vec<WorstRow>,
+/// A row with what it is ranked by.
+pub(in crate::eval) trait Ranked: Copy {
+    /// The largest comes first, and NaN not at all.
+    fn rank(&self) -> f32;
+    fn row(&self) -> usize;
 }
 
-impl Worst {
+impl Ranked for WorstRow {
+    fn rank(&self) -> f32 {
+        self.loss
+    }
+
+    fn row(&self) -> usize {
+        self.row
+    }
+}
+
+/// The rows of the highest ranks, such as the largest losses; the lower row first among equals.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(in crate::eval) struct Worst<R = WorstRow> {
+    most: usize,
+    rows: Vec<R>,
+}
+
+impl<R: Ranked> Worst<R> {
     pub fn new(most: usize) -> Self {
         Self { most, rows: Vec::new() }
     }
 
     #[inline]
-    pub fn add(&mut self, new: WorstRow) {
-        if self.rows.len() == self.most && self.rows.last().is_none_or(|last| new.loss < last.loss) {
+    pub fn add(&mut self, new: R) {
+        if self.rows.len() == self.most && self.rows.last().is_none_or(|last| new.rank() < last.rank()) {
             return;
         }
         self.insert(new);
     }
 
-    fn insert(&mut self, new: WorstRow) {
-        if new.loss.is_nan() {
+    fn insert(&mut self, new: R) {
+        if new.rank().is_nan() {
             return;
         }
-        let is_ahead = |old: &WorstRow| old.loss > new.loss || (old.loss == new.loss && old.row < new.row);
+        let is_ahead = |old: &R| precedes(old, &new);
         let at = self.rows.partition_point(is_ahead);
         self.rows.insert(at, new);
         self.rows.truncate(self.most);
@@ -53,18 +70,20 @@ impl Worst {
         other.rows.iter().for_each(|&row| self.insert(row));
     }
 
-    pub fn rows(&self) -> &[WorstRow] {
+    pub fn rows(&self) -> &[R] {
         &self.rows
     }
 
     pub fn is_sound(&self, most: usize, rows: u64) -> bool {
-        let is_in_order = |pair: &[WorstRow]| {
-            pair[0].loss > pair[1].loss || (pair[0].loss == pair[1].loss && pair[0].row < pair[1].row)
-        };
+        let is_in_order = |pair: &[R]| precedes(&pair[0], &pair[1]);
         self.most == most
             && self.rows.len() <= most.min(usize::try_from(rows).unwrap_or(usize::MAX))
             && self.rows.windows(2).all(is_in_order)
     }
+}
+
+fn precedes<R: Ranked>(a: &R, b: &R) -> bool {
+    a.rank() > b.rank() || (a.rank() == b.rank() && a.row() < b.row())
 }
 
 #[cfg(test)]

@@ -13,6 +13,13 @@ pub struct LogitsArgs {
     /// Files are read in the order given, and the files of a folder by the numbers in their names.
     #[arg(value_name = "LOGITS", required = true)]
     pub files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub read: ReadArgs,
+}
+
+/// How files of logits are read.
+#[derive(Args)]
+pub struct ReadArgs {
     /// The axis of the classes; -1 is the last
     #[arg(long, value_name = "K", default_value_t = -1, allow_negative_numbers = true)]
     pub class_axis: isize,
@@ -30,7 +37,7 @@ pub struct LogitsArgs {
     rows: Option<usize>,
 }
 
-impl LogitsArgs {
+impl ReadArgs {
     pub fn options(&self) -> OpenOptions {
         let raw = self.dtype.zip(self.cols);
         let raw = raw.map(|(dtype, cols)| RawLayout { dtype: dtype.into(), cols, rows: self.rows });
@@ -42,7 +49,9 @@ impl LogitsArgs {
     pub fn identity(&self) -> String {
         format!("axis {}, {:?}", self.class_axis, self.options())
     }
+}
 
+impl LogitsArgs {
     /// Whether the logits come through stdin, alone or among files.
     pub fn is_stdin(&self) -> bool {
         self.files.iter().any(|path| path == Path::new("-"))

@@ -2,6 +2,7 @@
 
 mod bench;
 mod calibrate;
+mod compare;
 mod device;
 mod eval;
 mod eval_help;
@@ -20,10 +21,11 @@ use clap::{Args, Parser, Subcommand};
 
 pub use bench::{BenchArgs, BenchDtype};
 pub use calibrate::CalibrateArgs;
+pub use compare::CompareArgs;
 pub use device::{AdapterArgs, DeviceArgs};
 pub use eval::{EvalArgs, LossName, OutputArgs, RowArgs, TargetArgs};
 pub use logits::LogitsArgs;
-pub use run::{CHECKPOINT_END, checkpoint_start};
+pub use run::{CHECKPOINT_END, RunArgs, checkpoint_start};
 pub use sample::SampleArgs;
 pub use shaders::ShadersArgs;
 pub use softmax::SoftmaxArgs;
@@ -44,7 +46,8 @@ Exit status:
   2    the command line, a file or an adapter's name is wrong; no output file is changed
   3    the device failed or is too small, or this process is allowed too little memory or too few
        threads or open files
-  130  stopped by Ctrl-C; no output file is changed, and eval leaves a checkpoint for --resume
+  130  stopped by Ctrl-C; no output file is changed, and eval and compare leave a checkpoint for
+       --resume
 
 RUST_LOG=info logs to stderr which adapter was taken; RUST_LOG=debug logs more.";
 
@@ -77,6 +80,9 @@ pub enum Command {
     /// Fit the temperature of held-out logits, and find sets that hold the right class
     #[command(after_help = calibrate::HELP)]
     Calibrate(Box<CalibrateArgs>),
+    /// Compare two models on the same rows: what quantising, pruning or tuning one has changed
+    #[command(after_help = compare::HELP)]
+    Compare(Box<CompareArgs>),
     /// Draw tokens from each row: greedy, temperature, top-k, top-p, min-p
     #[command(after_help = sample::HELP)]
     Sample(Box<SampleArgs>),

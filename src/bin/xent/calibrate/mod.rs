@@ -34,14 +34,14 @@ pub fn run(args: &CalibrateArgs) -> Result<Outcome> {
             "stdin cannot be read more than once, and a calibration reads up to four times",
         ));
     }
-    if args.targets.is_none() && args.logits.options().raw.is_some() {
+    if args.targets.is_none() && args.logits.read.options().raw.is_some() {
         return Err(bad_argument(
             "--targets-key",
             "raw values have no names: --targets must name another file",
         ));
     }
     let file = logits::open(&args.logits)?;
-    run_in(logits::dtype(&file), file, args.logits.class_axis, Run { args })
+    run_in(logits::dtype(&file), file, args.logits.read.class_axis, Run { args })
 }
 
 struct Run<'a> {

@@ -48,11 +48,11 @@ impl Scored<'_> {
         (path, targets): (&PathBuf, &PathBuf),
         cols: usize,
     ) -> Result<Coverage> {
-        let file = xent::eval::files::TensorFile::open(path, &self.args.logits.options())?;
+        let file = xent::eval::files::TensorFile::open(path, &self.args.logits.read.options())?;
         let file = note_narrowing("logits", file);
         let mut counted = Coverage::default();
         let run = Others { scored: *self, conformal, targets, cols, counted: &mut counted };
-        run_in(logits::dtype(&file), file, self.args.logits.class_axis, run)?;
+        run_in(logits::dtype(&file), file, self.args.logits.read.class_axis, run)?;
         Ok(counted)
     }
 

@@ -6,7 +6,8 @@ use std::path::Path;
 use xent::eval::{Evaluated, FilePart, WholeFile};
 use xent::{NO_CLASS, Result, RowResult};
 
-use super::places::Places;
+use crate::numbers::shortest;
+use crate::places::Places;
 
 /// The number of rows that are collected before they are written; a window may have millions.
 pub const ROWS_AT_A_TIME: usize = 1 << 14;
@@ -121,7 +122,7 @@ impl Cells {
     fn append_to(&self, text: &mut String) {
         let cell = |value: Option<String>| value.unwrap_or_default();
         let target = cell(self.target.map(|target| target.to_string()));
-        let (loss, lse) = (cell(self.loss.map(number)), cell(self.lse.map(number)));
+        let (loss, lse) = (cell(self.loss.map(shortest)), cell(self.lse.map(shortest)));
         let argmax = cell(self.argmax.map(|class| class.to_string()));
         let _ = write!(text, "{target},{loss},{lse},{argmax},{}", self.flags);
     }
@@ -132,17 +133,12 @@ fn append_readouts(result: &RowResult, text: &mut String) {
     let RowResult { target_prob, confidence, rank, mass_ahead, entropy, brier, margin, .. } = *result;
     let cell = |value: f32| match result.is_left_out() || value.is_nan() {
         true => String::new(),
-        false => number(value),
+        false => shortest(value),
     };
     let rank = if rank == 0 { String::new() } else { rank.to_string() };
     let [prob, confidence, mass_ahead] = [target_prob, confidence, mass_ahead].map(cell);
     let [entropy, brier, margin] = [entropy, brier, margin].map(cell);
     let _ = write!(text, ",{prob},{confidence},{rank},{mass_ahead},{entropy},{brier},{margin}");
-}
-
-/// The shortest text that is read back as this f32, with an exponent for small values: `1e-30`.
-fn number(value: f32) -> String {
-    format!("{value:?}")
 }
 
 #[cfg(test)]
@@ -165,7 +161,7 @@ mod tests {
             "1,NaN,inf,7,infinite_logit|nan_loss"
         );
         for value in [0.1f32, 1.0 / 3.0, f32::MAX, f32::MIN_POSITIVE, 1e-45, 16_777_216.0] {
-            assert_eq!(number(value).parse(), Ok(value));
+            assert_eq!(shortest(value).parse(), Ok(value));
         }
     }
 }

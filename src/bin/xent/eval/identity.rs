@@ -2,10 +2,10 @@
 
 use xent::Result;
 
-use super::checkpoint::Identity;
 use super::{inputs, outputs};
 use crate::args::EvalArgs;
 use crate::computer::Computer;
+use crate::kept::Identity;
 use crate::losses::AnyLoss;
 
 /// The name of the logits: their file, or the first of several.
@@ -20,10 +20,11 @@ pub fn name(args: &EvalArgs) -> String {
 /// Everything on which a digit of the results, or a byte of the outputs, can depend.
 pub fn of_run(args: &EvalArgs, loss: &AnyLoss, computer: &Computer, files: &Identity) -> Identity {
     let mut run = Identity::default();
+    run.add("the command", "eval");
     run.add("the version of xent", env!("CARGO_PKG_VERSION"));
     run.add("the adapter", computer.identity());
     run.add("the loss", format!("{loss:?}"));
-    run.add("the layout of the logits", args.logits.identity());
+    run.add("the layout of the logits", args.logits.read.identity());
     run.add("--targets-key", format!("{:?}", args.targets.targets_key));
     run.add("--teacher-key", format!("{:?}", args.targets.teacher_key));
     run.add("--sequence", format!("{:?}", args.rows.sequence));

@@ -1,22 +1,19 @@
 //! The inputs that come with the logits, from files.
 
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use xent::eval::files::{
     FileLogits, FileRows, Layout, OpenOptions, TensorFile, Wanted, open_labels, open_soft_targets,
     open_teacher, read_class_weights, read_pos_weight, read_sequence_ends, shard_paths, sparse_targets,
 };
-use xent::eval::{
-    EvaluateInputs, EvaluateOptions, Evaluation, LabelSource, RowSource, TargetSource, TeacherSource,
-};
+use xent::eval::{EvaluateInputs, EvaluateOptions, Evaluation, LabelSource, TargetSource, TeacherSource};
 use xent::{CrossEntropyOptions, Element, KlDivergenceOptions, Result, Shape, SigmoidBceOptions};
 
 use crate::args::{EvalArgs, LossName, TargetArgs};
 use crate::logits::{self, note_narrowing};
 use crate::losses::{AnyEvaluation, AnyLoss};
 use crate::output::bad_argument;
-use crate::stop::check_stopped;
+use crate::stop::UntilStopped;
 
 /// The files that are read, each with its name in messages.
 pub fn paths(args: &EvalArgs) -> Result<Vec<(&'static str, PathBuf)>> {
@@ -40,7 +37,7 @@ pub fn paths(args: &EvalArgs) -> Result<Vec<(&'static str, PathBuf)>> {
 
 /// The files of the teacher, with the shards of a folder one by one.
 fn teacher_paths(args: &EvalArgs) -> Result<Vec<PathBuf>> {
-    let is_raw = args.logits.options().raw.is_some();
+    let is_raw = args.logits.read.options().raw.is_some();
     args.targets.teacher.as_ref().map_or(Ok(Vec::new()), |path| shard_paths(&[path], is_raw))
 }
 
@@ -52,7 +49,7 @@ pub fn check_targets(args: &EvalArgs) -> Result<()> {
     }
     let name_another =
         |why| Err(bad_argument("--targets-key", format!("{why}: --targets must name another file")));
-    match args.logits.options().raw {
+    match args.logits.read.options().raw {
         _ if args.logits.is_stdin() => name_another("stdin is read once, for the logits"),
         Some(_) => name_another("raw values have no names"),
         None => Ok(()),
@@ -101,20 +98,6 @@ enum TargetFile {
 struct RowFiles {
     weights: Option<UntilStopped<FileRows<f32>>>,
     mask: Option<UntilStopped<FileRows<bool>>>,
-}
-
-/// A source that ends when somebody has pressed Ctrl-C. It needs this because all of it is read before the first window.
-struct UntilStopped<S>(S);
-
-impl<T, S: RowSource<T>> RowSource<T> for UntilStopped<S> {
-    fn rows(&self) -> usize {
-        self.0.rows()
-    }
-
-    fn read_rows(&mut self, rows: Range<usize>, used: &[bool], into: &mut [T]) -> Result<()> {
-        check_stopped()?;
-        self.0.read_rows(rows, used, into)
-    }
 }
 
 impl<E: Element> Inputs<E> {
@@ -265,7 +248,7 @@ fn open_with_logits(args: &EvalArgs, options: &OpenOptions) -> Result<TensorFile
 
 /// Opens the teacher's logits, which have a format that logits may have.
 fn open_teacher_file<E: Element>(args: &EvalArgs, layout: &Layout) -> Result<FileLogits<E>> {
-    let options = OpenOptions { key: args.targets.teacher_key.clone(), ..args.logits.options() };
+    let options = OpenOptions { key: args.targets.teacher_key.clone(), ..args.logits.read.options() };
     let file = TensorFile::open_all(args.targets.teacher.as_slice(), &options)?;
     open_teacher(note_narrowing("logits", file), layout)
 }

@@ -1,15 +1,11 @@
 //! `xent eval`: the loss of logits in files.
 
-mod checkpoint;
 mod csv;
+mod drawn;
 mod identity;
 mod inputs;
-mod keeper;
-mod kept;
+mod job;
 mod outputs;
-mod page;
-mod pictures;
-mod places;
 mod run;
 mod sequences;
 
@@ -17,22 +13,21 @@ use xent::eval::files::FileLogits;
 use xent::eval::{EvaluateOptions, Source, Tally, TallyOptions, WholeFile};
 use xent::{Element, Result};
 
-use crate::args::{EvalArgs, checkpoint_start};
+use crate::args::EvalArgs;
 use crate::computer::Computer;
+use crate::kept::{self, Kept, SharedKept};
 use crate::logits::{self, OnLogits, run_in};
-use crate::losses::AnyLoss;
+use crate::losses::{self, AnyLoss};
 use crate::memory;
-use crate::numbers::thousands;
 use crate::outcome::Outcome;
-use crate::output::{bad_argument, check_distinct, complain, shown};
-use checkpoint::{Checkpoint, Identity};
+use crate::output::{bad_argument, check_distinct, complain};
+use crate::pictures::Pictures;
+use crate::places::Places;
 use inputs::Inputs;
-use keeper::Keeper;
-use kept::{Kept, SharedKept};
+use job::{EvalJob, EvalProgress, class_bytes};
 use outputs::Wanted;
-use pictures::Pictures;
-use places::Places;
 use run::Run;
+pub use run::is_of_the_device;
 
 pub fn run(args: &EvalArgs) -> Result<Outcome> {
     args.check_loss()?;
@@ -47,28 +42,12 @@ pub fn run(args: &EvalArgs) -> Result<Outcome> {
         return Err(bad_argument("--resume", "input from stdin cannot be read again"));
     }
     if let Some(place) = args.run.named_checkpoint().filter(|_| !args.logits.is_stdin()) {
-        Checkpoint::check_place(place, None)?;
+        kept::check_place(place, None)?;
         WholeFile::check_place(place)?;
     }
     inputs::check_targets(args)?;
     let file = logits::open(&args.logits)?;
-    run_in(logits::dtype(&file), file, args.logits.class_axis, args)
-}
-
-/// The keeper that writes the checkpoint of this run, or the reason why there can be no checkpoint. That is an error
-/// only if the user asked for a checkpoint or for --resume.
-fn keeper(args: &EvalArgs, run: &Identity, classes: usize) -> Result<Result<Keeper, String>> {
-    if args.logits.is_stdin() {
-        return Ok(Err("input from stdin cannot be read again, so the run cannot be resumed".to_owned()));
-    }
-    let place = args.run.checkpoint(&args.logits.files, &run.name());
-    if args.run.named_checkpoint().is_none() && !args.run.resume {
-        if let Err(error) = WholeFile::check_place(&place) {
-            complain(format!("{error}; this run has no checkpoint unless --checkpoint gives a place for it"));
-            return Ok(Err("the run has no checkpoint and cannot be resumed".to_owned()));
-        }
-    }
-    Keeper::new(place, run.clone(), args.run.checkpoint_every, classes).map(Ok)
+    run_in(logits::dtype(&file), file, args.logits.read.class_axis, args)
 }
 
 impl OnLogits for &EvalArgs {
@@ -84,7 +63,8 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
     let files = identity::files(args)?;
     let mut inputs = Inputs::<E>::open(args, &logits, loss)?;
     let late = inputs.late();
-    let places = Places::new(args, &layout, inputs.sequence_ends());
+    let length = args.rows.sequence.unwrap_or_else(|| layout.sequence_length());
+    let places = Places::new(losses::sequences(&args.rows, length), inputs.sequence_ends());
     let tallied = TallyOptions {
         sequence_length: places.longest(),
         rows: shape.rows,
@@ -95,7 +75,7 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
     let wanted = Wanted { args: &args.output, layout, dtype, places, has_classes: loss.name().has_classes() };
     // Outputs that cannot be written are refused before a device is looked for.
     wanted.check()?;
-    Pictures::check(&args.output)?;
+    Pictures::check([&args.output.plot, &args.output.html])?;
 
     let computer = Computer::open(&args.device)?;
     let dlogits = args.output.grad_out.is_some();
@@ -121,35 +101,21 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
     }
     let identity = identity::of_run(args, &loss, &computer, &files);
     let run = identity.name();
-    let mut keeper = keeper(args, &identity, tallied.classes)?;
-    let (outputs, tally) = match &mut keeper {
-        Ok(keeper) if args.run.resume && !keeper.died_early() => {
-            let start = checkpoint_start(&args.logits.files);
-            let Checkpoint { state, tally, written, .. } = keeper.load(&tallied, &start)?;
+    let files_of_logits = &args.logits.files;
+    let mut keeper = match args.logits.is_stdin() {
+        true => Err("input from stdin cannot be read again, so the run cannot be resumed".to_owned()),
+        false => kept::keeper(&args.run, files_of_logits, &identity, class_bytes(tallied.classes))?,
+    };
+    let (outputs, tally) = match kept::begun(&mut keeper, &args.run, files_of_logits, shape.rows, &tallied)? {
+        Some(EvalProgress { state, tally, written }) => {
             evaluation.resume(&state)?;
-            complain(format!(
-                "continuing after {} of {} rows",
-                thousands(state.rows()),
-                thousands(shape.rows)
-            ));
             (wanted.resume(&run, written, state.rows())?, tally)
         }
-        keeper => {
-            if args.run.resume {
-                complain("the run died before its first checkpoint: it starts from the beginning");
-            }
-            if let Some(keeper) = keeper.as_mut().ok().filter(|keeper| keeper.place().exists()) {
-                let place = shown(keeper.place());
-                complain(format!(
-                    "{place}: checkpoint of a stopped run; without --resume, this run starts from the beginning"
-                ));
-                keeper.forget();
-            }
-            (wanted.create(&run)?, Tally::new(&tallied))
-        }
+        None => (wanted.create(&run)?, Tally::new(&tallied)),
     };
-    let pictures = Pictures::create(&args.output, &run)?;
-    let kept = Kept::new((outputs, pictures), tally, *evaluation.state(), shape.rows, keeper);
+    let pictures = Pictures::create(&args.output.plot, &args.output.html, &run)?;
+    let job = EvalJob { outputs, pictures, tally, state: *evaluation.state() };
+    let kept = Kept::new(job, shape.rows, keeper);
     let bytes_per_row = inputs::bytes_per_row(args, shape.rows);
     let kept = SharedKept::new(kept);
     Run { args, evaluation, kept, bytes_per_row, computer, files, late }.go(&mut logits)

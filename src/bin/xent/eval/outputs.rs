@@ -8,11 +8,12 @@ use xent::eval::{Evaluated, FilePart, SequenceTotal, WholeFile};
 use xent::{Result, RowResult};
 
 use super::csv::{Columns, CsvWriter, ROWS_AT_A_TIME};
-use super::places::Places;
 use super::sequences::SequencesWriter;
 use crate::args::OutputArgs;
 use crate::dtype::Dtype;
 use crate::output::{FloatWriter, bad_argument, is_csv};
+use crate::pictures::check_ending;
+use crate::places::Places;
 
 /// The paths of the files to write.
 pub fn paths(args: &OutputArgs) -> Vec<&Path> {
@@ -29,12 +30,7 @@ pub fn check_names(args: &OutputArgs) -> Result<()> {
     for (path, endings) in
         [(&args.plot, &["svg"][..]), (&args.html, &["html", "htm"]), (&args.sequences_out, &["csv"])]
     {
-        let Some(path) = path else { continue };
-        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-        if !endings.contains(&ending.to_ascii_lowercase().as_str()) {
-            let why = format!("cannot be written: its name must end with .{}", endings[0]);
-            return Err(bad_argument(path.display().to_string(), why));
-        }
+        path.as_ref().map_or(Ok(()), |path| check_ending(path, endings))?;
     }
     Ok(())
 }

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use xent::eval::{Report, Source, Tally};
 use xent::{Element, Error, Result};
 
-use super::checkpoint::Identity;
-use super::identity;
-use super::kept::SharedKept;
+use super::job::EvalJob;
+use super::{drawn, identity};
 use crate::args::EvalArgs;
 use crate::computer::Computer;
+use crate::kept::{Identity, SharedKept};
 use crate::losses::AnyEvaluation;
 use crate::memory::peak_resident_bytes;
 use crate::numbers::thousands;
@@ -18,13 +18,13 @@ use crate::outcome::Outcome;
 use crate::output::{bad_argument, complain};
 use crate::progress::Progress;
 use crate::report::{self, Summary};
-use crate::stop::{before_stop, check_stopped, or_stopped};
+use crate::stop::{check_stopped, or_stopped};
 
 /// A run that is ready to begin or to continue.
 pub struct Run<'a, E: Element> {
     pub args: &'a EvalArgs,
     pub evaluation: AnyEvaluation<'a, E>,
-    pub kept: SharedKept,
+    pub kept: SharedKept<EvalJob>,
     /// Bytes per row in the files that are read window by window; `None` if the input is not files.
     pub bytes_per_row: Option<f64>,
     pub computer: Computer,
@@ -36,14 +36,7 @@ pub struct Run<'a, E: Element> {
 
 impl<E: Element> Run<'_, E> {
     pub fn go(mut self, logits: &mut dyn Source<E>) -> Result<Outcome> {
-        let kept = self.kept.clone();
-        before_stop(move || {
-            let left = kept.end(|kept| {
-                kept.leave();
-                Ok(())
-            });
-            left.is_ok()
-        });
+        self.kept.leave_before_stop();
         let ended = match self.pass(logits) {
             // A device that was lost may be available again.
             Err(error) if is_of_the_device(&error) => {
@@ -79,7 +72,7 @@ impl<E: Element> Run<'_, E> {
             if let Some(missing) = &mut missing {
                 *missing = missing.checked_sub(window.rows.len()).ok_or(Error::Stopped)?;
             }
-            kept.with(|kept| kept.add(window))?;
+            kept.with(|kept| kept.add(|job| job.add(window)))?;
             progress.reach(window.rows.end);
             Ok(())
         })
@@ -114,12 +107,12 @@ impl<E: Element> Run<'_, E> {
     /// Writes the outputs and the pictures to the disk, and prints the report.
     fn tell(&self) -> Result<Outcome> {
         let tally = self.kept.with(|kept| {
-            kept.outputs.sync()?;
-            Ok(kept.tally.clone())
+            kept.job.outputs.sync()?;
+            Ok(kept.job.tally.clone())
         })?;
         let report = self.evaluation.report();
         let summary = self.summary(&report, &tally);
-        self.kept.with(|kept| kept.pictures.draw(&summary, &identity::name(self.args)))?;
+        self.kept.with(|kept| drawn::draw(&mut kept.job.pictures, &summary, &identity::name(self.args)))?;
         report::print(&summary, self.args.output.json, self.args.output.strict, &[])
     }
 
@@ -127,7 +120,7 @@ impl<E: Element> Run<'_, E> {
     /// results so far.
     fn leave(self, error: Error) -> Error {
         let left = self.kept.end(|kept| {
-            let tally = kept.tally.clone();
+            let tally = kept.job.tally.clone();
             kept.leave();
             Ok(tally)
         });
@@ -169,7 +162,7 @@ pub fn naming(late: Option<&Path>, error: Error) -> Error {
 }
 
 /// Whether the device caused the error, so that the same run may get further another time.
-fn is_of_the_device(error: &Error) -> bool {
+pub fn is_of_the_device(error: &Error) -> bool {
     matches!(
         error,
         Error::Device { .. }

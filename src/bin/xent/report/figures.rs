@@ -77,7 +77,7 @@ pub fn spread(tally: &Tally) -> Vec<Line> {
 }
 
 /// A quantile with the digits that its error leaves.
-fn of_quantile(Quantile { value, within, .. }: Quantile) -> String {
+pub fn of_quantile(Quantile { value, within, .. }: Quantile) -> String {
     decimals(value, digits(2.0 * within))
 }
 

@@ -32,12 +32,16 @@ const OF_CLASSES: [&str; 12] = [
 /// The most bins of the histogram, so that it stays readable.
 const BINS: usize = 256;
 
-/// The object, indented, with each array on one line.
 pub fn text(summary: &Summary<'_>) -> String {
+    in_lines(&object(summary))
+}
+
+/// An object, indented, with each array on one line.
+pub fn in_lines(object: &Value) -> String {
     let mut bytes = Vec::new();
     let formatter = ArraysInLine(PrettyFormatter::new());
     // Writing a value of JSON into memory does not fail.
-    let _ = object(summary).serialize(&mut Serializer::with_formatter(&mut bytes, formatter));
+    let _ = object.serialize(&mut Serializer::with_formatter(&mut bytes, formatter));
     bytes.push(b'\n');
     String::from_utf8_lossy(&bytes).into_owned()
 }

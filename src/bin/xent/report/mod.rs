@@ -10,7 +10,8 @@ use xent::Verification;
 use crate::outcome::Outcome;
 use crate::output::{self, complain};
 
-pub use figures::digits;
+pub use figures::{digits, of_quantile};
+pub use json::in_lines;
 pub use summary::Summary;
 use text::verified;
 pub use text::{Line, Tone, lines};
@@ -38,7 +39,12 @@ pub fn print(
 /// Prints names and values in aligned columns.
 pub fn print_lines(lines: &[(&str, String)]) -> xent::Result<()> {
     let lines: Vec<Line> = lines.iter().map(|(name, value)| Line::new(name, value)).collect();
-    output::print_styled(&text::aligned(&lines))
+    print_toned(&lines)
+}
+
+/// Prints lines in aligned columns.
+pub fn print_toned(lines: &[Line]) -> xent::Result<()> {
+    output::print_styled(&text::aligned(lines))
 }
 
 /// How a run ended in which these things are wrong.

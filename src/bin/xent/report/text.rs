@@ -32,7 +32,7 @@ impl Line {
         Self { name: name.to_owned(), value: value.into(), tone: Tone::Plain }
     }
 
-    fn toned(self, tone: Tone) -> Self {
+    pub fn toned(self, tone: Tone) -> Self {
         Self { tone, ..self }
     }
 }

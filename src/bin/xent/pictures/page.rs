@@ -2,32 +2,40 @@
 
 use xent::eval::is_safe;
 
-use crate::report::{Line, Summary, Tone, lines};
+use crate::report::{Line, Tone};
 
 const STYLE: &str = include_str!("page.css");
 /// With this policy nothing is fetched and nothing runs, whatever a name may hold.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
-/// The page for the batch of this name: its summary and two pictures, which are SVG.
-pub fn html(summary: &Summary<'_>, name: &str, losses: &str, positions: &str) -> String {
-    let lines = lines(summary);
-    let (tiles, rows): (String, String) = (
-        lines.iter().filter(|line| line.tone == Tone::Result).map(tile).collect(),
-        lines.iter().filter(|line| line.tone != Tone::Result).map(row).collect(),
-    );
-    let (name, version) = (escaped(name), env!("CARGO_PKG_VERSION"));
-    let loss = summary.loss.name().words();
-    let (losses, positions) =
-        (figure("Histogram of the row losses", losses), figure("Mean loss by position", positions));
-    format!(
-        "<!doctype html>
+/// What a page says.
+pub struct Page<'a> {
+    /// The name of what it is about.
+    pub name: &'a str,
+    /// What was computed.
+    pub what: &'a str,
+    pub lines: &'a [Line],
+}
+
+impl Page<'_> {
+    /// The page with pictures, which are SVG, by their names.
+    pub fn html(&self, pictures: &[(&str, String)]) -> String {
+        let Self { name, what, lines } = self;
+        let (tiles, rows): (String, String) = (
+            lines.iter().filter(|line| line.tone == Tone::Result).map(tile).collect(),
+            lines.iter().filter(|line| line.tone != Tone::Result).map(row).collect(),
+        );
+        let (name, what, version) = (escaped(name), escaped(what), env!("CARGO_PKG_VERSION"));
+        let pictures: String = pictures.iter().map(|(name, svg)| figure(name, svg)).collect();
+        format!(
+            "<!doctype html>
 <html lang=\"en\">
 <head>
 <meta charset=\"utf-8\">
 <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">
 <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">
 <meta name=\"color-scheme\" content=\"light dark\">
-<title>{name}: {loss}</title>
+<title>{name}: {what}</title>
 <style>
 {STYLE}</style>
 </head>
@@ -37,7 +45,7 @@ pub fn html(summary: &Summary<'_>, name: &str, losses: &str, positions: &str) ->
 <dl class=\"tiles\">
 {tiles}</dl>
 <div class=\"pictures\">
-{losses}{positions}</div>
+{pictures}</div>
 <table>
 {rows}</table>
 <footer>xent {version}</footer>
@@ -45,7 +53,8 @@ pub fn html(summary: &Summary<'_>, name: &str, losses: &str, positions: &str) ->
 </body>
 </html>
 "
-    )
+        )
+    }
 }
 
 fn tile(Line { name, value, .. }: &Line) -> String {

@@ -4,30 +4,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use xent::eval::WholeFile;
 use xent::eval::files::partial_path;
-use xent::eval::{
-    EvaluationState, MAX_CONFUSED_CLASSES, MAX_TALLIED_CLASSES, Tally, TallyOptions, WholeFile,
-};
 use xent::{Error, Result};
 
-use super::checkpoint::{Checkpoint, Identity};
-use super::outputs::Written;
+use super::checkpoint::{self, Checkpoint, Identity, Progress};
 use crate::args::CHECKPOINT_END;
 use crate::output::{bad_argument, folder_of};
 
-/// More than a checkpoint takes without the figures of classes. This room is taken in advance, so the next checkpoint can be
-/// written even if the disk is full.
+/// More than a checkpoint takes apart from what a run knows of each class. This room is taken in advance, so the next
+/// checkpoint can be written even if the disk is full.
 const ROOM_BYTES: usize = 160 << 10;
-/// More than each class takes, and each cell of a confusion.
-const CLASS_BYTES: usize = 72;
-const CELL_BYTES: usize = 5;
-
-/// The room of a checkpoint with the figures of so many classes.
-fn room(classes: usize) -> usize {
-    let of_classes = if classes <= MAX_TALLIED_CLASSES { CLASS_BYTES * classes } else { 0 };
-    let of_confusion = if classes <= MAX_CONFUSED_CLASSES { CELL_BYTES * classes * classes } else { 0 };
-    ROOM_BYTES + of_classes + of_confusion
-}
 /// When the outputs have grown by this much, a checkpoint is due early.
 const MOST_BYTES: u64 = 4 << 30;
 /// At most one part in `SHARE` of the time goes into checkpoints.
@@ -39,7 +26,7 @@ const SOONER: u32 = 10;
 const NEXT: &str = "next";
 
 /// Writes the checkpoint of a run, and holds the run's lock, so that no other process writes the same checkpoint.
-pub struct Keeper {
+pub struct Keeper<P> {
     place: PathBuf,
     run: Identity,
     /// The file of the next checkpoint, with room for it.
@@ -51,27 +38,38 @@ pub struct Keeper {
     saved: Option<usize>,
     /// Whether an earlier process began this run and died.
     was_begun: bool,
+    progress: std::marker::PhantomData<P>,
     /// Declared last, so that it is dropped last.
     _lock: WholeFile,
 }
 
-impl Keeper {
-    /// Takes the lock of a run whose tally has the figures of so many classes.
+impl<P: Progress> Keeper<P> {
+    /// Takes the lock of a run, and room for its checkpoints, of which `more` bytes are not the same for all runs.
     ///
     /// # Errors
     /// [`Error::File`] if another process has the lock, if the checkpoint of another run or another file is in this
     /// place, or if nothing can be written there.
-    pub fn new(place: PathBuf, run: Identity, every: Duration, classes: usize) -> Result<Self> {
+    pub fn new(place: PathBuf, run: Identity, every: Duration, more: usize) -> Result<Self> {
         let Some(lock) = WholeFile::try_create(&place, "lock")? else {
             let why = "this run is in progress in another process, which continues; this process has changed nothing";
             return Err(bad_argument(place.display().to_string(), why));
         };
-        Checkpoint::check_place(&place, Some(&run))?;
+        checkpoint::check_place(&place, Some(&run))?;
         let was_begun = partial_path(&place, NEXT).exists();
-        let room = room(classes);
+        let room = ROOM_BYTES + more;
         let next = Some(Self::make_room(&place, room)?);
         let pace = Pace::new(every, Instant::now());
-        Ok(Self { place, run, next, room, pace, saved: None, was_begun, _lock: lock })
+        Ok(Self {
+            place,
+            run,
+            next,
+            room,
+            pace,
+            saved: None,
+            was_begun,
+            progress: std::marker::PhantomData,
+            _lock: lock,
+        })
     }
 
     fn make_room(place: &Path, room: usize) -> Result<WholeFile> {
@@ -80,20 +78,18 @@ impl Keeper {
         Ok(file)
     }
 
-    /// Loads the checkpoint that is in place.
+    /// Loads the checkpoint that is in place; `None` if there is none.
     ///
     /// # Errors
-    /// As [`Checkpoint::load`]. If there is no checkpoint, the error says how this run differs from another one that
-    /// has one.
-    pub fn load(&mut self, tally: &TallyOptions, start: &str) -> Result<Checkpoint> {
+    /// As [`Checkpoint::load`]. If there is no checkpoint, but one of another run over logits of this name, the error says
+    /// how the runs differ.
+    pub fn load(&mut self, options: &P::Options, start: &str) -> Result<Option<P>> {
         if !self.place.exists() {
-            if let Some(difference) = self.of_others(start) {
-                return Err(difference);
-            }
+            return self.of_others(start).map_or(Ok(None), Err);
         }
-        let checkpoint = Checkpoint::load(&self.place, &self.run, tally)?;
-        self.saved = Some(checkpoint.state.rows());
-        Ok(checkpoint)
+        let Checkpoint { progress, .. } = Checkpoint::<P>::load(&self.place, &self.run, options)?;
+        self.saved = Some(progress.rows());
+        Ok(Some(progress))
     }
 
     /// The difference between this run and the last one that was stopped over logits of this name.
@@ -103,7 +99,7 @@ impl Keeper {
         let theirs = entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(is_one));
         let latest = theirs.max_by_key(|entry| entry.metadata().and_then(|there| there.modified()).ok())?;
         let name = latest.file_name().display().to_string();
-        let difference = Checkpoint::difference(&latest.path(), &self.run)?;
+        let difference = checkpoint::difference(&latest.path(), &self.run)?;
         Some(bad_argument(name, format!("it is of another run: {difference}")))
     }
 
@@ -134,29 +130,23 @@ impl Keeper {
         self.pace.is_due(Instant::now(), bytes)
     }
 
-    /// Writes the checkpoint. Before that, `keep` writes the outputs to the disk and returns what they are.
+    /// Writes the checkpoint. Before that, `keep` writes the outputs to the disk and returns what they and all else are.
     ///
     /// # Errors
     /// As `keep`; [`Error::File`]. The previous checkpoint is then still there.
-    pub fn save(
-        &mut self,
-        state: EvaluationState,
-        tally: &Tally,
-        keep: impl FnOnce() -> Result<Written>,
-        bytes: u64,
-    ) -> Result<()> {
+    pub fn save(&mut self, keep: impl FnOnce() -> Result<P>, bytes: u64) -> Result<()> {
         let start = Instant::now();
-        let saved = keep().and_then(|written| {
-            let checkpoint = Checkpoint::new(self.run.clone(), state, tally.clone(), written);
+        let saved = keep().and_then(|progress| {
+            let rows = progress.rows();
+            let checkpoint = Checkpoint::new(self.run.clone(), progress);
             let next = self.next.take().map_or_else(|| WholeFile::create(&self.place, NEXT), Ok)?;
-            checkpoint.save(next)
+            checkpoint.save(next).map(|()| rows)
         });
         if self.next.is_none() {
             self.next = Self::make_room(&self.place, self.room).ok();
         }
         self.pace.took(start, Instant::now(), bytes);
-        saved?;
-        self.saved = Some(state.rows());
+        self.saved = Some(saved?);
         Ok(())
     }
 
@@ -198,6 +188,7 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kept::testing::Counted;
 
     #[test]
     fn checkpoints_come_in_time_and_take_little_of_it() {
@@ -220,18 +211,16 @@ mod tests {
         let names = || fs::read_dir(folder.path()).unwrap().count();
         let mut run = Identity::default();
         run.add("option a", 1);
-        let keeper = |run: &Identity| Keeper::new(place.clone(), run.clone(), Duration::ZERO, 0);
+        let keeper = |run: &Identity| Keeper::<Counted>::new(place.clone(), run.clone(), Duration::ZERO, 0);
         let mut first = keeper(&run).unwrap();
         let error = keeper(&run).map(drop).unwrap_err().to_string();
         assert!(error.contains("c: this run is in progress in another process"), "{error}");
-        let options = TallyOptions { sequence_length: 7, ..Default::default() };
-        let (state, tally) = (EvaluationState::default(), Tally::new(&options));
-        for _ in 0..3 {
-            first.save(state, &tally, || Ok(Written::default()), 0).unwrap();
+        for rows in 1..=3 {
+            first.save(|| Ok(Counted { rows, of: 9 }), 0).unwrap();
         }
         drop(first);
         assert_eq!(names(), 1, "the checkpoint alone");
-        assert_eq!(Checkpoint::load(&place, &run, &options).unwrap().state, state);
+        assert_eq!(Checkpoint::<Counted>::load(&place, &run, &9).unwrap().progress.rows, 3);
 
         let mut other = Identity::default();
         other.add("option a", 2);

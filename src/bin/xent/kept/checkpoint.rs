@@ -5,15 +5,15 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Read;
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use xent::eval::{EvaluationState, Tally, TallyOptions, WholeFile};
+use xent::eval::WholeFile;
 use xent::{Error, Result};
 
-use super::outputs::Written;
 use crate::output::bad_argument;
 
 const FORMAT: &str = "xent checkpoint";
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 /// The most bytes that are read. A checkpoint has two megabytes at most.
 const MOST_BYTES: u64 = 16 << 20;
 
@@ -60,20 +60,30 @@ impl Identity {
     }
 }
 
+/// How far a run has come, and everything that it has found.
+pub trait Progress: Clone + Serialize + DeserializeOwned + Send + 'static {
+    /// What decides its form.
+    type Options;
+
+    /// How many rows are done.
+    fn rows(&self) -> usize;
+
+    /// Whether its parts belong to one run with these options.
+    fn is_sound(&self, options: &Self::Options) -> bool;
+}
+
 /// A run that was stopped.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Checkpoint {
+pub struct Checkpoint<P> {
     format: String,
     version: u32,
     run: Identity,
-    pub state: EvaluationState,
-    pub tally: Tally,
-    pub written: Written,
+    pub progress: P,
 }
 
-impl Checkpoint {
-    pub fn new(run: Identity, state: EvaluationState, tally: Tally, written: Written) -> Self {
-        Self { format: FORMAT.to_owned(), version: VERSION, run, state, tally, written }
+impl<P: Progress> Checkpoint<P> {
+    pub fn new(run: Identity, progress: P) -> Self {
+        Self { format: FORMAT.to_owned(), version: VERSION, run, progress }
     }
 
     /// Writes the checkpoint to this file, and puts the file in its place.
@@ -86,62 +96,69 @@ impl Checkpoint {
         file.finish()
     }
 
-    /// Refuses a place that holds another file or, if `run` is given, the checkpoint of another run. This comes before
-    /// the run that may need the place.
-    pub fn check_place(path: &Path, run: Option<&Identity>) -> Result<()> {
-        if !path.exists() {
-            return Ok(());
-        }
+    /// Reads a checkpoint, which must belong to this run, with progress of these options.
+    pub fn load(path: &Path, run: &Identity, options: &P::Options) -> Result<Self> {
         let bytes = read(path)?;
-        match ciborium::from_reader::<Head, _>(&bytes[..]) {
-            Ok(Head { format, version }) if format == FORMAT && version == VERSION => {}
-            Ok(Head { format, version }) if format == FORMAT => {
-                return Err(refused(
-                    path,
-                    format!("it is {format} {version}, not {VERSION}, and is left as it is"),
-                ));
-            }
-            _ => return Err(refused(path, "this file is not a checkpoint, and is left as it is")),
-        }
-        match run.and_then(|run| run.difference(&Self::parse(path, &bytes).ok()?.run)) {
-            Some(difference) => {
-                Err(refused(path, format!("it is of another run, and is left as it is: {difference}")))
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// The difference between this run and the one whose checkpoint is here; `None` if that is not known.
-    pub fn difference(path: &Path, run: &Identity) -> Option<String> {
-        run.difference(&Self::parse(path, &read(path).ok()?).ok()?.run)
-    }
-
-    /// Reads a checkpoint, which must belong to this run, with a tally of these options.
-    pub fn load(path: &Path, run: &Identity, tally: &TallyOptions) -> Result<Self> {
-        let checkpoint = Self::parse(path, &read(path)?)?;
-        if let Some(difference) = run.difference(&checkpoint.run) {
+        // Runs of other kinds have other progress, so the run comes first.
+        if let Some(difference) = run.difference(&run_of(path, &bytes)?) {
             return Err(refused(path, format!("it is of another run: {difference}")));
         }
-        match checkpoint.tally.is_sound(checkpoint.state.rows(), tally) {
+        let checkpoint: Self = ciborium::from_reader(&bytes[..]).map_err(|_| not_whole(path))?;
+        match checkpoint.progress.is_sound(options) {
             true => Ok(checkpoint),
             false => Err(refused(path, "its parts do not belong to one run")),
         }
     }
+}
 
-    fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
-        let not_whole = || refused(path, "this file is not a checkpoint, or not a complete one");
-        // The version comes first, because other versions have other fields.
-        let head: Head = ciborium::from_reader(bytes).map_err(|_| not_whole())?;
-        if head.format != FORMAT || head.version != VERSION {
-            let Head { format, version } = head;
-            return Err(refused(path, format!("it is {format} {version}, but {FORMAT} {VERSION} is needed")));
-        }
-        let (body, sum) = bytes.split_last_chunk().ok_or_else(not_whole)?;
-        if hash(&body) != u64::from_le_bytes(*sum) {
-            return Err(not_whole());
-        }
-        ciborium::from_reader(body).map_err(|_| not_whole())
+/// Refuses a place that holds another file or, if `run` is given, the checkpoint of another run. This comes before the
+/// run that may need the place.
+pub fn check_place(path: &Path, run: Option<&Identity>) -> Result<()> {
+    if !path.exists() {
+        return Ok(());
     }
+    let bytes = read(path)?;
+    match ciborium::from_reader::<Head, _>(&bytes[..]) {
+        Ok(Head { format, version }) if format == FORMAT && version == VERSION => {}
+        Ok(Head { format, version }) if format == FORMAT => {
+            return Err(refused(
+                path,
+                format!("it is {format} {version}, not {VERSION}, and is left as it is"),
+            ));
+        }
+        _ => return Err(refused(path, "this file is not a checkpoint, and is left as it is")),
+    }
+    match run.and_then(|run| run.difference(&run_of(path, &bytes).ok()?)) {
+        Some(difference) => {
+            Err(refused(path, format!("it is of another run, and is left as it is: {difference}")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The difference between this run and the one whose checkpoint is here; `None` if that is not known.
+pub fn difference(path: &Path, run: &Identity) -> Option<String> {
+    run.difference(&run_of(path, &read(path).ok()?).ok()?)
+}
+
+/// The run of a complete checkpoint.
+fn run_of(path: &Path, bytes: &[u8]) -> Result<Identity> {
+    // The version comes first, because other versions have other fields.
+    let head: Head = ciborium::from_reader(bytes).map_err(|_| not_whole(path))?;
+    if head.format != FORMAT || head.version != VERSION {
+        let Head { format, version } = head;
+        return Err(refused(path, format!("it is {format} {version}, but {FORMAT} {VERSION} is needed")));
+    }
+    let (body, sum) = bytes.split_last_chunk().ok_or_else(|| not_whole(path))?;
+    if hash(&body) != u64::from_le_bytes(*sum) {
+        return Err(not_whole(path));
+    }
+    let begun: Begun = ciborium::from_reader(body).map_err(|_| not_whole(path))?;
+    Ok(begun.run)
+}
+
+fn not_whole(path: &Path) -> Error {
+    refused(path, "this file is not a checkpoint, or not a complete one")
 }
 
 /// Reads the whole file of a checkpoint.
@@ -168,6 +185,11 @@ struct Head {
     version: u32,
 }
 
+#[derive(Deserialize)]
+struct Begun {
+    run: Identity,
+}
+
 /// A hash that detects a changed file and distinguishes runs. It is not a cryptographic one.
 fn hash(what: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -182,16 +204,15 @@ fn refused(path: &Path, why: impl ToString) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use xent::eval::TallyRows;
+    use crate::kept::testing::Counted;
 
-    const OPTIONS: TallyOptions =
-        TallyOptions { sequence_length: 7, rows: 9, classes: 0, worst_rows: 3, reliability_bins: 5 };
+    const OPTIONS: usize = 9;
 
-    fn checkpoint(run: Identity) -> Checkpoint {
-        Checkpoint::new(run, EvaluationState::default(), Tally::new(&OPTIONS), Written::default())
+    fn checkpoint(run: Identity) -> Checkpoint<Counted> {
+        Checkpoint::new(run, Counted { rows: 3, of: OPTIONS })
     }
 
-    fn save(checkpoint: &Checkpoint, path: &Path) -> Result<()> {
+    fn save(checkpoint: &Checkpoint<Counted>, path: &Path) -> Result<()> {
         checkpoint.save(WholeFile::create(path, "next")?)
     }
 
@@ -218,7 +239,7 @@ mod tests {
     fn another_runs_is_refused_and_says_what_differs() {
         let folder = tempfile::TempDir::new().unwrap();
         let path = folder.path().join("c");
-        let load = |run: &Identity| match Checkpoint::load(&path, run, &OPTIONS) {
+        let load = |run: &Identity| match Checkpoint::<Counted>::load(&path, run, &OPTIONS) {
             Err(error) => error.to_string().replace(&path.display().to_string(), "FILE"),
             Ok(checkpoint) => panic!("{checkpoint:?}"),
         };
@@ -242,7 +263,7 @@ mod tests {
             );
         }
         fs::write(&path, &whole).unwrap();
-        assert!(Checkpoint::load(&path, &identity(), &OPTIONS).is_ok());
+        assert!(Checkpoint::<Counted>::load(&path, &identity(), &OPTIONS).is_ok());
         for at in 0..whole.len() {
             let mut damaged = whole.clone();
             damaged[at] ^= 4;
@@ -251,12 +272,12 @@ mod tests {
             assert!(!said.contains("Semantic"), "byte {at}: {said}");
         }
         let mut mixed = checkpoint(identity());
-        mixed.tally.add_rows(&TallyRows::new(0, &[Default::default(); 3]), |_| {});
+        mixed.progress.rows = 10;
         save(&mixed, &path).unwrap();
         assert_eq!(load(&identity()), "FILE: its parts do not belong to one run");
         let mut later = checkpoint(identity());
-        later.version = 4;
+        later.version = 5;
         save(&later, &path).unwrap();
-        assert_eq!(load(&identity()), "FILE: it is xent checkpoint 4, but xent checkpoint 3 is needed");
+        assert_eq!(load(&identity()), "FILE: it is xent checkpoint 5, but xent checkpoint 4 is needed");
     }
 }

@@ -3,10 +3,6 @@
 use std::sync::Arc;
 
 use xent::Sequences;
-use xent::eval::files::Layout;
-
-use crate::args::EvalArgs;
-
 /// The sequences of a batch: of one length, or packed.
 #[derive(Clone)]
 pub struct Places {
@@ -15,10 +11,8 @@ pub struct Places {
 }
 
 impl Places {
-    /// Those that the arguments ask for, of logits with this layout.
-    pub fn new(args: &EvalArgs, layout: &Layout, ends: Option<&[usize]>) -> Self {
-        let length = args.rows.sequence.unwrap_or_else(|| layout.sequence_length());
-        let sequences = crate::losses::sequences(&args.rows, length);
+    /// Those of these sequences, which end there if they differ in length.
+    pub fn new(sequences: Sequences, ends: Option<&[usize]>) -> Self {
         Self { sequences, ends: ends.map(Arc::from) }
     }
 

@@ -1,16 +1,20 @@
-//! The distribution of the row losses, and the loss by position in a sequence, as SVG.
+//! Pictures of the rows, as SVG, and pages with them.
 
-use std::path::PathBuf;
+mod page;
+mod positions;
+
+use std::path::{Path, PathBuf};
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
-use xent::eval::{EqualBins, Histogram, Positions, Tally, WholeFile};
+use xent::eval::{EqualBins, Histogram, WholeFile};
 use xent::{Error, Result};
 
-use super::page;
-use crate::args::OutputArgs;
 use crate::numbers::{decimals, si, thousands};
-use crate::report::{Summary, digits};
+use crate::report::digits;
+
+pub use page::Page;
+pub use positions::draw_positions;
 
 /// Blue and vermilion of Okabe and Ito, which people with colour blindness can distinguish as well. In a dark page, these,
 /// black and white have other values: see `page.css`.
@@ -20,9 +24,8 @@ const GRID: RGBColor = RGBColor(225, 225, 225);
 const FONT: &str = "sans-serif";
 /// The width and height of one picture in pixels. A phone shows it in nearly its full width.
 const SIZE: (u32, u32) = (420, 300);
-/// The most bars, and the most points of a line.
+/// The most bars.
 const MOST_BARS: usize = 64;
-const MOST_POINTS: usize = 240;
 
 /// The files that are drawn when all results are known.
 pub struct Pictures {
@@ -30,31 +33,41 @@ pub struct Pictures {
     page: Option<WholeFile>,
 }
 
+/// A picture: what it is called where it cannot be seen, and how it is drawn.
+pub struct Picture<'a> {
+    pub name: &'static str,
+    pub draw: &'a dyn Fn(&Area<'_>) -> Drawn<()>,
+}
+
 impl Pictures {
     /// Begins the files of this run.
-    pub fn create(args: &OutputArgs, run: &str) -> Result<Self> {
+    pub fn create(plot: &Option<PathBuf>, page: &Option<PathBuf>, run: &str) -> Result<Self> {
         let create =
             |path: &Option<PathBuf>| path.as_ref().map(|path| WholeFile::create(path, run)).transpose();
-        Ok(Self { plot: create(&args.plot)?, page: create(&args.html)? })
+        Ok(Self { plot: create(plot)?, page: create(page)? })
     }
 
     /// Refuses files that cannot be written.
-    pub fn check(args: &OutputArgs) -> Result<()> {
-        [&args.plot, &args.html].into_iter().flatten().try_for_each(|path| WholeFile::check_place(path))
+    pub fn check<'a>(paths: impl IntoIterator<Item = &'a Option<PathBuf>>) -> Result<()> {
+        paths.into_iter().flatten().try_for_each(|path| WholeFile::check_place(path))
     }
 
-    /// Draws the results for the logits of this name, and writes them to the disk.
-    pub fn draw(&mut self, summary: &Summary<'_>, name: &str) -> Result<()> {
+    /// Draws both pictures, side by side in the plot and one by one in the page, and writes them to the disk.
+    pub fn draw(&mut self, page: &Page<'_>, pictures: [Picture<'_>; 2]) -> Result<()> {
+        let [left, right] = &pictures;
         if let Some(file) = &mut self.plot {
-            let svg = both(summary.tally).map_err(|error| not_drawn(file, &*error))?;
-            file.write_bytes(svg.as_bytes())?;
-            file.sync()?;
+            let both = svg((2 * SIZE.0, SIZE.1), |area| {
+                let halves = area.split_horizontally(SIZE.0);
+                (left.draw)(&halves.0)?;
+                (right.draw)(&halves.1)
+            });
+            write(file, both)?;
         }
         if let Some(file) = &mut self.page {
-            let (losses, positions) = one_by_one(summary.tally).map_err(|error| not_drawn(file, &*error))?;
-            let html = page::html(summary, name, &losses, &positions);
-            file.write_bytes(html.as_bytes())?;
-            file.sync()?;
+            let drawn = pictures.map(|picture| Ok((picture.name, svg(SIZE, picture.draw)?)));
+            let [left, right] = drawn;
+            let html = left.and_then(|left| Ok(page.html(&[left, right?])));
+            write(file, html)?;
         }
         Ok(())
     }
@@ -65,25 +78,27 @@ impl Pictures {
     }
 }
 
-type Drawn<T> = std::result::Result<T, Box<dyn std::error::Error>>;
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+/// Refuses a name that does not end with one of these.
+pub fn check_ending(path: &Path, endings: &[&str]) -> Result<()> {
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    if endings.contains(&ending.to_ascii_lowercase().as_str()) {
+        return Ok(());
+    }
+    let message = format!("cannot be written: its name must end with .{}", endings[0]);
+    Err(Error::File { path: path.display().to_string(), message })
+}
+
+fn write(file: &mut WholeFile, drawn: Drawn<String>) -> Result<()> {
+    let text = drawn.map_err(|error| not_drawn(file, &*error))?;
+    file.write_bytes(text.as_bytes())?;
+    file.sync()
+}
+
+pub type Drawn<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 fn not_drawn(file: &WholeFile, error: &dyn std::error::Error) -> Error {
     Error::File { path: file.path().display().to_string(), message: format!("cannot be drawn: {error}") }
-}
-
-/// The two pictures side by side.
-fn both(tally: &Tally) -> Drawn<String> {
-    svg((2 * SIZE.0, SIZE.1), |area| {
-        let (left, right) = area.split_horizontally(SIZE.0);
-        draw_losses(&left, tally.losses())?;
-        draw_positions(&right, tally)
-    })
-}
-
-/// Each picture by itself.
-fn one_by_one(tally: &Tally) -> Drawn<(String, String)> {
-    Ok((svg(SIZE, |area| draw_losses(area, tally.losses()))?, svg(SIZE, |area| draw_positions(area, tally))?))
 }
 
 fn svg(size: (u32, u32), draw: impl FnOnce(&Area<'_>) -> Drawn<()>) -> Drawn<String> {
@@ -97,10 +112,17 @@ fn svg(size: (u32, u32), draw: impl FnOnce(&Area<'_>) -> Drawn<()>) -> Drawn<Str
     Ok(svg)
 }
 
-fn draw_losses(area: &Area<'_>, losses: &Histogram) -> Drawn<()> {
-    let Some(bars) = Bars::of(losses) else { return nothing(area, "no row has a finite loss") };
-    let median = losses.quantile(0.5).map_or(f64::NAN, |quantile| quantile.value);
-    let digits = losses.quantile(0.5).map_or(0, |quantile| digits(2.0 * quantile.within));
+/// What a histogram is of: its title, the name of its axis with the unit, and what is said where it is empty.
+pub struct Words {
+    pub title: &'static str,
+    pub axis: &'static str,
+    pub empty: &'static str,
+}
+
+pub fn draw_histogram(area: &Area<'_>, values: &Histogram, words: &Words) -> Drawn<()> {
+    let Some(bars) = Bars::of(values) else { return nothing(area, words.empty) };
+    let median = values.quantile(0.5).map_or(f64::NAN, |quantile| quantile.value);
+    let digits = values.quantile(0.5).map_or(0, |quantile| digits(2.0 * quantile.within));
     let title = match bars.beyond {
         0 => format!("line at the median, {}", decimals(median, digits)),
         beyond => {
@@ -109,7 +131,7 @@ fn draw_losses(area: &Area<'_>, losses: &Histogram) -> Drawn<()> {
     };
     let highest = bars.bars.iter().map(|&(.., count)| count).max().unwrap_or(1) as f64;
     let mut chart = ChartBuilder::on(area)
-        .caption(format!("Row losses: {title}"), (FONT, 20))
+        .caption(format!("{}: {title}", words.title), (FONT, 20))
         .margin(10)
         .margin_right(26)
         .x_label_area_size(46)
@@ -124,7 +146,7 @@ fn draw_losses(area: &Area<'_>, losses: &Histogram) -> Drawn<()> {
         .y_labels(6)
         .x_label_formatter(&|&loss| axis_number(loss, bars.end - bars.start))
         .y_label_formatter(&|&rows| if highest < 1e4 { axis_count(rows) } else { si(rows, "") })
-        .x_desc("loss of a row, nats")
+        .x_desc(words.axis)
         .y_desc("rows")
         .label_style((FONT, 17))
         .axis_desc_style((FONT, 17))
@@ -152,7 +174,7 @@ struct Bars {
 }
 
 impl Bars {
-    /// All losses in as many bars as can be drawn. If the outermost rows, one in a thousand, would take more than half
+    /// All values in as many bars as can be drawn. If the outermost rows, one in a thousand, would take more than half
     /// of the width, they are left out.
     fn of(losses: &Histogram) -> Option<Self> {
         let inner = losses.without_outermost(losses.rows() / 2_000);
@@ -166,71 +188,6 @@ impl Bars {
         let (start, end) = (bars.first()?.0, bars.last()?.1);
         Some(Self { start, end, bars, beyond: losses.rows() - drawn })
     }
-}
-
-fn draw_positions(area: &Area<'_>, tally: &Tally) -> Drawn<()> {
-    let positions = tally.positions();
-    let runs = runs(positions);
-    let means = || runs.iter().flatten().map(|&(_, mean)| mean);
-    let (low, high) = (means().fold(f64::INFINITY, f64::min), means().fold(f64::NEG_INFINITY, f64::max));
-    if low > high {
-        return nothing(area, "no position has a finite loss");
-    }
-    let room = if high > low { 0.06 * (high - low) } else { 0.5 };
-    let (low, high) = (low - room, high + room);
-    let is_one_sequence = positions.length() as u64 >= tally.rows();
-    let (title, x_name) = if is_one_sequence {
-        ("Loss by row", "row")
-    } else {
-        ("Loss by position", "position in the sequence")
-    };
-    let length = positions.length() as f64;
-    let mut chart = ChartBuilder::on(area)
-        .caption(title, (FONT, 20))
-        .margin(10)
-        .margin_right(26)
-        .x_label_area_size(46)
-        .y_label_area_size(64)
-        .build_cartesian_2d(0.0..length, low..high)?;
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
-        .bold_line_style(GRID)
-        .max_light_lines(0)
-        .x_labels(5)
-        .y_labels(6)
-        .x_label_formatter(&|&at| if length < 1e5 { axis_count(at) } else { si(at, "") })
-        .y_label_formatter(&|&loss| axis_number(loss, high - low))
-        .x_desc(x_name)
-        .y_desc("mean loss, nats")
-        .label_style((FONT, 17))
-        .axis_desc_style((FONT, 17))
-        .draw()?;
-    chart.draw_series(runs.iter().map(|run| PathElement::new(run.clone(), BARS.stroke_width(2))))?;
-    // A line of one point would be invisible. A few points are drawn as well, so that they can be seen.
-    let is_sparse = means().count() <= MOST_BARS;
-    let points = runs.iter().filter(|run| is_sparse || run.len() == 1).flatten();
-    chart.draw_series(points.map(|&point| Circle::new(point, 3, BARS.filled())))?;
-    Ok(())
-}
-
-/// The means by position, as lines without gaps.
-fn runs(positions: &Positions) -> Vec<Vec<(f64, f64)>> {
-    let means: Vec<_> = positions.means().collect();
-    let merged = means.len().div_ceil(MOST_POINTS);
-    let mut runs = vec![Vec::new()];
-    for (bins, counts) in means.chunks(merged).zip(positions.counts().chunks(merged)) {
-        let rows: u64 = counts.iter().sum();
-        let (Some((first, _)), Some((last, _))) = (bins.first(), bins.last()) else { continue };
-        let sum: f64 =
-            bins.iter().zip(counts).filter_map(|((_, mean), &count)| Some((*mean)? * count as f64)).sum();
-        match (runs.last_mut(), rows) {
-            (Some(run), 1..) => run.push((first.start.midpoint(last.end) as f64, sum / rows as f64)),
-            _ => runs.push(Vec::new()),
-        }
-    }
-    runs.retain(|run| !run.is_empty());
-    runs
 }
 
 fn nothing(area: &Area<'_>, why: &str) -> Drawn<()> {

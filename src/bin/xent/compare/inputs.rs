@@ -1,0 +1,134 @@
+//! The files that a comparison reads.
+
+use std::path::PathBuf;
+
+use xent::eval::files::{FileLogits, FileRows, OpenOptions, TensorFile, Wanted, shard_paths};
+use xent::eval::{EvaluateInputs, Source, TargetSource};
+use xent::{Element, Result};
+
+use crate::args::CompareArgs;
+use crate::kept::Identity;
+use crate::logits::note_narrowing;
+use crate::numbers::thousands;
+use crate::output::{bad_argument, shown};
+use crate::stop::UntilStopped;
+
+/// More than the tally takes.
+pub const MEMORY_OF_TALLY: u64 = 1 << 20;
+
+/// Refuses arguments that have no meaning together.
+pub fn check(args: &CompareArgs) -> Result<()> {
+    if [&args.base, &args.other].iter().any(|path| path.as_os_str() == "-") {
+        return Err(bad_argument(
+            "-",
+            "both models' logits must be in files, because they are read in pairs",
+        ));
+    }
+    let rows = &args.rows;
+    if rows.targets.is_some() || rows.targets_key.is_some() {
+        return Ok(());
+    }
+    for (flag, is_given) in [("--shift", rows.shift.is_some()), ("--row-mask", rows.row_mask.is_some())] {
+        if is_given {
+            return Err(bad_argument(flag, "needs targets: give --targets or --targets-key"));
+        }
+    }
+    Ok(())
+}
+
+/// The files that are read, each with its name in messages.
+pub fn paths(args: &CompareArgs) -> Result<Vec<(&'static str, PathBuf)>> {
+    let is_raw = args.read.options().raw.is_some();
+    let mut all = Vec::new();
+    for (name, path) in [("the base", &args.base), ("the other", &args.other)] {
+        all.extend(shard_paths(&[path], is_raw)?.into_iter().map(|path| (name, path)));
+    }
+    let beside = [("the targets", &args.rows.targets), ("the row mask", &args.rows.row_mask)];
+    all.extend(beside.into_iter().filter_map(|(name, path)| Some((name, path.clone()?))));
+    Ok(all)
+}
+
+/// The files as they are now: their paths, lengths and times of the last change.
+pub fn files(args: &CompareArgs) -> Result<Identity> {
+    let mut files = Identity::default();
+    for (name, path) in paths(args)? {
+        files.add_file(name, &path);
+    }
+    Ok(files)
+}
+
+/// Bytes per row in the files of both models.
+pub fn bytes_per_row(args: &CompareArgs, rows: usize) -> Option<f64> {
+    let paths = paths(args).ok()?;
+    let logits = paths.iter().filter(|(name, _)| ["the base", "the other"].contains(name));
+    let bytes: u64 = logits.map(|(_, path)| Some(path.metadata().ok()?.len())).sum::<Option<u64>>()?;
+    (rows > 0).then(|| bytes as f64 / rows as f64)
+}
+
+/// Opens the logits of base and other.
+pub fn open(args: &CompareArgs) -> Result<[TensorFile; 2]> {
+    let of_base = args.read.options();
+    let mut of_other = args.read.options();
+    of_other.key = args.other_key.clone().or(of_other.key);
+    let open = |path: &PathBuf, options: &OpenOptions| {
+        Ok(note_narrowing("logits", TensorFile::open(path, options)?))
+    };
+    Ok([open(&args.base, &of_base)?, open(&args.other, &of_other)?])
+}
+
+/// The other's logits, which must be of the same rows and classes as the base's.
+pub fn like<E: Element>(file: TensorFile, base: &FileLogits<E>, args: &CompareArgs) -> Result<FileLogits<E>> {
+    let other = FileLogits::<E>::new(file, args.read.class_axis)?;
+    let [of_base, of_other] = [base, &other].map(|of| of.shape());
+    let name = shown(&args.base);
+    if of_base.cols != of_other.cols {
+        let [needed, found] = [of_base.cols, of_other.cols].map(thousands);
+        let why = format!(
+            "it has {found} classes, but {name} has {needed}: models with other vocabularies cannot be compared class \
+             by class"
+        );
+        return Err(bad_argument(args.other.display().to_string(), why));
+    }
+    let [needed, found] = [base, &other].map(|of| of.layout().dims());
+    if needed != found {
+        let why =
+            format!("its shape is {found:?}, but that of {name} is {needed:?}: the rows must be the same");
+        return Err(bad_argument(args.other.display().to_string(), why));
+    }
+    Ok(other)
+}
+
+/// The targets and the mask, window by window.
+pub struct Inputs {
+    targets: Option<UntilStopped<FileRows<i32>>>,
+    mask: Option<UntilStopped<FileRows<bool>>>,
+    ignore_also: Vec<i32>,
+}
+
+impl Inputs {
+    pub fn open<E: Element>(args: &CompareArgs, base: &FileLogits<E>) -> Result<Self> {
+        let (rows, layout) = (&args.rows, base.layout());
+        let path = rows.targets.as_ref().or(rows.targets_key.as_ref().map(|_| &args.base));
+        let targets = path.map(|path| -> Result<_> {
+            let options = OpenOptions { key: rows.targets_key.clone(), ..OpenOptions::of(Wanted::Classes) };
+            FileRows::targets(TensorFile::open(path, &options)?, layout, &rows.ignore_index)
+        });
+        let mask = rows.row_mask.as_ref().map(|path| -> Result<_> {
+            FileRows::row_mask(TensorFile::open(path, &OpenOptions::of(Wanted::Mask))?, layout)
+        });
+        Ok(Self {
+            targets: targets.transpose()?.map(UntilStopped),
+            mask: mask.transpose()?.map(UntilStopped),
+            ignore_also: rows.ignore_index.iter().skip(1).copied().collect(),
+        })
+    }
+
+    /// Those of the rows, if there are targets.
+    pub fn for_rows(&mut self) -> Option<EvaluateInputs<'_>> {
+        let Self { targets, mask, ignore_also } = self;
+        let mut inputs = EvaluateInputs::from(TargetSource::Classes(targets.as_mut()?));
+        inputs.row_mask = mask.as_mut().map(|mask| mask as _);
+        inputs.beside.ignore_also = ignore_also;
+        Some(inputs)
+    }
+}
