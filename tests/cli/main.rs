@@ -9,6 +9,7 @@ mod demo;
 mod eval;
 mod examples;
 mod expected;
+mod explain;
 mod files;
 mod from_pytorch;
 mod guide;

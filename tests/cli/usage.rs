@@ -99,13 +99,14 @@ fn options_outside_their_range_are_named() {
     assert_eq!(folder.names(), ["i.npy", "logits.npy", "soft.npy", "targets.npy"]);
 }
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
     "eval",
     "softmax",
     "sample",
     "topk",
     "calibrate",
     "compare",
+    "explain",
     "adapters",
     "demo",
     "bench",
@@ -128,6 +129,7 @@ fn help_and_version() {
         ("topk", "--log-probs"),
         ("calibrate", "JSON keys:"),
         ("compare", "JSON keys:"),
+        ("explain", "--names"),
         ("adapters", "--json"),
         ("demo", "--seed"),
         ("bench", "JSON keys:"),

@@ -10,6 +10,7 @@ mod computer;
 mod demo;
 mod dtype;
 mod eval;
+mod explain;
 mod kept;
 mod limits;
 mod logits;
@@ -70,6 +71,7 @@ fn run() -> ExitCode {
         Command::Calibrate(args) => calibrate::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Sample(args) => sample::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Adapters(args) => adapters::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args),

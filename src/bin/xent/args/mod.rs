@@ -6,6 +6,7 @@ mod compare;
 mod device;
 mod eval;
 mod eval_help;
+mod explain;
 mod logits;
 mod loss;
 mod run;
@@ -24,6 +25,7 @@ pub use calibrate::CalibrateArgs;
 pub use compare::CompareArgs;
 pub use device::{AdapterArgs, DeviceArgs};
 pub use eval::{EvalArgs, LossName, OutputArgs, RowArgs, TargetArgs};
+pub use explain::ExplainArgs;
 pub use logits::LogitsArgs;
 pub use run::{CHECKPOINT_END, RunArgs, checkpoint_start};
 pub use sample::SampleArgs;
@@ -86,6 +88,9 @@ pub enum Command {
     /// Draw tokens from each row: greedy, temperature, top-k, top-p, min-p
     #[command(after_help = sample::HELP)]
     Sample(Box<SampleArgs>),
+    /// Show softmax and cross-entropy of a few logits, step by step
+    #[command(after_help = explain::HELP)]
+    Explain(ExplainArgs),
     /// List the adapters, and mark the one that would be taken
     Adapters(AdaptersArgs),
     /// Compute a language model's loss in little memory: 16,384 tokens, 50,000 classes
