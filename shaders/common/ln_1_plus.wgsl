@@ -7,8 +7,8 @@
 fn ln_1_plus_all(x: vec4<f32>) -> vec4<f32> {
     let t = x / (2.0 + x);
     let s = t * t;
-    let high = 0.2000378 + s * (0.1411831 + s * 0.13425749);
-    return t * (2.0 + (s + s) * (0.3333332 + s * high));
+    let high = 0.4000756 + s * (0.2823662 + s * 0.26851498);
+    return t * (2.0 + s * (0.6666664 + s * high));
 }
 
 fn ln_1_plus(x: f32) -> f32 {

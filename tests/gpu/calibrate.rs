@@ -36,12 +36,12 @@ fn expected<E: Element>(rows: &[(Vec<E>, usize)], softcap: Option<f32>, temperat
         let [zeroth, first, second] = moments.sums[0];
         let (mean, square) = (first / zeroth, second / zeroth);
         let loss = zeroth.ln() + beta * distance;
-        // A capped score has an error of its own.
+        // A capped score has an error of its own, which changes its exponential, too.
         let of_cap = softcap.map_or(0.0, |cap| 1e-6 * f64::from(cap));
         let of_row = [
             (loss, loss_bound(loss) + beta * of_cap),
-            (distance - mean, 1e-5 * mean + 1e-6 * distance + of_cap),
-            (square - mean * mean, 3e-5 * square + of_cap * mean),
+            (distance - mean, 1e-5 * mean + 1e-6 * distance + of_cap * (1.0 + beta * mean)),
+            (square - mean * mean, 3e-5 * square + of_cap * (2.0 * mean + beta * square)),
         ];
         for (sum, (value, bound)) in all.iter_mut().zip(of_row) {
             *sum = (sum.0 + value / rows.len() as f64, sum.1 + bound / rows.len() as f64);
