@@ -1,9 +1,12 @@
-// Uses: params, seat, row_span, cap, scores, order_key, row_stats, candidates
+// Uses: params, seat, row_span, cap, scores, order_key, row_stats, candidates, block_tops
 
-// The k largest classes of a row, sorted, ties by lower index, without sorting the row. The first read gives the stats and
-// counts the order keys by their upper 11 bits. The counts say from which key on the classes are candidates, and the second
-// read collects those. If they are more than the pool holds, up to two reads look at the other bits of the key that the kth
-// class has. If too many classes share that key itself, one more read takes the first of them by index.
+// The k largest classes of a row, sorted, ties by lower index, without sorting the row. The first read gives the stats and the
+// largest key of each block of the row. These say which blocks may have classes among the k largest, and from which key on a
+// class is a candidate: only those blocks are read again.
+//
+// If the candidates are more than the pool holds (because values are equal, or very close), up to three reads count the keys by
+// 11 bits each, until the candidates are few enough for one more read to collect them, or until only classes with the same key
+// are too many: then two reads take the first of them by index.
 
 override TOP_VALUES: u32;  // 0: logits, 1: log-probabilities, 2: probabilities
 override RENORMALIZE: bool; // probabilities among the k classes
@@ -11,25 +14,22 @@ override RENORMALIZE: bool; // probabilities among the k classes
 @group(0) @binding(4) var<storage, read_write> top_indices: array<u32>;
 @group(0) @binding(5) var<storage, read_write> top_values: array<u32>;
 
-// Keys whose bits from `prefix_shift` on are `prefix` are counted by `mask` bits from `shift` on; without a mask, keys from
-// `prefix` on are candidates.
+// What a read does with the keys from `low` to `high`: it counts them by `(key − low) >> shift`, or collects them.
 struct Job {
-    prefix_shift: u32,
-    prefix: u32,
+    low: u32,
+    high: u32,
     shift: u32,
-    mask: u32,
+    collects: bool,
 }
 
 fn take_key(key: u32, col: u32, job: Job) {
-    if col >= params.cols {
+    if key < job.low || key > job.high || col >= params.cols {
         return;
     }
-    if job.mask == 0u {
-        if key >= job.prefix {
-            push_candidate(key, col);
-        }
-    } else if (key >> job.prefix_shift) == job.prefix {
-        atomicAdd(&pool[(key >> job.shift) & job.mask], 1u);
+    if job.collects {
+        push_candidate(key, col, CAPACITY);
+    } else {
+        atomicAdd(&pool[(key - job.low) >> job.shift], 1u);
     }
 }
 
@@ -88,19 +88,23 @@ fn ties_of_pack(span: RowSpan, pack: u32, key: u32, place: u32, takes: bool) -> 
     return next;
 }
 
-// Adds the first classes with this key by index to the candidates, until there are k. A lane takes neighbouring packs. Call
-// this in uniform control flow.
-fn sweep_ties(span: RowSpan, lane: u32, key: u32, before: u32) {
+// Collects the classes above this key, which are `above`, and the first ones with it by index, until there are k. A lane takes
+// neighbouring packs. Call this in uniform control flow.
+fn sweep_ties(span: RowSpan, lane: u32, key: u32, above: u32) {
     let share = (span.end + LANES - 1u) / LANES;
     let begin = min(lane * share, span.end);
     let end = min(begin + share, span.end);
+    begin_candidates(lane);
     var ties = 0u;
     for (var pack = begin; pack < end; pack++) {
         ties = ties_of_pack(span, pack, key, ties, false);
+        if above > 0u { // then a larger key exists
+            take_pack(span, pack, Job(key + 1u, NO_CLASS, 0u, true));
+        }
     }
     lane_counts[lane] = ties;
     workgroupBarrier();
-    var place = before;
+    var place = above;
     for (var i = 0u; i < lane; i++) {
         place += lane_counts[i];
     }
@@ -110,39 +114,37 @@ fn sweep_ties(span: RowSpan, lane: u32, key: u32, before: u32) {
     workgroupBarrier();
 }
 
-// Puts the candidates into the pool, at least k, and returns how many they are. Call this in uniform control flow.
-fn find_candidates(span: RowSpan, lane: u32) -> u32 {
+// Puts the candidates into the pool, at least k, and returns how many they are. `highest` is the row's largest key. Call this
+// in uniform control flow.
+fn find_candidates(span: RowSpan, lane: u32, highest: u32) -> u32 {
     let k = params.entries;
-    if params.cols <= CAPACITY {
-        return candidate_count(lane);
-    }
-    // The lowest key of the candidates, and the keys above the place of the kth.
-    let first = search_pool(k, lane);
-    var low = first.x << 21u;
-    var above = first.y;
-    var total = above + first.z;
-    if total > CAPACITY {
-        sweep_keys(span, lane, Job(21u, first.x, 10u, 2047u));
-        let second = search_pool(k - above, lane);
-        low |= second.x << 10u;
-        above += second.y;
-        total = above + second.z;
-        if total > CAPACITY {
-            sweep_keys(span, lane, Job(10u, low >> 10u, 0u, 1023u));
-            let third = search_pool(k - above, lane);
-            low |= third.x;
-            above += third.y;
-            total = above + third.z;
+    // At least k classes have this key or a larger one.
+    var low = top_with_rank(lane, k, highest);
+    if k <= LIST_CAPACITY && (low > UNSIGNED_NEG_INFINITY || params.cols <= LIST_CAPACITY) {
+        let count = collect_from(span, lane, low);
+        if count <= LIST_CAPACITY {
+            return count;
         }
     }
-    if total <= CAPACITY {
-        sweep_keys(span, lane, Job(0u, low, 0u, 0u));
-        return candidate_count(lane);
+    // The kth class is among the `total` classes with the keys from `low` to `high`; `above` classes have larger ones.
+    if lane == 0u {
+        found = vec4(highest, 0u, 0u, 0u);
     }
-    // The key of NaN is the largest: then none is above it.
-    clear_pool(lane);
-    if above > 0u {
-        sweep_keys(span, lane, Job(0u, low + 1u, 0u, 0u));
+    var high = workgroupUniformLoad(&found).x;
+    var above = 0u;
+    var total = params.cols;
+    while above + total > CAPACITY && low < high {
+        let shift = max(32u - countLeadingZeros(high - low), 11u) - 11u;
+        sweep_keys(span, lane, Job(low, high, shift, false));
+        let digit = search_pool(k - above, lane);
+        low += digit.x << shift;
+        high = low + ((1u << shift) - 1u);
+        above += digit.y;
+        total = digit.z;
+    }
+    if above + total <= CAPACITY {
+        sweep_keys(span, lane, Job(low, NO_CLASS, 0u, true));
+        return candidate_count(lane);
     }
     sweep_ties(span, lane, low, above);
     return k;
@@ -160,13 +162,13 @@ fn capped_bits(bits: u32) -> u32 {
 }
 
 // The sum that probabilities are divided by: of all classes, or of the k.
-fn top_sum(stats: RowStats) -> f32 {
+fn top_sum(stats: RowStats, sorted: u32) -> f32 {
     if !RENORMALIZE {
         return stats.sum_exp;
     }
     var sum = 0.0;
     for (var i = 0u; i < params.entries; i++) {
-        let bits = score_of(atomicLoad(&pool[2u * i]));
+        let bits = score_of(candidate_at(sorted + i).x);
         sum += select(scaled_exp(capped_one(bitcast<f32>(bits)), stats.base), 0.0, bits == NEG_INFINITY);
     }
     return sum;
@@ -202,12 +204,13 @@ fn top_k(
     let span = row_span(at);
     let stats = row_stats(span, at, true);
     workgroupBarrier();
-    let count = find_candidates(span, at.lane);
-    sort_candidates(count, at.lane);
-    let sum = top_sum(stats);
+    let count = find_candidates(span, at.lane, unsigned_key(stats.key));
+    let sorted = sort_candidates(count, at.lane);
+    let sum = top_sum(stats, sorted);
     let first = (params.first_row + at.row) * params.entries;
     for (var i = at.lane; i < params.entries; i += LANES) {
-        top_indices[first + i] = atomicLoad(&pool[2u * i + 1u]);
-        top_values[first + i] = value_bits(score_of(atomicLoad(&pool[2u * i])), stats, sum);
+        let candidate = candidate_at(sorted + i);
+        top_indices[first + i] = candidate.y;
+        top_values[first + i] = value_bits(score_of(candidate.x), stats, sum);
     }
 }

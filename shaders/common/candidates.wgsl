@@ -1,10 +1,12 @@
 // Uses: params, seat, order_key
 
-// A pool of workgroup memory for the search of a row's largest classes. First it counts order keys by some of their bits,
-// then it holds the candidates: a key and a column each. There is one row per workgroup.
+// A pool of workgroup memory for the search of a row's largest classes. It counts order keys by some of their bits, or holds
+// candidates: a key and a column each. There is one row per workgroup.
 
 const POOL_WORDS: u32 = 2048u; // one count for each value of 11 bits
 const CAPACITY: u32 = 1024u;   // candidates, of two words
+const FEW: u32 = 128u;         // candidates that are sorted by their ranks
+const UNSIGNED_NEG_INFINITY: u32 = 0x00800000u; // the key of −∞, as an unsigned one
 
 var<workgroup> pool: array<atomic<u32>, 2048>;
 var<workgroup> candidates: atomic<u32>; // how many are in the pool
@@ -16,12 +18,22 @@ fn unsigned_keys(scores: vec4<u32>) -> vec4<u32> {
     return bitcast<vec4<u32>>(order_keys(scores)) ^ vec4(0x80000000u);
 }
 
+fn unsigned_key(key: i32) -> u32 {
+    return bitcast<u32>(key) ^ 0x80000000u;
+}
+
 // Empties the pool. Call this in uniform control flow.
 fn clear_pool(lane: u32) {
     workgroupBarrier();
     for (var i = lane; i < POOL_WORDS; i += LANES) {
         atomicStore(&pool[i], 0u);
     }
+    begin_candidates(lane);
+}
+
+// Begins with no candidates. Call this in uniform control flow.
+fn begin_candidates(lane: u32) {
+    workgroupBarrier();
     if lane == 0u {
         atomicStore(&candidates, 0u);
     }
@@ -29,34 +41,16 @@ fn clear_pool(lane: u32) {
 }
 
 fn put_candidate(at: u32, key: u32, col: u32) {
-    if at < CAPACITY {
-        atomicStore(&pool[2u * at], key);
-        atomicStore(&pool[2u * at + 1u], col);
-    }
+    atomicStore(&pool[2u * at], key);
+    atomicStore(&pool[2u * at + 1u], col);
 }
 
-fn push_candidate(key: u32, col: u32) {
-    put_candidate(atomicAdd(&candidates, 1u), key, col);
-}
-
-// What the first read does with a key: all classes of a short row are candidates.
-fn take_first(key: u32, col: u32) {
-    if col >= params.cols {
-        return;
+// Counts a candidate, and keeps it if there is room.
+fn push_candidate(key: u32, col: u32, capacity: u32) {
+    let at = atomicAdd(&candidates, 1u);
+    if at < capacity {
+        put_candidate(at, key, col);
     }
-    if params.cols <= CAPACITY {
-        push_candidate(key, col);
-    } else {
-        atomicAdd(&pool[key >> 21u], 1u);
-    }
-}
-
-fn take_first_four(scores: vec4<u32>, col: u32) {
-    let keys = unsigned_keys(scores);
-    take_first(keys.x, col);
-    take_first(keys.y, col + 1u);
-    take_first(keys.z, col + 2u);
-    take_first(keys.w, col + 3u);
 }
 
 // Finds the highest count at which this many keys are reached, from the top: {its place, the keys above it, its keys}. Call
@@ -88,31 +82,52 @@ fn search_pool(wanted: u32, lane: u32) -> vec3<u32> {
     return workgroupUniformLoad(&found).xyz;
 }
 
-// How many candidates there are. Call this in uniform control flow, after a barrier.
+// How many candidates have been counted. Call this in uniform control flow, after a barrier.
 fn candidate_count(lane: u32) -> u32 {
     if lane == 0u {
-        found = vec4(min(atomicLoad(&candidates), CAPACITY), 0u, 0u, 0u);
+        found = vec4(atomicLoad(&candidates), 0u, 0u, 0u);
     }
     return workgroupUniformLoad(&found).x;
 }
 
+fn candidate_at(at: u32) -> vec2<u32> {
+    return vec2(atomicLoad(&pool[2u * at]), atomicLoad(&pool[2u * at + 1u]));
+}
+
 // Whether one candidate comes before another: the higher key, or the lower column.
-fn comes_before(a: u32, b: u32) -> bool {
-    let a_key = atomicLoad(&pool[2u * a]);
-    let b_key = atomicLoad(&pool[2u * b]);
-    return a_key > b_key || (a_key == b_key && atomicLoad(&pool[2u * a + 1u]) < atomicLoad(&pool[2u * b + 1u]));
+fn comes_before(a: vec2<u32>, b: vec2<u32>) -> bool {
+    return a.x > b.x || (a.x == b.x && a.y < b.y);
 }
 
-fn swap_candidates(a: u32, b: u32) {
-    for (var word = 0u; word < 2u; word++) {
-        let of_a = atomicLoad(&pool[2u * a + word]);
-        atomicStore(&pool[2u * a + word], atomicLoad(&pool[2u * b + word]));
-        atomicStore(&pool[2u * b + word], of_a);
+// Sorts the candidates, the first place first, and returns where the first one is. Call this in uniform control flow.
+fn sort_candidates(count: u32, lane: u32) -> u32 {
+    if count <= FEW {
+        rank_candidates(count, lane);
+        return CAPACITY / 2u;
     }
+    merge_candidates(count, lane);
+    return 0u;
 }
 
-// Sorts the candidates by a bitonic network (Batcher 1968), the first place first. Call this in uniform control flow.
-fn sort_candidates(count: u32, lane: u32) {
+// A few candidates: each goes to its rank in the other half of the pool, without barriers.
+fn rank_candidates(count: u32, lane: u32) {
+    workgroupBarrier();
+    for (var i = lane; i < count; i += LANES) {
+        let own = candidate_at(i);
+        var rank = 0u;
+        for (var j = 0u; j < count; j++) {
+            let key = atomicLoad(&pool[2u * j]);
+            if key > own.x || (key == own.x && atomicLoad(&pool[2u * j + 1u]) < own.y) {
+                rank++;
+            }
+        }
+        put_candidate(CAPACITY / 2u + rank, own.x, own.y);
+    }
+    workgroupBarrier();
+}
+
+// Sorts by a bitonic network (Batcher 1968).
+fn merge_candidates(count: u32, lane: u32) {
     var size = 1u;
     while size < count {
         size *= 2u;
@@ -124,12 +139,14 @@ fn sort_candidates(count: u32, lane: u32) {
     for (var run = 2u; run <= size; run *= 2u) {
         for (var stride = run / 2u; stride > 0u; stride /= 2u) {
             for (var i = lane; i < size / 2u; i += LANES) {
-                let a = i / stride * 2u * stride + i % stride;
-                let b = a + stride;
-                let falls = (a & run) == 0u;
-                if comes_before(select(a, b, falls), select(b, a, falls)) {
-                    swap_candidates(a, b);
-                }
+                let at = 2u * i - (i & (stride - 1u));
+                let a = candidate_at(at);
+                let b = candidate_at(at + stride);
+                let stays = comes_before(a, b) == ((at & run) == 0u);
+                let first = select(b, a, stays);
+                let second = select(a, b, stays);
+                put_candidate(at, first.x, first.y);
+                put_candidate(at + stride, second.x, second.y);
             }
             workgroupBarrier();
         }

@@ -26,7 +26,7 @@ struct Task {
 fn take_class(key: u32, col: u32, high: u32, low: u32, task: Task) {
     if task.collects {
         if (key >> task.shift) == task.prefix {
-            push_candidate(key, col);
+            push_candidate(key, col, CAPACITY);
         }
     } else if ((key >> task.shift) >> 8u) == task.prefix {
         let at = 3u * ((key >> task.shift) & 255u);
@@ -95,18 +95,18 @@ fn weight_at(span: RowSpan, col: u32) -> vec2<u32> {
 // control flow.
 fn find_candidate(span: RowSpan, lane: u32, before: vec3<u32>, goal: vec3<u32>) -> vec3<u32> {
     let all = candidate_count(lane);
-    sort_candidates(all, lane);
+    let sorted = sort_candidates(all, lane);
     let share = (all + LANES - 1u) / LANES;
     let begin = min(lane * share, all);
     let end = min(begin + share, all);
     var own = vec2(0u);
     for (var i = begin; i < end; i++) {
-        own = wide_sum(own, weight_at(span, atomicLoad(&pool[2u * i + 1u])));
+        own = wide_sum(own, weight_at(span, candidate_at(sorted + i).y));
     }
     var sum = with_class(before, lanes_before(lane, own, 0u).xy, begin);
     begin_least(lane);
     for (var i = begin; i < end; i++) {
-        sum = with_class(sum, weight_at(span, atomicLoad(&pool[2u * i + 1u])), 1u);
+        sum = with_class(sum, weight_at(span, candidate_at(sorted + i).y), 1u);
         if is_enough(sum, goal) {
             atomicMin(&least, i);
             break;
@@ -116,7 +116,7 @@ fn find_candidate(span: RowSpan, lane: u32, before: vec3<u32>, goal: vec3<u32>) 
     let last = min(end_of_part, max(all, 1u) - 1u);
     if lane == 0u {
         let is_found = select(0u, 1u, end_of_part != NO_CLASS);
-        found = vec4(atomicLoad(&pool[2u * last]), atomicLoad(&pool[2u * last + 1u]), is_found, 0u);
+        found = vec4(candidate_at(sorted + last), is_found, 0u);
     }
     return workgroupUniformLoad(&found).xyz;
 }
@@ -151,10 +151,10 @@ fn keys_from(scores: vec4<u32>, col: u32, key: u32) -> vec4<bool> {
 fn push_from(scores: vec4<u32>, col: u32, key: u32) {
     let takes = keys_from(scores, col, key);
     let keys = unsigned_keys(scores);
-    if takes.x { push_candidate(keys.x, col); }
-    if takes.y { push_candidate(keys.y, col + 1u); }
-    if takes.z { push_candidate(keys.z, col + 2u); }
-    if takes.w { push_candidate(keys.w, col + 3u); }
+    if takes.x { push_candidate(keys.x, col, CAPACITY); }
+    if takes.y { push_candidate(keys.y, col + 1u, CAPACITY); }
+    if takes.z { push_candidate(keys.z, col + 2u, CAPACITY); }
+    if takes.w { push_candidate(keys.w, col + 3u, CAPACITY); }
 }
 
 // Collects the classes with at least this key, and returns how many they are, or NO_CLASS if they are too many. Call this in

@@ -93,7 +93,7 @@ fn with_four(before: Readouts, key: i32, base: f32, scores: vec4<u32>, col: u32)
 }
 
 // The readouts of a row's stats with the scores of a step, relative to another base.
-fn step_readouts(before: RowStats, base: f32, ab: QuadPair, cd: QuadPair, cols: vec4<u32>) -> Readouts {
+fn step_readouts(before: RowStats, largest: i32, base: f32, ab: QuadPair, cd: QuadPair, cols: vec4<u32>) -> Readouts {
     let after_a = max(before.key, highest_key(order_keys(ab.a)));
     let after_b = max(after_a, highest_key(order_keys(ab.b)));
     let after_c = max(after_b, highest_key(order_keys(cd.a)));
@@ -105,7 +105,7 @@ fn step_readouts(before: RowStats, base: f32, ab: QuadPair, cd: QuadPair, cols: 
 }
 
 // Likewise for a pack; scores outside the row are −∞.
-fn edge_readouts(before: RowStats, base: f32, scores: QuadPair, col: u32) -> Readouts {
+fn edge_readouts(before: RowStats, largest: i32, base: f32, scores: QuadPair, col: u32) -> Readouts {
     let based = rebased_readouts(before.readouts, before.base, base);
     let a = with_four(based, before.key, base, scores.a, col);
     if !PACKED {

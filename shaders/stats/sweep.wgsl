@@ -91,13 +91,14 @@ fn with_targets(stats: RowStats, sums: LaneTarget) -> RowStats {
 fn with_edge(stats: RowStats, scores: QuadPair, span: RowSpan, pack: u32) -> RowStats {
     let col = pack_col(span, pack);
     let b = select(scores.a, scores.b, PACKED);
-    var next = ready_for(stats, largest_key(scores.a, b, scores.a, b), pack);
+    let largest = largest_key(scores.a, b, scores.a, b);
+    var next = ready_for(stats, largest, pack);
     var exps = exps_of(scores.a, span, col, next.base);
     if PACKED {
         exps += exps_of(scores.b, span, col + 4u, next.base);
     }
     next.sum_exp += sum_of(exps);
-    next.readouts = edge_readouts(stats, next.base, scores, col);
+    next.readouts = edge_readouts(stats, largest, next.base, scores, col);
     if TARGET_SUMS {
         var sums = target_sums(next.base, within(target_weights(span, col), col, 0u), scores.a);
         if PACKED {
@@ -130,7 +131,7 @@ fn with_step(stats: RowStats, span: RowSpan, pack: u32) -> RowStats {
     let ab_exps = exps_of(ab.a, span, col, next.base) + exps_of(ab.b, span, b, next.base);
     let cd_exps = exps_of(cd.a, span, c, next.base) + exps_of(cd.b, span, d, next.base);
     next.sum_exp += sum_of(ab_exps + cd_exps);
-    next.readouts = step_readouts(stats, next.base, ab, cd, vec4(col, b, c, d));
+    next.readouts = step_readouts(stats, largest, next.base, ab, cd, vec4(col, b, c, d));
     if TARGET_SUMS {
         let a_weights = target_weights(span, col);
         let b_weights = target_weights(span, b);

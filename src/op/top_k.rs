@@ -17,8 +17,9 @@ use crate::results::TopClasses;
 use crate::shape::Shape;
 
 /// The k largest classes of each row with their probabilities, log-probabilities or logits: sorted, the lowest index first
-/// among equals. Reads an ordinary row twice and sorts only the few classes that may be among the k. A row with more than
-/// 1,024 such classes (because values are equal, or very close) is read up to five times, with the same answer.
+/// among equals. Reads an ordinary row once and the parts with its largest classes again, and sorts only the few classes that
+/// may be among the k. If these are more than 512, because values are equal or very close or k is a few hundred, a search reads
+/// the row up to five more times, with the same answer.
 ///
 /// | case | result |
 /// | --- | --- |
@@ -234,15 +235,18 @@ fn top_classes(k: usize, arrays: Vec<Vec<u32>>) -> TopClasses {
 
 /// What the search needs with k classes a row.
 pub(crate) fn top_k_needs(k: usize) -> Needs {
+    let blocks = (8 * k as u64).next_power_of_two().clamp(256, 1024);
     Needs {
         row_words: k,
         // Its count of keys, and the pool.
         lane_bytes: 4,
         shared_bytes: 2048 * 4 + 32,
         is_alone: true,
-        further_reads: 5,
-        // Emptying and searching the pool four times, sorting 1,024 candidates, and writing k of them.
-        fixed_iterations: 50_000,
+        // Besides the two that the plan counts. Reading blocks again takes a fifth more iterations than packs.
+        further_reads: 6,
+        // Emptying and searching the pool four times, sorting 1,024 candidates, and writing k of them; emptying, listing and
+        // searching the tops of blocks.
+        fixed_iterations: 50_000 + 26 * blocks,
         own_iterations: 0,
     }
 }

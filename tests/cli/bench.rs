@@ -69,6 +69,15 @@ fn the_largest_classes_are_checked_too() {
 }
 
 #[test]
+fn tokens_are_checked_too() {
+    let report = bench(&Folder::new(), "--shape 20x300 --op sample --op sample-top-k --op sample-top-p");
+    let results = report["results"].as_array().unwrap();
+    let ops: Vec<_> = results.iter().map(|result| (&result["op"], &result["checked"])).collect();
+    let names = ["copy", "sample", "sample-top-k", "sample-top-p"].map(|name| json!(name));
+    assert_eq!(ops, names.each_ref().map(|op| (op, &json!(true))));
+}
+
+#[test]
 fn text_and_picture_have_every_operation() {
     let folder = Folder::new();
     let run =

@@ -1,7 +1,7 @@
 //! The operations that `bench` and `tune` measure.
 
 use clap::ValueEnum;
-use xent::{TopKOptions, TopValues};
+use xent::{SamplerOptions, Sampling, TopKOptions, TopValues};
 
 /// An operation to measure.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -21,6 +21,12 @@ pub enum Operation {
     Top5,
     #[value(name = "top-64")]
     Top64,
+    // A token of each row, at a temperature; and after a truncation.
+    Sample,
+    #[value(name = "sample-top-k")]
+    SampleTopK,
+    #[value(name = "sample-top-p")]
+    SampleTopP,
 }
 
 /// The most classes of a row that an operation finds.
@@ -29,6 +35,22 @@ pub const MOST_CLASSES: usize = 64;
 /// The options of an operation that finds the largest classes.
 pub fn top_k_options(op: Operation) -> TopKOptions {
     TopKOptions { values: TopValues::LogProbs, ..TopKOptions::new(op.k().unwrap_or(1)) }
+}
+
+/// How an operation draws tokens, if that is what it does.
+pub fn sampling(op: Operation) -> Option<Sampling> {
+    let sampling = Sampling { temperature: 0.8, seed: 42, ..Default::default() };
+    match op {
+        Operation::Sample => Some(sampling),
+        Operation::SampleTopK => Some(Sampling { top_k: 50, ..sampling }),
+        Operation::SampleTopP => Some(Sampling { top_p: 0.9, ..sampling }),
+        _ => None,
+    }
+}
+
+/// The options of an operation that draws tokens in this way.
+pub fn sampler_options(sampling: &Sampling) -> SamplerOptions {
+    SamplerOptions { truncations: sampling.truncations(), ..Default::default() }
 }
 
 impl Operation {
@@ -44,6 +66,9 @@ impl Operation {
             Self::Argmax => "argmax",
             Self::Top5 => "top-5",
             Self::Top64 => "top-64",
+            Self::Sample => "sample",
+            Self::SampleTopK => "sample-top-k",
+            Self::SampleTopP => "sample-top-p",
         }
     }
 

@@ -110,7 +110,7 @@ pub(crate) static TOP_K: Pass = Pass::new(
         ))],
     ],
 )
-.counting_keys();
+.keeping_tops();
 
 pub(crate) static ROW_MOMENTS: Pass =
     Pass::new("row_moments", &[STATS, &[Of(&file!("row_moments.wgsl", [(binding::ROW_VALUES, Write)], []))]])

@@ -46,8 +46,8 @@ pub(crate) struct Pass {
     parts: &'static [&'static [Part]],
     /// Whether its output comes from the first sweep over the logits.
     in_one_sweep: bool,
-    /// Whether its first read also counts the order keys of the row, so that a second one finds the largest.
-    counts_keys: bool,
+    /// Whether its first read also keeps the largest order key of each block, so that a second one finds the largest classes.
+    keeps_tops: bool,
     /// Whether a second read sums something relative to the maximum.
     sums_again: bool,
     /// The pass over the segments of split rows. This pass merges their statistics.
@@ -67,7 +67,7 @@ impl Pass {
             score: Score::Logits,
             parts,
             in_one_sweep: false,
-            counts_keys: false,
+            keeps_tops: false,
             sums_again: false,
             segments: None,
         }
@@ -88,9 +88,9 @@ impl Pass {
         Self { in_one_sweep: true, ..self }
     }
 
-    /// Says that the first read counts the row's order keys.
-    pub(super) const fn counting_keys(self) -> Self {
-        Self { counts_keys: true, ..self }
+    /// Says that the first read keeps the largest order key of each block of the row.
+    pub(super) const fn keeping_tops(self) -> Self {
+        Self { keeps_tops: true, ..self }
     }
 
     /// Says that a second read sums something relative to the maximum that the first has found.
@@ -137,7 +137,9 @@ impl Pass {
             Part::Stats if variant.merged => vec![&SEGMENT_STATS, &STATS_MERGE],
             Part::Stats => vec![&SWEEP_STEPS, &STATS_SWEEP],
             Part::Readout if variant.reads_out => vec![&READOUT_SUMS],
-            Part::Readout if self.counts_keys => vec![&NO_READOUT_SUMS, &CANDIDATES, &READOUT_CANDIDATES],
+            Part::Readout if self.keeps_tops => {
+                vec![&NO_READOUT_SUMS, &CANDIDATES, &BLOCK_TOPS, &READOUT_BLOCK_TOPS]
+            }
             Part::Readout => vec![&NO_READOUT_SUMS, &READOUT_NONE],
             Part::Told if variant.reads_out => vec![&TOLD_SUMS],
             Part::Told => vec![&TOLD_NONE],
@@ -164,7 +166,7 @@ impl Pass {
     /// that, and once for the output or for further sums. A test checks this against the loops of the module.
     pub fn reads(&self, variant: Variant) -> u64 {
         let finds_stats = !variant.merged && !self.in_one_sweep;
-        u64::from(finds_stats) + u64::from(self.writes() || self.counts_keys || self.sums_again)
+        u64::from(finds_stats) + u64::from(self.writes() || self.keeps_tops || self.sums_again)
     }
 
     /// Whether it writes a value for each logit.

@@ -21,7 +21,9 @@ logits' size is written once. A second read of the logits is not counted, so it 
 driver, whichever is faster. The operations run in turn, and times are medians, by the GPU's own
 clock where it has one.
 
-top-5 (or topk) and top-64 find the largest classes of each row with their log-probabilities.
+top-5 (or topk) and top-64 find the largest classes of each row with their log-probabilities. sample
+draws a token of each row at temperature 0.8; sample-top-k does so from the 50 largest classes, and
+sample-top-p from the shortest part with a mass of 0.9.
 
 JSON keys: format ('xent bench'), version (1; it rises when a key changes its meaning), xent,
 adapter, clock ('gpu' or 'wall'), tuned, runs (timed runs of each op), results: an array of rows,

@@ -5,8 +5,8 @@ use std::cell::OnceCell;
 use xent::bounds::{gradient_bound, loss_bound, prob_bound};
 use xent::eval::{Source, SyntheticLogits};
 use xent::reference::cross_entropy::RowScale;
-use xent::reference::{argmax_row, log_softmax_row, logsumexp_row, row_readouts, softmax_row, top_k_row};
-use xent::wgpu::{self, BufferUsages as Usage};
+use xent::reference::{argmax_row, log_softmax_row, logsumexp_row, row_readouts, softmax_row};
+use xent::wgpu;
 use xent::{
     Argmax, ArgmaxBuffers, Bound, Context, CrossEntropy, CrossEntropyBuffers, CrossEntropyOptions, Element,
     Error, LogSumExp, LogSumExpBuffers, LossRecord, OutputBuffer, Profile, Result, RowFields, Shape, Softmax,
@@ -15,9 +15,11 @@ use xent::{
 
 use super::bytes::{BUFFER_MULTIPLE, Bytes, padded};
 use super::clock::{Clock, Job};
+use super::compare::{compare, compare_largest};
 use super::copy::Copies;
-use super::device::{buffer_of, mapped, scoped, values_of, wait};
-use crate::operation::{MOST_CLASSES, Operation, top_k_options};
+use super::device::{buffer_of, read_back, scoped, values_of, wait};
+use super::sampled::Sampled;
+use crate::operation::{MOST_CLASSES, Operation, sampling, top_k_options};
 
 /// The logits per upload (but at least one row), the logits of the rows whose answers are compared (but at least one
 /// row), and the most such rows.
@@ -40,6 +42,8 @@ pub struct Batch<E: Element> {
     row_results: OnceCell<wgpu::Buffer>,
     /// Indices and values of the largest classes, once they are asked for: room for [`MOST_CLASSES`] a row.
     largest: OnceCell<[wgpu::Buffer; 2]>,
+    /// Tokens drawn from each row, once they are asked for.
+    sampled: OnceCell<Sampled>,
     record: wgpu::Buffer,
     cross_entropy: CrossEntropy<E>,
     softmax: Softmax<E>,
@@ -63,6 +67,7 @@ impl<E: Element> Batch<E> {
             values: buffer("values", bytes.rows)?,
             row_results: OnceCell::new(),
             largest: OnceCell::new(),
+            sampled: OnceCell::new(),
             record: buffer("record", LossRecord::BYTES)?,
             cross_entropy: CrossEntropy::new(gpu, &Default::default())?,
             softmax: Softmax::new(gpu, &Default::default())?,
@@ -157,6 +162,10 @@ impl<E: Element> Batch<E> {
                 let top = TopK::<E>::new(&self.gpu, &top_k_options(op))?;
                 tuned(top, tuning, TopK::with_tuning)?.bind(shape, &buffers)
             }
+            Operation::Sample | Operation::SampleTopK | Operation::SampleTopP => {
+                let sampling = sampling(op).unwrap_or_default();
+                self.sampled()?.bind::<E>(&self.gpu, (shape, logits), &sampling, tuning)
+            }
         }
     }
 
@@ -244,7 +253,12 @@ impl<E: Element> Batch<E> {
                     verification.compare(row, actual, expected, loss_bound(expected));
                 }
                 Operation::Top5 | Operation::Top64 => {
-                    self.compare_largest(&mut verification, row, &logits, &top_k_options(op))?;
+                    let top = self.largest_of(row, &top_k_options(op))?;
+                    compare_largest(&mut verification, row, &logits, &top_k_options(op), top);
+                }
+                Operation::Sample | Operation::SampleTopK | Operation::SampleTopP => {
+                    let sampling = sampling(op).unwrap_or_default();
+                    self.sampled()?.compare(&self.gpu, &mut verification, row, &logits, &sampling)?;
                 }
                 Operation::Argmax => {
                     let expected = f64::from(argmax_row(&logits));
@@ -289,25 +303,19 @@ impl<E: Element> Batch<E> {
         self.largest.get().ok_or(Error::NoOutput { options: "indices, values" })
     }
 
-    /// Compares a row's largest classes with the reference.
-    fn compare_largest(
-        &self,
-        verification: &mut Verification,
-        row: usize,
-        logits: &[E],
-        options: &TopKOptions,
-    ) -> Result<()> {
+    /// A row's largest classes, as they are in the buffers.
+    fn largest_of(&self, row: usize, options: &TopKOptions) -> Result<(Vec<u32>, Vec<f32>)> {
         let bytes = 4 * options.k as u64;
         let [indices, values] = self.largest()?;
-        let indices: Vec<u32> = values_of(&self.read(indices, row as u64 * bytes, bytes)?);
-        let values: Vec<f32> = values_of(&self.read(values, row as u64 * bytes, bytes)?);
-        for ((class, log_prob), (index, value)) in
-            top_k_row(logits, options).into_iter().zip(indices.into_iter().zip(values))
-        {
-            verification.compare(row, f64::from(index), f64::from(class), 0.0);
-            verification.compare(row, f64::from(value), log_prob, loss_bound(log_prob));
+        let read = |from| self.read(from, row as u64 * bytes, bytes);
+        Ok((values_of(&read(indices)?), values_of(&read(values)?)))
+    }
+
+    fn sampled(&self) -> Result<&Sampled> {
+        if self.sampled.get().is_none() {
+            let _ = self.sampled.set(Sampled::new(&self.gpu, self.shape.rows)?);
         }
-        Ok(())
+        self.sampled.get().ok_or(Error::NoOutput { options: "tokens, log_probs, rows" })
     }
 
     /// Compares a row's readouts with the reference.
@@ -366,7 +374,8 @@ impl<E: Element> Batch<E> {
             let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
             let outputs = [&self.output, &self.values, &self.record];
             let largest = self.largest.get().into_iter().flatten();
-            for buffer in outputs.into_iter().chain(self.row_results.get()).chain(largest) {
+            let sampled = self.sampled.get().into_iter().flat_map(Sampled::written);
+            for buffer in outputs.into_iter().chain(self.row_results.get()).chain(largest).chain(sampled) {
                 encoder.clear_buffer(buffer, 0, None);
             }
             self.gpu.queue.submit([encoder.finish()]);
@@ -374,20 +383,7 @@ impl<E: Element> Batch<E> {
     }
 
     fn read(&self, from: &wgpu::Buffer, offset: u64, bytes: u64) -> Result<Vec<u8>> {
-        let device = &self.gpu.device;
-        let readback = scoped(device, "a readback", || {
-            let readback = device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some("xent::readback"),
-                size: bytes,
-                usage: Usage::MAP_READ | Usage::COPY_DST,
-                mapped_at_creation: false,
-            });
-            let mut encoder = device.create_command_encoder(&Default::default());
-            encoder.copy_buffer_to_buffer(from, offset, &readback, 0, bytes);
-            self.gpu.queue.submit([encoder.finish()]);
-            readback
-        })?;
-        mapped(&self.gpu, &readback)
+        read_back(&self.gpu, from, offset, bytes)
     }
 }
 
@@ -396,8 +392,4 @@ fn tuned<Op>(op: Op, tuning: Option<Tuning>, with: impl FnOnce(Op, Tuning) -> Re
         Some(tuning) => with(op, tuning),
         None => Ok(op),
     }
-}
-
-fn compare<E: Element>(verification: &mut Verification, row: usize, actual: E, expected: f64, bound: f64) {
-    verification.compare(row, actual.to_f64(), expected, bound + E::rounding(expected));
 }

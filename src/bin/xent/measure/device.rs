@@ -50,6 +50,24 @@ pub fn mapped(gpu: &Context, buffer: &wgpu::Buffer) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Bytes of a buffer on the device.
+pub fn read_back(gpu: &Context, from: &wgpu::Buffer, offset: u64, bytes: u64) -> Result<Vec<u8>> {
+    let device = &gpu.device;
+    let readback = scoped(device, "a readback", || {
+        let readback = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("xent::readback"),
+            size: bytes,
+            usage: Usage::MAP_READ | Usage::COPY_DST,
+            mapped_at_creation: false,
+        });
+        let mut encoder = device.create_command_encoder(&Default::default());
+        encoder.copy_buffer_to_buffer(from, offset, &readback, 0, bytes);
+        gpu.queue.submit([encoder.finish()]);
+        readback
+    })?;
+    mapped(gpu, &readback)
+}
+
 /// A buffer that kernels read and write.
 pub fn buffer_of(gpu: &Context, label: &str, size: u64) -> Result<wgpu::Buffer> {
     scoped(&gpu.device, label, || {

@@ -3,8 +3,10 @@
 mod batch;
 mod bytes;
 mod clock;
+mod compare;
 mod copy;
 mod device;
+mod sampled;
 
 use xent::{Context, Result};
 
