@@ -50,7 +50,7 @@
 //! | [`Argmax`] | the most probable class | 1 |
 //! | [`TopK`] | the k largest classes, sorted, with logits or probabilities | 2, at most 5 |
 //! | [`eval::calibrate::Calibrator`] | the temperature that makes the mean loss of held-out rows smallest | 2, at most four times |
-//! | [`eval::compare::Comparator`] | two models on the same rows: divergence, losses, predictions | 2 of each, 4 with the overlap of the largest classes |
+//! | [`eval::compare::Comparator`] | two models on the same rows: divergence, losses, predictions | 2 of each |
 //! | [`Sampler`] | tokens, greedy or drawn, after truncations by [`Sampling`] | 2, and up to 12 for each truncation |
 //!
 //! The three losses are one type, [`LossOp`], with different options: the methods, streams and buffers are the same.

@@ -17,8 +17,8 @@ pub struct ComparatorOptions {
     pub temperature: f32,
     /// Where a row's target is, as in [`CrossEntropyOptions::sequences`]. Default: in the row itself.
     pub sequences: Option<Sequences>,
-    /// How many of the largest classes of both models are looked at for their overlap, in 0..=1024; 0 for none, which
-    /// saves two reads. At most as many as there are classes. Default: 5.
+    /// How many of the largest classes of both models are looked at for their overlap, in 0..=1024; 0 for none. At most as
+    /// many as there are classes. Default: 5.
     pub top_k: usize,
 }
 

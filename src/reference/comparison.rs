@@ -21,7 +21,8 @@ pub struct RowComparison {
     pub base_argmax: u32,
     /// The other's.
     pub other_argmax: u32,
-    /// How many classes are among the largest [`top_k`](ComparatorOptions::top_k) of both.
+    /// How many classes are among the largest [`top_k`](ComparatorOptions::top_k) of both; 0 if one has no most probable
+    /// class.
     pub overlap: u32,
     /// The largest |base − other| of two logits of a class. Equal infinities differ by 0, and so do two NaN; any other pair
     /// with a NaN or an infinity differs by +∞.
@@ -51,13 +52,15 @@ pub fn compare_row<E: Element>(
         let options = options.top(row.len());
         options.map_or(Vec::new(), |top| top_k_row(row, &top).into_iter().map(|(class, _)| class).collect())
     };
-    let others = top(other);
+    let (base_argmax, other_argmax) = (argmax(base), argmax(other));
+    let has_both = base_argmax != NO_CLASS && other_argmax != NO_CLASS;
+    let others = if has_both { top(other) } else { Vec::new() };
     RowComparison {
         kl: kl_divergence::row_loss(other, base, &options.divergence()),
         base_loss: loss(base),
         other_loss: loss(other),
-        base_argmax: argmax(base),
-        other_argmax: argmax(other),
+        base_argmax,
+        other_argmax,
         overlap: top(base).iter().filter(|class| others.contains(class)).count() as u32,
         logit_difference: if base.len() == other.len() { logit_difference(base, other) } else { f64::NAN },
     }
@@ -128,7 +131,8 @@ mod tests {
         let row = of([1.0, f32::NAN], [1.0, f32::NAN]);
         assert!(row.kl.is_nan() && row.base_loss.is_nan());
         assert_eq!((row.base_argmax, row.logit_difference), (NO_CLASS, 0.0));
-        assert_eq!(of([1.0, f32::NAN], [1.0, 2.0]).logit_difference, f64::INFINITY);
+        let row = of([1.0, f32::NAN], [1.0, 2.0]);
+        assert_eq!((row.logit_difference, row.overlap), (f64::INFINITY, 0));
         assert_eq!(of([-INF, -INF], [0.0, 1.0]).base_argmax, NO_CLASS);
         assert!(compare_row(&[1.0f32], &[1.0f32, 2.0], None, &options(1)).logit_difference.is_nan());
         assert!(compare_row(&[1.0f32], &[2.0f32], Some(1), &options(1)).base_loss.is_nan());

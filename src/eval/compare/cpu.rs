@@ -1,17 +1,12 @@
 //! A comparison without a GPU: on the reference, with rows spread over the cores.
 
-use rayon::prelude::*;
-
-use super::pair::{Pair, Tops};
+use super::pair::Pair;
 use super::{ComparedRows, Comparison};
 use crate::element::Element;
 use crate::error::Result;
 use crate::eval::cpu::{Cpu, WINDOW_BYTES};
 use crate::eval::source::Source;
 use crate::op::Start;
-use crate::options::TopKOptions;
-use crate::reference::top_k_row;
-use crate::shape::Shape;
 
 impl<E: Element> Comparison<'_, E> {
     /// Like [`run`](Self::run), on the f64 [`reference`](mod@crate::reference) and on all cores: for machines without an
@@ -32,8 +27,7 @@ impl<E: Element> Comparison<'_, E> {
             let room = start.room.map_or(WINDOW_BYTES, |room| WINDOW_BYTES.min(room));
             let rows = footprint.groups(room) as usize * shape.inner;
             let loss = || Cpu::new(options.loss(), shape, rows);
-            let tops = options.top(shape.cols).map(|top| [CpuTop { top, rows }, CpuTop { top, rows }]);
-            Ok(Pair::new([loss(), loss()], Cpu::new(options.divergence(), shape, rows), tops))
+            Ok(Pair::new([loss(), loss()], Cpu::new(options.divergence(), shape, rows), options.top_k))
         };
         self.run_on(open, None, [base, other], memory, each)
     }
@@ -45,31 +39,5 @@ impl<E: Element> Comparison<'_, E> {
     pub fn window_bytes_on_cpu(&self, sources: [&dyn Source<E>; 2], memory: Option<u64>) -> Result<u64> {
         let footprint = self.footprint(None, sources);
         Ok(footprint.bytes(super::room(&footprint, memory)?))
-    }
-}
-
-/// The largest classes by a sort of each row.
-struct CpuTop {
-    top: TopKOptions,
-    rows: usize,
-}
-
-impl<E: Element> Tops<E> for CpuTop {
-    /// Classes (rows, k).
-    type Flight = Vec<i32>;
-
-    fn window_rows(&self) -> usize {
-        self.rows
-    }
-
-    fn submit(&mut self, logits: &[E], window: Shape) -> Result<Vec<i32>> {
-        let of_row = |row: usize| {
-            top_k_row(&window.row_vec(logits, row), &self.top).into_iter().map(|(class, _)| class as i32)
-        };
-        Ok((0..window.rows).into_par_iter().flat_map_iter(of_row).collect())
-    }
-
-    fn finish(&mut self, classes: Vec<i32>, _: usize) -> Result<Vec<i32>> {
-        Ok(classes)
     }
 }

@@ -27,8 +27,8 @@
 
 #[cfg(feature = "cli")]
 mod cpu;
-mod difference;
 mod figures;
+mod host;
 mod pair;
 mod row;
 mod tally;
@@ -37,7 +37,6 @@ use std::ops::Range;
 use std::time::Duration;
 
 use crate::context::Context;
-use crate::device::Wait;
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::eval::evaluator::Device;
@@ -48,13 +47,13 @@ use crate::eval::read_ahead::{Feed, Values, through};
 use crate::eval::row_inputs::BatchRows;
 use crate::eval::source::{Source, check_same_shape, check_values};
 use crate::kernel::Tuning;
-use crate::op::{CrossEntropy, Flight, KlDivergence, LossStream, Start, TopK, TopKStream};
-use crate::options::{ComparatorOptions, CrossEntropyOptions, KlDivergenceOptions, TopKOptions};
+use crate::op::{CrossEntropy, KlDivergence, LossStream, Start};
+use crate::options::{ComparatorOptions, CrossEntropyOptions, KlDivergenceOptions};
 use crate::shape::Shape;
 use crate::target_kind::TargetKind;
 
 pub use figures::{Estimate, PairedLosses};
-use pair::{Counted, Pair, Tops};
+use pair::{Counted, Pair};
 pub use row::{ComparedRow, ComparedRows};
 pub use tally::{ChangedRow, ComparisonTally};
 
@@ -63,7 +62,6 @@ pub use tally::{ChangedRow, ComparisonTally};
 pub struct Comparator<E: Element> {
     loss: CrossEntropy<E>,
     divergence: KlDivergence<E>,
-    top: TopK<E>,
     options: ComparatorOptions,
 }
 
@@ -77,7 +75,6 @@ impl<E: Element> Comparator<E> {
         Ok(Self {
             loss: CrossEntropy::new(gpu, &options.loss())?,
             divergence: KlDivergence::new(gpu, &options.divergence())?,
-            top: TopK::new(gpu, &TopKOptions::new(1))?,
             options: *options,
         })
     }
@@ -90,7 +87,6 @@ impl<E: Element> Comparator<E> {
         Ok(Self {
             loss: self.loss.with_tuning(tuning)?,
             divergence: self.divergence.with_tuning(tuning)?,
-            top: self.top.with_tuning(tuning)?,
             ..self
         })
     }
@@ -106,20 +102,9 @@ impl<E: Element> Comparator<E> {
             let stream = LossStream::ahead(&self.loss, shape, TargetKind::Classes, None, start)?;
             Ok(Device { stream, wait: self.loss.blocking() })
         };
-        let divergence = LossStream::ahead(&self.divergence, shape, (), None, start)?;
-        let tops = self.options.top(shape.cols).map(|top| -> Result<_> {
-            let op = self.top.with_options(&top)?;
-            let stream = || TopKStream::ahead(&op, shape, start);
-            Ok([
-                Top { stream: stream()?, wait: op.blocking() },
-                Top { stream: stream()?, wait: op.blocking() },
-            ])
-        });
-        Ok(Pair::new(
-            [loss()?, loss()?],
-            Device { stream: divergence, wait: self.divergence.blocking() },
-            tops.transpose()?,
-        ))
+        let stream = LossStream::ahead(&self.divergence, shape, (), None, start)?;
+        let divergence = Device { stream, wait: self.divergence.blocking() };
+        Ok(Pair::new([loss()?, loss()?], divergence, self.options.top_k))
     }
 }
 
@@ -236,23 +221,22 @@ impl<'a, E: Element> Comparison<'a, E> {
     }
 
     fn footprint(&self, device: Option<bool>, [base, other]: [&dyn Source<E>; 2]) -> Footprint {
-        // The losses and the largest classes of each batch have buffers of their own beside the divergence's.
-        let operations = if self.options.top(self.shape.cols).is_some() { 3 } else { 2 };
         let asked = Asked {
             second_bytes: size_of::<E>() as u64,
-            entries: self.options.top_k as u64,
+            entries: 0,
             dlogits: false,
             reads_logits: other.values().is_none(),
             reads_second: base.values().is_none(),
             device,
-            operations,
+            // The losses of each batch have buffers of their own beside the divergence's.
+            operations: 2,
         };
         Footprint::of::<E>(self.shape, asked)
     }
 
-    fn run_on<C, K, T>(
+    fn run_on<C, K>(
         &mut self,
-        open: impl Fn(Start) -> Result<Pair<E, C, K, T>>,
+        open: impl Fn(Start) -> Result<Pair<E, C, K>>,
         device: Option<bool>,
         [base, other]: [&mut dyn Source<E>; 2],
         memory: Option<u64>,
@@ -261,7 +245,6 @@ impl<'a, E: Element> Comparison<'a, E> {
     where
         C: pair::Losses<E>,
         K: pair::Divergences<E>,
-        T: Tops<E>,
     {
         let shape = self.shape;
         check_same_shape(OTHER, other.shape(), shape)?;
@@ -274,7 +257,7 @@ impl<'a, E: Element> Comparison<'a, E> {
             let mut pair = open(Start { row: first, room: Some(room) })?;
             let step = pair.window_rows().max(1);
             let Self { rows: inputs, done, options, .. } = self;
-            let submit = |pair: &mut Pair<E, C, K, T>, rows: Range<usize>, values: &Values<'_, E, E>| {
+            let submit = |pair: &mut Pair<E, C, K>, rows: Range<usize>, values: &Values<'_, E, E>| {
                 let window = shape.with_rows(rows.len());
                 let counted = counted(inputs.as_mut(), options, rows.clone(), window)?;
                 let base = values.second.unwrap_or_default();
@@ -282,8 +265,8 @@ impl<'a, E: Element> Comparison<'a, E> {
                 Ok((flight, counted, rows))
             };
             let land =
-                |pair: &mut Pair<E, C, K, T>,
-                 (flight, counted, rows): (pair::Flight<E, C, K, T>, Counted, Range<usize>)| {
+                |pair: &mut Pair<E, C, K>,
+                 (flight, counted, rows): (pair::Flight<E, C, K>, Counted, Range<usize>)| {
                     let results = pair.finish(flight, &counted)?;
                     let end = rows.end;
                     each(&ComparedRows { rows, results })?;
@@ -323,30 +306,7 @@ const OTHER: [&str; 4] =
     ["a row of the other", "a group of the other", "a padded row of the other", "the other"];
 
 /// A pair of windows on the device.
-type OnDevice<E> = Pair<E, Device<E, CrossEntropyOptions>, Device<E, KlDivergenceOptions>, Top<E>>;
-
-/// A stream of the largest classes, and how to wait for its windows.
-struct Top<E: Element> {
-    stream: TopKStream<E>,
-    wait: Wait,
-}
-
-impl<E: Element> Tops<E> for Top<E> {
-    type Flight = Flight;
-
-    fn window_rows(&self) -> usize {
-        self.stream.window_rows()
-    }
-
-    fn submit(&mut self, logits: &[E], window: Shape) -> Result<Self::Flight> {
-        self.stream.submit(logits, window.rows)
-    }
-
-    fn finish(&mut self, flight: Self::Flight, rows: usize) -> Result<Vec<i32>> {
-        let back = pollster::block_on(flight.land(self.wait.clone()))?;
-        Ok(self.stream.read(back, rows)?.indices)
-    }
-}
+type OnDevice<E> = Pair<E, Device<E, CrossEntropyOptions>, Device<E, KlDivergenceOptions>>;
 
 #[cfg(all(test, feature = "cli"))]
 #[path = "compare_tests.rs"]

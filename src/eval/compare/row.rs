@@ -22,11 +22,12 @@ pub struct ComparedRow {
     pub other_argmax: u32,
     /// The row's target; [`NO_CLASS`] without targets.
     pub target: u32,
-    /// How many classes are among the largest [`top_k`](crate::ComparatorOptions::top_k) of both.
+    /// How many classes are among the largest [`top_k`](crate::ComparatorOptions::top_k) of both; 0 if one has no most
+    /// probable class.
     pub overlap: u32,
     /// The largest difference of two logits of a class.
     pub logit_difference: f32,
-    pub(super) flags: u32,
+    flags: u32,
 }
 
 /// The rows of a window, compared.
@@ -75,6 +76,12 @@ impl ComparedRow {
             logit_difference: 0.0,
             flags: flags.bits(),
         }
+    }
+
+    /// The row with what the host has found. Where one model has no most probable class, nothing overlaps.
+    pub(super) fn with(self, logit_difference: f32, overlap: u32) -> Self {
+        let has_both = self.base_argmax != NO_CLASS && self.other_argmax != NO_CLASS;
+        Self { logit_difference, overlap: if has_both { overlap } else { 0 }, ..self }
     }
 
     /// Whether the row does not count: its target is ignored, it is masked, or it has no target in its sequence.

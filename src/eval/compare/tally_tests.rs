@@ -15,7 +15,8 @@ fn rows(count: usize) -> Vec<ComparedRow> {
         let kl = (12.0 * (next() - 0.8)).exp();
         let parts = [&of(base, base_top), &of(base + change, other_top), &of(kl, NO_CLASS)];
         let row = ComparedRow::of(parts, Some((4.0 * next()) as u32));
-        ComparedRow { overlap: (3.0 * next()) as u32, logit_difference: next(), ..row }
+        let overlap = (3.0 * next()) as u32;
+        row.with(next(), overlap)
     };
     (0..count).map(row).collect()
 }

@@ -90,7 +90,7 @@ pub struct ComparedRowArgs {
         allow_negative_numbers = true
     )]
     pub temperature: f32,
-    /// Count how many of the K largest classes both have in common; 0 saves the time
+    /// Count how many of the K largest classes both have in common; 0 for none
     #[arg(long, value_name = "K", default_value_t = 5)]
     pub top_k: usize,
 }
