@@ -1,11 +1,14 @@
 //! Times every operation on buffers that are already on the device, with a copy of the same bytes as the yardstick. It also
-//! times the loss from a host slice, including the transfer to the device. Every answer is checked before it is timed.
+//! times the loss from a host slice, including the transfer to the device, and the loss with its gradient from one host slice to
+//! another: that takes a kernel and two copies of the logits' bytes, so a copy on the host stands beside it. Every answer is checked
+//! before it is timed.
 //!
 //! Bytes moved, where V is the bytes of the logits: copy 2 V (one read, one write); loss, logsumexp and argmax V;
 //! gradient, softmax and log-softmax 2 V plus the second read, which comes from cache if a row fits there. The throughput
 //! that criterion prints is V divided by the time. The gradient of 16-bit logits with an odd number of classes is written
 //! in f32, which is one more V.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use criterion::{Bencher, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
@@ -192,6 +195,12 @@ fn shape<E: Element>(criterion: &mut Criterion, gpu: &Context, (rows, cols): (us
             let targets = Targets::Classes(&batch.classes);
             cross_entropy.loss(&batch.values, targets, batch.shape).wait().unwrap();
         });
+        let dlogits = RefCell::new(batch.values.clone());
+        bench("loss+gradient from the host", &|| {
+            let (targets, mut dlogits) = (Targets::Classes(&batch.classes), dlogits.borrow_mut());
+            cross_entropy.loss_into(&batch.values, targets, batch.shape, &mut dlogits[..]).wait().unwrap();
+        });
+        bench("copy on the host", &|| dlogits.borrow_mut().copy_from_slice(&batch.values));
     }
     group.finish();
 }

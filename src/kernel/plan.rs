@@ -368,7 +368,7 @@ impl Seats {
         let most = work.most_invocations(profile);
         // With one row in a workgroup, lanes are idle in a short row anyway.
         let cols = if work.needs.is_alone { usize::MAX } else { shape.cols };
-        let band = tuning.band(cols, work.writes);
+        let band = tuning.band(cols, work.writes).of_batch(shape.rows, cols, tuning.workgroups);
         let lanes = band.lanes.min(most);
         let band_rows = band.rows.min(most / lanes);
         let side_by_side = tuning.side_by_side.min(most);

@@ -284,7 +284,6 @@ fn the_choice_by_shape() {
         (&swiftshader, 4096, 1000, (1, 4, 1)),
         (&swiftshader, 256, 50_304, (4, 1, 1)),
         (&discrete, 1_000_000, 10, (1, 128, 1)),
-        (&discrete, 65_536, 128, (8, 16, 1)),
         (&discrete, 4096, 1000, (32, 4, 1)),
         (&discrete, 4096, 128_256, (256, 1, 1)),
         (&discrete, 64, 128_256, (256, 1, 11)),
@@ -300,6 +299,31 @@ fn the_choice_by_shape() {
             // Without a split, a long row may need more lanes to stay within the iterations that an adapter allows.
             let (lanes, of_workgroup, segments) = chosen(plan(false));
             assert!(lanes >= expected.0 && (of_workgroup, segments) == (expected.1, 1), "{rows} x {cols}");
+        }
+    }
+}
+
+/// With many rows a lane has more values, of rows that are only read more than of rows that are written.
+#[test]
+fn lanes_follow_from_the_number_of_rows() {
+    let [_, _, discrete, integrated] = [0, 1, 2, 3].map(|at| profiles()[at].clone());
+    for (profile, rows, cols, read, written) in [
+        (&discrete, 65_536, 10, (1, 128), (1, 128)),
+        (&discrete, 65_536, 128, (4, 32), (4, 32)),
+        (&discrete, 65_536, 256, (4, 32), (8, 16)),
+        (&discrete, 65_536, 1000, (8, 16), (16, 8)),
+        (&discrete, 65_536, 4096, (32, 8), (128, 2)),
+        (&discrete, 4096, 4096, (64, 4), (128, 2)),
+        (&discrete, 1024, 4096, (256, 1), (256, 1)),
+        (&discrete, 4096, 1000, (32, 4), (32, 4)),
+        (&discrete, 16_384, 1000, (8, 16), (16, 8)),
+        (&integrated, 4096, 1000, (8, 16), (16, 8)),
+        (&integrated, 512, 1000, (32, 4), (32, 4)),
+    ] {
+        for (writes, expected) in [(false, read), (true, written)] {
+            let work = Work { writes, ..work(Shape::new(rows, cols)) };
+            let seats = Plan::resident(profile, work).expect("planned").seats;
+            assert_eq!((seats.lanes, seats.rows), expected, "{rows} x {cols}, {writes}, {:?}", profile.kind);
         }
     }
 }

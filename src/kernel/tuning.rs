@@ -15,12 +15,41 @@ pub struct Band {
     pub lanes: u32,
     /// Rows per workgroup: a power of two. (Rows with sparse targets have one workgroup each.)
     pub rows: u32,
+    /// The fewest values of a row that a lane should have. As long as it has fewer, and the batch has enough rows for
+    /// [`Tuning::workgroups`] workgroups, a row gets half as many lanes and a workgroup twice as many rows. 0: every batch
+    /// has `lanes` and `rows`. (A row keeps 4 lanes, so that a load takes whole bursts of memory.)
+    #[cfg_attr(feature = "tuning-file", serde(default))]
+    pub lane_values: u32,
 }
 
 impl Band {
     /// Rows of up to `up_to_cols` values: `lanes` invocations share each row, and a workgroup processes `rows` of them.
     pub const fn new(up_to_cols: u32, lanes: u32, rows: u32) -> Self {
-        Self { up_to_cols, lanes, rows }
+        Self { up_to_cols, lanes, rows, lane_values: 0 }
+    }
+
+    /// Four loads of neighbouring lanes are 64 bytes of a row, about the least that memory gives at a time.
+    const FEWEST_LANES: u32 = 4;
+
+    /// The same with lanes that have at least `lane_values` values, if there are enough rows.
+    const fn lane_values(self, lane_values: u32) -> Self {
+        Self { lane_values, ..self }
+    }
+
+    /// The band with the lanes and rows for a batch, if the device is busy with this number of workgroups.
+    pub(super) fn of_batch(mut self, rows: usize, cols: usize, workgroups: u32) -> Self {
+        let has_few_values = |lanes: u32| cols / (lanes as usize) < self.lane_values as usize;
+        let is_filled = |rows_each: u32| rows.div_ceil(rows_each as usize) >= workgroups as usize;
+        let (mut lanes, mut each) = (self.lanes, self.rows);
+        while self.lane_values > 0
+            && lanes > Self::FEWEST_LANES
+            && has_few_values(lanes)
+            && is_filled(2 * each)
+        {
+            (lanes, each) = (lanes / 2, 2 * each);
+        }
+        (self.lanes, self.rows) = (lanes, each);
+        self
     }
 }
 
@@ -66,7 +95,7 @@ impl Tuning {
     /// A tuning that treats rows of every length alike: a workgroup processes `rows` rows, and `lanes` invocations
     /// share each row. Rows are not split.
     pub const fn fixed(lanes: u32, rows: u32) -> Self {
-        let band = Band { up_to_cols: u32::MAX, lanes, rows };
+        let band = Band::new(u32::MAX, lanes, rows);
         Self {
             read: [band; Self::BANDS],
             write: [band; Self::BANDS],
@@ -115,9 +144,9 @@ impl Tuning {
     fn software(profile: &Profile) -> Self {
         // A subgroup is a vector: 4 on SwiftShader, 8 on lavapipe (4 or 16 if configured).
         let width = profile.subgroup_sizes.1.clamp(4, 16).next_power_of_two();
-        let shortest = Band { up_to_cols: 63, lanes: 1, rows: 8 * width };
-        let short = |up_to_cols| Band { up_to_cols, lanes: 1, rows: width };
-        let long = Band { up_to_cols: u32::MAX, lanes: width, rows: 1 };
+        let shortest = Band::new(63, 1, 8 * width);
+        let short = |up_to_cols| Band::new(up_to_cols, 1, width);
+        let long = Band::new(u32::MAX, width, 1);
         let bands = [shortest, short(1024), short(8192), long];
         Self {
             read: bands,
@@ -135,16 +164,37 @@ impl Tuning {
     /// idles if there are few workgroups. So a lane gets about 16 values of a short row, or four loads at once of a
     /// long row; short rows share a workgroup of 128; and rows are split until every multiprocessor of a large card has
     /// several workgroups of 256. None of this is measured.
+    ///
+    /// With many rows, lanes get more values, because each also pays for the tree and for what is done once a row. Counted
+    /// for 65,536 rows of f32 (`scripts/isa --lanes`; instructions of a lane for each logit, in the whole kernel):
+    ///
+    /// | cols | loss, by lanes | loss and gradient, by lanes |
+    /// | --- | --- | --- |
+    /// | 256 | 8: 15.2, 4: 11.2 | 8: 24.7, 4: 19.2 |
+    /// | 1,000 | 32: 21.5, 16: 14.5, 8: 11.2 | 32: 35.9, 16: 25.0, 8: 19.7 |
+    /// | 4,096 | 256: 15.7, 64: 12.9, 32: 10.3 | 256: 22.6, 128: 19.0, 32: 17.5 |
+    /// | 16,384 | 256: 9.8, 128: 9.0, 32: 8.7 | 256: 15.9, 128: 14.9, 32: 15.2 |
+    ///
+    /// So rows that are only read have at least 96 values per lane. A row that is written is read twice, and the second
+    /// read should come from the L2 cache: 270,000 resident lanes (an H200) with 32 f32 values each hold 35 MB, of 50. So
+    /// written rows have at least 32 values per lane, up to 63. More than 256 lanes would keep longer rows in the cache, up
+    /// to 48,000 values with 1,024 lanes, but with rows of 16,384 a gradient then takes 21.2 instructions: not without a
+    /// measurement. (`xent tune` measures.)
+    ///
+    /// Subgroup shuffles could take the place of the tree's last levels. They are not used: of the 11.2 instructions with 8
+    /// lanes, the tree takes 0.8, most of it for combining, which remains.
     fn hardware(profile: &Profile) -> Self {
-        let bands = [
-            Band { up_to_cols: 16, lanes: 1, rows: 128 },
-            Band { up_to_cols: 256, lanes: 8, rows: 16 },
-            Band { up_to_cols: 2048, lanes: 32, rows: 4 },
-            Band { up_to_cols: u32::MAX, lanes: 256, rows: 1 },
-        ];
+        let bands = |lane_values| {
+            [
+                Band::new(16, 1, 128),
+                Band::new(256, 8, 16).lane_values(lane_values),
+                Band::new(2048, 32, 4).lane_values(lane_values),
+                Band::new(u32::MAX, 256, 1).lane_values(lane_values),
+            ]
+        };
         Self {
-            read: bands,
-            write: bands,
+            read: bands(96),
+            write: bands(32),
             side_by_side: 64,
             reduce_lanes: 256,
             workgroups: if profile.kind == AdapterKind::Integrated { 128 } else { 1024 },

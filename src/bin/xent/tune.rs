@@ -42,8 +42,8 @@ struct Trial {
 /// A new value for one part of a tuning.
 #[derive(Clone, Copy, PartialEq)]
 enum Change {
-    Read(usize, u32, u32),
-    Write(usize, u32, u32),
+    Read(usize, Band),
+    Write(usize, Band),
     ReduceLanes(u32),
     Workgroups(u32),
     SegmentCols(u32),
@@ -54,8 +54,8 @@ impl Change {
     /// The tuning with this change.
     fn of(self, mut tuning: Tuning) -> Tuning {
         match self {
-            Self::Read(band, lanes, rows) => tuning.read[band] = Band { lanes, rows, ..tuning.read[band] },
-            Self::Write(band, lanes, rows) => tuning.write[band] = Band { lanes, rows, ..tuning.write[band] },
+            Self::Read(at, band) => tuning.read[at] = band,
+            Self::Write(at, band) => tuning.write[at] = band,
             Self::ReduceLanes(lanes) => tuning.reduce_lanes = lanes,
             Self::Workgroups(workgroups) => tuning.workgroups = workgroups,
             Self::SegmentCols(cols) => tuning.segment_cols = cols,
@@ -67,8 +67,8 @@ impl Change {
     /// The value that a tuning has for the same part.
     fn as_in(self, tuning: &Tuning) -> Self {
         match self {
-            Self::Read(band, ..) => Self::Read(band, tuning.read[band].lanes, tuning.read[band].rows),
-            Self::Write(band, ..) => Self::Write(band, tuning.write[band].lanes, tuning.write[band].rows),
+            Self::Read(at, _) => Self::Read(at, tuning.read[at]),
+            Self::Write(at, _) => Self::Write(at, tuning.write[at]),
             Self::ReduceLanes(_) => Self::ReduceLanes(tuning.reduce_lanes),
             Self::Workgroups(_) => Self::Workgroups(tuning.workgroups),
             Self::SegmentCols(_) => Self::SegmentCols(tuning.segment_cols),
@@ -78,8 +78,10 @@ impl Change {
 
     fn words(self) -> String {
         match self {
-            Self::Read(_, lanes, rows) | Self::Write(_, lanes, rows) => {
-                format!("{} x {}", count(lanes, "lane"), count(rows, "row"))
+            Self::Read(_, Band { lanes, rows, lane_values, .. })
+            | Self::Write(_, Band { lanes, rows, lane_values, .. }) => {
+                let fewer = if lane_values > 0 { " or fewer" } else { "" };
+                format!("{}{fewer} x {}", count(lanes, "lane"), count(rows, "row"))
             }
             Self::ReduceLanes(lanes) => count(lanes, "lane"),
             Self::Workgroups(workgroups) => count(workgroups, "workgroup"),
@@ -189,7 +191,8 @@ fn trials(args: &TuneArgs, profile: &Profile) -> Result<Vec<Trial>> {
             let fitting = bands.iter().position(|band| shape.cols <= band.up_to_cols as usize);
             let band = fitting.unwrap_or(Tuning::BANDS - 1);
             let change = |(lanes, rows)| {
-                if writes { Change::Write(band, lanes, rows) } else { Change::Read(band, lanes, rows) }
+                let seats = Band::new(bands[band].up_to_cols, lanes, rows);
+                if writes { Change::Write(band, seats) } else { Change::Read(band, seats) }
             };
             let up_to = match bands[band].up_to_cols {
                 u32::MAX => "longer rows".to_owned(),
@@ -409,8 +412,8 @@ mod tests {
     fn a_change_changes_its_part_and_reads_it_back() {
         let tuning = Tuning::fixed(8, 1);
         for change in [
-            Change::Read(1, 4, 2),
-            Change::Write(3, 16, 2),
+            Change::Read(1, Band::new(100, 4, 2)),
+            Change::Write(3, Band::new(u32::MAX, 16, 2)),
             Change::ReduceLanes(64),
             Change::Workgroups(77),
             Change::SegmentCols(99),
@@ -426,7 +429,7 @@ mod tests {
 
     #[test]
     fn seats_to_try_are_powers_of_two_and_no_seat_comes_twice() {
-        let now = Band { up_to_cols: 64, lanes: 8, rows: 4 };
+        let now = Band::new(64, 8, 4);
         for is_grid in [false, true] {
             let seats = seats(now, is_grid);
             assert!(seats.len() > 8, "{is_grid}");

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 /// What an instruction does, as far as its cost goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     /// Arithmetic of each lane.
     Lane,
     /// Exponentials, logarithms and reciprocals: a quarter of the rate of other arithmetic.
@@ -29,11 +29,26 @@ struct Instruction {
 }
 
 #[derive(Default)]
-struct Block {
+pub(super) struct Block {
     name: String,
     instructions: Vec<Instruction>,
     /// The blocks that may follow, by index.
-    next: Vec<usize>,
+    pub next: Vec<usize>,
+}
+
+impl Block {
+    pub fn has(&self, kind: impl Fn(&Kind) -> bool) -> bool {
+        self.instructions.iter().any(|instruction| kind(&instruction.kind))
+    }
+
+    pub fn count(&self, kind: impl Fn(&Kind) -> bool) -> usize {
+        self.instructions.iter().filter(|instruction| kind(&instruction.kind)).count()
+    }
+
+    /// Instructions that each lane takes. What is done once for all lanes, and branches, are not among them.
+    pub fn lane_instructions(&self) -> usize {
+        self.count(|kind| !matches!(kind, Kind::Scalar | Kind::Branch | Kind::Barrier))
+    }
 }
 
 /// What one turn of an innermost loop costs.
@@ -117,7 +132,7 @@ fn number_after(text: &str, name: &str) -> Option<u32> {
 }
 
 /// The blocks of the code. A block ends behind each branch.
-fn blocks(text: &str) -> Vec<Block> {
+pub(super) fn blocks(text: &str) -> Vec<Block> {
     let mut blocks: Vec<Block> = Vec::new();
     let mut targets: Vec<(usize, String)> = Vec::new();
     // The binding whose descriptor is in the scalar registers from this one on: a descriptor has 16 bytes.
@@ -191,26 +206,30 @@ fn blocks(text: &str) -> Vec<Block> {
     blocks
 }
 
-/// The innermost loops, as ranges of blocks from a loop's head to the last branch back to it.
-fn innermost_loops(blocks: &[Block]) -> Vec<(usize, usize)> {
+/// All loops, as ranges of blocks from a loop's head to the last branch back to it.
+pub(super) fn loops(blocks: &[Block]) -> Vec<(usize, usize)> {
     let mut ends: HashMap<usize, usize> = HashMap::new();
     for (at, block) in blocks.iter().enumerate() {
         for &head in block.next.iter().filter(|&&head| head <= at) {
             ends.entry(head).and_modify(|end| *end = at.max(*end)).or_insert(at);
         }
     }
-    let all: Vec<(usize, usize)> = ends.into_iter().collect();
-    let holds = |outer: (usize, usize), inner: (usize, usize)| {
-        outer != inner && outer.0 <= inner.0 && inner.1 <= outer.1
-    };
-    let mut found: Vec<_> =
-        all.iter().copied().filter(|&one| !all.iter().any(|&other| holds(one, other))).collect();
+    let mut found: Vec<_> = ends.into_iter().collect();
     found.sort_unstable();
     found
 }
 
+/// The loops in which there is no other.
+fn innermost_loops(blocks: &[Block]) -> Vec<(usize, usize)> {
+    let all = loops(blocks);
+    let holds = |outer: (usize, usize), inner: (usize, usize)| {
+        outer != inner && outer.0 <= inner.0 && inner.1 <= outer.1
+    };
+    all.iter().copied().filter(|&one| !all.iter().any(|&other| holds(one, other))).collect()
+}
+
 /// What blocks on a way through a loop move and cost. Of two ways, the better one moves more bytes with the widest
-/// loads and with stores, then has more exponentials, then fewer instructions. (Loads that are narrower are for packs
+/// loads, with stores and between lanes, then has more exponentials, then fewer instructions. (Loads that are narrower are for packs
 /// that do not lie at whole packs of memory.)
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Way {
@@ -221,17 +240,15 @@ struct Way {
 
 impl Way {
     fn of(block: &Block, widest: u32) -> Self {
-        let count = |which: fn(&Kind) -> bool| {
-            block.instructions.iter().filter(|instruction| which(&instruction.kind)).count() as u32
-        };
         let moved = block.instructions.iter().map(|instruction| match instruction.kind {
             Kind::Load(bytes) if bytes == widest => bytes,
             Kind::Store(bytes) => bytes,
+            Kind::Workgroup => 4,
             _ => 0,
         });
         Self {
             moved: moved.sum(),
-            transcendental: count(|kind| matches!(kind, Kind::Transcendental)),
+            transcendental: block.count(|kind| matches!(kind, Kind::Transcendental)) as u32,
             fewer: std::cmp::Reverse(block.instructions.len() as u32),
         }
     }
@@ -245,18 +262,24 @@ impl Way {
     }
 }
 
-/// The blocks of the best way from a loop's head back to it.
-fn way_through(blocks: &[Block], (head, end): (usize, usize)) -> Vec<usize> {
+/// The blocks of the best way from a loop's head back to it, or from the first block of the code to its end. `next` gives the
+/// blocks that may follow one.
+pub(super) fn way_through<'a>(
+    blocks: &[Block],
+    next: impl Fn(usize) -> &'a [usize],
+    (head, end): (usize, usize),
+) -> Vec<usize> {
     let widest = loads(&blocks[head..=end], None).map(|(bytes, _)| bytes).max().unwrap_or_default();
     let mut best: Vec<Option<(Way, usize)>> = vec![None; end + 1];
     for at in (head..=end).rev() {
         let own = Way::of(&blocks[at], widest);
-        let ways = blocks[at].next.iter().filter_map(|&next| match next {
+        let ends = next(at).is_empty().then_some((own, head));
+        let ways = next(at).iter().filter_map(|&next| match next {
             next if next == head => Some((own, head)),
             next if next > at && next <= end => best[next].map(|(way, _)| (own.then(way), next)),
             _ => None,
         });
-        best[at] = ways.max_by_key(|&(way, _)| way);
+        best[at] = ways.chain(ends).max_by_key(|&(way, _)| way);
     }
     let mut way = vec![head];
     let mut at = head;
@@ -282,29 +305,26 @@ fn loads(blocks: &[Block], of: Option<u32>) -> impl Iterator<Item = (u32, Option
     })
 }
 
-/// Counts the instructions of a pipeline whose logits, of `element_bytes` bytes, are loaded through the binding `packs`
-/// (if they are: otherwise through the widest loads).
-pub(super) fn report(text: &str, packs: u32, element_bytes: u32) -> Report {
-    let blocks = blocks(text);
-    let told = |name: &str| {
-        let line =
-            text.lines().find_map(|line| line.strip_prefix("## ")?.strip_prefix(name)?.strip_prefix(": "));
-        line.and_then(|value| value.trim().parse::<u64>().ok()).unwrap_or_default()
-    };
-    let count = |wanted: Kind| {
-        blocks.iter().flat_map(|block| &block.instructions).filter(|one| one.kind == wanted).count()
-    };
-    let mut report = Report {
-        registers: told("VGPRs"),
-        spills: told("Spilled VGPRs")
-            + told("Spilled SGPRs")
-            + told("Scratch size")
-            + count(Kind::Spill) as u64,
-        barriers: count(Kind::Barrier),
-        ..Report::default()
-    };
-    for range in innermost_loops(&blocks) {
-        let way: Vec<&Block> = way_through(&blocks, range).into_iter().map(|at| &blocks[at]).collect();
+/// The loop that only reads the logits, and the one that writes a value for each of them, with their blocks.
+#[derive(Default)]
+pub(super) struct Sweeps {
+    read: Option<((usize, usize), Loop)>,
+    write: Option<((usize, usize), Loop)>,
+}
+
+impl Sweeps {
+    pub fn ranges(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        self.read.iter().chain(&self.write).map(|&(range, _)| range)
+    }
+}
+
+/// Finds the sweeps over logits of `element_bytes` bytes that are loaded through the binding `packs` (if they are: otherwise
+/// through the widest loads).
+pub(super) fn sweeps(blocks: &[Block], packs: u32, element_bytes: u32) -> Sweeps {
+    let mut found = Sweeps::default();
+    for range in innermost_loops(blocks) {
+        let way = way_through(blocks, |at| &blocks[at].next, range);
+        let way: Vec<&Block> = way.into_iter().map(|at| &blocks[at]).collect();
         let all = || way.iter().flat_map(|block| &block.instructions);
         let load_bytes =
             all().filter_map(|one| if let Kind::Load(bytes) = one.kind { Some(bytes) } else { None });
@@ -320,21 +340,42 @@ pub(super) fn report(text: &str, packs: u32, element_bytes: u32) -> Report {
             continue;
         }
         let values = f64::from(bytes) / f64::from(element_bytes);
-        let counted = |one: &&Instruction| !matches!(one.kind, Kind::Scalar | Kind::Branch | Kind::Barrier);
-        let instructions = all().filter(counted).count();
-        let found = Loop {
+        let instructions: usize = way.iter().map(|block| block.lane_instructions()).sum();
+        let one = Loop {
             has_packs: of_packs > 0,
             values,
             per_value: instructions as f64 / values,
             load_bytes: widest,
             store_bytes: store_bytes.max().unwrap_or_default(),
         };
-        let place = if found.store_bytes > 0 { &mut report.write } else { &mut report.read };
-        if place.as_ref().is_none_or(|other| found.rank() > other.rank()) {
-            *place = Some(found);
+        let place = if one.store_bytes > 0 { &mut found.write } else { &mut found.read };
+        if place.as_ref().is_none_or(|(_, other)| one.rank() > other.rank()) {
+            *place = Some((range, one));
         }
     }
-    report
+    found
+}
+
+/// Counts the instructions of a pipeline: see [`sweeps`].
+pub(super) fn report(text: &str, packs: u32, element_bytes: u32) -> Report {
+    let blocks = blocks(text);
+    let told = |name: &str| {
+        let line =
+            text.lines().find_map(|line| line.strip_prefix("## ")?.strip_prefix(name)?.strip_prefix(": "));
+        line.and_then(|value| value.trim().parse::<u64>().ok()).unwrap_or_default()
+    };
+    let count = |wanted: Kind| blocks.iter().map(|block| block.count(|kind| *kind == wanted)).sum::<usize>();
+    let found = sweeps(&blocks, packs, element_bytes);
+    Report {
+        read: found.read.map(|(_, one)| one),
+        write: found.write.map(|(_, one)| one),
+        registers: told("VGPRs"),
+        spills: told("Spilled VGPRs")
+            + told("Spilled SGPRs")
+            + told("Scratch size")
+            + count(Kind::Spill) as u64,
+        barriers: count(Kind::Barrier),
+    }
 }
 
 #[test]

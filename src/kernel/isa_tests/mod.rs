@@ -3,6 +3,7 @@
 //! table of `docs/instructions.md`.
 
 mod assembly;
+mod executed;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,9 +18,11 @@ use crate::device::{AdapterKind, Profile};
 use crate::row_fields::RowFields;
 use crate::shape::Shape;
 use assembly::{Loop, Report};
+use executed::{Executed, Trips};
 
 /// What a limit allows beyond itself: another version of naga or Mesa may take a little more.
 const SLACK: f64 = 0.3;
+const SLACK_SHARE: f64 = 0.02;
 
 /// An operation, as its pass, its kind of target and the switches that are on.
 struct Operation {
@@ -58,6 +61,9 @@ static OPERATIONS: [Operation; 16] = [
     operation("BCE, dlogits", &passes::SIGMOID_BCE_DLOGITS, Target::None),
 ];
 
+/// What a loss stores of each row.
+const FIELDS: RowFields = RowFields::LOSS.union(RowFields::FLAGS);
+
 const LONG: Shape = Shape::new(4096, 128_256);
 
 /// A kernel: an operation on logits of a type and a shape.
@@ -65,12 +71,13 @@ struct Kernel {
     operation: &'static Operation,
     element: &'static str,
     shape: Shape,
+    tuning: Option<Tuning>,
 }
 
 impl Kernel {
     /// The cells of its row that name it.
     fn begin(&self) -> String {
-        let Self { operation, element, shape } = self;
+        let Self { operation, element, shape, .. } = self;
         format!("| {} | {element} | {} × {} | ", operation.name, shape.rows, shape.cols)
     }
 
@@ -93,10 +100,9 @@ impl Kernel {
         self.operation.pass.fitted(variant)
     }
 
-    /// The constants that a call has whose arrays begin at whole packs.
-    fn constants(&self) -> Vec<(&'static str, u32)> {
+    /// The plan on a large GPU.
+    fn plan(&self) -> Plan {
         let pass = self.operation.pass;
-        let fields = RowFields::LOSS | RowFields::FLAGS;
         let work = Work {
             shape: self.shape,
             element_bytes: self.element_bytes(),
@@ -104,16 +110,21 @@ impl Kernel {
             entries: 0,
             writes: pass.writes(),
             splits: false,
-            needs: Needs::of(fields),
-            tuning: None,
+            needs: Needs::of(FIELDS),
+            tuning: self.tuning,
         };
-        let plan = Plan::resident(&profile(), work).expect("a plan");
+        Plan::resident(&profile(), work).expect("a plan")
+    }
+
+    /// The constants that a call has whose arrays begin at whole packs.
+    fn constants(&self) -> Vec<(&'static str, u32)> {
+        let (pass, plan) = (self.operation.pass, self.plan());
         let value = |name| match name {
             constant::LANES => plan.seats.lanes,
             constant::ROWS => plan.seats.rows,
             constant::INVOCATIONS => plan.seats.lanes * plan.seats.rows,
             constant::STEPS => u32::from(plan.has_steps()),
-            constant::ROW_FIELDS => fields.bits(),
+            constant::ROW_FIELDS => FIELDS.bits(),
             constant::WHOLE_PACKS | constant::ALIKE | constant::PLAIN_INPUTS | constant::TRUSTS_FLOATS => 1,
             _ => u32::from(self.operation.on.contains(&name)),
         };
@@ -129,6 +140,19 @@ impl Kernel {
 
     fn report(&self, assembly: &str) -> Report {
         assembly::report(assembly, binding::LOGIT_PACKS, self.element_bytes() as u32)
+    }
+
+    /// What the whole kernel executes for a row.
+    fn executed(&self, assembly: &str) -> Executed {
+        let plan = self.plan();
+        let trips = Trips {
+            lanes: plan.seats.lanes,
+            cols: self.shape.cols as u32,
+            pack: self.operation.pass.pack_values(self.variant()) as u32,
+            has_steps: plan.has_steps(),
+        };
+        let blocks = assembly::blocks(assembly);
+        executed::executed(&blocks, binding::LOGIT_PACKS, self.element_bytes() as u32, &trips)
     }
 }
 
@@ -152,18 +176,19 @@ fn profile() -> Profile {
     }
 }
 
-/// Every operation with each type, and a few with the shapes for which the tuning has other lanes.
+/// Rows of 65,536 for which the tuning has other lanes.
+const SHORTER: [usize; 4] = [4096, 1000, 128, 16];
+
+/// Every operation with each type, and a few with shorter rows.
 fn kernels() -> Vec<Kernel> {
-    let of = |operation, shape| move |element| Kernel { operation, element, shape };
+    let of = |operation, shape| move |element| Kernel { operation, element, shape, tuning: None };
     let mut kernels: Vec<Kernel> = Vec::new();
     for operation in &OPERATIONS {
         kernels.extend(["f32", "bf16", "f16"].map(of(operation, LONG)));
     }
-    let bands = Tuning::of(&profile()).read;
-    let shorter = bands.iter().rev().skip(1).map(|band| Shape::new(65_536, band.up_to_cols as usize));
-    for shape in shorter {
+    for cols in SHORTER {
         for operation in &OPERATIONS[..2] {
-            kernels.extend(["f32", "bf16"].map(of(operation, shape)));
+            kernels.extend(["f32", "bf16"].map(of(operation, Shape::new(65_536, cols))));
         }
     }
     kernels
@@ -222,39 +247,42 @@ fn compiled(compiler: &Path, modules: &[(&Pass, Vec<u8>)]) -> Vec<String> {
     paths.into_iter().map(read).collect()
 }
 
-/// A kernel's row of the table: instructions of a lane for each logit in the sweep that reads and in the one that writes,
-/// the narrowest of their widest loads and the stores in bits, registers, barriers in the text.
-fn row(kernel: &Kernel, report: &Report) -> String {
+/// A kernel's row of the table: instructions of a lane for each logit in the sweep that reads, in the one that writes, and in the
+/// whole kernel; the narrowest of their widest loads and the stores in bits; registers; barriers that a row passes.
+fn row(kernel: &Kernel, assembly: &str) -> String {
+    let report = kernel.report(assembly);
+    let Executed { per_value: whole, barriers } = kernel.executed(assembly);
     let dash = || "–".to_owned();
     let per_value =
         |found: &Option<Loop>| found.as_ref().map_or_else(dash, |one| format!("{:.1}", one.per_value));
     let sweeps = || report.read.iter().chain(&report.write);
     let loads = sweeps().map(|one| 8 * one.load_bytes).min().unwrap_or_default();
     let stores = report.write.as_ref().map_or_else(dash, |one| (8 * one.store_bytes).to_string());
-    let Report { registers, barriers, .. } = report;
-    let (read, write) = (per_value(&report.read), per_value(&report.write));
-    format!("{}{read} | {write} | {loads} | {stores} | {registers} | {barriers} |", kernel.begin())
+    let (read, write, registers) = (per_value(&report.read), per_value(&report.write), report.registers);
+    let begin = kernel.begin();
+    format!("{begin}{read} | {write} | {whole:.1} | {loads} | {stores} | {registers} | {barriers} |")
 }
 
-/// The counts of a row: both sweeps, and the widths of loads and stores.
-fn counts(row: &str) -> [Option<f64>; 4] {
+/// The counts of a row: both sweeps, the whole kernel, and the widths of loads and stores.
+fn counts(row: &str) -> [Option<f64>; 5] {
     let cells: Vec<&str> = row.split('|').map(str::trim).collect();
-    [4, 5, 6, 7].map(|at| cells.get(at).and_then(|cell| cell.parse().ok()))
+    [4, 5, 6, 7, 8].map(|at| cells.get(at).and_then(|cell| cell.parse().ok()))
 }
 
 /// What is worse in a kernel's row than its limit allows.
 fn worse(row: &str, limit: &str) -> Vec<&'static str> {
     let (found, allowed) = (counts(row), counts(limit));
     let more = |at: usize| match (found[at], allowed[at]) {
-        (Some(found), Some(allowed)) => found > allowed + SLACK,
+        (Some(found), Some(allowed)) => found > allowed + SLACK.max(SLACK_SHARE * allowed),
         (found, allowed) => found.is_some() != allowed.is_some(),
     };
     let narrower = |at: usize| found[at] < allowed[at];
     let all = [
         (more(0), "instructions in the first sweep"),
         (more(1), "instructions in the second sweep"),
-        (narrower(2), "width of loads"),
-        (narrower(3), "width of stores"),
+        (more(2), "instructions in the whole kernel"),
+        (narrower(3), "width of loads"),
+        (narrower(4), "width of stores"),
     ];
     all.into_iter().filter(|&(is, _)| is).map(|(_, what)| what).collect()
 }
@@ -300,10 +328,7 @@ fn kernels_are_within_their_limits() {
     modules.push(module(&kernels[0], &slowed));
 
     let assembly = compiled(&compiler, &modules);
-    let reports: Vec<Report> =
-        kernels.iter().zip(&assembly).map(|(kernel, text)| kernel.report(text)).collect();
-    let rows: Vec<String> =
-        kernels.iter().zip(&reports).map(|(kernel, report)| row(kernel, report)).collect();
+    let rows: Vec<String> = kernels.iter().zip(&assembly).map(|(kernel, text)| row(kernel, text)).collect();
     println!("{}", rows.join("\n"));
     if std::env::var_os("XENT_ISA_WRITE").is_some() {
         write(&rows);
@@ -312,17 +337,53 @@ fn kernels_are_within_their_limits() {
     let limits: Vec<&str> = text.lines().filter(|line| is_row(line)).collect();
     let limit = |kernel: &Kernel| *limits.iter().find(|row| row.starts_with(&kernel.begin())).unwrap_or(&"");
     let mut failed = Vec::new();
-    for ((kernel, report), row) in kernels.iter().zip(&reports).zip(&rows) {
+    for ((kernel, text), row) in kernels.iter().zip(&assembly).zip(&rows) {
         for what in worse(row, limit(kernel)) {
             failed.push(format!("{row}\n    {what}: the limit is {}", limit(kernel)));
         }
-        if report.spills > 0 {
-            failed.push(format!("{row}\n    {} registers are spilled", report.spills));
+        let spills = kernel.report(text).spills;
+        if spills > 0 {
+            failed.push(format!("{row}\n    {spills} registers are spilled"));
         }
     }
     assert!(failed.is_empty(), "worse than docs/instructions.md allows:\n{}", failed.join("\n"));
     assert_eq!(limits.len(), kernels.len(), "a limit for each kernel, and no other");
 
-    let slowed = row(&kernels[0], &kernels[0].report(&assembly[kernels.len()]));
-    assert_eq!(worse(&slowed, limit(&kernels[0])), ["instructions in the first sweep"], "{slowed}");
+    let slowed = row(&kernels[0], &assembly[kernels.len()]);
+    let more = ["instructions in the first sweep", "instructions in the whole kernel"];
+    assert_eq!(worse(&slowed, limit(&kernels[0])), more, "{slowed}");
+}
+
+/// Prints what kernels take with each number of lanes to a row, for rows of a few lengths: what the tuning is argued from.
+#[test]
+#[ignore = "needs RADV: run `scripts/isa --lanes`"]
+fn instructions_by_lanes() {
+    if std::env::var_os("XENT_ISA_LANES").is_none() {
+        return;
+    }
+    let compiler = PathBuf::from(std::env::var_os("XENT_ISA").expect("scripts/isa sets XENT_ISA"));
+    let lanes = [1, 2, 4, 8, 16, 32, 64, 128, 256, 1024];
+    println!("| operation | type | rows × cols | {} |", lanes.map(|lanes| lanes.to_string()).join(" | "));
+    for (cols, operation) in [16, 128, 256, 1000, 2048, 4096, 16_384, 128_256]
+        .into_iter()
+        .flat_map(|cols| OPERATIONS[..2].iter().map(move |operation| (cols, operation)))
+    {
+        let with = |lanes: u32| Kernel {
+            operation,
+            element: "f32",
+            shape: Shape::new(65_536, cols),
+            tuning: Some(Tuning { words_of_64: false, ..Tuning::fixed(lanes, (128 / lanes).max(1)) }),
+        };
+        let kernels = lanes.map(with);
+        let modules = kernels
+            .each_ref()
+            .map(|kernel| (operation.pass, spirv(operation.pass, &kernel.source(), &kernel.constants())));
+        let assembly = compiled(&compiler, &modules);
+        let cells: Vec<String> = kernels
+            .iter()
+            .zip(&assembly)
+            .map(|(kernel, text)| format!("{:.1}", kernel.executed(text).per_value))
+            .collect();
+        println!("{}{} |", kernels[0].begin(), cells.join(" | "));
+    }
 }
