@@ -15,9 +15,9 @@ pub struct Band {
     pub lanes: u32,
     /// Rows per workgroup: a power of two. (Rows with sparse targets have one workgroup each.)
     pub rows: u32,
-    /// The fewest values of a row that a lane should have. As long as it has fewer, and the batch has enough rows for
-    /// [`Tuning::workgroups`] workgroups, a row gets half as many lanes and a workgroup twice as many rows. 0: every batch
-    /// has `lanes` and `rows`. (A row keeps 4 lanes, so that a load takes whole bursts of memory.)
+    /// The fewest values of a row that a lane should have. As long as lanes have fewer, and the batch has enough rows for
+    /// [`Tuning::workgroups`] workgroups, a row gets half as many lanes, but at least 4; workgroups of fewer than 128
+    /// invocations get more rows instead. 0: every batch has `lanes` and `rows`.
     #[cfg_attr(feature = "tuning-file", serde(default))]
     pub lane_values: u32,
 }
@@ -28,8 +28,12 @@ impl Band {
         Self { up_to_cols, lanes, rows, lane_values: 0 }
     }
 
-    /// Four loads of neighbouring lanes are 64 bytes of a row, about the least that memory gives at a time.
+    /// Loads of 16 bytes by 4 lanes are 64 bytes of a row, a burst of memory.
     const FEWEST_LANES: u32 = 4;
+    /// Workgroups with one row are not made smaller than this. (If several rows share one, what is done once a row is done
+    /// by each lane, and not by a GPU's scalar units: with 128 lanes, a gradient of rows of 4,096 takes 25.3 instructions
+    /// for each f32 logit if two rows share a workgroup, and else 19.0.)
+    const INVOCATIONS: u32 = 128;
 
     /// The same with lanes that have at least `lane_values` values, if there are enough rows.
     const fn lane_values(self, lane_values: u32) -> Self {
@@ -39,16 +43,15 @@ impl Band {
     /// The band with the lanes and rows for a batch, if the device is busy with this number of workgroups.
     pub(super) fn of_batch(mut self, rows: usize, cols: usize, workgroups: u32) -> Self {
         let has_few_values = |lanes: u32| cols / (lanes as usize) < self.lane_values as usize;
-        let is_filled = |rows_each: u32| rows.div_ceil(rows_each as usize) >= workgroups as usize;
-        let (mut lanes, mut each) = (self.lanes, self.rows);
-        while self.lane_values > 0
-            && lanes > Self::FEWEST_LANES
-            && has_few_values(lanes)
-            && is_filled(2 * each)
-        {
-            (lanes, each) = (lanes / 2, 2 * each);
+        let is_filled = |each: u32| rows.div_ceil(each as usize) >= workgroups as usize;
+        while self.lanes > Self::FEWEST_LANES && has_few_values(self.lanes) {
+            let is_small = self.lanes / 2 * self.rows < Self::INVOCATIONS;
+            let rows_each = if is_small { 2 * self.rows } else { self.rows };
+            if !is_filled(rows_each) {
+                break;
+            }
+            (self.lanes, self.rows) = (self.lanes / 2, rows_each);
         }
-        (self.lanes, self.rows) = (lanes, each);
         self
     }
 }
@@ -172,7 +175,7 @@ impl Tuning {
     /// | --- | --- | --- |
     /// | 256 | 8: 15.2, 4: 11.2 | 8: 24.7, 4: 19.2 |
     /// | 1,000 | 32: 21.5, 16: 14.5, 8: 11.2 | 32: 35.9, 16: 25.0, 8: 19.7 |
-    /// | 4,096 | 256: 15.7, 64: 12.9, 32: 10.3 | 256: 22.6, 128: 19.0, 32: 17.5 |
+    /// | 4,096 | 256: 15.7, 64: 12.9, 32: 10.3 | 256: 22.6, 128: 19.0, 64: 20.8, 32: 17.5 |
     /// | 16,384 | 256: 9.8, 128: 9.0, 32: 8.7 | 256: 15.9, 128: 14.9, 32: 15.2 |
     ///
     /// So rows that are only read have at least 96 values per lane. A row that is written is read twice, and the second
