@@ -232,9 +232,9 @@ fn what_cannot_be_compared_is_refused() {
         "rows.npy: cannot be written: its name must end with .csv",
     );
     refused("base.npy other.npy --plot base.npy", "it is also the base");
-    refused("base.npy other.npy --top-k 1025", "top_k is 1025");
-    refused("base.npy other.npy --temperature 0", "temperature is 0");
-    refused("base.npy other.npy --targets base.npy", "must be integers");
+    refused("base.npy other.npy --top-k 1025", "option top_k = 1025: must be in 0..=1024");
+    refused("base.npy other.npy --temperature 0", "option temperature = 0");
+    refused("base.npy other.npy --targets base.npy", "one-hot targets");
     let one = folder.run("compare base.npy");
     assert!(one.status == Some(2) && one.stderr.contains("<OTHER>"), "{one:?}");
     assert_eq!(folder.names(), ["base.npy", "flat.npy", "other.npy", "targets.npy", "wide.npy"]);

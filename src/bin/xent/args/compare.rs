@@ -8,6 +8,13 @@ use super::device::DeviceArgs;
 use super::logits::ReadArgs;
 use super::run::RunArgs;
 
+pub const SHORT_HELP: &str = "\
+Examples:
+  xent compare full.npy quantised.npy --targets targets.npy
+  xent compare full/ quantised/ --targets tokens.npy --shift 1 --html changes.html
+
+'xent compare --help' explains the figures.";
+
 pub const HELP: &str = "\
 Examples:
   xent compare full.npy quantised.npy --targets targets.npy

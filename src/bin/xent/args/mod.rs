@@ -83,7 +83,7 @@ pub enum Command {
     #[command(after_help = calibrate::HELP)]
     Calibrate(Box<CalibrateArgs>),
     /// Compare two models on the same rows: what quantising, pruning or tuning one has changed
-    #[command(after_help = compare::HELP)]
+    #[command(after_help = compare::SHORT_HELP, after_long_help = compare::HELP)]
     Compare(Box<CompareArgs>),
     /// Draw tokens from each row: greedy, temperature, top-k, top-p, min-p
     #[command(after_help = sample::HELP)]
