@@ -46,7 +46,7 @@ fn json_has_these_keys_in_this_order() {
          bad_rows first_bad_row row_losses positions adapter seconds logits_per_second bytes_read \
          peak_memory_bytes verification mean finite_mean standard_error sequence_standard_error bits_per_byte \
          uniform_loss perplexity_interval judged top_k mean_rank mean_reciprocal_rank mean_entropy mean_brier \
-         calibration classes worst_rows notices"
+         calibration classes worst_rows notices inputs options command date"
     );
     assert_eq!(
         (&report["format"], &report["version"], &report["xent"]),

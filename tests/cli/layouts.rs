@@ -130,3 +130,53 @@ fn an_axis_of_no_length() {
         assert_eq!((run.status, folder.values("out.npy").0), (Some(0), shape_of(dims)), "{dims:?}");
     }
 }
+
+/// With `--vocab N`, what pads the vocabulary has no part in anything: not its values, not the axes of an output.
+#[test]
+fn a_padded_vocabulary() {
+    for (dims, axis) in [([4, 6, 11], -1), ([4, 11, 6], 1)] {
+        let folder = Folder::new();
+        let (stored, kept) = (11, 9);
+        let rows = 24;
+        let values = logits(rows * stored);
+        let inner = if axis == 1 { 6 } else { 1 };
+        // What pads is far above the rest.
+        let padded: Vec<f32> = values
+            .iter()
+            .enumerate()
+            .map(|(at, &x)| if at / inner % stored < kept { x } else { 100.0 })
+            .collect();
+        let all = values.iter().enumerate().filter(|(at, _)| at / inner % stored < kept);
+        let trimmed: Vec<f32> = all.map(|(_, &x)| x).collect();
+        let mut small = dims;
+        small.iter_mut().filter(|len| **len == stored).for_each(|len| *len = kept);
+        folder.array("padded.npy", &dims, &padded).array("trimmed.npy", &small, &trimmed);
+        folder.targets(&(0..rows as i64).map(|row| row % kept as i64).collect::<Vec<_>>());
+        let vocab = format!("--vocab {kept} --class-axis {axis}");
+        let run = |command: &str| {
+            let run = folder.run(command);
+            assert_eq!(run.status, Some(0), "{command}: {run:?}");
+            run.stdout
+        };
+        let report = |file: &str, more: &str| -> serde_json::Value {
+            let args =
+                format!("{file} --targets targets.npy --class-axis {axis} --grad-out {file}.grad.npy {more}");
+            serde_json::from_str(&run(&format!("eval {args} --json"))).unwrap()
+        };
+        let (found, expected) = (report("padded.npy", &format!("--vocab {kept}")), report("trimmed.npy", ""));
+        for key in ["loss", "accuracy", "cols", "positions", "row_losses", "standard_error"] {
+            assert_eq!(found[key], expected[key], "{key}");
+        }
+        assert_eq!(folder.read("padded.npy.grad.npy"), folder.read("trimmed.npy.grad.npy"));
+        run(&format!("softmax padded.npy {vocab} -o p.npy"));
+        run(&format!("softmax trimmed.npy --class-axis {axis} -o t.npy"));
+        assert_eq!(folder.read("p.npy"), folder.read("t.npy"));
+        let compared = run(&format!("compare padded.npy trimmed.npy {vocab}"));
+        assert!(compared.contains("equal "), "{compared}");
+        for (cols, says) in [(12, "11 classes: the first 12 cannot be taken"), (0, "11 classes: the first 0")]
+        {
+            let run = folder.run(&format!("softmax padded.npy -o x.npy --class-axis {axis} --vocab {cols}"));
+            assert!(run.status == Some(2) && run.stderr.contains(says), "{run:?}");
+        }
+    }
+}

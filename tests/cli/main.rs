@@ -21,6 +21,7 @@ mod losses;
 mod malformed;
 mod memory;
 mod no_adapter;
+mod origin;
 mod other_losses;
 mod outputs;
 mod report;

@@ -57,3 +57,23 @@ fn no_rows_and_f64() {
     assert_eq!(run.complaints(), ["xent: logits.npy: f64 logits, narrowed to f32"]);
     assert_eq!(folder.values("out.npy"), ("(1, 2)".to_owned(), vec![0.5, 0.5]));
 }
+
+#[test]
+fn numbers_on_the_command_line() {
+    let folder = Folder::new();
+    let lines = |args: &str| {
+        let run = folder.run(args);
+        assert_eq!((run.status, run.stderr.as_str()), (Some(0), ""), "{run:?}");
+        run.stdout
+    };
+    assert_eq!(lines("softmax 2 1 0.5"), "0.628532\n0.231224\n0.140244\n");
+    assert_eq!(lines("softmax 0 -1000 --log"), "0.000000\n-1000.000000\n");
+    assert_eq!(lines("softmax 4 2 1 --temperature 2"), lines("softmax 2 1 0.5"));
+    for (args, says) in [
+        ("softmax 2 1 x", "--output: a file for the probabilities is needed"),
+        ("softmax 2 1 --temperature 0", "option temperature = 0"),
+    ] {
+        let run = folder.run(args);
+        assert!(run.status == Some(2) && run.stderr.contains(says), "{args}: {run:?}");
+    }
+}

@@ -99,7 +99,7 @@ fn options_outside_their_range_are_named() {
     assert_eq!(folder.names(), ["i.npy", "logits.npy", "soft.npy", "targets.npy"]);
 }
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 14] = [
     "eval",
     "softmax",
     "sample",
@@ -113,6 +113,7 @@ const COMMANDS: [&str; 13] = [
     "tune",
     "shaders",
     "completions",
+    "man",
 ];
 
 #[test]
@@ -136,6 +137,7 @@ fn help_and_version() {
         ("tune", "--quick"),
         ("shaders", "override constants"),
         ("completions", "fish"),
+        ("man", "xent-eval.1"),
     ] {
         let help = folder.run(&format!("{command} --help"));
         assert!(help.status == Some(0) && help.stdout.contains(word), "{command}: {help:?}");
@@ -173,6 +175,23 @@ fn every_exit_status_is_in_the_help() {
     for status in ["0", "1", "2", "3", "130"] {
         assert!(statuses.iter().any(|line| line.starts_with(&format!("  {status:<5}"))), "{status}: {help}");
     }
+}
+
+#[test]
+fn manual_pages() {
+    let folder = Folder::new();
+    let page = folder.run("man");
+    assert_eq!(page.status, Some(0), "{page:?}");
+    for word in [".TH xent 1", ".SH SUBCOMMANDS", "compare"] {
+        assert!(page.stdout.contains(word), "{word}: {}", page.stdout);
+    }
+    let page = folder.run("man eval").stdout;
+    assert!(page.contains(".TH xent-eval 1") && page.contains("label\\-smoothing"), "{page}");
+    let refused = folder.run("man evil");
+    assert!(
+        refused.status == Some(2) && refused.stderr.contains("evil: there is no such command"),
+        "{refused:?}"
+    );
 }
 
 #[test]

@@ -3,11 +3,12 @@
 use xent::eval::{EvaluateOptions, Evaluation, SyntheticLogits, Tally, TallyOptions};
 use xent::{CrossEntropyOptions, Result, Shape, Targets};
 
-use crate::args::DemoArgs;
+use crate::args::{DemoArgs, Given};
 use crate::computer::{Computer, start_threads};
 use crate::losses::AnyEvaluation;
 use crate::memory::peak_resident_bytes;
 use crate::numbers::{si, thousands};
+use crate::origin::Origin;
 use crate::outcome::Outcome;
 use crate::output;
 use crate::progress::Progress;
@@ -72,6 +73,7 @@ pub fn run(args: &DemoArgs) -> Result<Outcome> {
         top_k: None,
         text_bytes: None,
         peak_memory: peak_resident_bytes(),
+        origin: &Origin::new(&[], &Given::default()),
     };
     report::print(&summary, args.json, false, &more)
 }

@@ -6,7 +6,7 @@ use xent::eval::files::{Dtype as FileDtype, FileLogits, TensorFile, shard_paths}
 use xent::half::{bf16, f16};
 use xent::{Element, Result};
 
-use crate::args::LogitsArgs;
+use crate::args::{LogitsArgs, ReadArgs};
 use crate::dtype::Dtype;
 use crate::outcome::Outcome;
 use crate::output::{bad_argument, complain, folder_of, shown};
@@ -64,11 +64,20 @@ pub trait OnLogits {
 }
 
 /// Runs a task with logits of this element type.
-pub fn run_in(dtype: Dtype, file: TensorFile, class_axis: isize, run: impl OnLogits) -> Result<Outcome> {
+pub fn run_in(dtype: Dtype, file: TensorFile, args: &ReadArgs, run: impl OnLogits) -> Result<Outcome> {
     match dtype {
-        Dtype::F32 => run.run(FileLogits::<f32>::new(file, class_axis)?),
-        Dtype::F16 => run.run(FileLogits::<f16>::new(file, class_axis)?),
-        Dtype::Bf16 => run.run(FileLogits::<bf16>::new(file, class_axis)?),
+        Dtype::F32 => run.run(of_classes::<f32>(file, args)?),
+        Dtype::F16 => run.run(of_classes::<f16>(file, args)?),
+        Dtype::Bf16 => run.run(of_classes::<bf16>(file, args)?),
+    }
+}
+
+/// The logits of a file, along the axis and of the classes that the arguments name.
+pub fn of_classes<E: Element>(file: TensorFile, args: &ReadArgs) -> Result<FileLogits<E>> {
+    let logits = FileLogits::new(file, args.class_axis)?;
+    match args.vocab {
+        Some(cols) => logits.first_classes(cols),
+        None => Ok(logits),
     }
 }
 

@@ -15,10 +15,12 @@ mod kept;
 mod limits;
 mod logits;
 mod losses;
+mod man;
 mod measure;
 mod memory;
 mod numbers;
 mod operation;
+mod origin;
 mod outcome;
 mod output;
 mod pictures;
@@ -36,11 +38,10 @@ mod windows;
 use std::process::ExitCode;
 use std::thread;
 
-use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches, Parser};
 use xent::Error;
 
-use args::{Cli, Command};
+use args::{Cli, Command, Given};
 use outcome::Outcome;
 
 /// A stack size, in bytes, that is enough for the tool.
@@ -78,6 +79,7 @@ fn run() -> ExitCode {
         Command::Tune(args) => tune::run(&args),
         Command::Shaders(args) => shaders::run(&args),
         Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
     };
     ExitCode::from(match outcome.map_err(stop::or_stopped) {
         Ok(Outcome::Done) => 0,
@@ -105,9 +107,12 @@ fn command_line() -> Cli {
 fn parsed() -> Result<Cli, clap::Error> {
     let matches = Cli::command().try_get_matches()?;
     let mut cli = Cli::from_arg_matches(&matches)?;
-    if let (Command::Eval(args), Some(matches)) = (&mut cli.command, matches.subcommand_matches("eval")) {
-        let is_given = |id: &&clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
-        args.given = matches.ids().filter(is_given).map(|id| id.as_str().to_owned()).collect();
+    let given = matches.subcommand().map(|(_, matches)| Given::of(matches)).unwrap_or_default();
+    match &mut cli.command {
+        Command::Eval(args) => args.given = given,
+        Command::Compare(args) => args.given = given,
+        Command::Calibrate(args) => args.given = given,
+        _ => {}
     }
     Ok(cli)
 }

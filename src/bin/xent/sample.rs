@@ -30,7 +30,7 @@ pub fn run(args: &SampleArgs) -> Result<Outcome> {
     }
     let file = logits::open(&args.logits)?;
     let dtype = logits::dtype(&file);
-    run_in(dtype, file, args.logits.read.class_axis, Run(args))
+    run_in(dtype, file, &args.logits.read, Run(args))
 }
 
 struct Run<'a>(&'a SampleArgs);

@@ -1,6 +1,7 @@
 //! `xent softmax`: the probabilities of logits in files.
 
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use rayon::prelude::*;
@@ -15,7 +16,7 @@ use crate::logits::{self, OnLogits, run_in};
 use crate::memory::{self, Reserve};
 use crate::numbers::{si, thousands};
 use crate::outcome::Outcome;
-use crate::output::{FloatWriter, check_distinct};
+use crate::output::{FloatWriter, bad_argument, check_distinct, print};
 use crate::progress::Progress;
 use crate::report;
 use crate::stop::{before_stop, check_stopped};
@@ -26,36 +27,62 @@ use crate::windows;
 const RUN: &str = "softmax";
 
 pub fn run(args: &SoftmaxArgs) -> Result<Outcome> {
+    let Some(output) = &args.output else {
+        return match numbers(args) {
+            Some(logits) => print_probs(&logits, args),
+            None => Err(bad_argument("--output", "a file for the probabilities is needed: -o probs.npy")),
+        };
+    };
     let inputs: Vec<_> = logits::paths(&args.logits)?.into_iter().map(|path| ("the logits", path)).collect();
-    check_distinct(&inputs, &[&args.output])?;
-    logits::check_beside(&args.logits, &[&args.output])?;
+    check_distinct(&inputs, &[output])?;
+    logits::check_beside(&args.logits, &[output])?;
     let file = logits::open(&args.logits)?;
     let dtype = logits::dtype(&file);
     let out = args.out_dtype.unwrap_or(dtype);
     // The operation's output has the type of its logits. If another type is wanted, the logits are widened to f32 first.
     let computed = if dtype == out { dtype } else { Dtype::F32 };
-    run_in(computed, file, args.logits.read.class_axis, Run { args, out })
+    run_in(computed, file, &args.logits.read, Run { args, output, out })
+}
+
+/// Prints the probabilities of a row, one a line, or their logarithms.
+fn print_probs(logits: &[f32], args: &SoftmaxArgs) -> Result<Outcome> {
+    let options = args.score.softmax();
+    options.check()?;
+    let values = match args.log {
+        true => reference::log_softmax_row(logits, &options),
+        false => reference::softmax_row(logits, &options),
+    };
+    print(&values.into_iter().map(|value| format!("{value:.6}\n")).collect::<String>())?;
+    Ok(Outcome::Done)
+}
+
+/// The logits that are given as numbers, where no file has such a name.
+fn numbers(args: &SoftmaxArgs) -> Option<Vec<f32>> {
+    let number = |path: &PathBuf| path.to_str()?.parse().ok().filter(|_| !path.exists());
+    args.logits.files.iter().map(number).collect()
 }
 
 struct Run<'a> {
     args: &'a SoftmaxArgs,
+    output: &'a Path,
     /// The output's type.
     out: Dtype,
 }
 
 impl OnLogits for Run<'_> {
     fn run<E: Element>(self, logits: FileLogits<E>) -> Result<Outcome> {
-        run_on(self.args, self.out, logits)
+        run_on(self, logits)
     }
 }
 
-fn run_on<E: Element>(args: &SoftmaxArgs, out: Dtype, mut logits: FileLogits<E>) -> Result<Outcome> {
+fn run_on<E: Element>(run: Run<'_>, mut logits: FileLogits<E>) -> Result<Outcome> {
+    let Run { args, output, out } = run;
     let options = args.score.softmax();
     options.check()?;
     let shape = logits.shape();
     let name = if args.log { "log_probs" } else { "probs" };
-    let mut out = FloatWriter::open(&args.output, (RUN, None), name, logits.layout().dims(), out)?;
-    let partial = partial_path(&args.output, RUN);
+    let mut out = FloatWriter::open(output, (RUN, None), name, logits.layout().dims(), out)?;
+    let partial = partial_path(output, RUN);
     before_stop(move || {
         let _ = std::fs::remove_file(partial);
         true

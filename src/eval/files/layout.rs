@@ -11,6 +11,8 @@ pub struct Layout {
     dims: Vec<usize>,
     axis: usize,
     shape: Shape,
+    /// The classes that the file holds; the first of them are used.
+    stored_cols: usize,
 }
 
 impl Layout {
@@ -22,7 +24,27 @@ impl Layout {
         let shape = Shape::nd(dims, class_axis)?;
         let axis =
             if class_axis < 0 { dims.len() - class_axis.unsigned_abs() } else { class_axis.unsigned_abs() };
-        Ok(Self { dims: dims.to_vec(), axis, shape })
+        Ok(Self { dims: dims.to_vec(), axis, shape, stored_cols: shape.cols })
+    }
+
+    /// The layout of the first `cols` classes; the others pad the vocabulary. `None` if there are fewer.
+    pub(super) fn of_first_classes(&self, cols: usize) -> Option<Self> {
+        let mut dims = self.dims.clone();
+        dims[self.axis] = cols;
+        let shape = Shape { cols, row_stride: cols * self.shape.inner, ..self.shape };
+        (1..=self.shape.cols).contains(&cols).then_some(Self { dims, shape, ..self.clone() })
+    }
+
+    /// The classes that the file holds.
+    pub(super) fn stored_cols(&self) -> usize {
+        self.stored_cols
+    }
+
+    /// The axes of the array in the file.
+    pub(super) fn stored_dims(&self) -> Vec<usize> {
+        let mut dims = self.dims.clone();
+        dims[self.axis] = self.stored_cols;
+        dims
     }
 
     /// The shape: rows and classes.

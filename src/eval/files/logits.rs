@@ -29,6 +29,8 @@ pub struct FileLogits<E> {
     element: PhantomData<E>,
     /// Values of the file's type, before conversion.
     raw: Vec<u8>,
+    /// Rows as the file has them, if some of their classes are dropped.
+    stored: Vec<E>,
 }
 
 impl<E: Element> FileLogits<E> {
@@ -68,7 +70,20 @@ impl<E: Element> FileLogits<E> {
         if file.is_sharded() && layout.has_classes_first() {
             return Err(file.error("files are joined along the first axis, but here that is the class axis"));
         }
-        Ok(Self { file, what, layout, element: PhantomData, raw: Vec::new() })
+        Ok(Self { file, what, layout, element: PhantomData, raw: Vec::new(), stored: Vec::new() })
+    }
+
+    /// Takes the first `cols` classes of each row only. Vocabularies are often padded to a multiple of 64 or 128, with
+    /// logits that the model was never trained to give.
+    ///
+    /// # Errors
+    /// [`Error::File`](crate::Error::File) if there are fewer classes, or for none.
+    pub fn first_classes(self, cols: usize) -> Result<Self> {
+        let Some(layout) = self.layout.of_first_classes(cols) else {
+            let stored = self.layout.stored_cols();
+            return Err(self.file.error(format!("{stored} classes: the first {cols} cannot be taken")));
+        };
+        Ok(Self { layout, ..self })
     }
 
     /// The axes of the logits.
@@ -100,8 +115,8 @@ impl<E: Element> FileLogits<E> {
     ) -> Result<Self> {
         let values = Self::of(file, what, Ok(like.clone()), labels)?;
         let found = values.file.dims();
-        if found != like.dims() {
-            let (found, needed) = (shape_text(found), shape_text(like.dims()));
+        if found != like.stored_dims() {
+            let (found, needed) = (shape_text(found), shape_text(&like.stored_dims()));
             let why = format!("shape {found}: {needing} the shape of the logits, {needed}");
             return Err(values.file.error(why));
         }
@@ -180,9 +195,33 @@ impl<E: Element> Source<E> for FileLogits<E> {
     }
 
     fn read_rows(&mut self, rows: Range<usize>, into: &mut [E]) -> Result<()> {
-        let values = values_of(self.shape(), rows)?;
+        let (shape, stored_cols) = (self.shape(), self.layout.stored_cols());
+        let values = values_of(shape, rows.clone())?;
         check_buffer(into, values.len())?;
-        let start = values.start;
+        if stored_cols == shape.cols {
+            return self.read_values(values.start, into);
+        }
+        // What pads the vocabulary is read and dropped, so that a stream is read from front to back.
+        let [stored, kept] = [stored_cols, shape.cols].map(|cols| cols * shape.inner);
+        let mut all = std::mem::take(&mut self.stored);
+        let mut group = rows.start / shape.inner;
+        for into in into.chunks_mut((CHUNK_VALUES / stored).max(1) * kept) {
+            let groups = into.len() / kept;
+            all.resize(groups * stored, E::default());
+            self.read_values(group * stored, &mut all)?;
+            for (into, group) in into.chunks_mut(kept).zip(all.chunks(stored)) {
+                into.copy_from_slice(&group[..kept]);
+            }
+            group += groups;
+        }
+        self.stored = all;
+        Ok(())
+    }
+}
+
+impl<E: Element> FileLogits<E> {
+    /// Reads values of the file, from this one on.
+    fn read_values(&mut self, start: usize, into: &mut [E]) -> Result<()> {
         match self.file.dtype() {
             Some(dtype) if dtype.name() == E::NAME => {
                 self.file.read_at(start, bytemuck::cast_slice_mut(into))

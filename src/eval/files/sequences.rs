@@ -49,7 +49,7 @@ impl TensorFile {
         if layout.has_classes_first() {
             return Err(self.error("the classes are along the first axis, so that no file holds whole rows"));
         }
-        let cols = layout.shape().cols.max(1);
+        let cols = layout.stored_cols().max(1);
         Ok(self.part_ends().map(|end| end / cols).collect())
     }
 }

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use xent::eval::calibrate::ConformalScore;
 
 use super::device::DeviceArgs;
+use super::given::Given;
 use super::logits::LogitsArgs;
 
 pub const HELP: &str = "\
@@ -28,7 +29,7 @@ towards T = 0 or T = infinity; else null), reads, rows, cols, counted, ignored, 
 and after: objects of temperature, loss, ece, mce, accuracy, bins (an array of from, to, rows,
 confidence, accuracy). With --coverage, conformal: score, threshold (null: every class is
 in), rank, rows, keeps_top, and with --others, others: rows, coverage, sets, mean_size, largest, empty, cut (sets
-that were counted up to 1,024 classes only).";
+that were counted up to 1,024 classes only). inputs, options, command and date: see docs/eval-json.md.";
 
 #[derive(Args)]
 pub struct CalibrateArgs {
@@ -78,6 +79,9 @@ pub struct CalibrateArgs {
     pub json: bool,
     #[command(flatten)]
     pub device: DeviceArgs,
+    /// The arguments that were given.
+    #[arg(skip)]
+    pub given: Given,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]

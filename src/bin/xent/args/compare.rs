@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::device::DeviceArgs;
+use super::given::Given;
 use super::logits::ReadArgs;
 use super::run::RunArgs;
 
@@ -20,11 +21,12 @@ Examples:
   xent compare full.npy quantised.npy --targets targets.npy
   xent compare full.safetensors pruned.safetensors --targets tokens.npy --shift 1 --html changes.html
   xent compare full/ quantised/ --rows-out rows.csv
-  xent compare before.npy before.npy
+  xent compare before.json after.json
 
 Both have the logits of the same rows and classes, of any float type; a folder is the shards of one
 model. Without targets there are no losses. Rows are read in pairs, piece by piece, so both may be
-larger than memory, and a stopped run continues with --resume.
+larger than memory, and a stopped run continues with --resume. Two names that end with .json are
+saved reports of 'xent eval --json': their figures come side by side, if they are of the same data.
 
 KL is that of OTHER from BASE: the extra nats of a code for OTHER's distribution when BASE's is
 true. A change is OTHER minus BASE. After \u{b1} is a standard error, for independent rows. It is of the
@@ -41,7 +43,8 @@ targets: rows, base, other, change, covariance, correlation, base_perplexity, ot
 perplexity_ratio, perplexity_change), kl and prob_change (rows, mean, min, max, quantiles, within; for
 prob_change also rms), same_top, top_k, overlap, accuracy (base, other, lost, gained), logit_difference
 (largest, row), changed_rows (rows, sequences, positions, kl, base_losses, other_losses, targets,
-base_argmax, other_argmax), adapter, seconds, peak_memory_bytes. A figure with a standard error is an
+base_argmax, other_argmax), adapter, seconds, peak_memory_bytes, and inputs, options, command, date as in
+docs/eval-json.md. A figure with a standard error is an
 object of value and error.";
 
 #[derive(Args)]
@@ -65,6 +68,9 @@ pub struct CompareArgs {
     pub output: CompareOutputArgs,
     #[command(flatten)]
     pub run: RunArgs,
+    /// The arguments that were given.
+    #[arg(skip)]
+    pub given: Given,
 }
 
 #[derive(Args)]

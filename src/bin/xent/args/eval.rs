@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, ValueEnum};
 
 use super::device::DeviceArgs;
+use super::given::Given;
 use super::logits::LogitsArgs;
 use super::run::RunArgs;
 use super::score::ScoreArgs;
@@ -31,9 +32,9 @@ pub struct EvalArgs {
     pub output: OutputArgs,
     #[command(flatten)]
     pub run: RunArgs,
-    /// The names of the arguments that were given, those at their defaults too.
+    /// The arguments that were given.
     #[arg(skip)]
-    pub given: Vec<String>,
+    pub given: Given,
 }
 
 #[derive(Args)]

@@ -11,7 +11,7 @@ pub struct LogitsArgs {
     /// Logits: .npy, .npz, .safetensors or raw; several files or a folder are shards, - is stdin
     ///
     /// Files are read in the order given, and the files of a folder by the numbers in their names.
-    #[arg(value_name = "LOGITS", required = true)]
+    #[arg(value_name = "LOGITS", required = true, allow_negative_numbers = true)]
     pub files: Vec<PathBuf>,
     #[command(flatten)]
     pub read: ReadArgs,
@@ -26,6 +26,9 @@ pub struct ReadArgs {
     /// The array in a .npz or .safetensors file [default: the only floats of 2 or 3 axes]
     #[arg(hide_short_help = true, long, value_name = "NAME")]
     key: Option<String>,
+    /// Use the first N classes only: the others pad the vocabulary
+    #[arg(hide_short_help = true, long, value_name = "N")]
+    pub vocab: Option<usize>,
     /// With --cols: raw values of this type, little-endian, without a header. Else: what 16-bit integers store
     #[arg(hide_short_help = true, long, value_name = "TYPE", value_enum)]
     dtype: Option<RawDtype>,
@@ -47,7 +50,7 @@ impl ReadArgs {
 
     /// The layout of the values in the files, in words.
     pub fn identity(&self) -> String {
-        format!("axis {}, {:?}", self.class_axis, self.options())
+        format!("axis {}, {:?}, --vocab {:?}", self.class_axis, self.options(), self.vocab)
     }
 }
 

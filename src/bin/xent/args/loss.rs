@@ -14,7 +14,7 @@ const NOT_BCE: &[LossName] = &[LossName::CrossEntropy, LossName::Kl];
 impl EvalArgs {
     /// Whether an argument was given, at its default or not.
     fn is_given(&self, name: &str) -> bool {
-        self.given.iter().any(|given| given == name)
+        self.given.has(name)
     }
 
     /// Refuses arguments that do not apply to the loss, and a loss without its targets or its teacher.

@@ -7,6 +7,7 @@ mod device;
 mod eval;
 mod eval_help;
 mod explain;
+mod given;
 mod logits;
 mod loss;
 mod run;
@@ -26,7 +27,8 @@ pub use compare::CompareArgs;
 pub use device::{AdapterArgs, DeviceArgs};
 pub use eval::{EvalArgs, LossName, OutputArgs, RowArgs, TargetArgs};
 pub use explain::ExplainArgs;
-pub use logits::LogitsArgs;
+pub use given::Given;
+pub use logits::{LogitsArgs, ReadArgs};
 pub use run::{CHECKPOINT_END, RunArgs, checkpoint_start};
 pub use sample::SampleArgs;
 pub use shaders::ShadersArgs;
@@ -59,6 +61,11 @@ Examples:
   zsh         xent completions zsh > ~/.zfunc/_xent          (where fpath has ~/.zfunc)
   fish        xent completions fish > ~/.config/fish/completions/xent.fish
   PowerShell  xent completions powershell | Out-String | Invoke-Expression";
+
+const MAN_HELP: &str = "\
+Examples:
+  xent man | man -l -
+  xent man eval > ~/.local/share/man/man1/xent-eval.1";
 
 /// Softmax and cross-entropy of logits in files, on the GPU.
 #[derive(Parser)]
@@ -107,6 +114,9 @@ pub enum Command {
     /// Print a script that lets a shell complete this command line
     #[command(after_help = COMPLETIONS_HELP)]
     Completions(CompletionsArgs),
+    /// Print a manual page
+    #[command(after_help = MAN_HELP)]
+    Man(ManArgs),
 }
 
 #[derive(Args)]
@@ -114,6 +124,13 @@ pub struct CompletionsArgs {
     /// The shell that the script is for
     #[arg(value_enum)]
     pub shell: clap_complete::Shell,
+}
+
+#[derive(Args)]
+pub struct ManArgs {
+    /// The command that the page is about [default: all, in short]
+    #[arg(value_name = "COMMAND")]
+    pub command: Option<String>,
 }
 
 #[derive(Args)]

@@ -16,8 +16,10 @@ Examples:
   xent softmax logits.npy -o log_probs.npy --log --temperature 0.7
   xent softmax segmentation.npy -o probs.npy --class-axis 1
   xent softmax model.safetensors --key logits -o probs.safetensors --out-dtype f32
+  xent softmax 2 1 0.5
   cat logits.bin | xent softmax - --dtype bf16 --cols 32000 --rows 512 -o probs.safetensors
 
+Numbers instead of files are the logits of one row, and their probabilities are printed.
 The output has the axes of the logits. The file appears complete or not at all.";
 
 #[derive(Args)]
@@ -26,7 +28,7 @@ pub struct SoftmaxArgs {
     pub logits: LogitsArgs,
     /// Write the probabilities, in the layout of the logits: .npy or .safetensors
     #[arg(short, long, value_name = "FILE")]
-    pub output: PathBuf,
+    pub output: Option<PathBuf>,
     /// Write log-probabilities instead, in nats
     #[arg(long)]
     pub log: bool,

@@ -19,6 +19,7 @@ use crate::args::CalibrateArgs;
 use crate::computer::Computer;
 use crate::logits::{self, OnLogits, run_in};
 use crate::memory;
+use crate::origin::Origin;
 use crate::outcome::Outcome;
 use crate::output::bad_argument;
 use crate::progress::Progress;
@@ -41,7 +42,7 @@ pub fn run(args: &CalibrateArgs) -> Result<Outcome> {
         ));
     }
     let file = logits::open(&args.logits)?;
-    run_in(logits::dtype(&file), file, args.logits.read.class_axis, Run { args })
+    run_in(logits::dtype(&file), file, &args.logits.read, Run { args })
 }
 
 struct Run<'a> {
@@ -56,6 +57,9 @@ impl OnLogits for Run<'_> {
         options.check()?;
         let paths = args.targets.as_ref().map_or(&args.logits.files[..], std::slice::from_ref);
         let mut targets = open_targets(args, paths, &layout)?;
+        let origin = Origin::new(&inputs(args)?, &args.given)
+            .describe("the logits", logits.file())
+            .describe_beside(args.targets_key.as_deref());
         let computer = Computer::open(&args.device)?;
         let start = Instant::now();
         let calibration = fit(args, &computer, &options, &mut logits, &mut targets)?;
@@ -75,10 +79,17 @@ impl OnLogits for Run<'_> {
             cols: shape.cols,
             adapter: computer.name(),
             seconds: start.elapsed().as_secs_f64(),
+            origin: &origin,
         };
         report::print(&found, args.json)?;
         Ok(Outcome::Done)
     }
+}
+
+/// The files that are read, each with its name in messages.
+fn inputs(args: &CalibrateArgs) -> Result<Vec<(&'static str, PathBuf)>> {
+    let logits = logits::paths(&args.logits)?.into_iter().map(|path| ("the logits", path));
+    Ok(logits.chain(args.targets.iter().map(|path| ("the targets", path.clone()))).collect())
 }
 
 fn options(args: &CalibrateArgs, layout: &Layout) -> CalibratorOptions {

@@ -7,6 +7,7 @@ use xent::eval::calibrate::{
 };
 
 use crate::numbers::thousands;
+use crate::origin::Origin;
 use crate::output::{complain, print_json};
 use crate::report::print_lines;
 
@@ -22,6 +23,8 @@ pub struct Found<'a> {
     pub cols: usize,
     pub adapter: &'a str,
     pub seconds: f64,
+    /// What the report is of.
+    pub origin: &'a Origin,
 }
 
 pub fn print(found: &Found<'_>, as_json: bool) -> Result<()> {
@@ -110,6 +113,7 @@ fn lines(found: &Found<'_>) -> Vec<(&'static str, String)> {
         ),
         ("classes", thousands(found.cols)),
         ("reads", format!("{reads} in {:.3} s{certain}", found.seconds)),
+        ("of", found.origin.line()),
         ("adapter", found.adapter.to_owned()),
     ]);
     lines
@@ -166,6 +170,9 @@ fn object(found: &Found<'_>) -> Value {
             });
         }
         object["conformal"] = of_sets;
+    }
+    if let Some(keys) = object.as_object_mut() {
+        keys.extend(found.origin.keys());
     }
     object
 }

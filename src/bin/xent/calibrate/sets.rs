@@ -52,7 +52,7 @@ impl Scored<'_> {
         let file = note_narrowing("logits", file);
         let mut counted = Coverage::default();
         let run = Others { scored: *self, conformal, targets, cols, counted: &mut counted };
-        run_in(logits::dtype(&file), file, self.args.logits.read.class_axis, run)?;
+        run_in(logits::dtype(&file), file, &self.args.logits.read, run)?;
         Ok(counted)
     }
 

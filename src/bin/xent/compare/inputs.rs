@@ -8,7 +8,7 @@ use xent::{Element, Result};
 
 use crate::args::CompareArgs;
 use crate::kept::Identity;
-use crate::logits::note_narrowing;
+use crate::logits::{note_narrowing, of_classes};
 use crate::numbers::thousands;
 use crate::output::{bad_argument, shown};
 use crate::stop::UntilStopped;
@@ -78,14 +78,14 @@ pub fn open(args: &CompareArgs) -> Result<[TensorFile; 2]> {
 
 /// The other's logits, which must be of the same rows and classes as the base's.
 pub fn like<E: Element>(file: TensorFile, base: &FileLogits<E>, args: &CompareArgs) -> Result<FileLogits<E>> {
-    let other = FileLogits::<E>::new(file, args.read.class_axis)?;
+    let other = of_classes::<E>(file, &args.read)?;
     let [of_base, of_other] = [base, &other].map(|of| of.shape());
     let name = shown(&args.base);
     if of_base.cols != of_other.cols {
         let [needed, found] = [of_base.cols, of_other.cols].map(thousands);
         let why = format!(
             "it has {found} classes, but {name} has {needed}: models with other vocabularies cannot be compared class \
-             by class"
+             by class (if one only pads the other, --vocab N takes the first N classes of both)"
         );
         return Err(bad_argument(args.other.display().to_string(), why));
     }

@@ -5,6 +5,7 @@ mod inputs;
 mod job;
 mod report;
 mod run;
+mod saved;
 
 use std::path::PathBuf;
 
@@ -23,12 +24,16 @@ use crate::computer::Computer;
 use crate::kept::{self, Identity, Kept, SharedKept};
 use crate::logits::{self, OnLogits, run_in};
 use crate::memory;
+use crate::origin::Origin;
 use crate::outcome::Outcome;
 use crate::output::{bad_argument, check_distinct, complain};
 use crate::pictures::{Pictures, check_ending};
 use crate::places::Places;
 
 pub fn run(args: &CompareArgs) -> Result<Outcome> {
+    if saved::are_reports(args) {
+        return saved::run(args);
+    }
     inputs::check(args)?;
     // The checkpoint's name is not known yet, but its folder is.
     let place = args.run.checkpoint(&bases(args), "");
@@ -52,7 +57,7 @@ pub fn run(args: &CompareArgs) -> Result<Outcome> {
         (of_base, of_other) if of_base == of_other => of_base,
         _ => crate::dtype::Dtype::F32,
     };
-    run_in(dtype, base, args.read.class_axis, Compare { args, other })
+    run_in(dtype, base, &args.read, Compare { args, other })
 }
 
 /// The files after which a checkpoint is named.
@@ -85,6 +90,10 @@ impl OnLogits for Compare<'_> {
         options.check()?;
         let files = inputs::files(args)?;
         let mut inputs = Inputs::open(args, &base)?;
+        let origin = Origin::new(&inputs::paths(args)?, &args.given)
+            .describe("the base", base.file())
+            .describe("the other", other.file())
+            .describe_beside(args.rows.targets_key.as_deref());
         let length = args.rows.sequence.unwrap_or_else(|| layout.sequence_length());
         let places = Places::new(options.sequences.unwrap_or(Sequences::new(length)), None);
         let output = &args.output;
@@ -136,7 +145,7 @@ impl OnLogits for Compare<'_> {
         let pictures = Pictures::create(&output.plot, &output.html, &run)?;
         let kept = SharedKept::new(Kept::new(CompareJob::new(table, pictures, tally), shape.rows, keeper));
         let bytes_per_row = inputs::bytes_per_row(args, shape.rows);
-        Run { args, options, comparison, kept, bytes_per_row, computer, files, places, memory }
+        Run { args, options, comparison, kept, bytes_per_row, computer, files, places, memory, origin }
             .go([base, other])
     }
 }

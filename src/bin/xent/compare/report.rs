@@ -8,6 +8,7 @@ use xent::eval::compare::{ChangedRow, ComparisonTally, Estimate, PairedLosses};
 use xent::{NO_CLASS, Result};
 
 use crate::numbers::{decimals, si, thousands};
+use crate::origin::Origin;
 use crate::output::print_json;
 use crate::pictures::{Page, Picture, Pictures, Words, draw_histogram};
 use crate::places::Places;
@@ -33,6 +34,8 @@ pub struct Found<'a> {
     pub adapter: &'a str,
     pub seconds: f64,
     pub peak_memory: Option<u64>,
+    /// What the report is of.
+    pub origin: &'a Origin,
 }
 
 pub fn print(found: &Found<'_>, as_json: bool) -> Result<()> {
@@ -43,7 +46,8 @@ pub fn print(found: &Found<'_>, as_json: bool) -> Result<()> {
 pub fn draw(pictures: &mut Pictures, found: &Found<'_>) -> Result<()> {
     let [base, other] = found.names.map(|path| path.display().to_string());
     let name = format!("{other} against {base}");
-    let page = Page { name: &name, what: "comparison", lines: &lines(found) };
+    let page =
+        Page { name: &name, what: "comparison", lines: &lines(found), command: found.origin.command() };
     let of_kl =
         Words { title: "KL", axis: "KL(base ‖ other) of a row, nats", empty: "no row has a finite KL" };
     let of_probs =
@@ -59,7 +63,7 @@ pub fn draw(pictures: &mut Pictures, found: &Found<'_>) -> Result<()> {
 }
 
 /// A figure with its standard error, both with as many decimals as the error's first two digits need.
-fn figure(of: Estimate) -> String {
+pub fn figure(of: Estimate) -> String {
     match of.error {
         Some(error) if error > 0.0 && error.is_finite() => {
             let digits = (1.0 - error.log10().floor()).clamp(0.0, 9.0) as usize;
@@ -141,6 +145,7 @@ pub fn lines(found: &Found<'_>) -> Vec<Line> {
             format!("{bad}, {infinite} of them infinite; the first is row {row}{names}; they are in no mean");
         lines.push(Line::new("bad rows", text).toned(Tone::Warning));
     }
+    lines.push(Line::new("of", found.origin.line()));
     lines.push(Line::new("adapter", adapter));
     let logits = 2.0 * rows as f64 * cols as f64;
     lines.push(Line::new("time", format!("{seconds:.3} s: {}", si(logits / seconds, " logits/s"))));
@@ -206,7 +211,7 @@ fn object(found: &Found<'_>) -> Value {
         keys.insert("rms".to_owned(), estimate(tally.rms_prob_change()));
     }
     let [lost, gained] = tally.lost_and_gained();
-    json!({
+    let mut object = json!({
         "format": FORMAT,
         "version": VERSION,
         "xent": env!("CARGO_PKG_VERSION"),
@@ -247,7 +252,11 @@ fn object(found: &Found<'_>) -> Value {
         "adapter": found.adapter,
         "seconds": found.seconds,
         "peak_memory_bytes": found.peak_memory,
-    })
+    });
+    if let Some(keys) = object.as_object_mut() {
+        keys.extend(found.origin.keys());
+    }
+    object
 }
 
 fn estimate(of: Option<Estimate>) -> Value {

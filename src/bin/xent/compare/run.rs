@@ -14,6 +14,7 @@ use crate::computer::Computer;
 use crate::eval::is_of_the_device;
 use crate::kept::{Identity, SharedKept};
 use crate::memory::peak_resident_bytes;
+use crate::origin::Origin;
 use crate::outcome::Outcome;
 use crate::output::{bad_argument, complain};
 use crate::places::Places;
@@ -34,6 +35,8 @@ pub struct Run<'a, E: Element> {
     pub places: Places,
     /// What windows may take.
     pub memory: Option<u64>,
+    /// What the report is of.
+    pub origin: Origin,
 }
 
 impl<E: Element> Run<'_, E> {
@@ -126,6 +129,7 @@ impl<E: Element> Run<'_, E> {
             adapter: self.computer.name(),
             seconds: start.elapsed().as_secs_f64(),
             peak_memory: peak_resident_bytes(),
+            origin: &self.origin,
         }
     }
 }

@@ -9,7 +9,8 @@ use crate::report::{Summary, lines};
 pub fn draw(pictures: &mut Pictures, summary: &Summary<'_>, name: &str) -> Result<()> {
     let words = Words { title: "Row losses", axis: "loss of a row, nats", empty: "no row has a finite loss" };
     let tally = summary.tally;
-    let page = Page { name, what: summary.loss.name().words(), lines: &lines(summary) };
+    let command = summary.origin.command();
+    let page = Page { name, what: summary.loss.name().words(), lines: &lines(summary), command };
     let losses = Picture {
         name: "Histogram of the row losses",
         draw: &|area| draw_histogram(area, tally.losses(), &words),

@@ -19,6 +19,7 @@ use crate::kept::{self, Kept, SharedKept};
 use crate::logits::{self, OnLogits, run_in};
 use crate::losses::{self, AnyLoss};
 use crate::memory;
+use crate::origin::Origin;
 use crate::outcome::Outcome;
 use crate::output::{bad_argument, check_distinct, complain};
 use crate::pictures::Pictures;
@@ -47,7 +48,7 @@ pub fn run(args: &EvalArgs) -> Result<Outcome> {
     }
     inputs::check_targets(args)?;
     let file = logits::open(&args.logits)?;
-    run_in(logits::dtype(&file), file, args.logits.read.class_axis, args)
+    run_in(logits::dtype(&file), file, &args.logits.read, args)
 }
 
 impl OnLogits for &EvalArgs {
@@ -62,6 +63,9 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
     let (shape, layout, dtype) = (logits.shape(), logits.layout().clone(), logits::dtype(logits.file()));
     let files = identity::files(args)?;
     let mut inputs = Inputs::<E>::open(args, &logits, loss)?;
+    let origin = Origin::new(&inputs::paths(args)?, &args.given)
+        .describe("the logits", logits.file())
+        .describe_beside(args.targets.targets_key.as_deref());
     let late = inputs.late();
     let length = args.rows.sequence.unwrap_or_else(|| layout.sequence_length());
     let places = Places::new(losses::sequences(&args.rows, length), inputs.sequence_ends());
@@ -118,5 +122,5 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
     let kept = Kept::new(job, shape.rows, keeper);
     let bytes_per_row = inputs::bytes_per_row(args, shape.rows);
     let kept = SharedKept::new(kept);
-    Run { args, evaluation, kept, bytes_per_row, computer, files, late }.go(&mut logits)
+    Run { args, evaluation, kept, bytes_per_row, computer, files, late, origin }.go(&mut logits)
 }

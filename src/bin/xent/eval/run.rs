@@ -14,6 +14,7 @@ use crate::kept::{Identity, SharedKept};
 use crate::losses::AnyEvaluation;
 use crate::memory::peak_resident_bytes;
 use crate::numbers::thousands;
+use crate::origin::Origin;
 use crate::outcome::Outcome;
 use crate::output::{bad_argument, complain};
 use crate::progress::Progress;
@@ -32,6 +33,8 @@ pub struct Run<'a, E: Element> {
     pub files: Identity,
     /// The file whose values are only checked when they are used.
     pub late: Option<PathBuf>,
+    /// What the report is of.
+    pub origin: Origin,
 }
 
 impl<E: Element> Run<'_, E> {
@@ -147,6 +150,7 @@ impl<E: Element> Run<'_, E> {
             top_k: self.args.output.top_k.map(NonZero::get),
             text_bytes: self.args.output.bytes,
             peak_memory: peak_resident_bytes(),
+            origin: &self.origin,
         }
     }
 }

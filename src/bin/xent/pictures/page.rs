@@ -15,17 +15,20 @@ pub struct Page<'a> {
     /// What was computed.
     pub what: &'a str,
     pub lines: &'a [Line],
+    /// What made it.
+    pub command: &'a str,
 }
 
 impl Page<'_> {
     /// The page with pictures, which are SVG, by their names.
     pub fn html(&self, pictures: &[(&str, String)]) -> String {
-        let Self { name, what, lines } = self;
+        let Self { name, what, lines, command } = self;
         let (tiles, rows): (String, String) = (
             lines.iter().filter(|line| line.tone == Tone::Result).map(tile).collect(),
             lines.iter().filter(|line| line.tone != Tone::Result).map(row).collect(),
         );
-        let (name, what, version) = (escaped(name), escaped(what), env!("CARGO_PKG_VERSION"));
+        let [name, what, command] = [name, what, command].map(|text| escaped(text));
+        let version = env!("CARGO_PKG_VERSION");
         let pictures: String = pictures.iter().map(|(name, svg)| figure(name, svg)).collect();
         format!(
             "<!doctype html>
@@ -48,7 +51,7 @@ impl Page<'_> {
 {pictures}</div>
 <table>
 {rows}</table>
-<footer>xent {version}</footer>
+<footer>xent {version}: <code>{command}</code></footer>
 </main>
 </body>
 </html>

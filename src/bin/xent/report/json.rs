@@ -95,6 +95,7 @@ fn object(summary: &Summary<'_>) -> Value {
     object["flags"] = json!(flags);
     if let (Some(keys), Value::Object(figures)) = (object.as_object_mut(), figures(summary)) {
         keys.extend(figures);
+        keys.extend(summary.origin.keys());
     }
     if let Some(keys) = object.as_object_mut().filter(|_| !name.has_classes()) {
         keys.retain(|key, _| !OF_CLASSES.contains(&key.as_str()));

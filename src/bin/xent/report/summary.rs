@@ -4,6 +4,7 @@ use xent::eval::{Report, Tally};
 
 use crate::args::LossName;
 use crate::losses::AnyLoss;
+use crate::origin::Origin;
 
 /// Everything that a report can say.
 #[derive(Clone, Copy)]
@@ -22,6 +23,8 @@ pub struct Summary<'a> {
     pub text_bytes: Option<u64>,
     /// The most memory that this process has had, if the system tells.
     pub peak_memory: Option<u64>,
+    /// What the report is of.
+    pub origin: &'a Origin,
 }
 
 /// The quantile of the standard normal distribution for an interval of 95 %.

@@ -118,6 +118,7 @@ pub fn lines(summary: &Summary<'_>) -> Vec<Line> {
         let tone = if verification.passed { Tone::Plain } else { Tone::Warning };
         lines.push(Line::new("verified", verified(verification)).toned(tone));
     }
+    lines.push(Line::new("of", summary.origin.line()));
     lines.push(Line::new("adapter", adapter));
     let seconds = report.elapsed.as_secs_f64();
     lines.push(Line::new("time", format!("{seconds:.3} s: {}", si(report.logits_per_second(), " logits/s"))));

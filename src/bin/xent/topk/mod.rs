@@ -36,7 +36,7 @@ pub fn run(args: &TopkArgs) -> Result<Outcome> {
     logits::check_beside(&args.logits, &outputs)?;
     let file = logits::open(&args.logits)?;
     let dtype = logits::dtype(&file);
-    run_in(dtype, file, args.logits.read.class_axis, Run { args })
+    run_in(dtype, file, &args.logits.read, Run { args })
 }
 
 fn options(args: &TopkArgs) -> TopKOptions {

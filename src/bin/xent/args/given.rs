@@ -1,0 +1,93 @@
+//! The arguments that were given, by their names.
+
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+
+/// The arguments of a command line, those at their defaults too.
+#[derive(Clone, Debug, Default)]
+pub struct Given(Vec<(String, Vec<String>)>);
+
+/// Arguments that change no figure: where files are, what is written, and how the run goes.
+const NOT_OPTIONS: [&str; 36] = [
+    "files",
+    "base",
+    "other",
+    "targets",
+    "soft_targets",
+    "sparse_targets",
+    "sparse_probs",
+    "teacher",
+    "class_weights",
+    "pos_weight",
+    "row_weights",
+    "row_mask",
+    "sequence_lengths",
+    "rows_out",
+    "sequences_out",
+    "grad_out",
+    "lse_out",
+    "argmax_out",
+    "out_dtype",
+    "plot",
+    "html",
+    "json",
+    "strict",
+    "verify",
+    "worst",
+    "changed",
+    "memory",
+    "checkpoint",
+    "checkpoint_every",
+    "resume",
+    "windows",
+    "stop_after",
+    "adapter",
+    "tuning",
+    "others",
+    "others_targets",
+];
+
+impl Given {
+    /// Those of a subcommand.
+    pub fn of(matches: &ArgMatches) -> Self {
+        let is_given = |id: &&clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+        let given = matches.ids().filter(is_given).map(|id| {
+            // A group has no values of its own.
+            let values = matches.try_get_raw(id.as_str()).ok().flatten();
+            let values = values.into_iter().flatten().map(|value| value.to_string_lossy().into_owned());
+            (id.as_str().to_owned(), values.collect())
+        });
+        Self(given.collect())
+    }
+
+    /// Whether an argument was given, at its default or not.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(given, _)| given == name)
+    }
+
+    /// The flag of an argument that was given and is not among these, if there is one.
+    pub fn other_than(&self, names: &[&str]) -> Option<String> {
+        let other = self.0.iter().find(|(name, _)| !names.contains(&name.as_str()));
+        other.map(|(name, _)| flag(name))
+    }
+
+    /// The options that may change a figure, as they are written: `--shift 1`.
+    pub fn options(&self) -> impl Iterator<Item = String> {
+        let is_option = |(name, _): &&(String, Vec<String>)| {
+            !NOT_OPTIONS.contains(&name.as_str()) && name.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+        };
+        self.0.iter().filter(is_option).map(|(name, values)| {
+            let flag = flag(name);
+            match &values[..] {
+                // A switch.
+                [] => flag,
+                [value] if value == "true" => flag,
+                values => format!("{flag} {}", values.join(",")),
+            }
+        })
+    }
+}
+
+fn flag(name: &str) -> String {
+    format!("--{}", name.replace('_', "-"))
+}
