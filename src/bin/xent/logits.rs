@@ -1,36 +1,74 @@
 //! Opening the logits that the command line names.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use xent::eval::files::{Dtype as FileDtype, FileLogits, TensorFile, shard_paths};
+use xent::eval::files::{Dtype as FileDtype, FileLogits, OpenOptions, TensorFile, shard_paths};
 use xent::half::{bf16, f16};
 use xent::{Element, Result};
 
-use crate::args::{LogitsArgs, ReadArgs};
+use crate::args::{LogitsArgs, ReadArgs, is_stream};
 use crate::dtype::Dtype;
 use crate::outcome::Outcome;
-use crate::output::{bad_argument, complain, folder_of, shown};
+use crate::output::{bad_argument, complain, folder_of, one_line, shown};
 use crate::stop::{STDIN, stdin};
 
 /// Opens the logits, and says so if they are converted or read in a surprising order.
 pub fn open(args: &LogitsArgs) -> Result<TensorFile> {
     let options = args.read.options();
-    if !args.is_stdin() {
+    let Some(stream) = args.files.iter().find(|path| is_stream(path)) else {
         note_order(&args.files);
         return Ok(note_narrowing("logits", TensorFile::open_all(&args.files, &options)?));
-    }
+    };
+    let is_stdin = stream == Path::new("-");
+    let name = if is_stdin { STDIN.to_owned() } else { stream.display().to_string() };
     if args.files.len() > 1 {
-        return Err(bad_argument("-", "stdin cannot be combined with other files of logits"));
+        let why = format!("{} cannot be combined with other files of logits", one_line(&name));
+        return Err(bad_argument(stream.display().to_string(), why));
     }
     if options.raw.is_some_and(|raw| raw.rows.is_none()) {
-        return Err(bad_argument(STDIN, "the number of rows is needed: give --rows"));
+        return Err(bad_argument(name, "the number of rows is needed: give --rows"));
     }
-    Ok(note_narrowing("logits", TensorFile::from_reader(STDIN, stdin()?, &options)?))
+    let file = match is_stdin {
+        true => TensorFile::from_reader(&name, stdin()?, &options)?,
+        false => TensorFile::from_reader(&name, pipe(stream)?, &options)?,
+    };
+    Ok(note_narrowing("logits", file))
+}
+
+/// The most bytes of a stream that are kept in memory.
+const MOST_KEPT: u64 = 1 << 30;
+
+/// Opens a file that goes with logits. What comes through stdin or a pipe is kept in memory, because it is read twice.
+pub fn open_beside(path: &Path, options: &OpenOptions) -> Result<TensorFile> {
+    if !is_stream(path) {
+        return TensorFile::open(path, options);
+    }
+    let mut bytes = Vec::new();
+    let is_stdin = path == Path::new("-");
+    let read = match is_stdin {
+        true => stdin()?.take(MOST_KEPT + 1).read_to_end(&mut bytes),
+        false => pipe(path)?.take(MOST_KEPT + 1).read_to_end(&mut bytes),
+    };
+    let name = if is_stdin { STDIN.to_owned() } else { path.display().to_string() };
+    read.map_err(|error| bad_argument(&name, error.to_string()))?;
+    if bytes.len() as u64 > MOST_KEPT {
+        return Err(bad_argument(
+            name,
+            "it is kept in memory, and has more than 1 GiB: write it to a file first",
+        ));
+    }
+    TensorFile::from_bytes(name, bytes, options)
+}
+
+fn pipe(path: &Path) -> Result<File> {
+    File::open(path).map_err(|error| bad_argument(path.display().to_string(), error.to_string()))
 }
 
 /// The files of the logits, with the shards of a folder one by one.
 pub fn paths(args: &LogitsArgs) -> Result<Vec<PathBuf>> {
-    match args.is_stdin() {
+    match args.is_stream() {
         true => Ok(Vec::new()),
         false => shard_paths(&args.files, args.read.options().raw.is_some()),
     }

@@ -42,10 +42,11 @@ impl Compressed {
     }
 }
 
-/// The open file or stream.
+/// The open file, a stream, or a file in memory.
 pub(super) enum Input {
     File { part: usize, file: File, inflated: Option<Inflated> },
     Stream { reader: Box<dyn Read + Send>, position: u64 },
+    Memory { bytes: Vec<u8> },
 }
 
 impl fmt::Debug for Input {
@@ -57,6 +58,7 @@ impl fmt::Debug for Input {
             Self::Stream { position, .. } => {
                 f.debug_struct("Stream").field("position", position).finish_non_exhaustive()
             }
+            Self::Memory { bytes } => f.debug_struct("Memory").field("bytes", &bytes.len()).finish(),
         }
     }
 }
@@ -81,6 +83,12 @@ impl Input {
                 }
                 let read = file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(into));
                 read.map_err(|error| failed(error, "it became shorter while it was read"))
+            }
+            Self::Memory { bytes } => {
+                let values =
+                    usize::try_from(offset).ok().and_then(|start| bytes.get(start..)?.get(..into.len()));
+                into.copy_from_slice(values.ok_or_else(|| file_error(&part.path, "it ends early"))?);
+                Ok(())
             }
             Self::Stream { reader, position } => {
                 let needed = part.data.end - part.data.start;

@@ -104,6 +104,17 @@ impl TensorFile {
         Ok(Self::of(name, content, Input::Stream { reader, position }))
     }
 
+    /// Reads a tensor whose file is in memory as a whole. `name` is its name in messages.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open); for a `.npz` archive.
+    pub fn from_bytes(name: impl AsRef<Path>, bytes: Vec<u8>, options: &OpenOptions) -> Result<Self> {
+        let name = name.as_ref();
+        let content = read_content(&mut &bytes[..], name, Some(bytes.len() as u64), options);
+        let (content, _) = content.map_err(|why| file_error(name, why))?;
+        Ok(Self::of(name, content, Input::Memory { bytes }))
+    }
+
     fn of(path: &Path, content: Content, input: Input) -> Self {
         let Content { dtype, descr, dims, order, data, end, compressed } = content;
         let values = 0..dims.iter().product();

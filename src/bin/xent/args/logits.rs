@@ -55,10 +55,22 @@ impl ReadArgs {
 }
 
 impl LogitsArgs {
-    /// Whether the logits come through stdin, alone or among files.
-    pub fn is_stdin(&self) -> bool {
-        self.files.iter().any(|path| path == Path::new("-"))
+    /// Whether the logits come through stdin or a pipe, alone or among files, so that they can be read once.
+    pub fn is_stream(&self) -> bool {
+        self.files.iter().any(|path| is_stream(path))
     }
+}
+
+/// Whether a path is stdin, or a pipe such as a shell's `<(command)`.
+pub fn is_stream(path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
+        if path.metadata().is_ok_and(|known| known.file_type().is_fifo()) {
+            return true;
+        }
+    }
+    path == Path::new("-")
 }
 
 #[derive(Clone, Copy, ValueEnum)]

@@ -28,7 +28,7 @@ pub use device::{AdapterArgs, DeviceArgs};
 pub use eval::{EvalArgs, LossName, OutputArgs, RowArgs, TargetArgs};
 pub use explain::ExplainArgs;
 pub use given::Given;
-pub use logits::{LogitsArgs, ReadArgs};
+pub use logits::{LogitsArgs, ReadArgs, is_stream};
 pub use run::{CHECKPOINT_END, RunArgs, checkpoint_start};
 pub use sample::SampleArgs;
 pub use shaders::ShadersArgs;

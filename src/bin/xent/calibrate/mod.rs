@@ -29,7 +29,7 @@ use crate::stop::check_stopped;
 const READS: usize = 4;
 
 pub fn run(args: &CalibrateArgs) -> Result<Outcome> {
-    if args.logits.is_stdin() {
+    if args.logits.is_stream() {
         return Err(bad_argument(
             "-",
             "stdin cannot be read more than once, and a calibration reads up to four times",

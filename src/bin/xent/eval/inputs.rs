@@ -9,8 +9,8 @@ use xent::eval::files::{
 use xent::eval::{EvaluateInputs, EvaluateOptions, Evaluation, LabelSource, TargetSource, TeacherSource};
 use xent::{CrossEntropyOptions, Element, KlDivergenceOptions, Result, Shape, SigmoidBceOptions};
 
-use crate::args::{EvalArgs, LossName, TargetArgs};
-use crate::logits::{self, note_narrowing};
+use crate::args::{EvalArgs, LossName, TargetArgs, is_stream};
+use crate::logits::{self, note_narrowing, open_beside};
 use crate::losses::{AnyEvaluation, AnyLoss};
 use crate::output::bad_argument;
 use crate::stop::UntilStopped;
@@ -41,8 +41,18 @@ fn teacher_paths(args: &EvalArgs) -> Result<Vec<PathBuf>> {
     args.targets.teacher.as_ref().map_or(Ok(Vec::new()), |path| shard_paths(&[path], is_raw))
 }
 
-/// Refuses targets in the file of the logits if that file cannot hold any.
+/// Whether any input comes through stdin or a pipe, so that no other run can read it again.
+pub fn has_streams(args: &EvalArgs) -> Result<bool> {
+    Ok(args.logits.is_stream() || paths(args)?.iter().any(|(_, path)| is_stream(path)))
+}
+
+/// Refuses targets in the file of the logits if that file cannot hold any, and stdin for several inputs.
 pub fn check_targets(args: &EvalArgs) -> Result<()> {
+    let is_stdin = |path: &&PathBuf| path.as_os_str() == "-";
+    let beside = paths(args)?.iter().filter(|(_, path)| is_stdin(&path)).count();
+    if beside + args.logits.files.iter().filter(is_stdin).count() > 1 {
+        return Err(bad_argument("-", "stdin can be one input only"));
+    }
     let TargetArgs { targets, soft_targets, sparse_targets, teacher, .. } = &args.targets;
     if [targets, soft_targets, sparse_targets, teacher].into_iter().any(Option::is_some) {
         return Ok(());
@@ -50,7 +60,7 @@ pub fn check_targets(args: &EvalArgs) -> Result<()> {
     let name_another =
         |why| Err(bad_argument("--targets-key", format!("{why}: --targets must name another file")));
     match args.logits.read.options().raw {
-        _ if args.logits.is_stdin() => name_another("stdin is read once, for the logits"),
+        _ if args.logits.is_stream() => name_another("stdin is read once, for the logits"),
         Some(_) => name_another("raw values have no names"),
         None => Ok(()),
     }
@@ -59,7 +69,7 @@ pub fn check_targets(args: &EvalArgs) -> Result<()> {
 /// Bytes per row in the files that are read window by window: the logits and the arrays with their layout, with their
 /// headers.
 pub fn bytes_per_row(args: &EvalArgs, rows: usize) -> Option<f64> {
-    let logits = logits::paths(&args.logits).ok().filter(|_| !args.logits.is_stdin())?;
+    let logits = logits::paths(&args.logits).ok().filter(|_| !args.logits.is_stream())?;
     let TargetArgs { targets, soft_targets, .. } = &args.targets;
     let labels = targets.as_ref().filter(|_| args.loss.name == LossName::Bce);
     let teacher = teacher_paths(args).ok()?;
@@ -175,12 +185,12 @@ impl TargetFile {
         let ignore_index = ignored.first().copied().unwrap_or(-100);
         match (&paths.soft_targets, &paths.sparse_targets, &paths.sparse_probs) {
             (Some(path), ..) => {
-                let file = TensorFile::open(path, &keyed(args, Wanted::Logits))?;
+                let file = open_beside(path, &keyed(args, Wanted::Logits))?;
                 let soft = open_soft_targets(note_narrowing("soft targets", file), layout)?;
                 Ok((Self::Soft(soft), Some(path.clone())))
             }
             (None, Some(indices), Some(probs)) => {
-                let of = TensorFile::open(indices, &keyed(args, Wanted::Classes))?;
+                let of = open_beside(indices, &keyed(args, Wanted::Classes))?;
                 let with = beside(probs, Wanted::Values)?;
                 let (indices, values) = sparse_targets(of, with, layout, ignore_index)?;
                 let file = Self::Sparse { indices: UntilStopped(indices), probs: values };
@@ -230,7 +240,7 @@ impl RowFiles {
 
 /// Opens a file of its own.
 fn beside(path: &Path, wanted: Wanted) -> Result<TensorFile> {
-    TensorFile::open(path, &OpenOptions::of(wanted))
+    open_beside(path, &OpenOptions::of(wanted))
 }
 
 /// The options for a file with targets.
@@ -241,7 +251,7 @@ fn keyed(args: &EvalArgs, wanted: Wanted) -> OpenOptions {
 /// Opens targets, in their own file or in that of the logits.
 fn open_with_logits(args: &EvalArgs, options: &OpenOptions) -> Result<TensorFile> {
     match &args.targets.targets {
-        Some(path) => TensorFile::open(path, options),
+        Some(path) => open_beside(path, options),
         None => TensorFile::open_all(&args.logits.files, options),
     }
 }

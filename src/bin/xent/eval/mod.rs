@@ -39,10 +39,11 @@ pub fn run(args: &EvalArgs) -> Result<Outcome> {
     written.push(&place);
     check_distinct(&inputs::paths(args)?, &written)?;
     outputs::check_names(&args.output)?;
-    if args.run.resume && args.logits.is_stdin() {
-        return Err(bad_argument("--resume", "input from stdin cannot be read again"));
+    let has_streams = inputs::has_streams(args)?;
+    if args.run.resume && has_streams {
+        return Err(bad_argument("--resume", "input from stdin or a pipe cannot be read again"));
     }
-    if let Some(place) = args.run.named_checkpoint().filter(|_| !args.logits.is_stdin()) {
+    if let Some(place) = args.run.named_checkpoint().filter(|_| !has_streams) {
         kept::check_place(place, None)?;
         WholeFile::check_place(place)?;
     }
@@ -106,8 +107,10 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
     let identity = identity::of_run(args, &loss, &computer, &files);
     let run = identity.name();
     let files_of_logits = &args.logits.files;
-    let mut keeper = match args.logits.is_stdin() {
-        true => Err("input from stdin cannot be read again, so the run cannot be resumed".to_owned()),
+    let mut keeper = match inputs::has_streams(args)? {
+        true => {
+            Err("input from stdin or a pipe cannot be read again, so the run cannot be resumed".to_owned())
+        }
         false => kept::keeper(&args.run, files_of_logits, &identity, class_bytes(tallied.classes))?,
     };
     let (outputs, tally) = match kept::begun(&mut keeper, &args.run, files_of_logits, shape.rows, &tallied)? {

@@ -36,7 +36,8 @@ impl Identity {
     /// Adds a file by its path, its length and the time of its last change.
     pub fn add_file(&mut self, name: &str, path: &Path) {
         let place = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let known = fs::metadata(path).map(|metadata| {
+        // The times of a pipe change when it is read.
+        let known = fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|metadata| {
             let time =
                 metadata.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
             format!(", {} bytes, changed at {} s", metadata.len(), time.unwrap_or_default().as_secs_f64())
