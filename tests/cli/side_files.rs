@@ -1,7 +1,7 @@
 //! What comes with logits of shape (2, 2, 3), and is not what it should be: one clear line, status 2.
 
 use crate::files::{Case, refuses};
-use crate::support::{Folder, Value, npy};
+use crate::support::{Folder, Run, Value, logits, npy, run_with_stdin};
 
 const NOT_NPY: &str = "not a .npy file: it does not begin with \\x93NUMPY, version and header length";
 
@@ -230,5 +230,45 @@ fn what_is_no_file_is_refused() {
     ] {
         let args = format!("eval logits.npy {args} --lse-out out.npy");
         refuses(&folder, "missing", &args, "xent: none.npy: No such file");
+    }
+}
+
+/// Targets through stdin, and any input through a pipe, as a shell's `<(command)` gives it.
+#[test]
+fn inputs_that_are_streams() {
+    let folder = Folder::new();
+    folder.logits(&logits(12 * 5), 5).targets(&[1, 2, 3, 4, 0, 1, 2, 3, 4, 0, -100, 1]);
+    let whole = folder.eval("");
+    let mean = |run: &Run| -> serde_json::Value {
+        assert_eq!(run.status, Some(0), "{run:?}");
+        serde_json::from_str::<serde_json::Value>(&run.stdout).unwrap()["loss"].clone()
+    };
+    let targets = folder.read("targets.npy");
+    let run = run_with_stdin(folder.command("eval logits.npy --targets - --json"), &targets);
+    assert_eq!(mean(&run), whole["loss"]);
+    for (args, says) in [
+        ("eval - --targets - --json", "-: stdin can be one input only"),
+        ("eval logits.npy --targets - --resume", "--resume: input from stdin or a pipe cannot be read again"),
+    ] {
+        let run = run_with_stdin(folder.command(args), &targets);
+        assert!(run.status == Some(2) && run.stderr.contains(says), "{args}: {run:?}");
+    }
+    let short = run_with_stdin(folder.command("eval logits.npy --targets -"), &targets[..targets.len() - 1]);
+    assert!(short.status == Some(2) && short.stderr.contains("xent: stdin: truncated"), "{short:?}");
+    #[cfg(unix)]
+    for (name, file) in [("targets", "targets.npy"), ("logits", "logits.npy")] {
+        let pipe = folder.path("pipe");
+        let _ = std::fs::remove_file(&pipe);
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let bytes = folder.read(file);
+        let writer = std::thread::spawn(move || std::fs::write(pipe, bytes));
+        let args = if name == "targets" {
+            "eval logits.npy --targets pipe"
+        } else {
+            "eval pipe --targets targets.npy"
+        };
+        let run = folder.run(&format!("{args} --json"));
+        assert_eq!(mean(&run), whole["loss"], "{name}");
+        writer.join().unwrap().unwrap();
     }
 }
