@@ -10,13 +10,16 @@
 //     α = (u·S + 2·v·λ·L) / (T·z),   β = u·ε / (C·T),   η = u·(1 − ε) / T,   h = u·(gathered mass) / T
 //
 // slope is the derivative of the cap. The field tau stands for h (class targets) or η (soft targets).
+//
+// At the target's class, α·e holds a term h·p, and h·p − h cancels if p is near 1. There the value is computed once per row,
+// from the sum of the others: −h·(1 − p) and the terms of smoothing and z-loss.
 
 struct Record {
     row_max: f32,
     alpha: f32,
     beta: f32,
     tau: f32,
-    pull: f32, // what the target's class adds beside, if targets are classes
+    at_target: f32, // the gradient at the target's class, if targets are classes
     input: RowInput,
     fill: bool, // fill the row with these bits, instead of a gradient
     bits: u32,
@@ -50,17 +53,24 @@ fn row_record(stats: RowStats, span: RowSpan, input: RowInput, part: TargetPart)
     let data = select(u, 0.0, params.cols == 1u && !LOG_PROBS);
     let slope = params.inverse_temperature;
     record.fill = false;
+    var alpha_beside = 0.0; // α without h
     if !LOG_PROBS {
         let inverse_sum = 1.0 / stats.sum_exp;
-        let mass = part.mass + swept_share() * stats.mass;
-        record.alpha = row_product(vec4(data, mass, inverse_sum, slope));
+        let swept_mass = swept_share() * stats.mass;
+        record.alpha = row_product(vec4(data, part.mass + swept_mass, inverse_sum, slope));
+        if TARGET_SUMS {
+            alpha_beside = row_product(vec4(data, swept_mass, inverse_sum, slope));
+        }
         if Z_LOSS {
-            record.alpha += z_loss_slope(stats, v) * inverse_sum;
+            let of_z_loss = z_loss_slope(stats, v) * inverse_sum;
+            record.alpha += of_z_loss;
+            alpha_beside += of_z_loss;
         }
     }
     record.beta = row_product(vec4(data, params.smoothing / f32(params.cols), slope, 1.0));
     record.tau = row_product(vec4(data, target_pull(part), slope, 1.0));
-    record.pull = class_pull(record, span);
+    let of_class = row_product(vec4(data, target_pull(part), part.rest, slope));
+    record.at_target = gradient_at_target(alpha_beside * part.exp - of_class, record, span);
     return record;
 }
 

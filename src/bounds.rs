@@ -3,7 +3,9 @@
 
 use crate::element::Element;
 use crate::masks::Masks;
-use crate::options::{CrossEntropyOptions, MaskedSoftmaxOptions, SoftmaxBackwardOptions, SoftmaxOptions};
+use crate::options::{
+    CrossEntropyOptions, Input, MaskedSoftmaxOptions, SoftmaxBackwardOptions, SoftmaxOptions,
+};
 use crate::reference;
 use crate::reference::cross_entropy::RowScale;
 use crate::reference::log_softmax_row;
@@ -11,6 +13,29 @@ use crate::reference::log_softmax_row;
 /// The error bound of a row's loss, its lse or a log-probability.
 pub fn loss_bound(expected: f64) -> f64 {
     5e-6 + 1e-6 * expected.abs()
+}
+
+/// The error bound of the loss of a row whose target is a class, given as logits, without label smoothing. It is relative:
+/// where the class is nearly certain, such a loss is ln(1 + x), from a sum x over the other classes alone. `loss` is the
+/// target's part, not multiplied by weights. [`loss_bound`] holds as well. Infinite for other rows.
+///
+/// It is 2e-5·loss, times 1 + γ for focal loss; rounding capped logits adds to it. The absolute part, 1e-37 and 1.2e-38
+/// for each of the `cols` classes, is what f32 flushes to 0.
+pub fn class_loss_bound(options: &CrossEntropyOptions, cols: usize, loss: f64) -> f64 {
+    if !has_class_bounds(options) {
+        return f64::INFINITY;
+    }
+    (1.0 + f64::from(options.focal_gamma)) * (2e-5 + softcap_rounding(options)) * loss.abs() + flushed(cols)
+}
+
+/// What a sum of the probabilities of `cols` classes may lack where each is below f32's normal numbers.
+fn flushed(cols: usize) -> f64 {
+    1e-37 + 1.2e-38 * cols as f64
+}
+
+/// Whether the loss and the gradient at a class target have relative bounds.
+fn has_class_bounds(options: &CrossEntropyOptions) -> bool {
+    options.label_smoothing == 0.0 && options.input == Input::Logits
 }
 
 /// The error bound of a probability. Its absolute part is tiny, so that a wrong zero cannot pass: of 128k classes most
@@ -101,20 +126,58 @@ pub fn gradient_bound(
     shares: &[f64],
     lse: f64,
 ) -> impl Fn(f64, f64) -> f64 + use<> {
-    let slope = if options.check().is_ok() { 1.0 / f64::from(options.temperature) } else { f64::NAN };
-    let (loss, z_loss) = (scale.loss.abs() * slope, scale.z_loss.abs() * slope);
+    let GradientScale { loss, z_mass, capped } = GradientScale::new(options, scale, lse);
     let mass = shares.iter().fold(0.0, |sum: f64, share| sum + share.abs());
-    // γ powers of 1 − p_y, each with its own error.
     let focus = 1.0 + f64::from(options.focal_gamma);
-    let lse = if lse.is_finite() { lse.abs() } else { 0.0 };
-    // Beyond f32 the z-loss has no part in the gradient.
-    let z_mass = 2.0 * z_loss * f64::from(options.z_loss) * lse;
-    let z_mass = if (z_mass as f32).is_finite() { z_mass } else { 0.0 };
-    let capped = if options.softcap.is_some() { 1e-6 + softcap_rounding(options) } else { 0.0 };
-    let capped = capped * (loss * mass + z_mass);
     move |p, share| {
         let p = prob_bound(if p.is_finite() { p } else { 0.0 });
-        focus * loss * (1e-6 * share.abs() + mass * p) + z_mass * p + capped + 1e-37
+        focus * loss * (1e-6 * share.abs() + mass * p) + z_mass * p + capped * (loss * mass + z_mass) + 1e-37
+    }
+}
+
+/// The error bound of a row's gradient at its target, if that is a class, given as logits, without label smoothing. It is
+/// relative, because the gradient there is −share·(1 − p), scaled. It is a function of the class's probability p and of
+/// 1 − p, which has its own digits: the sum of the probabilities of the other classes, of `cols` in all. `share` is the
+/// class's share of the target's mass; the other arguments are those of [`gradient_bound`], which holds as well. Infinite
+/// for other rows.
+pub fn class_gradient_bound(
+    options: &CrossEntropyOptions,
+    cols: usize,
+    scale: RowScale,
+    share: f64,
+    lse: f64,
+) -> impl Fn(f64, f64) -> f64 + use<> {
+    let GradientScale { loss, z_mass, capped } = GradientScale::new(options, scale, lse);
+    let focus = 1.0 + f64::from(options.focal_gamma);
+    let has_bounds = has_class_bounds(options);
+    move |p, rest| {
+        if !has_bounds || !p.is_finite() {
+            return f64::INFINITY;
+        }
+        let of_loss = focus * loss * share.abs() * ((2e-5 + capped) * rest + flushed(cols));
+        of_loss + z_mass * (prob_bound(p) + capped) + 1e-37
+    }
+}
+
+/// The factors of the terms of a row's gradient, without signs.
+struct GradientScale {
+    loss: f64,
+    /// Of the z-loss, times the derivative by which a probability enters.
+    z_mass: f64,
+    /// What the slope of a cap adds to the errors.
+    capped: f64,
+}
+
+impl GradientScale {
+    fn new(options: &CrossEntropyOptions, scale: RowScale, lse: f64) -> Self {
+        let slope = if options.check().is_ok() { 1.0 / f64::from(options.temperature) } else { f64::NAN };
+        let (loss, z_loss) = (scale.loss.abs() * slope, scale.z_loss.abs() * slope);
+        let lse = if lse.is_finite() { lse.abs() } else { 0.0 };
+        // Beyond f32 the z-loss has no part in the gradient.
+        let z_mass = 2.0 * z_loss * f64::from(options.z_loss) * lse;
+        let z_mass = if (z_mass as f32).is_finite() { z_mass } else { 0.0 };
+        let capped = if options.softcap.is_some() { 1e-6 + softcap_rounding(options) } else { 0.0 };
+        Self { loss, z_mass, capped }
     }
 }
 
@@ -152,6 +215,11 @@ mod tests {
         assert!(!passes(0.0, 1e-9, bound(1e-9, 0.0)));
         assert!(!passes(0.0, -0.9, bound(0.1, 1.0)));
         assert!(!passes(0.0, 1e-3, loss_bound(1e-3)));
+        let of_class = class_gradient_bound(&Default::default(), 4, RowScale::ONE, 1.0, 0.0);
+        assert!(!passes(-2.61e-8, -2.63e-8, of_class(1.0, 2.63e-8)));
+        assert!(!passes(0.0, 2.3e-7, class_loss_bound(&Default::default(), 4, 2.3e-7)));
+        let smoothed = CrossEntropyOptions { label_smoothing: 0.1, ..Default::default() };
+        assert_eq!(class_loss_bound(&smoothed, 4, 1.0), f64::INFINITY);
     }
 
     #[test]

@@ -54,8 +54,11 @@ bitflags::bitflags! {
 
 impl RowFields {
     /// The fields that [`RowPartials`](crate::RowPartials) is made of.
-    pub const PARTIALS: Self =
-        Self::FLAGS.union(Self::ROW_MAX).union(Self::SUM_EXP).union(Self::TARGET_LOGIT);
+    pub const PARTIALS: Self = Self::FLAGS
+        .union(Self::ROW_MAX)
+        .union(Self::SUM_EXP)
+        .union(Self::TARGET_LOGIT)
+        .union(Self::TARGET_LOG_PROB);
 
     /// The fields that only class targets have.
     pub(crate) const OF_CLASS_TARGETS: Self = Self::TARGET_LOGIT

@@ -17,10 +17,20 @@ struct TargetPart {
     mass: f32,  // the sum of its weights, the factor of p in the gradient
     marks: u32, // MASS_AT_NEG_INFINITY, MINUS_MASS_AT_NEG_INFINITY or both: a class with mass is impossible
     flags: u32,
+    // If the target is a class:
+    exp: f32,  // its own exponential
+    rest: f32, // 1 − p
+    minus_ln_p: f32,
 }
 
 fn no_part() -> TargetPart {
-    return TargetPart(0.0, 0.0, 0u, 0u);
+    return TargetPart(0.0, 0.0, 0u, 0u, 0.0, 0.0, 0.0);
+}
+
+// A class's exponential, from the bits of its score. The select is there because an adapter's exp2(0) need not be 1.
+fn own_exp(stats: RowStats, bits: u32) -> f32 {
+    let s = capped_one(bitcast<f32>(bits));
+    return select(select(scaled_exp(s, stats.base), 1.0, s == stats.base), 0.0, bits == NEG_INFINITY);
 }
 
 // The product of four factors. If a row has no weights, they are at most 1, except one and 1/T, which comes last.
@@ -61,8 +71,7 @@ fn swept_loss(stats: RowStats, share: f32, row_weight: f32) -> f32 {
 fn completed(stats: RowStats, span: RowSpan, reads: bool) -> RowStats {
     var all = stats;
     if EXCLUDE_TARGET && reads {
-        let bits = score(span, excluded_col(span));
-        all.sum_exp += select(scaled_exp(capped_one(bitcast<f32>(bits)), stats.base), 0.0, bits == NEG_INFINITY);
+        all.sum_exp += own_exp(stats, score(span, excluded_col(span)));
     }
     return all;
 }

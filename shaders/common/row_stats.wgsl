@@ -12,10 +12,13 @@
 // While the maximum is not known yet, sums are relative to a base that follows it in leaps of more than SLACK. If the base
 // followed at once, a row that rises gently would be rescaled at every step, and the errors of an adapter's exp2 would add
 // up. After a leap, the sum before it has less than half of its weight.
+//
+// With EXCLUDE_TARGET, the sum is that of the other classes. Where the target is nearly certain, its loss is ln(1 + that sum)
+// and its gradient is minus that sum. From the sum of all classes, both would be differences of almost equal numbers.
 
 override MASKED_ROW_ZERO: bool;   // a row of only −∞ gives zeros; else NaN
 override TARGET_SUMS: bool;       // also sum over the target's weights ω: smoothing, soft targets
-override EXCLUDE_TARGET: bool;    // leave the target's class out of the sum of exponentials, for focal loss
+override EXCLUDE_TARGET: bool;    // leave the target's class out of the sum of exponentials
 override HALVE_DIFFERENCES: bool; // scores further apart than f32's largest number may matter
 
 const LOG2_E: f32 = 1.4426950408889634;
@@ -30,7 +33,7 @@ const MINUS_MASS_AT_NEG_INFINITY: u32 = 8u;
 struct RowStats {
     key: i32,      // order key of the maximum of the scores before the cap
     base: f32,     // at least the maximum − SLACK
-    sum_exp: f32,  // Σ exp((s − base) / T)
+    sum_exp: f32,  // Σ exp((s − base) / T), without the target's class if EXCLUDE_TARGET
     position: u32, // where the maximum is, if TRACK_ARGMAX: a column; during the sweep, the first pack of the step that has it
     mass: f32,     // Σ ω
     distance: f32, // Σ ω·(base − s) over scores above −∞, times params.distance_scale, so that it does not overflow

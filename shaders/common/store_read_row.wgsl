@@ -6,7 +6,7 @@
 const OF_TARGET: u32 = FIELD_TARGET_LOGIT | FIELD_TARGET_PROB | FIELD_TARGET_LOG_PROB | FIELD_ENTROPY | FIELD_BRIER;
 
 // What the row tells besides its loss. A special logit keeps its own value, and the row's flags report it.
-fn store_readouts(seat: Seat, stats: RowStats, span: RowSpan) {
+fn store_readouts(seat: Seat, stats: RowStats, span: RowSpan, part: TargetPart) {
     store_field(seat, FIELD_LSE, logsumexp_bits(stats));
     store_field(seat, FIELD_ARGMAX, stats.position);
     store_field(seat, FIELD_ROW_MAX, unless_special(stats, stats.base));
@@ -30,7 +30,7 @@ fn store_readouts(seat: Seat, stats: RowStats, span: RowSpan) {
     let inverse = select(1.0 / stats.sum_exp, scaled_exp(stats.base, 0.0), LOG_PROBS);
     let power = exponents(vec4(own), stats.base).x;
     let exp_own = select(exp2(power), 0.0, bits == NEG_INFINITY);
-    let log_prob = select(bitcast<u32>(-surprise(stats, bits, 1.0, 1.0)), NEG_INFINITY, bits == NEG_INFINITY);
+    let log_prob = select(bitcast<u32>(-part.minus_ln_p), NEG_INFINITY, bits == NEG_INFINITY);
     store_field(seat, FIELD_TARGET_PROB, bitcast<u32>(exp_own * inverse));
     store_field(seat, FIELD_TARGET_LOG_PROB, log_prob);
     store_field(seat, FIELD_CONFIDENCE, bitcast<u32>(inverse));
@@ -48,7 +48,7 @@ fn sum_exp_bits(stats: RowStats) -> u32 {
 fn store_read_row(seat: Seat, stats: RowStats, span: RowSpan, input: RowInput, part: TargetPart) {
     let flags = row_flags(stats, part);
     let lse = logsumexp_bits(stats);
-    store_readouts(seat, stats, span);
+    store_readouts(seat, stats, span, part);
     if flags != 0u {
         store_row_result(seat, special_bits(flags, 0u), flags);
         return;

@@ -14,13 +14,17 @@ fn target_gradient(record: Record, span: RowSpan, col: u32) -> vec4<f32> {
     return vec4(0.0);
 }
 
-// What it pulls at its own class beside that.
-fn class_pull(record: Record, span: RowSpan) -> f32 {
+// The gradient at the target's class, from that without β and the cap.
+fn gradient_at_target(value: f32, record: Record, span: RowSpan) -> f32 {
+    var all = value;
+    if TARGET_SUMS {
+        all -= times_class_weights(vec4(record.beta), record.input.class_index).x;
+    }
     if SOFTCAP {
         let s = capped(bitcast<vec4<f32>>(vec4(score(span, record.input.class_index))));
-        return record.tau * cap_slopes(s).x;
+        all *= cap_slopes(s).x;
     }
-    return record.tau;
+    return all;
 }
 
 // A pack rarely has the target's class, so there is one test for all its columns.
@@ -28,16 +32,13 @@ fn with_target(pair: QuadPair, span: RowSpan, pack: u32, record: Record) -> Quad
     var own = pair;
     let at = record.input.class_index + span.shift;
     if at / PACK_VALUES == pack {
-        let pulled = four_cols(0u) == vec4(at % 4u);
+        let is_target = four_cols(0u) == vec4(at % 4u);
         let is_second = PACKED && at % PACK_VALUES >= 4u;
-        own.a = select(pair.a, less(pair.a, record.pull), pulled & vec4(!is_second));
-        own.b = select(pair.b, less(pair.b, record.pull), pulled & vec4(is_second));
+        let value = vec4(bitcast<u32>(record.at_target));
+        own.a = select(pair.a, value, is_target & vec4(!is_second));
+        own.b = select(pair.b, value, is_target & vec4(is_second));
     }
     return own;
-}
-
-fn less(gradient: vec4<u32>, pull: f32) -> vec4<u32> {
-    return bitcast<vec4<u32>>(bitcast<vec4<f32>>(gradient) - vec4(pull));
 }
 
 fn save_entries(span: RowSpan, seat: Seat, input: RowInput, writes: bool) {}

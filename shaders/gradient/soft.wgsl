@@ -11,7 +11,7 @@ fn target_gradient(record: Record, span: RowSpan, col: u32) -> vec4<f32> {
 }
 
 // The sweep has it all.
-fn class_pull(record: Record, span: RowSpan) -> f32 {
+fn gradient_at_target(value: f32, record: Record, span: RowSpan) -> f32 {
     return 0.0;
 }
 

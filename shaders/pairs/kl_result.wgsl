@@ -15,13 +15,14 @@ fn slope_scale() -> f32 {
     return select(params.inverse_temperature, 1.0 / params.inverse_temperature, SCALE_BY_T_SQUARED);
 }
 
-// weight · scale · KL of a row without flags. If KL itself is beyond f32, the logarithm is negligible beside it.
+// weight · scale · KL of a row without flags. Rounding does not bring it below 0. If KL itself is beyond f32, the logarithm is
+// negligible beside it.
 fn scaled_divergence(stats: PairStats, weight: f32) -> f32 {
     let mean = stats.cross / stats.teacher.sum;
     let cross = wide_product(vec4(mean, 4.0 / CROSS_SCALE, params.inverse_temperature, 1.0));
     let kl = cross + ln_quotient(stats.student.sum, stats.teacher.sum);
     if is_finite(bitcast<u32>(kl)) {
-        return wide_product(vec4(kl, root_of_scale(), root_of_scale(), weight));
+        return wide_product(vec4(max(kl, 0.0), root_of_scale(), root_of_scale(), weight));
     }
     return wide_product(vec4(mean, 4.0 / CROSS_SCALE, slope_scale(), weight));
 }

@@ -30,13 +30,19 @@ fn begin_readouts(span: RowSpan, seat: Seat, reads: bool) {
     if reads {
         target_col = excluded_col(span);
         if target_col != NO_CLASS {
-            target_key = order_keys(vec4(score(span, target_col))).x;
+            target_key = keys_of(vec4(score(span, target_col))).x;
         }
     }
 }
 
 fn no_readouts() -> Readouts {
     return Readouts(0.0, 0.0, 0.0, 0.0, 0u, KEY_NONE, KEY_NAN, 0.0);
+}
+
+// Order keys as `order_keys` gives them, but for NaN, with fewer instructions. A row with a NaN has no readouts.
+fn keys_of(bits: vec4<u32>) -> vec4<i32> {
+    let signed = bitcast<vec4<i32>>(bits);
+    return select(signed, vec4(KEY_NONE) - signed, signed < vec4(0));
 }
 
 fn highest_key(keys: vec4<i32>) -> i32 {
@@ -52,15 +58,14 @@ fn total(values: vec4<f32>) -> f32 {
     return (values.x + values.y) + (values.z + values.w);
 }
 
-// Adds four columns. `key` is the largest order key of what was added before.
-fn with_four(before: Readouts, key: i32, base: f32, scores: vec4<u32>, col: u32) -> Readouts {
+// Adds four columns, all of them in the row if they are `whole`. `key` is the largest order key of what was added before.
+// The exponentials are those that the sweep computes anyway.
+fn with_four(before: Readouts, key: i32, base: f32, scores: vec4<u32>, col: u32, whole: bool) -> Readouts {
     var next = before;
     let cols = four_cols(col);
-    let keys = order_keys(scores);
+    let keys = keys_of(scores);
     let s = capped(bitcast<vec4<f32>>(scores));
-    let possible = scores != vec4(NEG_INFINITY);
-    let power = exponents(s, base);
-    let exps = select(vec4(0.0), exp2(power), possible);
+    let exps = score_exps(scores, base);
     let others = select(exps, vec4(0.0), cols == vec4(target_col));
     if keeps(FIELD_BRIER) {
         next.others += total(others);
@@ -70,10 +75,11 @@ fn with_four(before: Readouts, key: i32, base: f32, scores: vec4<u32>, col: u32)
         if !keeps(FIELD_BRIER) {
             next.others += total(others);
         }
-        next.spread -= total(others * power);
+        next.spread -= total(others * exponents(s, base));
     }
     if keeps(FIELD_RANK | FIELD_MASS_AHEAD) {
-        let ahead = (keys > vec4(target_key)) | ((keys == vec4(target_key)) & (cols < vec4(target_col)));
+        // Of equal scores, those with a lower index are ahead.
+        let ahead = keys > select(vec4(target_key), vec4(target_key - 1), cols < vec4(target_col));
         next.mass_ahead += total(select(vec4(0.0), exps, ahead));
         let counts = select(vec4(0u), vec4(1u), ahead);
         next.ahead += (counts.x + counts.y) + (counts.z + counts.w);
@@ -81,38 +87,46 @@ fn with_four(before: Readouts, key: i32, base: f32, scores: vec4<u32>, col: u32)
     if keeps(FIELD_MARGIN) {
         next.second = max(max(before.second, second_key(keys)), min(key, highest_key(keys)));
     }
-    let inside = cols < vec4(params.cols);
+    let inside = vec4(whole) | (cols < vec4(params.cols));
     if keeps(FIELD_MIN_LOGIT | FIELD_MEAN_LOGIT) {
         let own = select(vec4(KEY_NAN), keys, inside);
         next.least = min(before.least, min(min(own.x, own.y), min(own.z, own.w)));
     }
     if keeps(FIELD_MEAN_LOGIT) {
-        next.mean += total(select(vec4(0.0), s * share_of_one, possible & inside));
+        let counted = inside & (scores != vec4(NEG_INFINITY));
+        next.mean += total(select(vec4(0.0), s * share_of_one, counted));
     }
     return next;
 }
 
 // The readouts of a row's stats with the scores of a step, relative to another base.
+<<<<<<< HEAD
 fn step_readouts(before: RowStats, largest: i32, base: f32, ab: QuadPair, cd: QuadPair, cols: vec4<u32>) -> Readouts {
     let after_a = max(before.key, highest_key(order_keys(ab.a)));
     let after_b = max(after_a, highest_key(order_keys(ab.b)));
     let after_c = max(after_b, highest_key(order_keys(cd.a)));
+=======
+fn step_readouts(before: RowStats, base: f32, ab: QuadPair, cd: QuadPair, cols: vec4<u32>) -> Readouts {
+    let after_a = max(before.key, highest_key(keys_of(ab.a)));
+    let after_b = max(after_a, highest_key(keys_of(ab.b)));
+    let after_c = max(after_b, highest_key(keys_of(cd.a)));
+>>>>>>> 616d3a2 (Class targets keep the digits of a small loss: the sweep leaves the target's class out of the sum; relative bounds; KL is never below 0)
     let based = rebased_readouts(before.readouts, before.base, base);
-    let a = with_four(based, before.key, base, ab.a, cols.x);
-    let b = with_four(a, after_a, base, ab.b, cols.y);
-    let c = with_four(b, after_b, base, cd.a, cols.z);
-    return with_four(c, after_c, base, cd.b, cols.w);
+    let a = with_four(based, before.key, base, ab.a, cols.x, true);
+    let b = with_four(a, after_a, base, ab.b, cols.y, true);
+    let c = with_four(b, after_b, base, cd.a, cols.z, true);
+    return with_four(c, after_c, base, cd.b, cols.w, true);
 }
 
 // Likewise for a pack; scores outside the row are −∞.
 fn edge_readouts(before: RowStats, largest: i32, base: f32, scores: QuadPair, col: u32) -> Readouts {
     let based = rebased_readouts(before.readouts, before.base, base);
-    let a = with_four(based, before.key, base, scores.a, col);
+    let a = with_four(based, before.key, base, scores.a, col, false);
     if !PACKED {
         return a;
     }
-    let after_a = max(before.key, highest_key(order_keys(scores.a)));
-    return with_four(a, after_a, base, scores.b, col + 4u);
+    let after_a = max(before.key, highest_key(keys_of(scores.a)));
+    return with_four(a, after_a, base, scores.b, col + 4u, false);
 }
 
 // The sums relative to another base.

@@ -1,10 +1,31 @@
-// Uses: params, seat, row_span, cap, scores, order_key, sums, sweep_steps, row_stats, readout, target
+// Uses: params, seat, pack, row_span, cap, scores, order_key, sums, sweep_steps, row_stats, readout, target
 
 // The first sweep over a row: one lane's part of its stats.
 
 override TRACK_ARGMAX: bool;
 
 alias Swept = RowSpan;
+
+// A step sums its packs in two halves.
+const HALF_PACKS: u32 = STEP_PACKS / 2u;
+
+// Where the target is, if EXCLUDE_TARGET: its column, and the first pack of the half step that has it, if the lane has that.
+// Such a half step is left out of the sum, by one test of it. Then its packs are summed with those outside the steps, where
+// each column is compared with the target's.
+var<private> left_out_col: u32;
+var<private> left_out_half: u32;
+var<private> left_out_before: u32; // the pack half a step before that
+
+fn find_target(span: RowSpan, lane: u32) {
+    left_out_col = excluded_col(span);
+    left_out_half = NO_CLASS;
+    // The pack's place among the whole packs. Before them, it has wrapped below 0.
+    let place = (left_out_col + span.shift) / PACK_VALUES - span.begin;
+    if place < full_steps(span) * STEP_PACKS * LANES && place % LANES == lane {
+        left_out_half = span.begin + place - place / LANES % HALF_PACKS * LANES;
+    }
+    left_out_before = left_out_half - HALF_PACKS * LANES;
+}
 
 // The stats, made ready to add scores whose largest has this key, from this pack on. There is one rescale per step.
 fn ready_for(stats: RowStats, largest: i32, pack: u32) -> RowStats {
@@ -28,12 +49,21 @@ fn ready_for(stats: RowStats, largest: i32, pack: u32) -> RowStats {
 }
 
 // exp((s − base) / T) of four columns, without the target's if EXCLUDE_TARGET.
-fn exps_of(scores: vec4<u32>, span: RowSpan, col: u32, base: f32) -> vec4<f32> {
-    var exps = score_exps(scores, base);
+fn exps_of(scores: vec4<u32>, col: u32, base: f32) -> vec4<f32> {
+    let exps = score_exps(scores, base);
     if EXCLUDE_TARGET {
-        exps = select(exps, vec4(0.0), four_cols(col) == vec4(excluded_col(span)));
+        return select(exps, vec4(0.0), four_cols(col) == vec4(left_out_col));
     }
     return exps;
+}
+
+// The sum of a step's exponentials, without the half that has the target.
+fn sum_of_step(ab: vec4<f32>, cd: vec4<f32>, pack: u32) -> f32 {
+    if EXCLUDE_TARGET {
+        let first = select(sum_of(ab), 0.0, pack == left_out_half);
+        return first + select(sum_of(cd), 0.0, pack == left_out_before);
+    }
+    return sum_of(ab + cd);
 }
 
 fn sum_of(values: vec4<f32>) -> f32 {
@@ -87,22 +117,38 @@ fn with_targets(stats: RowStats, sums: LaneTarget) -> RowStats {
     return next;
 }
 
-// Adds a pack of scores; those outside the row are −∞.
-fn with_edge(stats: RowStats, scores: QuadPair, span: RowSpan, pack: u32) -> RowStats {
+// Adds a pack of scores; those outside the row are −∞. If the pack is `known`, only the sum of exponentials lacks it.
+fn with_edge(stats: RowStats, scores: QuadPair, span: RowSpan, pack: u32, known: bool) -> RowStats {
     let col = pack_col(span, pack);
+    // Columns outside the row add nothing.
+    let new_col = select(col, params.cols, known);
     let b = select(scores.a, scores.b, PACKED);
+<<<<<<< HEAD
     let largest = largest_key(scores.a, b, scores.a, b);
     var next = ready_for(stats, largest, pack);
     var exps = exps_of(scores.a, span, col, next.base);
+=======
+    var next = ready_for(stats, largest_key(scores.a, b, scores.a, b), pack);
+    var exps = exps_of(scores.a, col, next.base);
+>>>>>>> 616d3a2 (Class targets keep the digits of a small loss: the sweep leaves the target's class out of the sum; relative bounds; KL is never below 0)
     if PACKED {
-        exps += exps_of(scores.b, span, col + 4u, next.base);
+        exps += exps_of(scores.b, col + 4u, next.base);
     }
     next.sum_exp += sum_of(exps);
+<<<<<<< HEAD
     next.readouts = edge_readouts(stats, largest, next.base, scores, col);
+=======
+    var news = scores;
+    if EXCLUDE_TARGET {
+        news.a = within(scores.a, new_col, NEG_INFINITY);
+        news.b = within(scores.b, new_col + 4u, NEG_INFINITY);
+    }
+    next.readouts = edge_readouts(stats, next.base, news, new_col);
+>>>>>>> 616d3a2 (Class targets keep the digits of a small loss: the sweep leaves the target's class out of the sum; relative bounds; KL is never below 0)
     if TARGET_SUMS {
-        var sums = target_sums(next.base, within(target_weights(span, col), col, 0u), scores.a);
+        var sums = target_sums(next.base, within(target_weights(span, col), new_col, 0u), scores.a);
         if PACKED {
-            let weights = within(target_weights(span, col + 4u), col + 4u, 0u);
+            let weights = within(target_weights(span, col + 4u), new_col + 4u, 0u);
             sums = both_targets(sums, target_sums(next.base, weights, scores.b));
         }
         next = with_targets(next, sums);
@@ -121,17 +167,24 @@ fn step_pair(span: RowSpan, pack: u32) -> QuadPair {
 // The four quads of a lane's step from a pack on.
 fn with_step(stats: RowStats, span: RowSpan, pack: u32) -> RowStats {
     let ab = step_pair(span, pack);
-    let cd = step_pair(span, pack + STEP_PACKS / 2u * LANES);
+    let cd = step_pair(span, pack + HALF_PACKS * LANES);
     let col = pack_col(span, pack);
     let b = col + select(4u * LANES, 4u, PACKED);
     let c = col + 8u * LANES;
     let d = b + 8u * LANES;
     let largest = largest_key(ab.a, ab.b, cd.a, cd.b);
     var next = ready_for(stats, largest, pack);
+<<<<<<< HEAD
     let ab_exps = exps_of(ab.a, span, col, next.base) + exps_of(ab.b, span, b, next.base);
     let cd_exps = exps_of(cd.a, span, c, next.base) + exps_of(cd.b, span, d, next.base);
     next.sum_exp += sum_of(ab_exps + cd_exps);
     next.readouts = step_readouts(stats, largest, next.base, ab, cd, vec4(col, b, c, d));
+=======
+    let ab_exps = score_exps(ab.a, next.base) + score_exps(ab.b, next.base);
+    let cd_exps = score_exps(cd.a, next.base) + score_exps(cd.b, next.base);
+    next.sum_exp += sum_of_step(ab_exps, cd_exps, pack);
+    next.readouts = step_readouts(stats, next.base, ab, cd, vec4(col, b, c, d));
+>>>>>>> 616d3a2 (Class targets keep the digits of a small loss: the sweep leaves the target's class out of the sum; relative bounds; KL is never below 0)
     if TARGET_SUMS {
         let a_weights = target_weights(span, col);
         let b_weights = target_weights(span, b);
@@ -168,11 +221,22 @@ fn with_step(stats: RowStats, span: RowSpan, pack: u32) -> RowStats {
 
 // One lane's part of the row, or of a segment of it.
 fn sweep_stats(span: RowSpan, lane: u32) -> RowStats {
-    var stats = sweep_steps(identity(), span, span, lane);
     let rest = rest_packs(span);
-    for (var i = lane; i < rest; i += LANES) {
-        let pack = rest_pack(span, i);
-        stats = with_edge(stats, score_edge(span, pack), span, pack);
+    var end = rest;
+    if EXCLUDE_TARGET {
+        find_target(span, lane);
+        if left_out_half != NO_CLASS {
+            end += HALF_PACKS * LANES;
+        }
+    }
+    var stats = sweep_steps(identity(), span, span, lane);
+    for (var i = lane; i < end; i += LANES) {
+        var pack = rest_pack(span, i);
+        let known = EXCLUDE_TARGET && i >= rest;
+        if known {
+            pack = left_out_half + (i - rest) / LANES * LANES;
+        }
+        stats = with_edge(stats, score_edge(span, pack), span, pack, known);
     }
     if TRACK_ARGMAX {
         stats.position = first_of_step(stats, span);

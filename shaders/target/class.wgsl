@@ -1,4 +1,4 @@
-// Uses: params, row_span, score, cap, row_stats, class_weights, row_input, row_input_of, row_result, ln_1_plus
+// Uses: params, row_span, score, row_stats, class_weights, row_input, row_input_of, row_result, ln_1_plus
 
 // Class-index targets: one class of the row has the target's mass, apart from what smoothing spreads.
 //
@@ -15,40 +15,62 @@ fn swept_share() -> f32 {
     return params.smoothing / f32(params.cols);
 }
 
-// Focal loss needs 1 − p_y accurately when p_y is almost 1, so the sum of exponentials leaves the target's class out.
+// The class that the sum of exponentials leaves out.
 fn excluded_col(span: RowSpan) -> u32 {
     return row_input_of(params.first_row + span.row).class_index;
+}
+
+// What the target's class has to itself. `others` is Σ exp without its own. The logarithm that is near 0 is computed from the
+// small ratio.
+fn own_part(stats: RowStats, others: f32, bits: u32) -> TargetPart {
+    var part = no_part();
+    part.exp = own_exp(stats, bits);
+    part.rest = 1.0;
+    part.minus_ln_p = surprise(stats, bits, 1.0, 1.0);
+    if EXCLUDE_TARGET {
+        part.rest = others / stats.sum_exp;
+        if others < part.exp {
+            part.minus_ln_p = ln_1_plus(others / part.exp);
+        }
+    }
+    return part;
 }
 
 fn target_part(stats: RowStats, others: f32, span: RowSpan, input: RowInput) -> TargetPart {
     let weight = (1.0 - params.smoothing) * class_weight(input.class_index);
     let bits = score(span, input.class_index);
+    var part = own_part(stats, others, bits);
     if weight == 0.0 {
-        return no_part();
+        return part;
     }
+    part.mass = weight;
     if bits == NEG_INFINITY {
-        return TargetPart(0.0, weight, MASS_AT_NEG_INFINITY, 0u);
+        part.marks = MASS_AT_NEG_INFINITY;
+        return part;
     }
     if !FOCAL {
-        return TargetPart(surprise(stats, bits, weight, input.weight), weight, 0u, 0u);
+        if EXCLUDE_TARGET && others < part.exp {
+            part.loss = row_product(vec4(part.minus_ln_p, weight, input.weight, 1.0));
+        } else {
+            part.loss = surprise(stats, bits, weight, input.weight);
+        }
+        return part;
     }
-    // F·ℓ_y, whose gradient is φ·(p − y) with φ = F·(1 + γ·p_y·ℓ_y / (1 − p_y)). `others` is Σ exp without the class's own.
+    // F·ℓ_y, whose gradient is φ·(p − y) with φ = F·(1 + γ·p_y·ℓ_y / (1 − p_y)).
     if others == 0.0 {
-        return no_part();
+        part.mass = 0.0;
+        return part;
     }
-    let exp_own = scaled_exp(capped_one(bitcast<f32>(bits)), stats.base);
-    // The logarithm that is near 0 is computed from the small ratio.
-    var minus_ln_p = surprise(stats, bits, 1.0, 1.0);
-    var ln_rest = log(others / stats.sum_exp);
-    if others < exp_own {
-        minus_ln_p = ln_1_plus(others / exp_own);
-    } else {
-        ln_rest = -ln_1_plus(exp_own / others);
+    var ln_rest = log(part.rest);
+    if others >= part.exp {
+        ln_rest = -ln_1_plus(part.exp / others);
     }
     let factor = exp2(max(params.focal_gamma * ln_rest * LOG2_E, -150.0));
     var slope = factor;
-    if exp_own > 0.0 { // else ℓ_y may be infinite, and φ is F
-        slope += factor * params.focal_gamma * (exp_own * (minus_ln_p / others));
+    if part.exp > 0.0 { // else ℓ_y may be infinite, and φ is F
+        slope += factor * params.focal_gamma * (part.exp * (part.minus_ln_p / others));
     }
-    return TargetPart(row_product(vec4(minus_ln_p, factor, weight, input.weight)), weight * slope, 0u, 0u);
+    part.mass = weight * slope;
+    part.loss = row_product(vec4(part.minus_ln_p, factor, weight, input.weight));
+    return part;
 }

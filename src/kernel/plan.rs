@@ -332,8 +332,9 @@ pub(super) fn iterations(cols: u64, entries: usize, lanes: u32) -> u64 {
     let lanes = u64::from(lanes);
     let steps = cols / (STEP_VALUES * lanes);
     let chunks = steps.div_ceil(CHUNK_STEPS);
-    // Outside the steps there are less than a step's quads, and two quads that the row shares with its neighbours.
-    let rest = STEP_VALUES / QUAD_VALUES + 2;
+    // Outside the steps there are less than a step's quads, and two quads that the row shares with its neighbours. The half
+    // step with the target is summed again.
+    let rest = STEP_VALUES / QUAD_VALUES + 2 + STEP_VALUES / QUAD_VALUES / 2;
     let argmax = STEP_VALUES / QUAD_VALUES;
     let first = steps + chunks + rest + argmax + tree;
     // If the output's alignment differs from the logits', it is written quad by quad. Outside its packs there are at

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::bounds::{gradient_bound, loss_bound, softcap_rounding};
+use crate::bounds::{class_gradient_bound, class_loss_bound, gradient_bound, loss_bound, softcap_rounding};
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::inputs::{BatchWeight, CrossEntropyInputs, RowInputs, RowWeights, WEIGHT, check_combination};
@@ -19,7 +19,7 @@ use crate::reference;
 use crate::reference::cross_entropy::{row_dlogits_at, row_loss_at, row_scale, row_shares};
 use crate::row_fields::RowFields;
 use crate::shape::Shape;
-use crate::targets::{TargetKind, Targets, check_entries};
+use crate::targets::{RowTarget, TargetKind, Targets, check_entries};
 use crate::verification::Verification;
 
 /// Cross-entropy of logits against targets, like PyTorch's `F.cross_entropy`: softmax, logarithm and mean in one read
@@ -27,6 +27,10 @@ use crate::verification::Verification;
 ///
 /// With `m = max x` and `z = Σ exp(x − m)`, a row's loss is `ln z + (m − x_y)` nats for target class y, and its
 /// gradient `(p − y) · weight / denominator` with `p = exp(x − m) / z`: prediction minus target.
+///
+/// If the target is a class and nearly certain, the loss is computed as `ln(1 + Σ exp(x_j − x_y))` and the gradient at the
+/// target from the same sum, over the other classes. Both then keep their digits, however small they are:
+/// [`class_loss_bound`]. This needs logits (not log-probabilities), and no label smoothing.
 ///
 /// The inputs are class indices, other [`Targets`], or [`CrossEntropyInputs`] to give more than targets.
 ///
@@ -181,7 +185,7 @@ impl Kind for CrossEntropyOptions {
             (constant::HALVE_DIFFERENCES, self.temperature > HALVED_FROM),
             (constant::LOG_PROBS, self.input == Input::LogProbs),
             (constant::TARGET_SUMS, kind == TargetKind::Soft || self.label_smoothing > 0.0),
-            (constant::EXCLUDE_TARGET, is_focal),
+            (constant::EXCLUDE_TARGET, kind == TargetKind::Classes && self.input == Input::Logits),
             (constant::FOCAL, is_focal),
         ]
     }
@@ -305,9 +309,15 @@ impl Kind for CrossEntropyOptions {
         row: usize,
     ) -> (f64, f64) {
         let RowWeights { own, heaviest_class } = inputs.weights(self, row);
-        let expected = own * row_loss_at(logits, *inputs, shape, self, row).total();
+        let loss = row_loss_at(logits, *inputs, shape, self, row);
+        let expected = own * loss.total();
         let weight = (own * heaviest_class).max(1.0);
-        (expected, (loss_bound(expected) + softcap_rounding(self)) * weight)
+        let bound = (loss_bound(expected) + softcap_rounding(self)) * weight;
+        let is_class = matches!(inputs.row_target(shape, self, row), Some(RowTarget::Class(_)));
+        if is_class && loss.z_loss == 0.0 {
+            return (expected, bound.min(weight * class_loss_bound(self, shape.cols, expected / weight)));
+        }
+        (expected, bound)
     }
 
     fn verify_row_dlogits<E: Element>(
@@ -327,15 +337,25 @@ impl Kind for CrossEntropyOptions {
         };
         let expected = row_dlogits_at(logits, *inputs, shape, self, batch, row);
         let scale = row_scale(*inputs, shape, self, batch, row);
-        let shares = inputs
-            .row_target(shape, self, row)
-            .and_then(|target| row_shares(&target, inputs.class_weights, shape.cols, self))
+        let target = inputs.row_target(shape, self, row);
+        let shares = target
+            .as_ref()
+            .and_then(|target| row_shares(target, inputs.class_weights, shape.cols, self))
             .unwrap_or_else(|| vec![0.0; shape.cols]);
+        let own_class = match target {
+            Some(RowTarget::Class(class)) => usize::try_from(class).ok(),
+            _ => None,
+        };
         let probs = reference::softmax_row(&shape.row_vec(logits, row), &softmax);
         let lse = row_loss_at(logits, *inputs, shape, self, row).lse;
         let bound = gradient_bound(self, scale, &shares, lse);
         for (class, &actual) in dlogits.iter().enumerate() {
-            let bound = bound(probs[class], shares[class]);
+            let mut bound = bound(probs[class], shares[class]);
+            if own_class == Some(class) {
+                let of_class = class_gradient_bound(self, shape.cols, scale, shares[class], lse);
+                let others: f64 = probs.iter().enumerate().filter(|&(k, _)| k != class).map(|(_, p)| p).sum();
+                bound = bound.min(of_class(probs[class], others));
+            }
             into.compare_rounded(row, actual, expected[class], bound);
         }
     }

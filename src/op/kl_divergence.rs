@@ -40,8 +40,8 @@ use crate::verification::Verification;
 /// | a row's weight is 0, or it is masked | loss 0, gradient 0, not counted; its logits are not read |
 ///
 /// A row's loss, before weight and T², is within 5e-6 + 1e-6·|value| of the exact value. With student logits 1e8 or
-/// more apart it is within 2e-5 of it, relatively: see [`kl_divergence_bound`]. Equal rows give exactly 0. For almost
-/// equal rows, rounding may give a value that far below 0.
+/// more apart it is within 2e-5 of it, relatively: see [`kl_divergence_bound`]. It is never below 0, and equal rows
+/// give exactly 0.
 ///
 /// ```no_run
 /// use xent::{Context, KlDivergence, KlDivergenceOptions, Shape};

@@ -14,6 +14,8 @@ pub(super) struct Distribution {
     temperature: f64,
     /// m = max s_j without NaNs; −∞ if nothing is left.
     max: f64,
+    /// The first class with s_j = m.
+    largest: Option<usize>,
     /// Σ exp((s_j − m) / T) over all classes except the first of the largest, whose term is 1; NaN if m is infinite or
     /// a logit is NaN.
     rest: f64,
@@ -49,7 +51,8 @@ impl Distribution {
         let temperature = f64::from(temperature);
         let scores: Vec<f64> = row.iter().map(|x| capped(x.to_f64(), softcap)).collect();
         let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let rest = match scores.iter().position(|&s| s == max) {
+        let largest = scores.iter().position(|&s| s == max);
+        let rest = match largest {
             // Subtracting the maximum first keeps every exponential in 0..=1, so that none overflows.
             Some(largest) if max.is_finite() => {
                 let others = scores.iter().enumerate().filter(|&(class, _)| class != largest);
@@ -58,7 +61,7 @@ impl Distribution {
             _ => f64::NAN,
         };
         // In a row with one likely class, z is barely above 1. ln_1p of z − 1 keeps the digits that z has lost.
-        Self { scores, kind: RowKind::of(row), temperature, max, rest, log_sum: rest.ln_1p() }
+        Self { scores, kind: RowKind::of(row), temperature, max, largest, rest, log_sum: rest.ln_1p() }
     }
 
     pub fn kind(&self) -> RowKind {
@@ -77,6 +80,17 @@ impl Distribution {
     /// `p_k = exp((s_k − m) / T) / z`.
     pub fn prob(&self, class: usize) -> f64 {
         ((self.scores[class] - self.max) / self.temperature).exp() / (1.0 + self.rest)
+    }
+
+    /// `1 − p_k`, from the exponentials of the other classes: where p_k is near 1, the difference would lose its digits.
+    pub fn prob_of_others(&self, class: usize) -> f64 {
+        let others = if Some(class) == self.largest {
+            self.rest
+        } else {
+            // At least the largest, whose exponential is 1.
+            1.0 + (self.rest - ((self.scores[class] - self.max) / self.temperature).exp())
+        };
+        others / (1.0 + self.rest)
     }
 
     /// `ln p_k = (s_k − m) / T − ln z`, in this order: s_k / T − lse would round ln z away if m is large.

@@ -47,7 +47,9 @@ pub fn row_loss<E: Element>(student: &[E], teacher: &[E], options: &KlDivergence
             pair.q.prob(class) * (pair.q.log_prob(class) - pair.p.log_prob(class))
         }
     };
-    options.loss_scale() * pair.classes().map(term).sum::<f64>()
+    // No divergence is below 0, but rounding may bring the sum there.
+    let sum = pair.classes().map(term).sum::<f64>();
+    options.loss_scale() * if sum < 0.0 { 0.0 } else { sum }
 }
 
 /// The gradient (cols,) of `scale` · [`row_loss`] with respect to the student's logits: `scale·(p_j − q_j) / T`, times

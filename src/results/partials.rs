@@ -4,7 +4,7 @@ use crate::flags::Flags;
 use crate::results::RowResult;
 
 /// The results of a part of a row: of some of its columns, as another device or another window may hold them. The parts
-/// of a row [`combine`](Self::combine) to the whole, without another read of the logits. 16 bytes, for a gather between
+/// of a row [`combine`](Self::combine) to the whole, without another read of the logits. 20 bytes, for a gather between
 /// devices.
 ///
 /// A loss gives them if [`row_fields`](crate::CrossEntropyOptions::row_fields) asks for
@@ -30,6 +30,9 @@ pub struct RowPartials {
     pub sum_exp: f32,
     /// The logit of the target's class; −∞ in a part that does not have it.
     pub target_logit: f32,
+    /// Σ exp((x − m) / T) over the classes other than the target's: where the target is nearly certain, the loss is ln(1 +
+    /// this), which `sum_exp` cannot tell from 0.
+    pub others: f32,
     flags: u32,
 }
 
@@ -39,6 +42,7 @@ impl RowPartials {
         row_max: f32::NEG_INFINITY,
         sum_exp: 0.0,
         target_logit: f32::NEG_INFINITY,
+        others: 0.0,
         flags: Flags::MASKED_ROW.bits(),
     };
 
@@ -57,10 +61,14 @@ impl RowPartials {
         } else if row_max == f32::NEG_INFINITY {
             flags |= Flags::MASKED_ROW;
         }
-        let sum = || logits.iter().map(|&x| scaled(x, row_max, temperature)).sum::<f64>() as f32;
+        let sum = |left_out: Option<usize>| {
+            let others = logits.iter().enumerate().filter(|&(class, _)| Some(class) != left_out);
+            others.map(|(_, &x)| scaled(x, row_max, temperature)).sum::<f64>() as f32
+        };
         Self {
             row_max: if flags.contains(Flags::NAN_LOGIT) { f32::NAN } else { row_max },
-            sum_exp: Self::special_sum(flags).unwrap_or_else(sum),
+            sum_exp: Self::special_sum(flags).unwrap_or_else(|| sum(None)),
+            others: Self::special_sum(flags).unwrap_or_else(|| sum(target)),
             target_logit: target.map_or(f32::NEG_INFINITY, |class| logits[class]),
             flags: flags.bits(),
         }
@@ -69,11 +77,11 @@ impl RowPartials {
     /// The same partials for a part that does not have the target, whatever class it was given.
     #[must_use]
     pub fn without_target(self) -> Self {
-        Self { target_logit: f32::NEG_INFINITY, ..self }
+        Self { target_logit: f32::NEG_INFINITY, others: self.sum_exp, ..self }
     }
 
     /// The partials of the whole row from those of two parts, at the temperature at which both were made. Every
-    /// combination rounds the sum to f32 once; combine parts in a fixed order for the same bits.
+    /// combination rounds the sums to f32 once; combine parts in a fixed order for the same bits.
     #[must_use]
     pub fn combine(&self, other: &Self, temperature: f32) -> Self {
         let both = self.flags() | other.flags();
@@ -84,16 +92,14 @@ impl RowPartials {
         let is_nan = flags.contains(Flags::NAN_LOGIT);
         flags.set(Flags::INFINITE_LOGIT, flags.contains(Flags::INFINITE_LOGIT) && !is_nan);
         let row_max = self.row_max.max(other.row_max);
-        let sum = || {
-            let [a, b] = [self, other]
-                .map(|part| f64::from(part.sum_exp) * scaled(part.row_max, row_max, temperature));
-            (a + b) as f32
-        };
+        let [left, right] = [self, other].map(|part| scaled(part.row_max, row_max, temperature));
+        let sum = |a: f32, b: f32| (f64::from(a) * left + f64::from(b) * right) as f32;
         // A part without the target has −∞ here, which is below every logit but not below NaN.
         let targets = [self.target_logit, other.target_logit];
         Self {
             row_max: if is_nan { f32::NAN } else { row_max },
-            sum_exp: Self::special_sum(flags).unwrap_or_else(sum),
+            sum_exp: Self::special_sum(flags).unwrap_or_else(|| sum(self.sum_exp, other.sum_exp)),
+            others: Self::special_sum(flags).unwrap_or_else(|| sum(self.others, other.others)),
             target_logit: if targets.iter().any(|x| x.is_nan()) {
                 f32::NAN
             } else {
@@ -119,6 +125,10 @@ impl RowPartials {
         if !self.flags().is_empty() {
             return f64::NAN;
         }
+        let own = scaled(self.target_logit, self.row_max, temperature);
+        if f64::from(self.others) < own {
+            return (f64::from(self.others) / own).ln_1p();
+        }
         let above = (f64::from(self.row_max) - f64::from(self.target_logit)) / f64::from(temperature);
         f64::from(self.sum_exp).ln() + above
     }
@@ -142,15 +152,18 @@ fn scaled(x: f32, max: f32, temperature: f32) -> f64 {
 }
 
 impl From<&RowResult> for RowPartials {
-    /// The partials among a row's results. Those that were not asked for are NaN. A row that is left out has none:
-    /// [`NONE`](Self::NONE).
+    /// The partials among a row's results. Those that were not asked for are NaN. The `others` follow from the target's
+    /// log-probability. A row that is left out has none: [`NONE`](Self::NONE).
     fn from(result: &RowResult) -> Self {
         if result.is_left_out() {
             return Self::NONE;
         }
-        let RowResult { row_max, sum_exp, target_logit, .. } = *result;
+        let RowResult { row_max, sum_exp, target_logit, target_log_prob, .. } = *result;
+        // Σ exp · (1 − p), and 1 − p keeps its digits.
+        let of_others = -f64::from(target_log_prob).exp_m1();
+        let others = if sum_exp == 0.0 { 0.0 } else { (f64::from(sum_exp) * of_others) as f32 };
         let of_logits = Flags::NAN_LOGIT | Flags::INFINITE_LOGIT | Flags::MASKED_ROW;
-        Self { row_max, sum_exp, target_logit, flags: (result.flags() & of_logits).bits() }
+        Self { row_max, sum_exp, target_logit, others, flags: (result.flags() & of_logits).bits() }
     }
 }
 
@@ -220,6 +233,19 @@ mod tests {
         let both = elsewhere.combine(&RowPartials::of(&[-3.0], Some(0), 1.0), 1.0);
         assert_eq!(both.target_logit, -3.0);
         assert_eq!(none.combine(&both, 1.0), both);
+    }
+
+    /// A loss that the sum of all classes cannot hold, whichever part has the target.
+    #[test]
+    fn a_confident_row_keeps_its_small_loss() {
+        let row = [-17.0f32, 3.0, -16.5, -18.0];
+        let expected = row.iter().map(|x| (f64::from(*x) - 3.0).exp()).sum::<f64>() - 1.0;
+        for cut in 0..=row.len() {
+            let left = RowPartials::of(&row[..cut], (cut > 1).then_some(1), 1.0);
+            let right = RowPartials::of(&row[cut..], 1usize.checked_sub(cut), 1.0);
+            let loss = left.combine(&right, 1.0).loss(1.0);
+            assert!((loss / expected.ln_1p() - 1.0).abs() < 1e-6, "{cut}: {loss:e}, expected {expected:e}");
+        }
     }
 
     #[test]

@@ -117,6 +117,22 @@ fn sets_cover_other_rows() {
     assert_eq!((&few["conformal"]["threshold"], &few["conformal"]["rank"]), (&Value::Null, &3.into()));
 }
 
+/// Sets of more classes than a top-k has. Of equal logits, a target's score is its place among them.
+#[test]
+fn large_sets_are_counted_whole() {
+    let folder = Folder::new();
+    let (rows, cols) = (9, 3000);
+    let targets: Vec<i64> = (1..=rows as i64).map(|row| 300 * row - 1).collect();
+    folder.array("logits.npy", &[rows, cols], &vec![0.5f32; rows * cols]);
+    folder.array("targets.npy", &[rows], &targets);
+    let args = "--coverage 0.5 --score aps --others logits.npy --others-targets targets.npy";
+    let others = &calibrate(&folder, args)["conformal"]["others"];
+    // The fifth of nine scores is 1500/3000. The adapter's sum of so many may be a few classes off.
+    let (mean, largest) = (others["mean_size"].as_f64().unwrap(), others["largest"].as_u64().unwrap());
+    assert!((1495.0..=1505.0).contains(&mean) && (1495..=1505).contains(&largest), "{others:#}");
+    assert_eq!((&others["sets"], &others["cut"]), (&9.into(), &0.into()));
+}
+
 #[test]
 fn next_tokens_and_the_targets_of_the_same_file() {
     let folder = Folder::new();

@@ -1,6 +1,6 @@
 //! What the f64 reference and the contract say of a batch.
 
-use xent::bounds::{gradient_bound, loss_bound};
+use xent::bounds::{class_gradient_bound, class_loss_bound, gradient_bound, loss_bound};
 use xent::reference::{self, cross_entropy};
 use xent::{
     BatchWeight, CrossEntropyOptions, Element, EmptyBatch, Flags, Input, MaskedRow, Reduction, SequenceUnit,
@@ -83,7 +83,15 @@ impl Expected {
                     expected.row_lse.push(loss.lse);
                     expected.push_gradient(batch, row, &probs, loss.lse);
                     let shares = shares_of(batch, options, row);
-                    expected.loss_bounds.push(weight * loss_error(options, &shares, &loss, shape.cols));
+                    let mut of_target = target_error(&shares, &loss);
+                    if let Some(share) = own_class(batch, options, row).map(|class| shares[class]) {
+                        // Without its weight, if it has any.
+                        let weight = if share > 0.0 { share } else { 1.0 };
+                        let bound = class_loss_bound(options, shape.cols, loss.loss / weight);
+                        of_target = of_target.min(weight * bound);
+                    }
+                    let of_z_loss = z_loss_error(options, &loss, shape.cols);
+                    expected.loss_bounds.push(weight * (of_target + of_z_loss));
                     expected.flags.push(flags_of(
                         &logits,
                         expected.losses[row],
@@ -125,9 +133,15 @@ impl Expected {
         let bound = gradient_bound(options, scale, &shares, lse);
         // Exactly zero where the reference is so throughout, but for an underflow.
         let is_zero = dlogits.iter().all(|&value| value == 0.0) && shares.iter().any(|share| share.is_nan());
+        let own = own_class(batch, options, row);
         self.dlogits_bounds.extend((0..shape.cols).map(|class| {
             let prob = if options.input == Input::LogProbs { 0.0 } else { probs[class] };
-            if is_zero { 0.0 } else { bound(prob, shares[class]) }
+            let bound = if is_zero { 0.0 } else { bound(prob, shares[class]) };
+            if own != Some(class) {
+                return bound;
+            }
+            let others: f64 = (0..shape.cols).filter(|&other| other != class).map(|other| probs[other]).sum();
+            bound.min(class_gradient_bound(options, shape.cols, scale, shares[class], lse)(prob, others))
         }));
         // What f32 cannot hold makes NaN throughout, where the row is not zero anyway.
         let is_number = |value: f64| (value as f32).is_finite();
@@ -295,20 +309,26 @@ fn shares_of<E: Element>(batch: &Batch<E>, options: &CrossEntropyOptions, row: u
         .unwrap_or_else(|| vec![f64::NAN; cols])
 }
 
-/// What a row's loss may be off, before its weight: the contract's bound, each unit of target mass having its own, and
-/// the z-loss that of its lse.
-fn loss_error(
-    options: &CrossEntropyOptions,
-    shares: &[f64],
-    loss: &cross_entropy::RowLoss,
-    cols: usize,
-) -> f64 {
+/// The row's target, if that is a class.
+fn own_class<E: Element>(batch: &Batch<E>, options: &CrossEntropyOptions, row: usize) -> Option<usize> {
+    let is_class = batch.given.soft.is_none() && batch.given.sparse.is_none();
+    let target = target_row(batch, options, row).filter(|_| is_class)?;
+    usize::try_from(batch.targets[target]).ok().filter(|&class| class < batch.shape.cols)
+}
+
+/// What the target's part of a row's loss may be off, before its weight: the contract's bound, each unit of target mass
+/// having its own.
+fn target_error(shares: &[f64], loss: &cross_entropy::RowLoss) -> f64 {
     let mass: f64 = shares.iter().map(|share| share.abs()).filter(|share| share.is_finite()).sum();
-    let of_target = 5e-6 * mass.max(1.0) + 1e-6 * loss.loss.abs();
+    5e-6 * mass.max(1.0) + 1e-6 * loss.loss.abs()
+}
+
+/// What its z-loss may be off: as much as its lse.
+fn z_loss_error(options: &CrossEntropyOptions, loss: &cross_entropy::RowLoss, cols: usize) -> f64 {
     // A sum of both signs is no larger than its parts, its error is.
     let of_lse = loss_bound(loss.lse.abs() + (cols as f64).ln());
     let of_z_loss = 2.0 * f64::from(options.z_loss) * loss.lse.abs() * of_lse + 1e-6 * loss.z_loss.abs();
-    of_target + if of_z_loss.is_finite() { of_z_loss } else { 0.0 }
+    if of_z_loss.is_finite() { of_z_loss } else { 0.0 }
 }
 
 /// The contract's flags of a row that is read.

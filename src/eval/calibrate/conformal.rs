@@ -98,7 +98,8 @@ impl Conformal {
     }
 
     /// How many classes are in a row's set, given its probabilities, the largest first, such as
-    /// [`TopK`](crate::TopK) gives. They are the first ones. If all that were given are in, there may be more.
+    /// [`TopK`](crate::TopK) gives. They are the first ones. If all that were given are in, there may be more: see
+    /// [`whole_set_size`](Self::whole_set_size).
     pub fn set_size(&self, probs: impl IntoIterator<Item = f32>) -> usize {
         let mut ahead = 0.0f64;
         let in_set = probs.into_iter().take_while(|&prob| {
@@ -110,6 +111,32 @@ impl Conformal {
             self.includes(score)
         });
         in_set.count().max(usize::from(self.keeps_top))
+    }
+
+    /// How many classes are in a row's set, given the probabilities of all its classes in any order, which it changes.
+    /// This sorts nothing: it halves the classes among which the last one of the set is, so that the time grows with their
+    /// number.
+    pub fn whole_set_size(&self, probs: &mut [f32]) -> usize {
+        let least = usize::from(self.keeps_top && !probs.is_empty());
+        let (mut rest, mut found, mut ahead) = (probs, 0, 0.0f64);
+        // Every class that is ahead of `rest` is in the set, and no class behind it is.
+        while !rest.is_empty() {
+            let (first, last, _) = rest.select_nth_unstable_by(rest.len() / 2, |a, b| b.total_cmp(a));
+            let up_to_last =
+                ahead + first.iter().map(|&prob| f64::from(prob)).sum::<f64>() + f64::from(*last);
+            let score = match self.score {
+                ConformalScore::Lac => 1.0 - *last,
+                ConformalScore::Aps => up_to_last as f32,
+            };
+            let half = rest.len() / 2;
+            if self.includes(score) {
+                (found, ahead) = (found + half + 1, up_to_last);
+                rest = &mut rest[half + 1..];
+            } else {
+                rest = &mut rest[..half];
+            }
+        }
+        found.max(least)
     }
 }
 
@@ -143,11 +170,16 @@ impl Coverage {
     /// Adds the set of a row of `cols` classes, from its largest probabilities.
     pub fn add_set(&mut self, conformal: &Conformal, probs: &[f32], cols: usize) {
         let size = conformal.set_size(probs.iter().copied());
+        self.add_size(size);
+        self.cut += u64::from(size == probs.len() && size < cols);
+    }
+
+    /// Adds the set of a row, by its size.
+    pub fn add_size(&mut self, size: usize) {
         self.sets += 1;
         self.classes += size as u64;
         self.largest = self.largest.max(size);
         self.empty += u64::from(size == 0);
-        self.cut += u64::from(size == probs.len() && size < cols);
     }
 
     /// The share of rows whose set holds the target; `None` without rows.
@@ -227,6 +259,26 @@ mod tests {
         assert_eq!(Conformal::fit(Lac, (1, 2), vec![]), Err(Error::NoRowCounts { rows: 0 }));
         let nan = RowResult { target_prob: f32::NAN, mass_ahead: f32::NAN, ..RowResult::default() };
         assert_eq!([Lac, Aps].map(|score| score.of(&nan)), [None, None]);
+    }
+
+    /// The size of a whole row's set is that of its sorted probabilities, in rows of every length and with ties.
+    #[test]
+    fn whole_sets_need_no_sort() {
+        let mut random = StdRng::seed_from_u64(8);
+        for cols in [0, 1, 2, 3, 7, 64, 1500] {
+            for threshold in [0.0, 0.3, 0.9, 0.999, 1.0, f32::INFINITY] {
+                for score in [Lac, Aps] {
+                    // Multiples of a power of two, so that sums are exact in any order.
+                    let mut probs: Vec<f32> =
+                        (0..cols).map(|_| random.random_range(0..9) as f32 / 8192.0).collect();
+                    let conformal = Conformal { score, threshold, rows: 9, rank: 9, keeps_top: false };
+                    let sorted = conformal.set_size(falling(probs.clone()));
+                    assert_eq!(conformal.whole_set_size(&mut probs), sorted, "{cols} {conformal:?}");
+                    let kept = conformal.keeping_top().whole_set_size(&mut probs);
+                    assert_eq!(kept, sorted.max(usize::from(cols > 0)));
+                }
+            }
+        }
     }
 
     /// Over many draws of held-out rows and others, the share that is covered is the one asked for, within what a binomial

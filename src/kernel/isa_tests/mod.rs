@@ -124,6 +124,7 @@ impl Kernel {
             constant::ROWS => plan.seats.rows,
             constant::INVOCATIONS => plan.seats.lanes * plan.seats.rows,
             constant::STEPS => u32::from(plan.has_steps()),
+            constant::EXCLUDE_TARGET => u32::from(self.operation.target == Target::Class),
             constant::ROW_FIELDS => FIELDS.bits(),
             constant::WHOLE_PACKS | constant::ALIKE | constant::PLAIN_INPUTS | constant::TRUSTS_FLOATS => 1,
             _ => u32::from(self.operation.on.contains(&name)),

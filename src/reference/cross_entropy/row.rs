@@ -214,11 +214,13 @@ fn target_gradient(distribution: &Distribution, shares: &Shares, options: &Cross
     let (own_total, smoothing_total) = (total(&shares.own), total(&shares.smoothing));
     let of_class = |class: usize| {
         // ∂ℓ_j/∂a_k = p_k − [j = k]. If log-probabilities are given, ∂ℓ_j/∂a_k = −[j = k].
-        let prob = match options.input {
-            Input::Logits => distribution.prob(class),
-            Input::LogProbs => 0.0,
+        let (prob, of_others) = match options.input {
+            Input::Logits => (distribution.prob(class), distribution.prob_of_others(class)),
+            Input::LogProbs => (0.0, 1.0),
         };
-        let own = own_total * prob - shares.own[class];
+        // p·Σ t − t_k, without the digits that the difference loses where p is near 1.
+        let share = shares.own[class];
+        let own = (own_total - share) * prob - share * of_others;
         let smoothing = smoothing_total * prob - shares.smoothing[class];
         focal * own + smoothing
     };

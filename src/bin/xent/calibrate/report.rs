@@ -81,11 +81,6 @@ fn lines(found: &Found<'_>) -> Vec<(&'static str, String)> {
     }
     if let Some(others) = found.others {
         let size = others.mean_size().unwrap_or(f64::NAN);
-        let cut = if others.cut > 0 {
-            format!(", {} cut at 1,024", thousands(others.cut as usize))
-        } else {
-            String::new()
-        };
         lines.push((
             "  coverage",
             format!("{} of {} other rows", percent(others.coverage()), thousands(others.rows as usize)),
@@ -93,7 +88,7 @@ fn lines(found: &Found<'_>) -> Vec<(&'static str, String)> {
         lines.push((
             "  sets",
             format!(
-                "{size:.3} classes on average, {} at most, {} empty{cut}",
+                "{size:.3} classes on average, {} at most, {} empty",
                 others.largest,
                 thousands(others.empty as usize)
             ),

@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use xent::eval::calibrate::{Conformal, ConformalScore, Coverage};
 use xent::eval::files::{FileLogits, FileRows};
 use xent::eval::{EvaluateInputs, EvaluateOptions, Evaluation, Source, TargetSource};
+use xent::reference::softmax_row;
 use xent::{
     CrossEntropyOptions, Element, Error, MAX_TOP_K, Result, RowFields, RowResult, SoftmaxOptions, TopKOptions,
 };
@@ -16,7 +18,7 @@ use crate::logits::{self, OnLogits, note_narrowing, run_in};
 use crate::losses::AnyEvaluation;
 use crate::outcome::Outcome;
 use crate::stop::check_stopped;
-use crate::topk;
+use crate::{topk, windows};
 
 /// Rows that are scored at a temperature.
 #[derive(Clone, Copy)]
@@ -111,12 +113,38 @@ impl OnLogits for Others<'_> {
             ..Default::default()
         };
         let options = TopKOptions { softmax, ..TopKOptions::new(cols.min(MAX_TOP_K)) };
-        topk::each_window(scored.computer, args.memory, &options, &mut logits, |_, window| {
+        // Rows whose sets have more classes than that.
+        let mut larger = Vec::new();
+        topk::each_window(scored.computer, args.memory, &options, &mut logits, |rows, window| {
             check_stopped()?;
             // A row without probabilities has no set.
-            for probs in window.values.chunks_exact(window.k).filter(|probs| !probs[0].is_nan()) {
-                counted.add_set(conformal, probs, cols);
+            let all = rows.zip(window.values.chunks_exact(window.k));
+            for (row, probs) in all.filter(|(_, probs)| !probs[0].is_nan()) {
+                match conformal.set_size(probs.iter().copied()) {
+                    size if size == window.k && size < cols => larger.push(row),
+                    size => counted.add_size(size),
+                }
             }
+            Ok(())
+        })?;
+        if larger.is_empty() {
+            return Ok(Outcome::Done);
+        }
+        // They are read once more, and counted here.
+        let shape = logits.shape();
+        let mut larger = larger.into_iter().peekable();
+        windows::each_window(&mut logits, args.memory, |rows, values| {
+            check_stopped()?;
+            let window = shape.with_rows(rows.len());
+            let here: Vec<usize> = std::iter::from_fn(|| larger.next_if(|&row| row < rows.end))
+                .map(|row| row - rows.start)
+                .collect();
+            let size_of = |&row: &usize| {
+                let probs = softmax_row(&window.row(values, row).copied().collect::<Vec<E>>(), &softmax);
+                conformal.whole_set_size(&mut probs.into_iter().map(|p| p as f32).collect::<Vec<_>>())
+            };
+            let sizes: Vec<usize> = here.par_iter().map(size_of).collect();
+            sizes.into_iter().for_each(|size| counted.add_size(size));
             Ok(())
         })?;
         Ok(Outcome::Done)
