@@ -100,17 +100,10 @@ fn with_four(before: Readouts, key: i32, base: f32, scores: vec4<u32>, col: u32,
 }
 
 // The readouts of a row's stats with the scores of a step, relative to another base.
-<<<<<<< HEAD
 fn step_readouts(before: RowStats, largest: i32, base: f32, ab: QuadPair, cd: QuadPair, cols: vec4<u32>) -> Readouts {
-    let after_a = max(before.key, highest_key(order_keys(ab.a)));
-    let after_b = max(after_a, highest_key(order_keys(ab.b)));
-    let after_c = max(after_b, highest_key(order_keys(cd.a)));
-=======
-fn step_readouts(before: RowStats, base: f32, ab: QuadPair, cd: QuadPair, cols: vec4<u32>) -> Readouts {
     let after_a = max(before.key, highest_key(keys_of(ab.a)));
     let after_b = max(after_a, highest_key(keys_of(ab.b)));
     let after_c = max(after_b, highest_key(keys_of(cd.a)));
->>>>>>> 616d3a2 (Class targets keep the digits of a small loss: the sweep leaves the target's class out of the sum; relative bounds; KL is never below 0)
     let based = rebased_readouts(before.readouts, before.base, base);
     let a = with_four(based, before.key, base, ab.a, cols.x, true);
     let b = with_four(a, after_a, base, ab.b, cols.y, true);

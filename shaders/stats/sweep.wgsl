@@ -123,28 +123,19 @@ fn with_edge(stats: RowStats, scores: QuadPair, span: RowSpan, pack: u32, known:
     // Columns outside the row add nothing.
     let new_col = select(col, params.cols, known);
     let b = select(scores.a, scores.b, PACKED);
-<<<<<<< HEAD
     let largest = largest_key(scores.a, b, scores.a, b);
     var next = ready_for(stats, largest, pack);
-    var exps = exps_of(scores.a, span, col, next.base);
-=======
-    var next = ready_for(stats, largest_key(scores.a, b, scores.a, b), pack);
     var exps = exps_of(scores.a, col, next.base);
->>>>>>> 616d3a2 (Class targets keep the digits of a small loss: the sweep leaves the target's class out of the sum; relative bounds; KL is never below 0)
     if PACKED {
         exps += exps_of(scores.b, col + 4u, next.base);
     }
     next.sum_exp += sum_of(exps);
-<<<<<<< HEAD
-    next.readouts = edge_readouts(stats, largest, next.base, scores, col);
-=======
     var news = scores;
     if EXCLUDE_TARGET {
         news.a = within(scores.a, new_col, NEG_INFINITY);
         news.b = within(scores.b, new_col + 4u, NEG_INFINITY);
     }
-    next.readouts = edge_readouts(stats, next.base, news, new_col);
->>>>>>> 616d3a2 (Class targets keep the digits of a small loss: the sweep leaves the target's class out of the sum; relative bounds; KL is never below 0)
+    next.readouts = edge_readouts(stats, largest, next.base, news, new_col);
     if TARGET_SUMS {
         var sums = target_sums(next.base, within(target_weights(span, col), new_col, 0u), scores.a);
         if PACKED {
@@ -174,17 +165,10 @@ fn with_step(stats: RowStats, span: RowSpan, pack: u32) -> RowStats {
     let d = b + 8u * LANES;
     let largest = largest_key(ab.a, ab.b, cd.a, cd.b);
     var next = ready_for(stats, largest, pack);
-<<<<<<< HEAD
-    let ab_exps = exps_of(ab.a, span, col, next.base) + exps_of(ab.b, span, b, next.base);
-    let cd_exps = exps_of(cd.a, span, c, next.base) + exps_of(cd.b, span, d, next.base);
-    next.sum_exp += sum_of(ab_exps + cd_exps);
-    next.readouts = step_readouts(stats, largest, next.base, ab, cd, vec4(col, b, c, d));
-=======
     let ab_exps = score_exps(ab.a, next.base) + score_exps(ab.b, next.base);
     let cd_exps = score_exps(cd.a, next.base) + score_exps(cd.b, next.base);
     next.sum_exp += sum_of_step(ab_exps, cd_exps, pack);
-    next.readouts = step_readouts(stats, next.base, ab, cd, vec4(col, b, c, d));
->>>>>>> 616d3a2 (Class targets keep the digits of a small loss: the sweep leaves the target's class out of the sum; relative bounds; KL is never below 0)
+    next.readouts = step_readouts(stats, largest, next.base, ab, cd, vec4(col, b, c, d));
     if TARGET_SUMS {
         let a_weights = target_weights(span, col);
         let b_weights = target_weights(span, b);
