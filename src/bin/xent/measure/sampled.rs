@@ -13,7 +13,6 @@ const SHARE: f64 = 1e-5;
 
 /// A token of each row, with what the kernel tells beside it.
 pub struct Sampled {
-    records: wgpu::Buffer,
     /// Words of each row: its token; its two log-probabilities; its count of classes and its flags.
     tokens: wgpu::Buffer,
     log_probs: wgpu::Buffer,
@@ -29,7 +28,6 @@ impl Sampled {
     pub fn new(gpu: &Context, rows: usize) -> Result<Self> {
         let words = rows as u64 * 4;
         Ok(Self {
-            records: buffer_of(gpu, "samplings", 16 * words)?,
             tokens: buffer_of(gpu, "tokens", words)?,
             log_probs: buffer_of(gpu, "log_probs", 2 * words)?,
             rows: buffer_of(gpu, "rows", 2 * words)?,
@@ -41,7 +39,7 @@ impl Sampled {
         [&self.tokens, &self.log_probs, &self.rows]
     }
 
-    /// Binds a sampler to logits and to these buffers, after writing the rows' records.
+    /// Binds a sampler to logits, to these buffers and to the rows' records, which are its own.
     pub fn bind<E: Element>(
         &self,
         gpu: &Context,
@@ -55,12 +53,12 @@ impl Sampled {
         }
         let records = (0..shape.rows).map(|row| op.record(&of_row(sampling, row)));
         let records = records.collect::<Result<Vec<_>>>()?;
-        scoped(&gpu.device, "an upload", || {
-            gpu.queue.write_buffer(&self.records, 0, bytemuck::cast_slice(&records));
-        })?;
+        let bytes: &[u8] = bytemuck::cast_slice(&records);
+        let records = buffer_of(gpu, "samplings", bytes.len() as u64)?;
+        scoped(&gpu.device, "an upload", || gpu.queue.write_buffer(&records, 0, bytes))?;
         let whole = wgpu::Buffer::as_entire_buffer_binding;
         let [tokens, log_probs, rows] = self.written().map(whole);
-        op.bind(shape, &SamplerBuffers::new(logits, whole(&self.records), tokens, log_probs, rows))
+        op.bind(shape, &SamplerBuffers::new(logits, whole(&records), tokens, log_probs, rows))
     }
 
     /// Compares a row's token with the reference: the drawn point is within its part of the sum of weights, and its
