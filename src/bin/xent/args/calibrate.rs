@@ -28,8 +28,8 @@ temperature, uncertainty (relative; null at a limit), limit ('cold' or 'hot' if 
 towards T = 0 or T = infinity; else null), reads, rows, cols, counted, ignored, bad, adapter, before
 and after: objects of temperature, loss, ece, mce, accuracy, bins (an array of from, to, rows,
 confidence, accuracy). With --coverage, conformal: score, threshold (null: every class is
- in), rank, rows, keeps_top, and with --others, others: rows, coverage, sets, mean_size, largest,
- empty, cut (0: every set is counted whole). inputs, options, command and date: see docs/eval-json.md.";
+in), rank, rows, keeps_top, and with --others, others: rows, coverage, sets, mean_size, largest,
+empty, cut (0: every set is counted whole). inputs, options, command and date: see docs/eval-json.md.";
 
 #[derive(Args)]
 pub struct CalibrateArgs {
