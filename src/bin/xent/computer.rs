@@ -9,6 +9,7 @@ use crate::limits::complain_if_tight;
 use crate::memory::Reserve;
 use crate::output::{complain, one_line, shown};
 
+#[expect(clippy::large_enum_variant, reason = "a run of the tool has one")]
 pub enum Computer {
     Gpu {
         gpu: Context,

@@ -3,7 +3,9 @@
 
 use std::collections::HashMap;
 
-use super::assembly::{Block, Kind, loops, sweeps, way_through};
+use super::assembly::{Block, Kind, loops, sweeps};
+use super::way::way_through;
+use crate::kernel::plan::{CHUNK_STEPS, STEP_VALUES};
 
 /// Invocations that RADV runs together in a compute shader.
 const WAVE: f64 = 64.0;
@@ -20,16 +22,13 @@ pub(super) struct Trips {
 }
 
 impl Trips {
-    const STEP: u32 = 16;
-    const CHUNK: f64 = 32.0;
-
     fn steps(&self) -> f64 {
-        if self.has_steps { f64::from(self.cols / (Self::STEP * self.lanes)) } else { 0.0 }
+        if self.has_steps { f64::from(self.cols / (STEP_VALUES as u32 * self.lanes)) } else { 0.0 }
     }
 
     /// Packs of the lane with most outside its steps.
     fn rest(&self) -> f64 {
-        let stepped = self.steps() * f64::from(Self::STEP * self.lanes);
+        let stepped = self.steps() * f64::from(STEP_VALUES as u32 * self.lanes);
         ((f64::from(self.cols) - stepped) / f64::from(self.pack * self.lanes)).ceil()
     }
 
@@ -85,7 +84,7 @@ pub(super) fn executed(blocks: &[Block], packs: u32, element_bytes: u32, trips: 
         let count = if is_sweep {
             trips.steps()
         } else if !is_inner(range) {
-            if of_sweep { (trips.steps() / Trips::CHUNK).ceil() } else { 1.0 }
+            if of_sweep { (trips.steps() / CHUNK_STEPS as f64).ceil() } else { 1.0 }
         } else if holds(range, |kind| *kind == Kind::Barrier) {
             trips.levels()
         } else if holds(range, |kind| matches!(kind, Kind::Load(_))) {
@@ -111,4 +110,49 @@ pub(super) fn executed(blocks: &[Block], packs: u32, element_bytes: u32, trips: 
     }
     executed.per_value *= f64::from(trips.lanes) / f64::from(trips.cols);
     executed
+}
+
+#[test]
+fn loops_count_as_often_as_they_run() {
+    // A sweep in chunks, a loop for the rest, a tree, and two instructions beside.
+    let text = "BB0:\n\
+        s_load_b128 s[4:7], s[2:3], 0x20\n\
+        v_mov_b32 v0, v1\n\
+        BB1:\n\
+        s_cbranch_scc1 BB5\n\
+        v_mov_b32 v9, v1\n\
+        BB2:\n\
+        s_cbranch_scc1 BB4\n\
+        buffer_load_b128 v[0:3], v4, s[4:7], 0 offen\n\
+        buffer_load_b128 v[0:3], v4, s[4:7], 0 offen\n\
+        v_add_f32 v0, v0, v0\n\
+        s_branch BB2\n\
+        BB4:\n\
+        s_branch BB1\n\
+        BB5:\n\
+        s_cbranch_scc1 BB6\n\
+        buffer_load_b128 v[0:3], v4, s[4:7], 0 offen\n\
+        s_branch BB5\n\
+        BB6:\n\
+        s_barrier\n\
+        BB7:\n\
+        s_cbranch_scc1 BB10\n\
+        v_mov_b32 v8, v1\n\
+        s_cbranch_execz BB9\n\
+        ds_load_b128 v[0:3], v8\n\
+        v_add_f32 v0, v0, v0\n\
+        BB9:\n\
+        s_barrier\n\
+        s_branch BB7\n\
+        BB10:\n\
+        v_mov_b32 v0, v1\n\
+        s_endpgm\n";
+    // 40 steps of 8 lanes are two chunks; 44 values remain, two packs for some lanes; the tree has three levels.
+    let trips = Trips { lanes: 8, cols: 40 * 128 + 44, pack: 4, has_steps: true };
+    let found = executed(&super::assembly::blocks(text), 2, 4, &trips);
+    let lane = 2.0 + 2.0 + 40.0 * 3.0 + 2.0 + 3.0 * 3.0;
+    assert_eq!(found, Executed { per_value: lane * 8.0 / 5164.0, barriers: 4.0 });
+    // Of 256 lanes, half the waves combine at the first level, and one of four at each other.
+    let wide = Trips { lanes: 256, ..trips };
+    assert_eq!(wide.combining_levels(), 0.5 + 7.0 * 0.25);
 }
