@@ -151,7 +151,7 @@ fn loops_count_as_often_as_they_run() {
     let trips = Trips { lanes: 8, cols: 40 * 128 + 44, pack: 4, has_steps: true };
     let found = executed(&super::assembly::blocks(text), 2, 4, &trips);
     let lane = 2.0 + 2.0 + 40.0 * 3.0 + 2.0 + 3.0 * 3.0;
-    assert_eq!(found, Executed { per_value: lane * 8.0 / 5164.0, barriers: 4.0 });
+    assert_eq!(found, Executed { per_value: lane * (8.0 / 5164.0), barriers: 4.0 });
     // Of 256 lanes, half the waves combine at the first level, and one of four at each other.
     let wide = Trips { lanes: 256, ..trips };
     assert_eq!(wide.combining_levels(), 0.5 + 7.0 * 0.25);
