@@ -4,6 +4,7 @@ use crate::results::ProductSum;
 
 /// A figure and its standard error, if the rows are independent.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Estimate {
     /// The figure.
     pub value: f64,
