@@ -40,7 +40,7 @@ fn a_report_says_what_it_is_of() {
         inputs["crc32"][0].is_null() && inputs["crc32"][1].is_u64() && inputs["crc32"][2].is_u64(),
         "{inputs:#}"
     );
-    assert_eq!(of["options"], json!(["--ignore-index 3,4", "--shift 1", "--positions"]));
+    assert_eq!(of["options"], json!(["--ignore-index 3,4", "--positions", "--shift 1"]));
     assert_eq!(of["command"], format!("xent {args} --html page.html --worst 3 --json"));
     let date = of["date"].as_str().unwrap();
     assert!(date.len() == 20 && date.starts_with("20") && date.ends_with('Z'), "{date}");
@@ -50,7 +50,7 @@ fn a_report_says_what_it_is_of() {
 
     let run = folder.run(args);
     let line = run.stdout.lines().find(|line| line.starts_with("of ")).unwrap();
-    let says = "a.npy (2 × 12 × 11 f32), targets.npy (24 i64), mask.npy (24 i64); --ignore-index 3,4 --shift 1 --positions; 20";
+    let says = "a.npy (2 × 12 × 11 f32), targets.npy (24 i64), mask.npy (24 i64); --ignore-index 3,4 --positions --shift 1; 20";
     assert!(line.contains(says), "{line}");
 
     let of = report(&folder, "compare a.npy b.npy --targets targets.npy");
@@ -96,7 +96,7 @@ fn saved_reports_side_by_side() {
     folder.write("compare.json", folder.run("compare a.npy b.npy --json").stdout);
     for (args, says) in [
         ("a.json targets.json", "targets.json: it is of other data than a.json: the targets differ"),
-        ("a.json shift.json", "it was with --shift 1, and is with --shift 1 --score-from 0"),
+        ("a.json shift.json", "it was with --shift 1, and is with --score-from 0 --shift 1"),
         ("a.json rows.json", "counted was 22, and is 24"),
         ("a.json old.json", "old.json: it does not say what data it is of"),
         ("a.json no.json", "no.json: this is not a report: "),

@@ -29,6 +29,8 @@ fn said(run: &Run) -> serde_json::Value {
     for name in ["seconds", "logits_per_second", "peak_memory_bytes", "command", "date"] {
         said[name] = serde_json::Value::Null;
     }
+    // Each run has files of its own.
+    said["inputs"]["modified"] = serde_json::Value::Null;
     said
 }
 

@@ -70,7 +70,7 @@ fn numbers_on_the_command_line() {
     assert_eq!(lines("softmax 0 -1000 --log"), "0.000000\n-1000.000000\n");
     assert_eq!(lines("softmax 4 2 1 --temperature 2"), lines("softmax 2 1 0.5"));
     for (args, says) in [
-        ("softmax 2 1 x", "--output: a file for the probabilities is needed"),
+        ("softmax 2 1 x", "--output <FILE>: is needed for the probabilities of files"),
         ("softmax 2 1 --temperature 0", "option temperature = 0"),
     ] {
         let run = folder.run(args);

@@ -35,6 +35,7 @@ mod topk;
 mod tune;
 mod windows;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 use std::thread;
 
@@ -97,15 +98,24 @@ fn run() -> ExitCode {
 /// show.
 fn command_line() -> Cli {
     parsed().unwrap_or_else(|error| {
-        let shown = std::env::args_os().map(|arg| output::one_line(&arg.to_string_lossy()));
+        let shown = arguments().map(|arg| output::one_line(&arg.to_string_lossy()));
         let shown = if error.use_stderr() { Cli::try_parse_from(shown).err() } else { None };
         shown.unwrap_or(error).exit()
     })
 }
 
+/// The arguments. A logit of -inf is written as a number that is beyond f32, because clap would take it for options.
+fn arguments() -> impl Iterator<Item = OsString> {
+    let takes_logits = std::env::args_os().nth(1).is_some_and(|name| name == "explain" || name == "softmax");
+    std::env::args_os().map(move |arg| match arg.to_str() {
+        Some("-inf" | "-Inf" | "-infinity") if takes_logits => "-1e999".into(),
+        _ => arg,
+    })
+}
+
 /// The arguments, and which of them were given.
 fn parsed() -> Result<Cli, clap::Error> {
-    let matches = Cli::command().try_get_matches()?;
+    let matches = Cli::command().try_get_matches_from(arguments())?;
     let mut cli = Cli::from_arg_matches(&matches)?;
     let given = matches.subcommand().map(|(_, matches)| Given::of(matches)).unwrap_or_default();
     match &mut cli.command {

@@ -57,7 +57,7 @@ impl Origin {
         };
         Self {
             files: files.iter().map(file).collect(),
-            options: given.options().collect(),
+            options: given.options(),
             command: command_line(),
             date: time(SystemTime::now()).unwrap_or_default(),
         }

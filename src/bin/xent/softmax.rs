@@ -30,7 +30,9 @@ pub fn run(args: &SoftmaxArgs) -> Result<Outcome> {
     let Some(output) = &args.output else {
         return match numbers(args) {
             Some(logits) => print_probs(&logits, args),
-            None => Err(bad_argument("--output", "a file for the probabilities is needed: -o probs.npy")),
+            None => {
+                Err(bad_argument("--output <FILE>", "is needed for the probabilities of files: -o probs.npy"))
+            }
         };
     };
     let inputs: Vec<_> = logits::paths(&args.logits)?.into_iter().map(|path| ("the logits", path)).collect();

@@ -13,7 +13,7 @@ Everything is computed in f64, on the CPU.";
 #[derive(Args)]
 pub struct ExplainArgs {
     /// The logits of one row: 2 1 0.5 -1
-    #[arg(value_name = "LOGIT", required = true, allow_hyphen_values = true)]
+    #[arg(value_name = "LOGIT", required = true, allow_negative_numbers = true)]
     pub logits: Vec<f32>,
     /// The true class, by its number or its name
     #[arg(long, value_name = "CLASS")]

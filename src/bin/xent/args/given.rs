@@ -51,8 +51,9 @@ impl Given {
     /// Those of a subcommand.
     pub fn of(matches: &ArgMatches) -> Self {
         let is_given = |id: &&clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
-        let given = matches.ids().filter(is_given).map(|id| {
-            // A group has no values of its own.
+        // A group has a name that no argument can have.
+        let is_argument = |id: &&clap::Id| id.as_str().chars().all(|c| c.is_ascii_lowercase() || c == '_');
+        let given = matches.ids().filter(is_argument).filter(is_given).map(|id| {
             let values = matches.try_get_raw(id.as_str()).ok().flatten();
             let values = values.into_iter().flatten().map(|value| value.to_string_lossy().into_owned());
             (id.as_str().to_owned(), values.collect())
@@ -71,20 +72,18 @@ impl Given {
         other.map(|(name, _)| flag(name))
     }
 
-    /// The options that may change a figure, as they are written: `--shift 1`.
-    pub fn options(&self) -> impl Iterator<Item = String> {
-        let is_option = |(name, _): &&(String, Vec<String>)| {
-            !NOT_OPTIONS.contains(&name.as_str()) && name.chars().all(|c| c.is_ascii_lowercase() || c == '_')
-        };
-        self.0.iter().filter(is_option).map(|(name, values)| {
-            let flag = flag(name);
-            match &values[..] {
-                // A switch.
-                [] => flag,
-                [value] if value == "true" => flag,
-                values => format!("{flag} {}", values.join(",")),
-            }
-        })
+    /// The options that may change a figure, as they are written, in the order of their names: `--shift 1`.
+    pub fn options(&self) -> Vec<String> {
+        let is_option = |(name, _): &&(String, Vec<String>)| !NOT_OPTIONS.contains(&name.as_str());
+        let written = self.0.iter().filter(is_option).map(|(name, values)| match &values[..] {
+            // A switch.
+            [] => flag(name),
+            [value] if value == "true" => flag(name),
+            values => format!("{} {}", flag(name), values.join(",")),
+        });
+        let mut options: Vec<String> = written.collect();
+        options.sort();
+        options
     }
 }
 
