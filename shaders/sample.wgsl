@@ -1,4 +1,4 @@
-// Uses: params, seat, row_span, score, scores, order_key, wide, philox, candidates, sampling_record, sampling_support, sampling_sums, sampling_search, sampling_steps
+// Uses: params, seat, row_span, score, scores, order_key, wide, philox, candidates, sampling_record, sampling_support, sampling_sums, sampling_steps
 
 // Tokens drawn from a row. The first read finds the largest logit. The steps leave out classes, each by as many reads as it
 // needs (`sampling_search`). The last read adds up the weights of the classes that are left, block by block. A draw is one
@@ -21,9 +21,12 @@ fn keys_left(scores: vec4<u32>, col: u32, is_after: bool) -> vec4<u32> {
     return keys;
 }
 
-// The first class of a lane, so far: its key and its pack.
-fn first_of_two(so_far: vec2<u32>, keys: vec4<u32>, pack: u32) -> vec2<u32> {
-    let key = max(max(keys.x, keys.y), max(keys.z, keys.w));
+fn largest_of(keys: vec4<u32>) -> u32 {
+    return max(max(keys.x, keys.y), max(keys.z, keys.w));
+}
+
+// The first class of a lane, so far: its key and its step, by the first pack.
+fn first_of_two(so_far: vec2<u32>, key: u32, pack: u32) -> vec2<u32> {
     return select(so_far, vec2(key, pack), vec2(key > so_far.x));
 }
 
@@ -31,6 +34,37 @@ fn col_of_key(keys: vec4<u32>, col: u32, key: u32) -> u32 {
     let cols = four_cols(col);
     let hits = select(vec4(NO_CLASS), cols, (keys == vec4(key)) & (cols < vec4(params.cols)));
     return min(min(hits.x, hits.y), min(hits.z, hits.w));
+}
+
+// The first class of a lane in a block, from its first pack there on.
+fn first_in_block(span: RowSpan, first: u32, end: u32, is_after: bool) -> vec2<u32> {
+    var found_first = vec2(0u);
+    var pack = first;
+    // Whole packs, STEP_PACKS at a time.
+    let whole = select(min(end, span.whole), 0u, is_after);
+    for (; pack >= span.lead && pack + (STEP_PACKS - 1u) * LANES < whole; pack += STEP_PACKS * LANES) {
+        let a = score_pack(span, pack);
+        let b = score_pack(span, pack + LANES);
+        var key = 0;
+        if PACKED {
+            key = largest_key(a.a, a.b, b.a, b.b);
+        } else {
+            let c = score_pack(span, pack + 2u * LANES);
+            let d = score_pack(span, pack + 3u * LANES);
+            key = largest_key(a.a, b.a, c.a, d.a);
+        }
+        found_first = first_of_two(found_first, unsigned_key(key), pack);
+    }
+    for (; pack < end; pack += LANES) {
+        let scores = score_edge(span, pack);
+        let col = pack_col(span, pack);
+        var key = largest_of(keys_left(scores.a, col, is_after));
+        if PACKED {
+            key = max(key, largest_of(keys_left(scores.b, col + 4u, is_after)));
+        }
+        found_first = first_of_two(found_first, key, pack);
+    }
+    return found_first;
 }
 
 // The first class of the row, or, after the steps, of those that are left: {its key, its column}. Call this in uniform control
@@ -47,32 +81,27 @@ fn sweep_first(span: RowSpan, lane: u32, is_after: bool) -> vec2<u32> {
     workgroupBarrier();
     var first = vec2(0u);
     let packs = block_packs(span);
-    let blocks = (span.end + packs - 1u) / packs;
-    for (var block = 0u; block < blocks; block++) {
-        var of_block = vec2(0u);
-        let end = min((block + 1u) * packs, span.end);
-        for (var pack = block * packs + lane; pack < end; pack += LANES) {
-            let scores = score_edge(span, pack);
-            let col = pack_col(span, pack);
-            of_block = first_of_two(of_block, keys_left(scores.a, col, is_after), pack);
-            if PACKED {
-                of_block = first_of_two(of_block, keys_left(scores.b, col + 4u, is_after), pack);
-            }
-        }
+    for (var block = 0u; block * packs < span.end; block++) {
+        let of_block = first_in_block(span, block * packs + lane, min((block + 1u) * packs, span.end), is_after);
         if begins {
             atomicMax(&block_tops[block], of_block.x);
         }
-        first = select(first, of_block, vec2(of_block.x > first.x));
+        first = first_of_two(first, of_block.x, of_block.y);
     }
     atomicMax(&largest, first.x);
     workgroupBarrier();
     let key = atomicLoad(&largest);
     if first.x == key && key > 0u {
-        let scores = score_edge(span, first.y);
-        let col = pack_col(span, first.y);
-        atomicMin(&least, col_of_key(keys_left(scores.a, col, is_after), col, key));
-        if PACKED {
-            atomicMin(&least, col_of_key(keys_left(scores.b, col + 4u, is_after), col + 4u, key));
+        for (var i = 0u; i < STEP_PACKS; i++) {
+            let pack = first.y + i * LANES;
+            if pack < span.end {
+                let scores = score_edge(span, pack);
+                let col = pack_col(span, pack);
+                atomicMin(&least, col_of_key(keys_left(scores.a, col, is_after), col, key));
+                if PACKED {
+                    atomicMin(&least, col_of_key(keys_left(scores.b, col + 4u, is_after), col + 4u, key));
+                }
+            }
         }
     }
     workgroupBarrier();

@@ -13,8 +13,6 @@
 const DIGITS: u32 = 256u;
 const HITS: u32 = 512u; // as many packs as `block_sums` has words
 
-var<workgroup> block_tops: array<atomic<u32>, BLOCKS>; // the largest key of each block
-
 // What a search does with a class.
 struct Task {
     shift: u32,
@@ -167,17 +165,23 @@ fn sweep_candidates(span: RowSpan, lane: u32, key: u32) -> u32 {
     }
     workgroupBarrier();
     // First the packs that have some: atomic operations for each class would take most of the time.
-    for (var pack = lane; pack < span.end; pack += LANES) {
-        let scores = score_edge(span, pack);
-        let col = pack_col(span, pack);
-        var hits = keys_from(scores.a, col, key);
-        if PACKED {
-            hits |= keys_from(scores.b, col + 4u, key);
+    let packs = block_packs(span);
+    for (var block = 0u; block * packs < span.end; block++) {
+        if atomicLoad(&block_tops[block]) < key {
+            continue;
         }
-        if any(hits) {
-            let at = atomicAdd(&left, 1u);
-            if at < HITS {
-                atomicStore(&block_sums[at], pack);
+        for (var pack = block * packs + lane; pack < min((block + 1u) * packs, span.end); pack += LANES) {
+            let scores = score_edge(span, pack);
+            let col = pack_col(span, pack);
+            var hits = keys_from(scores.a, col, key);
+            if PACKED {
+                hits |= keys_from(scores.b, col + 4u, key);
+            }
+            if any(hits) {
+                let at = atomicAdd(&left, 1u);
+                if at < HITS {
+                    atomicStore(&block_sums[at], pack);
+                }
             }
         }
     }

@@ -69,7 +69,7 @@ fn kind_for(step: u32) -> u32 {
     switch step {
         case TOP_N_SIGMA: { return SQUARES; }
         case TYPICAL, ETA: { return ENTROPIES; }
-        default: { return RAW_EXPS; }
+        default: { return NO_FLOATS; }
     }
 }
 
@@ -115,7 +115,7 @@ fn leave_out_by(span: RowSpan, lane: u32, at: u32, step: u32, min_keep: u32, cou
             cut_at(vec2(key, NO_CLASS));
         }
         if counts {
-            let kept = sweep_sums(span, lane, RAW_EXPS).z;
+            let kept = sweep_sums(span, lane, NO_FLOATS).z;
             searches = kept < min_keep;
             if step == XTC {
                 wanted = kept;

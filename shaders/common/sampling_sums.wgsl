@@ -11,8 +11,10 @@ const RAW_EXPS: u32 = 0u;  // exp(x − max) of every class
 const DISTANCES: u32 = 1u; // (x − base) / 2, scaled, so that the sum is not beyond f32
 const SQUARES: u32 = 2u;   // ((x − base) / 2 − mean)², scaled
 const ENTROPIES: u32 = 3u; // −(x − base) / T · exp((x − base) / T)
+const NO_FLOATS: u32 = 4u;
 
 var<workgroup> block_sums: array<atomic<u32>, BLOCK_WORDS>; // after the sweep: the sums of all blocks up to this one
+var<workgroup> block_tops: array<atomic<u32>, BLOCKS>; // the largest key of each block, if the row may be truncated
 var<workgroup> left: atomic<u32>;
 var<workgroup> least: atomic<u32>;
 var<workgroup> lane_lows: array<u32, INVOCATIONS>;
@@ -63,6 +65,7 @@ fn float_terms(scores: vec4<u32>, exps: vec4<f32>, kind: u32) -> vec4<f32> {
             }
             return raw_exps(scores);
         }
+        case NO_FLOATS: { return vec4(0.0); }
         case ENTROPIES: { return -max(distances(scores), vec4(-150.0)) * exps; }
         default: {
             let distance = 0.5 * bitcast<vec4<f32>>(scores) - vec4(half_base);
@@ -83,7 +86,7 @@ fn with_four(parts: Parts, scores: vec4<u32>, col: u32, kind: u32) -> Parts {
         weights.high = select(vec4(0u), weights.high, is_counted);
         weights.low = select(vec4(0u), weights.low, is_counted);
     }
-    if kind != RAW_EXPS {
+    if kind != RAW_EXPS && kind != NO_FLOATS {
         terms = select(vec4(0.0), terms, is_counted);
     }
     next.high += weights.high;
@@ -94,9 +97,7 @@ fn with_four(parts: Parts, scores: vec4<u32>, col: u32, kind: u32) -> Parts {
 }
 
 // The weights of a pack's classes that are left.
-fn pack_parts(span: RowSpan, pack: u32, kind: u32, before: Parts) -> Parts {
-    let scores = score_edge(span, pack);
-    let col = pack_col(span, pack);
+fn with_pack(before: Parts, scores: QuadPair, col: u32, kind: u32) -> Parts {
     var parts = with_four(before, scores.a, col, kind);
     if PACKED {
         parts = with_four(parts, scores.b, col + 4u, kind);
@@ -212,6 +213,41 @@ fn block_sum(block: u32) -> vec2<u32> {
     return vec2(atomicLoad(&block_sums[2u * block]), atomicLoad(&block_sums[2u * block + 1u]));
 }
 
+// Whether some classes of a block may be left.
+fn may_have_left(block: u32) -> bool {
+    if TRUNCATES && is_cut {
+        return atomicLoad(&block_tops[block]) >= cut.key;
+    }
+    return true;
+}
+
+// The raw exponentials of classes of which none is left.
+fn raw_parts(span: RowSpan, pack: u32, before: Parts) -> Parts {
+    let scores = score_edge(span, pack);
+    var parts = before;
+    parts.floats += raw_exps(scores.a);
+    if PACKED {
+        parts.floats += raw_exps(scores.b);
+    }
+    return parts;
+}
+
+// What a lane sums in a block, from its first pack there on.
+fn block_parts(span: RowSpan, first: u32, end: u32, kind: u32, may_be_left: bool) -> Parts {
+    var parts = no_parts();
+    var pack = first;
+    if may_be_left {
+        for (; pack < end; pack += LANES) {
+            parts = with_pack(parts, score_edge(span, pack), pack_col(span, pack), kind);
+        }
+    } else if kind == RAW_EXPS {
+        for (; pack < end; pack += LANES) {
+            parts = raw_parts(span, pack, parts);
+        }
+    }
+    return parts;
+}
+
 // {the weights' sum in two words, the number of classes, the sum of floats} of the classes that are left. Call this in uniform
 // control flow.
 fn sweep_sums(span: RowSpan, lane: u32, kind: u32) -> vec4<u32> {
@@ -228,11 +264,7 @@ fn sweep_sums(span: RowSpan, lane: u32, kind: u32) -> vec4<u32> {
     var count = 0u;
     var floats = 0.0;
     for (var block = 0u; block < blocks; block++) {
-        var parts = no_parts();
-        let end = min((block + 1u) * packs, span.end);
-        for (var pack = block * packs + lane; pack < end; pack += LANES) {
-            parts = pack_parts(span, pack, kind, parts);
-        }
+        let parts = block_parts(span, block * packs + lane, min((block + 1u) * packs, span.end), kind, may_have_left(block));
         add_to_block(block, sum_of_parts(parts));
         count += parts.count.x + parts.count.y + parts.count.z + parts.count.w;
         floats += (parts.floats.x + parts.floats.y) + (parts.floats.z + parts.floats.w);

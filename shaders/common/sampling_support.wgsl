@@ -111,8 +111,14 @@ struct Weights {
     low: vec4<u32>,
 }
 
+// Whole numbers from 0 to 2^24, given as floats. The sum with 2^23 has the number in its last bits; a conversion takes several
+// instructions.
+fn whole_numbers(numbers: vec4<f32>) -> vec4<u32> {
+    return bitcast<vec4<u32>>(numbers + vec4(8388608.0)) - vec4(0x4b000000u);
+}
+
 fn weights_of(exps: vec4<f32>) -> Weights {
     let scaled = exps * one;
-    let high = vec4<u32>(scaled);
-    return Weights(high, vec4<u32>((scaled - vec4<f32>(high)) * 8388608.0));
+    let high = floor(scaled);
+    return Weights(whole_numbers(high), whole_numbers(floor((scaled - high) * 8388608.0)));
 }
