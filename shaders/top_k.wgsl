@@ -14,6 +14,8 @@ override RENORMALIZE: bool; // probabilities among the k classes
 @group(0) @binding(4) var<storage, read_write> top_indices: array<u32>;
 @group(0) @binding(5) var<storage, read_write> top_values: array<u32>;
 
+const RANKED: u32 = 256u; // candidates that are sorted by their ranks
+
 // What a read does with the keys from `low` to `high`: it counts them by `(key − low) >> shift`, or collects them.
 struct Job {
     low: u32,
@@ -205,7 +207,7 @@ fn top_k(
     let stats = row_stats(span, at, true);
     workgroupBarrier();
     let count = find_candidates(span, at.lane, unsigned_key(stats.key));
-    let sorted = sort_candidates(count, at.lane);
+    let sorted = sort_candidates(count, at.lane, RANKED);
     let sum = top_sum(stats, sorted);
     let first = (params.first_row + at.row) * params.entries;
     for (var i = at.lane; i < params.entries; i += LANES) {

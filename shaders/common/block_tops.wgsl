@@ -1,4 +1,4 @@
-// Uses: params, seat, row_span, scores, candidates
+// Uses: params, seat, pack, row_span, scores, candidates
 
 // Where the largest classes of a row are. A row is dealt out to blocks: each lane's steps go to the lane's blocks in turn, so
 // that neighbouring steps are in different blocks. The first read keeps the largest order key of each block, its top. At least
@@ -48,8 +48,10 @@ fn top_with_rank(lane: u32, rank: u32, highest: u32) -> u32 {
         found = vec4(highest, 0u, 0u, 0u);
     }
     var low = UNSIGNED_NEG_INFINITY;
-    // Fewer blocks than that may have classes.
-    if min(all_blocks(), params.cols / STEP_VALUES) < rank {
+    // The blocks that have classes are no fewer than this.
+    let lane_packs = params.cols / (PACK_VALUES * LANES);
+    let filled = min(all_blocks(), (lane_packs + STEP_PACKS - 1u) / STEP_PACKS * LANES);
+    if filled < rank {
         return low;
     }
     var high = workgroupUniformLoad(&found).x;
@@ -72,7 +74,8 @@ fn top_with_rank(lane: u32, rank: u32, highest: u32) -> u32 {
             high = middle - 1u;
         } else {
             low = middle;
-            if count <= rank + rank / 8u + 1u {
+            // All blocks have any key that is low enough.
+            if count < filled && count <= rank + rank / 8u + 1u {
                 break;
             }
         }

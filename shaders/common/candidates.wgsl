@@ -5,7 +5,6 @@
 
 const POOL_WORDS: u32 = 2048u; // one count for each value of 11 bits
 const CAPACITY: u32 = 1024u;   // candidates, of two words
-const FEW: u32 = 128u;         // candidates that are sorted by their ranks
 const UNSIGNED_NEG_INFINITY: u32 = 0x00800000u; // the key of −∞, as an unsigned one
 
 var<workgroup> pool: array<atomic<u32>, 2048>;
@@ -99,9 +98,10 @@ fn comes_before(a: vec2<u32>, b: vec2<u32>) -> bool {
     return a.x > b.x || (a.x == b.x && a.y < b.y);
 }
 
-// Sorts the candidates, the first place first, and returns where the first one is. Call this in uniform control flow.
-fn sort_candidates(count: u32, lane: u32) -> u32 {
-    if count <= FEW {
+// Sorts the candidates, the first place first, and returns where the first one is. A few, at most half of what the pool holds,
+// are sorted by their ranks. Call this in uniform control flow.
+fn sort_candidates(count: u32, lane: u32, few: u32) -> u32 {
+    if count <= few {
         rank_candidates(count, lane);
         return CAPACITY / 2u;
     }

@@ -11,6 +11,7 @@
 // pool, one more read collects them. If too many classes have the same key, two reads find the last one by its column.
 
 const DIGITS: u32 = 256u;
+const RANKED: u32 = 128u; // candidates that are sorted by their ranks
 const HITS: u32 = 512u; // as many packs as `block_sums` has words
 
 // What a search does with a class.
@@ -93,7 +94,7 @@ fn weight_at(span: RowSpan, col: u32) -> vec2<u32> {
 // control flow.
 fn find_candidate(span: RowSpan, lane: u32, before: vec3<u32>, goal: vec3<u32>) -> vec3<u32> {
     let all = candidate_count(lane);
-    let sorted = sort_candidates(all, lane);
+    let sorted = sort_candidates(all, lane, RANKED);
     let share = (all + LANES - 1u) / LANES;
     let begin = min(lane * share, all);
     let end = min(begin + share, all);

@@ -350,8 +350,8 @@ pub(crate) fn sampler_needs(options: &SamplerOptions) -> Needs {
         // Emptying the pool five times; three times sorting 1,024 candidates and adding up their weights; twice ranking the
         // keys of 256 blocks and going through 512 packs; emptying the sums.
         fixed_iterations: searches * (5 * 2048 + 3 * 31_000 + 2 * 5_000) + sums * 512,
-        // Looking for a digit among 256 four times; adding up the blocks and the lanes; a draw.
-        own_iterations: searches * 1_200 + sums * 512 + samples * 50,
+        // Looking for a digit among 256 four times, and at 256 blocks twice; adding up the blocks and the lanes; a draw.
+        own_iterations: searches * 1_800 + sums * 512 + samples * 50,
     }
 }
 

@@ -244,9 +244,9 @@ pub(crate) fn top_k_needs(k: usize) -> Needs {
         is_alone: true,
         // Besides the two that the plan counts. Reading blocks again takes a fifth more iterations than packs.
         further_reads: 6,
-        // Emptying and searching the pool four times, sorting 1,024 candidates, and writing k of them; emptying, listing and
-        // searching the tops of blocks.
-        fixed_iterations: 50_000 + 26 * blocks,
+        // Emptying and searching the pool four times, comparing 256 candidates with one another (or sorting 1,024), and writing
+        // k of them; emptying, listing and searching the tops of blocks.
+        fixed_iterations: 20_000 + 256 * 256 + 26 * blocks,
         own_iterations: 0,
     }
 }
