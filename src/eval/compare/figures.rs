@@ -13,6 +13,11 @@ pub struct Estimate {
 }
 
 impl Estimate {
+    /// A figure with this standard error.
+    pub fn new(value: f64, error: Option<f64>) -> Self {
+        Self { value, error }
+    }
+
     /// A smooth function of the figure, whose value there and whose derivative are given (the delta method).
     fn through(self, value: f64, slope: f64) -> Self {
         Self { value, error: self.error.map(|error| slope.abs() * error) }

@@ -76,7 +76,7 @@ pub fn figure(of: Estimate) -> String {
 
 fn percent(of: Estimate) -> String {
     let error = of.error.map(|error| 100.0 * error);
-    format!("{} %", figure(Estimate { value: 100.0 * of.value, error }))
+    format!("{} %", figure(Estimate::new(100.0 * of.value, error)))
 }
 
 /// All lines of a report.

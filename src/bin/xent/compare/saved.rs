@@ -138,7 +138,7 @@ impl Compared {
                 .collect()
         };
         Self {
-            means: [0, 1].map(|at| Estimate { value: means[at].unwrap_or(f64::NAN), error: errors[at] }),
+            means: [0, 1].map(|at| Estimate::new(means[at].unwrap_or(f64::NAN), errors[at])),
             has_perplexity: reports[0]["perplexity"].is_number(),
             accuracies: of_each(&|report| report["accuracy"].as_f64()),
             rows: reports[0]["rows"].as_u64().unwrap_or(0) as usize,
@@ -150,7 +150,7 @@ impl Compared {
     fn change(&self) -> Estimate {
         let [a, b] = self.means;
         let error = a.error.zip(b.error).map(|(a, b)| (a * a + b * b).sqrt());
-        Estimate { value: b.value - a.value, error }
+        Estimate::new(b.value - a.value, error)
     }
 
     fn lines(&self) -> Vec<Line> {
