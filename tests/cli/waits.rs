@@ -112,18 +112,14 @@ fn pipes_where_files_are_needed_are_refused() {
     std::os::unix::fs::symlink("pipe", folder.path("pipe.npy")).unwrap();
     let eval = "eval logits.npy --targets targets.npy";
     for args in [
-        "eval pipe --targets targets.npy".to_owned(),
-        "eval logits.npy --targets pipe".to_owned(),
-        format!("{eval} --class-weights pipe"),
-        format!("{eval} --row-weights pipe"),
-        format!("{eval} --row-mask pipe"),
-        "eval logits.npy --soft-targets pipe".to_owned(),
         format!("{eval} --checkpoint pipe"),
         format!("{eval} --checkpoint pipe --resume"),
         format!("{eval} --rows-out pipe.npy"),
         format!("{eval} --tuning pipe"),
         "softmax logits.npy -o out.npy --tuning pipe".to_owned(),
-        "softmax pipe -o out.npy".to_owned(),
+        "eval logits.npy --loss kl --teacher pipe".to_owned(),
+        "compare logits.npy pipe".to_owned(),
+        "compare logits.npy logits.npy --targets pipe".to_owned(),
         "softmax logits.npy -o pipe.npy".to_owned(),
         "tune --quick -o pipe".to_owned(),
     ] {
