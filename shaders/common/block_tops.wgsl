@@ -35,7 +35,7 @@ fn begin_tops(lane: u32) {
 
 // Adds the lane's next packs, up to a step of them, with this largest key.
 fn raise_top(key: u32, packs: u32) {
-    let block = (own_packs / STEP_PACKS * LANES & block_mask) + own_lane;
+    let block = ((own_packs / STEP_PACKS * LANES) & block_mask) + own_lane;
     atomicStore(&pool[block], max(atomicLoad(&pool[block]), key));
     own_packs += packs;
 }
