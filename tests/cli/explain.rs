@@ -48,6 +48,10 @@ fn what_is_no_row_is_refused() {
         assert_eq!((run.status, run.stdout.as_str()), (Some(2), ""), "{args}: {run:?}");
         assert!(run.stderr.contains(says), "{args}: {}", run.stderr);
     }
+    let beyond = folder.run("explain 1e39 2");
+    assert!(beyond.status == Some(2) && beyond.stderr.contains("it is beyond f32"), "{beyond:?}");
+    let small = folder.run("explain -1e-3 -inf --target 0");
+    assert!(small.status == Some(0) && small.stdout.contains("\n0      -0.001  "), "{small:?}");
     // A row of NaN is no error: it shows what becomes of it.
     let run = folder.run("explain nan 1 --target 1");
     assert!(run.status == Some(0) && run.stdout.contains("-ln p(1) = NaN nats"), "{run:?}");

@@ -95,10 +95,10 @@ fn saved_reports_side_by_side() {
     folder.write("old.json", old.to_string()).write("no.json", "no").write("array.json", "[1]");
     folder.write("compare.json", folder.run("compare a.npy b.npy --json").stdout);
     for (args, says) in [
-        ("a.json targets.json", "targets.json: it is of other data than a.json: the targets differ"),
+        ("a.json targets.json", "targets.json: it is of other data than a.json: the targets: another file"),
         ("a.json shift.json", "it was with --shift 1, and is with --score-from 0 --shift 1"),
         ("a.json rows.json", "counted was 22, and is 24"),
-        ("a.json old.json", "old.json: it does not say what data it is of"),
+        ("a.json old.json", "old.json: another version of xent wrote it"),
         ("a.json no.json", "no.json: this is not a report: "),
         ("array.json a.json", "array.json: this is not a report of 'xent eval --json'"),
         (

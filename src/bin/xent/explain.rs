@@ -22,7 +22,7 @@ fn names(args: &ExplainArgs) -> Result<Vec<String>> {
     let classes = args.logits.len();
     match args.names.len() {
         0 => Ok((0..classes).map(|class| class.to_string()).collect()),
-        given if given == classes => Ok(args.names.iter().map(|name| one_line(name)).collect()),
+        given if given == classes => Ok(args.names.iter().map(|name| one_line(name.trim())).collect()),
         given => Err(bad_argument("--names", format!("{given} names for {classes} logits"))),
     }
 }
@@ -111,7 +111,10 @@ impl Steps {
         lines.push(["sum", "", "", &number(sum), &number(all), ""].map(str::to_owned).to_vec());
         if let Some((_, dlogits)) = &self.target {
             let last = lines.len() - 1;
-            lines[last].push(number(dlogits.iter().sum::<f64>()));
+            let sum = dlogits.iter().sum::<f64>();
+            // It is 0 but for rounding.
+            let largest = dlogits.iter().fold(0.0, |most: f64, value| most.max(value.abs()));
+            lines[last].push(number(if sum.abs() < 1e-12 * largest { 0.0 } else { sum }));
         }
         aligned(&lines)
     }
@@ -132,6 +135,12 @@ impl Steps {
         if self.logits.iter().any(|logit| logit.is_nan()) {
             return "a logit is NaN, and so is every p".to_owned();
         }
+        if self.max == f64::INFINITY {
+            return "a logit is infinite, and so every p is NaN".to_owned();
+        }
+        if self.max == f64::NEG_INFINITY {
+            return "every logit is -inf: no class is possible, and every p is NaN".to_owned();
+        }
         let (infinite, sum) = (beyond(f32::is_infinite), plain.iter().sum::<f32>());
         if !infinite.is_empty() {
             let of = infinite.join(", ");
@@ -139,11 +148,11 @@ impl Steps {
                 "without subtracting the maximum, e^ is infinite in f32 for {of} (above 88.7), and p is NaN"
             );
         }
-        if sum == 0.0 && self.max.is_finite() {
+        if sum == 0.0 {
             return "without subtracting the maximum, every e^ is 0 in f32 (below -103), and p is NaN"
                 .to_owned();
         }
-        if sum.is_infinite() && self.max.is_finite() {
+        if sum.is_infinite() {
             return "without subtracting the maximum, the sum of e^ is infinite in f32, and every p is 0"
                 .to_owned();
         }
@@ -154,9 +163,7 @@ impl Steps {
 /// Four decimals, or an exponent where these would hide the value.
 fn number(value: f64) -> String {
     match value.abs() {
-        // The rounding of a sum that is 0.
-        size if size < 1e-15 => decimals(0.0, 4),
-        size if size < 5e-4 => format!("{value:.3e}"),
+        size if size > 0.0 && size < 5e-4 => format!("{value:.3e}"),
         _ => decimals(value, 4),
     }
 }
@@ -201,8 +208,8 @@ mod tests {
 
     #[test]
     fn small_values_keep_their_digits() {
-        let shown = [0.0, -1e-17, 3.7835e-44, -1.5, 1e-4, 0.00051].map(number);
-        assert_eq!(shown, ["0.0000", "0.0000", "0.0000", "-1.5000", "1.000e-4", "0.0005"]);
+        let shown = [0.0, 3.7835e-44, -1.5, 1e-4, 0.00051].map(number);
+        assert_eq!(shown, ["0.0000", "3.784e-44", "-1.5000", "1.000e-4", "0.0005"]);
     }
 
     #[test]
@@ -219,6 +226,8 @@ mod tests {
         assert!(overflow(&[88.7, 88.7]).contains("the sum of e^ is infinite"));
         assert!(overflow(&[f32::NEG_INFINITY, 0.0]).starts_with("none"));
         assert!(overflow(&[f32::NAN, 1000.0]).starts_with("a logit is NaN"));
+        assert!(overflow(&[f32::INFINITY, 1.0]).starts_with("a logit is infinite"));
+        assert!(overflow(&[f32::NEG_INFINITY; 2]).starts_with("every logit is -inf"));
     }
 
     #[test]

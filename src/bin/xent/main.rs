@@ -42,7 +42,7 @@ use std::thread;
 use clap::{CommandFactory, FromArgMatches, Parser};
 use xent::Error;
 
-use args::{Cli, Command, Given};
+use args::{Cli, Command, Given, MINUS_INFINITY};
 use outcome::Outcome;
 
 /// A stack size, in bytes, that is enough for the tool.
@@ -104,11 +104,16 @@ fn command_line() -> Cli {
     })
 }
 
-/// The arguments. A logit of -inf is written as a number that is beyond f32, because clap would take it for options.
+/// The arguments. Negative logits are written as numbers without an exponent, and -inf as one that is beyond f32, because clap
+/// would take them for options.
 fn arguments() -> impl Iterator<Item = OsString> {
     let takes_logits = std::env::args_os().nth(1).is_some_and(|name| name == "explain" || name == "softmax");
     std::env::args_os().map(move |arg| match arg.to_str() {
-        Some("-inf" | "-Inf" | "-infinity") if takes_logits => "-1e999".into(),
+        Some(text) if takes_logits && text.starts_with('-') => match text.parse::<f64>() {
+            Ok(f64::NEG_INFINITY) => MINUS_INFINITY.into(),
+            Ok(value) => value.to_string().into(),
+            Err(_) => arg,
+        },
         _ => arg,
     })
 }

@@ -41,7 +41,7 @@ impl Origin {
     /// Of these files, with their names in messages, and these arguments.
     pub fn new(files: &[(&'static str, PathBuf)], given: &Given) -> Self {
         let file = |(name, path): &(&'static str, PathBuf)| {
-            let known = fs::metadata(path).ok();
+            let known = fs::metadata(path).ok().filter(fs::Metadata::is_file);
             Input {
                 name,
                 path: path.clone(),
@@ -49,9 +49,7 @@ impl Origin {
                 bytes: known.as_ref().map(fs::Metadata::len),
                 modified: known.as_ref().and_then(|known| known.modified().ok()).and_then(time),
                 crc32: known
-                    .filter(|known| {
-                        known.is_file() && known.len() <= MOST_CHECKED && !OF_LOGITS.contains(name)
-                    })
+                    .filter(|known| known.len() <= MOST_CHECKED && !OF_LOGITS.contains(name))
                     .and_then(|_| crc32(path)),
             }
         };

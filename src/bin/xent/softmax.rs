@@ -9,7 +9,7 @@ use xent::eval::files::{FileLogits, partial_path};
 use xent::eval::{Source, softmax};
 use xent::{Element, Result, Softmax, SoftmaxOptions, reference};
 
-use crate::args::SoftmaxArgs;
+use crate::args::{SoftmaxArgs, logit};
 use crate::computer::Computer;
 use crate::dtype::Dtype;
 use crate::logits::{self, OnLogits, run_in};
@@ -29,7 +29,7 @@ const RUN: &str = "softmax";
 pub fn run(args: &SoftmaxArgs) -> Result<Outcome> {
     let Some(output) = &args.output else {
         return match numbers(args) {
-            Some(logits) => print_probs(&logits, args),
+            Some(logits) => print_probs(&logits?, args),
             None => {
                 Err(bad_argument("--output <FILE>", "is needed for the probabilities of files: -o probs.npy"))
             }
@@ -59,9 +59,13 @@ fn print_probs(logits: &[f32], args: &SoftmaxArgs) -> Result<Outcome> {
 }
 
 /// The logits that are given as numbers, where no file has such a name.
-fn numbers(args: &SoftmaxArgs) -> Option<Vec<f32>> {
-    let number = |path: &PathBuf| path.to_str()?.parse().ok().filter(|_| !path.exists());
-    args.logits.files.iter().map(number).collect()
+fn numbers(args: &SoftmaxArgs) -> Option<Result<Vec<f32>>> {
+    let text = |path: &'_ PathBuf| -> Option<String> {
+        let text = path.to_str().filter(|text| text.parse::<f32>().is_ok() && !path.exists())?;
+        Some(text.to_owned())
+    };
+    let texts: Vec<String> = args.logits.files.iter().map(text).collect::<Option<_>>()?;
+    Some(texts.iter().map(|text| logit(text).map_err(|why| bad_argument(text, why))).collect())
 }
 
 struct Run<'a> {

@@ -20,16 +20,28 @@ impl ConformalScore {
 
     /// The score of a row's target, from results with [`FIELDS`](Self::FIELDS). `None` for a row that is left out, and
     /// for one without probabilities (a logit is NaN or +∞, or all are −∞).
-    pub fn of(self, row: &RowResult) -> Option<f32> {
+    pub fn of(self, row: &RowResult) -> Option<f64> {
         if row.is_left_out() {
             return None;
         }
-        let score = match self {
-            Self::Lac => 1.0 - row.target_prob,
-            Self::Aps => row.mass_ahead + row.target_prob,
-        };
+        let score = self.of_class(row.target_prob, row.mass_ahead.into());
         (!score.is_nan()).then_some(score)
     }
+
+    /// The score of a class with this probability, and this mass of the classes ahead of it.
+    fn of_class(self, prob: f32, ahead: f64) -> f64 {
+        let prob = f64::from(prob);
+        match self {
+            // In f32, 1 − p would lose the digits of a small p.
+            Self::Lac => 1.0 - prob,
+            // All classes together have a mass of 1, and a sum of f32 probabilities only nearly.
+            Self::Aps if ahead + prob > 1.0 - Self::ROUNDING => 1.0,
+            Self::Aps => ahead + prob,
+        }
+    }
+
+    /// What rounding may take from, or add to, the sum of all probabilities of a row.
+    const ROUNDING: f64 = 2e-6;
 }
 
 /// A threshold on scores: of rows like those that it was fitted on, the set of the classes whose score is at most the
@@ -53,7 +65,7 @@ pub struct Conformal {
     /// The score that it is about.
     pub score: ConformalScore,
     /// The largest score in a set; +∞ if there were too few rows for the wanted coverage. Then every class is in.
-    pub threshold: f32,
+    pub threshold: f64,
     /// The rows that it was fitted on.
     pub rows: usize,
     /// The threshold's place among their scores, from 1: ⌈(rows + 1) · coverage⌉.
@@ -69,7 +81,7 @@ impl Conformal {
     ///
     /// # Errors
     /// [`Error::InvalidOption`] for a coverage that is not above 0 and below 1; [`Error::NoRowCounts`] without scores.
-    pub fn fit(score: ConformalScore, coverage: (u64, u64), mut scores: Vec<f32>) -> Result<Self> {
+    pub fn fit(score: ConformalScore, coverage: (u64, u64), mut scores: Vec<f64>) -> Result<Self> {
         let (wanted, of) = coverage;
         if wanted == 0 || wanted >= of {
             return Err(Error::option("coverage", wanted as f64 / of as f64, "above 0 and below 1"));
@@ -81,8 +93,8 @@ impl Conformal {
         let rank = ((rows as u128 + 1) * u128::from(wanted)).div_ceil(u128::from(of));
         let rank = usize::try_from(rank).unwrap_or(usize::MAX);
         let threshold = match rank {
-            rank if rank > rows => f32::INFINITY,
-            rank => *scores.select_nth_unstable_by(rank - 1, f32::total_cmp).1,
+            rank if rank > rows => f64::INFINITY,
+            rank => *scores.select_nth_unstable_by(rank - 1, f64::total_cmp).1,
         };
         Ok(Self { score, threshold, rows, rank, keeps_top: false })
     }
@@ -93,7 +105,7 @@ impl Conformal {
     }
 
     /// Whether a class with this score is in the set.
-    pub fn includes(&self, score: f32) -> bool {
+    pub fn includes(&self, score: f64) -> bool {
         score <= self.threshold
     }
 
@@ -103,10 +115,7 @@ impl Conformal {
     pub fn set_size(&self, probs: impl IntoIterator<Item = f32>) -> usize {
         let mut ahead = 0.0f64;
         let in_set = probs.into_iter().take_while(|&prob| {
-            let score = match self.score {
-                ConformalScore::Lac => 1.0 - prob,
-                ConformalScore::Aps => (ahead + f64::from(prob)) as f32,
-            };
+            let score = self.score.of_class(prob, ahead);
             ahead += f64::from(prob);
             self.includes(score)
         });
@@ -122,15 +131,10 @@ impl Conformal {
         // Every class that is ahead of `rest` is in the set, and no class behind it is.
         while !rest.is_empty() {
             let (first, last, _) = rest.select_nth_unstable_by(rest.len() / 2, |a, b| b.total_cmp(a));
-            let up_to_last =
-                ahead + first.iter().map(|&prob| f64::from(prob)).sum::<f64>() + f64::from(*last);
-            let score = match self.score {
-                ConformalScore::Lac => 1.0 - *last,
-                ConformalScore::Aps => up_to_last as f32,
-            };
-            let half = rest.len() / 2;
-            if self.includes(score) {
-                (found, ahead) = (found + half + 1, up_to_last);
+            let before_last = ahead + first.iter().map(|&prob| f64::from(prob)).sum::<f64>();
+            let (last, half) = (*last, rest.len() / 2);
+            if self.includes(self.score.of_class(last, before_last)) {
+                (found, ahead) = (found + half + 1, before_last + f64::from(last));
                 rest = &mut rest[half + 1..];
             } else {
                 rest = &mut rest[..half];
@@ -162,7 +166,7 @@ pub struct Coverage {
 
 impl Coverage {
     /// Adds the target of a row.
-    pub fn add_target(&mut self, conformal: &Conformal, score: f32, is_top: bool) {
+    pub fn add_target(&mut self, conformal: &Conformal, score: f64, is_top: bool) {
         self.rows += 1;
         self.covered += u64::from(conformal.includes(score) || (conformal.keeps_top && is_top));
     }
@@ -237,7 +241,7 @@ mod tests {
         let rows = [[0.6, 0.3, 0.1], [0.5, 0.4, 0.1], [0.4, 0.35, 0.25], [0.7, 0.2, 0.1], [0.45, 0.3, 0.25]];
         let fit = |score: ConformalScore, coverage| {
             let of_row = |(probs, target): (&[f32; 3], usize)| score.of(&result(probs, target)).unwrap();
-            let scores: Vec<f32> = rows.iter().zip([0, 1, 2, 0, 1]).map(of_row).collect();
+            let scores: Vec<f64> = rows.iter().zip([0, 1, 2, 0, 1]).map(of_row).collect();
             let expected = match score {
                 Lac => [0.4, 0.6, 0.75, 0.3, 0.7],
                 Aps => [0.6, 0.9, 1.0, 0.7, 0.75],
@@ -252,7 +256,7 @@ mod tests {
         assert_eq!([aps, aps.keeping_top()].map(|of| of.set_size([0.95, 0.03, 0.02])), [0, 1]);
         // Too few rows: every class is in.
         let all = fit(Lac, (9, 10)).unwrap();
-        assert_eq!((all.rank, all.threshold, all.set_size([0.9, 0.1, 0.0])), (6, f32::INFINITY, 3));
+        assert_eq!((all.rank, all.threshold, all.set_size([0.9, 0.1, 0.0])), (6, f64::INFINITY, 3));
         for coverage in [(0, 10), (10, 10), (11, 10), (0, 0)] {
             assert!(matches!(fit(Lac, coverage), Err(Error::InvalidOption { option: "coverage", .. })));
         }
@@ -261,12 +265,31 @@ mod tests {
         assert_eq!([Lac, Aps].map(|score| score.of(&nan)), [None, None]);
     }
 
+    /// The score of the last class is 1, whatever rounding has made of the sum; and of two small probabilities, the smaller
+    /// one's class conforms less.
+    #[test]
+    fn scores_near_one_are_not_lost_in_rounding() {
+        let probs = [0.4f32, 0.3, 0.2, 0.1];
+        let sum = probs.iter().map(|&p| f64::from(p)).sum::<f64>();
+        assert_ne!(sum, 1.0);
+        let all = Conformal { score: Aps, threshold: 1.0, rows: 9, rank: 9, keeps_top: false };
+        for scale in [1.0f32 - 1e-7, 1.0, 1.0 + 2e-7] {
+            let mut probs = probs.map(|p| p * scale);
+            assert_eq!((all.set_size(probs), all.whole_set_size(&mut probs)), (4, 4), "{scale}");
+        }
+        let last = Aps.of(&result(&probs, 3));
+        assert_eq!(last, Some(1.0));
+        let threshold = Lac.of(&result(&[1.0 - 1.7e-5, 1.7e-5], 1)).unwrap();
+        let of_two = Conformal { score: Lac, threshold, ..all };
+        assert_eq!([1.68e-5, 1.72e-5].map(|p| of_two.set_size([p])), [0, 1]);
+    }
+
     /// The size of a whole row's set is that of its sorted probabilities, in rows of every length and with ties.
     #[test]
     fn whole_sets_need_no_sort() {
         let mut random = StdRng::seed_from_u64(8);
         for cols in [0, 1, 2, 3, 7, 64, 1500] {
-            for threshold in [0.0, 0.3, 0.9, 0.999, 1.0, f32::INFINITY] {
+            for threshold in [0.0, 0.3, 0.9, 0.999, 1.0, f64::INFINITY] {
                 for score in [Lac, Aps] {
                     // Multiples of a power of two, so that sums are exact in any order.
                     let mut probs: Vec<f32> =

@@ -13,7 +13,8 @@ use crate::results::{NO_CLASS, ProductSum};
 /// Every sum is exact, so neither windows nor [`merge`](Self::merge)d parts in another order change a bit. With the feature
 /// `serde` it can be saved and loaded again.
 ///
-/// A row whose divergence or losses are not finite is *bad*: it is counted, and is in no mean.
+/// A row whose divergence or losses are not finite is *bad*: it is counted, and has no part in the figures of losses, divergences
+/// and probabilities. Where both models have a most probable class, that is compared there, too.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ComparisonTally {
@@ -267,6 +268,11 @@ impl ComparisonTally {
     /// The distribution of that change over the rows.
     pub fn prob_changes(&self) -> &Histogram {
         &self.prob_changes
+    }
+
+    /// How many rows have a most probable class in both: those of [`same_top`](Self::same_top) and [`overlap`](Self::overlap).
+    pub fn predicted(&self) -> u64 {
+        self.judged
     }
 
     /// The share of rows for which both have the same most probable class, among those for which both have one.

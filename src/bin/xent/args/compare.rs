@@ -31,8 +31,9 @@ saved reports of 'xent eval --json': their figures come side by side, if they ar
 KL is that of OTHER from BASE: the extra nats of a code for OTHER's distribution when BASE's is
 true. A change is OTHER minus BASE. After \u{b1} is a standard error, for independent rows. It is of the
 pairs: a row that is hard for one model is hard for the other, so the error of a change is far below
-those of both means. Quantiles are within 1/128 of their value. A row with a NaN or an infinite
-divergence or loss is counted as bad, and is in no mean.
+those of both means. Quantiles are within 1/128 of the rows' values; a row's KL is within 5e-6 of the
+exact one. A row with a NaN or an infinite KL or loss is counted as bad: losses, KL and probabilities
+are without it. Predictions are compared in every row in which both have one (predicted).
 
 The table of --rows-out has the columns row, sequence, position, target, kl, base_loss, other_loss,
 base_argmax, other_argmax, overlap, logit_difference and flags.
@@ -41,11 +42,12 @@ JSON keys: format ('xent compare'), version (1; it rises when a key changes its 
 complete, rows, cols, counted, left_out, bad, first_bad_row, equal_rows, equal, losses (null without
 targets: rows, base, other, change, covariance, correlation, base_perplexity, other_perplexity,
 perplexity_ratio, perplexity_change), kl and prob_change (rows, mean, min, max, quantiles, within; for
-prob_change also rms), same_top, top_k, overlap, accuracy (base, other, lost, gained), logit_difference
-(largest, row), changed_rows (rows, sequences, positions, kl, base_losses, other_losses, targets,
-base_argmax, other_argmax), adapter, seconds, peak_memory_bytes, and inputs, options, command, date as in
-docs/eval-json.md. A figure with a standard error is an
-object of value and error.";
+prob_change also rms), predicted, same_top, top_k, overlap, accuracy (base, other, lost, gained),
+logit_difference (largest, row), changed_rows (rows, sequences, positions, kl, base_losses,
+other_losses, targets, base_argmax, other_argmax), adapter, seconds, peak_memory_bytes, and inputs,
+options, command, date as in docs/eval-json.md. A figure with a standard error is an object of value
+and error. Of two saved reports: format ('xent compare reports'), version, xent, rows, mean (base,
+other, change), perplexity, accuracy and options (base, other).";
 
 #[derive(Args)]
 pub struct CompareArgs {

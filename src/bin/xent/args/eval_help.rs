@@ -29,9 +29,9 @@ Examples:
   zcat logits.gz | xent eval - --dtype f32 --cols 50257 --rows 4096 --targets targets.npy
 
 Files are .npy, .npz or .safetensors, for the logits and for all that goes with them; the content
-decides which. If a file holds several arrays, the only one that fits is read, or the
-one that a key names. Raw values have no header (--dtype, --cols). The files of a folder are read in
-the order of their names, part-2 before part-10.
+decides which. If a file holds several arrays, the only one that fits is read, or the one that a key
+names. Raw values have no header (--dtype, --cols). The files of a folder are read in the order of
+their names, part-2 before part-10.
 
 Logits may have any number of axes; one of them is the class axis. They are f16, bf16, f32, or f64
 narrowed to f32. A file with a value for each row has the other axes, in the same order, or a single
@@ -41,10 +41,10 @@ row weights and masks are read twice: before the first logit, to check them and 
 again with the logits.
 
 --loss kl is the divergence of the student's distribution from the teacher's: --teacher has logits
-of the same shape and type; for logits of f32 it may have any float type. --loss bce takes each
-class as a yes-or-no question: --targets has 0 or 1 for each class of each row, or any float, in
-the layout of the logits. An option that does not apply to the loss is refused. These losses have no
-perplexity, no accuracy, no lse and no most probable class.
+of the same shape and type, or beside f32 of any float type. --loss bce takes each class as a
+yes-or-no question: --targets has 0 or 1 for each class of each row, or any float, in the layout of
+the logits. An option that does not apply to the loss is refused. These losses have no perplexity, no
+accuracy, no lse and no most probable class.
 
 The targets of a cross-entropy are integers of any width. A row whose target equals --ignore-index
 is left out; a u32 target is compared by its bits as i32, so 4294967196 is -100. A row that is not

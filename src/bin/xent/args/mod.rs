@@ -26,7 +26,7 @@ pub use calibrate::CalibrateArgs;
 pub use compare::CompareArgs;
 pub use device::{AdapterArgs, DeviceArgs};
 pub use eval::{EvalArgs, LossName, OutputArgs, RowArgs, TargetArgs};
-pub use explain::ExplainArgs;
+pub use explain::{ExplainArgs, MINUS_INFINITY, logit};
 pub use given::Given;
 pub use logits::{LogitsArgs, ReadArgs, is_stream};
 pub use run::{CHECKPOINT_END, RunArgs, checkpoint_start};

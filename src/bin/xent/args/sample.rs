@@ -23,7 +23,7 @@ min-p, typical-p, epsilon, eta, XTC (another order: --order).";
 pub struct SampleArgs {
     #[command(flatten)]
     pub logits: LogitsArgs,
-    /// Draw this many tokens from each row, with replacement
+    /// Draw this many tokens from each row, with replacement: at most 256
     #[arg(short = 'n', long, value_name = "N", default_value_t = 1)]
     pub samples: usize,
     /// The random numbers' seed

@@ -76,7 +76,11 @@ fn lines(found: &Found<'_>) -> Vec<(&'static str, String)> {
         let name = score_name(conformal.score);
         lines.push((
             "threshold",
-            format!("{threshold:.6} ({name}, the {rank}th of {} scores)", thousands(rows)),
+            format!(
+                "{threshold:.6} ({name}, score {} of {} in their order)",
+                thousands(rank),
+                thousands(rows)
+            ),
         ));
     }
     if let Some(others) = found.others {

@@ -69,8 +69,8 @@ pub fn figure(of: Estimate) -> String {
             let digits = (1.0 - error.log10().floor()).clamp(0.0, 9.0) as usize;
             format!("{} ± {}", decimals(of.value, digits), decimals(error, digits))
         }
-        Some(_) => format!("{} ± 0", decimals(of.value, 6)),
-        None => decimals(of.value, 6),
+        Some(0.0) if of.value.is_finite() => format!("{} ± 0", decimals(of.value, 6)),
+        _ => decimals(of.value, 6),
     }
 }
 
@@ -83,7 +83,7 @@ fn percent(of: Estimate) -> String {
 pub fn lines(found: &Found<'_>) -> Vec<Line> {
     let &Found { tally, rows_given, cols, adapter, seconds, .. } = found;
     let mut lines = Vec::new();
-    if tally.is_equal() && tally.rows() > tally.left_out() {
+    if tally.is_equal() && tally.rows() > tally.left_out() && tally.nan() == 0 {
         let every = "every logit of every row that counts is equal: the two are the same model here";
         lines.push(Line::new("equal", every).toned(Tone::Result));
     }
@@ -92,11 +92,13 @@ pub fn lines(found: &Found<'_>) -> Vec<Line> {
         None if found.has_targets => lines.push(Line::new("loss", "none: no row has two finite losses")),
         None => {}
     }
-    if let Some(kl) = tally.divergence() {
-        lines.push(
-            Line::new("KL", format!("{} nats (mean of KL(base ‖ other))", figure(kl))).toned(Tone::Result),
-        );
-        lines.extend(of_histogram(tally.divergences(), 1.0, ""));
+    match tally.divergence() {
+        Some(kl) => {
+            let text = format!("{} nats (mean of KL(base ‖ other))", figure(kl));
+            lines.push(Line::new("KL", text).toned(Tone::Result));
+            lines.extend(of_histogram(tally.divergences(), 1.0, ""));
+        }
+        None => lines.push(Line::new("KL", "none: in no row are it and the losses finite")),
     }
     if let Some((change, rms)) = tally.prob_change().zip(tally.rms_prob_change()) {
         let text = format!("{} on average, root mean square {}", percent(change), percent(rms));
@@ -118,7 +120,7 @@ pub fn lines(found: &Found<'_>) -> Vec<Line> {
     }
     if let Some((most, row)) = tally.logit_difference() {
         let text = match tally.is_equal() {
-            true => "differ nowhere".to_owned(),
+            true => "differ nowhere (a NaN is taken as equal to a NaN)".to_owned(),
             false => format!("differ by {most:?} at most, in row {}", place(found, row)),
         };
         lines.push(Line::new("logits", text));
@@ -141,8 +143,9 @@ pub fn lines(found: &Found<'_>) -> Vec<Line> {
         let names = if names.is_empty() { String::new() } else { format!(" ({names})") };
         let bad = thousands((tally.nan() + tally.infinite()) as usize);
         let infinite = thousands(tally.infinite() as usize);
-        let text =
-            format!("{bad}, {infinite} of them infinite; the first is row {row}{names}; they are in no mean");
+        let text = format!(
+            "{bad}, {infinite} of them infinite; the first is row {row}{names}; KL, losses and probabilities are without them"
+        );
         lines.push(Line::new("bad rows", text).toned(Tone::Warning));
     }
     lines.push(Line::new("of", found.origin.line()));
@@ -238,6 +241,7 @@ fn object(found: &Found<'_>) -> Value {
         })),
         "kl": histogram(tally.divergences(), tally.divergence()),
         "prob_change": if found.has_targets { of_probs } else { Value::Null },
+        "predicted": tally.predicted(),
         "same_top": estimate(tally.same_top()),
         "top_k": tally.top_k(),
         "overlap": tally.overlap(),

@@ -12,8 +12,8 @@ use super::report::figure;
 use crate::args::CompareArgs;
 use crate::numbers::{decimals, thousands};
 use crate::outcome::Outcome;
-use crate::output::{bad_argument, one_line, print_json, shown};
-use crate::report::{Line, Tone, in_lines, print_toned};
+use crate::output::{bad_argument, complain, one_line, print_json, shown};
+use crate::report::{self, Line, Tone, in_lines, print_toned};
 
 const FORMAT: &str = "xent compare reports";
 /// Rises when a key changes its meaning or goes away.
@@ -49,6 +49,11 @@ pub fn run(args: &CompareArgs) -> Result<Outcome> {
         let [base, other] = [&args.base, &args.other].map(|path| shown(path));
         return Err(bad_argument(other, format!("it is of other data than {base}: {difference}")));
     }
+    if reports.iter().any(|report| !has_known_targets(report)) {
+        complain(
+            "these reports do not tell whether their targets are the same: they were not in a file of their own",
+        );
+    }
     let compared = Compared::of(&reports);
     match args.output.json {
         true => print_json(&in_lines(&compared.object()))?,
@@ -65,9 +70,11 @@ fn read(path: &Path) -> Result<Value> {
     let report: Value =
         serde_json::from_str(&text).map_err(|error| refused(format!("this is not a report: {error}")))?;
     match report["format"].as_str() {
-        Some("xent eval") if report["inputs"].is_object() => Ok(report),
+        Some("xent eval") if report["inputs"].is_object() && report["version"] == report::VERSION => {
+            Ok(report)
+        }
         Some("xent eval") => {
-            let why = "it does not say what data it is of: an older xent wrote it; make it again";
+            let why = "another version of xent wrote it: make it again";
             Err(refused(why.to_owned()))
         }
         Some(other) => Err(refused(format!(
@@ -108,7 +115,14 @@ fn difference([base, other]: &[Value; 2]) -> Option<String> {
     };
     let [a, b] = [files(base), files(other)];
     let differing = a.iter().chain(&b).find(|file| a.contains(file) != b.contains(file))?;
-    Some(format!("{} differ", one_line(differing[0].as_str().unwrap_or("the files"))))
+    Some(format!("{}: another file", one_line(differing[0].as_str().unwrap_or("the inputs"))))
+}
+
+/// Whether a report has a checksum of its targets.
+fn has_known_targets(report: &Value) -> bool {
+    let names = report["inputs"]["names"].as_array().into_iter().flatten();
+    let mut sums = names.zip(report["inputs"]["crc32"].as_array().into_iter().flatten());
+    sums.any(|(name, sum)| name.as_str().is_some_and(|name| name.ends_with("targets")) && sum.is_number())
 }
 
 /// The figures of two reports.

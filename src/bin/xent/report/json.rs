@@ -11,7 +11,7 @@ use super::summary::Summary;
 /// The object's `format`.
 const FORMAT: &str = "xent eval";
 /// Rises when a key changes its meaning or goes away. A new key does not change it.
-const VERSION: u32 = 1;
+pub const VERSION: u32 = 1;
 
 /// The keys that only a loss with classes has.
 const OF_CLASSES: [&str; 12] = [

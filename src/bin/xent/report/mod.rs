@@ -11,7 +11,7 @@ use crate::outcome::Outcome;
 use crate::output::{self, complain};
 
 pub use figures::{digits, of_quantile};
-pub use json::in_lines;
+pub use json::{VERSION, in_lines};
 pub use summary::Summary;
 use text::verified;
 pub use text::{Line, Tone, lines};
