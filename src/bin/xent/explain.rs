@@ -164,7 +164,8 @@ impl Steps {
 fn number(value: f64) -> String {
     match value.abs() {
         size if size > 0.0 && size < 5e-4 => format!("{value:.3e}"),
-        _ => decimals(value, 4),
+        // No sign for a zero.
+        _ => decimals(value + 0.0, 4),
     }
 }
 
@@ -208,8 +209,8 @@ mod tests {
 
     #[test]
     fn small_values_keep_their_digits() {
-        let shown = [0.0, 3.7835e-44, -1.5, 1e-4, 0.00051].map(number);
-        assert_eq!(shown, ["0.0000", "3.784e-44", "-1.5000", "1.000e-4", "0.0005"]);
+        let shown = [-0.0, 3.7835e-44, -1.5, 1e-4, 0.00051].map(number);
+        assert_eq!(shown, ["0.0000", "3.783e-44", "-1.5000", "1.000e-4", "0.0005"]);
     }
 
     #[test]

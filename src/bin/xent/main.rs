@@ -111,8 +111,8 @@ fn arguments() -> impl Iterator<Item = OsString> {
     std::env::args_os().map(move |arg| match arg.to_str() {
         Some(text) if takes_logits && text.starts_with('-') => match text.parse::<f64>() {
             Ok(f64::NEG_INFINITY) => MINUS_INFINITY.into(),
-            Ok(value) => value.to_string().into(),
-            Err(_) => arg,
+            Ok(value) if text.contains(['e', 'E']) => value.to_string().into(),
+            _ => arg,
         },
         _ => arg,
     })

@@ -70,7 +70,7 @@ pub struct TargetArgs {
     /// The probabilities of --sparse-targets: floats
     #[arg(hide_short_help = true, long, value_name = "PROBS", requires = "sparse_targets", conflicts_with_all = ["targets", "soft_targets"])]
     pub sparse_probs: Option<PathBuf>,
-    /// For kl, the teacher's logits: of the same shape and type, or beside f32 of any float type
+    /// For kl, the teacher's logits: of the same shape
     ///
     /// The file may have any format that logits may have, or be a folder of shards.
     #[arg(long, value_name = "FILE", group = "kind of targets")]
