@@ -3,9 +3,11 @@
 mod page;
 mod positions;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use plotters::coord::Shift;
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use xent::eval::{EqualBins, Histogram, WholeFile};
 use xent::{Error, Result};
@@ -112,6 +114,42 @@ fn svg(size: (u32, u32), draw: impl FnOnce(&Area<'_>) -> Drawn<()>) -> Drawn<Str
     Ok(svg)
 }
 
+/// An axis: its name with the unit, what it shows, and how its numbers are written.
+struct Axis<'a> {
+    name: &'static str,
+    range: Range<f64>,
+    label: &'a dyn Fn(&f64) -> String,
+}
+
+/// A chart's frame, in which nothing is drawn yet.
+type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+
+/// A chart with this title and these axes.
+fn chart<'a, 'b>(area: &'a Area<'b>, title: &str, x: Axis<'_>, y: Axis<'_>) -> Drawn<Chart<'a, 'b>> {
+    let mut chart = ChartBuilder::on(area)
+        .caption(title, (FONT, 20))
+        .margin(10)
+        .margin_right(26)
+        .x_label_area_size(46)
+        .y_label_area_size(64)
+        .build_cartesian_2d(x.range, y.range)?;
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .bold_line_style(GRID)
+        .max_light_lines(0)
+        .x_labels(5)
+        .y_labels(6)
+        .x_label_formatter(&x.label)
+        .y_label_formatter(&y.label)
+        .x_desc(x.name)
+        .y_desc(y.name)
+        .label_style((FONT, 17))
+        .axis_desc_style((FONT, 17))
+        .draw()?;
+    Ok(chart)
+}
+
 /// What a histogram is of: its title, the name of its axis with the unit, and what is said where it is empty.
 pub struct Words {
     pub title: &'static str,
@@ -130,27 +168,17 @@ pub fn draw_histogram(area: &Area<'_>, values: &Histogram, words: &Words) -> Dra
         }
     };
     let highest = bars.bars.iter().map(|&(.., count)| count).max().unwrap_or(1) as f64;
-    let mut chart = ChartBuilder::on(area)
-        .caption(format!("{}: {title}", words.title), (FONT, 20))
-        .margin(10)
-        .margin_right(26)
-        .x_label_area_size(46)
-        .y_label_area_size(64)
-        .build_cartesian_2d(bars.start..bars.end, 0.0..1.05 * highest)?;
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
-        .bold_line_style(GRID)
-        .max_light_lines(0)
-        .x_labels(5)
-        .y_labels(6)
-        .x_label_formatter(&|&loss| axis_number(loss, bars.end - bars.start))
-        .y_label_formatter(&|&rows| if highest < 1e4 { axis_count(rows) } else { si(rows, "") })
-        .x_desc(words.axis)
-        .y_desc("rows")
-        .label_style((FONT, 17))
-        .axis_desc_style((FONT, 17))
-        .draw()?;
+    let x = Axis {
+        name: words.axis,
+        range: bars.start..bars.end,
+        label: &|&loss| axis_number(loss, bars.end - bars.start),
+    };
+    let y = Axis {
+        name: "rows",
+        range: 0.0..1.05 * highest,
+        label: &|&rows| if highest < 1e4 { axis_count(rows) } else { si(rows, "") },
+    };
+    let mut chart = chart(area, &format!("{}: {title}", words.title), x, y)?;
     chart.draw_series(bars.bars.iter().filter(|&&(.., count)| count > 0).map(|&(start, end, count)| {
         // A narrow gap between two bars.
         let gap = 0.06 * (end - start);

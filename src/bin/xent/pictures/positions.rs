@@ -3,7 +3,7 @@
 use plotters::prelude::*;
 use xent::eval::{Positions, Tally};
 
-use super::{Area, BARS, Drawn, FONT, GRID, MOST_BARS, axis_count, axis_number, nothing};
+use super::{Area, Axis, BARS, Drawn, MOST_BARS, axis_count, axis_number, chart, nothing};
 use crate::numbers::si;
 
 /// The most points of a line.
@@ -26,27 +26,13 @@ pub fn draw_positions(area: &Area<'_>, tally: &Tally) -> Drawn<()> {
         ("Loss by position", "position in the sequence")
     };
     let length = positions.length() as f64;
-    let mut chart = ChartBuilder::on(area)
-        .caption(title, (FONT, 20))
-        .margin(10)
-        .margin_right(26)
-        .x_label_area_size(46)
-        .y_label_area_size(64)
-        .build_cartesian_2d(0.0..length, low..high)?;
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
-        .bold_line_style(GRID)
-        .max_light_lines(0)
-        .x_labels(5)
-        .y_labels(6)
-        .x_label_formatter(&|&at| if length < 1e5 { axis_count(at) } else { si(at, "") })
-        .y_label_formatter(&|&loss| axis_number(loss, high - low))
-        .x_desc(x_name)
-        .y_desc("mean loss, nats")
-        .label_style((FONT, 17))
-        .axis_desc_style((FONT, 17))
-        .draw()?;
+    let x = Axis {
+        name: x_name,
+        range: 0.0..length,
+        label: &|&at| if length < 1e5 { axis_count(at) } else { si(at, "") },
+    };
+    let y = Axis { name: "mean loss, nats", range: low..high, label: &|&loss| axis_number(loss, high - low) };
+    let mut chart = chart(area, title, x, y)?;
     chart.draw_series(runs.iter().map(|run| PathElement::new(run.clone(), BARS.stroke_width(2))))?;
     // A line of one point would be invisible. A few points are drawn as well, so that they can be seen.
     let is_sparse = means().count() <= MOST_BARS;
