@@ -35,7 +35,7 @@ impl Band {
     /// for each f32 logit if two rows share a workgroup, and else 19.0.)
     const INVOCATIONS: u32 = 128;
 
-    /// The same with lanes that have at least `lane_values` values, if there are enough rows.
+    /// The same band, with at least `lane_values` values per lane if the batch has enough rows.
     const fn lane_values(self, lane_values: u32) -> Self {
         Self { lane_values, ..self }
     }

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use xent::eval::FilePart;
 use xent::eval::files::{Dtype as FileDtype, FileFormat, TensorValue, TensorWriter};
+use xent::eval::{FilePart, WholeFile};
 use xent::eval::{escaped, is_safe};
 use xent::half::{bf16, f16};
 use xent::{Element, Error, Result};
@@ -66,6 +66,20 @@ fn written(mut stdout: impl Write, text: &str) -> Result<bool> {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(Error::File { path: "stdout".to_owned(), message: error.to_string() }),
     }
+}
+
+/// Begins a table with this line of columns, or continues one that was kept, after this part of it, which may be all of it.
+pub fn open_table(
+    path: &Path,
+    header: &str,
+    (run, part): (&str, Option<(FilePart, bool)>),
+) -> Result<WholeFile> {
+    if let Some((part, is_whole)) = part {
+        return WholeFile::resume(path, run, header.as_bytes(), part, is_whole);
+    }
+    let mut file = WholeFile::create(path, run)?;
+    file.write_bytes(header.as_bytes())?;
+    Ok(file)
 }
 
 /// Whether a name ends with .csv.

@@ -8,6 +8,7 @@ use xent::eval::{FilePart, WholeFile};
 use xent::{NO_CLASS, Result};
 
 use crate::numbers::shortest;
+use crate::output::open_table;
 use crate::places::Places;
 
 /// The columns. Those of a row that is left out are empty behind its place; without targets, so are those of the losses.
@@ -24,16 +25,8 @@ pub struct CsvWriter {
 impl CsvWriter {
     /// Begins a table of rows in these sequences, or continues one that was kept, after this part of it, which may be all
     /// of it.
-    pub fn open(path: &Path, places: Places, (run, part): (&str, Option<(FilePart, bool)>)) -> Result<Self> {
-        let file = match part {
-            Some((part, is_whole)) => WholeFile::resume(path, run, HEADER.as_bytes(), part, is_whole)?,
-            None => {
-                let mut file = WholeFile::create(path, run)?;
-                file.write_bytes(HEADER.as_bytes())?;
-                file
-            }
-        };
-        Ok(Self { file, places, text: String::new() })
+    pub fn open(path: &Path, places: Places, run: (&str, Option<(FilePart, bool)>)) -> Result<Self> {
+        Ok(Self { file: open_table(path, HEADER, run)?, places, text: String::new() })
     }
 
     /// Writes the rows of a window.

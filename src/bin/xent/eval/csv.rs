@@ -7,6 +7,7 @@ use xent::eval::{Evaluated, FilePart, WholeFile};
 use xent::{NO_CLASS, Result, RowResult};
 
 use crate::numbers::shortest;
+use crate::output::open_table;
 use crate::places::Places;
 
 /// The number of rows that are collected before they are written; a window may have millions.
@@ -51,18 +52,9 @@ impl CsvWriter {
         path: &Path,
         columns: Columns,
         rows: usize,
-        (run, part): (&str, Option<(FilePart, bool)>),
+        run: (&str, Option<(FilePart, bool)>),
     ) -> Result<Self> {
-        let file = match part {
-            Some((part, is_whole)) => {
-                WholeFile::resume(path, run, columns.header().as_bytes(), part, is_whole)?
-            }
-            None => {
-                let mut file = WholeFile::create(path, run)?;
-                file.write_bytes(columns.header().as_bytes())?;
-                file
-            }
-        };
+        let file = open_table(path, columns.header(), run)?;
         Ok(Self { file, columns, rows, text: String::new() })
     }
 

@@ -6,6 +6,8 @@ use std::path::Path;
 use xent::Result;
 use xent::eval::{FilePart, SequenceTotal, WholeFile};
 
+use crate::output::open_table;
+
 /// The columns. The mean and the perplexity of a sequence in which nothing is scored are empty.
 const HEADER: &str = "sequence,length,scored,not_finite,loss,weight,mean,perplexity\n";
 
@@ -14,16 +16,8 @@ pub struct SequencesWriter(WholeFile);
 
 impl SequencesWriter {
     /// Begins a table, or continues one that was kept, after this part of it, which may be all of it.
-    pub fn open(path: &Path, (run, part): (&str, Option<(FilePart, bool)>)) -> Result<Self> {
-        let file = match part {
-            Some((part, is_whole)) => WholeFile::resume(path, run, HEADER.as_bytes(), part, is_whole)?,
-            None => {
-                let mut file = WholeFile::create(path, run)?;
-                file.write_bytes(HEADER.as_bytes())?;
-                file
-            }
-        };
-        Ok(Self(file))
+    pub fn open(path: &Path, run: (&str, Option<(FilePart, bool)>)) -> Result<Self> {
+        open_table(path, HEADER, run).map(Self)
     }
 
     /// Writes complete sequences.
