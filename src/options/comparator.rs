@@ -20,11 +20,25 @@ pub struct ComparatorOptions {
     /// How many of the largest classes of both models are looked at for their overlap, in 0..=1024; 0 for none. At most as
     /// many as there are classes. Default: 5.
     pub top_k: usize,
+    /// Whether the values of base and of other are log-probabilities that are taken as they are: the loss is −ln q of the
+    /// target, and nothing is normalised, although the probabilities may sum to something else than 1. KL(base ‖ other) is
+    /// then Σ q·(ln q − ln p) of these values, and may be below 0. With a temperature of 1 only. Default: of neither.
+    pub log_probs: [bool; 2],
+    /// Classes whose log-probability by the base is not above this have no part in KL, although they stay in the other's
+    /// distribution. llama.cpp's convention is −16. The base must be of log-probabilities. Default: every class has a part.
+    pub kl_floor: Option<f32>,
 }
 
 impl Default for ComparatorOptions {
     fn default() -> Self {
-        Self { ignore_index: -100, temperature: 1.0, sequences: None, top_k: 5 }
+        Self {
+            ignore_index: -100,
+            temperature: 1.0,
+            sequences: None,
+            top_k: 5,
+            log_probs: [false; 2],
+            kl_floor: None,
+        }
     }
 }
 
@@ -36,6 +50,12 @@ impl ComparatorOptions {
     pub fn check(&self) -> Result<()> {
         if self.top_k > MAX_TOP_K {
             return Err(Error::option("top_k", self.top_k as f64, "in 0..=1024"));
+        }
+        if self.log_probs != [false; 2] && self.temperature != 1.0 {
+            return Err(Error::option("temperature", self.temperature, "1 for log-probabilities"));
+        }
+        if let Some(floor) = self.kl_floor.filter(|floor| floor.is_nan() || !self.log_probs[0]) {
+            return Err(Error::option("kl_floor", floor, "a number, for a base of log-probabilities"));
         }
         self.targets().check()?;
         self.divergence().check()
@@ -53,9 +73,10 @@ impl ComparatorOptions {
 
     /// The loss of rows whose targets are resolved.
     pub(crate) fn loss(&self) -> CrossEntropyOptions {
+        let lse = if self.log_probs == [false; 2] { RowFields::empty() } else { RowFields::LSE };
         CrossEntropyOptions {
             temperature: self.temperature,
-            row_fields: RowFields::LOSS | RowFields::FLAGS | RowFields::ARGMAX,
+            row_fields: RowFields::LOSS | RowFields::FLAGS | RowFields::ARGMAX | lse,
             ..Default::default()
         }
     }

@@ -37,10 +37,11 @@ pub fn compare_row<E: Element>(
     target: Option<usize>,
     options: &ComparatorOptions,
 ) -> RowComparison {
-    let loss = |row: &[E]| match target {
+    let loss = |row: &[E], is_log_probs: bool| match target {
         Some(class) if class < row.len() => {
             let target = RowTarget::Class(class as i64);
-            cross_entropy::row_loss(row, &target, None, &options.loss()).loss
+            let loss = cross_entropy::row_loss(row, &target, None, &options.loss()).loss;
+            if is_log_probs && !loss.is_nan() { -row[class].to_f64() } else { loss }
         }
         _ => f64::NAN,
     };
@@ -56,14 +57,33 @@ pub fn compare_row<E: Element>(
     let has_both = base_argmax != NO_CLASS && other_argmax != NO_CLASS;
     let others = if has_both { top(other) } else { Vec::new() };
     RowComparison {
-        kl: kl_divergence::row_loss(other, base, &options.divergence()),
-        base_loss: loss(base),
-        other_loss: loss(other),
+        kl: divergence(base, other, options),
+        base_loss: loss(base, options.log_probs[0]),
+        other_loss: loss(other, options.log_probs[1]),
         base_argmax,
         other_argmax,
         overlap: top(base).iter().filter(|class| others.contains(class)).count() as u32,
         logit_difference: if base.len() == other.len() { logit_difference(base, other) } else { f64::NAN },
     }
+}
+
+/// Σ q·(ln q − ln p) over the classes above the floor, with log-probabilities as they are or normalised.
+fn divergence<E: Element>(base: &[E], other: &[E], options: &ComparatorOptions) -> f64 {
+    let normalised = kl_divergence::row_loss(other, base, &options.divergence());
+    if options.log_probs == [false; 2] || normalised.is_nan() {
+        return normalised;
+    }
+    let log_probs = |row: &[E], is_log_probs: bool| -> Vec<f64> {
+        let values = row.iter().map(|x| x.to_f64());
+        if is_log_probs {
+            return values.collect();
+        }
+        let lse = Distribution::new(row, 1.0, None).lse();
+        values.map(|x| x - lse).collect()
+    };
+    let floor = options.kl_floor.map_or(f64::NEG_INFINITY, f64::from);
+    let [q, p] = [log_probs(base, options.log_probs[0]), log_probs(other, options.log_probs[1])];
+    q.into_iter().zip(p).filter(|&(q, _)| q > floor).map(|(q, p)| q.exp() * (q - p)).sum()
 }
 
 fn logit_difference<E: Element>(base: &[E], other: &[E]) -> f64 {
@@ -118,6 +138,29 @@ mod tests {
         );
         assert!((a.kl - b.kl).abs() < 1e-12 && (a.other_loss - b.other_loss).abs() < 1e-12);
         assert_eq!(a.logit_difference, 2.0 * b.logit_difference, "of the logits as they are");
+    }
+
+    /// ln q = (−0.1, −3, −17), ln p = (−0.2, −2, −18), which sum to other numbers than 1.
+    #[test]
+    fn log_probs_as_they_are() {
+        let (base, other) = ([-0.1f32, -3.0, -17.0], [-0.2f32, -2.0, -18.0]);
+        let given = ComparatorOptions { log_probs: [true, true], ..options(1) };
+        let [a, b, c] = [-0.1f32, -3.0, -17.0].map(|q| f64::from(q).exp());
+        let row = compare_row(&base, &other, Some(1), &given);
+        let close = |a: f64, b: f64| (a - b).abs() < 1e-7;
+        assert!(close(row.kl, a * 0.1 - b + c) && row.base_loss == 3.0 && row.other_loss == 2.0, "{row:?}");
+        let above =
+            compare_row(&base, &other, Some(1), &ComparatorOptions { kl_floor: Some(-16.0), ..given });
+        assert!((above.kl - (row.kl - c)).abs() < 1e-15, "{above:?}");
+        // One of log-probabilities, the other of logits: ln p is normalised.
+        let one =
+            compare_row(&base, &other, Some(1), &ComparatorOptions { log_probs: [true, false], ..given });
+        let lse = (f64::from(-0.2f32).exp() + (-2f64).exp() + (-18f64).exp()).ln();
+        assert!(close(one.kl, row.kl + lse * (a + b + c)) && close(one.other_loss, 2.0 + lse), "{one:?}");
+        let warm = ComparatorOptions { temperature: 2.0, ..given };
+        let of_logits = ComparatorOptions { kl_floor: Some(-16.0), log_probs: [false, true], ..given };
+        let nan = ComparatorOptions { kl_floor: Some(f32::NAN), ..given };
+        assert!([warm, of_logits, nan].iter().all(|options| options.check().is_err()));
     }
 
     #[test]

@@ -184,7 +184,7 @@ fn what_cannot_be_done_is_refused() {
         &[-100i64; 2],
     );
     for (args, says) in [
-        ("logits.npy", "--targets <FILE>"),
+        ("logits.npy", "--targets: is needed, or --targets-key"),
         ("- --targets targets.npy", "stdin cannot be read more than once"),
         ("logits.npy --targets bad.npy", "bad.npy: targets[1]"),
         ("logits.npy --targets none.npy", "none of 2 rows counts"),

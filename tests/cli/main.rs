@@ -17,6 +17,7 @@ mod hostile_names;
 mod kept;
 mod layouts;
 mod limits;
+mod llama_cpp;
 mod losses;
 mod malformed;
 mod memory;

@@ -17,7 +17,7 @@ fn what_is_not_understood_has_status_2() {
             "eval logits.npy --targets targets.npy --frobnicate",
             "unexpected argument '--frobnicate'",
         ),
-        ("no targets", "eval logits.npy", "--targets <FILE>"),
+        ("no targets", "eval logits.npy", "--targets: is needed by --loss cross-entropy"),
         ("no logits", "eval --targets targets.npy", "<LOGITS>"),
         ("no logits of a student", "eval --loss kl", "{--targets <FILE> | --loss kl --teacher <FILE>}"),
         ("no output", "softmax logits.npy", "--output <FILE>"),

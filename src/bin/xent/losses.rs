@@ -1,7 +1,7 @@
 //! The loss that was asked for, and its evaluation. The library's generic code knows the loss by its type; here it is a
 //! value.
 
-use xent::eval::files::Layout;
+use xent::eval::files::{Layout, TensorFile};
 use xent::eval::{Evaluated, Evaluation, EvaluationState, Report, Source};
 use xent::{
     CrossEntropyOptions, Element, KlDivergenceOptions, LossOp, Reduction, Result, RowFields, SequenceUnit,
@@ -47,8 +47,12 @@ pub fn sequences(rows: &RowArgs, length: usize) -> Sequences {
 
 impl AnyLoss {
     /// The loss that these arguments ask for, over logits with this layout.
-    pub fn of(args: &EvalArgs, layout: &Layout) -> Self {
+    pub fn of(args: &EvalArgs, file: &TensorFile, layout: &Layout) -> Self {
         let EvalArgs { loss, rows, .. } = args;
+        // What llama.cpp has saved is taken as it is, unless something is asked for that only logits have.
+        let only_logits = ["input", "temperature", "softcap", "z_loss", "focal_gamma"];
+        let is_taken = file.is_llama_cpp() && !only_logits.iter().any(|name| args.given.has(name));
+        let input = if is_taken { xent::Input::LogProbs } else { args.input.into() };
         let (reduction, empty_batch) = (loss.reduction.into(), loss.empty.into());
         let (temperature, masked_row) = (loss.score.temperature, loss.score.masked_row.into());
         let is_sequence =
@@ -63,7 +67,7 @@ impl AnyLoss {
                 reduction,
                 masked_row,
                 empty_batch,
-                input: args.input.into(),
+                input,
                 label_smoothing: loss.label_smoothing,
                 temperature,
                 softcap: loss.score.softcap,

@@ -1,5 +1,6 @@
 //! What a report is of: the files, the options, the command and the date.
 
+use std::cell::OnceCell;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use std::time::SystemTime;
 
 use jiff::{Timestamp, Unit};
 use serde_json::{Map, Value, json};
-use xent::eval::files::{OpenOptions, TensorFile, Wanted};
+use xent::eval::files::{Dtype, OpenOptions, TensorFile, Wanted, floored_targets};
 
 use crate::args::Given;
 use crate::numbers::thousands;
@@ -34,7 +35,20 @@ struct Input {
     array: Option<(Vec<usize>, &'static str)>,
     bytes: Option<u64>,
     modified: Option<String>,
-    crc32: Option<u32>,
+    /// Whether its content is told apart by a checksum, which is computed when a program asks for it.
+    is_checked: bool,
+    /// For llama.cpp's saved logits, how many of their targets are stored at the floor, once that was asked for.
+    floored: Option<OnceCell<Option<usize>>>,
+}
+
+impl Input {
+    fn crc32(&self) -> Option<u32> {
+        self.is_checked.then(|| crc32(&self.path)).flatten()
+    }
+
+    fn floored(&self) -> Option<usize> {
+        *self.floored.as_ref()?.get_or_init(|| floored_targets(&[&self.path]).ok())
+    }
 }
 
 impl Origin {
@@ -48,9 +62,9 @@ impl Origin {
                 array: None,
                 bytes: known.as_ref().map(fs::Metadata::len),
                 modified: known.as_ref().and_then(|known| known.modified().ok()).and_then(time),
-                crc32: known
-                    .filter(|known| known.len() <= MOST_CHECKED && !OF_LOGITS.contains(name))
-                    .and_then(|_| crc32(path)),
+                is_checked: known
+                    .is_some_and(|known| known.len() <= MOST_CHECKED && !OF_LOGITS.contains(name)),
+                floored: None,
             }
         };
         Self {
@@ -63,11 +77,13 @@ impl Origin {
 
     /// Says what array the files of this name hold.
     pub fn describe(mut self, name: &str, file: &TensorFile) -> Self {
-        let array = file.dtype().map(|dtype| (file.dims().to_vec(), dtype.name()));
-        self.files
-            .iter_mut()
-            .filter(|input| input.name == name)
-            .for_each(|input| input.array.clone_from(&array));
+        let is_llama_cpp = file.is_llama_cpp();
+        let name_of = |dtype: Dtype| if is_llama_cpp { "llama.cpp" } else { dtype.name() };
+        let array = file.dtype().map(|dtype| (file.dims().to_vec(), name_of(dtype)));
+        for input in self.files.iter_mut().filter(|input| input.name == name) {
+            input.array.clone_from(&array);
+            input.floored = is_llama_cpp.then(OnceCell::new);
+        }
         self
     }
 
@@ -102,7 +118,8 @@ impl Origin {
             "dtypes": all(&|input| json!(input.array.as_ref().map(|(_, dtype)| dtype))),
             "bytes": all(&|input| json!(input.bytes)),
             "modified": all(&|input| json!(input.modified)),
-            "crc32": all(&|input| json!(input.crc32)),
+            "crc32": all(&|input| json!(input.crc32())),
+            "floored_targets": all(&|input| json!(input.floored())),
         });
         let keys = [
             ("inputs", inputs),
@@ -128,9 +145,17 @@ impl Origin {
             parts.push(format!("{}{more}{}", shown(&input.path), array.unwrap_or_default()));
         }
         let files = if parts.is_empty() { "what was made here".to_owned() } else { parts.join(", ") };
+        let floored: Vec<usize> =
+            self.files.iter().filter_map(Input::floored).filter(|&targets| targets > 0).collect();
+        let floored = match floored.iter().sum::<usize>() {
+            0 => String::new(),
+            targets => {
+                format!("; {} targets stored at the floor, whose losses are lower bounds", thousands(targets))
+            }
+        };
         let options =
             if self.options.is_empty() { String::new() } else { format!("; {}", self.options.join(" ")) };
-        one_line(&format!("{files}{options}; {}", self.date))
+        one_line(&format!("{files}{floored}{options}; {}", self.date))
     }
 
     /// The command, for the foot of a page.

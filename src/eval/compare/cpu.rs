@@ -27,7 +27,7 @@ impl<E: Element> Comparison<'_, E> {
             let room = start.room.map_or(WINDOW_BYTES, |room| WINDOW_BYTES.min(room));
             let rows = footprint.groups(room) as usize * shape.inner;
             let loss = || Cpu::new(options.loss(), shape, rows);
-            Ok(Pair::new([loss(), loss()], Cpu::new(options.divergence(), shape, rows), options.top_k))
+            Ok(Pair::new([loss(), loss()], Cpu::new(options.divergence(), shape, rows), options))
         };
         self.run_on(open, None, [base, other], memory, each)
     }

@@ -14,7 +14,7 @@ pub struct Estimate {
 
 impl Estimate {
     /// A figure with this standard error.
-    pub fn new(value: f64, error: Option<f64>) -> Self {
+    pub const fn new(value: f64, error: Option<f64>) -> Self {
         Self { value, error }
     }
 

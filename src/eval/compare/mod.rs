@@ -104,7 +104,7 @@ impl<E: Element> Comparator<E> {
         };
         let stream = LossStream::ahead(&self.divergence, shape, (), None, start)?;
         let divergence = Device { stream, wait: self.divergence.blocking() };
-        Ok(Pair::new([loss()?, loss()?], divergence, self.options.top_k))
+        Ok(Pair::new([loss()?, loss()?], divergence, self.options))
     }
 }
 
@@ -197,8 +197,9 @@ impl<'a, E: Element> Comparison<'a, E> {
         each: impl FnMut(&ComparedRows<'_>) -> Result<()>,
     ) -> Result<()> {
         let given = comparator.options;
-        if (given.temperature, given.top_k) != (self.options.temperature, self.options.top_k) {
-            let needed = "the temperature and the top_k of the comparison";
+        let of_values = |of: &ComparatorOptions| (of.temperature, of.top_k, of.log_probs, of.kl_floor);
+        if of_values(&given) != of_values(&self.options) {
+            let needed = "the temperature, the top_k, the log_probs and the kl_floor of the comparison";
             return Err(Error::option("options of the comparator", given.temperature, needed));
         }
         let shape = self.shape;

@@ -6,8 +6,8 @@ use crate::element::Element;
 use crate::error::Result;
 use crate::eval::evaluator::Evaluator;
 use crate::inputs::{CrossEntropyInputs, KlDivergenceInputs};
-use crate::options::{CrossEntropyOptions, KlDivergenceOptions};
-use crate::results::NO_CLASS;
+use crate::options::{ComparatorOptions, CrossEntropyOptions, KlDivergenceOptions};
+use crate::results::{NO_CLASS, RowResult};
 use crate::shape::Shape;
 use crate::targets::Targets;
 
@@ -68,23 +68,32 @@ pub(super) struct Pair<E, C, K> {
     /// The losses of base and other.
     losses: [C; 2],
     divergence: K,
-    /// How many of the largest classes are looked at.
-    top_k: usize,
+    options: ComparatorOptions,
     results: Vec<ComparedRow>,
-    element: std::marker::PhantomData<E>,
+    /// The base's values of a window with −∞ for those that have no part in the divergence.
+    above: Vec<E>,
 }
 
 /// A pair of windows in flight.
 pub(super) struct Flight<E: Element, C: Losses<E>, K: Divergences<E>> {
     losses: [C::Flight; 2],
     divergence: K::Flight,
-    /// The largest differences of logits, and the overlaps (rows,), which the host finds meanwhile.
-    found: Vec<(f32, u32)>,
+    /// What the host finds in the rows meanwhile.
+    found: Vec<Found>,
+}
+
+/// What the host finds in a pair of rows.
+#[derive(Default)]
+struct Found {
+    logit_difference: f32,
+    overlap: u32,
+    /// The target's log-probabilities, where the values are taken as they are.
+    target_log_probs: [Option<f32>; 2],
 }
 
 impl<E: Element, C: Losses<E>, K: Divergences<E>> Pair<E, C, K> {
-    pub fn new(losses: [C; 2], divergence: K, top_k: usize) -> Self {
-        Self { losses, divergence, top_k, results: Vec::new(), element: std::marker::PhantomData }
+    pub fn new(losses: [C; 2], divergence: K, options: ComparatorOptions) -> Self {
+        Self { losses, divergence, options, results: Vec::new(), above: Vec::new() }
     }
 
     /// The maximum number of rows in a window.
@@ -101,16 +110,37 @@ impl<E: Element, C: Losses<E>, K: Divergences<E>> Pair<E, C, K> {
         counted: &Counted,
     ) -> Result<Flight<E, C, K>> {
         let rows = window.rows;
-        let [of_base, of_other] = &mut self.losses;
+        let Self { losses: [of_base, of_other], divergence, options, above, .. } = self;
         let inputs = counted.losses();
-        let losses =
-            [of_base.submit(base, rows, &inputs, false)?, of_other.submit(other, rows, &inputs, false)?];
-        let divergence = self.divergence.submit(other, rows, &counted.divergences(base), false)?;
-        let find = |row| match counted.counts(row) {
-            true => {
-                (logit_difference(base, other, window, row), overlap([base, other], window, row, self.top_k))
+        // The sum of the probabilities above the floor is needed, too, and not that of all.
+        let dividing = match options.kl_floor {
+            Some(floor) => {
+                let least = f64::from(floor);
+                let of = |&x: &E| if x.to_f64() <= least { E::from_f32(f32::NEG_INFINITY) } else { x };
+                above.clear();
+                above.extend(base.iter().map(of));
+                &above[..]
             }
-            false => (0.0, 0),
+            None => base,
+        };
+        let losses =
+            [of_base.submit(dividing, rows, &inputs, false)?, of_other.submit(other, rows, &inputs, false)?];
+        let divergence = divergence.submit(other, rows, &counted.divergences(dividing), false)?;
+        let find = |row| {
+            if !counted.counts(row) {
+                return Found::default();
+            }
+            let target = |values: &[E], is_log_probs: bool| {
+                let class = counted.target(row).filter(|_| is_log_probs)?;
+                let value = values[window.row_start(row) + class as usize * window.inner];
+                Some(value.to_f64() as f32)
+            };
+            let [of_base, of_other] = options.log_probs;
+            Found {
+                logit_difference: logit_difference(base, other, window, row),
+                overlap: overlap([base, other], window, row, options.top_k),
+                target_log_probs: [target(base, of_base), target(other, of_other)],
+            }
         };
         let found = (0..rows).map(find).collect();
         Ok(Flight { losses, divergence, found })
@@ -125,13 +155,21 @@ impl<E: Element, C: Losses<E>, K: Divergences<E>> Pair<E, C, K> {
         let other = other.finish(of_other, &inputs, None)?;
         let kl = self.divergence.finish(divergence, &counted.divergences(&[]), None)?;
         self.results.clear();
-        self.results.extend(found.into_iter().enumerate().map(|(row, (logit_difference, overlap))| {
-            match counted.counts(row) {
-                true => {
-                    let parts = [&base[row], &other[row], &kl[row]];
-                    ComparedRow::of(parts, counted.target(row)).with(logit_difference, overlap)
+        let log_probs = self.options.log_probs;
+        self.results.extend(found.into_iter().enumerate().map(|(row, found)| {
+            if !counted.counts(row) {
+                return ComparedRow::LEFT_OUT;
+            }
+            let parts = [&base[row], &other[row], &kl[row]];
+            let compared =
+                ComparedRow::of(parts, counted.target(row)).with(found.logit_difference, found.overlap);
+            match log_probs {
+                [false, false] => compared,
+                _ => {
+                    let lse = |of: &RowResult, is_log_probs| if is_log_probs { of.lse.into() } else { 0.0 };
+                    let sums = [lse(&base[row], log_probs[0]), lse(&other[row], log_probs[1])];
+                    compared.of_log_probs(sums, found.target_log_probs, kl[row].loss)
                 }
-                false => ComparedRow::LEFT_OUT,
             }
         }));
         Ok(&self.results)

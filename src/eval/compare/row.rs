@@ -10,7 +10,8 @@ use crate::results::{LEFT_OUT, NO_CLASS, RowResult};
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ComparedRow {
-    /// KL(base ‖ other) in nats. Rounding below 0 is taken as 0.
+    /// KL(base ‖ other) in nats. Rounding below 0 is taken as 0, but not where
+    /// [`log_probs`](crate::ComparatorOptions::log_probs) are taken as they are.
     pub kl: f32,
     /// The base's loss in nats; NaN without targets.
     pub base_loss: f32,
@@ -82,6 +83,21 @@ impl ComparedRow {
     pub(super) fn with(self, logit_difference: f32, overlap: u32) -> Self {
         let has_both = self.base_argmax != NO_CLASS && self.other_argmax != NO_CLASS;
         Self { logit_difference, overlap: if has_both { overlap } else { 0 }, ..self }
+    }
+
+    /// The row of log-probabilities that are taken as they are. `sums` are ln Σ e^x of those that are, else 0: with a = ln Σ q
+    /// of the base and b of the other, Σ q·(ln q − ln p) = e^a·(KL + a − b) of the normalised KL.
+    pub(super) fn of_log_probs(self, [a, b]: [f64; 2], targets: [Option<f32>; 2], kl: f32) -> Self {
+        let as_they_are = |loss: f32, log_prob: Option<f32>| match log_prob {
+            Some(log_prob) if !loss.is_nan() => -log_prob,
+            _ => loss,
+        };
+        Self {
+            kl: if kl.is_finite() { (a.exp() * (f64::from(kl) + a - b)) as f32 } else { kl },
+            base_loss: as_they_are(self.base_loss, targets[0]),
+            other_loss: as_they_are(self.other_loss, targets[1]),
+            ..self
+        }
     }
 
     /// Whether the row does not count: its target is ignored, it is masked, or it has no target in its sequence.

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::dtype::Dtype;
 use super::foreign;
 use super::input::Compressed;
+use super::llama_cpp::{self, Records};
 #[cfg(feature = "npy")]
 use super::npy_header;
 use super::options::{OpenOptions, RawLayout, Wanted};
@@ -98,6 +99,8 @@ pub(super) struct Order {
     pub big_endian: bool,
     /// The first axis is the fastest.
     pub fortran: bool,
+    /// Values are in records that hold more than values.
+    pub records: Option<Records>,
 }
 
 /// Reads a header and checks it against the file's length, if known.
@@ -122,6 +125,10 @@ pub(super) fn read_content(
         return Err("values without a header have no key".to_owned());
     }
     start.fill(reader, MAGIC_BYTES)?;
+    if start.bytes.starts_with(llama_cpp::MAGIC) {
+        start.fill(reader, llama_cpp::HEADER_BYTES)?;
+        return Ok((llama_cpp::content(&start.bytes, file_bytes, options)?.stored_as(options)?, start));
+    }
     let format = match FileFormat::of_content(&start.bytes) {
         Some(format) => format,
         None => FileFormat::of_name(name)
@@ -196,7 +203,7 @@ fn npy_array(start: &mut Start, reader: &mut dyn Read, file_bytes: Option<u64>) 
         let what = format!("shape {} of {} needs", shape_text(&array.shape), array.descr);
         check_length(&what, found - data.start, data.end - data.start)?;
     }
-    let order = Order { big_endian: array.big_endian, fortran: array.fortran };
+    let order = Order { big_endian: array.big_endian, fortran: array.fortran, records: None };
     Ok(Content {
         dtype: array.dtype,
         descr: array.descr,

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::dtype::Dtype;
 use super::format::{Content, read_content};
 use super::options::{OpenOptions, RawLayout, Wanted};
-use super::{npy_header, safetensors_header};
+use super::{llama_cpp, npy_header, safetensors_header};
 
 /// Number of mutants of each parser's headers.
 const EXECUTIONS: usize = 1_000_000;
@@ -199,6 +199,20 @@ fn safetensors_headers() {
         let tensors = safetensors_header::parse(mutant.get(8..).unwrap_or_default())?;
         check_tensors(&tensors);
         Ok(())
+    });
+}
+
+#[test]
+fn llama_cpp_files() {
+    let options = [
+        OpenOptions::default(),
+        OpenOptions::of(Wanted::Classes),
+        OpenOptions { key: Some("tokens".to_owned()), ..Default::default() },
+    ];
+    let mut turn = 0;
+    fuzz(FILES, &llama_cpp::tests::seeds(), &["_logits_", "\0\0", "\u{1}\0\0\0"], |mutant| {
+        turn += 1;
+        llama_cpp::tests::check_content(mutant, &options[turn % options.len()])
     });
 }
 

@@ -1,6 +1,7 @@
 //! Tensors in files: reads logits and their inputs, and writes row losses and gradients. The feature `npy` is for
 //! NumPy's `.npy`, the feature `npz` for its archives (read only), the feature `safetensors` for Hugging Face's `.safetensors`. Files of raw values need either
-//! feature.
+//! feature, and so do llama.cpp's saved logits (`llama-perplexity --save-all-logits`, read only): their log-probabilities are
+//! widened to f32 as they are read, and opened as [`Wanted::Classes`] they give their targets.
 //!
 //! A [`TensorFile`] is a tensor in a file, in several shards, or in a stream; [`FileLogits`] makes a
 //! [`Source`](super::Source) of it. Logits have any number of axes. Targets, weights and masks have the same axes
@@ -33,6 +34,7 @@ mod format;
 mod fuzz;
 mod input;
 mod layout;
+mod llama_cpp;
 mod logits;
 #[cfg(feature = "npy")]
 mod npy_header;
@@ -56,6 +58,7 @@ mod writer;
 pub use dtype::Dtype;
 pub use format::FileFormat;
 pub use layout::Layout;
+pub use llama_cpp::{different_token, floored_targets, is_llama_cpp};
 pub use logits::{FileLogits, open_labels, open_soft_targets, open_teacher};
 pub use options::{OpenOptions, RawLayout, Wanted};
 pub use rows::FileRows;

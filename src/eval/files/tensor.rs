@@ -23,7 +23,7 @@ const IN_FORTRAN_ORDER: &str = "in Fortran order, which cannot be read from a st
 /// A tensor whose header has been read and matches the file's length. Its values have not been read. It is in a file,
 /// in several files joined along their first axis, or in a stream that is read once, from front to back.
 ///
-/// The file's contents show the format: `.npy`, `.safetensors`, or raw values described by
+/// The file's contents show the format: `.npy`, `.safetensors`, llama.cpp's saved logits, or raw values described by
 /// [`OpenOptions::raw`](super::OpenOptions::raw). Values are read in blocks at their position, never mapped. With
 /// several files, only one is open at a time.
 #[derive(Debug)]
@@ -174,6 +174,11 @@ impl TensorFile {
         self.parts.len() > 1
     }
 
+    /// Whether these are the log-probabilities of llama.cpp's saved logits, whose targets are in the same file.
+    pub fn is_llama_cpp(&self) -> bool {
+        self.dtype == Some(Dtype::F32) && self.parts.iter().any(|part| part.order.records.is_some())
+    }
+
     /// The number of values.
     pub(super) fn len(&self) -> usize {
         self.parts.last().map_or(0, |part| part.values.end)
@@ -212,15 +217,18 @@ impl TensorFile {
             let len = rest.len().min((part.values.end - value) * size);
             let (now, later) = std::mem::take(&mut rest).split_at_mut(len);
             let (first, count) = (value - part.values.start, len / size);
-            let mut read = |first: usize, into: &mut [u8]| {
-                input.read(parts, at, part.data.start + (first * size) as u64, into)
-            };
-            if part.order.fortran {
+            let mut read_bytes =
+                |offset: u64, into: &mut [u8]| input.read(parts, at, part.data.start + offset, into);
+            if let Some(records) = part.order.records {
+                records.read(first, now, read_bytes)?;
+            } else if part.order.fortran {
                 let rows = part.values.len() / dims[1..].iter().product::<usize>();
                 let dims = [&[rows], &dims[1..]].concat();
-                read_fortran(&dims, size, first..first + count, now, read)?;
+                read_fortran(&dims, size, first..first + count, now, |first, into| {
+                    read_bytes((first * size) as u64, into)
+                })?;
             } else {
-                read(first, now)?;
+                read_bytes((first * size) as u64, now)?;
             }
             if part.order.big_endian {
                 swap(now, size);
@@ -228,6 +236,17 @@ impl TensorFile {
             (value, rest) = (value + count, later);
         }
         Ok(())
+    }
+
+    /// Reads bytes of the record that holds a value, from byte `offset` of the record on.
+    pub(super) fn read_record(&mut self, value: usize, offset: usize, into: &mut [u8]) -> Result<()> {
+        let Self { parts, input, .. } = self;
+        let at = parts.partition_point(|part| part.values.end <= value);
+        let Some((part, records)) = parts.get(at).and_then(|part| Some((part, part.order.records?))) else {
+            return Err(Error::Length { what: "records to be read", found: 0, needed: 1 });
+        };
+        let start = records.start_of(value - part.values.start);
+        input.read(parts, at, part.data.start + start + offset as u64, into)
     }
 
     /// Converts every value, reading a chunk at a time. A message about a value starts with its position: `what[2, 1] =

@@ -36,7 +36,9 @@ pub struct CalibrateArgs {
     #[command(flatten)]
     pub logits: LogitsArgs,
     /// A class for each row: integers
-    #[arg(long, value_name = "FILE", required_unless_present = "targets_key")]
+    ///
+    /// llama.cpp's saved logits hold their own.
+    #[arg(long, value_name = "FILE")]
     pub targets: Option<PathBuf>,
     /// The tensor of the targets, in their own file or in that of the logits
     #[arg(long, value_name = "NAME")]

@@ -21,12 +21,19 @@ Examples:
   xent compare full.npy quantised.npy --targets targets.npy
   xent compare full.safetensors pruned.safetensors --targets tokens.npy --shift 1 --html changes.html
   xent compare full/ quantised/ --rows-out rows.csv
+  xent compare base.kld quantised.kld --llama-cpp
   xent compare before.json after.json
 
 Both have the logits of the same rows and classes, of any float type; a folder is the shards of one
 model. Without targets there are no losses. Rows are read in pairs, piece by piece, so both may be
 larger than memory, and a stopped run continues with --resume. Two names that end with .json are
 saved reports of 'xent eval --json': their figures come side by side, if they are of the same data.
+
+What llama-perplexity --save-all-logits writes is read, too. Its targets are in the file, and its
+log-probabilities are taken as they are: they are not normalised, so KL may be below 0. Targets that
+are stored at the floor, 16 below the row's maximum, are counted; their losses are lower bounds. The
+other may have logits in any other file, of the same chunks. --llama-cpp gives the figures and lines
+of llama-perplexity --kl-divergence, whose KL leaves out the base's log-probabilities of -16 and less.
 
 KL is that of OTHER from BASE: the extra nats of a code for OTHER's distribution when BASE's is
 true. A change is OTHER minus BASE. After \u{b1} is a standard error, for independent rows. It is of the
@@ -105,6 +112,9 @@ pub struct ComparedRowArgs {
         allow_negative_numbers = true
     )]
     pub temperature: f32,
+    /// llama.cpp's convention and its lines: log-probabilities of the base of -16 and less have no part in KL
+    #[arg(hide_short_help = true, long, conflicts_with = "temperature")]
+    pub llama_cpp: bool,
     /// Count how many of the K largest classes both have in common; 0 for none
     #[arg(long, value_name = "K", default_value_t = 5)]
     pub top_k: usize,

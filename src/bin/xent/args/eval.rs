@@ -42,12 +42,9 @@ pub struct EvalArgs {
 #[command(group = ArgGroup::new("kind of targets"))]
 pub struct TargetArgs {
     /// A class for each row: integers; for bce, 0 or 1 for each class
-    #[arg(
-        long,
-        value_name = "FILE",
-        group = "kind of targets",
-        required_unless_present_any = ["soft_targets", "sparse_targets", "targets_key", "teacher", "loss"]
-    )]
+    ///
+    /// llama.cpp's saved logits hold their own.
+    #[arg(long, value_name = "FILE", group = "kind of targets")]
     pub targets: Option<PathBuf>,
     /// The tensor of the targets, in their own file or in that of the logits
     ///

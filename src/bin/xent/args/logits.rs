@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use xent::eval::files::{Dtype, OpenOptions, RawLayout};
+use xent::eval::files::{Dtype, OpenOptions, RawLayout, is_llama_cpp};
 
 /// The files of the logits, and how they are read.
 #[derive(Args)]
 pub struct LogitsArgs {
     /// Logits: .npy, .npz, .safetensors or raw; several files or a folder are shards, - is stdin
     ///
+    /// Also llama.cpp's saved logits (llama-perplexity --save-all-logits), with their own targets.
     /// Files are read in the order given, and the files of a folder by the numbers in their names.
     #[arg(value_name = "LOGITS", required = true, allow_negative_numbers = true)]
     pub files: Vec<PathBuf>,
@@ -55,6 +56,11 @@ impl ReadArgs {
 }
 
 impl LogitsArgs {
+    /// Whether they are llama.cpp's saved logits, which hold their targets.
+    pub fn are_of_llama_cpp(&self) -> bool {
+        !self.files.is_empty() && self.files.iter().all(|path| is_llama_cpp(path))
+    }
+
     /// Whether the logits come through stdin or a pipe, alone or among files, so that they can be read once.
     pub fn is_stream(&self) -> bool {
         self.files.iter().any(|path| is_stream(path))

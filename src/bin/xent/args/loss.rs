@@ -2,7 +2,7 @@
 
 use xent::Result;
 
-use super::eval::{EvalArgs, LossName};
+use super::eval::{EvalArgs, LossName, TargetArgs};
 use crate::output::bad_argument;
 
 const CROSS_ENTROPY: &[LossName] = &[LossName::CrossEntropy];
@@ -11,10 +11,20 @@ const BCE: &[LossName] = &[LossName::Bce];
 const NOT_KL: &[LossName] = &[LossName::CrossEntropy, LossName::Bce];
 const NOT_BCE: &[LossName] = &[LossName::CrossEntropy, LossName::Kl];
 
+/// Why the targets of llama.cpp's saved logits are not shifted.
+pub const OWN_TARGETS: &str = "the targets in the file of the logits are those of its rows already";
+
 impl EvalArgs {
     /// Whether an argument was given, at its default or not.
     fn is_given(&self, name: &str) -> bool {
         self.given.has(name)
+    }
+
+    /// Whether the targets are those that llama.cpp's saved logits hold.
+    pub fn has_own_targets(&self) -> bool {
+        let TargetArgs { targets, targets_key, soft_targets, sparse_targets, teacher, .. } = &self.targets;
+        let given = [targets, soft_targets, sparse_targets, teacher].into_iter().any(Option::is_some);
+        !given && targets_key.is_none() && self.logits.are_of_llama_cpp()
     }
 
     /// Refuses arguments that do not apply to the loss, and a loss without its targets or its teacher.
@@ -84,13 +94,17 @@ impl EvalArgs {
         let (flag, is_given) = match name {
             LossName::CrossEntropy => {
                 let of_rows = targets.targets.is_some() || targets.sparse_targets.is_some();
-                ("--targets", of_rows || targets.soft_targets.is_some() || is_in_logits)
+                let has_any = of_rows || targets.soft_targets.is_some() || is_in_logits;
+                ("--targets", has_any || self.has_own_targets())
             }
             LossName::Kl => ("--teacher", targets.teacher.is_some()),
             LossName::Bce => ("--targets", targets.targets.is_some() || is_in_logits),
         };
         if !is_given {
             return Err(bad_argument(flag, format!("is needed by --loss {}", name.flag())));
+        }
+        if rows.shift.is_some() && self.has_own_targets() {
+            return Err(bad_argument("--shift", OWN_TARGETS));
         }
         if rows.sequence == Some(0) && !name.has_classes() {
             return Err(bad_argument("--sequence", "must be at least 1"));

@@ -29,6 +29,7 @@ pub use eval::{EvalArgs, LossName, OutputArgs, RowArgs, TargetArgs};
 pub use explain::{ExplainArgs, MINUS_INFINITY, logit};
 pub use given::Given;
 pub use logits::{LogitsArgs, ReadArgs, is_stream};
+pub use loss::OWN_TARGETS;
 pub use run::{CHECKPOINT_END, RunArgs, checkpoint_start};
 pub use sample::SampleArgs;
 pub use shaders::ShadersArgs;

@@ -15,7 +15,7 @@ use xent::{CalibratorOptions, Element, Result, Sequences};
 use report::Found;
 use sets::Scored;
 
-use crate::args::CalibrateArgs;
+use crate::args::{CalibrateArgs, OWN_TARGETS};
 use crate::computer::Computer;
 use crate::logits::{self, OnLogits, run_in};
 use crate::memory;
@@ -40,6 +40,13 @@ pub fn run(args: &CalibrateArgs) -> Result<Outcome> {
             "--targets-key",
             "raw values have no names: --targets must name another file",
         ));
+    }
+    if args.targets.is_none() && args.targets_key.is_none() {
+        match args.shift {
+            None if args.logits.are_of_llama_cpp() => {}
+            Some(_) if args.logits.are_of_llama_cpp() => return Err(bad_argument("--shift", OWN_TARGETS)),
+            _ => return Err(bad_argument("--targets", "is needed, or --targets-key")),
+        }
     }
     let file = logits::open(&args.logits)?;
     run_in(logits::dtype(&file), file, &args.logits.read, Run { args })

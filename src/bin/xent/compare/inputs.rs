@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
-use xent::eval::files::{FileLogits, FileRows, OpenOptions, TensorFile, Wanted, shard_paths};
+use xent::eval::files::{
+    FileLogits, FileRows, OpenOptions, TensorFile, Wanted, different_token, is_llama_cpp, shard_paths,
+};
 use xent::eval::{EvaluateInputs, Source, TargetSource};
 use xent::{Element, Result};
 
-use crate::args::CompareArgs;
+use crate::args::{CompareArgs, OWN_TARGETS};
 use crate::kept::Identity;
 use crate::logits::{note_narrowing, of_classes};
 use crate::numbers::thousands;
@@ -25,8 +27,17 @@ pub fn check(args: &CompareArgs) -> Result<()> {
         ));
     }
     let rows = &args.rows;
+    if rows.llama_cpp && !is_llama_cpp(&args.base) {
+        return Err(bad_argument(
+            "--llama-cpp",
+            "needs a base that llama-perplexity --save-all-logits has written",
+        ));
+    }
     if rows.targets.is_some() || rows.targets_key.is_some() {
         return Ok(());
+    }
+    if has_own_targets(args) {
+        return rows.shift.map_or(Ok(()), |_| Err(bad_argument("--shift", OWN_TARGETS)));
     }
     for (flag, is_given) in [("--shift", rows.shift.is_some()), ("--row-mask", rows.row_mask.is_some())] {
         if is_given {
@@ -34,6 +45,29 @@ pub fn check(args: &CompareArgs) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether the targets are those that llama.cpp's saved logits hold, in the file of the base.
+pub fn has_own_targets(args: &CompareArgs) -> bool {
+    args.rows.targets.is_none() && args.rows.targets_key.is_none() && is_llama_cpp(&args.base)
+}
+
+/// Refuses two files of llama.cpp's saved logits that are of other tokens.
+pub fn check_tokens(args: &CompareArgs) -> Result<()> {
+    if !(is_llama_cpp(&args.base) && is_llama_cpp(&args.other)) {
+        return Ok(());
+    }
+    match different_token(&args.base, &args.other)? {
+        None => Ok(()),
+        Some((chunk, position, [base, other])) => {
+            let why = format!(
+                "its tokens are others than those of {}: in chunk {chunk}, token {position} is {other} and not {base}. Both \
+                 must be saved from the same text, with the same tokenizer",
+                shown(&args.base)
+            );
+            Err(bad_argument(args.other.display().to_string(), why))
+        }
+    }
 }
 
 /// The files that are read, each with its name in messages.
@@ -108,7 +142,8 @@ pub struct Inputs {
 impl Inputs {
     pub fn open<E: Element>(args: &CompareArgs, base: &FileLogits<E>) -> Result<Self> {
         let (rows, layout) = (&args.rows, base.layout());
-        let path = rows.targets.as_ref().or(rows.targets_key.as_ref().map(|_| &args.base));
+        let in_base = rows.targets_key.is_some() || has_own_targets(args);
+        let path = rows.targets.as_ref().or(in_base.then_some(&args.base));
         let targets = path.map(|path| -> Result<_> {
             let options = OpenOptions { key: rows.targets_key.clone(), ..OpenOptions::of(Wanted::Classes) };
             FileRows::targets(TensorFile::open(path, &options)?, layout, &rows.ignore_index)

@@ -3,6 +3,7 @@
 mod csv;
 mod inputs;
 mod job;
+mod llama_cpp;
 mod report;
 mod run;
 mod saved;
@@ -60,19 +61,26 @@ pub fn run(args: &CompareArgs) -> Result<Outcome> {
     run_in(dtype, base, &args.read, Compare { args, other })
 }
 
+/// The log-probability above which llama.cpp counts a class in its KL (`tools/perplexity/perplexity.cpp`).
+const LLAMA_CPP_FLOOR: f32 = -16.0;
+
 /// The files after which a checkpoint is named.
 fn bases(args: &CompareArgs) -> Vec<PathBuf> {
     vec![args.base.clone()]
 }
 
-fn options(args: &CompareArgs, layout: &Layout) -> ComparatorOptions {
+fn options(args: &CompareArgs, layout: &Layout, files: [&TensorFile; 2]) -> ComparatorOptions {
     let rows = &args.rows;
+    // With a temperature, what llama.cpp has saved is taken as logits.
+    let log_probs = files.map(|file| file.is_llama_cpp() && rows.temperature == 1.0);
     let length = rows.sequence.unwrap_or_else(|| layout.sequence_length());
     ComparatorOptions {
         ignore_index: rows.ignore_index.first().copied().unwrap_or(-100),
         temperature: rows.temperature,
         sequences: rows.shift.map(|shift| Sequences::shifted(length, shift)),
         top_k: rows.top_k,
+        log_probs,
+        kl_floor: rows.llama_cpp.then_some(LLAMA_CPP_FLOOR),
     }
 }
 
@@ -86,8 +94,9 @@ impl OnLogits for Compare<'_> {
         let args = self.args;
         let other = inputs::like(self.other, &base, args)?;
         let layout = base.layout().clone();
-        let (shape, options) = (base.shape(), options(args, &layout));
+        let (shape, options) = (base.shape(), options(args, &layout, [base.file(), other.file()]));
         options.check()?;
+        inputs::check_tokens(args)?;
         let files = inputs::files(args)?;
         let mut inputs = Inputs::open(args, &base)?;
         let origin = Origin::new(&inputs::paths(args)?, &args.given)

@@ -7,9 +7,10 @@ use xent::eval::Histogram;
 use xent::eval::compare::{ChangedRow, ComparisonTally, Estimate, PairedLosses};
 use xent::{NO_CLASS, Result};
 
+use super::llama_cpp;
 use crate::numbers::{decimals, si, thousands};
 use crate::origin::Origin;
-use crate::output::print_json;
+use crate::output::{self, print_json};
 use crate::pictures::{Page, Picture, Pictures, Words, draw_histogram};
 use crate::places::Places;
 use crate::report::{Line, Tone, in_lines, of_quantile, print_toned};
@@ -29,6 +30,8 @@ pub struct Found<'a> {
     pub rows_given: usize,
     pub cols: usize,
     pub has_targets: bool,
+    /// Whether the lines are those of llama.cpp.
+    pub as_llama_cpp: bool,
     /// Base and other.
     pub names: [&'a Path; 2],
     pub adapter: &'a str,
@@ -39,7 +42,11 @@ pub struct Found<'a> {
 }
 
 pub fn print(found: &Found<'_>, as_json: bool) -> Result<()> {
-    if as_json { print_json(&in_lines(&object(found))) } else { print_toned(&lines(found)) }
+    match as_json {
+        true => print_json(&in_lines(&object(found))),
+        false if found.as_llama_cpp => output::print(&llama_cpp::text(found.tally)),
+        false => print_toned(&lines(found)),
+    }
 }
 
 /// Draws the distributions, and the page with them.

@@ -124,7 +124,10 @@ impl<E: Element> Run<'_, E> {
             places: &self.places,
             rows_given: self.comparison.shape().rows,
             cols: self.comparison.shape().cols,
-            has_targets: self.args.rows.targets.is_some() || self.args.rows.targets_key.is_some(),
+            has_targets: self.args.rows.targets.is_some()
+                || self.args.rows.targets_key.is_some()
+                || inputs::has_own_targets(self.args),
+            as_llama_cpp: self.args.rows.llama_cpp,
             names: [&self.args.base, &self.args.other],
             adapter: self.computer.name(),
             seconds: start.elapsed().as_secs_f64(),

@@ -59,7 +59,7 @@ impl OnLogits for &EvalArgs {
 }
 
 fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outcome> {
-    let loss = AnyLoss::of(args, logits.layout());
+    let loss = AnyLoss::of(args, logits.file(), logits.layout());
     loss.check()?;
     let (shape, layout, dtype) = (logits.shape(), logits.layout().clone(), logits::dtype(logits.file()));
     let files = identity::files(args)?;
