@@ -25,7 +25,7 @@ struct Record {
     bits: u32,
 }
 
-fn row_record(stats: RowStats, span: RowSpan, input: RowInput, part: TargetPart) -> Record {
+fn row_record(stats: RowStats, span: RowSpan, input: RowInput, own: Own, part: TargetPart) -> Record {
     var record = Record(stats.base, 0.0, 0.0, 0.0, 0.0, input, true, 0u);
     let flags = row_flags(stats, part);
     let denominator = batch_denominator();
@@ -70,7 +70,7 @@ fn row_record(stats: RowStats, span: RowSpan, input: RowInput, part: TargetPart)
     record.beta = row_product(vec4(data, params.smoothing / f32(params.cols), slope, 1.0));
     record.tau = row_product(vec4(data, target_pull(part), slope, 1.0));
     let of_class = row_product(vec4(data, target_pull(part), part.rest, slope));
-    record.at_target = gradient_at_target(alpha_beside * part.exp - of_class, record, span);
+    record.at_target = gradient_at_target(alpha_beside * own.exp - of_class, record, span);
     return record;
 }
 
@@ -111,12 +111,16 @@ fn dlogits(
     let at = seat(linear_workgroup(workgroup, grid), invocation);
     let input = load_row_input(at);
     let reads = !is_skipped(input);
-    let span = row_span(at);
+    let span = row_span_to(at, class_of(input));
     let swept = row_stats(span, at, reads);
-    let stats = completed(swept, span, reads);
+    var own = no_own();
+    if reads {
+        own = own_of(swept, span);
+    }
+    let stats = completed(swept, own);
     var part = no_part();
     if reads {
-        part = target_part(stats, swept.sum_exp, span, input);
+        part = target_part(stats, swept.sum_exp, own, span, input);
     }
     if at.taken && at.lane == 0u {
         if reads {
@@ -125,7 +129,7 @@ fn dlogits(
             store_skipped_row(at, input);
         }
     }
-    let record = row_record(stats, span, input, part);
+    let record = row_record(stats, span, input, own, part);
     let writes = at.taken && !record.fill;
     save_entries(span, at, input, writes);
     if IN_PLACE { // every lane has read its target's logit

@@ -1,4 +1,4 @@
-// Uses: params, seat, row_span, row_stats, row_input, load_row_input, store_segment
+// Uses: params, seat, row_span, row_stats, target, row_input, load_row_input, store_segment
 
 // The stats of each segment of a split row, including its target's. A row that is left out is not read.
 
@@ -10,7 +10,7 @@ fn loss_segments(
 ) {
     let at = seat(linear_workgroup(workgroup, grid), invocation);
     let input = load_row_input(at);
-    let stats = row_stats(row_span(at), at, !is_skipped(input));
+    let stats = row_stats(row_span_to(at, class_of(input)), at, !is_skipped(input));
     if at.taken && at.lane == 0u {
         store_segment(at, stats);
     }

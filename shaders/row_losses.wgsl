@@ -11,12 +11,13 @@ fn row_losses(
     let at = seat(linear_workgroup(workgroup, grid), invocation);
     let input = load_row_input(at);
     let reads = !is_skipped(input);
-    let span = row_span(at);
+    let span = row_span_to(at, class_of(input));
     let swept = row_stats(span, at, reads);
     if !at.taken || at.lane != 0u { return; }
     if reads {
-        let stats = completed(swept, span, reads);
-        store_read_row(at, stats, span, input, target_part(stats, swept.sum_exp, span, input));
+        let own = own_of(swept, span);
+        let stats = completed(swept, own);
+        store_read_row(at, stats, span, input, target_part(stats, swept.sum_exp, own, span, input));
     } else {
         store_skipped_row(at, input);
     }

@@ -18,19 +18,30 @@ struct TargetPart {
     marks: u32, // MASS_AT_NEG_INFINITY, MINUS_MASS_AT_NEG_INFINITY or both: a class with mass is impossible
     flags: u32,
     // If the target is a class:
-    exp: f32,  // its own exponential
     rest: f32, // 1 − p
     minus_ln_p: f32,
 }
 
 fn no_part() -> TargetPart {
-    return TargetPart(0.0, 0.0, 0u, 0u, 0.0, 0.0, 0.0);
+    return TargetPart(0.0, 0.0, 0u, 0u, 0.0, 0.0);
 }
 
-// A class's exponential, from the bits of its score. The select is there because an adapter's exp2(0) need not be 1.
-fn own_exp(stats: RowStats, bits: u32) -> f32 {
+// The class that is the target: the bits of its score, and its exponential. It is looked at once, because loads of single
+// values are slow.
+struct Own {
+    bits: u32,
+    exp: f32,
+}
+
+fn no_own() -> Own {
+    return Own(NEG_INFINITY, 0.0);
+}
+
+// The select is there because an adapter's exp2(0) need not be 1.
+fn own_at(stats: RowStats, span: RowSpan, col: u32) -> Own {
+    let bits = score(span, col);
     let s = capped_one(bitcast<f32>(bits));
-    return select(select(scaled_exp(s, stats.base), 1.0, s == stats.base), 0.0, bits == NEG_INFINITY);
+    return Own(bits, select(select(scaled_exp(s, stats.base), 1.0, s == stats.base), 0.0, bits == NEG_INFINITY));
 }
 
 // The product of four factors. If a row has no weights, they are at most 1, except one and 1/T, which comes last.
@@ -68,10 +79,10 @@ fn swept_loss(stats: RowStats, share: f32, row_weight: f32) -> f32 {
 }
 
 // The stats with the target's exponential in their sum, if it was left out.
-fn completed(stats: RowStats, span: RowSpan, reads: bool) -> RowStats {
+fn completed(stats: RowStats, own: Own) -> RowStats {
     var all = stats;
-    if EXCLUDE_TARGET && reads {
-        all.sum_exp += own_exp(stats, score(span, excluded_col(span)));
+    if EXCLUDE_TARGET {
+        all.sum_exp += own.exp;
     }
     return all;
 }

@@ -21,6 +21,7 @@ struct RowSpan {
     start: u32, // start of the row in the array, in values
     origin: u32, // start of its first pack in the array, in packs
     shift: u32, // values of its first pack that come before it
+    target_col: u32, // the class that is its target, if there is one; else NO_CLASS
     second: u32,        // start of the row in a second array laid out like the logits
     second_alike: bool, // its quads match those of the row
     // The packs of this segment:
@@ -50,6 +51,13 @@ fn row_span(seat: Seat) -> RowSpan {
     return span_from(seat.row, seat.segment, row_start(seat.row, params.logits_base, params.row_stride));
 }
 
+// The span of a row with a class as its target.
+fn row_span_to(seat: Seat, target_col: u32) -> RowSpan {
+    var span = row_span(seat);
+    span.target_col = target_col;
+    return span;
+}
+
 fn span_from(row: u32, segment: u32, start: u32) -> RowSpan {
     let shift = select(start % PACK_VALUES, 0u, STRIDED);
     let origin = start / PACK_VALUES;
@@ -65,11 +73,11 @@ fn span_from(row: u32, segment: u32, start: u32) -> RowSpan {
         let is_last = segment + 1u == params.segments;
         let own_whole = select(min(begin + packs, whole), whole, is_last);
         return RowSpan(
-            row, segment, start, origin, shift, second, second_alike,
+            row, segment, start, origin, shift, NO_CLASS, second, second_alike,
             select(0u, lead, segment == 0u), begin, own_whole, select(own_whole, end, is_last),
         );
     }
-    return RowSpan(row, segment, start, origin, shift, second, second_alike, lead, lead, whole, end);
+    return RowSpan(row, segment, start, origin, shift, NO_CLASS, second, second_alike, lead, lead, whole, end);
 }
 
 // The distance of a column from the start of its row, in values.

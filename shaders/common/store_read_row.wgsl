@@ -11,7 +11,7 @@ fn store_readouts(seat: Seat, stats: RowStats, span: RowSpan, part: TargetPart) 
     store_field(seat, FIELD_ARGMAX, stats.position);
     store_field(seat, FIELD_ROW_MAX, unless_special(stats, stats.base));
     store_field(seat, FIELD_SUM_EXP, sum_exp_bits(stats));
-    let col = excluded_col(span);
+    let col = span.target_col;
     var bits = NEG_INFINITY;
     if keeps(OF_TARGET) && col != NO_CLASS {
         bits = score(span, col);

@@ -28,7 +28,7 @@ fn begin_readouts(span: RowSpan, seat: Seat, reads: bool) {
     target_col = NO_CLASS;
     target_key = KEY_NAN;
     if reads {
-        target_col = excluded_col(span);
+        target_col = span.target_col;
         if target_col != NO_CLASS {
             target_key = keys_of(vec4(score(span, target_col))).x;
         }

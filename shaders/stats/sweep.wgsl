@@ -17,8 +17,11 @@ var<private> left_out_half: u32;
 var<private> left_out_before: u32; // the pack half a step before that
 
 fn find_target(span: RowSpan, lane: u32) {
-    left_out_col = excluded_col(span);
+    left_out_col = span.target_col;
     left_out_half = NO_CLASS;
+    if !STEPS {
+        return;
+    }
     // The pack's place among the whole packs. Before them, it has wrapped below 0.
     let place = (left_out_col + span.shift) / PACK_VALUES - span.begin;
     if place < full_steps(span) * STEP_PACKS * LANES && place % LANES == lane {
@@ -209,14 +212,14 @@ fn sweep_stats(span: RowSpan, lane: u32) -> RowStats {
     var end = rest;
     if EXCLUDE_TARGET {
         find_target(span, lane);
-        if left_out_half != NO_CLASS {
+        if STEPS && left_out_half != NO_CLASS {
             end += HALF_PACKS * LANES;
         }
     }
     var stats = sweep_steps(identity(), span, span, lane);
     for (var i = lane; i < end; i += LANES) {
         var pack = rest_pack(span, i);
-        let known = EXCLUDE_TARGET && i >= rest;
+        let known = STEPS && EXCLUDE_TARGET && i >= rest;
         if known {
             pack = left_out_half + (i - rest) / LANES * LANES;
         }

@@ -1,4 +1,4 @@
-// Uses: params, row_span, score, row_stats, class_weights, row_input, row_input_of, row_result, ln_1_plus
+// Uses: params, row_span, score, row_stats, class_weights, row_input, row_result, ln_1_plus
 
 // Class-index targets: one class of the row has the target's mass, apart from what smoothing spreads.
 //
@@ -15,31 +15,25 @@ fn swept_share() -> f32 {
     return params.smoothing / f32(params.cols);
 }
 
-// The class that the sum of exponentials leaves out.
-fn excluded_col(span: RowSpan) -> u32 {
-    return row_input_of(params.first_row + span.row).class_index;
+// The class that is the target.
+fn class_of(input: RowInput) -> u32 {
+    return input.class_index;
 }
 
-// What the target's class has to itself. `others` is Σ exp without its own. The logarithm that is near 0 is computed from the
-// small ratio.
-fn own_part(stats: RowStats, others: f32, bits: u32) -> TargetPart {
-    var part = no_part();
-    part.exp = own_exp(stats, bits);
-    part.rest = 1.0;
-    part.minus_ln_p = surprise(stats, bits, 1.0, 1.0);
-    if EXCLUDE_TARGET {
-        part.rest = others / stats.sum_exp;
-        if others < part.exp {
-            part.minus_ln_p = ln_1_plus(others / part.exp);
-        }
-    }
-    return part;
+fn own_of(stats: RowStats, span: RowSpan) -> Own {
+    return own_at(stats, span, span.target_col);
 }
 
-fn target_part(stats: RowStats, others: f32, span: RowSpan, input: RowInput) -> TargetPart {
+// The loss's part at the target's class. `others` is Σ exp without its own. A logarithm near 0 is computed from the small ratio.
+
+fn target_part(stats: RowStats, others: f32, own: Own, span: RowSpan, input: RowInput) -> TargetPart {
     let weight = (1.0 - params.smoothing) * class_weight(input.class_index);
-    let bits = score(span, input.class_index);
-    var part = own_part(stats, others, bits);
+    let bits = own.bits;
+    let is_small = EXCLUDE_TARGET && others < own.exp;
+    let small = ln_1_plus(others / own.exp);
+    var part = no_part();
+    part.minus_ln_p = select(surprise(stats, bits, 1.0, 1.0), small, is_small);
+    part.rest = select(1.0, others / stats.sum_exp, EXCLUDE_TARGET);
     if weight == 0.0 {
         return part;
     }
@@ -49,11 +43,8 @@ fn target_part(stats: RowStats, others: f32, span: RowSpan, input: RowInput) -> 
         return part;
     }
     if !FOCAL {
-        if EXCLUDE_TARGET && others < part.exp {
-            part.loss = row_product(vec4(part.minus_ln_p, weight, input.weight, 1.0));
-        } else {
-            part.loss = surprise(stats, bits, weight, input.weight);
-        }
+        let loss = surprise(stats, bits, weight, input.weight);
+        part.loss = select(loss, row_product(vec4(small, weight, input.weight, 1.0)), is_small);
         return part;
     }
     // F·ℓ_y, whose gradient is φ·(p − y) with φ = F·(1 + γ·p_y·ℓ_y / (1 − p_y)).
@@ -62,13 +53,13 @@ fn target_part(stats: RowStats, others: f32, span: RowSpan, input: RowInput) -> 
         return part;
     }
     var ln_rest = log(part.rest);
-    if others >= part.exp {
-        ln_rest = -ln_1_plus(part.exp / others);
+    if others >= own.exp {
+        ln_rest = -ln_1_plus(own.exp / others);
     }
     let factor = exp2(max(params.focal_gamma * ln_rest * LOG2_E, -150.0));
     var slope = factor;
-    if part.exp > 0.0 { // else ℓ_y may be infinite, and φ is F
-        slope += factor * params.focal_gamma * (part.exp * (part.minus_ln_p / others));
+    if own.exp > 0.0 { // else ℓ_y may be infinite, and φ is F
+        slope += factor * params.focal_gamma * (own.exp * (part.minus_ln_p / others));
     }
     part.mass = weight * slope;
     part.loss = row_product(vec4(part.minus_ln_p, factor, weight, input.weight));

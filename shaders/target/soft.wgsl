@@ -26,10 +26,14 @@ fn swept_share() -> f32 {
     return 1.0;
 }
 
-fn excluded_col(span: RowSpan) -> u32 {
+fn class_of(input: RowInput) -> u32 {
     return NO_CLASS;
 }
 
-fn target_part(stats: RowStats, others: f32, span: RowSpan, input: RowInput) -> TargetPart {
+fn own_of(stats: RowStats, span: RowSpan) -> Own {
+    return no_own();
+}
+
+fn target_part(stats: RowStats, others: f32, own: Own, span: RowSpan, input: RowInput) -> TargetPart {
     return no_part();
 }

@@ -18,7 +18,7 @@ fn swept_share() -> f32 {
     return params.smoothing / f32(params.cols);
 }
 
-fn excluded_col(span: RowSpan) -> u32 {
+fn class_of(input: RowInput) -> u32 {
     return NO_CLASS;
 }
 
@@ -27,7 +27,11 @@ fn first_entry(input: RowInput) -> u32 {
     return input.class_index * params.entries;
 }
 
-fn target_part(stats: RowStats, others: f32, span: RowSpan, input: RowInput) -> TargetPart {
+fn own_of(stats: RowStats, span: RowSpan) -> Own {
+    return no_own();
+}
+
+fn target_part(stats: RowStats, others: f32, own: Own, span: RowSpan, input: RowInput) -> TargetPart {
     var part = no_part();
     let first = first_entry(input);
     for (var i = first; i < first + params.entries; i++) {
