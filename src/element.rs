@@ -3,10 +3,61 @@
 use half::{bf16, f16};
 
 mod sealed {
-    pub trait Sealed {}
-    impl Sealed for f32 {}
-    impl Sealed for half::f16 {}
-    impl Sealed for half::bf16 {}
+    /// What only this crate calls.
+    pub trait Sealed: Sized {
+        /// The same values, if this is f32.
+        fn as_f32(values: &[Self]) -> Option<&[f32]>;
+        /// The values, exactly. Simple enough for the compiler to do several at a time.
+        fn widen(values: &[Self], into: &mut [f32]);
+    }
+
+    impl Sealed for f32 {
+        #[inline(always)]
+        fn as_f32(values: &[Self]) -> Option<&[f32]> {
+            Some(values)
+        }
+
+        #[inline(always)]
+        fn widen(values: &[Self], into: &mut [f32]) {
+            into.copy_from_slice(values);
+        }
+    }
+
+    impl Sealed for half::f16 {
+        #[inline(always)]
+        fn as_f32(_: &[Self]) -> Option<&[f32]> {
+            None
+        }
+
+        #[inline(always)]
+        fn widen(values: &[Self], into: &mut [f32]) {
+            // With its exponent in place but 112 too small, denormal or not, a value is off by the factor 2^112.
+            let factor = f32::from_bits((127 + 112) << 23);
+            for (into, value) in into.iter_mut().zip(values) {
+                let bits = u32::from(value.to_bits());
+                let magnitude = (bits & 0x7fff) << 13;
+                let scaled = (f32::from_bits(magnitude) * factor).to_bits();
+                // Infinities and NaN have every bit of the exponent.
+                let special = magnitude | 0x7f80_0000;
+                let widened = if magnitude >= 0x7c00 << 13 { special } else { scaled };
+                *into = f32::from_bits(widened | (bits & 0x8000) << 16);
+            }
+        }
+    }
+
+    impl Sealed for half::bf16 {
+        #[inline(always)]
+        fn as_f32(_: &[Self]) -> Option<&[f32]> {
+            None
+        }
+
+        #[inline(always)]
+        fn widen(values: &[Self], into: &mut [f32]) {
+            for (into, value) in into.iter_mut().zip(values) {
+                *into = f32::from_bits(u32::from(value.to_bits()) << 16);
+            }
+        }
+    }
 }
 
 /// An element type of logits: `f32`, or [`half`]'s `f16` and `bf16`. Sealed, because the shaders must support it.
@@ -83,5 +134,30 @@ impl Element for bf16 {
 
     fn rounding(value: f64) -> f64 {
         spacing(value, 7, -126)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sealed::Sealed;
+    use super::*;
+
+    fn check<E: Element + Sealed>(of_bits: impl Fn(u16) -> E) {
+        let all: Vec<E> = (0..=u16::MAX).map(of_bits).collect();
+        let mut widened = vec![0.5; all.len()];
+        E::widen(&all, &mut widened);
+        for (value, widened) in all.into_iter().zip(widened) {
+            let (value, widened) = (value.to_f64(), f64::from(widened));
+            assert!(
+                value.to_bits() == widened.to_bits() || (value.is_nan() && widened.is_nan()),
+                "{value:e}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_value_of_16_bits_is_widened_exactly() {
+        check(f16::from_bits);
+        check(bf16::from_bits);
     }
 }

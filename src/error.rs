@@ -212,6 +212,14 @@ pub enum Error {
         inner: usize,
     },
 
+    /// The processor path does not have this form: see [`cpu`](crate::cpu).
+    #[cfg(feature = "cpu")]
+    #[error("the processor path has no {form}: use a GPU operation, or the f64 reference")]
+    NoProcessorForm {
+        /// What was asked for, in words.
+        form: &'static str,
+    },
+
     /// A target names no class and is not `ignore_index`.
     #[error("targets[{row}] = {target} is outside 0..{cols} and is not ignore_index")]
     TargetOutOfRange {

@@ -186,6 +186,7 @@
 //!
 //! | feature | gives |
 //! | --- | --- |
+//! | `cpu` | [`cpu`](mod@cpu): softmax, cross-entropy and its gradient on the processor, in SIMD, and as a device of [`eval`] |
 //! | `npy`, `npz`, `safetensors` | `eval::files`: tensors in these files, and in files of raw values, as sources of [`eval`]; and result files |
 //! | `ndarray` | views of `ndarray` arrays as logits of every operation (`from_ndarray`), and as sources of [`eval`] |
 //! | `serde` | [`eval::EvaluationState`] and [`eval::Tally`] can be saved, to resume a run in another process |
@@ -198,6 +199,8 @@
 
 pub mod bounds;
 mod context;
+#[cfg(feature = "cpu")]
+pub mod cpu;
 mod device;
 mod element;
 mod error;

@@ -114,15 +114,21 @@ impl<'a, E: Element, L: Evaluable> Evaluation<'a, E, L> {
     }
 
     /// The options of the operation. Sequences are resolved into the inputs.
-    #[cfg(feature = "cli")]
+    #[cfg(feature = "cpu")]
     pub(super) fn op(&self) -> &L {
         &self.op
     }
 
     /// The total weight of all rows.
-    #[cfg(feature = "cli")]
+    #[cfg(feature = "cpu")]
     pub(super) fn weight(&self) -> &BatchWeight {
         &self.weight
+    }
+
+    /// The facts about the inputs that are known before they come.
+    #[cfg(feature = "cpu")]
+    pub(super) fn layout(&self) -> L::Layout {
+        self.rows.layout()
     }
 
     /// The shape of the whole batch.

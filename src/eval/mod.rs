@@ -39,6 +39,8 @@ mod misuse;
 #[cfg(feature = "ndarray")]
 mod ndarray;
 mod options;
+#[cfg(feature = "cpu")]
+mod processor;
 mod read_ahead;
 mod report;
 mod row_inputs;

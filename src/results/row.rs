@@ -1,7 +1,7 @@
 //! What a loss tells of a row.
 
 use crate::flags::Flags;
-#[cfg(feature = "cli")]
+#[cfg(feature = "cpu")]
 use crate::reference::RowReadouts;
 use crate::row_fields::RowFields;
 
@@ -121,7 +121,7 @@ impl RowResult {
     }
 
     /// The same result with those of these readouts that are among the fields.
-    #[cfg(feature = "cli")]
+    #[cfg(feature = "cpu")]
     pub(crate) fn with_readouts(self, of: &RowReadouts, fields: RowFields) -> Self {
         let float = |field, value: f64| if fields.contains(field) { value as f32 } else { f32::NAN };
         Self {
@@ -169,7 +169,7 @@ impl RowResult {
     }
 
     /// The result of a row that is left out.
-    #[cfg(any(feature = "cli", test))]
+    #[cfg(any(feature = "cpu", test))]
     pub(crate) const LEFT_OUT: Self = Self { flags: LEFT_OUT, ..Self::filled(0.0) };
 
     /// Every result as a word.

@@ -1,7 +1,7 @@
 //! The comparison of the device with the reference: `xent::Verification`, told with all that one needs to see why.
 
 use xent::bounds::{loss_bound, prob_bound};
-use xent::{Context, Element, Flags, LossRecord, NO_CLASS, Verification};
+use xent::{Context, CrossEntropyOptions, Element, Flags, LossRecord, NO_CLASS, Verification};
 
 use crate::batch::{Batch, Ops};
 use crate::expected::{Expected, Row};
@@ -19,9 +19,8 @@ struct Checker<'a, E: Element> {
 }
 
 impl<'a, E: Element> Checker<'a, E> {
-    fn new(batch: &'a Batch<E>, ops: &Ops<E>, path: &str) -> Self {
-        let context =
-            format!("{}, {:?}, {path}, {:?}, {:?}", batch.name, batch.shape, ops.tuning, ops.options);
+    fn new(batch: &'a Batch<E>, options: &CrossEntropyOptions, path: &str, by: &str) -> Self {
+        let context = format!("{}, {:?}, {path}, {by}, {options:?}", batch.name, batch.shape);
         Self { batch, context, failures: Vec::new(), failed: 0 }
     }
 
@@ -99,7 +98,13 @@ impl<'a, E: Element> Checker<'a, E> {
 
 /// Compares everything there is with the reference.
 pub fn check<E: Element>(batch: &Batch<E>, expected: &Expected, outputs: &Outputs, ops: &Ops<E>) {
-    let mut checker = Checker::new(batch, ops, outputs.path);
+    assert_eq!(expected.options, ops.options);
+    check_of(batch, expected, outputs, &format!("{:?}", ops.tuning));
+}
+
+/// Compares what something else than a device says, by its name.
+pub fn check_of<E: Element>(batch: &Batch<E>, expected: &Expected, outputs: &Outputs, by: &str) {
+    let mut checker = Checker::new(batch, &expected.options, outputs.path, by);
     let (cols, padding) = (batch.shape.cols, outputs.padding);
     let at = |row: usize, col: usize| row * cols + col;
     let [of_gradient, of_probs] = outputs.rounded;

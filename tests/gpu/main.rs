@@ -31,6 +31,8 @@ mod misuse;
 mod options;
 mod outputs;
 mod overflow;
+#[cfg(feature = "cpu")]
+mod processor;
 mod properties;
 mod readouts;
 mod reductions;

@@ -207,6 +207,22 @@ fn batch_of((at, set): (usize, &Set), options: &CrossEntropyOptions, seed: u64) 
     if seed % 2 == 1 { batch.with_stride(cols + seed as usize % 5) } else { batch }
 }
 
+/// Random batches with class targets, for each set without the options that only kernels have.
+#[cfg(feature = "cpu")]
+pub fn of_the_processor() -> impl Iterator<Item = (CrossEntropyOptions, Batch)> {
+    let sets = covering_sets().into_iter().map(|mut set| {
+        [TARGETS, SOFTCAP, FOCAL, INPUT].iter().for_each(|&switch| set[switch] = 0);
+        set
+    });
+    sets.enumerate().flat_map(|(i, set)| {
+        (0..12).map(move |draw| {
+            let seed = (i * 12 + draw) as u64;
+            let options = options_of(&set, &mut StdRng::seed_from_u64(seed));
+            (options, batch_of((i + draw, &set), &options, seed))
+        })
+    })
+}
+
 #[test]
 fn random_values_of_every_pair() {
     let sets = covering_sets();

@@ -56,7 +56,7 @@ fn floats(actual: &RowResult, expected: &RowReadouts) -> [(RowFields, f32, f64);
 }
 
 /// Compares a row's readouts with the reference.
-fn check_row(actual: &RowResult, expected: &RowReadouts, is_capped: bool, context: &str) {
+pub fn check_row(actual: &RowResult, expected: &RowReadouts, is_capped: bool, context: &str) {
     for (field, actual, value) in floats(actual, expected) {
         // What is beyond f32 there is infinite here.
         let value = if value.abs() > f64::from(f32::MAX) { f64::from(value as f32) } else { value };
@@ -120,7 +120,7 @@ fn records<E: Element>(op: &CrossEntropy<E>, batch: &Batch<E>, fields: RowFields
 }
 
 /// Noise with ties, in rows of a length, with the special rows of the contract among them.
-fn rows_with_everything(cols: usize) -> Batch {
+pub fn rows_with_everything(cols: usize) -> Batch {
     let mut batch = noise("readouts", 5 + cols as u64, 6 + special::CASES.len(), cols);
     for row in 0..3 {
         // Ties: few values.

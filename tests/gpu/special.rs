@@ -257,8 +257,7 @@ fn masked_rows_that_give_zeros() {
 }
 
 /// Sums over long rows: each has its own way to lose digits.
-#[test]
-fn long_sums() {
+pub fn long_sums_batch() -> Batch {
     let cols = 100_003;
     let row_of = |value: fn(usize) -> f32| (0..cols).map(value).collect::<Vec<f32>>();
     let rows: [(&str, Vec<f32>); 9] = [
@@ -275,7 +274,12 @@ fn long_sums() {
     let targets = (0..rows.len() as i32).map(|row| row * 9_999).collect();
     let labels = rows.iter().map(|(label, _)| (*label).to_owned()).collect();
     let logits = rows.into_iter().flat_map(|(_, row)| row).collect();
-    let batch = Batch { labels, ..Batch::dense("long sums", cols, logits, targets) };
+    Batch { labels, ..Batch::dense("long sums", cols, logits, targets) }
+}
+
+#[test]
+fn long_sums() {
+    let batch = long_sums_batch();
     let expected = Expected::of(&batch, &ops().options);
     for lanes in [1, 4, 32, 256] {
         let ops = ops().tuned(Some(Tuning::fixed(lanes, 1)));

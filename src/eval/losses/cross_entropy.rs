@@ -2,12 +2,12 @@
 
 use std::ops::Range;
 
+#[cfg(feature = "cli")]
+use crate::cpu::special;
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::eval::inputs::{RowSource, TargetSource};
 use crate::eval::losses::{Evaluable, Origin, Split};
-#[cfg(feature = "cli")]
-use crate::eval::losses::{logit_flags, result_of, row_of};
 use crate::eval::row_inputs::read;
 use crate::inputs::{
     BatchWeight, CrossEntropyInputs, OwnedTargets, Resolved, RowInputs, check_weights, input_rows,
@@ -15,11 +15,7 @@ use crate::inputs::{
 };
 use crate::options::{CrossEntropyOptions, Input, Sequences};
 #[cfg(feature = "cli")]
-use crate::reference::{
-    argmax_row,
-    cross_entropy::{row_dlogits_at, row_loss_at},
-    row_readouts,
-};
+use crate::reference::cross_entropy::row_dlogits_at;
 use crate::results::NO_CLASS;
 #[cfg(feature = "cli")]
 use crate::results::RowResult;
@@ -253,23 +249,7 @@ impl Evaluable for CrossEntropyOptions {
         shape: Shape,
         row: usize,
     ) -> RowResult {
-        if inputs.row_target(shape, self, row).is_none() {
-            return RowResult::LEFT_OUT;
-        }
-        let parts = row_loss_at(logits, *inputs, shape, self, row);
-        let weight = f64::from(inputs.rows.weight(row));
-        let (loss, z_loss) = ((weight * parts.total()) as f32, (weight * parts.z_loss) as f32);
-        let argmax = argmax_row(&shape.row_vec(logits, row));
-        let result = result_of(loss, logit_flags(&row_of(logits, shape, row)));
-        let result = RowResult { z_loss, lse: parts.lse as f32, argmax, ..result };
-        if !self.row_fields.intersects(!RowFields::default()) {
-            return result;
-        }
-        let target = match inputs.row_target(shape, self, row) {
-            Some(RowTarget::Class(class)) => usize::try_from(class).ok(),
-            _ => None,
-        };
-        result.with_readouts(&row_readouts(&shape.row_vec(logits, row), target, self), self.row_fields)
+        special::row_result(logits, inputs, shape, self, row)
     }
 
     #[cfg(feature = "cli")]

@@ -3,12 +3,12 @@
 use std::convert::Infallible;
 use std::ops::Range;
 
+#[cfg(feature = "cli")]
+use crate::cpu::special::{logit_flags, result_of, row_of};
 use crate::element::Element;
 use crate::error::Result;
 use crate::eval::inputs::TeacherSource;
 use crate::eval::losses::{Evaluable, Origin, Split};
-#[cfg(feature = "cli")]
-use crate::eval::losses::{logit_flags, result_of, row_of};
 #[cfg(feature = "cli")]
 use crate::flags::Flags;
 use crate::inputs::{BatchWeight, KlDivergenceInputs, Resolved, RowInputs};

@@ -12,8 +12,6 @@ use crate::element::Element;
 use crate::error::Result;
 use crate::eval::inputs::EvaluateKind;
 use crate::eval::source::Source;
-#[cfg(feature = "cli")]
-use crate::flags::Flags;
 use crate::inputs::{BatchWeight, Resolved, RowInputs};
 use crate::op::Kind;
 use crate::options::Sequences;
@@ -168,29 +166,4 @@ pub(crate) trait Evaluable: Kind + EvaluateKind {
         batch: &BatchWeight,
         row: usize,
     ) -> Vec<f64>;
-}
-
-/// A row's result with this loss and these flags, and those that follow from the loss.
-#[cfg(feature = "cli")]
-fn result_of(loss: f32, mut flags: Flags) -> RowResult {
-    flags.set(Flags::INFINITE_LOSS, loss.is_infinite());
-    flags.set(Flags::NAN_LOSS, loss.is_nan());
-    RowResult { loss, flags: flags.bits(), ..RowResult::default() }
-}
-
-/// The flags of a row's logits.
-#[cfg(feature = "cli")]
-fn logit_flags(logits: &[f64]) -> Flags {
-    let has_nan = logits.iter().any(|logit| logit.is_nan());
-    let mut flags = Flags::empty();
-    flags.set(Flags::NAN_LOGIT, has_nan);
-    flags.set(Flags::INFINITE_LOGIT, !has_nan && logits.contains(&f64::INFINITY));
-    flags.set(Flags::MASKED_ROW, logits.iter().all(|&logit| logit == f64::NEG_INFINITY));
-    flags
-}
-
-/// The logits of a row (cols,), exactly.
-#[cfg(feature = "cli")]
-fn row_of<E: Element>(logits: &[E], shape: Shape, row: usize) -> Vec<f64> {
-    shape.row(logits, row).map(|logit| logit.to_f64()).collect()
 }

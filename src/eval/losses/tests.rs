@@ -9,6 +9,7 @@ use crate::eval::{
     EvaluateInputs, EvaluateOptions, Evaluation, EvaluationState, LabelSource, Report, RowSource,
     SliceSource, Tally, TallyOptions, TeacherSource,
 };
+use crate::flags::Flags;
 use crate::inputs::{KlDivergenceInputs, SigmoidBceInputs};
 use crate::options::{KlDivergenceOptions, SigmoidBceOptions};
 use crate::reference;

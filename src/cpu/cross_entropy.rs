@@ -1,0 +1,296 @@
+//! Cross-entropy of rows whose targets are classes, its readouts and its gradient. The formulas are those of
+//! [`reference::cross_entropy`](crate::reference::cross_entropy); here a row's sums come from vectors, and what follows
+//! from them is computed in f64.
+
+use std::ops::Range;
+
+use pulp::{Simd, WithSimd};
+
+use crate::cpu::row::{Row, Stats};
+use crate::cpu::simd::{self, BLOCK, Sums};
+use crate::cpu::special::{self, result_of};
+use crate::element::Element;
+use crate::flags::Flags;
+use crate::inputs::{BatchWeight, CrossEntropyInputs};
+use crate::options::CrossEntropyOptions;
+use crate::reference::RowReadouts;
+use crate::reference::cross_entropy::{RowScale, row_dlogits_at, row_scale};
+use crate::results::RowResult;
+use crate::row_fields::RowFields;
+use crate::shape::Shape;
+use crate::targets::RowTarget;
+
+/// A batch whose inputs have been checked.
+#[derive(Clone, Copy)]
+pub(super) struct Batch<'a, E> {
+    pub logits: &'a [E],
+    pub inputs: &'a CrossEntropyInputs<'a>,
+    pub shape: Shape,
+    pub options: &'a CrossEntropyOptions,
+    pub weight: &'a BatchWeight,
+    pub smoothing: &'a Smoothing,
+}
+
+/// What label smoothing needs to know of the class weights.
+pub(super) struct Smoothing {
+    /// Each divided by the largest, so that no product with a logit overflows. None without weights or smoothing.
+    weights: Option<Vec<f32>>,
+    largest: f64,
+    /// Σ w.
+    total: f64,
+}
+
+impl Smoothing {
+    pub fn new(inputs: &CrossEntropyInputs<'_>, cols: usize, options: &CrossEntropyOptions) -> Self {
+        match inputs.class_weights.filter(|_| options.label_smoothing > 0.0) {
+            None => Self { weights: None, largest: 1.0, total: cols as f64 },
+            Some(weights) => {
+                let largest = f64::from(weights.iter().copied().fold(0.0, f32::max));
+                let share = |&weight: &f32| {
+                    if weight == 0.0 { 0.0 } else { (f64::from(weight) / largest) as f32 }
+                };
+                let total = weights.iter().map(|&weight| f64::from(weight)).sum();
+                Self { weights: Some(weights.iter().map(share).collect()), largest, total }
+            }
+        }
+    }
+}
+
+/// A part of a batch, row by row.
+pub(super) struct Rows<'a, E, F> {
+    pub batch: Batch<'a, E>,
+    pub rows: Range<usize>,
+    /// The gradient of these rows, laid out by the batch's shape.
+    pub dlogits: Option<&'a mut [f32]>,
+    /// Takes the result of each row, counted from the first of these.
+    pub each: F,
+}
+
+impl<E: Element, F: FnMut(usize, RowResult)> WithSimd for Rows<'_, E, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { batch, rows, dlogits, mut each } = self;
+        let mut buffer = [0.0; BLOCK];
+        let mut dlogits = dlogits.map(|dlogits| dlogits.chunks_mut(batch.shape.row_stride));
+        for (at, row) in rows.enumerate() {
+            let dlogits = dlogits.as_mut().and_then(Iterator::next).map(|padded| {
+                let (dlogits, padding) = padded.split_at_mut(batch.shape.cols);
+                padding.fill(0.0);
+                dlogits
+            });
+            each(at, batch.row(simd, &mut buffer, row, dlogits));
+        }
+    }
+}
+
+/// A row's target and the factors of its loss.
+struct OfTarget {
+    class: usize,
+    logit: f32,
+    /// (x_y − m) / T.
+    score: f64,
+    /// ℓ_y = −ln p_y.
+    nll: f64,
+    /// (1 − ε)·w_y.
+    own: f64,
+    /// ε / C.
+    smoothing: f64,
+}
+
+impl OfTarget {
+    /// e^score / z.
+    fn prob(&self, stats: &Stats) -> f64 {
+        self.score.exp() / stats.sum_exp()
+    }
+
+    /// 1 − p_y, which keeps its digits where p_y is near 1.
+    fn prob_of_others(&self, stats: &Stats) -> f64 {
+        let others =
+            if self.class == stats.best { stats.rest } else { 1.0 + (stats.rest - self.score.exp()) };
+        others / stats.sum_exp()
+    }
+}
+
+impl<E: Element> Batch<'_, E> {
+    /// One row: its result, and its gradient (cols,).
+    #[inline(always)]
+    fn row<S: Simd>(
+        &self,
+        simd: S,
+        buffer: &mut [f32; BLOCK],
+        row: usize,
+        dlogits: Option<&mut [f32]>,
+    ) -> RowResult {
+        let &Self { logits, inputs, shape, options, .. } = self;
+        let Some(target) = inputs.row_target(shape, options, row) else {
+            if let Some(dlogits) = dlogits {
+                dlogits.fill(0.0);
+            }
+            return RowResult::LEFT_OUT;
+        };
+        let class = match target {
+            RowTarget::Class(class) => usize::try_from(class).ok().filter(|&class| class < shape.cols),
+            RowTarget::Soft(_) | RowTarget::Sparse { .. } => None,
+        };
+        let start = shape.row_start(row);
+        let mut of_row = Row::new(&logits[start..start + shape.cols], buffer);
+        let stats = match class {
+            None => None,
+            Some(class) if options.row_fields.intersects(RowFields::SWEPT) => of_row
+                .readout_stats(simd, options.temperature, class)
+                .map(|(stats, sums)| (class, stats, Some(sums))),
+            Some(class) => of_row.stats(simd, options.temperature).map(|stats| (class, stats, None)),
+        };
+        let Some((class, stats, sums)) = stats else {
+            if let Some(dlogits) = dlogits {
+                self.special_dlogits(row, dlogits);
+            }
+            return special::row_result(logits, inputs, shape, options, row);
+        };
+        let target = self.of_target(&of_row, &stats, class);
+        if let Some(dlogits) = dlogits {
+            self.dlogits(simd, &mut of_row, row, &target, &stats, dlogits);
+        }
+        self.result(simd, &mut of_row, row, &target, &stats, sums.as_ref())
+    }
+
+    fn of_target(&self, row: &Row<'_, E>, stats: &Stats, class: usize) -> OfTarget {
+        let logit = row.at(class);
+        let score = (f64::from(logit) - f64::from(stats.max)) / f64::from(self.options.temperature);
+        let epsilon = f64::from(self.options.label_smoothing);
+        let weight = self.inputs.class_weights.map_or(1.0, |weights| f64::from(weights[class]));
+        OfTarget {
+            class,
+            logit,
+            score,
+            nll: stats.log_sum() - score,
+            own: (1.0 - epsilon) * weight,
+            smoothing: epsilon / self.shape.cols as f64,
+        }
+    }
+
+    #[inline(always)]
+    fn result<S: Simd>(
+        &self,
+        simd: S,
+        of_row: &mut Row<'_, E>,
+        row: usize,
+        target: &OfTarget,
+        stats: &Stats,
+        sums: Option<&Sums>,
+    ) -> RowResult {
+        let (options, smoothing) = (self.options, self.smoothing);
+        let (temperature, lse) = (f64::from(options.temperature), stats.lse(options.temperature));
+        let mut loss = product(target.own, target.nll);
+        if target.smoothing > 0.0 && smoothing.total > 0.0 {
+            // Σ w·ℓ = Σ w·ln z − Σ w·(x − m) / T.
+            let below = of_row.sum_below(simd, smoothing.weights.as_deref(), stats.max) * smoothing.largest;
+            loss += target.smoothing * (smoothing.total * stats.log_sum() - below / temperature);
+        }
+        let z_loss = product(options.z_loss.into(), lse * lse);
+        let weight = self.inputs.row_weight(options, row);
+        let result = result_of((weight * (loss + z_loss)) as f32, Flags::empty());
+        let argmax = stats.best as u32;
+        let result = RowResult { z_loss: (weight * z_loss) as f32, lse: lse as f32, argmax, ..result };
+        if !options.row_fields.intersects(!RowFields::default()) {
+            return result;
+        }
+        result.with_readouts(&self.readouts(target, stats, sums.unwrap_or(&Sums::NONE)), options.row_fields)
+    }
+
+    /// The readouts of [`row_readouts`](crate::reference::row_readouts). Without sums, those that need them are wrong.
+    fn readouts(&self, target: &OfTarget, stats: &Stats, sums: &Sums) -> RowReadouts {
+        let temperature = f64::from(self.options.temperature);
+        let (is_correct, z, prob) = (target.class == stats.best, stats.sum_exp(), target.prob(stats));
+        let (max, logit) = (f64::from(stats.max), f64::from(target.logit));
+        // The sums leave out the largest and the target.
+        let apart = |value: f64| if is_correct { 0.0 } else { value };
+        let scored = apart(product(prob * z, target.score)) + sums.exp_score;
+        let second = if is_correct { sums.max } else { sums.max.max(target.logit) };
+        let error = target.prob_of_others(stats);
+        let squares = (apart(1.0) + sums.exp_squared) / (z * z);
+        RowReadouts {
+            row_max: max,
+            sum_exp: z,
+            target_logit: logit,
+            target_prob: prob,
+            target_log_prob: -target.nll,
+            confidence: 1.0 / z,
+            is_correct,
+            // Whatever is the largest is ahead of every other target.
+            rank: if is_correct { 1 } else { 2 + sums.ahead },
+            mass_ahead: apart((1.0 + sums.exp_ahead) / z),
+            entropy: stats.log_sum() - scored / z,
+            brier: error * error + squares,
+            margin: (max - f64::from(second)) / temperature,
+            min_logit: f64::from(sums.min.min(target.logit).min(stats.max)),
+            mean_logit: (sums.small_sum * BLOCK as f64 + max + apart(logit)) / self.shape.cols as f64,
+        }
+    }
+
+    #[inline(always)]
+    fn dlogits<S: Simd>(
+        &self,
+        simd: S,
+        of_row: &mut Row<'_, E>,
+        row: usize,
+        target: &OfTarget,
+        stats: &Stats,
+        dlogits: &mut [f32],
+    ) {
+        let &Self { inputs, shape, options, weight, smoothing, .. } = self;
+        let scale: RowScale = row_scale(*inputs, shape, options, weight, row);
+        // As the kernels do with factors that f32 cannot hold.
+        if !((scale.loss as f32).is_finite() && (scale.z_loss as f32).is_finite()) {
+            return dlogits.fill(f32::NAN);
+        }
+        let temperature = f64::from(options.temperature);
+        let lse = stats.lse(options.temperature);
+        let by_lse = scale.z_loss * product(options.z_loss.into(), 2.0 * lse);
+        // As in the reference: beyond f32 the z-loss has no part.
+        let by_lse = if ((by_lse / temperature) as f32).is_finite() { by_lse } else { 0.0 };
+        let of_smoothing = target.smoothing * smoothing.total;
+        let by_prob = (scale.loss * (target.own + of_smoothing) + by_lse) / temperature;
+        let less = scale.loss * target.smoothing / temperature;
+        let (factor, most) = ((by_prob / stats.sum_exp()) as f32, (less * smoothing.largest) as f32);
+        if !(factor.is_finite() && most.is_finite()) {
+            return self.special_dlogits(row, dlogits);
+        }
+        let weights = inputs.class_weights.filter(|_| less != 0.0);
+        let even = if weights.is_some() { 0.0 } else { less as f32 };
+        of_row.write(
+            simd,
+            dlogits,
+            #[inline(always)]
+            |start, values, into| {
+                simd::scaled_exp(simd, values, into, stats.scale, factor, even);
+                if let Some(weights) = weights {
+                    for (into, &weight) in into.iter_mut().zip(&weights[start..]) {
+                        *into -= (less * f64::from(weight)) as f32;
+                    }
+                }
+            },
+        );
+        let share = target.smoothing * inputs.class_weights.map_or(1.0, |of| f64::from(of[target.class]));
+        let prob = target.prob(stats);
+        let of_loss = of_smoothing * prob - share - target.own * target.prob_of_others(stats);
+        dlogits[target.class] = ((scale.loss * of_loss + by_lse * prob) / temperature) as f32;
+    }
+
+    /// A row of the gradient by the reference.
+    fn special_dlogits(&self, row: usize, dlogits: &mut [f32]) {
+        let &Self { logits, inputs, shape, options, weight, .. } = self;
+        for (into, value) in
+            dlogits.iter_mut().zip(row_dlogits_at(logits, *inputs, shape, options, weight, row))
+        {
+            *into = value as f32;
+        }
+    }
+}
+
+/// factor · value, where a factor of 0 removes the term: 0 · ∞ = 0.
+fn product(factor: f64, value: f64) -> f64 {
+    if factor == 0.0 { 0.0 } else { factor * value }
+}

@@ -1,0 +1,335 @@
+//! The forms that most people use, on the processor: in SIMD and on all cores, with no driver. For machines without a
+//! GPU, and for batches so small that starting a driver takes longer than the work.
+//!
+//! | form | |
+//! | --- | --- |
+//! | cross-entropy and its gradient | class targets; ignored rows, class and row weights, a mask, label smoothing, temperature, z-loss, sequences, upstream gradients |
+//! | its [`RowFields`](crate::RowFields) | all |
+//! | softmax, log-softmax | with a temperature |
+//! | logsumexp, argmax | |
+//!
+//! Logits are f32, f16 or bf16, with the class axis last. [`check_form`] says whether an option or a kind of target is
+//! outside these forms; every call checks it, and refuses what it does not have.
+//!
+//! ```
+//! use xent::cpu::Processor;
+//! use xent::Shape;
+//!
+//! let cpu = Processor::new();
+//! let (logits, shape) = ([2.0f32, 1.0, 0.5, 0.1, 3.0, 0.2], Shape::new(2, 3));
+//! let mut dlogits = [0.0; 6];
+//! let loss = cpu.loss_into(&logits, &[0, 1], shape, &Default::default(), &mut dlogits)?;
+//! assert!((loss.value - 0.2850).abs() < 5e-5);
+//! # Ok::<(), xent::Error>(())
+//! ```
+//!
+//! Results keep the kernels' contract: special values, flags and error [`bounds`](crate::bounds). A row's sums have an
+//! order that depends on the row's length and on the instruction set only, so the bits are the same for any number of
+//! threads and any windows. Rows with a NaN, a +∞ or no finite logit are computed by the
+//! [`reference`](mod@crate::reference).
+//!
+//! A row is read twice, the second time from cache: for its maximum, and for Σ exp. Threads are started for a call, and
+//! end with it.
+
+mod cross_entropy;
+mod row;
+mod simd;
+mod softmax;
+pub(crate) mod special;
+mod threads;
+
+use std::num::NonZero;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use pulp::{Arch, WithSimd};
+
+use crate::cpu::cross_entropy::{Batch, Rows, Smoothing};
+use crate::cpu::softmax::{LargestAndLse, Probs};
+use crate::element::Element;
+use crate::error::{Error, Result};
+use crate::inputs::{BatchWeight, CrossEntropyInputs};
+use crate::options::{CrossEntropyOptions, Input, SoftmaxOptions};
+use crate::results::{Loss, LossSum, RowResult};
+use crate::shape::Shape;
+use crate::target_kind::TargetKind;
+
+/// The minimum number of values that a thread takes at a time.
+const PART: usize = 64 << 10;
+
+/// The processor: an instruction set and a number of threads.
+#[derive(Clone, Copy, Debug)]
+pub struct Processor {
+    arch: Arch,
+    threads: usize,
+}
+
+impl Default for Processor {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Refuses a cross-entropy that the processor path does not have. Options outside their range are not looked for.
+///
+/// # Errors
+/// [`Error::NoProcessorForm`]; [`Error::ClassAxisNotLast`].
+pub fn check_form(options: &CrossEntropyOptions, targets: TargetKind, shape: Shape) -> Result<()> {
+    let missing = [
+        (options.softcap.is_some(), "softcap"),
+        (options.focal_gamma != 0.0, "focal loss"),
+        (options.input == Input::LogProbs, "loss of log-probabilities"),
+        (targets == TargetKind::Soft, "loss of soft targets"),
+        (matches!(targets, TargetKind::Sparse { .. }), "loss of sparse targets"),
+    ];
+    if let Some(&(_, form)) = missing.iter().find(|(is_asked, _)| *is_asked) {
+        return Err(Error::NoProcessorForm { form });
+    }
+    check_axis(shape)
+}
+
+fn check_axis(shape: Shape) -> Result<()> {
+    match shape.inner {
+        1 => Ok(()),
+        inner => Err(Error::ClassAxisNotLast { inner }),
+    }
+}
+
+impl Processor {
+    /// All threads that the process may use, and the widest instruction set that is supported here: AVX2 on x86-64, Neon
+    /// on AArch64, or else one value at a time.
+    pub fn new() -> Self {
+        let threads = thread::available_parallelism().map_or(1, NonZero::get);
+        Self { arch: Arch::new(), threads }
+    }
+
+    /// The processor with each instruction set that it has and this module uses, the widest first. They round differently,
+    /// all within the bounds.
+    pub fn each_instruction_set() -> Vec<Self> {
+        let widest = Self::new();
+        let narrowest = Self { arch: Arch::Scalar, ..widest };
+        match widest.arch {
+            Arch::Scalar => vec![widest],
+            _ => vec![widest, narrowest],
+        }
+    }
+
+    /// Sets the number of threads, the calling one included; at least 1. The results are the same for any number.
+    pub fn threads(self, threads: usize) -> Self {
+        Self { threads: threads.max(1), ..self }
+    }
+
+    /// The instruction set and the number of threads, for reports: `CPU (V3, 8 threads)`.
+    pub fn name(&self) -> String {
+        let set = format!("{:?}", self.arch);
+        let set = set.split('(').next().unwrap_or_default();
+        let plural = if self.threads == 1 { "" } else { "s" };
+        format!("CPU ({set}, {} thread{plural})", self.threads)
+    }
+
+    /// The loss of (rows, cols) logits in nats, reduced as the options ask: what
+    /// [`CrossEntropy`](crate::CrossEntropy)'s `loss` gives. `inputs` are targets, or [`CrossEntropyInputs`].
+    ///
+    /// # Errors
+    /// Those of [`check_form`] and of [`CrossEntropyInputs::check`]; [`Error::Length`]; [`Error::NoRowCounts`].
+    pub fn loss<'a, E: Element>(
+        &self,
+        logits: &[E],
+        inputs: impl Into<CrossEntropyInputs<'a>>,
+        shape: Shape,
+        options: &CrossEntropyOptions,
+    ) -> Result<Loss> {
+        self.reduced(logits, &inputs.into(), shape, options, None)
+    }
+
+    /// Like [`loss`](Self::loss), and writes its gradient with respect to the logits, in their layout, in f32. Padding
+    /// between rows becomes 0.
+    ///
+    /// # Errors
+    /// As for [`loss`](Self::loss).
+    pub fn loss_into<'a, E: Element>(
+        &self,
+        logits: &[E],
+        inputs: impl Into<CrossEntropyInputs<'a>>,
+        shape: Shape,
+        options: &CrossEntropyOptions,
+        dlogits: &mut [f32],
+    ) -> Result<Loss> {
+        self.reduced(logits, &inputs.into(), shape, options, Some(dlogits))
+    }
+
+    fn reduced<E: Element>(
+        &self,
+        logits: &[E],
+        inputs: &CrossEntropyInputs<'_>,
+        shape: Shape,
+        options: &CrossEntropyOptions,
+        dlogits: Option<&mut [f32]>,
+    ) -> Result<Loss> {
+        check_form(options, inputs.targets.kind(), shape)?;
+        shape.check_slice("logits", logits)?;
+        dlogits.as_deref().map_or(Ok(()), |dlogits| shape.check_slice("dlogits", dlogits))?;
+        let weight = inputs.check(shape, options)?;
+        weight.check(shape.rows, options.reducing())?;
+        let sum = self.rows((logits, inputs, shape, options), &weight, None, dlogits);
+        Ok(sum.weighing(weight).reduced(options.reducing()))
+    }
+
+    /// The result of each row (rows,), with the [`RowFields`](crate::RowFields) that the options ask for.
+    ///
+    /// # Errors
+    /// Those of [`check_form`] and of [`CrossEntropyInputs::check`]; [`Error::Length`].
+    pub fn row_results<'a, E: Element>(
+        &self,
+        logits: &[E],
+        inputs: impl Into<CrossEntropyInputs<'a>>,
+        shape: Shape,
+        options: &CrossEntropyOptions,
+    ) -> Result<Vec<RowResult>> {
+        let inputs = inputs.into();
+        check_form(options, inputs.targets.kind(), shape)?;
+        shape.check_slice("logits", logits)?;
+        let weight = inputs.check(shape, options)?;
+        let mut results = vec![RowResult::default(); shape.rows];
+        self.rows((logits, &inputs, shape, options), &weight, Some(&mut results), None);
+        Ok(results)
+    }
+
+    /// Runs rows whose inputs have been checked and returns their sum, without its weight.
+    pub(crate) fn rows<E: Element>(
+        &self,
+        (logits, inputs, shape, options): (&[E], &CrossEntropyInputs<'_>, Shape, &CrossEntropyOptions),
+        weight: &BatchWeight,
+        results: Option<&mut [RowResult]>,
+        dlogits: Option<&mut [f32]>,
+    ) -> LossSum {
+        let smoothing = &Smoothing::new(inputs, shape.cols, options);
+        let batch = Batch { logits, inputs, shape, options, weight, smoothing };
+        let step = PART.div_ceil(shape.cols);
+        let mut results = results.map(|results| results.chunks_mut(step));
+        let mut dlogits = dlogits.map(|dlogits| dlogits.chunks_mut(step * shape.row_stride));
+        let jobs: Vec<_> = (0..shape.rows)
+            .step_by(step)
+            .map(|start| {
+                let results = results.as_mut().and_then(Iterator::next);
+                let dlogits = dlogits.as_mut().and_then(Iterator::next);
+                (start..shape.rows.min(start + step), results, dlogits)
+            })
+            .collect();
+        let total = Mutex::new(LossSum::default());
+        threads::each(self.threads, jobs.into_iter(), |(rows, mut results, dlogits)| {
+            let mut sum = LossSum::default();
+            let each = |at: usize, result: RowResult| {
+                sum.add(&result);
+                if let Some(results) = &mut results {
+                    results[at] = result;
+                }
+            };
+            self.run(Rows { batch, rows, dlogits, each });
+            // The losses are added exactly, in whatever order the parts are done.
+            let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
+            *total = total.combine(&sum);
+        });
+        total.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes the probabilities of (rows, cols) logits, in their layout. Padding between rows becomes 0.
+    ///
+    /// # Errors
+    /// Those of [`Shape::check`] and [`SoftmaxOptions::check`]; [`Error::NoProcessorForm`] for a softcap;
+    /// [`Error::ClassAxisNotLast`]; [`Error::Length`].
+    pub fn softmax_into<E: Element>(
+        &self,
+        logits: &[E],
+        shape: Shape,
+        options: &SoftmaxOptions,
+        probs: &mut [f32],
+    ) -> Result<()> {
+        self.probs(logits, shape, options, false, ("probs", probs))
+    }
+
+    /// Writes the log-probabilities of (rows, cols) logits in nats, in their layout. Padding between rows becomes 0.
+    ///
+    /// # Errors
+    /// As for [`softmax_into`](Self::softmax_into).
+    pub fn log_softmax_into<E: Element>(
+        &self,
+        logits: &[E],
+        shape: Shape,
+        options: &SoftmaxOptions,
+        log_probs: &mut [f32],
+    ) -> Result<()> {
+        self.probs(logits, shape, options, true, ("log_probs", log_probs))
+    }
+
+    fn probs<E: Element>(
+        &self,
+        logits: &[E],
+        shape: Shape,
+        options: &SoftmaxOptions,
+        are_logs: bool,
+        (what, into): (&'static str, &mut [f32]),
+    ) -> Result<()> {
+        options.check()?;
+        if options.softcap.is_some() {
+            return Err(Error::NoProcessorForm { form: "softcap" });
+        }
+        shape.check_slice("logits", logits)?;
+        shape.check_slice(what, into)?;
+        check_axis(shape)?;
+        let step = PART.div_ceil(shape.cols);
+        let starts = (0..shape.rows).step_by(step);
+        let jobs: Vec<_> = starts.zip(into.chunks_mut(step * shape.row_stride)).collect();
+        threads::each(self.threads, jobs.into_iter(), |(start, into)| {
+            let rows = start..shape.rows.min(start + step);
+            self.run(Probs { logits, shape, options, are_logs, rows, into });
+        });
+        Ok(())
+    }
+
+    /// ln Σ exp of each row (rows,) of (rows, cols) logits, in nats. Special values: see
+    /// [`logsumexp_row`](crate::reference::logsumexp_row).
+    ///
+    /// # Errors
+    /// Those of [`Shape::check`]; [`Error::ClassAxisNotLast`]; [`Error::Length`].
+    pub fn logsumexp<E: Element>(&self, logits: &[E], shape: Shape) -> Result<Vec<f32>> {
+        self.each_row(logits, shape, |_, lse| lse)
+    }
+
+    /// The class of the largest logit of each row (rows,). Ties go to the lowest class; NaN counts as the largest value:
+    /// see [`argmax_row`](crate::reference::argmax_row).
+    ///
+    /// # Errors
+    /// As for [`logsumexp`](Self::logsumexp).
+    pub fn argmax<E: Element>(&self, logits: &[E], shape: Shape) -> Result<Vec<u32>> {
+        self.each_row(logits, shape, |class, _| class)
+    }
+
+    fn each_row<E: Element, T: Copy + Default + Send>(
+        &self,
+        logits: &[E],
+        shape: Shape,
+        of_row: impl Fn(u32, f32) -> T + Sync,
+    ) -> Result<Vec<T>> {
+        shape.check_slice("logits", logits)?;
+        check_axis(shape)?;
+        let mut values = vec![T::default(); shape.rows];
+        let step = PART.div_ceil(shape.cols);
+        let jobs: Vec<_> = (0..shape.rows).step_by(step).zip(values.chunks_mut(step)).collect();
+        threads::each(self.threads, jobs.into_iter(), |(start, into)| {
+            let rows = start..start + into.len();
+            let mut into = into.iter_mut();
+            let each = |class, lse| {
+                if let Some(into) = into.next() {
+                    *into = of_row(class, lse);
+                }
+            };
+            self.run(LargestAndLse { logits, shape, rows, each });
+        });
+        Ok(values)
+    }
+
+    fn run(&self, job: impl WithSimd<Output = ()>) {
+        self.arch.dispatch(job);
+    }
+}
