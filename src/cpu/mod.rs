@@ -119,12 +119,18 @@ impl Processor {
         Self { threads: threads.max(1), ..self }
     }
 
-    /// The instruction set and the number of threads, for reports: `CPU (V3, 8 threads)`.
+    /// A name for reports, with the instruction set: `processor (AVX2)`. On two machines with the same name, the bits are
+    /// the same.
     pub fn name(&self) -> String {
-        let set = format!("{:?}", self.arch);
-        let set = set.split('(').next().unwrap_or_default();
-        let plural = if self.threads == 1 { "" } else { "s" };
-        format!("CPU ({set}, {} thread{plural})", self.threads)
+        let set = match self.arch {
+            Arch::Scalar => "no SIMD",
+            #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+            Arch::V3(_) => "AVX2",
+            #[cfg(target_arch = "aarch64")]
+            Arch::Neon(_) => "Neon",
+            _ => "SIMD",
+        };
+        format!("processor ({set})")
     }
 
     /// The loss of (rows, cols) logits in nats, reduced as the options ask: what

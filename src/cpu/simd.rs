@@ -54,9 +54,9 @@ fn exp<S: Simd>(simd: S, t: S::f32s) -> S::f32s {
     // ln 2 in two parts; n times the first is exact.
     let r = simd.mul_add_e_f32s(n, of(-0.693_359_4), t);
     let r = simd.mul_add_e_f32s(n, of(2.121_944_4e-4), r);
-    let q = simd.mul_add_e_f32s(of(0.008_312_520_6), r, of(0.041_890_155_5));
-    let q = simd.mul_add_e_f32s(q, r, of(0.166_671_142));
-    let q = simd.mul_add_e_f32s(q, r, of(0.499_992_311));
+    let q = simd.mul_add_e_f32s(of(0.008_312_521), r, of(0.041_890_156));
+    let q = simd.mul_add_e_f32s(q, r, of(0.166_671_14));
+    let q = simd.mul_add_e_f32s(q, r, of(0.499_992_3));
     let p = simd.mul_add_e_f32s(q, r, of(1.0));
     let p = simd.mul_add_e_f32s(p, r, of(1.0));
     let exponent = simd.wrapping_dyn_shl_u32s(simd.transmute_u32s_f32s(shifted), simd.splat_u32s(23));
