@@ -1,4 +1,4 @@
-// Uses: params, row_span, score, cap, row_stats, target, weights, wide_product, row_input
+// Uses: params, row_span, score, cap, row_stats, weights, wide_product, row_input
 
 // The result of a loss for a row, from its stats and its target: {loss, lse, argmax, flags}, as bits. The loss is the row's
 // weight times the target's part; the z-loss follows from the weight and lse.

@@ -1,4 +1,4 @@
-// Uses: params, seat, row_span, score, cap, order_key, row_stats, row_fields, target
+// Uses: params, seat, row_span, score, cap, order_key, row_stats, row_fields
 
 // What the sweep sums for a row's readouts. "Others" are all classes but the target's, whose own part is added at the end:
 // where the target is nearly certain, the others alone tell how far it is from certain. A class is ahead of another if its

@@ -1,4 +1,4 @@
-// Uses: params, row_span, score, row_stats, class_weights, row_input, row_result, ln_1_plus
+// Uses: params, row_span, row_stats, class_weights, row_input, row_result, ln_1_plus
 
 // Class-index targets: one class of the row has the target's mass, apart from what smoothing spreads.
 //

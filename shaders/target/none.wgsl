@@ -1,4 +1,4 @@
-// Uses: params, row_span
+// Uses: row_span
 
 // No targets: the stats are of the row alone.
 
