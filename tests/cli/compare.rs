@@ -224,7 +224,9 @@ fn what_cannot_be_compared_is_refused() {
         "wide.npy: it has 38 classes, but base.npy has 37: models with other vocabularies",
     );
     refused("base.npy flat.npy", "flat.npy: its shape is [120, 37], but that of base.npy is [4, 30, 37]");
-    refused("base.npy -", "-: both models' logits must be in files");
+    refused("- -", "-: stdin can be one input only");
+    refused("- base.npy --targets-key a", "--targets-key: the base comes through a pipe");
+    refused("- base.npy --resume", "--resume: input from stdin or a pipe cannot be read again");
     refused("base.npy other.npy --shift 1", "--shift: needs targets");
     refused("base.npy other.npy --row-mask targets.npy", "--row-mask: needs targets");
     refused(
@@ -252,6 +254,27 @@ fn tensors_of_one_file() {
     folder.array("base.npy", &dims, &base).array("other.npy", &dims, &other).targets(&targets());
     let expected = compared(&folder, "base.npy other.npy --targets targets.npy");
     assert_eq!((&found["kl"], &found["losses"]), (&expected["kl"], &expected["losses"]));
+}
+
+#[cfg(unix)]
+#[test]
+fn pipes_are_read_once() {
+    let folder = folder();
+    let expected = compared(&folder, "base.npy other.npy --targets targets.npy");
+    let check = |mut command: std::process::Command, from: &str| {
+        command.arg("--json");
+        let run = crate::support::run_with_stdin(command, &folder.read(from));
+        assert_eq!(run.status, Some(0), "{from}: {run:?}");
+        let found: Value = serde_json::from_str(&run.stdout).unwrap();
+        assert_eq!((&found["kl"], &found["losses"]), (&expected["kl"], &expected["losses"]), "{from}");
+        found
+    };
+    check(folder.command("compare - other.npy --targets targets.npy"), "base.npy");
+    let found = check(folder.command("compare base.npy - --targets targets.npy"), "other.npy");
+    assert_eq!(found["inputs"]["paths"], serde_json::json!(["base.npy", "-", "targets.npy"]));
+    check(folder.command("compare base.npy other.npy --targets -"), "targets.npy");
+    let names = folder.names();
+    assert_eq!(names, ["base.npy", "other.npy", "targets.npy"], "no checkpoint is left");
 }
 
 /// What a run said, but for the time it took.
@@ -284,7 +307,8 @@ fn stopped_at_twenty_points_and_resumed_a_run_has_the_digits_of_an_unbroken_one(
         let rows = said(&stopped)["rows"].as_u64().unwrap();
         assert!(rows > 0 && !folder.path("rows.csv").exists(), "{stopped:?}");
         let other = cpu(&folder, &format!("{ALL} --resume --top-k 4"));
-        let differs = other.complaints().last().unwrap().contains("it is of another run: the options was ");
+        let differs =
+            other.complaints().last().unwrap().contains("it is of another run: --top-k was 5, and is now 4");
         assert!(other.status == Some(2) && differs, "{other:?}");
         let last = cpu(&folder, &format!("{ALL} --resume"));
         assert!(

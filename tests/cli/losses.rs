@@ -160,3 +160,75 @@ fn a_row_without_a_class() {
     assert_eq!(folder.values("rows.npy").1, [3f32.ln(), 0.0]);
     assert_eq!(folder.values("grad.npy").1[3..], [0.0; 3]);
 }
+
+#[test]
+fn probabilities_and_several_temperatures() {
+    let folder = Folder::new();
+    let (rows, cols) = (30, 7);
+    let values: Vec<f32> = logits(rows * cols).iter().map(|x| x / 3.0).collect();
+    let classes: Vec<i64> =
+        (0..rows as i64).map(|row| if row % 9 == 4 { -100 } else { row * row % 7 }).collect();
+    folder.logits(&values, cols).targets(&classes);
+    // They need not sum to 1.
+    let probs: Vec<f32> = values.iter().map(|x| 0.3 * x.exp()).collect();
+    folder.array("probs.npy", &[rows, cols], &probs);
+    let json = |args: &str| -> Value {
+        let run = folder.run(&format!("eval {args} --targets targets.npy --json"));
+        assert_eq!(run.status, Some(0), "{args}: {run:?}");
+        serde_json::from_str(&run.stdout).unwrap()
+    };
+    let of = |value: &Value| value.as_f64().unwrap();
+    let expected = json("logits.npy");
+    let found = json("probs.npy --input probs");
+    assert!((of(&found["mean"]) - of(&expected["mean"])).abs() < 1e-5, "{found:#}");
+    assert_eq!((&found["accuracy"], &found["counted"]), (&expected["accuracy"], &expected["counted"]));
+
+    let table = json("logits.npy --temperature 0.5,1,2.5");
+    assert_eq!(table["temperatures"], serde_json::json!([0.5, 1.0, 2.5]));
+    for (at, temperature) in ["0.5", "1", "2.5"].into_iter().enumerate() {
+        let one = json(&format!("logits.npy --temperature {temperature}"));
+        for (key, expected) in [
+            ("loss", &one["mean"]),
+            ("perplexity", &one["perplexity"]),
+            ("accuracy", &one["accuracy"]),
+            ("ece", &one["calibration"]["ece"]),
+            ("confidence", &one["calibration"]["mean_confidence"]),
+        ] {
+            let (found, expected) = (of(&table[key][at]), of(expected));
+            assert!(
+                (found - expected).abs() < 1e-5 * (1.0 + expected),
+                "{temperature} {key}: {found}, {expected}"
+            );
+        }
+        assert_eq!(table["counted"], one["counted"]);
+    }
+    let text = folder.run("eval logits.npy --targets targets.npy --temperature 0.5,1,2.5").stdout;
+    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    assert!(
+        lines[0].starts_with("T ") && lines[0].ends_with("perplexity   confidence          ECE"),
+        "{text}"
+    );
+    assert!(
+        lines[1].starts_with("0.5 ") && lines[2].starts_with("1 ") && lines[3].starts_with("2.5 "),
+        "{text}"
+    );
+    let of_probs = json("probs.npy --input probs --temperature 1,2.5");
+    assert!((of(&of_probs["loss"][1]) - of(&table["loss"][2])).abs() < 1e-5);
+    for (args, says) in [
+        (
+            "--temperature 1,2 --label-smoothing 0.1",
+            "--label-smoothing: does not apply to several temperatures",
+        ),
+        ("--temperature 1,2 --rows-out rows.npy", "--rows-out: does not apply to several temperatures"),
+        (
+            "--temperature 1,2,3,4,5,6,7,8,9",
+            "--temperature: 9 values; one read of the logits gives 8 at most",
+        ),
+        ("--temperature 1,0", "option temperatures[1] = 0"),
+        ("--temperature 1,2 --input log-probs", "--temperature: does not apply to log-probabilities"),
+        ("--input probs --grad-out grad.npy", "--grad-out: does not apply to probabilities"),
+    ] {
+        let run = folder.run(&format!("eval logits.npy --targets targets.npy {args}"));
+        assert!(run.status == Some(2) && run.stderr.contains(says), "{args}: {run:?}");
+    }
+}

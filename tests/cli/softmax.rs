@@ -71,9 +71,66 @@ fn numbers_on_the_command_line() {
     assert_eq!(lines("softmax 4 2 1 --temperature 2"), lines("softmax 2 1 0.5"));
     for (args, says) in [
         ("softmax 2 1 x", "--output <FILE>: is needed for the probabilities of files"),
+        ("softmax 2 1 --class-axis 0", "--class-axis: does not apply to numbers"),
+        ("softmax 2 1 --memory 1GB", "--memory: does not apply to numbers"),
+        ("softmax 2 1 --temperature 1,2", "--temperature: takes one value here"),
         ("softmax 2 1 --temperature 0", "option temperature = 0"),
     ] {
         let run = folder.run(args);
+        assert!(run.status == Some(2) && run.stderr.contains(says), "{args}: {run:?}");
+    }
+}
+
+#[test]
+fn sigmoids_and_masks() {
+    let folder = Folder::new();
+    let values = [2.0f32, -1.0, f32::NAN, 0.5, f32::NEG_INFINITY, 3.0];
+    folder.logits(&values, 3);
+    let run = |args: &str| {
+        let run = folder.run(&format!("softmax logits.npy -o out.npy {args}"));
+        assert_eq!(run.status, Some(0), "{args}: {run:?}");
+        folder.values("out.npy").1
+    };
+    let check = |args: &str, expected: [f64; 6]| {
+        for (value, expected) in run(args).into_iter().zip(expected) {
+            let value = f64::from(value);
+            let is =
+                (value - expected).abs() < 2e-6 || value == expected || (value.is_nan() && expected.is_nan());
+            assert!(is, "{args}: {value}, {expected}");
+        }
+    };
+    let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+    let each = |of: &dyn Fn(f64) -> f64| values.map(|x| of(x.into()));
+    check("--sigmoid", each(&sigmoid));
+    check("--sigmoid --log --temperature 2", each(&|x| sigmoid(x / 2.0).ln()));
+    let alone = folder.run("softmax 2 -1 --sigmoid");
+    assert_eq!(alone.stdout, "0.880797\n0.268941\n");
+
+    // A forbidden class may have any logit, NaN too; a mask of floats is added.
+    let of_two = |a: f64, b: f64| a.exp() / (a.exp() + b.exp());
+    folder.array("mask.npy", &[2, 3], &[1u8, 1, 0, 1, 1, 0]);
+    let two = [of_two(2.0, -1.0), of_two(-1.0, 2.0), 0.0, 1.0, 0.0, 0.0];
+    check("--mask mask.npy", two);
+    folder.array("mask.npy", &[3], &[1i64, 1, 0]);
+    check("--mask mask.npy", two);
+    folder.array("mask.npy", &[3], &[0.0f32, 3.0, f32::NEG_INFINITY]);
+    let nan = f64::NAN;
+    check("--mask mask.npy", [nan, nan, nan, 1.0, 0.0, 0.0]);
+    folder.array("mask.npy", &[2, 3], &[0u8, 0, 0, 1, 0, 0]);
+    check("--mask mask.npy --masked-row zero", [0.0, 0.0, 0.0, 1.0, 0.0, 0.0]);
+    // Classes along another axis.
+    folder.array("mask.npy", &[2], &[1u8, 0]);
+    check("--mask mask.npy --class-axis 0", [1.0, 1.0, nan, 0.0, 0.0, nan]);
+    folder.array("mask.npy", &[2], &[1u8, 2]);
+    for (args, says) in [
+        ("--mask mask.npy", "shape (2,): the mask needs the shape of the logits, (2, 3)"),
+        ("--mask mask.npy --class-axis 0", "the mask[1] = an integer other than 0 and 1"),
+        ("--mask none.npy", "none.npy: "),
+        ("--mask out.npy", "out.npy: cannot be written: it is also the mask"),
+        ("--mask mask.npy --sigmoid", "cannot be used with"),
+        ("--sigmoid --softcap 3", "cannot be used with"),
+    ] {
+        let run = folder.run(&format!("softmax logits.npy -o out.npy {args}"));
         assert!(run.status == Some(2) && run.stderr.contains(says), "{args}: {run:?}");
     }
 }

@@ -49,7 +49,7 @@ fn what_is_not_understood_has_status_2() {
             "eval logits.npy --soft-targets soft.npy --shift 1",
             "'--soft-targets <FILE>' cannot be used with '--shift <N>'",
         ),
-        ("unknown input", "eval logits.npy --targets targets.npy --input probs", "logits, log-probs"),
+        ("unknown input", "eval logits.npy --targets targets.npy --input p", "logits, log-probs, probs"),
         ("unknown type", "softmax logits.npy -o out.npy --out-dtype f64", "f32, f16"),
         ("a negative count", "eval logits.npy --targets targets.npy --verify=-1", "--verify"),
         ("no classes in the demo", "demo --rows 1 --cols 0", "a row needs at least one class"),
@@ -274,4 +274,7 @@ fn logging_is_off_unless_asked_for() {
     };
     assert!(!run(None).contains("using adapter"));
     assert!(run(Some("info")).contains("using adapter"));
+    let all = run(Some("debug"));
+    assert!(all.contains("using adapter") && !all.contains("wgpu_core") && !all.contains("naga"), "{all}");
+    assert!(run(Some("debug,wgpu_core=debug")).contains("wgpu_core"));
 }

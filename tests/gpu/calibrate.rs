@@ -90,7 +90,7 @@ fn rows_of_special_values() {
             for target in [at, (at + 1) % cols] {
                 let context = format!("{label}, {cols} classes, target {target}");
                 let mut source = SliceSource::new(values, Shape::new(1, cols)).unwrap();
-                let points = op.curve(&mut source, &[target as i32], &TEMPERATURES, None);
+                let points = op.curve(&mut source, &[target as i32], &TEMPERATURES, None, |_, _| Ok(()));
                 let log_prob = xent::reference::log_softmax_row(values, &SoftmaxOptions::default())[target];
                 if log_prob.is_finite() {
                     let points = points.unwrap_or_else(|error| panic!("{context}: {error}"));
@@ -109,7 +109,7 @@ fn check_layout<E: Element>(batch: &Batch, shape: Shape, tuning: Option<Tuning>,
     let batch = batch.cast::<E>().laid_out(shape);
     let op = calibrator::<E>(CalibratorOptions { softcap, ..PLAIN }, tuning);
     let mut source = SliceSource::new(&batch.logits, shape).unwrap();
-    let points = op.curve(&mut source, &batch.targets, &TEMPERATURES, None).unwrap();
+    let points = op.curve(&mut source, &batch.targets, &TEMPERATURES, None, |_, _| Ok(())).unwrap();
     check_points(&format!("{} {shape:?} {tuning:?}", batch.name), &points, &counted(&batch), softcap);
 }
 
@@ -274,7 +274,7 @@ fn what_has_no_optimum_and_what_is_refused() {
     let stopped = op.fit(&mut source, &[0; 4], None, |_, _| Err(Error::Stopped)).map(drop);
     assert_eq!(stopped, Err(Error::Stopped));
     for value in [0.0, -1.0, 1e-9, 1e9, f64::NAN] {
-        let refused = op.curve(&mut source, &[0; 4], &[1.0, value], None).map(drop);
+        let refused = op.curve(&mut source, &[0; 4], &[1.0, value], None, |_, _| Ok(())).map(drop);
         assert!(matches!(refused, Err(Error::InvalidOption { option: "temperatures", at: Some(1), .. })));
     }
     let bins = Calibrator::<f32>::new(gpu(), &CalibratorOptions { bins: 0, ..PLAIN }).map(drop);

@@ -21,18 +21,30 @@ pub fn open(args: &LogitsArgs) -> Result<TensorFile> {
         note_order(&args.files);
         return Ok(note_narrowing("logits", TensorFile::open_all(&args.files, &options)?));
     };
-    let is_stdin = stream == Path::new("-");
-    let name = if is_stdin { STDIN.to_owned() } else { stream.display().to_string() };
     if args.files.len() > 1 {
-        let why = format!("{} cannot be combined with other files of logits", one_line(&name));
+        let why = format!("{} cannot be combined with other files of logits", one_line(&name_of(stream)));
         return Err(bad_argument(stream.display().to_string(), why));
     }
+    open_once(stream, &options)
+}
+
+/// The name of an input in messages.
+fn name_of(path: &Path) -> String {
+    if path == Path::new("-") { STDIN.to_owned() } else { path.display().to_string() }
+}
+
+/// Opens logits that are read once: a file, a folder of shards, stdin or a pipe.
+pub fn open_once(path: &Path, options: &OpenOptions) -> Result<TensorFile> {
+    if !is_stream(path) {
+        return Ok(note_narrowing("logits", TensorFile::open(path, options)?));
+    }
+    let name = name_of(path);
     if options.raw.is_some_and(|raw| raw.rows.is_none()) {
         return Err(bad_argument(name, "the number of rows is needed: give --rows"));
     }
-    let file = match is_stdin {
-        true => TensorFile::from_reader(&name, stdin()?, &options)?,
-        false => TensorFile::from_reader(&name, pipe(stream)?, &options)?,
+    let file = match path == Path::new("-") {
+        true => TensorFile::from_reader(&name, stdin()?, options)?,
+        false => TensorFile::from_reader(&name, pipe(path)?, options)?,
     };
     Ok(note_narrowing("logits", file))
 }
@@ -51,7 +63,7 @@ pub fn open_beside(path: &Path, options: &OpenOptions) -> Result<TensorFile> {
         true => stdin()?.take(MOST_KEPT + 1).read_to_end(&mut bytes),
         false => pipe(path)?.take(MOST_KEPT + 1).read_to_end(&mut bytes),
     };
-    let name = if is_stdin { STDIN.to_owned() } else { path.display().to_string() };
+    let name = name_of(path);
     read.map_err(|error| bad_argument(&name, error.to_string()))?;
     if bytes.len() as u64 > MOST_KEPT {
         return Err(bad_argument(

@@ -54,7 +54,8 @@ impl AnyLoss {
         let is_taken = file.is_llama_cpp() && !only_logits.iter().any(|name| args.given.has(name));
         let input = if is_taken { xent::Input::LogProbs } else { args.input.into() };
         let (reduction, empty_batch) = (loss.reduction.into(), loss.empty.into());
-        let (temperature, masked_row) = (loss.score.temperature, loss.score.masked_row.into());
+        let temperature = loss.score.temperature.first().copied().unwrap_or(1.0);
+        let masked_row = loss.score.masked_row.into();
         let is_sequence =
             [rows.shift, rows.sequence, rows.score_from, rows.score_to].iter().any(Option::is_some)
                 || rows.sequence_lengths.is_some()

@@ -4,6 +4,7 @@ mod adapters;
 mod args;
 mod bench;
 mod calibrate;
+mod changed;
 mod compare;
 mod completions;
 mod computer;
@@ -63,7 +64,7 @@ fn main() -> ExitCode {
 fn run() -> ExitCode {
     let cli = command_line();
     if std::env::var_os("RUST_LOG").is_some() {
-        env_logger::init();
+        start_logging();
     }
     stop::on_signals();
     let outcome = match cli.command {
@@ -91,6 +92,15 @@ fn run() -> ExitCode {
             status(&error)
         }
     })
+}
+
+/// Starts to log as RUST_LOG says. The libraries below only warn, unless RUST_LOG names them.
+fn start_logging() {
+    let mut builder = env_logger::Builder::new();
+    for library in ["wgpu", "wgpu_core", "wgpu_hal", "wgpu_types", "naga"] {
+        builder.filter_module(library, log::LevelFilter::Warn);
+    }
+    builder.parse_default_env().init();
 }
 
 /// Parses the command line. If it is wrong, or asks for help, this prints the message and ends the process. An error
@@ -127,6 +137,7 @@ fn parsed() -> Result<Cli, clap::Error> {
         Command::Eval(args) => args.given = given,
         Command::Compare(args) => args.given = given,
         Command::Calibrate(args) => args.given = given,
+        Command::Softmax(args) => args.given = given,
         _ => {}
     }
     Ok(cli)

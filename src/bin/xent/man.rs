@@ -8,6 +8,9 @@ use crate::args::{Cli, ManArgs};
 use crate::outcome::Outcome;
 use crate::output::{bad_argument, print};
 
+/// The version, at the foot of a page.
+const SOURCE: &str = concat!("xent ", env!("CARGO_PKG_VERSION"));
+
 pub fn run(args: &ManArgs) -> Result<Outcome> {
     let mut tool = Cli::command();
     tool.build();
@@ -23,7 +26,7 @@ pub fn run(args: &ManArgs) -> Result<Outcome> {
         }
     };
     let mut text = Vec::new();
-    let written = Man::new(page).title(title).render(&mut text);
+    let written = Man::new(page).title(title).source(SOURCE).render(&mut text);
     written.map_err(|error| Error::File { path: "stdout".to_owned(), message: error.to_string() })?;
     print(&String::from_utf8_lossy(&text))?;
     Ok(Outcome::Done)

@@ -1,7 +1,16 @@
 //! Formatting numbers for people.
 
-/// A value with this number of decimals; from 1e12 on, as a power of ten.
+/// A value with this number of decimals. From 1e12 on, it is written with a power of ten, and so is a value that would be left
+/// with one digit or none.
 pub fn decimals(value: f64, decimals: usize) -> String {
+    if value != 0.0 && decimals >= 4 && value.abs() < 10f64.powi(1 - decimals as i32) {
+        return format!("{value:.2e}");
+    }
+    fixed(value, decimals)
+}
+
+/// A value with this number of decimals, however small it is; from 1e12 on, as a power of ten.
+pub fn fixed(value: f64, decimals: usize) -> String {
     if value.is_finite() && value.abs() >= 1e12 {
         format!("{value:.decimals$e}")
     } else {
@@ -69,6 +78,10 @@ mod tests {
         assert_eq!(short, ["0.00 B", "7.00 B", "999 B", "1.23 kB", "81.2 MB", "2.64 GB"]);
         let values = [1.25, 500f64.exp(), f64::INFINITY, f64::NAN].map(|value| decimals(value, 4));
         assert_eq!(values, ["1.2500", "1.4036e217", "inf", "NaN"]);
+        let small = [(1e-5, 6), (9.9e-6, 6), (-4.56e-9, 6), (0.0, 6), (4e-4, 4), (0.004, 3)];
+        let small = small.map(|(value, digits)| decimals(value, digits));
+        assert_eq!(small, ["0.000010", "9.90e-6", "-4.56e-9", "0.000000", "4.00e-4", "0.004"]);
+        assert_eq!(fixed(4e-9, 6), "0.000000");
         assert_eq!([457.0, 81.2e6].map(|value| si(value, " rows")), ["457 rows", "81.2 M rows"]);
         let times = [0.2, 59.4, 59.6, 185.0, 8_040.0, 284_400.0, f64::INFINITY].map(duration);
         assert_eq!(times, ["0 s", "59 s", "1 min 0 s", "3 min 5 s", "2 h 14 min", "3 d 7 h", "for ever"]);

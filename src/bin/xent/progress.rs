@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write, stderr};
 use std::time::{Duration, Instant};
 
-use crate::numbers::{duration, si, thousands};
+use crate::numbers::{decimals, duration, si, thousands};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Work that ends sooner shows no bar.
@@ -27,12 +27,12 @@ impl Progress {
 
     /// Like `new`, for things other than rows.
     pub fn of(things: usize, name: &'static str) -> Self {
-        let template = format!("{{bar:24}} {{human_pos}} of {{human_len}} {name}, {{msg}}");
+        let template = "{bar:12} {percent} %, {msg}";
         let bar = ProgressBar::with_draw_target(Some(things as u64), ProgressDrawTarget::hidden())
-            .with_style(ProgressStyle::with_template(&template).unwrap_or(ProgressStyle::default_bar()));
+            .with_style(ProgressStyle::with_template(template).unwrap_or(ProgressStyle::default_bar()));
         let start = Instant::now();
         let has_bar = stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-        let pace = Pace { first: 0, total: things, name, cols: None, bytes: None };
+        let pace = Pace { first: 0, total: things, name, cols: None, bytes: None, loss: None };
         Self { bar, pace, start, said: (!has_bar).then_some(start) }
     }
 
@@ -48,6 +48,11 @@ impl Progress {
         self
     }
 
+    /// Sets the mean loss of the rows that are done.
+    pub fn set_loss(&mut self, loss: f64) {
+        self.pace.loss = Some(loss).filter(|loss| loss.is_finite());
+    }
+
     /// Reports that this number of rows is done.
     pub fn reach(&mut self, rows: usize) {
         let elapsed = self.start.elapsed();
@@ -57,7 +62,7 @@ impl Progress {
                     self.bar.set_draw_target(ProgressDrawTarget::stderr());
                 }
                 self.bar.set_position(rows as u64);
-                self.bar.set_message(self.pace.rates(rows, elapsed));
+                self.bar.set_message(self.pace.short(rows, elapsed));
             }
             Some(said) if said.elapsed() >= LINE_EVERY => {
                 *said = Instant::now();
@@ -85,6 +90,8 @@ struct Pace {
     cols: Option<usize>,
     /// Bytes per row.
     bytes: Option<f64>,
+    /// The mean loss of the rows that are done.
+    loss: Option<f64>,
 }
 
 impl Pace {
@@ -96,6 +103,15 @@ impl Pace {
     }
 
     fn rates(&self, rows: usize, elapsed: Duration) -> String {
+        self.words(rows, elapsed, self.bytes)
+    }
+
+    /// The words beside a bar: a bar, its share and they have room on a terminal of 80 columns.
+    fn short(&self, rows: usize, elapsed: Duration) -> String {
+        self.words(rows, elapsed, None)
+    }
+
+    fn words(&self, rows: usize, elapsed: Duration, bytes: Option<f64>) -> String {
         let (done, seconds) = (rows.saturating_sub(self.first) as f64, elapsed.as_secs_f64());
         if done == 0.0 || seconds == 0.0 {
             return "no rate yet".to_owned();
@@ -105,8 +121,9 @@ impl Pace {
             Some(cols) => si(rate * cols as f64, " logits/s"),
             None => si(rate, &format!(" {}/s", self.name)),
         }];
-        words.extend(self.bytes.map(|bytes| si(rate * bytes, "B/s")));
+        words.extend(bytes.map(|bytes| si(rate * bytes, "B/s")));
         words.push(format!("{} left", duration(self.total.saturating_sub(rows) as f64 / rate)));
+        words.extend(self.loss.map(|loss| format!("loss {}", decimals(loss, 4))));
         words.join(", ")
     }
 }
@@ -117,7 +134,14 @@ mod tests {
 
     #[test]
     fn rates_are_of_this_run_alone() {
-        let whole = Pace { first: 0, total: 16_384, name: "rows", cols: Some(50_000), bytes: Some(200e3) };
+        let whole = Pace {
+            first: 0,
+            total: 16_384,
+            name: "rows",
+            cols: Some(50_000),
+            bytes: Some(200e3),
+            loss: None,
+        };
         let resumed = Pace { first: 8_192, ..whole };
         let rounds = Pace { total: 66, name: "rounds", cols: None, bytes: None, ..whole };
         let after = |seconds| Duration::from_secs(seconds);
@@ -137,5 +161,13 @@ mod tests {
         ] {
             assert_eq!(pace.line(rows, elapsed), line);
         }
+        let losing = Pace { loss: Some(3.21987), ..whole };
+        let line = "75.0 %: 12,288 of 16,384 rows, 76.8 M logits/s, 307 MB/s, 3 s left, loss 3.2199";
+        assert_eq!(losing.line(12_288, after(8)), line);
+        // The longest that is likely, beside a bar of 12 and its share.
+        let long = Pace { total: 1 << 30, loss: Some(-12.3456), ..whole };
+        let beside = long.short(12_288, after(8));
+        assert_eq!(beside, "76.8 M logits/s, 8 d 2 h left, loss -12.3456");
+        assert!(12 + " 100 %, ".len() + beside.len() + 2 * " 23 h".len() < 80);
     }
 }

@@ -7,10 +7,12 @@ use std::time::Instant;
 use rayon::prelude::*;
 use xent::eval::files::{FileLogits, partial_path};
 use xent::eval::{Source, softmax};
+use xent::reference::sigmoid_bce::ln_sigmoid;
 use xent::{Element, Result, Softmax, SoftmaxOptions, reference};
 
 use crate::args::{SoftmaxArgs, logit};
-use crate::computer::Computer;
+use crate::changed::Masked;
+use crate::computer::{Computer, start_threads};
 use crate::dtype::Dtype;
 use crate::logits::{self, OnLogits, run_in};
 use crate::memory::{self, Reserve};
@@ -35,27 +37,41 @@ pub fn run(args: &SoftmaxArgs) -> Result<Outcome> {
             }
         };
     };
-    let inputs: Vec<_> = logits::paths(&args.logits)?.into_iter().map(|path| ("the logits", path)).collect();
+    let logits = logits::paths(&args.logits)?.into_iter().map(|path| ("the logits", path));
+    let inputs: Vec<_> = logits.chain(args.mask.iter().map(|path| ("the mask", path.clone()))).collect();
     check_distinct(&inputs, &[output])?;
     logits::check_beside(&args.logits, &[output])?;
     let file = logits::open(&args.logits)?;
     let dtype = logits::dtype(&file);
     let out = args.out_dtype.unwrap_or(dtype);
-    // The operation's output has the type of its logits. If another type is wanted, the logits are widened to f32 first.
-    let computed = if dtype == out { dtype } else { Dtype::F32 };
+    // The operation's output has the type of its logits. If another type is wanted, the logits are widened to f32 first, and so
+    // they are for a mask, which may be added.
+    let computed = if dtype == out && args.mask.is_none() { dtype } else { Dtype::F32 };
     run_in(computed, file, &args.logits.read, Run { args, output, out })
 }
 
 /// Prints the probabilities of a row, one a line, or their logarithms.
 fn print_probs(logits: &[f32], args: &SoftmaxArgs) -> Result<Outcome> {
-    let options = args.score.softmax();
+    if let Some(flag) =
+        args.given.other_than(&["files", "log", "sigmoid", "softcap", "temperature", "masked_row"])
+    {
+        return Err(bad_argument(flag, "does not apply to numbers, which are the logits of one row"));
+    }
+    let options = args.score.softmax()?;
     options.check()?;
-    let values = match args.log {
-        true => reference::log_softmax_row(logits, &options),
-        false => reference::softmax_row(logits, &options),
+    let values = match (args.sigmoid, args.log) {
+        (true, is_log) => logits.iter().map(|&logit| sigmoid(logit, &options, is_log)).collect(),
+        (false, true) => reference::log_softmax_row(logits, &options),
+        (false, false) => reference::softmax_row(logits, &options),
     };
     print(&values.into_iter().map(|value| format!("{value:.6}\n")).collect::<String>())?;
     Ok(Outcome::Done)
+}
+
+/// The sigmoid of a logit, or its logarithm.
+fn sigmoid(logit: impl Element, options: &SoftmaxOptions, is_log: bool) -> f64 {
+    let x = logit.to_f64() / f64::from(options.temperature);
+    if is_log { ln_sigmoid(x) } else { reference::sigmoid_bce::sigmoid(x) }
 }
 
 /// The logits that are given as numbers, where no file has such a name.
@@ -81,9 +97,9 @@ impl OnLogits for Run<'_> {
     }
 }
 
-fn run_on<E: Element>(run: Run<'_>, mut logits: FileLogits<E>) -> Result<Outcome> {
+fn run_on<E: Element>(run: Run<'_>, logits: FileLogits<E>) -> Result<Outcome> {
     let Run { args, output, out } = run;
-    let options = args.score.softmax();
+    let options = args.score.softmax()?;
     options.check()?;
     let shape = logits.shape();
     let name = if args.log { "log_probs" } else { "probs" };
@@ -93,10 +109,15 @@ fn run_on<E: Element>(run: Run<'_>, mut logits: FileLogits<E>) -> Result<Outcome
         let _ = std::fs::remove_file(partial);
         true
     });
-    let computer = Computer::open(&args.device)?;
+    let mut logits: Box<dyn Source<E>> = match &args.mask {
+        Some(mask) => Box::new(Masked::open(logits, mask)?),
+        None => Box::new(logits),
+    };
+    // A sigmoid takes no more time than the file.
+    let computer = if args.sigmoid { Computer::Cpu } else { Computer::open(&args.device)? };
     let start = Instant::now();
     let mut progress = Progress::new(shape.rows).with_rates(shape.cols, None);
-    each_window(&computer, args, options, &mut logits, |rows, values| {
+    each_window(&computer, args, options, &mut *logits, |rows, values| {
         check_stopped()?;
         out.write(values)?;
         progress.reach(rows.end);
@@ -132,6 +153,17 @@ fn each_window<E: Element>(
         return softmax(&op, args.log, logits, memory, each);
     }
     let shape = logits.shape();
+    if args.sigmoid {
+        start_threads()?;
+        let mut values = Vec::new();
+        return windows::each_window(logits, args.memory, |rows, read| {
+            values.resize(read.len(), E::default());
+            values.par_iter_mut().zip(read).for_each(|(into, &logit)| {
+                *into = E::from_f32(sigmoid(logit, &options, args.log) as f32);
+            });
+            each(rows, &values)
+        });
+    }
     let of_row = if args.log { reference::log_softmax_row } else { reference::softmax_row };
     let mut values = Vec::new();
     windows::each_window(logits, args.memory, |rows, read| {

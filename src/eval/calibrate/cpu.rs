@@ -5,7 +5,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::summing::Summing;
-use super::{Calibration, fit_on};
+use super::{Calibration, TemperaturePoint, curve_on, fit_on};
 use crate::element::Element;
 use crate::error::Result;
 use crate::eval::inputs::EvaluateInputs;
@@ -32,6 +32,24 @@ pub fn fit_on_cpu<'a, E: Element>(
 ) -> Result<Calibration> {
     options.check()?;
     fit_on(&Cpu { softcap: options.softcap }, options, source, inputs.into(), memory, each)
+}
+
+/// Like [`Calibrator::curve`](super::Calibrator::curve), on the f64 [`reference`](mod@crate::reference) and on all cores. With
+/// the feature `cli`.
+///
+/// # Errors
+/// As for [`Calibrator::curve`](super::Calibrator::curve), except those of a device.
+pub fn curve_on_cpu<'a, E: Element>(
+    options: &CalibratorOptions,
+    source: &mut dyn Source<E>,
+    inputs: impl Into<EvaluateInputs<'a>>,
+    temperatures: &[f64],
+    memory: Option<u64>,
+    each: impl FnMut(usize, Range<usize>) -> Result<()>,
+) -> Result<Vec<TemperaturePoint>> {
+    options.check()?;
+    let cpu = Cpu { softcap: options.softcap };
+    curve_on(&cpu, options, source, inputs.into(), temperatures, memory, each)
 }
 
 struct Cpu {

@@ -41,7 +41,7 @@ use crate::options::{CalibratorOptions, CrossEntropyOptions};
 
 pub use conformal::{Conformal, ConformalScore, Coverage};
 #[cfg(feature = "cli")]
-pub use cpu::fit_on_cpu;
+pub use cpu::{curve_on_cpu, fit_on_cpu};
 use read::Read;
 use search::{AS_IT_IS, Next, Search};
 use summing::Summing;
@@ -147,7 +147,8 @@ impl<E: Element> Calibrator<E> {
         fit_on(&self.moments, &self.options, source, inputs.into(), memory, each)
     }
 
-    /// The mean loss, its derivatives and the reliability at these temperatures, from one read for each eight of them.
+    /// The mean loss, its derivatives and the reliability at these temperatures, from one read for each eight of them. `each`
+    /// is called as in [`fit`](Self::fit).
     ///
     /// # Errors
     /// As for [`fit`](Self::fit); [`Error::InvalidOption`] for a temperature that is not between e^−10 and e^10.
@@ -157,8 +158,9 @@ impl<E: Element> Calibrator<E> {
         inputs: impl Into<EvaluateInputs<'a>>,
         temperatures: &[f64],
         memory: Option<u64>,
+        each: impl FnMut(usize, Range<usize>) -> Result<()>,
     ) -> Result<Vec<TemperaturePoint>> {
-        curve_on(&self.moments, &self.options, source, inputs.into(), temperatures, memory)
+        curve_on(&self.moments, &self.options, source, inputs.into(), temperatures, memory, each)
     }
 }
 
@@ -226,6 +228,7 @@ fn curve_on<E: Element>(
     inputs: EvaluateInputs<'_>,
     temperatures: &[f64],
     memory: Option<u64>,
+    mut each: impl FnMut(usize, Range<usize>) -> Result<()>,
 ) -> Result<Vec<TemperaturePoint>> {
     let most = crate::reference::calibration::MOST_LN_BETA.exp();
     for (at, &value) in temperatures.iter().enumerate() {
@@ -236,10 +239,10 @@ fn curve_on<E: Element>(
     }
     let mut inputs = checked(options, source, inputs)?;
     let mut points = Vec::new();
-    for some in temperatures.chunks(BETAS) {
+    for (number, some) in temperatures.chunks(BETAS).enumerate() {
         let mut betas = [1.0; BETAS];
         betas.iter_mut().zip(some).for_each(|(beta, temperature)| *beta = 1.0 / temperature);
-        let read = Read::of(summing, options, source, &mut inputs, betas, memory, |_| Ok(()))?;
+        let read = Read::of(summing, options, source, &mut inputs, betas, memory, |rows| each(number, rows))?;
         points.extend(read.points().take(some.len()));
     }
     Ok(points)

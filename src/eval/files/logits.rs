@@ -177,6 +177,15 @@ pub fn open_labels(file: TensorFile, like: &Layout) -> Result<FileLogits<f32>> {
     FileLogits::like(file, "targets", like, ("targets of a binary cross-entropy need", true))
 }
 
+/// Opens a mask with the layout of these logits: floats that are added to them, or booleans or integers, 0 where a class is
+/// forbidden and 1 where it is not. They are read as f32.
+///
+/// # Errors
+/// As for [`open_soft_targets`].
+pub fn open_mask(file: TensorFile, like: &Layout) -> Result<FileLogits<f32>> {
+    FileLogits::like(file, "the mask", like, ("the mask needs", true))
+}
+
 /// Converts an integer, little-endian, that is 0 or 1; other integers become NaN.
 fn label<const N: usize>(bytes: [u8; N]) -> f32 {
     match bytes.split_first() {

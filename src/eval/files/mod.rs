@@ -59,7 +59,7 @@ pub use dtype::Dtype;
 pub use format::FileFormat;
 pub use layout::Layout;
 pub use llama_cpp::{different_token, floored_targets, is_llama_cpp};
-pub use logits::{FileLogits, open_labels, open_soft_targets, open_teacher};
+pub use logits::{FileLogits, open_labels, open_mask, open_soft_targets, open_teacher};
 pub use options::{OpenOptions, RawLayout, Wanted};
 pub use rows::FileRows;
 pub use sequences::read_sequence_ends;

@@ -26,7 +26,8 @@ Examples:
 
 Both have the logits of the same rows and classes, of any float type; a folder is the shards of one
 model. Without targets there are no losses. Rows are read in pairs, piece by piece, so both may be
-larger than memory, and a stopped run continues with --resume. Two names that end with .json are
+larger than memory, and a stopped run continues with --resume. Either may come through a pipe, as -
+or <(command): it is read once. Two names that end with .json are
 saved reports of 'xent eval --json': their figures come side by side, if they are of the same data.
 
 What llama-perplexity --save-all-logits writes is read, too. Its targets are in the file, and its
@@ -66,7 +67,7 @@ pub struct CompareArgs {
     pub other: PathBuf,
     #[command(flatten)]
     pub read: ReadArgs,
-    /// The array of the other's logits in its file [default: as --key]
+    /// The array of the other's logits in its file [default: as --key, and none for .npy]
     #[arg(hide_short_help = true, long, value_name = "NAME")]
     pub other_key: Option<String>,
     #[command(flatten)]

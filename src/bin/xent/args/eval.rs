@@ -16,7 +16,7 @@ use crate::dtype::Dtype;
 pub struct EvalArgs {
     #[command(flatten)]
     pub logits: LogitsArgs,
-    /// What the values are; log-probs are used as they are, not normalised (NLL)
+    /// What the values are; log-probs are used as they are, not normalised (NLL); probs are normalised
     #[arg(hide_short_help = true, long, value_name = "WHAT", value_enum, default_value_t = Input::Logits)]
     pub input: Input,
     // Before the groups, because an argument that follows a group appears under the group's heading.
@@ -302,12 +302,14 @@ impl From<EmptyBatch> for xent::EmptyBatch {
 pub enum Input {
     Logits,
     LogProbs,
+    Probs,
 }
 
 impl From<Input> for xent::Input {
     fn from(input: Input) -> Self {
         match input {
-            Input::Logits => Self::Logits,
+            // Their logarithms are read, which are logits.
+            Input::Logits | Input::Probs => Self::Logits,
             Input::LogProbs => Self::LogProbs,
         }
     }

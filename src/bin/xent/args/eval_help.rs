@@ -24,6 +24,7 @@ Examples:
   xent eval student.npy --sparse-targets top_ids.npy --sparse-probs top_probs.npy
   xent eval segmentation.npy --targets pixels.npy --class-axis 1 --class-weights weights.npy
   xent eval log_probs.npy --targets targets.npy --input log-probs
+  xent eval predict_proba.npy --targets targets.npy --input probs
   xent eval batch.safetensors --targets-key labels --grad-out grad.safetensors
   xent eval shards/ --targets targets.npy
   zcat logits.gz | xent eval - --dtype f32 --cols 50257 --rows 4096 --targets targets.npy
@@ -49,6 +50,16 @@ of the same shape and type, or beside f32 of any float type. --loss bce takes ea
 yes-or-no question: --targets has 0 or 1 for each class of each row, or any float, in the layout of
 the logits. An option that does not apply to the loss is refused. These losses have no perplexity, no
 accuracy, no lse and no most probable class.
+
+--input probs takes probabilities, as scikit-learn and Keras give them: their logarithms are taken in
+f32 as they are read, and normalised, so that they need not sum to 1. A target of probability 0 has
+an infinite loss; nothing is clipped.
+
+--temperature 0.5,1,2 gives loss, perplexity, confidence and calibration error at each of up to eight
+temperatures, from one read of the logits. With --json: format ('xent eval temperatures'), version,
+xent, rows, cols, counted, and arrays of temperatures, loss, perplexity, accuracy, confidence, ece,
+mce; adapter, seconds, inputs, options, command, date. Weights of classes, label smoothing, z-loss,
+focal loss and outputs do not apply.
 
 The targets of a cross-entropy are integers of any width. A row whose target equals --ignore-index
 is left out; a u32 target is compared by its bits as i32, so 4294967196 is -100. A row that is not

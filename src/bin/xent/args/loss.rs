@@ -2,7 +2,7 @@
 
 use xent::Result;
 
-use super::eval::{EvalArgs, LossName, TargetArgs};
+use super::eval::{EvalArgs, Input, LossName, TargetArgs};
 use crate::output::bad_argument;
 
 const CROSS_ENTROPY: &[LossName] = &[LossName::CrossEntropy];
@@ -88,6 +88,12 @@ impl EvalArgs {
             return Err(bad_argument(
                 "--ignore-index",
                 "takes one value unless the targets are one class a row",
+            ));
+        }
+        if self.input == Input::Probs && self.is_given("grad_out") {
+            return Err(bad_argument(
+                "--grad-out",
+                "does not apply to probabilities: it is the gradient of logits",
             ));
         }
         let is_in_logits = targets.targets_key.is_some();

@@ -25,7 +25,7 @@ pub use bench::{BenchArgs, BenchDtype};
 pub use calibrate::CalibrateArgs;
 pub use compare::CompareArgs;
 pub use device::{AdapterArgs, DeviceArgs};
-pub use eval::{EvalArgs, LossName, OutputArgs, RowArgs, TargetArgs};
+pub use eval::{EvalArgs, Input, LossName, OutputArgs, RowArgs, TargetArgs};
 pub use explain::{ExplainArgs, MINUS_INFINITY, logit};
 pub use given::Given;
 pub use logits::{LogitsArgs, ReadArgs, is_stream};
@@ -54,7 +54,8 @@ Exit status:
   130  stopped by Ctrl-C; no output file is changed, and eval and compare leave a checkpoint for
        --resume
 
-RUST_LOG=info logs to stderr which adapter was taken; RUST_LOG=debug logs more.";
+RUST_LOG=info logs to stderr which adapter was taken; RUST_LOG=debug logs more; wgpu_core=debug adds
+what that library below it logs.";
 
 const COMPLETIONS_HELP: &str = "\
 Examples:

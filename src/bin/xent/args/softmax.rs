@@ -6,6 +6,7 @@ use bytesize::ByteSize;
 use clap::Args;
 
 use super::device::DeviceArgs;
+use super::given::Given;
 use super::logits::LogitsArgs;
 use super::score::ScoreArgs;
 use crate::dtype::Dtype;
@@ -16,6 +17,8 @@ Examples:
   xent softmax logits.npy -o log_probs.npy --log --temperature 0.7
   xent softmax segmentation.npy -o probs.npy --class-axis 1
   xent softmax model.safetensors --key logits -o probs.safetensors --out-dtype f32
+  xent softmax labels.npy -o probs.npy --sigmoid
+  xent softmax logits.npy -o probs.npy --mask allowed.npy --masked-row zero
   xent softmax 2 1 0.5
   cat logits.bin | xent softmax - --dtype bf16 --cols 32000 --rows 512 -o probs.safetensors
 
@@ -32,6 +35,14 @@ pub struct SoftmaxArgs {
     /// Write log-probabilities instead, in nats
     #[arg(long)]
     pub log: bool,
+    /// Take each class by itself, as a yes-or-no question: 1 / (1 + e^-x)
+    #[arg(long, conflicts_with_all = ["mask", "softcap", "masked_row"])]
+    pub sigmoid: bool,
+    /// Forbid classes: booleans or integers, 0 where forbidden, or floats that are added
+    ///
+    /// The file has the axes of the logits, or one value for each class.
+    #[arg(long, value_name = "FILE")]
+    pub mask: Option<PathBuf>,
     #[command(flatten)]
     pub score: ScoreArgs,
     /// The type of the output [default: the logits', or f32 for f64]
@@ -42,4 +53,7 @@ pub struct SoftmaxArgs {
     pub memory: Option<ByteSize>,
     #[command(flatten)]
     pub device: DeviceArgs,
+    /// The arguments that were given.
+    #[arg(skip)]
+    pub given: Given,
 }

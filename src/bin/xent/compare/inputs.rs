@@ -3,14 +3,15 @@
 use std::path::PathBuf;
 
 use xent::eval::files::{
-    FileLogits, FileRows, OpenOptions, TensorFile, Wanted, different_token, is_llama_cpp, shard_paths,
+    FileFormat, FileLogits, FileRows, OpenOptions, TensorFile, Wanted, different_token, is_llama_cpp,
+    shard_paths,
 };
 use xent::eval::{EvaluateInputs, Source, TargetSource};
 use xent::{Element, Result};
 
-use crate::args::{CompareArgs, OWN_TARGETS};
+use crate::args::{CompareArgs, OWN_TARGETS, is_stream};
 use crate::kept::Identity;
-use crate::logits::{note_narrowing, of_classes};
+use crate::logits::{of_classes, open_beside, open_once};
 use crate::numbers::thousands;
 use crate::output::{bad_argument, shown};
 use crate::stop::UntilStopped;
@@ -20,11 +21,16 @@ pub const MEMORY_OF_TALLY: u64 = 1 << 20;
 
 /// Refuses arguments that have no meaning together.
 pub fn check(args: &CompareArgs) -> Result<()> {
-    if [&args.base, &args.other].iter().any(|path| path.as_os_str() == "-") {
-        return Err(bad_argument(
-            "-",
-            "both models' logits must be in files, because they are read in pairs",
-        ));
+    let read = [Some(&args.base), Some(&args.other), args.rows.targets.as_ref(), args.rows.row_mask.as_ref()];
+    if read.into_iter().flatten().filter(|path| path.as_os_str() == "-").count() > 1 {
+        return Err(bad_argument("-", "stdin can be one input only"));
+    }
+    if args.rows.targets.is_none() && args.rows.targets_key.is_some() && is_stream(&args.base) {
+        let why = "the base comes through a pipe, which is read once: --targets must name another file";
+        return Err(bad_argument("--targets-key", why));
+    }
+    if args.run.resume && has_streams(args)? {
+        return Err(bad_argument("--resume", "input from stdin or a pipe cannot be read again"));
     }
     let rows = &args.rows;
     if rows.llama_cpp && !is_llama_cpp(&args.base) {
@@ -82,6 +88,11 @@ pub fn paths(args: &CompareArgs) -> Result<Vec<(&'static str, PathBuf)>> {
     Ok(all)
 }
 
+/// Whether any input comes through stdin or a pipe, so that no other run can read it again.
+pub fn has_streams(args: &CompareArgs) -> Result<bool> {
+    Ok(paths(args)?.iter().any(|(_, path)| is_stream(path)))
+}
+
 /// The files as they are now: their paths, lengths and times of the last change.
 pub fn files(args: &CompareArgs) -> Result<Identity> {
     let mut files = Identity::default();
@@ -95,6 +106,9 @@ pub fn files(args: &CompareArgs) -> Result<Identity> {
 pub fn bytes_per_row(args: &CompareArgs, rows: usize) -> Option<f64> {
     let paths = paths(args).ok()?;
     let logits = paths.iter().filter(|(name, _)| ["the base", "the other"].contains(name));
+    if logits.clone().any(|(_, path)| is_stream(path)) {
+        return None;
+    }
     let bytes: u64 = logits.map(|(_, path)| Some(path.metadata().ok()?.len())).sum::<Option<u64>>()?;
     (rows > 0).then(|| bytes as f64 / rows as f64)
 }
@@ -103,11 +117,12 @@ pub fn bytes_per_row(args: &CompareArgs, rows: usize) -> Option<f64> {
 pub fn open(args: &CompareArgs) -> Result<[TensorFile; 2]> {
     let of_base = args.read.options();
     let mut of_other = args.read.options();
-    of_other.key = args.other_key.clone().or(of_other.key);
-    let open = |path: &PathBuf, options: &OpenOptions| {
-        Ok(note_narrowing("logits", TensorFile::open(path, options)?))
+    of_other.key = match &args.other_key {
+        Some(key) => Some(key.clone()).filter(|key| !key.is_empty()),
+        // A file of one array has no keys.
+        None => of_other.key.filter(|_| FileFormat::of_name(&args.other) != Some(FileFormat::Npy)),
     };
-    Ok([open(&args.base, &of_base)?, open(&args.other, &of_other)?])
+    Ok([open_once(&args.base, &of_base)?, open_once(&args.other, &of_other)?])
 }
 
 /// The other's logits, which must be of the same rows and classes as the base's.
@@ -146,10 +161,10 @@ impl Inputs {
         let path = rows.targets.as_ref().or(in_base.then_some(&args.base));
         let targets = path.map(|path| -> Result<_> {
             let options = OpenOptions { key: rows.targets_key.clone(), ..OpenOptions::of(Wanted::Classes) };
-            FileRows::targets(TensorFile::open(path, &options)?, layout, &rows.ignore_index)
+            FileRows::targets(open_beside(path, &options)?, layout, &rows.ignore_index)
         });
         let mask = rows.row_mask.as_ref().map(|path| -> Result<_> {
-            FileRows::row_mask(TensorFile::open(path, &OpenOptions::of(Wanted::Mask))?, layout)
+            FileRows::row_mask(open_beside(path, &OpenOptions::of(Wanted::Mask))?, layout)
         });
         Ok(Self {
             targets: targets.transpose()?.map(UntilStopped),

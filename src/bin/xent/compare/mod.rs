@@ -48,7 +48,9 @@ pub fn run(args: &CompareArgs) -> Result<Outcome> {
     {
         path.as_ref().map_or(Ok(()), |path| check_ending(path, endings))?;
     }
-    if let Some(place) = args.run.named_checkpoint() {
+    if let Some(place) =
+        args.run.named_checkpoint().filter(|_| inputs::has_streams(args).is_ok_and(|has| !has))
+    {
         kept::check_place(place, None)?;
         WholeFile::check_place(place)?;
     }
@@ -133,7 +135,10 @@ impl OnLogits for Compare<'_> {
         }
         let identity = identity(args, &options, &computer).and(&files);
         let (run, bases) = (identity.name(), bases(args));
-        let mut keeper = kept::keeper(&args.run, &bases, &identity, job::MORE_BYTES)?;
+        let mut keeper = match inputs::has_streams(args)? {
+            true => Err(kept::FROM_A_PIPE.to_owned()),
+            false => kept::keeper(&args.run, &bases, &identity, job::MORE_BYTES)?,
+        };
         let tallied = TallyOptions { top_k: options.top_k.min(shape.cols), changed: output.changed };
         let begun = kept::begun(&mut keeper, &args.run, &bases, shape.rows, &tallied)?;
         let table = |part| {

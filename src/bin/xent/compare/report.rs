@@ -8,7 +8,7 @@ use xent::eval::compare::{ChangedRow, ComparisonTally, Estimate, PairedLosses};
 use xent::{NO_CLASS, Result};
 
 use super::llama_cpp;
-use crate::numbers::{decimals, si, thousands};
+use crate::numbers::{decimals, fixed, si, thousands};
 use crate::origin::Origin;
 use crate::output::{self, print_json};
 use crate::pictures::{Page, Picture, Pictures, Words, draw_histogram};
@@ -74,9 +74,9 @@ pub fn figure(of: Estimate) -> String {
     match of.error {
         Some(error) if error > 0.0 && error.is_finite() => {
             let digits = (1.0 - error.log10().floor()).clamp(0.0, 9.0) as usize;
-            format!("{} ± {}", decimals(of.value, digits), decimals(error, digits))
+            format!("{} ± {}", fixed(of.value, digits), fixed(error, digits))
         }
-        Some(0.0) if of.value.is_finite() => format!("{} ± 0", decimals(of.value, 6)),
+        Some(0.0) if of.value.is_finite() => format!("{} ± 0", fixed(of.value, 6)),
         _ => decimals(of.value, 6),
     }
 }

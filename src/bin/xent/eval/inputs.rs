@@ -35,6 +35,13 @@ pub fn paths(args: &EvalArgs) -> Result<Vec<(&'static str, PathBuf)>> {
     Ok(logits.chain(teacher).chain(given).collect())
 }
 
+/// The same with the logits that come through stdin or a pipe.
+pub fn read(args: &EvalArgs) -> Result<Vec<(&'static str, PathBuf)>> {
+    let streams = args.logits.files.iter().filter(|_| args.logits.is_stream());
+    let streams = streams.map(|path| ("the logits", path.clone()));
+    Ok(streams.chain(paths(args)?).collect())
+}
+
 /// The files of the teacher, with the shards of a folder one by one.
 fn teacher_paths(args: &EvalArgs) -> Result<Vec<PathBuf>> {
     let is_raw = args.logits.read.options().raw.is_some();
@@ -170,6 +177,16 @@ impl<E: Element> Inputs<E> {
                 Ok(AnyEvaluation::SigmoidBce(*op, evaluation))
             }
         }
+    }
+
+    /// The targets of a cross-entropy, with all that goes with them.
+    pub fn of_classes(&mut self) -> Option<EvaluateInputs<'_>> {
+        let Self { targets, ignore_also, sequence_ends, rows, .. } = self;
+        let Targets::CrossEntropy(_, targets) = targets else { return None };
+        let mut inputs = EvaluateInputs::from(targets.source());
+        inputs.beside.ignore_also = ignore_also;
+        inputs.beside.sequence_ends = sequence_ends.as_deref();
+        Some(rows.beside(inputs))
     }
 
     /// The file whose values are only checked when they are used. The library does not know its path.

@@ -8,13 +8,16 @@ mod job;
 mod outputs;
 mod run;
 mod sequences;
+mod temperatures;
 
 use xent::eval::files::FileLogits;
 use xent::eval::{EvaluateOptions, Source, Tally, TallyOptions, WholeFile};
 use xent::{Element, Result};
 
-use crate::args::EvalArgs;
+use crate::args::{EvalArgs, Input};
+use crate::changed::Logarithms;
 use crate::computer::Computer;
+use crate::dtype::Dtype;
 use crate::kept::{self, Kept, SharedKept};
 use crate::logits::{self, OnLogits, run_in};
 use crate::losses::{self, AnyLoss};
@@ -32,6 +35,7 @@ pub use run::is_of_the_device;
 
 pub fn run(args: &EvalArgs) -> Result<Outcome> {
     args.check_loss()?;
+    temperatures::check(args)?;
     // The checkpoint's name is not known yet, but its folder is.
     let place = args.run.checkpoint(&args.logits.files, "");
     let mut written = outputs::paths(&args.output);
@@ -49,7 +53,9 @@ pub fn run(args: &EvalArgs) -> Result<Outcome> {
     }
     inputs::check_targets(args)?;
     let file = logits::open(&args.logits)?;
-    run_in(logits::dtype(&file), file, &args.logits.read, args)
+    // Logarithms need more digits than 16 bits have.
+    let dtype = if args.input == Input::Probs { Dtype::F32 } else { logits::dtype(&file) };
+    run_in(dtype, file, &args.logits.read, args)
 }
 
 impl OnLogits for &EvalArgs {
@@ -61,10 +67,13 @@ impl OnLogits for &EvalArgs {
 fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outcome> {
     let loss = AnyLoss::of(args, logits.file(), logits.layout());
     loss.check()?;
+    if args.loss.score.temperature.len() > 1 {
+        return temperatures::run(args, logits, loss);
+    }
     let (shape, layout, dtype) = (logits.shape(), logits.layout().clone(), logits::dtype(logits.file()));
     let files = identity::files(args)?;
     let mut inputs = Inputs::<E>::open(args, &logits, loss)?;
-    let origin = Origin::new(&inputs::paths(args)?, &args.given)
+    let origin = Origin::new(&inputs::read(args)?, &args.given)
         .describe("the logits", logits.file())
         .describe_beside(args.targets.targets_key.as_deref());
     let late = inputs.late();
@@ -108,9 +117,7 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
     let run = identity.name();
     let files_of_logits = &args.logits.files;
     let mut keeper = match inputs::has_streams(args)? {
-        true => {
-            Err("input from stdin or a pipe cannot be read again, so the run cannot be resumed".to_owned())
-        }
+        true => Err(kept::FROM_A_PIPE.to_owned()),
         false => kept::keeper(&args.run, files_of_logits, &identity, class_bytes(tallied.classes))?,
     };
     let (outputs, tally) = match kept::begun(&mut keeper, &args.run, files_of_logits, shape.rows, &tallied)? {
@@ -125,5 +132,9 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
     let kept = Kept::new(job, shape.rows, keeper);
     let bytes_per_row = inputs::bytes_per_row(args, shape.rows);
     let kept = SharedKept::new(kept);
-    Run { args, evaluation, kept, bytes_per_row, computer, files, late, origin }.go(&mut logits)
+    let run = Run { args, evaluation, kept, bytes_per_row, computer, files, late, origin };
+    match args.input {
+        Input::Probs => run.go(&mut Logarithms(logits)),
+        _ => run.go(&mut logits),
+    }
 }

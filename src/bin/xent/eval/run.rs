@@ -76,6 +76,7 @@ impl<E: Element> Run<'_, E> {
                 *missing = missing.checked_sub(window.rows.len()).ok_or(Error::Stopped)?;
             }
             kept.with(|kept| kept.add(|job| job.add(window)))?;
+            progress.set_loss(kept.with(|kept| Ok(kept.job.tally.finite_mean()))?);
             progress.reach(window.rows.end);
             Ok(())
         })

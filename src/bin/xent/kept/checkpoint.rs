@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Read;
 use std::path::Path;
 
+use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use xent::eval::WholeFile;
@@ -38,9 +39,9 @@ impl Identity {
         let place = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         // The times of a pipe change when it is read.
         let known = fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|metadata| {
-            let time =
-                metadata.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
-            format!(", {} bytes, changed at {} s", metadata.len(), time.unwrap_or_default().as_secs_f64())
+            let time = metadata.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
+            let changed = time.map_or(String::new(), |time| format!(", last changed {time}"));
+            format!(", {} bytes{changed}", metadata.len())
         });
         self.add(name, format!("{}{}", place.display(), known.unwrap_or_default()));
     }
@@ -57,8 +58,60 @@ impl Identity {
         };
         let names = other.0.iter().chain(&self.0).map(|(name, _)| name);
         let name = names.into_iter().find(|name| value(self, name) != value(other, name))?;
-        Some(format!("{name} was {}, and is now {}", value(other, name), value(self, name)))
+        let (before, now) = (value(other, name), value(self, name));
+        let (name, before, now) = in_words(name, &before, &now).unwrap_or((name.clone(), before, now));
+        Some(format!("{name} was {before}, and is now {now}"))
     }
+}
+
+/// The one option that differs between two values that Rust wrote for all of them, as people give it, with both values.
+fn in_words(name: &str, before: &str, now: &str) -> Option<(String, String, String)> {
+    let plain = |value: &str| {
+        let value = value.trim_end_matches([' ', '}', ')', '{']);
+        let value = value.strip_prefix("Some(").unwrap_or(value);
+        match value {
+            "None" | "" => "not given".to_owned(),
+            value => value.trim_matches('"').to_owned(),
+        }
+    };
+    if name.starts_with("--") {
+        return Some((name.to_owned(), plain(before), plain(now)));
+    }
+    if !matches!(name, "the loss" | "the options" | "the layout of the logits") {
+        return None;
+    }
+    let pieces = |text: &str| text.split(", ").map(str::to_owned).collect::<Vec<_>>();
+    let (before, now) = (pieces(before), pieces(now));
+    let (before, now) = before.into_iter().zip(now).find(|(before, now)| before != now)?;
+    let is_none = [&before, &now].map(|piece| piece == "sequences: None");
+    if is_none != [false; 2] {
+        let given = is_none.map(|is_none| if is_none { "not given" } else { "given" }.to_owned());
+        let [before, now] = given;
+        return Some((
+            "what is scored (--shift, --sequence, --score-from, --score-to)".to_owned(),
+            before,
+            now,
+        ));
+    }
+    let last = |piece: &str| piece.rsplit_once(": ").map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let ((name, before), (other, now)) = (last(&before)?, last(&now)?);
+    let name = name.rsplit(['{', '(', ' ', ':']).next().unwrap_or_default().to_owned();
+    let other = other.rsplit(['{', '(', ' ', ':']).next().unwrap_or_default().to_owned();
+    // One of them has a part that the other has not.
+    if name != other {
+        return None;
+    }
+    let flag = match name.as_str() {
+        "length" | "sequences" => "--sequence".to_owned(),
+        "from" | "to" => format!("--score-{name}"),
+        "unit" => "--positions".to_owned(),
+        "empty_batch" => "--empty".to_owned(),
+        "row_fields" => "what is read out of each row".to_owned(),
+        "log_probs" => "what the values are".to_owned(),
+        "kl_floor" => "--llama-cpp".to_owned(),
+        name => format!("--{}", name.replace('_', "-")),
+    };
+    Some((flag, plain(&before), plain(&now)))
 }
 
 /// How far a run has come, and everything that it has found.

@@ -51,6 +51,9 @@ pub struct Kept<J: Job> {
     has_complained: bool,
 }
 
+/// The reason why a run that reads a pipe has no keeper.
+pub const FROM_A_PIPE: &str = "input from stdin or a pipe cannot be read again, so the run cannot be resumed";
+
 /// A keeper, or the reason why a run has none.
 pub type KeeperOrWhy<P> = Result<Keeper<P>, String>;
 

@@ -29,7 +29,7 @@ use crate::stop::check_stopped;
 use crate::windows;
 
 pub fn run(args: &TopkArgs) -> Result<Outcome> {
-    options(args).check()?;
+    options(args)?.check()?;
     let outputs: Vec<_> = [&args.output, &args.values_out].into_iter().flatten().map(AsRef::as_ref).collect();
     let inputs: Vec<_> = logits::paths(&args.logits)?.into_iter().map(|path| ("the logits", path)).collect();
     check_distinct(&inputs, &outputs)?;
@@ -39,14 +39,14 @@ pub fn run(args: &TopkArgs) -> Result<Outcome> {
     run_in(dtype, file, &args.logits.read, Run { args })
 }
 
-fn options(args: &TopkArgs) -> TopKOptions {
+fn options(args: &TopkArgs) -> Result<TopKOptions> {
     let values = match args {
         TopkArgs { as_logits: true, .. } => TopValues::Logits,
         TopkArgs { log_probs: true, .. } => TopValues::LogProbs,
         _ => TopValues::Probs,
     };
-    let softmax = args.score.softmax();
-    TopKOptions { values, renormalize: args.renormalize, softmax, ..TopKOptions::new(args.k) }
+    let softmax = args.score.softmax()?;
+    Ok(TopKOptions { values, renormalize: args.renormalize, softmax, ..TopKOptions::new(args.k) })
 }
 
 struct Run<'a> {
@@ -56,7 +56,7 @@ struct Run<'a> {
 impl OnLogits for Run<'_> {
     fn run<E: Element>(self, mut logits: FileLogits<E>) -> Result<Outcome> {
         let (args, shape) = (self.args, logits.shape());
-        let options = options(args);
+        let options = options(args)?;
         if options.k > shape.cols {
             return Err(Error::TooFewClasses { k: options.k, cols: shape.cols });
         }
