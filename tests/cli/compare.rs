@@ -96,7 +96,24 @@ fn assert_figure(name: &str, found: &Value, [value, error]: [f64; 2]) {
 #[test]
 fn figures_are_those_of_their_definitions() {
     let folder = folder();
-    let found = compared(&folder, "base.npy other.npy --targets targets.npy --rows-out rows.csv");
+    let found =
+        compared(&folder, "base.npy other.npy --targets targets.npy --sequence 120 --rows-out rows.csv");
+    let of_sequences = compared(&folder, "base.npy other.npy --targets targets.npy");
+    let kl = &of_sequences["kl"]["mean"];
+    assert_eq!(
+        (&of_sequences["independent_sequences"], &kl["value"]),
+        (&4.into(), &found["kl"]["mean"]["value"])
+    );
+    // Σ over sequences of the deviations of their sums from what the mean says.
+    let all: Vec<Vec<f64>> = rows()
+        .chunks(ROWS / 4)
+        .map(|rows| rows.iter().filter(|row| row.losses.is_some()).map(|row| row.kl).collect())
+        .collect();
+    let (n, sum) =
+        all.iter().fold((0.0, 0.0), |(n, sum), of| (n + of.len() as f64, sum + of.iter().sum::<f64>()));
+    let squares =
+        all.iter().map(|of| (of.iter().sum::<f64>() - sum / n * of.len() as f64).powi(2)).sum::<f64>();
+    assert_figure("KL of sequences", kl, [sum / n, (4.0 / 3.0 * squares).sqrt() / n]);
     let rows: Vec<Row> = rows().into_iter().filter(|row| row.losses.is_some()).collect();
     let of = |value: &dyn Fn(&Row) -> f64| rows.iter().map(value).collect::<Vec<f64>>();
     let [base, other] = [0, 1].map(|model| of(&|row| row.losses.unwrap()[model]));
@@ -136,7 +153,7 @@ fn figures_are_those_of_their_definitions() {
     assert!(lines.iter().all(|cells| cells.len() == 12), "{table}");
     assert_eq!(lines[4][..5], ["3", "0", "3", "", ""], "its target is ignored");
     let worst = found["changed_rows"]["rows"][0].as_u64().unwrap() as usize;
-    assert_eq!(lines[worst + 1][1].parse::<usize>().unwrap(), worst / (ROWS / 4));
+    assert_eq!(lines[worst + 1][1], "0", "one sequence");
     let kl: f64 = lines[worst + 1][4].parse().unwrap();
     assert!(close(&found["kl"]["max"], kl) && close(&found["changed_rows"]["kl"][0], kl));
 }

@@ -188,7 +188,7 @@ fn a_comparison_has_the_figures_of_llama_cpp() {
         ("other-logits.npy", ""),
         ("other-logits.npy", "--llama-cpp"),
     ] {
-        let found = json_of(&folder, &format!("compare base.kld {other} {options}"));
+        let found = json_of(&folder, &format!("compare base.kld {other} --sequence 100 {options}"));
         let floor = if options.is_empty() { f64::NEG_INFINITY } else { -16.0 };
         let is_logits = other.ends_with("npy");
         let of_other = if is_logits { values("other-logits.npy") } else { values("other.npy") };

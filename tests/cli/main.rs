@@ -25,6 +25,7 @@ mod no_adapter;
 mod origin;
 mod other_losses;
 mod outputs;
+mod pages;
 mod report;
 mod resume;
 mod rows;

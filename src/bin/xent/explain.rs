@@ -6,7 +6,7 @@ use xent::reference::{cross_entropy, log_softmax, softmax};
 use xent::{CrossEntropyOptions, Error, Reduction, Result, Shape, SoftmaxOptions, Targets};
 
 use crate::args::ExplainArgs;
-use crate::numbers::{decimals, shortest};
+use crate::numbers::{fixed, shortest};
 use crate::outcome::Outcome;
 use crate::output::{bad_argument, one_line, print};
 
@@ -165,7 +165,7 @@ fn number(value: f64) -> String {
     match value.abs() {
         size if size > 0.0 && size < 5e-4 => format!("{value:.3e}"),
         // No sign for a zero.
-        _ => decimals(value + 0.0, 4),
+        _ => fixed(value + 0.0, 4),
     }
 }
 

@@ -19,6 +19,7 @@ mod losses;
 mod man;
 mod measure;
 mod memory;
+mod names;
 mod numbers;
 mod operation;
 mod origin;

@@ -2,7 +2,7 @@
 
 use crate::results::ProductSum;
 
-/// A figure and its standard error, if the rows are independent.
+/// A figure and its standard error, if the sequences are independent, or without sequences the rows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Estimate {
@@ -38,6 +38,47 @@ pub(super) struct Moments {
     rows: u64,
     sum: ProductSum,
     squares: ProductSum,
+    /// Those of the rows, if they are told apart.
+    sequences: Option<Sequences>,
+}
+
+/// What the standard error of a mean needs if sequences are independent, but not their rows: Σs², Σs·n and Σn² of the sums s
+/// and the rows n of each.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+struct Sequences {
+    ended: u64,
+    squares: ProductSum,
+    products: ProductSum,
+    lengths: u64,
+    /// Those of the sequence that has not ended.
+    rows: u64,
+    sum: ProductSum,
+}
+
+impl Sequences {
+    fn end(&mut self) {
+        if self.rows == 0 {
+            return;
+        }
+        let (sum, rows) = (self.sum.value(), self.rows as f64);
+        self.ended += 1;
+        self.squares.add_f64(sum * sum);
+        self.products.add_f64(sum * rows);
+        self.lengths += self.rows * self.rows;
+        (self.rows, self.sum) = (0, ProductSum::default());
+    }
+
+    /// The standard error of this mean of so many rows: √(k/(k − 1) · Σ(s − m·n)²) / Σn over k sequences. `None` for fewer than
+    /// two.
+    fn error(&self, mean: f64, rows: f64) -> Option<f64> {
+        let mut all = self.clone();
+        all.end();
+        let k = all.ended as f64;
+        let squares =
+            all.squares.value() - 2.0 * mean * all.products.value() + mean * mean * all.lengths as f64;
+        (all.ended > 1).then(|| (k / (k - 1.0) * squares.max(0.0)).sqrt() / rows)
+    }
 }
 
 impl Moments {
@@ -46,23 +87,49 @@ impl Moments {
         self.rows += 1;
         self.sum.add_f64(value);
         self.squares.add_f64(value * value);
+        if let Some(sequences) = &mut self.sequences {
+            sequences.rows += 1;
+            sequences.sum.add_f64(value);
+        }
+    }
+
+    /// Tells sequences apart from here on.
+    pub fn of_sequences(&mut self) {
+        self.sequences.get_or_insert_default();
+    }
+
+    /// Ends a sequence: what is added next is of another.
+    pub fn end_sequence(&mut self) {
+        self.sequences.iter_mut().for_each(Sequences::end);
     }
 
     pub fn merge(&mut self, other: &Self) {
         self.rows += other.rows;
         self.sum.merge(&other.sum);
         self.squares.merge(&other.squares);
+        if let (Some(own), Some(other)) = (&mut self.sequences, &other.sequences) {
+            let mut ended = other.clone();
+            ended.end();
+            own.end();
+            own.ended += ended.ended;
+            own.squares.merge(&ended.squares);
+            own.products.merge(&ended.products);
+            own.lengths += ended.lengths;
+        }
     }
 
     pub fn rows(&self) -> u64 {
         self.rows
     }
 
-    /// The mean, and its standard error: the square root of (Σx²/n − mean²)/(n − 1).
+    /// The mean, and its standard error: that of independent sequences if there are several, else that of independent rows, the
+    /// square root of (Σx²/n − mean²)/(n − 1).
     pub fn mean(&self) -> Option<Estimate> {
         let n = self.rows as f64;
         let value = self.sum.value() / n;
-        let error = (self.rows > 1).then(|| self.variance().sqrt());
+        let of_rows = || (self.rows > 1).then(|| self.variance().sqrt());
+        let of_sequences = self.sequences.as_ref().and_then(|sequences| sequences.error(value, n));
+        let error = of_sequences.or_else(of_rows);
         (self.rows > 0).then_some(Estimate { value, error })
     }
 
@@ -94,7 +161,7 @@ pub struct PairedLosses {
     pub other: Estimate,
     /// The mean of other − base: ln of the ratio of their perplexities.
     pub change: Estimate,
-    /// The covariance of the two means; NaN with fewer than two rows.
+    /// The covariance of the two means, if the rows are independent; NaN with fewer than two rows.
     pub covariance: f64,
     /// The correlation of the losses, in −1..=1; `None` if the losses of one are all equal.
     pub correlation: Option<f64>,
@@ -181,6 +248,27 @@ mod tests {
         let share = Estimate::of_share(3, 4).unwrap();
         assert!(close(share.value, 0.75) && close(share.error.unwrap(), 0.25));
         assert_eq!(Estimate::of_share(0, 0), None);
+    }
+
+    /// Sequences 1, 2 and 4: the sums are 3 and 4 of 2 and 1 rows, the mean 7/3. The deviations are 3 − 14/3 and 4 − 7/3, both
+    /// 5/3 in size, so the error is √(2/1 · 50/9) / 3.
+    #[test]
+    fn errors_of_sequences() {
+        let mut whole = Moments::default();
+        whole.of_sequences();
+        [1.0, 2.0].iter().for_each(|&value| whole.add(value));
+        whole.end_sequence();
+        whole.end_sequence();
+        let first = whole.clone();
+        assert!(close(first.mean().unwrap().error.unwrap(), 0.5), "one sequence: of the rows");
+        whole.add(4.0);
+        let error = whole.mean().unwrap().error.unwrap();
+        assert!(close(error, (100f64 / 9.0).sqrt() / 3.0), "{error}");
+        let mut parts = Moments::default();
+        parts.of_sequences();
+        parts.add(4.0);
+        parts.merge(&first);
+        assert_eq!(parts.mean(), whole.mean());
     }
 
     fn paired(base: &[f64], other: &[f64]) -> PairedLosses {

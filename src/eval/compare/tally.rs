@@ -18,6 +18,8 @@ use crate::results::{NO_CLASS, ProductSum};
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ComparisonTally {
+    /// The rows of a sequence, if there are several.
+    length: Option<u64>,
     rows: u64,
     left_out: u64,
     /// Rows with a NaN, and rows without one whose divergence or loss is infinite.
@@ -82,6 +84,7 @@ impl ComparisonTally {
     /// overlap was counted in each row, or 0.
     pub fn new(top_k: usize, changed_rows: usize) -> Self {
         Self {
+            length: None,
             rows: 0,
             left_out: 0,
             nan: 0,
@@ -107,6 +110,15 @@ impl ComparisonTally {
         }
     }
 
+    /// Takes sequences of so many rows as independent, and not the rows of one. Standard errors of means are then those of
+    /// sequences, if there are several. A part that is [`merge`](Self::merge)d must begin with a sequence.
+    #[must_use]
+    pub fn of_sequences(mut self, length: usize) -> Self {
+        self.length = Some(length.max(1) as u64);
+        self.moments_mut().into_iter().for_each(Moments::of_sequences);
+        self
+    }
+
     /// Adds the rows of a window.
     pub fn add(&mut self, window: &ComparedRows<'_>) {
         for (row, result) in (window.rows.start..).zip(window.results) {
@@ -115,6 +127,9 @@ impl ComparisonTally {
     }
 
     fn add_row(&mut self, row: usize, result: &ComparedRow) {
+        if self.length.is_some_and(|length| (row as u64).is_multiple_of(length)) {
+            self.moments_mut().into_iter().for_each(Moments::end_sequence);
+        }
         self.rows += 1;
         if result.is_left_out() {
             self.left_out += 1;
@@ -159,6 +174,12 @@ impl ComparisonTally {
         }
     }
 
+    fn moments_mut(&mut self) -> [&mut Moments; 6] {
+        let Self { divergence, losses: [base, other], loss_change, prob_change, prob_change_squares, .. } =
+            self;
+        [divergence, base, other, loss_change, prob_change, prob_change_squares]
+    }
+
     fn add_predictions(&mut self, result: &ComparedRow) {
         let &ComparedRow { base_argmax: base, other_argmax: other, target, overlap, .. } = result;
         if base == NO_CLASS || other == NO_CLASS {
@@ -201,6 +222,11 @@ impl ComparisonTally {
         let both = self.logit_difference.into_iter().chain(other.logit_difference);
         self.logit_difference = both.max_by_key(|&(most, row)| (most, std::cmp::Reverse(row)));
         self.changed.merge(&other.changed);
+    }
+
+    /// The rows of the sequences that are taken as independent; `None` if rows are.
+    pub fn sequence_length(&self) -> Option<usize> {
+        self.length.map(|length| length as usize)
     }
 
     /// How many rows were added, including those left out.
@@ -321,6 +347,7 @@ impl ComparisonTally {
         let scored = self.loss_change.rows();
         let of_losses = [&self.losses[0], &self.losses[1], &self.prob_change, &self.prob_change_squares];
         self.rows == rows as u64
+            && self.length != Some(0)
             && sum == Some(self.rows)
             && self.first_bad.is_some() == (self.nan + self.infinite > 0)
             && self.equal <= self.rows - self.left_out

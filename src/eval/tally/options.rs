@@ -3,7 +3,7 @@
 use super::{MAX_CONFUSED_CLASSES, MAX_TALLIED_CLASSES, RELIABILITY_BINS};
 
 /// Bins of losses of both signs, positions, ranks, and bins of confidences.
-const FIXED_BYTES: u64 = (2 << 17) + 1024 * 48 + 1024 * 8 + 3_500 * 32 + 4096;
+const FIXED_BYTES: u64 = (2 << 17) + 1024 * 88 + 1024 * 8 + 3_500 * 32 + 4096;
 const CLASS_BYTES: u64 = 72;
 
 /// The options of a [`Tally`](super::Tally).

@@ -15,13 +15,16 @@ pub struct Positions {
     length: usize,
     counts: Vec<u64>,
     sums: Vec<ExactSum>,
+    /// Sums of the squares, each rounded to f32.
+    squares: Vec<ExactSum>,
 }
 
 impl Positions {
     pub(super) fn new(length: usize) -> Self {
         let length = length.max(1);
         let bins = length.div_ceil(width_of(length));
-        Self { length, counts: vec![0; bins], sums: vec![ExactSum::default(); bins] }
+        let sums = vec![ExactSum::default(); bins];
+        Self { length, counts: vec![0; bins], squares: sums.clone(), sums }
     }
 
     /// Adds the loss of a row at this position. Positions from `length` on are in the last bin.
@@ -33,6 +36,8 @@ impl Positions {
         if let (Some(count), Some(sum)) = (self.counts.get_mut(bin), self.sums.get_mut(bin)) {
             *count += 1;
             sum.add(loss);
+            // One that is beyond f32 is that of a loss beside which no other counts.
+            self.squares[bin].add((loss * loss).min(f32::MAX));
         }
     }
 
@@ -40,6 +45,7 @@ impl Positions {
     pub(super) fn merge(&mut self, other: &Self) {
         self.counts.iter_mut().zip(&other.counts).for_each(|(count, more)| *count += more);
         self.sums.iter_mut().zip(&other.sums).for_each(|(sum, more)| sum.merge(more));
+        self.squares.iter_mut().zip(&other.squares).for_each(|(sum, more)| sum.merge(more));
     }
 
     /// The number of all losses, and their sum.
@@ -73,12 +79,22 @@ impl Positions {
         })
     }
 
+    /// The standard error of each bin's mean, if its rows are independent: the square root of (Σℓ²/n − mean²)/(n − 1).
+    /// `None` for fewer than two rows.
+    pub fn standard_errors(&self) -> impl Iterator<Item = Option<f64>> {
+        self.counts.iter().zip(self.sums.iter().zip(&self.squares)).map(|(&count, (sum, squares))| {
+            let n = count as f64;
+            let variance = squares.value() / n - (sum.value() / n).powi(2);
+            (count > 1).then(|| (variance.max(0.0) / (n - 1.0)).sqrt())
+        })
+    }
+
     /// Whether [`add`](Self::add) can have made this from `rows` losses.
     pub(super) fn is_sound(&self, length: usize, rows: u64) -> bool {
         let sum = self.counts.iter().try_fold(0u64, |sum, &count| sum.checked_add(count));
         let bins = Self::new(length).counts.len();
         self.length == length.max(1)
-            && (self.counts.len(), self.sums.len()) == (bins, bins)
+            && [self.counts.len(), self.sums.len(), self.squares.len()] == [bins; 3]
             && sum == Some(rows)
     }
 }
@@ -119,6 +135,13 @@ mod tests {
         assert_eq!(positions.counts(), [3, 3, 2]);
         let means: Vec<_> = positions.means().collect();
         assert_eq!(means, [(0..1, Some(15.0)), (1..2, Some(22.0)), (2..3, Some(14.5))]);
+        // The squares of the deviations of 0, 9, 36 add up to 702, those of 1, 16, 49 to 1,206, those of 4, 25 to 220.5.
+        let errors: Vec<f64> = positions.standard_errors().flatten().collect();
+        let expected = [702.0 / 6.0, 1_206.0 / 6.0, 220.5 / 2.0];
+        for (found, expected) in errors.iter().zip(expected) {
+            assert!((found * found - expected).abs() < 1e-9, "{errors:?}");
+        }
+        assert_eq!(Positions::new(2).standard_errors().collect::<Vec<_>>(), [None, None]);
         let mut wide = Positions::new(2048);
         [0, 1, 2, 2046, 2047, 2048].iter().for_each(|&row| wide.add(row % 2048, row as f32));
         let means: Vec<_> = wide.means().filter(|(_, mean)| mean.is_some()).collect();

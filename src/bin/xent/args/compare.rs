@@ -34,12 +34,14 @@ What llama-perplexity --save-all-logits writes is read, too. Its targets are in 
 log-probabilities are taken as they are: they are not normalised, so KL may be below 0. Targets that
 are stored at the floor, 16 below the row's maximum, are counted; their losses are lower bounds. The
 other may have logits in any other file, of the same chunks. --llama-cpp gives the figures and lines
-of llama-perplexity --kl-divergence, whose KL leaves out the base's log-probabilities of -16 and less.
+of llama-perplexity --kl-divergence, whose KL leaves out the base's log-probabilities of -16 and
+less, and whose errors are for independent rows.
 
 KL is that of OTHER from BASE: the extra nats of a code for OTHER's distribution when BASE's is
-true. A change is OTHER minus BASE. After \u{b1} is a standard error, for independent rows. It is of the
-pairs: a row that is hard for one model is hard for the other, so the error of a change is far below
-those of both means. Quantiles are within 1/128 of the rows' values; a row's KL is within 5e-6 of the
+true. A change is OTHER minus BASE. After \u{b1} is a standard error, of means for independent sequences
+if there are several, else for independent rows; of shares for rows. It is of the pairs: a row that
+is hard for one model is hard for the other, so the error of a change is far below those of both
+means. Quantiles are within 1/128 of the rows' values; a row's KL is within 5e-6 of the
 exact one. A row with a NaN or an infinite KL or loss is counted as bad: losses, KL and probabilities
 are without it. Predictions are compared in every row in which both have one (predicted).
 
@@ -47,10 +49,11 @@ The table of --rows-out has the columns row, sequence, position, target, kl, bas
 base_argmax, other_argmax, overlap, logit_difference and flags.
 
 JSON keys: format ('xent compare'), version (1; it rises when a key changes its meaning), xent,
-complete, rows, cols, counted, left_out, bad, first_bad_row, equal_rows, equal, losses (null without
-targets: rows, base, other, change, covariance, correlation, base_perplexity, other_perplexity,
-perplexity_ratio, perplexity_change), kl and prob_change (rows, mean, min, max, quantiles, within; for
-prob_change also rms), predicted, same_top, top_k, overlap, accuracy (base, other, lost, gained),
+complete, rows, cols, counted, left_out, bad, first_bad_row, independent_sequences (null: rows are
+independent), equal_rows, equal, losses (null without targets: rows, base, other, change, covariance,
+correlation, base_perplexity, other_perplexity, perplexity_ratio, perplexity_change), kl and
+prob_change (rows, mean, min, max, quantiles, within; for prob_change also rms), predicted,
+same_top, top_k, overlap, accuracy (base, other, lost, gained),
 logit_difference (largest, row), changed_rows (rows, sequences, positions, kl, base_losses,
 other_losses, targets, base_argmax, other_argmax), adapter, seconds, peak_memory_bytes, and inputs,
 options, command, date as in docs/eval-json.md. A figure with a standard error is an object of value

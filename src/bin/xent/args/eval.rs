@@ -219,6 +219,9 @@ pub struct OutputArgs {
     /// Write the summary and these plots as one page
     #[arg(long, value_name = "FILE.html")]
     pub html: Option<PathBuf>,
+    /// Names of the classes, for the page: one a line, a JSON array, or a tokenizer's vocab.json or tokenizer.json
+    #[arg(hide_short_help = true, long, value_name = "FILE", requires = "html")]
+    pub names: Option<PathBuf>,
     /// Compare the losses of N rows, evenly spread, with an f64 reference
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub verify: usize,

@@ -35,8 +35,8 @@ names. Raw values have no header (--dtype, --cols). The files of a folder are re
 their names, part-2 before part-10.
 
 What llama-perplexity --save-all-logits writes is read, too: its targets are in the file, and its
-log-probabilities are taken as they are (--input log-probs), unless --input, --temperature, --softcap,
---z-loss or --focal-gamma is given. A sequence is the second half of a chunk.
+log-probabilities are taken as they are (--input log-probs), unless --input, --temperature,
+--softcap, --z-loss or --focal-gamma is given. A sequence is the second half of a chunk.
 
 Logits may have any number of axes; one of them is the class axis. They are f16, bf16, f32, or f64
 narrowed to f32. A file with a value for each row has the other axes, in the same order, or a single
@@ -51,12 +51,12 @@ yes-or-no question: --targets has 0 or 1 for each class of each row, or any floa
 the logits. An option that does not apply to the loss is refused. These losses have no perplexity, no
 accuracy, no lse and no most probable class.
 
---input probs takes probabilities, as scikit-learn and Keras give them: their logarithms are taken in
-f32 as they are read, and normalised, so that they need not sum to 1. A target of probability 0 has
+--input probs takes probabilities, as scikit-learn and Keras give them: their logarithms are taken
+in f32 as they are read, and normalised, so that they need not sum to 1. A target of probability 0 has
 an infinite loss; nothing is clipped.
 
---temperature 0.5,1,2 gives loss, perplexity, confidence and calibration error at each of up to eight
-temperatures, from one read of the logits. With --json: format ('xent eval temperatures'), version,
+--temperature 0.5,1,2 gives loss, perplexity, confidence and calibration error at each of up to
+eight temperatures, from one read of the logits. With --json: format ('xent eval temperatures'), version,
 xent, rows, cols, counted, and arrays of temperatures, loss, perplexity, accuracy, confidence, ece,
 mce; adapter, seconds, inputs, options, command, date. Weights of classes, label smoothing, z-loss,
 focal loss and outputs do not apply.

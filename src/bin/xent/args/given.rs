@@ -8,7 +8,8 @@ use clap::parser::ValueSource;
 pub struct Given(Vec<(String, Vec<String>)>);
 
 /// Arguments that change no figure: where files are, what is written, and how the run goes.
-const NOT_OPTIONS: [&str; 36] = [
+const NOT_OPTIONS: [&str; 37] = [
+    "names",
     "files",
     "base",
     "other",

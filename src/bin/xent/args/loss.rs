@@ -60,6 +60,7 @@ impl EvalArgs {
             ("argmax_out", CROSS_ENTROPY),
             ("readouts", CROSS_ENTROPY),
             ("top_k", CROSS_ENTROPY),
+            ("names", CROSS_ENTROPY),
             ("check_shift", CROSS_ENTROPY),
         ] {
             if self.is_given(name_of) && !applies_to.contains(&name) {

@@ -154,7 +154,12 @@ impl OnLogits for Compare<'_> {
                 }
                 (tally, table(written.map(|part| (part, rows == shape.rows)))?)
             }
-            None => (ComparisonTally::new(tallied.top_k, tallied.changed), table(None)?),
+            None => {
+                let tally = ComparisonTally::new(tallied.top_k, tallied.changed);
+                // llama.cpp takes all rows as independent.
+                let is_of_sequences = length < shape.rows && !args.rows.llama_cpp;
+                (if is_of_sequences { tally.of_sequences(length) } else { tally }, table(None)?)
+            }
         };
         let pictures = Pictures::create(&output.plot, &output.html, &run)?;
         let kept = SharedKept::new(Kept::new(CompareJob::new(table, pictures, tally), shape.rows, keeper));

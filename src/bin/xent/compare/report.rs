@@ -11,7 +11,7 @@ use super::llama_cpp;
 use crate::numbers::{decimals, fixed, si, thousands};
 use crate::origin::Origin;
 use crate::output::{self, print_json};
-use crate::pictures::{Page, Picture, Pictures, Words, draw_histogram};
+use crate::pictures::{Page, Picture, Pictures, Table, Words, draw_histogram, histogram_table};
 use crate::places::Places;
 use crate::report::{Line, Tone, in_lines, of_quantile, print_toned};
 
@@ -32,6 +32,8 @@ pub struct Found<'a> {
     pub has_targets: bool,
     /// Whether the lines are those of llama.cpp.
     pub as_llama_cpp: bool,
+    /// How many sequences are taken as independent; `None` if rows are.
+    pub sequences: Option<usize>,
     /// Base and other.
     pub names: [&'a Path; 2],
     pub adapter: &'a str,
@@ -53,20 +55,56 @@ pub fn print(found: &Found<'_>, as_json: bool) -> Result<()> {
 pub fn draw(pictures: &mut Pictures, found: &Found<'_>) -> Result<()> {
     let [base, other] = found.names.map(|path| path.display().to_string());
     let name = format!("{other} against {base}");
-    let page =
-        Page { name: &name, what: "comparison", lines: &lines(found), command: found.origin.command() };
+    let page = Page {
+        name: &name,
+        what: "comparison",
+        lines: &lines(found),
+        tables: &[changed_table(found)],
+        command: found.origin.command(),
+    };
     let of_kl =
         Words { title: "KL", axis: "KL(base ‖ other) of a row, nats", empty: "no row has a finite KL" };
     let of_probs =
         Words { title: "Change", axis: "change of the target's probability", empty: "there are no targets" };
     let tally = found.tally;
-    let kl =
-        Picture { name: "Histogram of KL", draw: &|area| draw_histogram(area, tally.divergences(), &of_kl) };
+    let is_log = tally.divergences().quantile(0.5).is_some_and(|median| median.value > 0.0);
+    let kl = Picture {
+        name: "Histogram of KL",
+        draw: &|area| draw_histogram(area, tally.divergences(), &of_kl, (is_log, &[])),
+        table: histogram_table(tally.divergences(), &[]),
+    };
     let probs = Picture {
         name: "Histogram of the change of the target's probability",
-        draw: &|area| draw_histogram(area, tally.prob_changes(), &of_probs),
+        draw: &|area| draw_histogram(area, tally.prob_changes(), &of_probs, (false, &[])),
+        table: histogram_table(tally.prob_changes(), &[]),
     };
-    pictures.draw(&page, [kl, probs])
+    pictures.draw(&page, &[kl, probs])
+}
+
+/// The rows that changed most.
+fn changed_table(found: &Found<'_>) -> Table {
+    let class = |class: u32| if class == NO_CLASS { String::new() } else { class.to_string() };
+    let rows = found.tally.changed_rows().iter().map(|changed| {
+        let [base, other] = changed
+            .losses
+            .map_or(Default::default(), |(base, other)| [base, other].map(|loss| decimals(loss.into(), 4)));
+        let [of_base, of_other] = [changed.argmax.0, changed.argmax.1].map(class);
+        vec![
+            place(found, changed.row),
+            decimals(changed.kl.into(), 6),
+            class(changed.target),
+            base,
+            other,
+            of_base,
+            of_other,
+        ]
+    });
+    Table {
+        title: "Rows that changed most".to_owned(),
+        head: vec!["row", "KL, nats", "target", "base loss", "other loss", "base predicts", "other predicts"],
+        rows: rows.collect(),
+        shades: Vec::new(),
+    }
 }
 
 /// A figure with its standard error, both with as many decimals as the error's first two digits need.
@@ -145,6 +183,10 @@ pub fn lines(found: &Found<'_>) -> Vec<Line> {
         [tally.rows() - tally.left_out(), tally.left_out()].map(|rows| thousands(rows as usize));
     lines.push(Line::new("rows", format!("{done}: {counted} counted, {left_out} left out")));
     lines.push(Line::new("classes", thousands(cols)));
+    if let Some(sequences) = found.sequences {
+        let text = format!("of means: {} sequences independent; of shares: rows", thousands(sequences));
+        lines.push(Line::new("errors", text));
+    }
     if let Some((row, flags)) = tally.first_bad() {
         let names = flags.names().collect::<Vec<_>>().join(", ");
         let names = if names.is_empty() { String::new() } else { format!(" ({names})") };
@@ -232,6 +274,7 @@ fn object(found: &Found<'_>) -> Value {
         "left_out": tally.left_out(),
         "bad": { "nan": tally.nan(), "infinite": tally.infinite() },
         "first_bad_row": tally.first_bad().map(|(row, _)| row),
+        "independent_sequences": found.sequences,
         "equal_rows": tally.equal_rows(),
         "equal": tally.is_equal(),
         "losses": tally.losses().map(|losses| json!({

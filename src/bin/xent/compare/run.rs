@@ -128,6 +128,7 @@ impl<E: Element> Run<'_, E> {
                 || self.args.rows.targets_key.is_some()
                 || inputs::has_own_targets(self.args),
             as_llama_cpp: self.args.rows.llama_cpp,
+            sequences: tally.sequence_length().map(|length| (tally.rows() as usize).div_ceil(length)),
             names: [&self.args.base, &self.args.other],
             adapter: self.computer.name(),
             seconds: start.elapsed().as_secs_f64(),

@@ -28,6 +28,7 @@ pub fn paths(args: &EvalArgs) -> Result<Vec<(&'static str, PathBuf)>> {
         ("the row weights", &rows.row_weights),
         ("the row mask", &rows.row_mask),
         ("the lengths of the sequences", &rows.sequence_lengths),
+        ("the names of the classes", &args.output.names),
     ];
     let given = with_logits.into_iter().filter_map(|(name, path)| Some((name, path.clone()?)));
     let logits = logits::paths(&args.logits)?.into_iter().map(|path| ("the logits", path));

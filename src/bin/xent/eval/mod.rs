@@ -22,6 +22,7 @@ use crate::kept::{self, Kept, SharedKept};
 use crate::logits::{self, OnLogits, run_in};
 use crate::losses::{self, AnyLoss};
 use crate::memory;
+use crate::names::Names;
 use crate::origin::Origin;
 use crate::outcome::Outcome;
 use crate::output::{bad_argument, check_distinct, complain};
@@ -76,6 +77,7 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
     let origin = Origin::new(&inputs::read(args)?, &args.given)
         .describe("the logits", logits.file())
         .describe_beside(args.targets.targets_key.as_deref());
+    let names = args.output.names.as_ref().map(|path| Names::open(path, shape.cols)).transpose()?;
     let late = inputs.late();
     let length = args.rows.sequence.unwrap_or_else(|| layout.sequence_length());
     let places = Places::new(losses::sequences(&args.rows, length), inputs.sequence_ends());
@@ -132,7 +134,7 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
     let kept = Kept::new(job, shape.rows, keeper);
     let bytes_per_row = inputs::bytes_per_row(args, shape.rows);
     let kept = SharedKept::new(kept);
-    let run = Run { args, evaluation, kept, bytes_per_row, computer, files, late, origin };
+    let run = Run { args, evaluation, kept, bytes_per_row, computer, files, late, origin, names };
     match args.input {
         Input::Probs => run.go(&mut Logarithms(logits)),
         _ => run.go(&mut logits),

@@ -13,6 +13,7 @@ use crate::computer::Computer;
 use crate::kept::{Identity, SharedKept};
 use crate::losses::AnyEvaluation;
 use crate::memory::peak_resident_bytes;
+use crate::names::Names;
 use crate::numbers::thousands;
 use crate::origin::Origin;
 use crate::outcome::Outcome;
@@ -35,6 +36,8 @@ pub struct Run<'a, E: Element> {
     pub late: Option<PathBuf>,
     /// What the report is of.
     pub origin: Origin,
+    /// The names of the classes.
+    pub names: Option<Names>,
 }
 
 impl<E: Element> Run<'_, E> {
@@ -116,7 +119,9 @@ impl<E: Element> Run<'_, E> {
         })?;
         let report = self.evaluation.report();
         let summary = self.summary(&report, &tally);
-        self.kept.with(|kept| drawn::draw(&mut kept.job.pictures, &summary, &identity::name(self.args)))?;
+        self.kept.with(|kept| {
+            drawn::draw(&mut kept.job.pictures, &summary, &identity::name(self.args), self.names.as_ref())
+        })?;
         report::print(&summary, self.args.output.json, self.args.output.strict, &[])
     }
 

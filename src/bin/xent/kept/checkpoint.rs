@@ -14,7 +14,7 @@ use xent::{Error, Result};
 use crate::output::bad_argument;
 
 const FORMAT: &str = "xent checkpoint";
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 /// The most bytes that are read. A checkpoint has two megabytes at most.
 const MOST_BYTES: u64 = 16 << 20;
 
@@ -330,8 +330,8 @@ mod tests {
         save(&mixed, &path).unwrap();
         assert_eq!(load(&identity()), "FILE: its parts do not belong to one run");
         let mut later = checkpoint(identity());
-        later.version = 5;
+        later.version = 6;
         save(&later, &path).unwrap();
-        assert_eq!(load(&identity()), "FILE: it is xent checkpoint 5, but xent checkpoint 4 is needed");
+        assert_eq!(load(&identity()), "FILE: it is xent checkpoint 6, but xent checkpoint 5 is needed");
     }
 }

@@ -14,7 +14,7 @@ use crate::output::{bad_argument, folder_of};
 
 /// More than a checkpoint takes apart from what a run knows of each class. This room is taken in advance, so the next
 /// checkpoint can be written even if the disk is full.
-const ROOM_BYTES: usize = 160 << 10;
+const ROOM_BYTES: usize = 208 << 10;
 /// When the outputs have grown by this much, a checkpoint is due early.
 const MOST_BYTES: u64 = 4 << 30;
 /// At most one part in `SHARE` of the time goes into checkpoints.

@@ -1,7 +1,10 @@
 //! Pictures of the rows, as SVG, and pages with them.
 
+mod histogram;
 mod page;
 mod positions;
+mod reliability;
+mod table;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -9,19 +12,21 @@ use std::path::{Path, PathBuf};
 use plotters::coord::Shift;
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
-use xent::eval::{EqualBins, Histogram, WholeFile};
+use xent::eval::WholeFile;
 use xent::{Error, Result};
 
-use crate::numbers::{decimals, si, thousands};
-use crate::report::digits;
-
+pub use histogram::{Mark, Words, draw_histogram, histogram_table};
 pub use page::Page;
-pub use positions::draw_positions;
+pub use positions::{draw_positions, positions_table};
+pub use reliability::{draw_reliability, reliability_table};
+pub use table::Table;
 
 /// Blue and vermilion of Okabe and Ito, which people with colour blindness can distinguish as well. In a dark page, these,
 /// black and white have other values: see `page.css`.
 const BARS: RGBColor = RGBColor(0, 114, 178);
 const MARK: RGBColor = RGBColor(213, 94, 0);
+/// The blue, thinned.
+const BAND: RGBColor = RGBColor(190, 218, 236);
 const GRID: RGBColor = RGBColor(225, 225, 225);
 const FONT: &str = "sans-serif";
 /// The width and height of one picture in pixels. A phone shows it in nearly its full width.
@@ -39,6 +44,8 @@ pub struct Pictures {
 pub struct Picture<'a> {
     pub name: &'static str,
     pub draw: &'a dyn Fn(&Area<'_>) -> Drawn<()>,
+    /// Its numbers, which stand behind it in the page.
+    pub table: Table,
 }
 
 impl Pictures {
@@ -54,21 +61,19 @@ impl Pictures {
         paths.into_iter().flatten().try_for_each(|path| WholeFile::check_place(path))
     }
 
-    /// Draws both pictures, side by side in the plot and one by one in the page, and writes them to the disk.
-    pub fn draw(&mut self, page: &Page<'_>, pictures: [Picture<'_>; 2]) -> Result<()> {
-        let [left, right] = &pictures;
+    /// Draws the pictures, the first two side by side in the plot and all in the page, and writes them to the disk.
+    pub fn draw(&mut self, page: &Page<'_>, pictures: &[Picture<'_>]) -> Result<()> {
         if let Some(file) = &mut self.plot {
             let both = svg((2 * SIZE.0, SIZE.1), |area| {
                 let halves = area.split_horizontally(SIZE.0);
-                (left.draw)(&halves.0)?;
-                (right.draw)(&halves.1)
+                let halves = [&halves.0, &halves.1];
+                halves.into_iter().zip(pictures).try_for_each(|(half, picture)| (picture.draw)(half))
             });
             write(file, both)?;
         }
         if let Some(file) = &mut self.page {
-            let drawn = pictures.map(|picture| Ok((picture.name, svg(SIZE, picture.draw)?)));
-            let [left, right] = drawn;
-            let html = left.and_then(|left| Ok(page.html(&[left, right?])));
+            let drawn = pictures.iter().map(|picture| Ok((picture, svg(SIZE, picture.draw)?)));
+            let html = drawn.collect::<Drawn<Vec<_>>>().map(|drawn| page.html(&drawn));
             write(file, html)?;
         }
         Ok(())
@@ -150,74 +155,6 @@ fn chart<'a, 'b>(area: &'a Area<'b>, title: &str, x: Axis<'_>, y: Axis<'_>) -> D
     Ok(chart)
 }
 
-/// What a histogram is of: its title, the name of its axis with the unit, and what is said where it is empty.
-pub struct Words {
-    pub title: &'static str,
-    pub axis: &'static str,
-    pub empty: &'static str,
-}
-
-pub fn draw_histogram(area: &Area<'_>, values: &Histogram, words: &Words) -> Drawn<()> {
-    let Some(bars) = Bars::of(values) else { return nothing(area, words.empty) };
-    let median = values.quantile(0.5).map_or(f64::NAN, |quantile| quantile.value);
-    let digits = values.quantile(0.5).map_or(0, |quantile| digits(2.0 * quantile.within));
-    let title = match bars.beyond {
-        0 => format!("line at the median, {}", decimals(median, digits)),
-        beyond => {
-            format!("median {}, {} rows not shown", decimals(median, digits), thousands(beyond as usize))
-        }
-    };
-    let highest = bars.bars.iter().map(|&(.., count)| count).max().unwrap_or(1) as f64;
-    let x = Axis {
-        name: words.axis,
-        range: bars.start..bars.end,
-        label: &|&loss| axis_number(loss, bars.end - bars.start),
-    };
-    let y = Axis {
-        name: "rows",
-        range: 0.0..1.05 * highest,
-        label: &|&rows| if highest < 1e4 { axis_count(rows) } else { si(rows, "") },
-    };
-    let mut chart = chart(area, &format!("{}: {title}", words.title), x, y)?;
-    chart.draw_series(bars.bars.iter().filter(|&&(.., count)| count > 0).map(|&(start, end, count)| {
-        // A narrow gap between two bars.
-        let gap = 0.06 * (end - start);
-        Rectangle::new([(start + gap, 0.0), (end - gap, count as f64)], BARS.filled())
-    }))?;
-    if (bars.start..bars.end).contains(&median) {
-        let line = PathElement::new([(median, 0.0), (median, 1.05 * highest)], MARK.stroke_width(2));
-        chart.draw_series([line])?;
-    }
-    Ok(())
-}
-
-/// Bars of equal width, and the number of rows outside them.
-#[derive(Debug, PartialEq)]
-struct Bars {
-    start: f64,
-    end: f64,
-    /// The start, end and rows of each.
-    bars: Vec<(f64, f64, u64)>,
-    beyond: u64,
-}
-
-impl Bars {
-    /// All values in as many bars as can be drawn. If the outermost rows, one in a thousand, would take more than half
-    /// of the width, they are left out.
-    fn of(losses: &Histogram) -> Option<Self> {
-        let inner = losses.without_outermost(losses.rows() / 2_000);
-        let span = |of: &Histogram| of.range().map(|(min, max)| f64::from(max) - f64::from(min));
-        let drawn = if 2.0 * span(&inner)? < span(losses)? { &inner } else { losses };
-        let EqualBins { start, width, counts, .. } = drawn.equal_bins(MOST_BARS);
-        let edge = |bar: usize| start + bar as f64 * width;
-        let bars: Vec<_> =
-            counts.iter().enumerate().map(|(bar, &count)| (edge(bar), edge(bar + 1), count)).collect();
-        let drawn: u64 = bars.iter().map(|&(.., count)| count).sum();
-        let (start, end) = (bars.first()?.0, bars.last()?.1);
-        Some(Self { start, end, bars, beyond: losses.rows() - drawn })
-    }
-}
-
 fn nothing(area: &Area<'_>, why: &str) -> Drawn<()> {
     let (width, height) = area.dim_in_pixel();
     let text = Text::new(why.to_owned(), (width as i32 / 2 - 110, height as i32 / 2), (FONT, 20));
@@ -248,32 +185,6 @@ mod tests {
     #[test]
     fn counts_are_whole() {
         assert_eq!([0.0, -1e-12, 2.0, 2.5, 40.0].map(axis_count), ["0", "0", "2", "", "40"]);
-    }
-
-    fn of(losses: impl IntoIterator<Item = f32>) -> Histogram {
-        let mut histogram = Histogram::default();
-        losses.into_iter().for_each(|loss| histogram.add(loss));
-        histogram
-    }
-
-    #[test]
-    fn bars_hold_every_row_or_say_how_many_they_do_not() {
-        let usual = |rows: usize| (0..rows).map(move |row| (row % 97) as f32 * 0.1);
-        for (name, histogram, beyond) in [
-            ("one row", of([2.5]), 0),
-            ("usual", of(usual(5_000)), 0),
-            ("an outlier among few", of(usual(1_000).chain([900.0])), 0),
-            ("an outlier among many", of(usual(5_000).chain([900.0])), 1),
-            ("one on each side", of([-900.0].into_iter().chain(usual(5_000)).chain([900.0])), 2),
-        ] {
-            let bars = Bars::of(&histogram).unwrap();
-            assert_eq!(bars.beyond, beyond, "{name}");
-            assert!(bars.bars.len() <= MOST_BARS, "{name}: {}", bars.bars.len());
-            let drawn: u64 = bars.bars.iter().map(|&(.., count)| count).sum();
-            assert_eq!(drawn + beyond, histogram.rows(), "{name}");
-            assert!(bars.bars.windows(2).all(|pair| pair[0].1 == pair[1].0), "{name}");
-        }
-        assert_eq!(Bars::of(&of([])), None);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use xent::eval::is_safe;
 
+use super::{Picture, Table};
 use crate::report::{Line, Tone};
 
 const STYLE: &str = include_str!("page.css");
@@ -15,21 +16,29 @@ pub struct Page<'a> {
     /// What was computed.
     pub what: &'a str,
     pub lines: &'a [Line],
+    /// What follows the pictures.
+    pub tables: &'a [Table],
     /// What made it.
     pub command: &'a str,
 }
 
 impl Page<'_> {
     /// The page with pictures, which are SVG, by their names.
-    pub fn html(&self, pictures: &[(&str, String)]) -> String {
-        let Self { name, what, lines, command } = self;
-        let (tiles, rows): (String, String) = (
-            lines.iter().filter(|line| line.tone == Tone::Result).map(tile).collect(),
-            lines.iter().filter(|line| line.tone != Tone::Result).map(row).collect(),
-        );
+    pub fn html(&self, pictures: &[(&Picture<'_>, String)]) -> String {
+        let Self { name, what, lines, tables, command } = self;
+        let of = |tone: Tone| lines.iter().filter(move |line| line.tone == tone);
+        let tiles: String = of(Tone::Result).map(tile).collect();
+        let rows: String = of(Tone::Plain).map(row).collect();
+        // What needs attention comes first.
+        let warnings: String = of(Tone::Warning).map(row).collect();
+        let warnings = match warnings.is_empty() {
+            true => String::new(),
+            false => format!("<table class=\"warnings\">\n{warnings}</table>\n"),
+        };
+        let tables: String = tables.iter().filter(|table| !table.rows.is_empty()).map(section).collect();
         let [name, what, command] = [name, what, command].map(|text| escaped(text));
         let version = env!("CARGO_PKG_VERSION");
-        let pictures: String = pictures.iter().map(|(name, svg)| figure(name, svg)).collect();
+        let pictures: String = pictures.iter().map(|(picture, svg)| figure(picture, svg)).collect();
         format!(
             "<!doctype html>
 <html lang=\"en\">
@@ -45,13 +54,13 @@ impl Page<'_> {
 <body>
 <main>
 <h1>{name}</h1>
-<dl class=\"tiles\">
+{warnings}<dl class=\"tiles\">
 {tiles}</dl>
 <div class=\"pictures\">
 {pictures}</div>
 <table>
 {rows}</table>
-<footer>xent {version}: <code>{command}</code></footer>
+{tables}<footer>xent {version}: <code>{command}</code></footer>
 </main>
 </body>
 </html>
@@ -74,9 +83,40 @@ fn row(Line { name, value, tone }: &Line) -> String {
 }
 
 /// A picture. It is the crate's own SVG, so it needs no escapes, but it gets a name for readers who cannot see it.
-fn figure(title: &str, svg: &str) -> String {
-    let svg = svg.replacen("<svg ", &format!("<svg role=\"img\" aria-label=\"{title}\" "), 1);
-    format!("<figure>\n{svg}</figure>\n")
+/// Its numbers are behind it.
+fn figure(Picture { name, table, .. }: &Picture<'_>, svg: &str) -> String {
+    let svg = svg.replacen("<svg ", &format!("<svg role=\"img\" aria-label=\"{name}\" "), 1);
+    let numbers = match table.rows.is_empty() {
+        true => String::new(),
+        false => {
+            let title = escaped(&table.title);
+            format!("<details><summary>{title}</summary>{}</details>\n", cells(table))
+        }
+    };
+    format!("<figure>\n{svg}{numbers}</figure>\n")
+}
+
+fn section(table: &Table) -> String {
+    format!("<h2>{}</h2>\n<div class=\"wide\">{}</div>\n", escaped(&table.title), cells(table))
+}
+
+/// A table that may be wider than the page. Its cells may be shaded.
+fn cells(table: &Table) -> String {
+    let head: String =
+        table.head.iter().map(|name| format!("<th scope=\"col\">{}</th>", escaped(name))).collect();
+    let mut html = format!("<table class=\"cells\">\n<tr>{head}</tr>\n");
+    for (row, values) in table.rows.iter().enumerate() {
+        html.push_str("<tr>");
+        for (at, value) in values.iter().enumerate() {
+            let shade =
+                table.shades.get(row).and_then(|shades| shades.get(at)).copied().filter(|&shade| shade > 0.0);
+            let style =
+                shade.map_or(String::new(), |shade| format!(" style=\"--shade:{:.0}%\"", 60.0 * shade));
+            html.push_str(&format!("<td{style}>{}</td>", escaped(value)));
+        }
+        html.push_str("</tr>\n");
+    }
+    html + "</table>"
 }
 
 /// Escapes any text for a page. Characters that control a terminal or reverse the writing direction become �.
@@ -117,7 +157,7 @@ mod tests {
     #[test]
     fn every_colour_of_the_pictures_has_one_in_the_dark() {
         // The way plotters writes black, white and the pictures' own colours.
-        for colour in ["#FFFFFF", "#000000", "#0072B2", "#D55E00", "#E1E1E1"] {
+        for colour in ["#FFFFFF", "#000000", "#0072B2", "#D55E00", "#E1E1E1", "#BEDAEC"] {
             assert!(STYLE.contains(&format!("\"{colour}\"")), "{colour}");
         }
     }
