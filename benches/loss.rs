@@ -4,7 +4,7 @@
 //! before it is timed.
 //!
 //! Bytes moved, where V is the bytes of the logits: copy 2 V (one read, one write); loss, logsumexp and argmax V;
-//! gradient, softmax and log-softmax 2 V plus the second read, which comes from cache if a row fits there. The throughput
+//! gradient, softmax, log-softmax and entmax 2 V plus the second read, which comes from cache if a row fits there. The throughput
 //! that criterion prints is V divided by the time. The gradient of 16-bit logits with an odd number of classes is written
 //! in f32, which is one more V.
 
@@ -18,14 +18,21 @@ use xent::bounds::loss_bound;
 use xent::half::bf16;
 use xent::wgpu::{self, BufferUsages as Usage};
 use xent::{
-    Argmax, ArgmaxBuffers, Bound, Context, CrossEntropy, CrossEntropyBuffers, Element, LogSumExp,
-    LogSumExpBuffers, LossRecord, OutputBuffer, Shape, Softmax, SoftmaxBuffers, Targets, Verification,
-    reference,
+    Argmax, ArgmaxBuffers, Bound, Context, CrossEntropy, CrossEntropyBuffers, Element, Entmax, EntmaxBuffers,
+    EntmaxOptions, LogSumExp, LogSumExpBuffers, LossRecord, OutputBuffer, Shape, Softmax, SoftmaxBuffers,
+    Targets, Verification, reference,
 };
 
 /// Vocabularies (including an odd one), a classifier, a million narrow rows, one long row.
-const SHAPES: [(usize, usize); 6] =
-    [(256, 50_304), (256, 50_257), (64, 128_256), (4_096, 1_000), (1_000_000, 10), (1, 8_000_000)];
+const SHAPES: [(usize, usize); 7] = [
+    (256, 50_304),
+    (256, 50_257),
+    (64, 128_256),
+    (64, 50_257),
+    (4_096, 1_000),
+    (1_000_000, 10),
+    (1, 8_000_000),
+];
 
 struct Batch<E: Element> {
     gpu: Context,
@@ -102,6 +109,17 @@ impl<E: Element> Batch<E> {
             log_probs: log.then(output),
         };
         op.bind(self.shape, &buffers).unwrap()
+    }
+
+    fn entmax(&self, alpha: f32) -> Entmax<E> {
+        Entmax::new(&self.gpu, &EntmaxOptions { alpha, ..Default::default() }).unwrap()
+    }
+
+    fn bound_entmax(&self, alpha: f32) -> Bound {
+        let (logits, probs) =
+            (self.logits.as_entire_buffer_binding(), self.output.as_entire_buffer_binding());
+        let buffers = EntmaxBuffers::new(logits, OutputBuffer::To(probs));
+        self.entmax(alpha).bind(self.shape, &buffers).unwrap()
     }
 
     fn bound_logsumexp(&self) -> Bound {
@@ -189,6 +207,14 @@ fn shape<E: Element>(criterion: &mut Criterion, gpu: &Context, (rows, cols): (us
         bench("copy", &|| batch.copy());
         bench("softmax", &|| batch.run(&softmax));
         bench("log-softmax", &|| batch.run(&log_softmax));
+        // A row that may be read again many times has a lower limit.
+        if cols <= 300_000 {
+            for (name, alpha) in [("1.5-entmax", 1.5), ("sparsemax", 2.0)] {
+                right(name, batch.entmax(alpha).verify(&batch.values, batch.shape, 4).wait().unwrap());
+                let entmax = batch.bound_entmax(alpha);
+                bench(name, &|| batch.run(&entmax));
+            }
+        }
         bench("logsumexp", &|| batch.run(&logsumexp));
         bench("argmax", &|| batch.run(&argmax));
         bench("loss from the host", &|| {

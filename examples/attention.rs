@@ -1,10 +1,11 @@
-//! Attention weights with a causal mask, and their backward pass: two heads, one short sentence.
+//! Attention weights with a causal mask, by softmax and by sparsemax, and their backward pass: two heads, one short
+//! sentence.
 //!
 //! `cargo run --release --example attention`
 
 use xent::{
-    Causal, Context, MaskedSoftmax, MaskedSoftmaxOptions, Masks, Result, Shape, SoftmaxBackward,
-    SoftmaxBackwardOptions,
+    Causal, Context, Entmax, EntmaxOptions, MaskedSoftmax, MaskedSoftmaxOptions, Masks, Result, Shape,
+    SoftmaxBackward, SoftmaxBackwardOptions,
 };
 
 const WORDS: [&str; 6] = ["the", "cat", "saw", "the", "small", "cat"];
@@ -25,15 +26,25 @@ fn main() -> Result<()> {
     let weights = softmax.softmax(&scores, Masks::NONE, shape).wait()?;
     for (head, of_head) in weights.chunks(LENGTH * LENGTH).enumerate() {
         println!("head {head}: {}", ["looks at equal words", "looks at the word before"][head]);
-        println!("{:>8}{}", "", WORDS.map(|word| format!("{word:>7}")).concat());
-        for (word, row) in WORDS.iter().zip(of_head.chunks(LENGTH)) {
-            let shown = |weight: &f32| match weight {
-                0.0 => format!("{:>7}", "–"), // in the future
-                weight => format!("{weight:>7.3}"),
-            };
-            println!("{word:>8}{}", row.iter().map(shown).collect::<String>());
-        }
+        print_weights(of_head);
     }
+
+    // Sparsemax of the same scores is 0 at every key that is 1 or more below the best. It takes scores that are scaled and
+    // masked already; −∞ forbids a key.
+    let masked: Vec<f32> = scores
+        .iter()
+        .enumerate()
+        .map(|(at, score)| {
+            let (query, key) = (at / LENGTH % LENGTH, at % LENGTH);
+            if key <= query { scale * score } else { f32::NEG_INFINITY }
+        })
+        .collect();
+    let sparsemax = Entmax::<f32>::new(&gpu, &EntmaxOptions::sparsemax())?;
+    let sparse = sparsemax.entmax(&masked, shape).wait()?;
+    println!("head 1 by sparsemax");
+    print_weights(&sparse[LENGTH * LENGTH..]);
+    let zeros = |weights: &[f32]| weights.iter().filter(|&&weight| weight == 0.0).count();
+    println!("weights of exactly 0: {} by softmax, {} by sparsemax", zeros(&weights), zeros(&sparse));
 
     // Backward: for a loss that wants more weight on key 0 in every row, which scores should move?
     let dweights: Vec<f32> = (0..shape.len()).map(|at| if at % LENGTH == 0 { -1.0 } else { 0.0 }).collect();
@@ -43,6 +54,18 @@ fn main() -> Result<()> {
     let last = &dscores[(LENGTH - 1) * LENGTH..][..LENGTH];
     println!("gradient of the last query of head 0: {last:.4?}, sum {:.1e}", last.iter().sum::<f32>().abs());
     Ok(())
+}
+
+/// Prints the weights (queries, keys) of a head. A dash is exactly 0: a key in the future, or one that is left out.
+fn print_weights(of_head: &[f32]) {
+    println!("{:>8}{}", "", WORDS.map(|word| format!("{word:>7}")).concat());
+    for (word, row) in WORDS.iter().zip(of_head.chunks(LENGTH)) {
+        let shown = |weight: &f32| match weight {
+            0.0 => format!("{:>7}", "–"),
+            weight => format!("{weight:>7.3}"),
+        };
+        println!("{word:>8}{}", row.iter().map(shown).collect::<String>());
+    }
 }
 
 /// The dot products (queries, keys) of a head. Head 0 has a vector for each word, head 1 one for each position.

@@ -8,6 +8,16 @@
 // parameters is doubled already. If it were doubled here, an adapter could combine the doubling with the halves, and the
 // overflow would be back.
 
+const SUMS_WEIGHTS: bool = false;
+
+// The weights of four pairs: their probabilities, or 1 for logarithms.
+fn pair_weights(seconds: vec4<u32>) -> vec4<f32> {
+    if LOG_PROBS {
+        return vec4(1.0);
+    }
+    return bitcast<vec4<f32>>(seconds);
+}
+
 struct Record {
     half_sum: f32,
 }

@@ -4,7 +4,7 @@
 use crate::element::Element;
 use crate::masks::Masks;
 use crate::options::{
-    CrossEntropyOptions, Input, MaskedSoftmaxOptions, SoftmaxBackwardOptions, SoftmaxOptions,
+    CrossEntropyOptions, EntmaxOptions, Input, MaskedSoftmaxOptions, SoftmaxBackwardOptions, SoftmaxOptions,
 };
 use crate::reference;
 use crate::reference::cross_entropy::RowScale;
@@ -104,6 +104,53 @@ pub fn softmax_backward_bounds<P: Copy + Into<f64>, D: Copy + Into<f64>>(
         scale * (error + 1e-37) + 1e-37
     };
     pairs().map(bound).collect()
+}
+
+/// The error bounds of the probabilities of a row (cols,), as [`Entmax`](crate::Entmax) computes them. A class's margin above
+/// the threshold ([`entmax_margins_row`](reference::entmax_margins_row)) is within 1e-6 of the largest margin of the row; the
+/// power of it has a relative error of 2e-5. Where the margin is further below 0, the probability is exactly 0.
+///
+/// For α above 2, a probability near 0 is a root of its margin, and a small error of the margin is a large one of the
+/// probability. The sum by which the probabilities are divided then has such errors, too.
+pub fn entmax_bounds<E: Element>(row: &[E], options: &EntmaxOptions) -> Vec<f64> {
+    let margins = reference::entmax_margins_row(row, options);
+    let largest = margins.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if !largest.is_finite() {
+        return vec![0.0; row.len()]; // NaN, or the fill of a masked row
+    }
+    let power = |margin: f64| margin.max(0.0).powf(1.0 / (f64::from(options.alpha) - 1.0));
+    let slack = 1e-6 * largest;
+    let total = |slack: f64| margins.iter().map(|margin| power(margin + slack)).sum::<f64>();
+    let (least, most) = if options.alpha > 2.0 { (total(-slack), total(slack)) } else { (1.0, 1.0) };
+    let bound = |&margin: &f64| {
+        let p = power(margin);
+        let (low, high) = (power(margin - slack) / most, power(margin + slack) / least);
+        (high - p).max(p - low) + 2e-5 * p + if high > 0.0 { 1e-37 } else { 0.0 }
+    };
+    margins.iter().map(bound).collect()
+}
+
+/// The error bound of a row's loss of entmax: that of any loss, [`loss_bound`].
+pub fn entmax_loss_bound(expected: f64) -> f64 {
+    loss_bound(expected)
+}
+
+/// The error bounds of the gradient of one row (cols,), as [`EntmaxBackward`](crate::EntmaxBackward) computes it, with `g =
+/// p^(2 − α)`: `2e-5·g·(|dp| + Σ g·|dp| / Σ g) + 1e-37`. All are NaN, which no value meets, if the two rows differ in length.
+pub fn entmax_backward_bounds<P: Copy + Into<f64>, D: Copy + Into<f64>>(
+    probs: &[P],
+    dprobs: &[D],
+    options: &EntmaxOptions,
+) -> Vec<f64> {
+    if probs.len() != dprobs.len() {
+        return vec![f64::NAN; probs.len()];
+    }
+    let slope = |p: f64| if p > 0.0 { p.powf(2.0 - f64::from(options.alpha)) } else { 0.0 };
+    let pairs: Vec<(f64, f64)> =
+        probs.iter().zip(dprobs).map(|(&p, &d)| (slope(p.into()), d.into().abs())).collect();
+    let total: f64 = pairs.iter().map(|(g, _)| g).sum();
+    let mean = pairs.iter().map(|(g, d)| g * d).sum::<f64>() / total.max(f64::MIN_POSITIVE);
+    pairs.iter().map(|(g, d)| 2e-5 * g * (d + mean) + if *g > 0.0 { 1e-37 } else { 0.0 }).collect()
 }
 
 /// The error that rounding a capped logit to f32 adds to a loss, in nats: up to 1.5e-7·κ/T. The loss's own error bound

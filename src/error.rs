@@ -230,12 +230,12 @@ pub enum Error {
         /// Classes.
         cols: usize,
     },
-    /// The targets are not of the kind that the stream was made for.
-    #[error("{given:?} given to a stream made for {made_for:?}")]
+    /// The targets are not of the kind that the loss takes, or that the stream was made for.
+    #[error("{given:?} given, where targets are {made_for:?}")]
     TargetKind {
         /// The kind given.
         given: TargetKind,
-        /// The kind the stream takes.
+        /// The kind that the loss or the stream takes.
         made_for: TargetKind,
     },
     /// A target's probability is NaN or infinite.

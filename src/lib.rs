@@ -43,8 +43,10 @@
 //! | [`CrossEntropy`] of [`Input::LogProbs`] | negative log-likelihood, and its gradient | 1, 2 |
 //! | [`KlDivergence`] | divergence from a teacher's logits, and its gradient | 1, 2 of each |
 //! | [`SigmoidBce`] | multi-label loss, and its gradient | 1 |
+//! | [`EntmaxLoss`] | the loss of a model whose output is an entmax, and its gradient | 1, 2 |
 //! | [`Softmax`] | probabilities, log-probabilities | 2 |
 //! | [`SoftmaxBackward`] | the gradient of a softmax | 2 |
+//! | [`Entmax`], [`EntmaxBackward`] | α-entmax and sparsemax, like softmax with exact zeros, and their gradient | 2, more with thousands of nearly equal logits |
 //! | [`MaskedSoftmax`] | attention's softmax: scaled, masked, causal | 2 |
 //! | [`LogSumExp`] | ln Σ exp(logits) | 1 |
 //! | [`Argmax`] | the most probable class | 1 |
@@ -53,7 +55,7 @@
 //! | [`eval::compare::Comparator`] | two models on the same rows: divergence, losses, predictions | 2 of each |
 //! | [`Sampler`] | tokens, greedy or drawn, after truncations by [`Sampling`] | 2, and up to 12 for each truncation |
 //!
-//! The three losses are one type, [`LossOp`], with different options: the methods, streams and buffers are the same.
+//! The four losses are one type, [`LossOp`], with different options: the methods, streams and buffers are the same.
 //! Each operation has a counterpart in [`mod@reference`]: in f64, naive, to read and to check against.
 //!
 //! # Options and inputs of a loss
@@ -242,10 +244,10 @@ pub use kernel::{Band, Shader, Tuning, shaders};
 pub use masks::{MaskRows, Masks};
 pub use op::*;
 pub use options::{
-    CalibratorOptions, Causal, ComparatorOptions, CrossEntropyOptions, EmptyBatch, Input,
-    KlDivergenceOptions, MAX_SAMPLES, MAX_TOP_K, MaskedRow, MaskedSoftmaxOptions, Reduction, SamplerOptions,
-    Sampling, SequenceUnit, Sequences, SigmoidBceOptions, SoftmaxBackwardOptions, SoftmaxOptions, StepOrder,
-    TopKOptions, TopValues, Truncations,
+    CalibratorOptions, Causal, ComparatorOptions, CrossEntropyOptions, EmptyBatch, EntmaxLossOptions,
+    EntmaxOptions, Input, KlDivergenceOptions, MAX_SAMPLES, MAX_TOP_K, MaskedRow, MaskedSoftmaxOptions,
+    Reduction, SamplerOptions, Sampling, SequenceUnit, Sequences, SigmoidBceOptions, SoftmaxBackwardOptions,
+    SoftmaxOptions, StepOrder, TopKOptions, TopValues, Truncations,
 };
 pub use request::{Request, Running};
 pub use results::{Loss, LossRecord, LossSum, NO_CLASS, RowPartials, RowResult, Samples, TopClasses};

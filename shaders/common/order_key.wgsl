@@ -42,3 +42,11 @@ fn row_max(key: i32) -> f32 {
     let floor = max(key, KEY_LOWEST);
     return bitcast<f32>(select(floor, KEY_NONE - floor, floor < 0));
 }
+
+// The flags that follow from a row's largest key.
+fn key_flags(key: i32) -> u32 {
+    if key == KEY_NAN { return NAN_LOGIT; }
+    if key == KEY_INFINITY { return INFINITE_LOGIT; }
+    if key == KEY_NEG_INFINITY { return MASKED_ROW; }
+    return 0u;
+}

@@ -51,6 +51,11 @@ struct Params {
     inverse_distance: f32,        // 1 / (T · distance_scale)
     input_shift: u32,             // rows from a row to the one that holds its mask and its weight
 
+    entmax_power: f32,            // 1 / (α − 1)
+    entmax_slope: f32,            // α − 1
+    entmax_twice_slope: f32,      // twice that, for halved differences
+    entmax_loss_scale: f32,       // 1 / (α·(α − 1))
+
     moment_scales_a: vec4<f32>,   // β·log2(e) of the first four inverse temperatures of a calibration
     moment_scales_b: vec4<f32>,   // and of the others
 }

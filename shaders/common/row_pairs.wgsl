@@ -1,4 +1,4 @@
-// Uses: params, seat, element, row_span, lane_tree, sweep_quads
+// Uses: params, seat, element, row_span, lane_tree, sweep_quads, pair_weights
 
 // The sum that one read of a row of pairs gives. A pair is a gradient and the probability (or log-probability) to which
 // it belongs. The sum is a monoid that invocations fold chunk by chunk and the lanes of a row fold as a tree. The
@@ -16,7 +16,8 @@ const NOT_A_NUMBER: u32 = 1u; // NaN or an infinity, except a log-probability of
 const POSSIBLE: u32 = 2u;     // a log-probability above −∞
 
 struct PairSum {
-    half: f32, // Σ p·dp / 2, or Σ d / 2 for log-probabilities; halves of f32 values do not overflow
+    half: f32,  // Σ w·dp / 2 with the pass's weights w of the pairs; halves of f32 values do not overflow
+    total: f32, // Σ w, if SUMS_WEIGHTS
     marks: u32,
 }
 
@@ -54,24 +55,21 @@ fn with_term(sum: PairSum, gradients: vec4<u32>, seconds: vec4<u32>, term: vec4<
     return next;
 }
 
-fn half_terms(gradients: vec4<u32>, seconds: vec4<u32>) -> vec4<f32> {
-    let halves = 0.5 * bitcast<vec4<f32>>(gradients);
-    if LOG_PROBS {
-        return halves;
-    }
-    return bitcast<vec4<f32>>(seconds) * halves;
-}
-
 fn with_pairs(sum: PairSum, gradients: vec4<u32>, seconds: vec4<u32>) -> PairSum {
-    return with_term(sum, gradients, seconds, half_terms(gradients, seconds));
+    let weights = pair_weights(seconds);
+    var next = with_term(sum, gradients, seconds, weights * (0.5 * bitcast<vec4<f32>>(gradients)));
+    if SUMS_WEIGHTS {
+        next.total += (weights.x + weights.y) + (weights.z + weights.w);
+    }
+    return next;
 }
 
 fn identity() -> PairSum {
-    return PairSum(0.0, 0u);
+    return PairSum(0.0, 0.0, 0u);
 }
 
 fn combine(a: PairSum, b: PairSum) -> PairSum {
-    return PairSum(a.half + b.half, a.marks | b.marks);
+    return PairSum(a.half + b.half, a.total + b.total, a.marks | b.marks);
 }
 
 // One column. The rest of its quad is zeros, or −∞ for log-probabilities, which marks nothing as possible.

@@ -182,10 +182,7 @@ fn row_stats(span: RowSpan, seat: Seat, reads: bool) -> RowStats {
 
 // The flags that follow from a row's maximum.
 fn stats_flags(stats: RowStats) -> u32 {
-    if stats.key == KEY_NAN { return NAN_LOGIT; }
-    if stats.key == KEY_INFINITY { return INFINITE_LOGIT; }
-    if stats.key == KEY_NEG_INFINITY { return MASKED_ROW; }
-    return 0u;
+    return key_flags(stats.key);
 }
 
 // The value that fills a row with flags: NaN, or `zero` for a row of only −∞ under MASKED_ROW_ZERO.

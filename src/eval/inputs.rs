@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::eval::source::Source;
 use crate::inputs::{CrossEntropyInputs, KlDivergenceInputs, SigmoidBceInputs};
 use crate::op::LossKind;
-use crate::options::{CrossEntropyOptions, KlDivergenceOptions, SigmoidBceOptions};
+use crate::options::{CrossEntropyOptions, EntmaxLossOptions, KlDivergenceOptions, SigmoidBceOptions};
 use crate::targets::{TargetKind, Targets, class_indices};
 
 /// Values that come with the rows of a batch, window by window: targets, weights, a mask.
@@ -85,6 +85,10 @@ pub trait EvaluateKind: LossKind {
 }
 
 impl EvaluateKind for CrossEntropyOptions {
+    type Source<'a, E: Element> = TargetSource<'a>;
+}
+
+impl EvaluateKind for EntmaxLossOptions {
     type Source<'a, E: Element> = TargetSource<'a>;
 }
 

@@ -65,7 +65,7 @@ pub use inputs::{EvaluateInputs, EvaluateKind, LabelSource, RowSource, TargetSou
 pub use misuse::{Misuse, Notice};
 pub use options::EvaluateOptions;
 pub use report::Report;
-pub use softmax::softmax;
+pub use softmax::{entmax, softmax};
 pub use source::{SliceSource, Source};
 pub use state::EvaluationState;
 #[cfg(feature = "cli")]

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::error::{Error, Result};
 use crate::inputs::{BatchWeight, OwnedTargets, Resolved, RowInputs, check_weights, row_setters};
-use crate::options::CrossEntropyOptions;
+use crate::options::{CrossEntropyOptions, EntmaxLossOptions};
 use crate::row_fields::RowFields;
 use crate::shape::Shape;
 use crate::targets::{Indices, RowTarget, TargetKind, Targets, class_indices};
@@ -151,6 +151,29 @@ impl<'a> CrossEntropyInputs<'a> {
         let mut batch = BatchWeight::default();
         self.weigh(shape, options, shift, &mut batch)?;
         Ok(batch)
+    }
+
+    /// Like [`check`](Self::check), for the loss of an entmax: its targets are classes without weights.
+    ///
+    /// # Errors
+    /// Those of [`check`](Self::check); [`Error::TargetKind`]; [`Error::InvalidOption`] for class weights.
+    pub(crate) fn check_of_classes(&self, shape: Shape, options: &EntmaxLossOptions) -> Result<BatchWeight> {
+        options.check()?;
+        self.check_plain_classes(self.targets.kind())?;
+        self.check(shape, &options.of_targets())
+    }
+
+    /// Refuses targets that are not classes, and weights of classes.
+    pub(crate) fn check_plain_classes(&self, given: TargetKind) -> Result<()> {
+        if given != TargetKind::Classes {
+            return Err(Error::TargetKind { given, made_for: TargetKind::Classes });
+        }
+        match self.class_weights {
+            Some(weights) => {
+                Err(Error::option("class_weights", weights.len() as f64, "unset: this loss has none"))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Refuses ends of sequences that do not divide the batch, or that the options make no use of.

@@ -55,6 +55,11 @@ pub(crate) struct Params {
     pub inverse_distance: f32,
     pub input_shift: u32,
 
+    pub entmax_power: f32,
+    pub entmax_slope: f32,
+    pub entmax_twice_slope: f32,
+    pub entmax_loss_scale: f32,
+
     pub moment_scales_a: [f32; 4],
     pub moment_scales_b: [f32; 4],
 }
@@ -113,6 +118,19 @@ impl Params {
             score_scale: scale / divisor,
             mask_scale: 1.0 / divisor,
             exp_scale: (LOG2_E * f64::from(divisor)) as f32,
+            ..self
+        }
+    }
+
+    /// Sets a checked α of entmax.
+    pub fn with_alpha(self, alpha: f32) -> Self {
+        let alpha = f64::from(alpha);
+        let slope = alpha - 1.0;
+        Self {
+            entmax_power: (1.0 / slope) as f32,
+            entmax_slope: slope as f32,
+            entmax_twice_slope: (2.0 * slope) as f32,
+            entmax_loss_scale: (1.0 / (alpha * slope)) as f32,
             ..self
         }
     }

@@ -204,7 +204,8 @@ fn the_table_of_bindings_is_what_the_entry_point_uses() {
 }
 
 /// Functions that sweep over a row's logits. All others load only a few.
-const SWEEPS: [&str; 8] = [
+const SWEEPS: [&str; 9] = [
+    "sweep_classes",
     "sweep_stats",
     "sweep_output",
     "sweep_quads",
@@ -215,7 +216,8 @@ const SWEEPS: [&str; 8] = [
     "sweep_sums",
 ];
 /// Parts of a sweep in separate functions, and loops over a few columns.
-const BESIDE: [&str; 11] = [
+const BESIDE: [&str; 12] = [
+    "terms_at",
     "first_left",
     "store_drawn",
     "leave_out",
@@ -359,6 +361,10 @@ fn params_lie_alike_on_both_sides() {
         distance_scale,
         inverse_distance,
         input_shift,
+        entmax_power,
+        entmax_slope,
+        entmax_twice_slope,
+        entmax_loss_scale,
         moment_scales_a,
         moment_scales_b
     ];

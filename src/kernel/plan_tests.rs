@@ -136,9 +136,13 @@ fn any_needs(random: &mut StdRng) -> Needs {
             ..sampling
         };
     }
-    let others =
-        [crate::op::top_k_needs(50), crate::op::row_moments_needs(), crate::op::sampler_needs(&sampling)];
-    [&of_fields[..], &others].concat()[random.random_range(0..6)]
+    let others = [
+        crate::op::top_k_needs(50),
+        crate::op::row_moments_needs(),
+        crate::op::sampler_needs(&sampling),
+        crate::op::entmax_needs(),
+    ];
+    [&of_fields[..], &others].concat()[random.random_range(0..7)]
 }
 
 fn any_work(random: &mut StdRng) -> Work {
@@ -211,7 +215,7 @@ fn a_hundred_thousand_shapes_within_every_limit() {
             Err(error) => panic!("{work:?}: {error}"),
         }
     }
-    assert!(planned > 70_000, "most shapes can be planned, not {planned}");
+    assert!(planned > 65_000, "most shapes can be planned, not {planned}");
 }
 
 #[test]

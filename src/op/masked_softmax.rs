@@ -8,7 +8,7 @@ use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::inputs::mask_words;
 use crate::kernel::passes::{self, binding, constant};
-use crate::kernel::{Params, Tuning};
+use crate::kernel::{Needs, Params, Tuning};
 use crate::masks::{MaskRows, Masks};
 use crate::op::Bound;
 use crate::op::buffers::{self, Checked, Need};
@@ -266,6 +266,7 @@ impl<E: Element> MaskedSoftmax<E> {
             output: "probs",
             second: None,
             splits: true,
+            needs: Needs::default(),
             params,
             constants: [
                 stats_switches(&[(constant::MASKED_ROW_ZERO, masked_row == MaskedRow::Zero)]),

@@ -7,6 +7,9 @@ mod bound;
 mod buffers;
 mod cross_entropy;
 mod engine;
+mod entmax;
+mod entmax_backward;
+mod entmax_loss;
 mod kl_divergence;
 mod logsumexp;
 mod loss;
@@ -25,6 +28,11 @@ mod top_k;
 pub use argmax::{Argmax, ArgmaxBuffers};
 pub use bound::Bound;
 pub use cross_entropy::{CrossEntropy, CrossEntropyBuffers, CrossEntropyStream, TargetBuffers};
+#[cfg(test)]
+pub(crate) use entmax::entmax_needs;
+pub use entmax::{Entmax, EntmaxBuffers, EntmaxStream};
+pub use entmax_backward::{EntmaxBackward, EntmaxBackwardBuffers};
+pub use entmax_loss::{EntmaxLoss, EntmaxLossBuffers, EntmaxLossStream};
 pub use kl_divergence::{KlDivergence, KlDivergenceBuffers, KlDivergenceStream};
 pub use logsumexp::{LogSumExp, LogSumExpBuffers};
 pub(crate) use loss::Kind;
@@ -36,6 +44,7 @@ pub use output::OutputBuffer;
 #[cfg(test)]
 pub(crate) use row_moments::row_moments_needs;
 pub(crate) use row_moments::{BETAS, MOMENT_WORDS, MomentsStream, RowMoments, rounded_beta};
+pub(crate) use rows::MapStream;
 #[cfg(test)]
 pub(crate) use sampler::sampler_needs;
 pub use sampler::{Sampler, SamplerBuffers, SamplerStream, SamplingRecord};

@@ -8,11 +8,11 @@ use crate::device::{Profile, Wait};
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::kernel::passes::{self, constant};
-use crate::kernel::{Params, Tuning};
+use crate::kernel::{Needs, Params, Tuning};
 use crate::op::Bound;
 use crate::op::output::OutputBuffer;
 use crate::op::rows::{HostMap, Map, MapBuffers, MapStream, RowMap, stats_switches};
-use crate::op::stream::{Back, Flight, Start};
+use crate::op::stream::Start;
 use crate::options::{HALVED_FROM, MaskedRow, SoftmaxOptions};
 use crate::reference;
 use crate::request::Request;
@@ -208,6 +208,11 @@ impl<E: Element> Softmax<E> {
         self.rows.engine.gpu.blocking()
     }
 
+    /// A stream for two windows in flight.
+    pub(crate) fn ahead(&self, log: bool, shape: Shape, start: Start) -> Result<MapStream<E>> {
+        self.rows.ahead(self.map(log), shape, start)
+    }
+
     fn map(&self, log: bool) -> Map {
         let SoftmaxOptions { masked_row, temperature, softcap, .. } = self.options;
         let params = Params::default().with_temperature(temperature).with_softcap(softcap);
@@ -217,6 +222,7 @@ impl<E: Element> Softmax<E> {
             output: if log { "log_probs" } else { "probs" },
             second: None,
             splits: true,
+            needs: Needs::default(),
             params,
             constants: stats_switches(&[
                 (constant::MASKED_ROW_ZERO, masked_row == MaskedRow::Zero),
@@ -270,12 +276,6 @@ pub struct SoftmaxStream<E: Element> {
 }
 
 impl<E: Element> SoftmaxStream<E> {
-    /// A stream for two windows in flight: one is submitted while the device still works on the one before. See
-    /// [`submit`](Self::submit) and [`read`](Self::read).
-    pub(crate) fn ahead(op: &Softmax<E>, shape: Shape, log: bool, start: Start) -> Result<Self> {
-        Ok(Self { windows: op.rows.ahead(op.map(log), shape, start)? })
-    }
-
     /// The maximum number of rows in one [`push`](Self::push).
     pub fn window_rows(&self) -> usize {
         self.windows.window_rows()
@@ -295,14 +295,6 @@ impl<E: Element> SoftmaxStream<E> {
     pub fn push<'a>(&'a mut self, logits: &'a [E], rows: usize, output: &'a mut [E]) -> Request<'a, ()> {
         let waits = self.windows.gpu().waits();
         Request::new(waits, move |wait| self.windows.push(logits, rows, output, wait))
-    }
-
-    pub(crate) fn submit(&mut self, logits: &[E], rows: usize) -> Result<Flight> {
-        self.windows.submit(logits, None, rows)
-    }
-
-    pub(crate) fn read(&mut self, back: Back, output: &mut [E]) -> Result<()> {
-        self.windows.read(back, output)
     }
 }
 

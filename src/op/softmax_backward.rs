@@ -5,7 +5,7 @@ use crate::context::Context;
 use crate::element::Element;
 use crate::error::Result;
 use crate::kernel::passes::{self, binding, constant};
-use crate::kernel::{Params, Tuning};
+use crate::kernel::{Needs, Params, Tuning};
 use crate::op::Bound;
 use crate::op::output::OutputBuffer;
 use crate::op::rows::{HostMap, Map, MapBuffers, RowMap};
@@ -198,6 +198,7 @@ impl<E: Element> SoftmaxBackward<E> {
             output: "dlogits",
             second: Some(SecondArray { name: "probs", number: binding::PROBS, value_bytes }),
             splits: false,
+            needs: Needs::default(),
             params: Params { score_scale: 2.0 * self.options.scale, ..Params::default() },
             constants: vec![(constant::LOG_PROBS, u32::from(self.options.log))],
             rest: vec![],

@@ -3,6 +3,7 @@
 mod calibrator;
 mod comparator;
 mod cross_entropy;
+mod entmax;
 mod kl_divergence;
 mod sampler;
 mod sigmoid_bce;
@@ -14,6 +15,7 @@ use crate::error::{Error, Result};
 pub use calibrator::CalibratorOptions;
 pub use comparator::ComparatorOptions;
 pub use cross_entropy::{CrossEntropyOptions, Input, SequenceUnit, Sequences};
+pub use entmax::{EntmaxLossOptions, EntmaxOptions};
 pub use kl_divergence::KlDivergenceOptions;
 pub use sampler::{MAX_SAMPLES, SamplerOptions, Sampling, StepOrder, Truncations};
 pub(crate) use sampler::{Step, share_of_32_bits};

@@ -32,6 +32,8 @@ pub mod calibration;
 mod comparison;
 pub mod cross_entropy;
 mod distribution;
+mod entmax;
+pub mod entmax_loss;
 pub mod kl_divergence;
 mod logsumexp;
 mod masked_softmax;
@@ -45,6 +47,7 @@ mod top_k;
 
 pub use argmax::{argmax, argmax_row};
 pub use comparison::{RowComparison, compare_row};
+pub use entmax::{entmax, entmax_backward, entmax_backward_row, entmax_margins_row, entmax_row};
 pub use logsumexp::{logsumexp, logsumexp_row};
 pub use masked_softmax::{masked_scores_row, masked_softmax, masked_softmax_row};
 pub use readouts::{RowReadouts, row_readouts};

@@ -35,6 +35,9 @@ fn examples_whose_answers_are_known() {
                 "small 0.306 0.041 0.041 0.306 0.306 –",
                 // 4·cos of the angle to the word before, 45° a word: e^2.83 / e^4 = 0.31 beside it.
                 "cat 0.000 0.001 0.011 0.189 0.610 0.189",
+                // 4 and 2.83: the word before alone.
+                "cat – – – – 1.000 –",
+                "weights of exactly 0: 30 by softmax, 56 by sparsemax",
             ],
         ),
         ("bring_your_own_buffers", &["mean loss 14.7173 over 64 rows, flags: []"]),

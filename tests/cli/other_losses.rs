@@ -1,8 +1,11 @@
-//! `xent eval --loss kl` and `--loss bce`, against the reference.
+//! `xent eval --loss kl`, `--loss bce`, `--loss entmax` and `--loss sparsemax`, against the reference.
 
 use serde_json::{Value, json};
-use xent::reference::{kl_divergence, sigmoid_bce};
-use xent::{KlDivergenceInputs, KlDivergenceOptions, Reduction, Shape, SigmoidBceInputs, SigmoidBceOptions};
+use xent::reference::{entmax_loss, kl_divergence, sigmoid_bce};
+use xent::{
+    CrossEntropyInputs, EntmaxLossOptions, KlDivergenceInputs, KlDivergenceOptions, Reduction, Sequences,
+    Shape, SigmoidBceInputs, SigmoidBceOptions, Targets,
+};
 
 use crate::support::{Folder, Run, logits, npy, tensor};
 
@@ -95,6 +98,39 @@ fn the_divergence_from_a_teacher() {
         let files = ["logits.npy", "teacher.npy"].map(|name| folder.read(name).len());
         assert_eq!(report["bytes_read"], files.iter().sum::<usize>());
     }
+}
+
+/// On the adapter and on the processor, also with next-token targets.
+#[test]
+fn the_losses_of_entmax() {
+    let (folder, student) = folder();
+    let (weights, mask) = (row_weights(), row_mask());
+    let classes: Vec<i64> = (0..DIMS[0] as i64).map(|row| row % 7).collect();
+    folder.targets(&classes);
+    let inputs = CrossEntropyInputs::new(Targets::ClassesI64(&classes)).row_weights(&weights).row_mask(&mask);
+    for (args, alpha, name) in [
+        ("--loss entmax", 1.5, "entmax"),
+        ("--loss entmax --alpha 1.25 --device cpu", 1.25, "entmax"),
+        ("--loss sparsemax --reduction sum", 2.0, "sparsemax"),
+    ] {
+        let reduction = if args.ends_with("sum") { Reduction::Sum } else { Reduction::Mean };
+        let options = EntmaxLossOptions { alpha, reduction, ..Default::default() };
+        let eval = format!("eval logits.npy --targets targets.npy {args} {ROWS}");
+        let report = said(&folder.run(&format!("{eval} {OUTPUTS}")));
+        assert_eq!(report["loss_name"], name);
+        let loss = entmax_loss::loss(&student, inputs, SHAPE, &options).unwrap();
+        let rows = entmax_loss::row_losses(&student, inputs, SHAPE, &options).unwrap();
+        let dlogits = entmax_loss::dlogits(&student, inputs, SHAPE, &options).unwrap();
+        check(&folder, &report, loss, &rows, &dlogits);
+    }
+    let report = said(
+        &folder.run("eval logits.npy --targets targets.npy --loss sparsemax --shift 1 --sequence 6 --json"),
+    );
+    let options =
+        EntmaxLossOptions { sequences: Some(Sequences::shifted(6, 1)), ..EntmaxLossOptions::sparsemax() };
+    let loss = entmax_loss::loss(&student, Targets::ClassesI64(&classes), SHAPE, &options).unwrap();
+    assert!((report["loss"].as_f64().unwrap() - loss).abs() < 1e-5, "{loss}: {report:#}");
+    assert_eq!(report["counted"], 20);
 }
 
 #[test]
@@ -233,6 +269,18 @@ fn what_does_not_apply_to_a_loss_is_refused() {
         ("--loss kl --targets targets.npy".into(), "--targets", "does not apply to --loss kl"),
         ("--loss kl".into(), "--teacher", "is needed by --loss kl"),
         ("--loss bce".into(), "--targets", "is needed by --loss bce"),
+        ("--loss entmax".into(), "--targets", "is needed by --loss entmax"),
+        ("--loss entmax --targets targets.npy --alpha 1".into(), "alpha", "must be from 1.0625 to 3"),
+        (
+            "--loss sparsemax --targets targets.npy --alpha 1.5".into(),
+            "--alpha",
+            "does not apply to --loss sparsemax",
+        ),
+        (
+            "--loss entmax --targets targets.npy --class-weights class.npy".into(),
+            "--class-weights",
+            "does not apply to --loss entmax",
+        ),
         ("--loss cross-entropy".into(), "--targets", "is needed by --loss cross-entropy"),
         ("--teacher teacher.npy".into(), "--teacher", "does not apply to --loss cross-entropy"),
         (

@@ -47,6 +47,32 @@ fn outputs_are_the_librarys_bit_for_bit() {
 }
 
 #[test]
+fn entmax_and_sparsemax() {
+    let folder = Folder::new();
+    folder.logits(&[1.0, 0.5, -1.0, 2.0, f32::NEG_INFINITY, 2.0], 3);
+    for (args, expected) in [
+        ("--sparsemax", [0.75, 0.25, 0.0, 0.5, 0.0, 0.5]),
+        ("--entmax 2", [0.75, 0.25, 0.0, 0.5, 0.0, 0.5]),
+        ("--entmax 1.5", [0.673992636, 0.326007364, 0.0, 0.5, 0.0, 0.5]),
+        ("--entmax 1.25 --device cpu", [0.631466617, 0.345057624, 0.023475759, 0.5, 0.0, 0.5]),
+    ] {
+        let run = folder.run(&format!("softmax logits.npy -o out.npy {args}"));
+        assert_eq!(run.status, Some(0), "{run:?}");
+        let (_, values) = folder.values("out.npy");
+        for (&value, expected) in values.iter().zip(expected) {
+            assert!((f64::from(value) - expected).abs() <= 2e-6 * expected, "{args}: {value} {expected}");
+        }
+    }
+    let printed = folder.run("softmax 1 0.5 -1 --entmax 1.5");
+    assert_eq!(printed.stdout, "0.673993\n0.326007\n0.000000\n");
+    for (args, complaint) in [("--entmax 1", "alpha"), ("--sparsemax --temperature 2", "cannot be used with")]
+    {
+        let run = folder.run(&format!("softmax 1 2 {args}"));
+        assert!(run.status == Some(2) && run.stderr.contains(complaint), "{run:?}");
+    }
+}
+
+#[test]
 fn no_rows_and_f64() {
     let folder = Folder::new();
     folder.write("logits.npy", npy("<f4", "(0, 5)", &[]));

@@ -11,6 +11,7 @@ mod compare;
 mod comparison;
 mod concurrency;
 mod elements;
+mod entmax;
 mod errors;
 mod evaluate;
 mod evaluate_losses;

@@ -4,8 +4,8 @@
 use xent::eval::files::{Layout, TensorFile};
 use xent::eval::{Evaluated, Evaluation, EvaluationState, Report, Source};
 use xent::{
-    CrossEntropyOptions, Element, KlDivergenceOptions, LossOp, Reduction, Result, RowFields, SequenceUnit,
-    Sequences, Shape, SigmoidBceOptions,
+    CrossEntropyOptions, Element, EntmaxLossOptions, KlDivergenceOptions, LossOp, Reduction, Result,
+    RowFields, SequenceUnit, Sequences, Shape, SigmoidBceOptions,
 };
 
 use crate::args::{EvalArgs, LossName, RowArgs};
@@ -17,6 +17,7 @@ pub enum AnyLoss {
     CrossEntropy(CrossEntropyOptions),
     KlDivergence(KlDivergenceOptions),
     SigmoidBce(SigmoidBceOptions),
+    Entmax(EntmaxLossOptions),
 }
 
 /// The results of each row that the outputs and the report need. The confidence costs nothing: it follows from the sum of
@@ -85,6 +86,14 @@ impl AnyLoss {
                 empty_batch,
             }),
             LossName::Bce => Self::SigmoidBce(SigmoidBceOptions { reduction, empty_batch }),
+            LossName::Entmax | LossName::Sparsemax => Self::Entmax(EntmaxLossOptions {
+                alpha: if loss.name == LossName::Sparsemax { 2.0 } else { loss.alpha },
+                ignore_index: rows.ignore_index.first().copied().unwrap_or(-100),
+                reduction,
+                masked_row,
+                empty_batch,
+                sequences: is_sequence.then_some(sequences),
+            }),
         }
     }
 
@@ -94,6 +103,7 @@ impl AnyLoss {
             Self::CrossEntropy(op) => op.check(),
             Self::KlDivergence(op) => op.check(),
             Self::SigmoidBce(op) => op.check(),
+            Self::Entmax(op) => op.check(),
         }
     }
 
@@ -102,6 +112,8 @@ impl AnyLoss {
             Self::CrossEntropy(_) => LossName::CrossEntropy,
             Self::KlDivergence(_) => LossName::Kl,
             Self::SigmoidBce(_) => LossName::Bce,
+            Self::Entmax(op) if op.alpha == 2.0 => LossName::Sparsemax,
+            Self::Entmax(_) => LossName::Entmax,
         }
     }
 
@@ -110,6 +122,7 @@ impl AnyLoss {
             Self::CrossEntropy(op) => op.reduction,
             Self::KlDivergence(op) => op.reduction,
             Self::SigmoidBce(op) => op.reduction,
+            Self::Entmax(op) => op.reduction,
         }
     }
 
@@ -125,6 +138,7 @@ pub enum AnyEvaluation<'a, E: Element> {
     CrossEntropy(CrossEntropyOptions, Evaluation<'a, E>),
     KlDivergence(KlDivergenceOptions, Evaluation<'a, E, KlDivergenceOptions>),
     SigmoidBce(SigmoidBceOptions, Evaluation<'a, E, SigmoidBceOptions>),
+    Entmax(EntmaxLossOptions, Evaluation<'a, E, EntmaxLossOptions>),
 }
 
 /// Does the same for each loss.
@@ -134,6 +148,7 @@ macro_rules! each_loss {
             AnyEvaluation::CrossEntropy($op, $evaluation) => $what,
             AnyEvaluation::KlDivergence($op, $evaluation) => $what,
             AnyEvaluation::SigmoidBce($op, $evaluation) => $what,
+            AnyEvaluation::Entmax($op, $evaluation) => $what,
         }
     };
 }
@@ -144,6 +159,7 @@ impl<E: Element> AnyEvaluation<'_, E> {
             Self::CrossEntropy(op, _) => AnyLoss::CrossEntropy(op),
             Self::KlDivergence(op, _) => AnyLoss::KlDivergence(op),
             Self::SigmoidBce(op, _) => AnyLoss::SigmoidBce(op),
+            Self::Entmax(op, _) => AnyLoss::Entmax(op),
         }
     }
 

@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 use xent::eval::files::{FileLogits, partial_path};
-use xent::eval::{Source, softmax};
+use xent::eval::{Source, entmax, softmax};
 use xent::reference::sigmoid_bce::ln_sigmoid;
-use xent::{Element, Result, Softmax, SoftmaxOptions, reference};
+use xent::{Element, Entmax, EntmaxOptions, Result, Softmax, SoftmaxOptions, reference};
 
 use crate::args::{SoftmaxArgs, logit};
 use crate::changed::Masked;
@@ -52,26 +52,64 @@ pub fn run(args: &SoftmaxArgs) -> Result<Outcome> {
 
 /// Prints the probabilities of a row, one a line, or their logarithms.
 fn print_probs(logits: &[f32], args: &SoftmaxArgs) -> Result<Outcome> {
-    if let Some(flag) =
-        args.given.other_than(&["files", "log", "sigmoid", "softcap", "temperature", "masked_row"])
-    {
+    if let Some(flag) = args.given.other_than(&[
+        "files",
+        "log",
+        "sigmoid",
+        "sparsemax",
+        "entmax",
+        "softcap",
+        "temperature",
+        "masked_row",
+    ]) {
         return Err(bad_argument(flag, "does not apply to numbers, which are the logits of one row"));
     }
-    let options = args.score.softmax()?;
-    options.check()?;
-    let values = match (args.sigmoid, args.log) {
-        (true, is_log) => logits.iter().map(|&logit| sigmoid(logit, &options, is_log)).collect(),
-        (false, true) => reference::log_softmax_row(logits, &options),
-        (false, false) => reference::softmax_row(logits, &options),
-    };
+    let values = Asked::of(args)?.row(logits);
     print(&values.into_iter().map(|value| format!("{value:.6}\n")).collect::<String>())?;
     Ok(Outcome::Done)
 }
 
-/// The sigmoid of a logit, or its logarithm.
-fn sigmoid(logit: impl Element, options: &SoftmaxOptions, is_log: bool) -> f64 {
-    let x = logit.to_f64() / f64::from(options.temperature);
-    if is_log { ln_sigmoid(x) } else { reference::sigmoid_bce::sigmoid(x) }
+/// What is asked for, with checked options.
+#[derive(Clone, Copy)]
+enum Asked {
+    Softmax(SoftmaxOptions),
+    LogSoftmax(SoftmaxOptions),
+    Sigmoid(SoftmaxOptions),
+    LogSigmoid(SoftmaxOptions),
+    Entmax(EntmaxOptions),
+}
+
+impl Asked {
+    fn of(args: &SoftmaxArgs) -> Result<Self> {
+        if let Some(options) = args.entmax() {
+            options.check()?;
+            return Ok(Self::Entmax(options));
+        }
+        let options = args.score.softmax()?;
+        options.check()?;
+        Ok(match (args.sigmoid, args.log) {
+            (true, true) => Self::LogSigmoid(options),
+            (true, false) => Self::Sigmoid(options),
+            (false, true) => Self::LogSoftmax(options),
+            (false, false) => Self::Softmax(options),
+        })
+    }
+
+    /// A row by the reference.
+    fn row<E: Element>(&self, logits: &[E]) -> Vec<f64> {
+        match self {
+            Self::Softmax(options) => reference::softmax_row(logits, options),
+            Self::LogSoftmax(options) => reference::log_softmax_row(logits, options),
+            Self::Sigmoid(options) => of_each(logits, options, reference::sigmoid_bce::sigmoid),
+            Self::LogSigmoid(options) => of_each(logits, options, ln_sigmoid),
+            Self::Entmax(options) => reference::entmax_row(logits, options),
+        }
+    }
+}
+
+/// A function of each logit by itself, divided by the temperature.
+fn of_each<E: Element>(logits: &[E], options: &SoftmaxOptions, of: fn(f64) -> f64) -> Vec<f64> {
+    logits.iter().map(|logit| of(logit.to_f64() / f64::from(options.temperature))).collect()
 }
 
 /// The logits that are given as numbers, where no file has such a name.
@@ -99,8 +137,7 @@ impl OnLogits for Run<'_> {
 
 fn run_on<E: Element>(run: Run<'_>, logits: FileLogits<E>) -> Result<Outcome> {
     let Run { args, output, out } = run;
-    let options = args.score.softmax()?;
-    options.check()?;
+    let asked = Asked::of(args)?;
     let shape = logits.shape();
     let name = if args.log { "log_probs" } else { "probs" };
     let mut out = FloatWriter::open(output, (RUN, None), name, logits.layout().dims(), out)?;
@@ -114,10 +151,16 @@ fn run_on<E: Element>(run: Run<'_>, logits: FileLogits<E>) -> Result<Outcome> {
         None => Box::new(logits),
     };
     // A sigmoid takes no more time than the file.
-    let computer = if args.sigmoid { Computer::Cpu } else { Computer::open(&args.device)? };
+    let computer = match asked {
+        Asked::Sigmoid(_) | Asked::LogSigmoid(_) => {
+            start_threads()?;
+            Computer::Cpu
+        }
+        _ => Computer::open(&args.device)?,
+    };
     let start = Instant::now();
     let mut progress = Progress::new(shape.rows).with_rates(shape.cols, None);
-    each_window(&computer, args, options, &mut *logits, |rows, values| {
+    each_window(&computer, args, asked, &mut *logits, |rows, values| {
         check_stopped()?;
         out.write(values)?;
         progress.reach(rows.end);
@@ -140,31 +183,31 @@ fn run_on<E: Element>(run: Run<'_>, logits: FileLogits<E>) -> Result<Outcome> {
 fn each_window<E: Element>(
     computer: &Computer,
     args: &SoftmaxArgs,
-    options: SoftmaxOptions,
+    asked: Asked,
     logits: &mut dyn Source<E>,
     mut each: impl FnMut(Range<usize>, &[E]) -> Result<()>,
 ) -> Result<()> {
     if let Computer::Gpu { gpu, tuning, .. } = computer {
-        let mut op = Softmax::<E>::new(gpu, &options)?;
-        if let Some(tuning) = tuning {
-            op = op.with_tuning(*tuning)?;
-        }
         let memory = args.memory.map(|allowed| memory::for_windows(allowed, Reserve::Writes)).transpose()?;
-        return softmax(&op, args.log, logits, memory, each);
+        match asked {
+            Asked::Entmax(options) => {
+                let mut op = Entmax::<E>::new(gpu, &options)?;
+                if let Some(tuning) = tuning {
+                    op = op.with_tuning(*tuning)?;
+                }
+                return entmax(&op, logits, memory, each);
+            }
+            Asked::Softmax(options) | Asked::LogSoftmax(options) => {
+                let mut op = Softmax::<E>::new(gpu, &options)?;
+                if let Some(tuning) = tuning {
+                    op = op.with_tuning(*tuning)?;
+                }
+                return softmax(&op, args.log, logits, memory, each);
+            }
+            Asked::Sigmoid(_) | Asked::LogSigmoid(_) => {}
+        }
     }
     let shape = logits.shape();
-    if args.sigmoid {
-        start_threads()?;
-        let mut values = Vec::new();
-        return windows::each_window(logits, args.memory, |rows, read| {
-            values.resize(read.len(), E::default());
-            values.par_iter_mut().zip(read).for_each(|(into, &logit)| {
-                *into = E::from_f32(sigmoid(logit, &options, args.log) as f32);
-            });
-            each(rows, &values)
-        });
-    }
-    let of_row = if args.log { reference::log_softmax_row } else { reference::softmax_row };
     let mut values = Vec::new();
     windows::each_window(logits, args.memory, |rows, read| {
         values.resize(read.len(), E::default());
@@ -173,7 +216,7 @@ fn each_window<E: Element>(
             for slot in 0..shape.inner {
                 let row: Vec<E> = logits[slot..].iter().step_by(shape.inner).copied().collect();
                 let places = into[slot..].iter_mut().step_by(shape.inner);
-                places.zip(of_row(&row, &options)).for_each(|(place, value)| {
+                places.zip(asked.row(&row)).for_each(|(place, value)| {
                     *place = E::from_f32(value as f32);
                 });
             }

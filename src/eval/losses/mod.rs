@@ -1,6 +1,7 @@
 //! What an evaluation needs from each loss. Everything else is written once.
 
 mod cross_entropy;
+mod entmax;
 mod kl_divergence;
 mod sigmoid_bce;
 #[cfg(all(test, feature = "cli"))]

@@ -43,3 +43,4 @@ pub const ADDITIVE_MASK: &str = "ADDITIVE_MASK";
 pub const BOOLEAN_MASK: &str = "BOOLEAN_MASK";
 pub const CAUSAL: &str = "CAUSAL";
 pub const SCALE_BY_T_SQUARED: &str = "SCALE_BY_T_SQUARED";
+pub const ENTMAX_POWER: &str = "ENTMAX_POWER";

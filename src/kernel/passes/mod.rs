@@ -116,6 +116,41 @@ pub(crate) static ROW_MOMENTS: Pass =
     Pass::new("row_moments", &[STATS, &[Of(&file!("row_moments.wgsl", [(binding::ROW_VALUES, Write)], []))]])
         .summing_again();
 
+/// A row's threshold of entmax.
+const THRESHOLD: &[Part] =
+    &[Of(&LANE_TREE), Of(&SWEEP_STEPS), Of(&ENTMAX_LISTS), Of(&ENTMAX_TERMS), Of(&ENTMAX_THRESHOLD)];
+
+pub(crate) static ENTMAX: Pass =
+    Pass::new("entmax", &[ROWS_OF_SCORES, THRESHOLD, SWEEP, &[Of(&file!("entmax.wgsl"))]]);
+
+/// The loss of a row's entmax.
+const ENTMAX_LOSS: &[Part] = &[
+    Of(&WIDE_PRODUCT),
+    Of(&ROW_INPUT),
+    Of(&ROW_INPUT_OF),
+    Of(&LOAD_ROW_INPUT),
+    Of(&FIELDS),
+    Of(&ROW_RESULTS_OUT),
+    Of(&ENTMAX_RESULT),
+];
+
+pub(crate) static ENTMAX_LOSSES: Pass = Pass::new(
+    "entmax_losses",
+    &[ROWS_OF_SCORES, THRESHOLD, ENTMAX_LOSS, &[Of(&file!("entmax_losses.wgsl"))]],
+);
+
+pub(crate) static ENTMAX_DLOGITS: Pass = Pass::new(
+    "entmax_dlogits",
+    &[
+        ROWS_OF_SCORES,
+        THRESHOLD,
+        ENTMAX_LOSS,
+        &[Of(&BATCH_WEIGHT)],
+        SWEEP,
+        &[Of(&file!("entmax_dlogits.wgsl"))],
+    ],
+);
+
 /// Rows whose tokens are drawn.
 const SAMPLING: &[Part] = &[
     Of(&WIDE),
@@ -273,14 +308,18 @@ pub(crate) static SIGMOID_BCE_DLOGITS: Pass = Pass::new(
 const ROWS_OF_LOGITS: &[Part] =
     &[Of(&PARAMS), Of(&FLOATS), Of(&SEAT), Part::Element, Of(&PACK_QUAD), Part::Logits, Of(&ROW_SPAN)];
 
+/// A sum over a row of gradients and probabilities.
+const ROW_OF_PAIRS: &[Part] =
+    &[Of(&LANE_TREE), Of(&SWEEP_STEPS), Of(&SWEEP_QUADS), Of(&SCORE_LOGITS), Of(&SCORES), Of(&ROW_PAIRS)];
+
 pub(crate) static SOFTMAX_BACKWARD: Pass = Pass::new(
     "softmax_backward",
-    &[
-        ROWS_OF_LOGITS,
-        &[Of(&LANE_TREE), Of(&SWEEP_STEPS), Of(&SWEEP_QUADS), Of(&SCORE_LOGITS), Of(&SCORES), Of(&ROW_PAIRS)],
-        SWEEP,
-        &[Of(&file!("softmax_backward.wgsl"))],
-    ],
+    &[ROWS_OF_LOGITS, ROW_OF_PAIRS, SWEEP, &[Of(&file!("softmax_backward.wgsl"))]],
+);
+
+pub(crate) static ENTMAX_BACKWARD: Pass = Pass::new(
+    "entmax_backward",
+    &[ROWS_OF_LOGITS, ROW_OF_PAIRS, SWEEP, &[Of(&file!("entmax_backward.wgsl", [], [ENTMAX_POWER]))]],
 );
 
 /// A row's statistics in two batches, in one read of both, and its KL divergence.
@@ -311,7 +350,11 @@ pub(crate) static KL_DLOGITS: Pass = Pass::new(
 );
 
 /// Every pass, and the kinds of target that it takes.
-pub(crate) static ALL: [(&Pass, &[Target]); 22] = [
+pub(crate) static ALL: [(&Pass, &[Target]); 26] = [
+    (&ENTMAX_LOSSES, &[Target::Class]),
+    (&ENTMAX_DLOGITS, &[Target::Class]),
+    (&ENTMAX, &[Target::None]),
+    (&ENTMAX_BACKWARD, &[Target::None]),
     (&ROW_MOMENTS, &[Target::None]),
     (&TOP_K, &[Target::None]),
     (&SAMPLE, &[Target::None]),

@@ -3,7 +3,7 @@
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::kernel::passes::{Output, binding};
-use crate::kernel::{Binding, Dispatch, Needs, Plan, Work};
+use crate::kernel::{Binding, Dispatch, Plan, Work};
 use crate::op::bound::{Bound, Recipe};
 use crate::op::buffers::{self, Checked, Need};
 use crate::op::engine::{Array, Engine};
@@ -49,7 +49,7 @@ pub(super) fn bind<E: Element, L: Kind>(
         entries,
         writes: output.is_some(),
         splits: L::SPLITS && !in_place,
-        needs: Needs::of(fields),
+        needs: L::needs(fields),
         ..engine.work(shape)
     })?;
     let alignment = engine.profile.offset_alignment;

@@ -143,7 +143,11 @@ impl<E: Element, L: Kind> LossCall<'_, E, L> {
         let of_fields = [(constant::ROW_FIELDS, fields.bits()), (constant::TOLD_FIELDS, told)];
         let inputs = SWITCHES.map(|switch| (switch, given(switch)));
         let switches = kind.switches(layout).into_iter().chain(of_rows).chain(inputs);
-        switches.map(|(name, is_on)| (name, u32::from(is_on))).chain(of_fields).collect()
+        switches
+            .map(|(name, is_on)| (name, u32::from(is_on)))
+            .chain(of_fields)
+            .chain(kind.numbers())
+            .collect()
     }
 
     /// Turns targets and weights into one record per row, and sums them up, before the first logit is read.

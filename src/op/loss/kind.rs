@@ -6,8 +6,8 @@ use std::ops::Range;
 use crate::element::Element;
 use crate::error::Result;
 use crate::inputs::{BatchWeight, RowInputs};
-use crate::kernel::Params;
 use crate::kernel::passes::{Pass, Target};
+use crate::kernel::{Needs, Params};
 use crate::op::loss::{HostInputs, LossBuffers};
 use crate::op::stream::SecondArray;
 use crate::options::Reducing;
@@ -21,7 +21,8 @@ pub(crate) mod sealed {
 }
 
 /// The options of a loss, which select the loss: [`CrossEntropyOptions`](crate::CrossEntropyOptions),
-/// [`KlDivergenceOptions`](crate::KlDivergenceOptions), [`SigmoidBceOptions`](crate::SigmoidBceOptions).
+/// [`KlDivergenceOptions`](crate::KlDivergenceOptions), [`SigmoidBceOptions`](crate::SigmoidBceOptions),
+/// [`EntmaxLossOptions`](crate::EntmaxLossOptions).
 pub trait LossKind: sealed::Sealed + Copy + Debug + Send + Sync + 'static {
     /// The inputs of a host call besides the logits.
     type Inputs<'a, E: Element>: Copy + Send + Sync;
@@ -53,7 +54,15 @@ pub(crate) trait Kind: LossKind {
     }
     /// The parameters that all passes of a call share, except those of the reduction.
     fn params(&self, shape: Shape, layout: Self::Layout) -> Params;
-    /// The override constants of this loss only.
+    /// What its passes need besides a row's statistics, to keep these fields of each row.
+    fn needs(fields: RowFields) -> Needs {
+        Needs::of(fields)
+    }
+    /// The override constants of this loss only that are not switches.
+    fn numbers(&self) -> Vec<(&'static str, u32)> {
+        Vec::new()
+    }
+    /// The switches of this loss only.
     fn switches(&self, layout: Self::Layout) -> Vec<(&'static str, bool)>;
 
     /// The kind of a row's target, for the kernels.

@@ -39,8 +39,8 @@ pub(crate) use kind::{Kind, sealed};
 pub use stream::LossStream;
 
 /// A loss of rows of logits, and its gradient. The options `L` select the loss: those of
-/// [`CrossEntropy`](crate::CrossEntropy), [`KlDivergence`](crate::KlDivergence) or [`SigmoidBce`](crate::SigmoidBce),
-/// which are aliases of this type.
+/// [`CrossEntropy`](crate::CrossEntropy), [`KlDivergence`](crate::KlDivergence), [`SigmoidBce`](crate::SigmoidBce) or
+/// [`EntmaxLoss`](crate::EntmaxLoss), which are aliases of this type.
 ///
 /// Build it once. Then call it with host slices, open a stream, or bind it to your own buffers. `inputs` are the loss's
 /// inputs besides the logits: `CrossEntropyInputs`, `KlDivergenceInputs` or `SigmoidBceInputs`. Targets alone (or a

@@ -6,8 +6,8 @@ use crate::device::Wait;
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::inputs::BatchWeight;
+use crate::kernel::Params;
 use crate::kernel::passes::Output;
-use crate::kernel::{Needs, Params};
 use crate::op::loss::dispatches::{LossBindings, LossCall, RowOutputs, Scratch, kept, params};
 use crate::op::loss::inputs::{HostInputs, Second, host_rows};
 use crate::op::loss::{Kind, LossKind, LossOp};
@@ -93,7 +93,7 @@ impl<E: Element, L: Kind> LossStream<E, L> {
         let second = L::second::<E>(layout);
         let fields = kept(op.kind.row_fields(), op.kind.reducing());
         let entries = L::entries(layout);
-        let stream = stream(Extras { output, second, entries, splits: L::SPLITS, needs: Needs::of(fields) })?;
+        let stream = stream(Extras { output, second, entries, splits: L::SPLITS, needs: L::needs(fields) })?;
         let params = params(&op.kind, stream.device_shape(), layout, gradient.map(|(_, weight)| weight));
         Ok(Self {
             op: op.clone(),

@@ -8,7 +8,7 @@ use crate::device::Wait;
 use crate::element::Element;
 use crate::error::Result;
 use crate::kernel::passes::{Output, Pass, Target, binding, constant};
-use crate::kernel::{Binding, Dispatch, Params, Work};
+use crate::kernel::{Binding, Dispatch, Needs, Params, Work};
 use crate::op::bound::Bound;
 use crate::op::buffers::{self, Checked, Need};
 use crate::op::engine::{Array, Engine, LogitsCall};
@@ -31,6 +31,8 @@ pub(crate) struct Map {
     pub second: Option<SecondArray>,
     /// Whether the pass can split a row among several workgroups.
     pub splits: bool,
+    /// What the pass needs besides a row's statistics.
+    pub needs: Needs,
     /// All parameters except those of the shape.
     pub params: Params,
     pub constants: Vec<(&'static str, u32)>,
@@ -159,6 +161,7 @@ impl<E: Element> RowMap<E> {
                 widest_bytes: output_bytes.max(value_bytes),
                 writes: true,
                 splits: map.splits && !in_place,
+                needs: map.needs,
                 ..engine.work(shape)
             })?);
             let need = |bytes, alignment| Need { bytes: plan.value_bytes(shape.rows, bytes), alignment };
@@ -237,7 +240,8 @@ impl Map {
 }
 
 fn extras(map: &Map, output: Output) -> Extras {
-    Extras { output: Some(output), second: map.second, splits: map.splits, ..Default::default() }
+    let Map { second, splits, needs, .. } = *map;
+    Extras { output: Some(output), second, splits, needs, ..Default::default() }
 }
 
 /// A batch that passes through the device window by window.

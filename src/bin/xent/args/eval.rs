@@ -80,9 +80,10 @@ pub struct TargetArgs {
 #[derive(Args)]
 #[command(next_help_heading = "Loss")]
 pub struct LossArgs {
-    /// cross-entropy, kl or bce (multi-label)
+    /// cross-entropy, kl, bce (multi-label), entmax or sparsemax
     ///
     /// kl is the Kullback-Leibler divergence from a teacher, bce the binary cross-entropy of each class.
+    /// entmax and sparsemax are the losses of the sparse relatives of softmax.
     #[arg(
         id = "loss",
         long = "loss",
@@ -92,6 +93,15 @@ pub struct LossArgs {
         hide_possible_values = true
     )]
     pub name: LossName,
+    /// For entmax, alpha: from cross-entropy (towards 1) to sparsemax (2) and beyond (up to 3)
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "ALPHA",
+        default_value_t = 1.5,
+        allow_negative_numbers = true
+    )]
+    pub alpha: f32,
     /// How row losses become one loss
     ///
     /// --grad-out is the gradient of this loss.
@@ -242,6 +252,8 @@ pub enum LossName {
     CrossEntropy,
     Kl,
     Bce,
+    Entmax,
+    Sparsemax,
 }
 
 impl LossName {
@@ -251,6 +263,8 @@ impl LossName {
             Self::CrossEntropy => "cross-entropy",
             Self::Kl => "kl",
             Self::Bce => "bce",
+            Self::Entmax => "entmax",
+            Self::Sparsemax => "sparsemax",
         }
     }
 
@@ -260,6 +274,8 @@ impl LossName {
             Self::CrossEntropy => "cross-entropy",
             Self::Kl => "KL divergence",
             Self::Bce => "binary cross-entropy",
+            Self::Entmax => "entmax loss",
+            Self::Sparsemax => "sparsemax loss",
         }
     }
 

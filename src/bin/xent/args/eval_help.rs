@@ -20,6 +20,7 @@ Examples:
   xent eval logits.npy --targets tokens.npy --shift 1 --score-from 128
   xent eval student.npy --loss kl --teacher teacher.npy --temperature 2
   xent eval logits.npy --loss bce --targets labels.npy --pos-weight weights.npy
+  xent eval logits.npy --loss entmax --alpha 1.5 --targets targets.npy
   xent eval logits.npy --soft-targets probs.npy
   xent eval student.npy --sparse-targets top_ids.npy --sparse-probs top_probs.npy
   xent eval segmentation.npy --targets pixels.npy --class-axis 1 --class-weights weights.npy
@@ -48,8 +49,9 @@ again with the logits.
 --loss kl is the divergence of the student's distribution from the teacher's: --teacher has logits
 of the same shape and type, or beside f32 of any float type. --loss bce takes each class as a
 yes-or-no question: --targets has 0 or 1 for each class of each row, or any float, in the layout of
-the logits. An option that does not apply to the loss is refused. These losses have no perplexity, no
-accuracy, no lse and no most probable class.
+the logits. --loss entmax is the loss of a model whose output is an alpha-entmax, and --loss sparsemax
+that of alpha 2; targets are classes. An option that does not apply to the loss is refused. These
+losses have no perplexity, no accuracy, no lse and no most probable class.
 
 --input probs takes probabilities, as scikit-learn and Keras give them: their logarithms are taken
 in f32 as they are read, and normalised, so that they need not sum to 1. A target of probability 0 has

@@ -8,8 +8,13 @@ use crate::output::bad_argument;
 const CROSS_ENTROPY: &[LossName] = &[LossName::CrossEntropy];
 const KL: &[LossName] = &[LossName::Kl];
 const BCE: &[LossName] = &[LossName::Bce];
-const NOT_KL: &[LossName] = &[LossName::CrossEntropy, LossName::Bce];
-const NOT_BCE: &[LossName] = &[LossName::CrossEntropy, LossName::Kl];
+const ENTMAX: &[LossName] = &[LossName::Entmax];
+/// Losses whose targets are classes.
+const OF_CLASSES: &[LossName] = &[LossName::CrossEntropy, LossName::Entmax, LossName::Sparsemax];
+const NOT_KL: &[LossName] = &[LossName::CrossEntropy, LossName::Bce, LossName::Entmax, LossName::Sparsemax];
+const NOT_BCE: &[LossName] = &[LossName::CrossEntropy, LossName::Kl, LossName::Entmax, LossName::Sparsemax];
+const WEIGHTED: &[LossName] = &[LossName::CrossEntropy, LossName::Bce];
+const WITH_TEMPERATURE: &[LossName] = &[LossName::CrossEntropy, LossName::Kl];
 
 /// Why the targets of llama.cpp's saved logits are not shifted.
 pub const OWN_TARGETS: &str = "the targets in the file of the logits are those of its rows already";
@@ -40,22 +45,23 @@ impl EvalArgs {
             ("teacher", KL),
             ("teacher_key", KL),
             ("input", CROSS_ENTROPY),
-            ("class_weights", NOT_KL),
+            ("class_weights", WEIGHTED),
             ("pos_weight", BCE),
+            ("alpha", ENTMAX),
             ("label_smoothing", CROSS_ENTROPY),
             ("softcap", CROSS_ENTROPY),
-            ("temperature", NOT_BCE),
+            ("temperature", WITH_TEMPERATURE),
             ("scale_by_t_squared", KL),
             ("masked_row", NOT_BCE),
             ("z_loss", CROSS_ENTROPY),
             ("focal_gamma", CROSS_ENTROPY),
-            ("ignore_index", CROSS_ENTROPY),
-            ("shift", CROSS_ENTROPY),
-            ("sequence_lengths", CROSS_ENTROPY),
-            ("sequence_per_file", CROSS_ENTROPY),
-            ("score_from", CROSS_ENTROPY),
-            ("score_to", CROSS_ENTROPY),
-            ("positions", CROSS_ENTROPY),
+            ("ignore_index", OF_CLASSES),
+            ("shift", OF_CLASSES),
+            ("sequence_lengths", OF_CLASSES),
+            ("sequence_per_file", OF_CLASSES),
+            ("score_from", OF_CLASSES),
+            ("score_to", OF_CLASSES),
+            ("positions", OF_CLASSES),
             ("lse_out", CROSS_ENTROPY),
             ("argmax_out", CROSS_ENTROPY),
             ("readouts", CROSS_ENTROPY),
@@ -105,7 +111,9 @@ impl EvalArgs {
                 ("--targets", has_any || self.has_own_targets())
             }
             LossName::Kl => ("--teacher", targets.teacher.is_some()),
-            LossName::Bce => ("--targets", targets.targets.is_some() || is_in_logits),
+            LossName::Bce | LossName::Entmax | LossName::Sparsemax => {
+                ("--targets", targets.targets.is_some() || is_in_logits)
+            }
         };
         if !is_given {
             return Err(bad_argument(flag, format!("is needed by --loss {}", name.flag())));
@@ -113,7 +121,7 @@ impl EvalArgs {
         if rows.shift.is_some() && self.has_own_targets() {
             return Err(bad_argument("--shift", OWN_TARGETS));
         }
-        if rows.sequence == Some(0) && !name.has_classes() {
+        if rows.sequence == Some(0) && !OF_CLASSES.contains(&name) {
             return Err(bad_argument("--sequence", "must be at least 1"));
         }
         Ok(())

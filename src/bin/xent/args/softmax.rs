@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use bytesize::ByteSize;
 use clap::Args;
 
+use xent::EntmaxOptions;
+
 use super::device::DeviceArgs;
 use super::given::Given;
 use super::logits::LogitsArgs;
@@ -20,6 +22,7 @@ Examples:
   xent softmax labels.npy -o probs.npy --sigmoid
   xent softmax logits.npy -o probs.npy --mask allowed.npy --masked-row zero
   xent softmax 2 1 0.5
+  xent softmax 2 1 0.5 --entmax 1.5
   cat logits.bin | xent softmax - --dtype bf16 --cols 32000 --rows 512 -o probs.safetensors
 
 Numbers instead of files are the logits of one row, and their probabilities are printed.
@@ -43,6 +46,17 @@ pub struct SoftmaxArgs {
     /// The file has the axes of the logits, or one value for each class.
     #[arg(long, value_name = "FILE")]
     pub mask: Option<PathBuf>,
+    /// Sparsemax instead: most probabilities are exactly 0
+    #[arg(long, conflicts_with_all = ["log", "temperature", "softcap", "sigmoid"])]
+    pub sparsemax: bool,
+    /// Alpha-entmax instead, from softmax (towards 1) to sparsemax (2) and beyond (up to 3)
+    #[arg(
+        long,
+        value_name = "ALPHA",
+        allow_negative_numbers = true,
+        conflicts_with_all = ["log", "temperature", "softcap", "sigmoid", "sparsemax"]
+    )]
+    pub entmax: Option<f32>,
     #[command(flatten)]
     pub score: ScoreArgs,
     /// The type of the output [default: the logits', or f32 for f64]
@@ -56,4 +70,12 @@ pub struct SoftmaxArgs {
     /// The arguments that were given.
     #[arg(skip)]
     pub given: Given,
+}
+
+impl SoftmaxArgs {
+    /// The options of an entmax, if one is asked for.
+    pub fn entmax(&self) -> Option<EntmaxOptions> {
+        let alpha = if self.sparsemax { Some(2.0) } else { self.entmax }?;
+        Some(EntmaxOptions { alpha, masked_row: self.score.masked_row.into() })
+    }
 }

@@ -7,7 +7,9 @@ use xent::eval::files::{
     open_teacher, read_class_weights, read_pos_weight, read_sequence_ends, shard_paths, sparse_targets,
 };
 use xent::eval::{EvaluateInputs, EvaluateOptions, Evaluation, LabelSource, TargetSource, TeacherSource};
-use xent::{CrossEntropyOptions, Element, KlDivergenceOptions, Result, Shape, SigmoidBceOptions};
+use xent::{
+    CrossEntropyOptions, Element, EntmaxLossOptions, KlDivergenceOptions, Result, Shape, SigmoidBceOptions,
+};
 
 use crate::args::{EvalArgs, LossName, TargetArgs, is_stream};
 use crate::logits::{self, note_narrowing, open_beside};
@@ -104,6 +106,7 @@ enum Targets<E> {
     CrossEntropy(CrossEntropyOptions, TargetFile),
     KlDivergence(KlDivergenceOptions, FileLogits<E>),
     SigmoidBce(SigmoidBceOptions, FileLogits<f32>),
+    Entmax(EntmaxLossOptions, TargetFile),
 }
 
 enum TargetFile {
@@ -143,6 +146,10 @@ impl<E: Element> Inputs<E> {
                 let file = note_narrowing("targets", open_with_logits(args, &options)?);
                 (Targets::SigmoidBce(op, open_labels(file, layout)?), args.targets.targets.clone())
             }
+            AnyLoss::Entmax(op) => {
+                let (file, late) = TargetFile::open(args, layout)?;
+                (Targets::Entmax(op, file), late)
+            }
         };
         let ignore_also = args.rows.ignore_index.iter().skip(1).copied().collect();
         Ok(Self { targets, late, class_weights, pos_weight, ignore_also, sequence_ends, rows })
@@ -177,6 +184,13 @@ impl<E: Element> Inputs<E> {
                 let evaluation = Evaluation::new(op, shape, rows.beside(inputs), options)?;
                 Ok(AnyEvaluation::SigmoidBce(*op, evaluation))
             }
+            Targets::Entmax(op, targets) => {
+                let mut inputs = EvaluateInputs::from(targets.source());
+                inputs.beside.ignore_also = ignore_also;
+                inputs.beside.sequence_ends = sequence_ends.as_deref();
+                let evaluation = Evaluation::new(op, shape, rows.beside(inputs), options)?;
+                Ok(AnyEvaluation::Entmax(*op, evaluation))
+            }
         }
     }
 
@@ -197,7 +211,7 @@ impl<E: Element> Inputs<E> {
 }
 
 impl TargetFile {
-    /// Opens the targets of a cross-entropy. Returns also the file whose values are only checked when they are used.
+    /// Opens the targets of a cross-entropy, or of another loss of classes. Returns also the file whose values are only checked when they are used.
     fn open(args: &EvalArgs, layout: &Layout) -> Result<(Self, Option<PathBuf>)> {
         let (paths, ignored) = (&args.targets, &args.rows.ignore_index);
         let ignore_index = ignored.first().copied().unwrap_or(-100);
