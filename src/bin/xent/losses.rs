@@ -133,7 +133,6 @@ impl AnyLoss {
 }
 
 /// An evaluation of any loss, with its options.
-#[expect(clippy::large_enum_variant, reason = "there is one of them in a run")]
 pub enum AnyEvaluation<'a, E: Element> {
     CrossEntropy(CrossEntropyOptions, Evaluation<'a, E>),
     KlDivergence(KlDivergenceOptions, Evaluation<'a, E, KlDivergenceOptions>),

@@ -101,7 +101,6 @@ pub struct Inputs<E> {
 }
 
 /// Each loss with the targets that it takes.
-#[expect(clippy::large_enum_variant, reason = "there is one of them in a run")]
 enum Targets<E> {
     CrossEntropy(CrossEntropyOptions, TargetFile),
     KlDivergence(KlDivergenceOptions, FileLogits<E>),
