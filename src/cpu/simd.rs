@@ -232,7 +232,11 @@ impl Sums {
             return;
         }
         let mut last = Lanes::new(simd);
-        let of = [f32::NEG_INFINITY, f32::INFINITY, 0.0].map(|beyond| padded(simd, rest, beyond));
+        let of = [
+            padded(simd, rest, f32::NEG_INFINITY),
+            padded(simd, rest, f32::INFINITY),
+            padded(simd, rest, 0.0),
+        ];
         last.add(simd, of, scale, threshold);
         self.take(simd, last);
         // −∞ beyond the end is not below a threshold of −∞.

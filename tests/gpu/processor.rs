@@ -1,5 +1,7 @@
 //! The processor path, by the cases of the kernels. It needs no GPU.
 
+use std::time::{Duration, Instant};
+
 use xent::cpu::{Processor, check_form};
 use xent::eval::{EvaluateOptions, Evaluation, SliceSource};
 use xent::half::{bf16, f16};
@@ -161,6 +163,27 @@ fn threads_and_windows_change_no_bit() {
         }
         assert!(parts == whole, "{}: windows", cpu.name());
     }
+}
+
+/// A closure that is not inlined is compiled without the instruction set, and then every vector operation is a call: forty
+/// times slower, with the same results.
+#[test]
+fn vectors_reach_every_loop() {
+    let batch = noise("timed", 1, 64, 4096);
+    let time = |cpu: &Processor| {
+        let mut fastest = Duration::MAX;
+        for _ in 0..7 {
+            let (start, mut dlogits) = (Instant::now(), vec![0.0; batch.shape.len()]);
+            let (logits, shape) = (&batch.logits, batch.shape);
+            cpu.loss_into(logits, batch.inputs(), shape, &Default::default(), &mut dlogits).expect("loss");
+            fastest = fastest.min(start.elapsed());
+        }
+        fastest
+    };
+    let sets: Vec<Processor> =
+        Processor::each_instruction_set().into_iter().map(|cpu| cpu.threads(1)).collect();
+    let (widest, narrowest) = (time(&sets[0]), time(&sets[sets.len() - 1]));
+    assert!(sets.len() == 1 || widest < narrowest, "{widest:?}, and {narrowest:?} value by value");
 }
 
 /// Through `eval`, in windows, stopped and gone on with by another number of threads: the whole batch's bits.
