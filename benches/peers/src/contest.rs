@@ -23,7 +23,7 @@ struct Entry {
     remark: &'static str,
 }
 
-const ENTRIES: [Entry; 9] = [
+const ENTRIES: [Entry; 10] = [
     Entry {
         title: "xent",
         serve: Some("xent"),
@@ -37,6 +37,13 @@ const ENTRIES: [Entry; 9] = [
         variables: &[],
         on_adapter: true,
         remark: "logits and results in the host's memory, with both transfers",
+    },
+    Entry {
+        title: "xent, processor",
+        serve: Some("xent-cpu"),
+        variables: &[],
+        on_adapter: false,
+        remark: "`cpu::Processor`: in memory, into buffers that exist already, on all threads",
     },
     Entry {
         title: "burn-wgpu 0.22",

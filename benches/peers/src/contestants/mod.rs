@@ -3,6 +3,7 @@
 mod burn;
 mod burn_0_20;
 mod candle;
+mod processor;
 mod simd;
 mod xent;
 
@@ -14,6 +15,7 @@ pub fn serve(name: &str) -> Result<()> {
     match name {
         "xent" => answer(xent::OnDevice::open),
         "xent-host" => answer(xent::FromHost::open),
+        "xent-cpu" => answer(processor::OnProcessor::open),
         "burn" => answer(burn::Burn::open),
         "burn-0.20" => answer(burn_0_20::Burn::open),
         "burn-0.20-unfused" => answer(burn_0_20::Burn::open_unfused),
