@@ -115,6 +115,10 @@ impl Histogram {
             below >= rank
         })?;
         let (low, high) = (bin.start.max(f64::from(min)), bin.end.min(f64::from(max)));
+        if low <= 0.0 && high >= 0.0 {
+            // A bin of losses that are 0 as far as f32 can tell.
+            return Some(Quantile { value: 0.0, within: high.max(-low) });
+        }
         Some(Quantile { value: f64::midpoint(low, high), within: (high - low) / 2.0 })
     }
 

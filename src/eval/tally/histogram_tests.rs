@@ -56,6 +56,9 @@ fn quantiles_are_right_to_one_per_cent() {
         assert!((value - expected).abs() <= within, "{share}: {value} ± {within}, {expected}");
         assert!(within <= expected / 100.0, "{share}");
     }
+    // Exact zeros, as an entmax has them, are not the middle of a bin of denormals.
+    let zeros = of(&[0.0, 0.0, 0.0, 2.0]).quantile(0.5).unwrap();
+    assert!(zeros.value == 0.0 && zeros.within < 1e-38, "{zeros:?}");
     for share in [f64::NAN, -0.1, 1.1, f64::INFINITY, f64::NEG_INFINITY] {
         assert_eq!(histogram.quantile(share), None, "{share}");
     }

@@ -279,6 +279,11 @@ impl LossName {
         }
     }
 
+    /// Whether the loss is a logarithm, in nats. That of an entmax has no unit.
+    pub fn is_in_nats(self) -> bool {
+        !matches!(self, Self::Entmax | Self::Sparsemax)
+    }
+
     /// Whether each row has a class that its logits predict, and so an accuracy and a perplexity.
     pub fn has_classes(self) -> bool {
         self == Self::CrossEntropy

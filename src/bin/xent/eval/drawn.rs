@@ -18,12 +18,16 @@ const MOST_CONFUSED: usize = 40;
 
 /// Draws the results for the logits of this name.
 pub fn draw(pictures: &mut Pictures, summary: &Summary<'_>, name: &str, names: Option<&Names>) -> Result<()> {
-    let words = Words { title: "Row losses", axis: "loss of a row, nats", empty: "no row has a finite loss" };
+    let [axis, means] = match summary.loss.name().is_in_nats() {
+        true => ["loss of a row, nats", "mean loss, nats"],
+        false => ["loss of a row", "mean loss"],
+    };
+    let words = Words { title: "Row losses", axis, empty: "no row has a finite loss" };
     let tally = summary.tally;
     let command = summary.origin.command();
     let has_classes = summary.loss.name().has_classes();
     let is_of_sequences = (tally.positions().length() as u64) < tally.rows();
-    let mut tables = vec![worst(tally, names, is_of_sequences)];
+    let mut tables = vec![worst(tally, names, is_of_sequences, has_classes)];
     if has_classes && !is_of_sequences {
         tables.extend([confusion(tally, summary.report.cols, names), of_classes(tally, names)]);
     }
@@ -43,8 +47,8 @@ pub fn draw(pictures: &mut Pictures, summary: &Summary<'_>, name: &str, names: O
     };
     let positions = Picture {
         name: "Mean loss by position",
-        draw: &|area| draw_positions(area, tally),
-        table: positions_table(tally),
+        draw: &|area| draw_positions(area, tally, means),
+        table: positions_table(tally, means),
     };
     let reliability = Picture {
         name: "Reliability diagram",
@@ -61,7 +65,7 @@ pub fn draw(pictures: &mut Pictures, summary: &Summary<'_>, name: &str, names: O
 }
 
 /// The rows with the largest losses.
-fn worst(tally: &Tally, names: Option<&Names>, is_of_sequences: bool) -> Table {
+fn worst(tally: &Tally, names: Option<&Names>, is_of_sequences: bool, has_classes: bool) -> Table {
     let rows = tally.worst_rows().iter().map(|worst| {
         let mut cells = vec![thousands(worst.row)];
         if is_of_sequences {
@@ -69,14 +73,20 @@ fn worst(tally: &Tally, names: Option<&Names>, is_of_sequences: bool) -> Table {
         }
         let target = Some(worst.target).filter(|&target| target != NO_CLASS);
         cells.push(target.map_or(String::new(), |target| names::shown(names, target)));
-        cells.extend([decimals(worst.loss.into(), 4), format!("{:.2e}", (-f64::from(worst.loss)).exp())]);
+        cells.push(decimals(worst.loss.into(), 4));
+        if has_classes {
+            cells.push(format!("{:.2e}", (-f64::from(worst.loss)).exp()));
+        }
         cells
     });
     let mut head = vec!["row"];
     if is_of_sequences {
         head.extend(["sequence", "position"]);
     }
-    head.extend(["target", "loss, nats", "e to the −loss"]);
+    head.extend(["target", "loss"]);
+    if has_classes {
+        head.push("e to the −loss");
+    }
     Table { title: "Rows with the largest losses".to_owned(), head, rows: rows.collect(), shades: Vec::new() }
 }
 

@@ -9,7 +9,7 @@ use crate::numbers::{decimals, si};
 /// The most points of a line.
 const MOST_POINTS: usize = 240;
 
-pub fn draw_positions(area: &Area<'_>, tally: &Tally) -> Drawn<()> {
+pub fn draw_positions(area: &Area<'_>, tally: &Tally, y_name: &'static str) -> Drawn<()> {
     let positions = tally.positions();
     let runs = runs(positions);
     let means = || runs.iter().flatten().map(|point| point.mean);
@@ -37,7 +37,7 @@ pub fn draw_positions(area: &Area<'_>, tally: &Tally) -> Drawn<()> {
         range: 0.0..length,
         label: &|&at| if length < 1e5 { axis_count(at) } else { si(at, "") },
     };
-    let y = Axis { name: "mean loss, nats", range: low..high, label: &|&loss| axis_number(loss, high - low) };
+    let y = Axis { name: y_name, range: low..high, label: &|&loss| axis_number(loss, high - low) };
     let mut chart = chart(area, title, x, y)?;
     chart.draw_series(runs.iter().map(|run| {
         let above = run.iter().map(|point| (point.at, point.mean + band(point)));
@@ -54,14 +54,14 @@ pub fn draw_positions(area: &Area<'_>, tally: &Tally) -> Drawn<()> {
 }
 
 /// The means in numbers, as many as are drawn.
-pub fn positions_table(tally: &Tally) -> Table {
+pub fn positions_table(tally: &Tally, y_name: &'static str) -> Table {
     let rows = runs(tally.positions())
         .into_iter()
         .flatten()
         .map(|point| vec![axis_text(point.at), decimals(point.mean, 6), decimals(point.error, 6)]);
     Table {
         title: "means".to_owned(),
-        head: vec!["position", "mean loss, nats", "standard error"],
+        head: vec!["position", y_name, "standard error"],
         rows: rows.collect(),
         shades: Vec::new(),
     }

@@ -7,16 +7,17 @@ use super::text::Line;
 use crate::numbers::{decimals, thousands};
 
 /// The standard error of the mean, and the loss of a guess.
-pub fn error(summary: &Summary<'_>) -> Vec<Line> {
+pub fn error(summary: &Summary<'_>, unit: &str) -> Vec<Line> {
     let mut lines = Vec::new();
     if let (Some(mean), true) = (summary.finite_mean(), summary.report.mean().is_nan()) {
-        lines.push(Line::new("  finite", format!("{} nats: the mean of the finite rows", decimals(mean, 6))));
+        lines
+            .push(Line::new("  finite", format!("{}{unit}: the mean of the finite rows", decimals(mean, 6))));
     }
     if let Some(error) = summary.standard_error() {
         let units = if summary.standard_errors()[1].is_some() { "sequences" } else { "rows" };
         lines.push(Line::new(
             "  error",
-            format!("± {} nats (standard error, {units} independent)", decimals(error, 6)),
+            format!("± {}{unit} (standard error, {units} independent)", decimals(error, 6)),
         ));
     }
     if summary.loss.name().has_classes() {

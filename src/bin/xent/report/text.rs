@@ -65,12 +65,13 @@ pub fn lines(summary: &Summary<'_>) -> Vec<Line> {
         LossName::CrossEntropy => reduced.to_owned(),
         other => format!("{reduced} {}", other.words()),
     };
+    let unit = if name.is_in_nats() { " nats" } else { "" };
     let mut lines =
-        vec![Line::new("loss", format!("{} nats ({of})", decimals(loss.value, 6))).toned(Tone::Result)];
+        vec![Line::new("loss", format!("{}{unit} ({of})", decimals(loss.value, 6))).toned(Tone::Result)];
     if of_rows.has_z_loss() {
         lines.push(Line::new("z-loss", format!("{} nats of the loss", decimals(loss.z_loss, 6))));
     }
-    lines.extend(figures::error(summary));
+    lines.extend(figures::error(summary, unit));
     let accuracy = report.accuracy();
     let accuracy =
         accuracy.map_or("none: no row counts".to_owned(), |share| format!("{:.2} %", 100.0 * share));
@@ -84,7 +85,9 @@ pub fn lines(summary: &Summary<'_>) -> Vec<Line> {
         LossName::Bce => ("a class", report.cols as f64),
         _ => ("a row", 1.0),
     };
-    lines.push(Line::new("bits", format!("{} {each}", decimals(report.bits(), 6))));
+    if name.is_in_nats() {
+        lines.push(Line::new("bits", format!("{} {each}", decimals(report.bits(), 6))));
+    }
     if let Some(bits) = summary.bits_per_byte() {
         lines.push(Line::new("  a byte", decimals(bits, 6)));
     }
