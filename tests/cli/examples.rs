@@ -60,6 +60,15 @@ fn a_next_token_model_learns() {
     assert!(learned[0] < 1.0 && (learned[0].exp() - learned[2]).abs() < 2e-3, "{output}");
 }
 
+/// By all three losses nearly as much is found.
+#[test]
+fn a_retrieval_model_learns_from_few_negatives() {
+    let output = output("retrieval");
+    let [full, in_batch, sampled] =
+        ["the full loss", "in-batch negatives", "64 sampled negatives"].map(|name| numbers(&output, name)[1]);
+    assert!(full > 90.0 && in_batch > full - 6.0 && sampled > full - 10.0, "{output}");
+}
+
 #[test]
 fn a_text_is_written_the_same_way_twice() {
     let text = output("sample_tokens");

@@ -54,7 +54,7 @@ fn entmax_and_sparsemax() {
         ("--sparsemax", [0.75, 0.25, 0.0, 0.5, 0.0, 0.5]),
         ("--entmax 2", [0.75, 0.25, 0.0, 0.5, 0.0, 0.5]),
         ("--entmax 1.5", [0.673992636, 0.326007364, 0.0, 0.5, 0.0, 0.5]),
-        ("--entmax 1.25 --device cpu", [0.631466617, 0.345057624, 0.023475759, 0.5, 0.0, 0.5]),
+        ("--entmax 1.25", [0.631466617, 0.345057624, 0.023475759, 0.5, 0.0, 0.5]),
     ] {
         let run = folder.run(&format!("softmax logits.npy -o out.npy {args}"));
         assert_eq!(run.status, Some(0), "{run:?}");

@@ -80,9 +80,9 @@ pub struct TargetArgs {
 #[derive(Args)]
 #[command(next_help_heading = "Loss")]
 pub struct LossArgs {
-    /// cross-entropy, kl, bce (multi-label), entmax or sparsemax
+    /// cross-entropy, kl, bce, entmax or sparsemax
     ///
-    /// kl is the Kullback-Leibler divergence from a teacher, bce the binary cross-entropy of each class.
+    /// kl is the Kullback-Leibler divergence from a teacher, bce the binary cross-entropy of each class (multi-label).
     /// entmax and sparsemax are the losses of the sparse relatives of softmax.
     #[arg(
         id = "loss",
