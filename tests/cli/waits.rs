@@ -118,7 +118,6 @@ fn pipes_where_files_are_needed_are_refused() {
         format!("{eval} --tuning pipe"),
         "softmax logits.npy -o out.npy --tuning pipe".to_owned(),
         "eval logits.npy --loss kl --teacher pipe".to_owned(),
-        "compare logits.npy logits.npy --targets pipe".to_owned(),
         "softmax logits.npy -o pipe.npy".to_owned(),
         "tune --quick -o pipe".to_owned(),
     ] {
