@@ -2,7 +2,7 @@
 
 #![cfg(target_os = "linux")]
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use xent::half::f16;
 use xent::{CrossEntropyInputs, CrossEntropyOptions, Element, Sequences, Shape, Targets};
@@ -33,9 +33,10 @@ fn eval_gives_the_same_answers() {
             &folder,
             "eval logits.npy --targets targets.npy --json --verify 5 --rows-out rows.npy --grad-out grad.npy",
         );
-        assert_eq!((run.status, run.complaints()), (Some(0), vec![NOTICE]), "{name}: {run:?}");
+        assert_eq!((run.status, run.complaints()), (Some(0), vec![]), "{name}: {run:?}");
         let on_cpu: Value = serde_json::from_str(&run.stdout).unwrap();
-        assert_eq!(on_cpu["adapter"], "CPU reference (f64)");
+        assert!(on_cpu["adapter"].as_str().unwrap().starts_with("processor ("), "{on_cpu:#}");
+        assert_eq!(on_cpu["adapter_reason"], "a small input");
         assert_eq!(
             (&on_cpu["flags"], &on_cpu["accuracy"]),
             (&on_gpu["flags"], &on_gpu["accuracy"]),
@@ -144,7 +145,8 @@ fn softmax_and_demo_compute_too() {
     let run = without_adapters(&folder, "demo --rows 8 --cols 1000 --json");
     assert_eq!((run.status, run.complaints()), (Some(0), vec![NOTICE]), "{run:?}");
     let report: Value = serde_json::from_str(&run.stdout).unwrap();
-    assert_eq!((&report["rows"], &report["adapter"]), (&json!(8), &json!("CPU reference (f64)")));
+    assert_eq!(report["rows"], 8);
+    assert!(report["adapter"].as_str().unwrap().starts_with("processor ("), "{report:#}");
 }
 
 #[test]

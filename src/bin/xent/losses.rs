@@ -1,14 +1,15 @@
 //! The loss that was asked for, and its evaluation. The library's generic code knows the loss by its type; here it is a
 //! value.
 
+use xent::cpu::check_form;
 use xent::eval::files::{Layout, TensorFile};
 use xent::eval::{Evaluated, Evaluation, EvaluationState, Report, Source};
 use xent::{
-    CrossEntropyOptions, Element, EntmaxLossOptions, KlDivergenceOptions, LossOp, Reduction, Result,
-    RowFields, SequenceUnit, Sequences, Shape, SigmoidBceOptions,
+    CrossEntropyOptions, Element, EntmaxLossOptions, Error, KlDivergenceOptions, LossOp, Reduction, Result,
+    RowFields, SequenceUnit, Sequences, Shape, SigmoidBceOptions, TargetKind,
 };
 
-use crate::args::{EvalArgs, LossName, RowArgs};
+use crate::args::{EvalArgs, LossName, RowArgs, TargetArgs};
 use crate::computer::Computer;
 
 /// A loss with its options.
@@ -107,6 +108,23 @@ impl AnyLoss {
         }
     }
 
+    /// What the processor path lacks of this loss over logits of this shape, in words.
+    pub fn missing(&self, args: &TargetArgs, shape: Shape) -> Option<String> {
+        let targets = match (&args.soft_targets, &args.sparse_targets) {
+            (Some(_), _) => TargetKind::Soft,
+            (_, Some(_)) => TargetKind::Sparse { entries: 1 },
+            _ => TargetKind::Classes,
+        };
+        match self {
+            Self::CrossEntropy(op) => match check_form(op, targets, shape) {
+                Ok(()) => None,
+                Err(Error::NoProcessorForm { form }) => Some(form.to_owned()),
+                Err(_) => Some("class axis but the last".to_owned()),
+            },
+            other => Some(other.name().words().to_owned()),
+        }
+    }
+
     pub fn name(&self) -> LossName {
         match self {
             Self::CrossEntropy(_) => LossName::CrossEntropy,
@@ -185,6 +203,9 @@ impl<E: Element> AnyEvaluation<'_, E> {
         source: &mut dyn Source<E>,
         each: impl FnMut(&Evaluated<'_>) -> Result<()>,
     ) -> Result<()> {
+        if let (Computer::Processor { cpu, .. }, Self::CrossEntropy(_, evaluation)) = (computer, &mut *self) {
+            return evaluation.run_on_processor(cpu, source, each);
+        }
         each_loss!(self, (op, evaluation) => match computer {
             Computer::Gpu { gpu, tuning, .. } => {
                 let mut op = LossOp::new(gpu, op)?;
@@ -193,7 +214,7 @@ impl<E: Element> AnyEvaluation<'_, E> {
                 }
                 evaluation.run(&op, source, each)
             }
-            Computer::Cpu => evaluation.run_on_cpu(source, each),
+            Computer::Cpu | Computer::Processor { .. } => evaluation.run_on_cpu(source, each),
         })
     }
 
@@ -201,7 +222,7 @@ impl<E: Element> AnyEvaluation<'_, E> {
     pub fn window_bytes(&self, computer: &Computer, source: &dyn Source<E>) -> Result<u64> {
         each_loss!(self, (_, evaluation) => match computer {
             Computer::Gpu { gpu, .. } => evaluation.window_bytes(gpu, source),
-            Computer::Cpu => evaluation.window_bytes_on_cpu(source),
+            Computer::Cpu | Computer::Processor { .. } => evaluation.window_bytes_on_cpu(source),
         })
     }
 }

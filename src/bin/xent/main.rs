@@ -5,6 +5,7 @@ mod args;
 mod bench;
 mod calibrate;
 mod changed;
+mod choose;
 mod compare;
 mod completions;
 mod computer;

@@ -6,7 +6,7 @@ use clap::Args;
 
 #[derive(Args)]
 pub struct AdapterArgs {
-    /// Take the adapter whose name contains NAME, in any case [default: hardware before software]
+    /// Take the adapter whose name contains NAME, or `cpu` [default: hardware before software]
     #[arg(
         id = "adapter",
         long = "adapter",

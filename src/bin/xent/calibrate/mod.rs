@@ -149,6 +149,6 @@ fn fit<E: Element>(
             }
             calibrator.fit(logits, inputs, memory, each)
         }
-        Computer::Cpu => fit_on_cpu(options, logits, inputs, memory, each),
+        Computer::Cpu | Computer::Processor { .. } => fit_on_cpu(options, logits, inputs, memory, each),
     }
 }

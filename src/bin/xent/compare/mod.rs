@@ -127,7 +127,7 @@ impl OnLogits for Compare<'_> {
             let sources: [&dyn Source<E>; 2] = [&base, &other];
             let windows = match &computer {
                 Computer::Gpu { gpu, .. } => comparison.window_bytes(gpu, sources, memory),
-                Computer::Cpu => comparison.window_bytes_on_cpu(sources, memory),
+                Computer::Cpu | Computer::Processor { .. } => comparison.window_bytes_on_cpu(sources, memory),
             };
             let windows = windows.map_err(|error| memory::too_small(allowed, error))?;
             let (allowed, windows) = (memory::shown(allowed.0), memory::shown(windows));

@@ -73,7 +73,7 @@ impl<E: Element> Run<'_, E> {
                 }
                 comparison.run(&comparator, base, other, memory, each)
             }
-            Computer::Cpu => comparison.run_on_cpu(base, other, memory, each),
+            Computer::Cpu | Computer::Processor { .. } => comparison.run_on_cpu(base, other, memory, each),
         }
     }
 

@@ -16,6 +16,7 @@ use xent::{Element, Result};
 
 use crate::args::{EvalArgs, Input};
 use crate::changed::Logarithms;
+use crate::choose::Asked;
 use crate::computer::Computer;
 use crate::dtype::Dtype;
 use crate::kept::{self, Kept, SharedKept};
@@ -93,7 +94,8 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
     wanted.check()?;
     Pictures::check([&args.output.plot, &args.output.html])?;
 
-    let computer = Computer::open(&args.device)?;
+    let asked = Asked { logits: shape.len(), missing: loss.missing(&args.targets, shape) };
+    let (computer, why) = Computer::open_for(&args.device, &asked)?;
     let dlogits = args.output.grad_out.is_some();
     let options = EvaluateOptions {
         verify_rows: args.output.verify,
@@ -134,7 +136,7 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
     let kept = Kept::new(job, shape.rows, keeper);
     let bytes_per_row = inputs::bytes_per_row(args, shape.rows);
     let kept = SharedKept::new(kept);
-    let run = Run { args, evaluation, kept, bytes_per_row, computer, files, late, origin, names };
+    let run = Run { args, evaluation, kept, bytes_per_row, computer, asked, why, files, late, origin, names };
     match args.input {
         Input::Probs => run.go(&mut Logarithms(logits)),
         _ => run.go(&mut logits),

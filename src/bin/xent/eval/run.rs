@@ -9,6 +9,7 @@ use xent::{Element, Error, Result};
 use super::job::EvalJob;
 use super::{drawn, identity};
 use crate::args::EvalArgs;
+use crate::choose::Asked;
 use crate::computer::Computer;
 use crate::kept::{Identity, SharedKept};
 use crate::losses::AnyEvaluation;
@@ -30,6 +31,9 @@ pub struct Run<'a, E: Element> {
     /// Bytes per row in the files that are read window by window; `None` if the input is not files.
     pub bytes_per_row: Option<f64>,
     pub computer: Computer,
+    /// What the computer was chosen for, and why this one.
+    pub asked: Asked,
+    pub why: String,
     /// The files that are read, as they were when reading began.
     pub files: Identity,
     /// The file whose values are only checked when they are used.
@@ -48,8 +52,8 @@ impl<E: Element> Run<'_, E> {
             Err(error) if is_of_the_device(&error) => {
                 let rows = thousands(self.evaluation.state().rows());
                 complain(format!("{error}; trying again from row {rows}"));
-                Computer::open(&self.args.device).and_then(|computer| {
-                    self.computer = computer;
+                Computer::open_for(&self.args.device, &self.asked).and_then(|(computer, why)| {
+                    (self.computer, self.why) = (computer, why);
                     self.pass(logits)
                 })
             }
@@ -151,6 +155,7 @@ impl<E: Element> Run<'_, E> {
             tally,
             loss: self.evaluation.loss(),
             adapter: self.computer.name(),
+            why: &self.why,
             rows_given: self.evaluation.shape().rows,
             bytes_read: self.bytes_per_row.map(|bytes| (bytes * rows as f64).round() as u64),
             top_k: self.args.output.top_k.map(NonZero::get),

@@ -125,7 +125,9 @@ pub fn run<E: Element>(args: &EvalArgs, logits: FileLogits<E>, loss: AnyLoss) ->
             }
             calibrator.curve(&mut *logits, given, &temperatures, memory, each)?
         }
-        Computer::Cpu => curve_on_cpu(&options, &mut *logits, given, &temperatures, memory, each)?,
+        Computer::Cpu | Computer::Processor { .. } => {
+            curve_on_cpu(&options, &mut *logits, given, &temperatures, memory, each)?
+        }
     };
     drop(progress);
     let found = Found {

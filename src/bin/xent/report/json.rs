@@ -80,6 +80,7 @@ fn object(summary: &Summary<'_>) -> Value {
         "row_losses": row_losses(tally),
         "positions": positions(tally.positions()),
         "adapter": adapter,
+        "adapter_reason": summary.why,
         "seconds": report.elapsed.as_secs_f64(),
         "logits_per_second": finite("logits_per_second", report.logits_per_second()),
         "bytes_read": bytes_read,

@@ -13,6 +13,8 @@ pub struct Summary<'a> {
     pub tally: &'a Tally,
     pub loss: AnyLoss,
     pub adapter: &'a str,
+    /// Why this one computed.
+    pub why: &'a str,
     /// The rows of the input. The report covers fewer if the run was stopped.
     pub rows_given: usize,
     /// Bytes of logits, and of arrays with their layout, that came from files; none if they did not come from files.

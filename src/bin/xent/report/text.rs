@@ -6,6 +6,7 @@ use xent::{Reduction, Verification};
 use super::figures;
 use super::summary::Summary;
 use crate::args::LossName;
+use crate::choose::FOUND;
 use crate::numbers::{decimals, si, thousands};
 use crate::output::one_line;
 
@@ -122,7 +123,12 @@ pub fn lines(summary: &Summary<'_>) -> Vec<Line> {
         lines.push(Line::new("verified", verified(verification)).toned(tone));
     }
     lines.push(Line::new("of", summary.origin.line()));
-    lines.push(Line::new("adapter", adapter));
+    // An adapter is what everybody expects.
+    let why = match summary.why {
+        "named" | "hardware" | FOUND => String::new(),
+        why => format!(" ({why})"),
+    };
+    lines.push(Line::new("adapter", format!("{adapter}{why}")));
     let seconds = report.elapsed.as_secs_f64();
     lines.push(Line::new("time", format!("{seconds:.3} s: {}", si(report.logits_per_second(), " logits/s"))));
     if let Some(bytes) = bytes_read {
