@@ -54,7 +54,7 @@ pub(super) fn check_buffer<E>(into: &[E], needed: usize) -> Result<()> {
 }
 
 /// Reserves memory for this number of values, or fails if there is not enough.
-#[cfg(feature = "cli")]
+#[cfg(feature = "cpu")]
 pub(super) fn reserved<T>(what: &str, values: usize) -> Result<Vec<T>> {
     let mut reserved = Vec::new();
     match reserved.try_reserve_exact(values) {
