@@ -189,6 +189,7 @@
 //! | feature | gives |
 //! | --- | --- |
 //! | `cpu` | [`cpu`](mod@cpu): softmax, cross-entropy and its gradient on the processor, in SIMD, and as a device of [`eval`] |
+//! | `cpu-avx512` | AVX-512 for `cpu`, on processors that have it; needs Rust 1.89 |
 //! | `npy`, `npz`, `safetensors` | `eval::files`: tensors in these files, and in files of raw values, as sources of [`eval`]; and result files |
 //! | `ndarray` | views of `ndarray` arrays as logits of every operation (`from_ndarray`), and as sources of [`eval`] |
 //! | `serde` | [`eval::EvaluationState`] and [`eval::Tally`] can be saved, to resume a run in another process |

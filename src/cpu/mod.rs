@@ -96,8 +96,8 @@ fn check_axis(shape: Shape) -> Result<()> {
 }
 
 impl Processor {
-    /// All threads that the process may use, and the widest instruction set that is supported here: AVX2 on x86-64, Neon
-    /// on AArch64, or else one value at a time.
+    /// All threads that the process may use, and the widest instruction set that is supported here: AVX2 on x86-64 (with the
+    /// feature `cpu-avx512` also AVX-512), Neon on AArch64, or else one value at a time.
     pub fn new() -> Self {
         let threads = thread::available_parallelism().map_or(1, NonZero::get);
         Self { arch: Arch::new(), threads }
@@ -107,11 +107,15 @@ impl Processor {
     /// all within the bounds.
     pub fn each_instruction_set() -> Vec<Self> {
         let widest = Self::new();
-        let narrowest = Self { arch: Arch::Scalar, ..widest };
-        match widest.arch {
-            Arch::Scalar => vec![widest],
-            _ => vec![widest, narrowest],
+        let mut sets = vec![widest];
+        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+        if let (Some(v3), false) = (pulp::x86::V3::try_new(), matches!(widest.arch, Arch::V3(_))) {
+            sets.push(Self { arch: Arch::V3(v3), ..widest });
         }
+        if !matches!(widest.arch, Arch::Scalar) {
+            sets.push(Self { arch: Arch::Scalar, ..widest });
+        }
+        sets
     }
 
     /// Sets the number of threads, the calling one included; at least 1. The results are the same for any number.
@@ -126,6 +130,8 @@ impl Processor {
             Arch::Scalar => "no SIMD",
             #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
             Arch::V3(_) => "AVX2",
+            #[cfg(all(any(target_arch = "x86", target_arch = "x86_64"), feature = "cpu-avx512"))]
+            Arch::V4(_) => "AVX-512",
             #[cfg(target_arch = "aarch64")]
             Arch::Neon(_) => "Neon",
             _ => "SIMD",
