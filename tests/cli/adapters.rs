@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Folder, gpu, run};
+use crate::support::{Folder, gpu, logits, run};
 
 #[test]
 fn one_is_taken_and_it_is_the_one_that_computes() {
@@ -57,6 +57,32 @@ fn an_adapter_that_is_not_there_is_an_error_that_lists_those_that_are() {
         }
     }
     assert_eq!(folder.names(), ["logits.npy", "targets.npy"]);
+}
+
+#[test]
+fn the_processor_is_named_everywhere() {
+    let folder = Folder::new();
+    folder.logits(&logits(24), 3).targets(&[0, 1, 2, 0, 1, 2, 0, 1]);
+    for (command, adapter) in [
+        ("eval logits.npy --targets targets.npy", "adapter     processor ("),
+        ("softmax logits.npy -o out.npy", "adapter     processor ("),
+        (
+            "softmax logits.npy -o out.npy --sparsemax",
+            "CPU reference (f64) (named, and the processor path has no entmax)",
+        ),
+        ("topk logits.npy -k 1 -o top.csv", "CPU reference (f64)"),
+        ("calibrate logits.npy --targets targets.npy", "CPU reference (f64)"),
+        ("compare logits.npy logits.npy", "CPU reference (f64)"),
+        ("adapters", ""),
+    ] {
+        let run = folder.run(&format!("{command} --adapter cpu"));
+        assert!(run.status == Some(0) && run.stdout.contains(adapter), "{command}: {run:?}");
+    }
+    for command in ["bench --shape 2x2", "tune --quick -o tuning.json"] {
+        let run = folder.run(&format!("{command} --adapter cpu"));
+        let says = "xent: --adapter cpu: runs no kernels: name an adapter (`xent adapters` lists them)";
+        assert_eq!((run.status, run.complaints()), (Some(2), vec![says]), "{command}: {run:?}");
+    }
 }
 
 #[test]

@@ -137,10 +137,27 @@ fn softmax_and_demo_compute_too() {
     let folder = Folder::new();
     folder.logits(&[0.0, 2f32.ln(), 5f32.ln()], 3);
     for (args, expected) in [("", [0.125f32, 0.25, 0.625]), ("--log", [0.125f32, 0.25, 0.625].map(f32::ln))] {
-        let run = without_adapters(&folder, &format!("softmax logits.npy -o out.npy {args}"));
-        assert_eq!((run.status, run.complaints()), (Some(0), vec![NOTICE]), "{run:?}");
-        let (_, values) = folder.values("out.npy");
-        assert!(values.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{args}: {values:?}");
+        for (more, complaints, adapter) in [
+            ("", vec![], "(a small input)"),
+            (
+                "--softcap 1e6",
+                vec![NOTICE],
+                "CPU reference (f64) (no adapter, and the processor path has no softcap)",
+            ),
+            ("--adapter cpu", vec![], "processor ("),
+            (
+                "--adapter cpu --softcap 1e6",
+                vec![],
+                "CPU reference (f64) (named, and the processor path has no softcap)",
+            ),
+        ] {
+            let run = without_adapters(&folder, &format!("softmax logits.npy -o out.npy {args} {more}"));
+            assert_eq!((run.status, run.complaints()), (Some(0), complaints), "{run:?}");
+            let line = run.stdout.lines().find(|line| line.starts_with("adapter ")).unwrap();
+            assert!(line.contains(adapter), "{args} {more}: {line}");
+            let (_, values) = folder.values("out.npy");
+            assert!(values.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{args}: {values:?}");
+        }
     }
     let run = without_adapters(&folder, "demo --rows 8 --cols 1000 --json");
     assert_eq!((run.status, run.complaints()), (Some(0), vec![NOTICE]), "{run:?}");

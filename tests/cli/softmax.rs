@@ -1,6 +1,8 @@
 //! `xent softmax`.
 
-use xent::{Shape, Softmax};
+use xent::cpu::Processor;
+use xent::half::{bf16, f16};
+use xent::{MaskedRow, Shape, Softmax, SoftmaxOptions, reference};
 
 use crate::support::{Folder, gpu, logits, npy};
 
@@ -36,13 +38,52 @@ fn outputs_are_the_librarys_bit_for_bit() {
     let gpu = gpu();
     let op = Softmax::<f32>::new(&gpu, &Default::default()).unwrap();
     let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+    let (cpu, options) = (Processor::new(), SoftmaxOptions { temperature: 0.7, ..Default::default() });
+    let [mut probs, mut log_probs] = [(); 2].map(|()| vec![0.0; shape.len()]);
+    cpu.softmax_into(&logits, shape, &options, &mut probs).unwrap();
+    cpu.log_softmax_into(&logits, shape, &options, &mut log_probs).unwrap();
     for (args, expected) in [
         ("", op.softmax(&logits, shape).wait().unwrap()),
         ("--log", op.log_softmax(&logits, shape).wait().unwrap()),
+        ("--adapter cpu --temperature 0.7", probs),
+        ("--adapter cpu --temperature 0.7 --log --memory 64MiB", log_probs),
     ] {
         assert_eq!(folder.run(&format!("softmax logits.npy -o out.npy {args}")).status, Some(0));
         let (out_shape, values) = folder.values("out.npy");
         assert_eq!((out_shape.as_str(), bits(&values) == bits(&expected)), ("(400, 50257)", true), "{args}");
+    }
+}
+
+/// Rows with every special value, in each type of the output, by the path for processors.
+#[test]
+fn the_processor_keeps_the_contract() {
+    let (minus, plus) = (f32::NEG_INFINITY, f32::INFINITY);
+    let values = [1.0, minus, 2.5, minus, minus, minus, f32::NAN, 0.0, 1.0, plus, 0.0, 1.0, 7.0, 7.0, -80.0];
+    let logits = values.map(bf16::from_f32);
+    let folder = Folder::new();
+    folder.write("logits.bin", bytemuck::cast_slice(&logits));
+    for (masked_row, flag) in [(MaskedRow::Nan, ""), (MaskedRow::Zero, "--masked-row zero")] {
+        for log in ["", "--log"] {
+            let options = SoftmaxOptions { masked_row, ..Default::default() };
+            let row = if log.is_empty() { reference::softmax_row } else { reference::log_softmax_row };
+            let expected: Vec<f64> = logits.chunks(3).flat_map(|logits| row(logits, &options)).collect();
+            for (out, relative, least) in [("f32", 2e-5, 1e-37), ("f16", 1e-3, 6e-8)] {
+                let run = folder.run(&format!(
+                    "softmax logits.bin --dtype bf16 --cols 3 -o out.npy --adapter cpu --out-dtype {out} {flag} {log}"
+                ));
+                assert_eq!(run.status, Some(0), "{run:?}");
+                assert!(run.stdout.contains("adapter     processor ("), "{run:?}");
+                let values: Vec<f64> = match out {
+                    "f32" => folder.values("out.npy").1.into_iter().map(f64::from).collect(),
+                    _ => folder.values_of::<f16>("out.npy").1.into_iter().map(f64::from).collect(),
+                };
+                for (at, (&a, &b)) in values.iter().zip(&expected).enumerate() {
+                    let same =
+                        a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= relative * b.abs() + least;
+                    assert!(same, "{flag} {log} {out}: {at}: {a} {b}");
+                }
+            }
+        }
     }
 }
 

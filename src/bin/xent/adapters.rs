@@ -4,6 +4,7 @@ use serde_json::json;
 use xent::{AdapterInfo, Context, Error, Result};
 
 use crate::args::AdaptersArgs;
+use crate::choose::is_cpu;
 use crate::computer::choice;
 use crate::limits::complain_if_tight;
 use crate::outcome::Outcome;
@@ -19,7 +20,7 @@ pub fn run(args: &AdaptersArgs) -> Result<Outcome> {
     } else {
         output::print(&adapters.iter().map(text).collect::<Vec<_>>().join("\n"))?;
     }
-    if adapters.iter().any(|adapter| adapter.chosen) {
+    if is_cpu(args.adapter.name()) || adapters.iter().any(|adapter| adapter.chosen) {
         return Ok(Outcome::Done);
     }
     match Context::open(&choice).wait() {

@@ -7,7 +7,7 @@ use xent::wgpu::Backends;
 use xent::{AdapterChoice, AdapterKind, Context, Error, Profile, Result, SavedTuning, Tuning};
 
 use crate::args::{AdapterArgs, DeviceArgs};
-use crate::choose::{Asked, CPU, Taken, choose};
+use crate::choose::{Asked, Taken, choose, is_cpu};
 use crate::limits::complain_if_tight;
 use crate::memory::Reserve;
 use crate::output::{complain, one_line, shown};
@@ -70,7 +70,7 @@ impl Computer {
     pub fn open(args: &DeviceArgs) -> Result<Self> {
         complain_if_tight();
         match args.adapter.name() {
-            Some(name) if name.eq_ignore_ascii_case(CPU) => Self::reference(args),
+            named if is_cpu(named) => Self::reference(args),
             _ => Self::adapter(args),
         }
     }
@@ -96,7 +96,7 @@ impl Computer {
     pub fn open_or_processor(args: &DeviceArgs) -> Result<Self> {
         complain_if_tight();
         match args.adapter.name() {
-            Some(name) if name.eq_ignore_ascii_case(CPU) => Ok(Self::processor(args)),
+            named if is_cpu(named) => Ok(Self::processor(args)),
             named => match Self::device(args) {
                 Err(Error::NoAdapter { .. }) if named.is_none() => {
                     Self::complain_of_none();

@@ -8,10 +8,11 @@ use rayon::prelude::*;
 use xent::eval::files::{FileLogits, partial_path};
 use xent::eval::{Source, entmax, softmax};
 use xent::reference::sigmoid_bce::ln_sigmoid;
-use xent::{Element, Entmax, EntmaxOptions, Result, Softmax, SoftmaxOptions, reference};
+use xent::{Element, Entmax, EntmaxOptions, Result, Shape, Softmax, SoftmaxOptions, reference};
 
 use crate::args::{SoftmaxArgs, logit};
 use crate::changed::Masked;
+use crate::choose::{self, with_reason};
 use crate::computer::{Computer, start_threads};
 use crate::dtype::Dtype;
 use crate::logits::{self, OnLogits, run_in};
@@ -95,6 +96,17 @@ impl Asked {
         })
     }
 
+    /// What the processor path lacks of it over logits of this shape, in words.
+    fn missing(&self, shape: Shape) -> Option<String> {
+        let missing = match self {
+            Self::Entmax(_) => "entmax",
+            Self::Softmax(options) | Self::LogSoftmax(options) if options.softcap.is_some() => "softcap",
+            _ if shape.inner > 1 => "class axis but the last",
+            _ => return None,
+        };
+        Some(missing.to_owned())
+    }
+
     /// A row by the reference.
     fn row<E: Element>(&self, logits: &[E]) -> Vec<f64> {
         match self {
@@ -150,43 +162,61 @@ fn run_on<E: Element>(run: Run<'_>, logits: FileLogits<E>) -> Result<Outcome> {
         Some(mask) => Box::new(Masked::open(logits, mask)?),
         None => Box::new(logits),
     };
-    // A sigmoid takes no more time than the file.
-    let computer = match asked {
+    let (computer, adapter) = match asked {
+        // A sigmoid takes no more time than the file.
         Asked::Sigmoid(_) | Asked::LogSigmoid(_) => {
             start_threads()?;
-            Computer::Cpu
+            (Computer::Cpu, Computer::Cpu.name().to_owned())
         }
-        _ => Computer::open(&args.device)?,
+        _ => {
+            let asked = choose::Asked { logits: shape.len(), missing: asked.missing(shape) };
+            let (computer, why) = Computer::open_for(&args.device, &asked)?;
+            let adapter = with_reason(computer.name(), &why);
+            (computer, adapter)
+        }
     };
     let start = Instant::now();
-    let mut progress = Progress::new(shape.rows).with_rates(shape.cols, None);
-    each_window(&computer, args, asked, &mut *logits, |rows, values| {
-        check_stopped()?;
-        out.write(values)?;
-        progress.reach(rows.end);
-        Ok(())
-    })?;
-    drop(progress);
+    let progress = Progress::new(shape.rows).with_rates(shape.cols, None);
+    let mut sink = Sink { out: &mut out, progress };
+    each_window(&computer, args, asked, &mut *logits, &mut sink)?;
+    drop(sink);
     out.file.sync()?;
     let seconds = start.elapsed().as_secs_f64();
     report::print_lines(&[
         ("rows", thousands(shape.rows)),
         ("classes", thousands(shape.cols)),
-        ("adapter", computer.name().to_owned()),
+        ("adapter", adapter),
         ("time", format!("{seconds:.3} s: {}", si(shape.len() as f64 / seconds, " logits/s"))),
     ])?;
     out.file.finish()?;
     Ok(Outcome::Done)
 }
 
-/// Hands the (log-)probabilities of each window to `each`.
+/// Where the probabilities go.
+struct Sink<'a> {
+    out: &'a mut FloatWriter,
+    progress: Progress,
+}
+
+impl Sink<'_> {
+    /// Takes the next window, in any type.
+    fn take<E: Element>(&mut self, rows: Range<usize>, values: &[E]) -> Result<()> {
+        check_stopped()?;
+        self.out.write(values)?;
+        self.progress.reach(rows.end);
+        Ok(())
+    }
+}
+
+/// Hands the (log-)probabilities of each window to the sink.
 fn each_window<E: Element>(
     computer: &Computer,
     args: &SoftmaxArgs,
     asked: Asked,
     logits: &mut dyn Source<E>,
-    mut each: impl FnMut(Range<usize>, &[E]) -> Result<()>,
+    sink: &mut Sink<'_>,
 ) -> Result<()> {
+    let shape = logits.shape();
     if let Computer::Gpu { gpu, tuning, .. } = computer {
         let memory = args.memory.map(|allowed| memory::for_windows(allowed, Reserve::Writes)).transpose()?;
         match asked {
@@ -195,19 +225,32 @@ fn each_window<E: Element>(
                 if let Some(tuning) = tuning {
                     op = op.with_tuning(*tuning)?;
                 }
-                return entmax(&op, logits, memory, each);
+                return entmax(&op, logits, memory, |rows, values| sink.take(rows, values));
             }
             Asked::Softmax(options) | Asked::LogSoftmax(options) => {
                 let mut op = Softmax::<E>::new(gpu, &options)?;
                 if let Some(tuning) = tuning {
                     op = op.with_tuning(*tuning)?;
                 }
-                return softmax(&op, args.log, logits, memory, each);
+                return softmax(&op, args.log, logits, memory, |rows, values| sink.take(rows, values));
             }
             Asked::Sigmoid(_) | Asked::LogSigmoid(_) => {}
         }
     }
-    let shape = logits.shape();
+    if let (Computer::Processor { cpu, .. }, Asked::Softmax(options) | Asked::LogSoftmax(options)) =
+        (computer, asked)
+    {
+        let mut probs = Vec::new();
+        return windows::each_window(logits, args.memory, |rows, read| {
+            probs.resize(read.len(), 0.0);
+            let shape = shape.with_rows(rows.len());
+            match args.log {
+                true => cpu.log_softmax_into(read, shape, &options, &mut probs)?,
+                false => cpu.softmax_into(read, shape, &options, &mut probs)?,
+            }
+            sink.take(rows, &probs)
+        });
+    }
     let mut values = Vec::new();
     windows::each_window(logits, args.memory, |rows, read| {
         values.resize(read.len(), E::default());
@@ -221,6 +264,6 @@ fn each_window<E: Element>(
                 });
             }
         });
-        each(rows, &values)
+        sink.take(rows, &values)
     })
 }

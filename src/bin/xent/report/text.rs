@@ -6,7 +6,7 @@ use xent::{Reduction, Verification};
 use super::figures;
 use super::summary::Summary;
 use crate::args::LossName;
-use crate::choose::FOUND;
+use crate::choose::with_reason;
 use crate::numbers::{decimals, si, thousands};
 use crate::output::one_line;
 
@@ -124,11 +124,7 @@ pub fn lines(summary: &Summary<'_>) -> Vec<Line> {
     }
     lines.push(Line::new("of", summary.origin.line()));
     // An adapter is what everybody expects.
-    let why = match summary.why {
-        "named" | "hardware" | FOUND => String::new(),
-        why => format!(" ({why})"),
-    };
-    lines.push(Line::new("adapter", format!("{adapter}{why}")));
+    lines.push(Line::new("adapter", with_reason(adapter, summary.why)));
     let seconds = report.elapsed.as_secs_f64();
     lines.push(Line::new("time", format!("{seconds:.3} s: {}", si(report.logits_per_second(), " logits/s"))));
     if let Some(bytes) = bytes_read {
