@@ -211,6 +211,18 @@ pub enum Error {
         /// Values from one class to the next.
         inner: usize,
     },
+    /// The similarities of pairs are not a dense square matrix.
+    #[error(
+        "{rows} rows × {cols} cols with row_stride {row_stride}: the similarities of pairs are a square matrix, dense"
+    )]
+    NotSquare {
+        /// Rows of the matrix.
+        rows: usize,
+        /// Columns of the matrix.
+        cols: usize,
+        /// Values from one row to the next.
+        row_stride: usize,
+    },
 
     /// The processor path does not have this form: see [`cpu`](crate::cpu).
     #[cfg(feature = "cpu")]

@@ -44,6 +44,7 @@
 //! | [`KlDivergence`] | divergence from a teacher's logits, and its gradient | 1, 2 of each |
 //! | [`SigmoidBce`] | multi-label loss, and its gradient | 1 |
 //! | [`EntmaxLoss`] | the loss of a model whose output is an entmax, and its gradient | 1, 2 |
+//! | [`InfoNce`] | the contrastive loss of a batch's pairs, and its gradient, that of a learned temperature too | 2, 4 |
 //! | [`Softmax`] | probabilities, log-probabilities | 2 |
 //! | [`SoftmaxBackward`] | the gradient of a softmax | 2 |
 //! | [`Entmax`], [`EntmaxBackward`] | α-entmax and sparsemax, like softmax with exact zeros, and their gradient | 2, more with thousands of nearly equal logits |
@@ -246,12 +247,15 @@ pub use masks::{MaskRows, Masks};
 pub use op::*;
 pub use options::{
     CalibratorOptions, Causal, ComparatorOptions, CrossEntropyOptions, EmptyBatch, EntmaxLossOptions,
-    EntmaxOptions, Input, KlDivergenceOptions, MAX_SAMPLES, MAX_TOP_K, MaskedRow, MaskedSoftmaxOptions,
-    Reduction, SamplerOptions, Sampling, SequenceUnit, Sequences, SigmoidBceOptions, SoftmaxBackwardOptions,
-    SoftmaxOptions, StepOrder, TopKOptions, TopValues, Truncations,
+    EntmaxOptions, InfoNceOptions, Input, KlDivergenceOptions, MAX_SAMPLES, MAX_TOP_K, MaskedRow,
+    MaskedSoftmaxOptions, Reduction, SamplerOptions, Sampling, SequenceUnit, Sequences, SigmoidBceOptions,
+    SoftmaxBackwardOptions, SoftmaxOptions, StepOrder, TopKOptions, TopValues, Truncations,
 };
 pub use request::{Request, Running};
-pub use results::{Loss, LossRecord, LossSum, NO_CLASS, RowPartials, RowResult, Samples, TopClasses};
+pub use results::{
+    InfoNceGradients, InfoNceLoss, Loss, LossRecord, LossSum, NO_CLASS, RowPartials, RowResult, Samples,
+    TopClasses,
+};
 pub use row_fields::RowFields;
 pub use shape::Shape;
 pub use targets::{MAX_SPARSE_ENTRIES, RowTarget, TargetKind, Targets};

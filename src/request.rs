@@ -72,6 +72,11 @@ impl<'a, T: 'a> Request<'a, T> {
         Request::new([waited_for, awaited], move |wait| async move { Ok(of(start(wait).await?)) })
     }
 
+    /// Runs the call within another one, which says how to wait.
+    pub(crate) fn within(self, wait: Wait) -> Running<'a, T> {
+        (self.start)(wait)
+    }
+
     /// Runs the call to its end on this thread and polls the device meanwhile. If the context has a timeout
     /// ([`Context::with_timeout`](crate::Context::with_timeout)) and the device does not answer for that long, it gives
     /// up with [`Error::Timeout`](crate::Error::Timeout).

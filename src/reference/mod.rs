@@ -34,6 +34,7 @@ pub mod cross_entropy;
 mod distribution;
 mod entmax;
 pub mod entmax_loss;
+pub mod info_nce;
 pub mod kl_divergence;
 mod logsumexp;
 mod masked_softmax;

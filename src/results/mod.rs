@@ -1,6 +1,7 @@
 //! What a loss gives: results of rows, of parts of rows, and of batches.
 
 mod exact_sum;
+mod info_nce;
 mod loss;
 mod partials;
 mod row;
@@ -9,6 +10,8 @@ mod sum;
 mod top;
 
 pub(crate) use exact_sum::{ExactSum, ProductSum};
+pub(crate) use info_nce::log_scale_term;
+pub use info_nce::{InfoNceGradients, InfoNceLoss};
 pub use loss::{Loss, LossRecord};
 pub use partials::RowPartials;
 pub(crate) use row::LEFT_OUT;

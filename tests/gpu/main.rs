@@ -20,6 +20,7 @@ mod extremes;
 mod far_logits;
 mod harness;
 mod host;
+mod info_nce;
 mod invalid;
 mod invariants;
 mod kl_divergence;

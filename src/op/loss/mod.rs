@@ -302,7 +302,10 @@ impl<E: Element, L: Kind> LossOp<E, L> {
         self.engine.gpu.blocking()
     }
 
-    fn request<'a, T: 'a, F>(&self, run: impl FnOnce(Wait) -> F + wgpu::WasmNotSend + 'a) -> Request<'a, T>
+    pub(crate) fn request<'a, T: 'a, F>(
+        &self,
+        run: impl FnOnce(Wait) -> F + wgpu::WasmNotSend + 'a,
+    ) -> Request<'a, T>
     where
         F: Future<Output = Result<T>> + wgpu::WasmNotSend + 'a,
     {
