@@ -4,15 +4,15 @@
 //! `cargo run --release --example retrieval`
 //!
 //! All three are cross-entropies of different logits. InfoNCE (van den Oord, Li, Vinyals 2018, arXiv:1807.03748; both ways
-//! as in CLIP, arXiv:2103.00020) compares each query with the batch's items, and each item with its queries: the same
-//! matrix with the class axis first. Sampled softmax (Jean et al. 2015, arXiv:1412.2007) compares a query with its item and a
-//! few drawn items. A drawn item's logit gets minus the logarithm of how often it is expected to be drawn, the query's own
-//! item too, and a draw that hits the query's own item counts as −∞.
+//! as in CLIP, arXiv:2103.00020) compares each query with the batch's items, and each item with its queries: `InfoNce` takes
+//! their similarities and gives the gradient of the scale, too. Sampled softmax (Jean et al. 2015, arXiv:1412.2007) compares
+//! a query with its item and a few drawn items. A drawn item's logit gets minus the logarithm of how often it is expected to
+//! be drawn, the query's own item too, and a draw that hits the query's own item counts as −∞.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, StandardNormal};
-use xent::{Context, CrossEntropy, Result, Shape};
+use xent::{Context, CrossEntropy, InfoNce, InfoNceOptions, Result, Shape};
 
 const ITEMS: usize = 2000;
 const WIDTH: usize = 16;
@@ -32,6 +32,7 @@ enum Training {
 fn main() -> Result<()> {
     let gpu = Context::new().wait()?;
     let cross_entropy = CrossEntropy::<f32>::new(&gpu, &Default::default())?;
+    let info_nce = InfoNce::<f32>::new(&gpu, &Default::default())?;
     println!("{ITEMS} items, {STEPS} steps of {BATCH} queries; recall of {TESTED} other queries");
     println!("{:<28}{:>12}{:>12}", "trained with", "recall at 1", "at 10");
     for (name, training) in [
@@ -39,7 +40,7 @@ fn main() -> Result<()> {
         ("in-batch negatives", Training::InBatch),
         ("64 sampled negatives", Training::Sampled),
     ] {
-        let [first, tenth] = recall(&train(&cross_entropy, training)?);
+        let [first, tenth] = recall(&train(&cross_entropy, &info_nce, training)?);
         println!("{name:<28}{:>10.1} %{:>10.1} %", 100.0 * first, 100.0 * tenth);
     }
     Ok(())
@@ -97,7 +98,7 @@ fn expected_count(item: usize, draws: usize) -> f32 {
 
 /// Trains the model: a matrix (width, width) that turns a query into a vector like those of the items, and the logarithm of
 /// the scale of their dot products, the inverse temperature.
-fn train(cross_entropy: &CrossEntropy<f32>, training: Training) -> Result<Vec<f32>> {
+fn train(cross_entropy: &CrossEntropy<f32>, info_nce: &InfoNce<f32>, training: Training) -> Result<Vec<f32>> {
     let mut data = Data::new(2);
     let (mut model, mut log_scale) = (vec![0.0f32; WIDTH * WIDTH], 2.0f32);
     for _ in 0..STEPS {
@@ -113,52 +114,52 @@ fn train(cross_entropy: &CrossEntropy<f32>, training: Training) -> Result<Vec<f3
                 Training::Sampled => std::iter::once(own[row]).chain(drawn.iter().copied()).collect(),
             }
         };
-        let scale = log_scale.exp();
         let similarities: Vec<Vec<f32>> = (0..BATCH)
             .map(|row| compared(row).iter().map(|&item| dot(&found[row], data.item(item))).collect())
             .collect();
-        let logits: Vec<f32> = (0..BATCH)
-            .flat_map(|row| {
-                let items = compared(row);
-                let corrected = |(place, (&item, similarity)): (usize, (&usize, &f32))| match training {
-                    Training::Sampled if place > 0 && item == own[row] => f32::NEG_INFINITY,
-                    Training::Sampled => scale * similarity - expected_count(item, NEGATIVES).ln(),
-                    // An item that is there twice is no negative of itself.
-                    Training::InBatch if place != row && item == own[row] => f32::NEG_INFINITY,
-                    _ => scale * similarity,
-                };
-                items.iter().zip(&similarities[row]).enumerate().map(corrected).collect::<Vec<f32>>()
-            })
-            .collect();
-        let targets: Vec<i32> = (0..BATCH)
-            .map(|row| match training {
-                Training::Full => own[row] as i32,
-                Training::InBatch => row as i32,
-                Training::Sampled => 0,
-            })
-            .collect();
-        let cols = logits.len() / BATCH;
-        let (_, mut dlogits) =
-            cross_entropy.loss_and_dlogits(&logits, &targets, Shape::new(BATCH, cols)).wait()?;
-        if training == Training::InBatch {
-            // Columns against rows: the class axis comes first. The loss is the mean of both ways.
-            let columns = Shape::nchw(1, BATCH, BATCH);
-            let (_, of_columns) = cross_entropy.loss_and_dlogits(&logits, &targets, columns).wait()?;
-            dlogits.iter_mut().zip(of_columns).for_each(|(dx, other)| *dx = 0.5 * (*dx + other));
-        }
+        // The gradients of the loss by the similarities, and by the logarithm of their scale.
+        let (dsimilarities, dlog_scale) = if training == Training::InBatch {
+            // An item that is there twice is no negative of itself.
+            let of_row = |row: usize| {
+                let is_twice = |place: usize| place != row && own[place] == own[row];
+                let of = |(place, &s)| if is_twice(place) { f32::NEG_INFINITY } else { s };
+                similarities[row].iter().enumerate().map(of).collect::<Vec<f32>>()
+            };
+            let matrix: Vec<f32> = (0..BATCH).flat_map(of_row).collect();
+            let op = info_nce.with_options(&InfoNceOptions::of_log_scale(log_scale))?;
+            let (_, gradients) = op.loss_and_gradients(&matrix, Shape::new(BATCH, BATCH)).wait()?;
+            (gradients.dsimilarities, gradients.dlog_scale as f32)
+        } else {
+            let scale = log_scale.exp();
+            let logits: Vec<f32> = (0..BATCH)
+                .flat_map(|row| {
+                    let items = compared(row);
+                    let corrected = |(place, (&item, similarity)): (usize, (&usize, &f32))| match training {
+                        Training::Sampled if place > 0 && item == own[row] => f32::NEG_INFINITY,
+                        Training::Sampled => scale * similarity - expected_count(item, NEGATIVES).ln(),
+                        _ => scale * similarity,
+                    };
+                    items.iter().zip(&similarities[row]).enumerate().map(corrected).collect::<Vec<f32>>()
+                })
+                .collect();
+            let target = |row: usize| if training == Training::Full { own[row] as i32 } else { 0 };
+            let targets: Vec<i32> = (0..BATCH).map(target).collect();
+            let shape = Shape::new(BATCH, logits.len() / BATCH);
+            let (_, mut dlogits) = cross_entropy.loss_and_dlogits(&logits, &targets, shape).wait()?;
+            dlogits.iter_mut().for_each(|dx| *dx *= scale);
+            let dlog_scale = dlogits.iter().zip(similarities.iter().flatten()).map(|(ds, s)| ds * s).sum();
+            (dlogits, dlog_scale)
+        };
         let rate = 0.1;
-        for (row, of_row) in dlogits.chunks(cols).enumerate() {
-            let items = compared(row);
-            for ((&item, dx), similarity) in items.iter().zip(of_row).zip(&similarities[row]) {
+        for (row, of_row) in dsimilarities.chunks(dsimilarities.len() / BATCH).enumerate() {
+            for (&item, ds) in compared(row).iter().zip(of_row) {
                 for (weights, x) in model.chunks_mut(WIDTH).zip(data.item(item)) {
-                    let step = rate * scale * dx * x;
+                    let step = rate * ds * x;
                     weights.iter_mut().zip(&queries[row]).for_each(|(weight, q)| *weight -= step * q);
                 }
-                // dL/ds of logits e^s·S is Σ dlogits·e^s·S.
-                log_scale -= 0.02 * dx * scale * similarity;
             }
         }
-        log_scale = log_scale.clamp(0.0, 100f32.ln());
+        log_scale = (log_scale - 0.02 * dlog_scale).clamp(0.0, 100f32.ln());
     }
     Ok(model)
 }
