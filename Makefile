@@ -17,7 +17,7 @@ test: ## run every test, on every adapter of this machine (see scripts/test)
 	bash scripts/test
 
 bench: ## run the benchmarks
-	bash scripts/with-adapter cargo bench --locked --bench loss
+	bash scripts/with-adapter cargo bench --locked --features cpu --bench loss
 
 isa: ## count the kernels' instructions, without a GPU, and hold them to docs/instructions.md
 	bash scripts/isa

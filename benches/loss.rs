@@ -1,7 +1,8 @@
 //! Times every operation on buffers that are already on the device, with a copy of the same bytes as the yardstick. It also
 //! times the loss from a host slice, including the transfer to the device, and the loss with its gradient from one host slice to
-//! another: that takes a kernel and two copies of the logits' bytes, so a copy on the host stands beside it. Every answer is checked
-//! before it is timed.
+//! another: that takes a kernel and two copies of the logits' bytes, so a copy on the host stands beside it. With the feature `cpu`,
+//! the processor path is timed on the same logits, in memory and into buffers that exist already. Every answer is checked before it
+//! is timed.
 //!
 //! Bytes moved, where V is the bytes of the logits: copy 2 V (one read, one write); loss, logsumexp and argmax V;
 //! gradient, softmax, log-softmax and entmax 2 V plus the second read, which comes from cache if a row fits there. The throughput
@@ -179,11 +180,56 @@ impl<E: Element> Batch<E> {
     }
 }
 
+/// The processor path on the same logits: loss, loss with its gradient, softmax.
+#[cfg(feature = "cpu")]
+fn processor<E: Element>(batch: &Batch<E>, bench: &mut dyn FnMut(&str, &dyn Fn())) {
+    let cpu = xent::cpu::Processor::new();
+    let (logits, shape) = (&batch.values[..], batch.shape);
+    let targets = || Targets::Classes(&batch.classes);
+    let of_row = |row: usize| &logits[row * shape.cols..][..shape.cols];
+
+    let losses = cpu.row_results(logits, targets(), shape, &Default::default()).unwrap();
+    let mut dlogits = vec![0.0; shape.len()];
+    let loss = cpu.loss_into(logits, targets(), shape, &Default::default(), &mut dlogits).unwrap();
+    let mut probs = vec![0.0; shape.len()];
+    cpu.softmax_into(logits, shape, &Default::default(), &mut probs).unwrap();
+    let [mut of_loss, mut of_dlogits, mut of_probs] = [(); 3].map(|()| Verification::new());
+    let mean = losses.iter().map(|row| f64::from(row.loss)).sum::<f64>() / shape.rows as f64;
+    of_loss.compare(0, loss.value, mean, loss_bound(mean));
+    for row in Verification::sample(shape.rows, 16) {
+        let (target, lse) = (batch.classes[row] as usize, reference::logsumexp_row(of_row(row)));
+        let expected = lse - of_row(row)[target].to_f64();
+        of_loss.compare(row, f64::from(losses[row].loss), expected, loss_bound(expected));
+        let scale = 1.0 / shape.rows as f64;
+        for (class, p) in reference::softmax_row(of_row(row), &Default::default()).into_iter().enumerate() {
+            let (at, t) = (row * shape.cols + class, f64::from(u8::from(class == target)));
+            of_probs.compare(row, f64::from(probs[at]), p, 2e-5 * p + 1e-37);
+            let bound = scale * (1e-6 * t + 2e-5 * p) + 1e-37;
+            of_dlogits.compare(row, f64::from(dlogits[at]), scale * (p - t), bound);
+        }
+    }
+    right("the processor's loss", of_loss);
+    right("the processor's gradient", of_dlogits);
+    right("the processor's softmax", of_probs);
+
+    let (dlogits, probs) = (RefCell::new(dlogits), RefCell::new(probs));
+    bench("loss, processor", &|| {
+        cpu.loss(logits, targets(), shape, &Default::default()).unwrap();
+    });
+    bench("loss+gradient, processor", &|| {
+        let mut dlogits = dlogits.borrow_mut();
+        cpu.loss_into(logits, targets(), shape, &Default::default(), &mut dlogits).unwrap();
+    });
+    bench("softmax, processor", &|| {
+        cpu.softmax_into(logits, shape, &Default::default(), &mut probs.borrow_mut()).unwrap();
+    });
+}
+
 fn right(what: &str, verification: Verification) {
     assert!(verification.passed, "{what} is wrong: {verification:?}");
 }
 
-/// The benchmarks of one element type on one shape. The loss is timed for all types. The other operations are timed only if
+/// The benchmarks of one element type on one shape. Loss and softmax are timed for all types. The other operations are timed only if
 /// `all`: they read 16-bit values in the same way as the loss.
 fn shape<E: Element>(criterion: &mut Criterion, gpu: &Context, (rows, cols): (usize, usize), all: bool) {
     let batch = Batch::<E>::new(gpu, rows, cols);
@@ -199,13 +245,16 @@ fn shape<E: Element>(criterion: &mut Criterion, gpu: &Context, (rows, cols): (us
     let (loss, both) = (batch.bound_cross_entropy(false), batch.bound_cross_entropy(true));
     bench("loss", &|| batch.run(&loss));
     bench("loss+gradient", &|| batch.run(&both));
+    let softmax = batch.bound_softmax(false);
+    bench("softmax", &|| batch.run(&softmax));
+    #[cfg(feature = "cpu")]
+    processor(&batch, &mut bench);
     if all {
         batch.check_others();
-        let (softmax, log_softmax) = (batch.bound_softmax(false), batch.bound_softmax(true));
+        let log_softmax = batch.bound_softmax(true);
         let (logsumexp, argmax) = (batch.bound_logsumexp(), batch.bound_argmax());
         let cross_entropy = batch.cross_entropy();
         bench("copy", &|| batch.copy());
-        bench("softmax", &|| batch.run(&softmax));
         bench("log-softmax", &|| batch.run(&log_softmax));
         // A row that may be read again many times has a lower limit.
         if cols <= 300_000 {
