@@ -73,6 +73,17 @@ impl Given {
         other.map(|(name, _)| flag(name))
     }
 
+    /// The options that may change what a run writes, and their values as they were typed.
+    pub fn of_the_result(&self) -> Vec<(String, String)> {
+        let is_of_result = |(name, _): &&(String, Vec<String>)| !OF_THE_RUN.contains(&name.as_str());
+        let typed = |values: &[String]| match values {
+            [value] if value == "true" => "given".to_owned(),
+            [] => "given".to_owned(),
+            values => values.join(","),
+        };
+        self.0.iter().filter(is_of_result).map(|(name, values)| (flag(name), typed(values))).collect()
+    }
+
     /// The options that may change a figure, as they are written, in the order of their names: `--shift 1`.
     pub fn options(&self) -> Vec<String> {
         let is_option = |(name, _): &&(String, Vec<String>)| !NOT_OPTIONS.contains(&name.as_str());
@@ -87,6 +98,21 @@ impl Given {
         options
     }
 }
+
+/// Options that say how a run goes, not what it gives, and what has no flag.
+const OF_THE_RUN: [&str; 11] = [
+    "memory",
+    "checkpoint",
+    "checkpoint_every",
+    "resume",
+    "windows",
+    "stop_after",
+    "json",
+    "strict",
+    "files",
+    "base",
+    "other",
+];
 
 fn flag(name: &str) -> String {
     format!("--{}", name.replace('_', "-"))

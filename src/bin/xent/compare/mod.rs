@@ -171,7 +171,7 @@ impl OnLogits for Compare<'_> {
 
 /// Everything on which a digit of the results, or a byte of the outputs, can depend, but the files.
 fn identity(args: &CompareArgs, options: &ComparatorOptions, computer: &Computer) -> Identity {
-    let mut run = Identity::default();
+    let mut run = Identity::of(&args.given);
     run.add("the command", "compare");
     run.add("the version of xent", env!("CARGO_PKG_VERSION"));
     run.add("the adapter", computer.identity());

@@ -19,7 +19,7 @@ pub fn name(args: &EvalArgs) -> String {
 
 /// Everything on which a digit of the results, or a byte of the outputs, can depend.
 pub fn of_run(args: &EvalArgs, loss: &AnyLoss, computer: &Computer, files: &Identity) -> Identity {
-    let mut run = Identity::default();
+    let mut run = Identity::of(&args.given);
     run.add("the command", "eval");
     run.add("the version of xent", env!("CARGO_PKG_VERSION"));
     run.add("the adapter", computer.identity());

@@ -11,26 +11,37 @@ use serde::{Deserialize, Serialize};
 use xent::eval::WholeFile;
 use xent::{Error, Result};
 
+use crate::args::Given;
 use crate::output::bad_argument;
 
 const FORMAT: &str = "xent checkpoint";
-const VERSION: u32 = 5;
+const VERSION: u32 = 6;
 /// The most bytes that are read. A checkpoint has two megabytes at most.
 const MOST_BYTES: u64 = 16 << 20;
 
 /// The identity of a run, as names and values: everything on which a digit of its results can depend. Two runs with equal
 /// identities are parts of one run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Identity(Vec<(String, String)>);
+pub struct Identity {
+    values: Vec<(String, String)>,
+    /// The options as they were typed, to name those that differ. They do not decide whether two runs are one, because the same
+    /// can be said in several ways.
+    options: Vec<(String, String)>,
+}
 
 impl Identity {
+    /// Of a run with these options.
+    pub fn of(given: &Given) -> Self {
+        Self { options: given.of_the_result(), ..Self::default() }
+    }
+
     pub fn add(&mut self, name: &str, value: impl ToString) {
-        self.0.push((name.to_owned(), value.to_string()));
+        self.values.push((name.to_owned(), value.to_string()));
     }
 
     /// Both identities together.
     pub fn and(mut self, other: &Self) -> Self {
-        self.0.extend_from_slice(&other.0);
+        self.values.extend_from_slice(&other.values);
         self
     }
 
@@ -48,70 +59,33 @@ impl Identity {
 
     /// A name for the run. Two runs have the same name only by a very rare chance.
     pub fn name(&self) -> String {
-        format!("{:016x}", hash(&self.0))
+        format!("{:016x}", hash(&self.values))
     }
 
-    /// The first difference from `other`, in words: what `other` had, and what this one has.
+    /// The first difference from `other`, in words: what `other` had, and what this one has. If an option differs, that is named,
+    /// because much follows from the options.
     pub fn difference(&self, other: &Self) -> Option<String> {
-        let value = |of: &Self, name: &str| {
-            of.0.iter().find(|(other, _)| other == name).map_or("none".to_owned(), |(_, value)| value.clone())
+        let differs = |(before, now)| if before == now { None } else { Some((before, now)) };
+        let find = |of: fn(&Self) -> &[(String, String)]| {
+            let (now, before) = (of(self), of(other));
+            let value = |of: &[(String, String)], name: &str| {
+                of.iter().find(|(other, _)| other == name).map(|(_, value)| value.clone())
+            };
+            let names = before.iter().chain(now).map(|(name, _)| name.clone());
+            names
+                .into_iter()
+                .find_map(|name| Some((differs((value(before, &name), value(now, &name)))?, name)))
         };
-        let names = other.0.iter().chain(&self.0).map(|(name, _)| name);
-        let name = names.into_iter().find(|name| value(self, name) != value(other, name))?;
-        let (before, now) = (value(other, name), value(self, name));
-        let (name, before, now) = in_words(name, &before, &now).unwrap_or((name.clone(), before, now));
-        Some(format!("{name} was {before}, and is now {now}"))
+        let ((before, now), name) = find(|run| &run.values)?;
+        let in_words = |name, before: Option<String>, now: Option<String>, none: &str| {
+            let [before, now] = [before, now].map(|value| value.unwrap_or_else(|| none.to_owned()));
+            format!("{name} was {before}, and is now {now}")
+        };
+        Some(match find(|run| &run.options) {
+            Some(((before, now), flag)) => in_words(flag, before, now, "not given"),
+            None => in_words(name, before, now, "none"),
+        })
     }
-}
-
-/// The one option that differs between two values that Rust wrote for all of them, as people give it, with both values.
-fn in_words(name: &str, before: &str, now: &str) -> Option<(String, String, String)> {
-    let plain = |value: &str| {
-        let value = value.trim_end_matches([' ', '}', ')', '{']);
-        let value = value.strip_prefix("Some(").unwrap_or(value);
-        match value {
-            "None" | "" => "not given".to_owned(),
-            value => value.trim_matches('"').to_owned(),
-        }
-    };
-    if name.starts_with("--") {
-        return Some((name.to_owned(), plain(before), plain(now)));
-    }
-    if !matches!(name, "the loss" | "the options" | "the layout of the logits") {
-        return None;
-    }
-    let pieces = |text: &str| text.split(", ").map(str::to_owned).collect::<Vec<_>>();
-    let (before, now) = (pieces(before), pieces(now));
-    let (before, now) = before.into_iter().zip(now).find(|(before, now)| before != now)?;
-    let is_none = [&before, &now].map(|piece| piece == "sequences: None");
-    if is_none != [false; 2] {
-        let given = is_none.map(|is_none| if is_none { "not given" } else { "given" }.to_owned());
-        let [before, now] = given;
-        return Some((
-            "what is scored (--shift, --sequence, --score-from, --score-to)".to_owned(),
-            before,
-            now,
-        ));
-    }
-    let last = |piece: &str| piece.rsplit_once(": ").map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let ((name, before), (other, now)) = (last(&before)?, last(&now)?);
-    let name = name.rsplit(['{', '(', ' ', ':']).next().unwrap_or_default().to_owned();
-    let other = other.rsplit(['{', '(', ' ', ':']).next().unwrap_or_default().to_owned();
-    // One of them has a part that the other has not.
-    if name != other {
-        return None;
-    }
-    let flag = match name.as_str() {
-        "length" | "sequences" => "--sequence".to_owned(),
-        "from" | "to" => format!("--score-{name}"),
-        "unit" => "--positions".to_owned(),
-        "empty_batch" => "--empty".to_owned(),
-        "row_fields" => "what is read out of each row".to_owned(),
-        "log_probs" => "what the values are".to_owned(),
-        "kl_floor" => "--llama-cpp".to_owned(),
-        name => format!("--{}", name.replace('_', "-")),
-    };
-    Some((flag, plain(&before), plain(&now)))
 }
 
 /// How far a run has come, and everything that it has found.
@@ -330,8 +304,8 @@ mod tests {
         save(&mixed, &path).unwrap();
         assert_eq!(load(&identity()), "FILE: its parts do not belong to one run");
         let mut later = checkpoint(identity());
-        later.version = 6;
+        later.version = 7;
         save(&later, &path).unwrap();
-        assert_eq!(load(&identity()), "FILE: it is xent checkpoint 6, but xent checkpoint 5 is needed");
+        assert_eq!(load(&identity()), "FILE: it is xent checkpoint 7, but xent checkpoint 6 is needed");
     }
 }
