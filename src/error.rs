@@ -476,10 +476,17 @@ pub fn escaped(text: &str, is_kept: impl Fn(char) -> bool) -> String {
     shown
 }
 
-/// A number in readable form: very large and very small ones in scientific notation.
+/// A number in readable form: very large and very small ones in scientific notation. What was an f32 has no more digits than it
+/// needs.
 fn number(value: f64) -> String {
     let is_readable = value == 0.0 || !value.is_finite() || (1e-4..1e9).contains(&value.abs());
-    if is_readable { value.to_string() } else { format!("{value:e}") }
+    let narrow = value as f32;
+    match (is_readable, f64::from(narrow) == value && value.fract() != 0.0) {
+        (true, true) => narrow.to_string(),
+        (true, false) => value.to_string(),
+        (false, true) => format!("{narrow:e}"),
+        (false, false) => format!("{value:e}"),
+    }
 }
 
 fn list(names: &[String]) -> String {

@@ -142,6 +142,7 @@ fn numbers_on_the_command_line() {
         ("softmax 2 1 --memory 1GB", "--memory: does not apply to numbers"),
         ("softmax 2 1 --temperature 1,2", "--temperature: takes one value here"),
         ("softmax 2 1 --temperature 0", "option temperature = 0"),
+        ("softmax 2 1 --entmax 3.1", "option alpha = 3.1: must be from"),
     ] {
         let run = folder.run(args);
         assert!(run.status == Some(2) && run.stderr.contains(says), "{args}: {run:?}");
