@@ -188,12 +188,25 @@ impl<'a, E: Element> BatchRows<'a, E, CrossEntropyOptions> {
     /// # Errors
     /// [`Error::TargetKind`], [`Error::NoRowCounts`]; as for `checked`.
     pub fn of_classes(inputs: EvaluateInputs<'a>, shape: Shape, op: &CrossEntropyOptions) -> Result<Self> {
+        let (rows, weight) = Self::of_any_classes(inputs, shape, op)?;
+        if weight.row_weight > 0.0 { Ok(rows) } else { Err(Error::NoRowCounts { rows: shape.rows }) }
+    }
+
+    /// The same where no row may count, with the total weight.
+    ///
+    /// # Errors
+    /// [`Error::TargetKind`]; as for `checked`.
+    pub fn of_any_classes(
+        inputs: EvaluateInputs<'a>,
+        shape: Shape,
+        op: &CrossEntropyOptions,
+    ) -> Result<(Self, BatchWeight)> {
         let given = inputs.targets.as_ref().map_or(inputs.beside.targets.kind(), |targets| targets.kind());
         if given != TargetKind::Classes {
             return Err(Error::TargetKind { given, made_for: TargetKind::Classes });
         }
         let (rows, _, weight) = Self::checked(inputs, shape, op)?;
-        if weight.row_weight > 0.0 { Ok(rows) } else { Err(Error::NoRowCounts { rows: shape.rows }) }
+        Ok((rows, weight))
     }
 }
 

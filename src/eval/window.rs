@@ -98,8 +98,6 @@ impl<'w, E: Element, L: Evaluable> Window<'w, E, L> {
         rows: &mut Peekable<impl Iterator<Item = usize>>,
         check_shift: bool,
     ) {
-        // A sum of probabilities of 16 bits may be off by more.
-        let rounding = if size_of::<E>() == size_of::<f32>() { 1e-3 } else { 8e-3 };
         let (first, mut looked) = (self.rows.start, self.looked);
         while let Some(row) = rows.next_if(|row| self.rows.contains(row)).map(|row| row - first) {
             let class = |row: Option<usize>| {
@@ -111,7 +109,7 @@ impl<'w, E: Element, L: Evaluable> Window<'w, E, L> {
                 continue;
             }
             let logits: Vec<f64> = self.shape.row(values.logits, row).map(|logit| logit.to_f64()).collect();
-            looked.at(&logits, op.takes_log_probs(), rounding);
+            looked.at(&logits, op.takes_log_probs(), Looked::rounding::<E>());
             let neighbours = (class(Some(row)), class(row.checked_sub(1)), class(row.checked_add(1)));
             if let ((Some(own), Some(before), Some(behind)), true) = (neighbours, check_shift) {
                 // The losses differ by their logits alone.

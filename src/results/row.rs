@@ -169,7 +169,6 @@ impl RowResult {
     }
 
     /// The result of a row that is left out.
-    #[cfg(any(feature = "cpu", test))]
     pub(crate) const LEFT_OUT: Self = Self { flags: LEFT_OUT, ..Self::filled(0.0) };
 
     /// Every result as a word.

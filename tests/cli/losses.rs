@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use xent::{CrossEntropyInputs, CrossEntropyOptions, Input, Reduction, Targets};
 
 use crate::expected::Batch;
-use crate::support::{Folder, logits};
+use crate::support::{Folder, logits, run};
 
 const DIMS: [usize; 2] = [24, 37];
 const PLAIN: CrossEntropyOptions = CrossEntropyOptions {
@@ -231,4 +231,80 @@ fn probabilities_and_several_temperatures() {
         let run = folder.run(&format!("eval logits.npy --targets targets.npy {args}"));
         assert!(run.status == Some(2) && run.stderr.contains(says), "{args}: {run:?}");
     }
+}
+
+/// A table of temperatures says of bad rows what a run at one temperature says.
+#[test]
+fn several_temperatures_hide_no_bad_row() {
+    let (rows, cols, inf) = (20, 5, f32::INFINITY);
+    let values: Vec<f32> = logits(rows * cols).iter().map(|x| x / 3.0).collect();
+    let targets: Vec<i64> = (0..rows as i64).map(|row| if row == 4 { -100 } else { row * row % 5 }).collect();
+    let of_names =
+        ["nan_logit", "infinite_logit", "masked_row", "infinite_loss", "nan_loss", "no_row_counts"];
+    for (name, changed) in [
+        ("sound rows", vec![]),
+        // Classes that are the targets of their rows.
+        ("an impossible target", vec![(7, 4, -inf), (8, 4, -inf)]),
+        ("NaN", vec![(2, 1, f32::NAN)]),
+        ("+inf", vec![(3, 0, inf)]),
+        ("all are -inf", (0..5).map(|class| (6, class, -inf)).collect()),
+        ("two kinds", vec![(7, 4, -inf), (9, 2, f32::NAN)]),
+    ] {
+        let (folder, mut values) = (Folder::new(), values.clone());
+        changed.iter().for_each(|&(row, class, value)| values[row * cols + class] = value);
+        folder.logits(&values, cols).targets(&targets);
+        let flags = |of: &Value| -> Vec<String> {
+            let flags = of["flags"].as_array().unwrap().iter().map(|flag| flag.as_str().unwrap().to_owned());
+            flags.filter(|flag| of_names.contains(&flag.as_str())).collect()
+        };
+        let [one, table] = ["1", "1,2"].map(|at| folder.eval(&format!("--adapter cpu --temperature {at}")));
+        assert_eq!(flags(&table), flags(&one), "{name}");
+        for key in ["counted", "ignored", "bad_rows", "first_bad_row", "notices", "rows"] {
+            assert_eq!(table[key], one[key], "{name}: {key}");
+        }
+        for (of_table, of_one) in [("loss", "mean"), ("finite_mean", "finite_mean"), ("accuracy", "accuracy")]
+        {
+            let (found, expected) = (table[of_table][0].as_f64(), one[of_one].as_f64());
+            let is_near = found.zip(expected).is_none_or(|(found, expected)| (found - expected).abs() < 1e-5);
+            assert!(
+                found.is_some() == expected.is_some() && is_near,
+                "{name}: {of_table}: {found:?}, {expected:?}"
+            );
+        }
+        let [one, table] = ["1", "1,2"].map(|at| {
+            let args = format!("eval logits.npy --targets targets.npy --adapter cpu --temperature {at}");
+            folder.run(&args).stdout
+        });
+        let said: Vec<&str> = one
+            .lines()
+            .filter(|line| {
+                ["flags ", "bad rows ", "notice ", "rows "].iter().any(|name| line.starts_with(name))
+            })
+            .collect();
+        assert!(
+            said.iter().all(|line| table.lines().any(|found| &found == line)),
+            "{name}: {said:?} {table}"
+        );
+        assert_eq!(said.len() > 1, !changed.is_empty(), "{name}: {one}");
+        if name == "two kinds" {
+            assert_eq!(folder.eval("--temperature 1,2")["bad_rows"], 2, "on an adapter");
+            assert!(table.contains("NaN") && table.contains("finite"), "{table}");
+        }
+    }
+}
+
+#[test]
+fn several_temperatures_of_few_rows() {
+    let folder = Folder::new();
+    // Probabilities, which are no logits.
+    folder.logits(&[0.5, 0.25, 0.25, 0.125, 0.5, 0.375].repeat(4), 3).targets(&[0; 8]);
+    let mut small = folder.command("eval logits.npy --targets targets.npy --temperature 1,2 --json");
+    small.env_remove("XENT_ADAPTER");
+    let small: Value = serde_json::from_str(&run(small).stdout).unwrap();
+    assert_eq!(small["notices"], serde_json::json!(["probabilities_as_logits"]));
+    assert_eq!(small["adapter_reason"], "a small input", "no driver is started for it");
+    folder.array::<f32>("logits.npy", &[0, 3], &[]).targets(&[]);
+    let none = folder.eval("--adapter cpu --temperature 1,2");
+    assert_eq!((&none["counted"], &none["loss"]), (&0.into(), &serde_json::json!([null, null])));
+    assert_eq!(none["flags"][0], "no_row_counts");
 }

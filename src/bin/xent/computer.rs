@@ -7,7 +7,7 @@ use xent::wgpu::Backends;
 use xent::{AdapterChoice, AdapterKind, Context, Error, Profile, Result, SavedTuning, Tuning};
 
 use crate::args::{AdapterArgs, DeviceArgs};
-use crate::choose::{Asked, Taken, choose, is_cpu};
+use crate::choose::{Asked, SMALL, Taken, choose, is_cpu};
 use crate::limits::complain_if_tight;
 use crate::memory::Reserve;
 use crate::output::{complain, one_line, shown};
@@ -90,6 +90,14 @@ impl Computer {
             }
         };
         Ok((computer, why))
+    }
+
+    /// The same for what the processor path lacks, in words, but the reference does fast enough: it takes small inputs.
+    pub fn open_or_reference(args: &DeviceArgs, logits: usize, what: &str) -> Result<(Self, String)> {
+        if args.adapter.name().is_none() && logits <= SMALL {
+            return Ok((Self::reference(args)?, "a small input".to_owned()));
+        }
+        Self::open_for(args, &Asked { logits, missing: Some(what.to_owned()) })
     }
 
     /// Opens the adapter that is named, or else the best one; else takes the processor.

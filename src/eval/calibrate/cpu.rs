@@ -5,7 +5,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::summing::Summing;
-use super::{Calibration, TemperaturePoint, curve_on, fit_on};
+use super::{Calibration, TemperatureCurve, curve_on, fit_on};
 use crate::element::Element;
 use crate::error::Result;
 use crate::eval::inputs::EvaluateInputs;
@@ -46,7 +46,7 @@ pub fn curve_on_cpu<'a, E: Element>(
     temperatures: &[f64],
     memory: Option<u64>,
     each: impl FnMut(usize, Range<usize>) -> Result<()>,
-) -> Result<Vec<TemperaturePoint>> {
+) -> Result<TemperatureCurve> {
     options.check()?;
     let cpu = Cpu { softcap: options.softcap };
     curve_on(&cpu, options, source, inputs.into(), temperatures, memory, each)

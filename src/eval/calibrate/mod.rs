@@ -32,12 +32,14 @@ use crate::context::Context;
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::eval::inputs::EvaluateInputs;
+use crate::eval::misuse::Notice;
 use crate::eval::row_inputs::BatchRows;
 use crate::eval::source::Source;
 use crate::eval::tally::Reliability;
+use crate::flags::Flags;
 use crate::kernel::Tuning;
 use crate::op::{BETAS, RowMoments};
-use crate::options::{CalibratorOptions, CrossEntropyOptions};
+use crate::options::CalibratorOptions;
 
 pub use conformal::{Conformal, ConformalScore, Coverage};
 #[cfg(feature = "cli")]
@@ -97,6 +99,42 @@ pub struct TemperaturePoint {
     pub reliability: Reliability,
 }
 
+/// What rows give at several temperatures, from [`Calibrator::curve`].
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct TemperatureCurve {
+    /// A point for each temperature. Its loss, slope and curvature are of the rows with a finite loss, its reliability of all
+    /// rows that have a most probable class.
+    pub points: Vec<TemperaturePoint>,
+    /// The number of rows.
+    pub rows: usize,
+    /// The rows that count, bad ones too.
+    pub counted: usize,
+    /// Those whose loss is not finite at any temperature: a logit is NaN or +∞, or the target's is −∞, or all are.
+    pub bad: usize,
+    /// The first of these, and its flags.
+    pub first_bad: Option<(usize, Flags)>,
+    /// What was unusual in any row.
+    pub flags: Flags,
+    /// What the input seems to be instead of logits and their targets.
+    pub notices: Vec<Notice>,
+}
+
+impl TemperatureCurve {
+    /// The mean loss over all rows that count at the point with this index, in nats: NaN or +∞ if there are rows with such a
+    /// loss, NaN if no row counts.
+    ///
+    /// # Panics
+    /// If there is no such point.
+    pub fn loss(&self, at: usize) -> f64 {
+        match self.flags {
+            flags if flags.intersects(Flags::NAN_LOSS | Flags::NO_ROW_COUNTS) => f64::NAN,
+            flags if flags.contains(Flags::INFINITE_LOSS) => f64::INFINITY,
+            _ => self.points[at].loss,
+        }
+    }
+}
+
 /// Where a loss without a minimum goes on falling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TemperatureLimit {
@@ -151,7 +189,8 @@ impl<E: Element> Calibrator<E> {
     /// is called as in [`fit`](Self::fit).
     ///
     /// # Errors
-    /// As for [`fit`](Self::fit); [`Error::InvalidOption`] for a temperature that is not between e^−10 and e^10.
+    /// As for [`fit`](Self::fit), except [`Error::NoRowCounts`]; [`Error::InvalidOption`] for a temperature that is not
+    /// between e^−10 and e^10.
     pub fn curve<'a>(
         &self,
         source: &mut dyn Source<E>,
@@ -159,18 +198,9 @@ impl<E: Element> Calibrator<E> {
         temperatures: &[f64],
         memory: Option<u64>,
         each: impl FnMut(usize, Range<usize>) -> Result<()>,
-    ) -> Result<Vec<TemperaturePoint>> {
+    ) -> Result<TemperatureCurve> {
         curve_on(&self.moments, &self.options, source, inputs.into(), temperatures, memory, each)
     }
-}
-
-/// The inputs of the rows, checked.
-fn checked<'a, E: Element>(
-    options: &CalibratorOptions,
-    source: &dyn Source<E>,
-    inputs: EvaluateInputs<'a>,
-) -> Result<BatchRows<'a, E, CrossEntropyOptions>> {
-    BatchRows::of_classes(inputs, source.shape(), &options.loss())
 }
 
 fn fit_on<E: Element>(
@@ -181,7 +211,7 @@ fn fit_on<E: Element>(
     memory: Option<u64>,
     mut each: impl FnMut(usize, Range<usize>) -> Result<()>,
 ) -> Result<Calibration> {
-    let mut inputs = checked(options, source, inputs)?;
+    let mut inputs = BatchRows::of_classes(inputs, source.shape(), &options.loss())?;
     let (mut search, mut betas) = (Search::default(), Search::first());
     let mut points: Vec<TemperaturePoint> = Vec::new();
     loop {
@@ -229,7 +259,7 @@ fn curve_on<E: Element>(
     temperatures: &[f64],
     memory: Option<u64>,
     mut each: impl FnMut(usize, Range<usize>) -> Result<()>,
-) -> Result<Vec<TemperaturePoint>> {
+) -> Result<TemperatureCurve> {
     let most = crate::reference::calibration::MOST_LN_BETA.exp();
     for (at, &value) in temperatures.iter().enumerate() {
         if !(1.0 / most..=most).contains(&value) {
@@ -237,13 +267,21 @@ fn curve_on<E: Element>(
             return Err(Error::InvalidOption { option: "temperatures", at: Some(at), value, needed });
         }
     }
-    let mut inputs = checked(options, source, inputs)?;
-    let mut points = Vec::new();
+    let shape = source.shape();
+    let (mut inputs, weight) = BatchRows::of_any_classes(inputs, shape, &options.loss())?;
+    let (mut points, mut curve) = (Vec::new(), None);
     for (number, some) in temperatures.chunks(BETAS).enumerate() {
         let mut betas = [1.0; BETAS];
         betas.iter_mut().zip(some).for_each(|(beta, temperature)| *beta = 1.0 / temperature);
-        let read = Read::of(summing, options, source, &mut inputs, betas, memory, |rows| each(number, rows))?;
-        points.extend(read.points().take(some.len()));
+        let read = match weight.row_weight == 0.0 {
+            true => Read::new(options, betas),
+            false => {
+                Read::of(summing, options, source, &mut inputs, betas, memory, |rows| each(number, rows))?
+            }
+        };
+        points.extend(read.points_of_curve().take(some.len()));
+        curve.get_or_insert_with(|| read.into_curve(shape));
     }
-    Ok(points)
+    let curve = curve.unwrap_or_else(|| Read::new(options, [1.0; BETAS]).into_curve(shape));
+    Ok(TemperatureCurve { points, ..curve })
 }

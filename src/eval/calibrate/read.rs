@@ -2,21 +2,25 @@
 
 use std::ops::Range;
 
-use super::TemperaturePoint;
 use super::search::Point;
 use super::summing::Summing;
+use super::{TemperatureCurve, TemperaturePoint};
 use crate::element::Element;
 use crate::error::Result;
 use crate::eval::each_window::each_window;
 use crate::eval::losses::Evaluable;
 use crate::eval::memory::Asked;
+use crate::eval::misuse::{LOOKED_AT, Looked, Signs};
 use crate::eval::row_inputs::BatchRows;
 use crate::eval::source::Source;
 use crate::eval::tally::Reliability;
+use crate::flags::Flags;
 use crate::op::{BETAS, MOMENT_WORDS};
 use crate::options::{CalibratorOptions, CrossEntropyOptions};
 use crate::reference::calibration::capped;
-use crate::results::NO_CLASS;
+use crate::results::{NO_CLASS, RowResult};
+use crate::shape::Shape;
+use crate::verification::Verification;
 
 /// A row's maximum before the cap, where that is, and its sums at each β.
 struct Record {
@@ -41,6 +45,37 @@ struct Counted {
     weight: f64,
 }
 
+impl Counted {
+    /// What is unusual in the row.
+    fn flags(&self, row_max: f64) -> Flags {
+        let of_logits = match row_max {
+            f64::NEG_INFINITY => Flags::MASKED_ROW,
+            f64::INFINITY => Flags::INFINITE_LOGIT,
+            value if value.is_nan() => Flags::NAN_LOGIT,
+            _ => Flags::empty(),
+        };
+        let is_valid = self.weight.is_finite() && self.weight >= 0.0;
+        let of_weight = if is_valid { Flags::empty() } else { Flags::INVALID_WEIGHT };
+        let flags = of_logits | of_weight;
+        if !flags.is_empty() {
+            flags | Flags::NAN_LOSS
+        } else if self.logit == f64::NEG_INFINITY {
+            Flags::INFINITE_LOSS
+        } else {
+            flags
+        }
+    }
+}
+
+/// What is kept of a window until its records have come.
+struct Pending {
+    counted: Vec<Counted>,
+    /// The class of each row, and the targets as they were given.
+    classes: Vec<u32>,
+    given: Option<Vec<i32>>,
+    looked: Looked,
+}
+
 /// The sums of one read over the rows that count.
 pub(super) struct Read {
     betas: [f64; BETAS],
@@ -52,6 +87,11 @@ pub(super) struct Read {
     weight: f64,
     pub counted: usize,
     pub bad: usize,
+    first_bad: Option<(usize, Flags)>,
+    flags: Flags,
+    /// The predictions at each β of rows whose target alone is impossible: their loss is infinite, but they have a prediction.
+    of_impossible: [Reliability; BETAS],
+    signs: Signs,
 }
 
 impl Read {
@@ -67,38 +107,48 @@ impl Read {
     ) -> Result<Self> {
         let betas = betas.map(|beta| summing.rounded(beta));
         let (shape, loss) = (source.shape(), options.loss().for_evaluation());
-        let mut read = Self {
-            betas,
-            sums: [[0.0; 3]; BETAS],
-            of_targets: 0.0,
-            reliability: std::array::from_fn(|_| Reliability::new(options.bins)),
-            weight: 0.0,
-            counted: 0,
-            bad: 0,
-        };
+        let mut read = Self::new(options, betas);
+        let mut looked_at = Verification::sample(shape.rows, LOOKED_AT).peekable();
+        let of_sequences = inputs.of_sequences();
         // A row's record takes as many bytes as these entries of two words.
         let entries = MOMENT_WORDS.div_ceil(2) as u64;
         let asked = Asked { entries, device: summing.device(), ..Asked::of_device(false) };
         let open = |start| summing.open(shape, betas, start);
         let submit = |windows: &mut M::Windows, rows: Range<usize>, logits: &[E]| {
             let window = shape.with_rows(rows.len());
-            let part = inputs.window(rows)?;
+            let part = inputs.window(rows.clone())?;
             let of_rows = <CrossEntropyOptions as Evaluable>::inputs::<E>(&part, None);
             let classes = Evaluable::top_classes::<E>(&loss, &of_rows, window);
-            let counted = classes.into_iter().enumerate().filter(|&(_, class)| class != NO_CLASS);
+            let mut looked = Looked::default();
+            while let Some(row) = looked_at.next_if(|row| rows.contains(row)).map(|row| row - rows.start) {
+                if classes.get(row).is_some_and(|&class| class != NO_CLASS) {
+                    let values: Vec<f64> = window.row(logits, row).map(|logit| logit.to_f64()).collect();
+                    looked.at(&values, false, Looked::rounding::<E>());
+                }
+            }
+            let counted = classes.iter().copied().enumerate().filter(|&(_, class)| class != NO_CLASS);
             let counted = counted.map(|(row, class)| {
                 let logit = logits[window.row_start(row) + class as usize * shape.inner].to_f64();
                 Counted { row, class, logit, weight: f64::from(of_rows.rows.weight(row)) }
             });
             let counted: Vec<Counted> = counted.collect();
-            Ok((summing.submit(windows, logits, window)?, counted))
+            let given = <CrossEntropyOptions as Evaluable>::classes::<E>(&of_rows).map(<[i32]>::to_vec);
+            let pending = Pending { counted, classes, given, looked };
+            Ok((summing.submit(windows, logits, window)?, pending))
         };
         let land =
-            |windows: &mut M::Windows, (records, counted): (M::Records, Vec<Counted>), rows: Range<usize>| {
+            |windows: &mut M::Windows, (records, pending): (M::Records, Pending), rows: Range<usize>| {
+                let Pending { counted, classes, given, looked } = pending;
                 let words = summing.land(windows, records, rows.len())?;
+                let mut results = vec![RowResult::LEFT_OUT; rows.len()];
                 for row in &counted {
                     let start = row.row * MOMENT_WORDS;
-                    read.add(row, &Record::of(&words[start..start + MOMENT_WORDS]), options.softcap);
+                    let record = Record::of(&words[start..start + MOMENT_WORDS]);
+                    results[row.row] = read.add(row, &record, (rows.start, options.softcap));
+                }
+                read.signs.add(&loss, shape, &results, &classes, &looked);
+                if let Some(sequences) = &of_sequences {
+                    read.signs.follow(rows.start, &classes, given.as_deref(), sequences);
                 }
                 each(rows)
             };
@@ -106,13 +156,54 @@ impl Read {
         Ok(read)
     }
 
-    fn add(&mut self, row: &Counted, record: &Record, softcap: Option<f32>) {
-        if !record.row_max.is_finite() || !row.logit.is_finite() {
+    /// No rows.
+    pub fn new(options: &CalibratorOptions, betas: [f64; BETAS]) -> Self {
+        let reliability = || std::array::from_fn(|_| Reliability::new(options.bins));
+        Self {
+            betas,
+            sums: [[0.0; 3]; BETAS],
+            of_targets: 0.0,
+            reliability: reliability(),
+            weight: 0.0,
+            counted: 0,
+            bad: 0,
+            first_bad: None,
+            flags: Flags::empty(),
+            of_impossible: reliability(),
+            signs: Signs::default(),
+        }
+    }
+
+    /// Adds a row of a window that begins at `first`. Returns what signs are read from: its result at the first β.
+    fn add(&mut self, row: &Counted, record: &Record, (first, softcap): (usize, Option<f32>)) -> RowResult {
+        let flags = row.flags(record.row_max);
+        let (top, zeroth) = (capped(record.row_max, softcap), record.sums[0][0]);
+        let distance = top - capped(row.logit, softcap);
+        let result = RowResult {
+            loss: match flags {
+                _ if flags.contains(Flags::NAN_LOSS) => f32::NAN,
+                // With a cap, the distance is finite.
+                _ if flags.contains(Flags::INFINITE_LOSS) => f32::INFINITY,
+                _ => (zeroth.ln() + self.betas[0] * distance) as f32,
+            },
+            lse: (self.betas[0] * top + zeroth.ln()) as f32,
+            argmax: record.argmax,
+            confidence: (1.0 / zeroth) as f32,
+            flags: flags.bits(),
+            ..RowResult::default()
+        };
+        self.flags |= flags;
+        if !flags.is_empty() {
             self.bad += 1;
-            return;
+            self.first_bad.get_or_insert((first + row.row, flags));
+            if flags == Flags::INFINITE_LOSS {
+                for (of, [zeroth, ..]) in self.of_impossible.iter_mut().zip(record.sums) {
+                    of.add((1.0 / zeroth) as f32, record.argmax == row.class);
+                }
+            }
+            return result;
         }
         self.counted += 1;
-        let distance = capped(record.row_max, softcap) - capped(row.logit, softcap);
         self.weight += row.weight;
         self.of_targets += row.weight * distance;
         for (at, &[zeroth, first, second]) in record.sums.iter().enumerate() {
@@ -122,6 +213,30 @@ impl Read {
             self.sums[at].iter_mut().zip(of_row).for_each(|(sum, value)| *sum += row.weight * value);
             self.reliability[at].add((1.0 / zeroth) as f32, record.argmax == row.class);
         }
+        result
+    }
+
+    /// What a curve says of the batch, without its points.
+    pub fn into_curve(self, shape: Shape) -> TemperatureCurve {
+        let counted = self.counted + self.bad;
+        let of_batch = if counted == 0 { Flags::NO_ROW_COUNTS } else { Flags::empty() };
+        TemperatureCurve {
+            points: Vec::new(),
+            rows: shape.rows,
+            counted,
+            bad: self.bad,
+            first_bad: self.first_bad,
+            flags: self.flags | of_batch,
+            notices: self.signs.notices(),
+        }
+    }
+
+    /// The points of a curve, with all rows that have a prediction.
+    pub fn points_of_curve(&self) -> impl Iterator<Item = TemperaturePoint> {
+        self.points().zip(&self.of_impossible).map(|(mut point, more)| {
+            point.reliability.merge(more);
+            point
+        })
     }
 
     pub fn search_points(&self) -> [Point; BETAS] {

@@ -69,6 +69,12 @@ impl Looked {
         Self { improper, with_probs, ..Self::default() }
     }
 
+    /// By how much a sum of probabilities of this type may be off.
+    pub fn rounding<E>() -> f64 {
+        // One of 16 bits may be off by more.
+        if size_of::<E>() == size_of::<f32>() { 1e-3 } else { 8e-3 }
+    }
+
     /// Looks at the values of a row, whose log-probabilities are not normalised anew if `is_log`.
     pub fn at(&mut self, row: &[f64], is_log: bool, rounding: f64) {
         self.rows += 1;

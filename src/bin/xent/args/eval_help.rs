@@ -58,10 +58,13 @@ in f32 as they are read, and normalised, so that they need not sum to 1. A targe
 an infinite loss; nothing is clipped.
 
 --temperature 0.5,1,2 gives loss, perplexity, confidence and calibration error at each of up to
-eight temperatures, from one read of the logits. With --json: format ('xent eval temperatures'), version,
-xent, rows, cols, counted, and arrays of temperatures, loss, perplexity, accuracy, confidence, ece,
-mce; adapter, seconds, inputs, options, command, date. Weights of classes, label smoothing, z-loss,
-focal loss and outputs do not apply.
+eight temperatures, from one read of the logits; a small input is computed by the f64 reference.
+Flags, bad rows and notices are those of one temperature; beside bad rows, the mean of the finite
+ones has a column of its own. With --json: format ('xent eval temperatures'), version, xent, rows,
+cols, counted, ignored, flags, bad_rows, first_bad_row, notices, and arrays of temperatures, loss,
+finite_mean, perplexity, accuracy, confidence, ece, mce; adapter, adapter_reason, seconds, inputs,
+options, command, date. Weights of classes, label smoothing, z-loss, focal loss and outputs do not
+apply.
 
 The targets of a cross-entropy are integers of any width. A row whose target equals --ignore-index
 is left out; a u32 target is compared by its bits as i32, so 4294967196 is -100. A row that is not

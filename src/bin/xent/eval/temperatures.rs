@@ -5,13 +5,14 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 use xent::eval::Source;
-use xent::eval::calibrate::{Calibrator, TemperaturePoint, curve_on_cpu};
+use xent::eval::calibrate::{Calibrator, TemperatureCurve, TemperaturePoint, curve_on_cpu};
 use xent::eval::files::FileLogits;
 use xent::{CalibratorOptions, Element, Result};
 
 use super::inputs::{self, Inputs};
 use crate::args::{EvalArgs, Input};
 use crate::changed::Logarithms;
+use crate::choose::with_reason;
 use crate::computer::Computer;
 use crate::losses::AnyLoss;
 use crate::memory;
@@ -20,7 +21,7 @@ use crate::origin::Origin;
 use crate::outcome::Outcome;
 use crate::output::{bad_argument, print_json};
 use crate::progress::Progress;
-use crate::report::{Line, Tone, in_lines, print_toned};
+use crate::report::{Line, Tone, bad_rows, in_lines, print_toned};
 use crate::stop::check_stopped;
 
 const FORMAT: &str = "xent eval temperatures";
@@ -92,7 +93,7 @@ pub fn run<E: Element>(args: &EvalArgs, logits: FileLogits<E>, loss: AnyLoss) ->
     let origin = Origin::new(&inputs::read(args)?, &args.given)
         .describe("the logits", logits.file())
         .describe_beside(args.targets.targets_key.as_deref());
-    let computer = Computer::open(&args.device)?;
+    let (computer, why) = Computer::open_or_reference(&args.device, shape.len(), "table of temperatures")?;
     let memory = args.run.memory.map(|allowed| memory::for_windows(allowed, computer.reserve(false)));
     let memory = memory.transpose()?;
     let options = CalibratorOptions {
@@ -117,7 +118,7 @@ pub fn run<E: Element>(args: &EvalArgs, logits: FileLogits<E>, loss: AnyLoss) ->
     let Some(given) = inputs.of_classes() else {
         return Err(bad_argument("--temperature", "takes one value with this loss"));
     };
-    let points = match &computer {
+    let curve = match &computer {
         Computer::Gpu { gpu, tuning, .. } => {
             let mut calibrator = Calibrator::<E>::new(gpu, &options)?;
             if let Some(tuning) = tuning {
@@ -132,10 +133,10 @@ pub fn run<E: Element>(args: &EvalArgs, logits: FileLogits<E>, loss: AnyLoss) ->
     drop(progress);
     let found = Found {
         temperatures: &args.loss.score.temperature,
-        points: &points,
-        rows: shape.rows,
+        curve: &curve,
         cols: shape.cols,
         adapter: computer.name(),
+        why: &why,
         seconds: start.elapsed().as_secs_f64(),
         origin: &origin,
     };
@@ -149,43 +150,59 @@ pub fn run<E: Element>(args: &EvalArgs, logits: FileLogits<E>, loss: AnyLoss) ->
 /// What was found at each temperature.
 struct Found<'a> {
     temperatures: &'a [f32],
-    points: &'a [TemperaturePoint],
-    rows: usize,
+    curve: &'a TemperatureCurve,
     cols: usize,
     adapter: &'a str,
+    /// Why this one computed.
+    why: &'a str,
     seconds: f64,
     origin: &'a Origin,
 }
 
 impl Found<'_> {
-    /// The rows that count at every temperature.
-    fn counted(&self) -> u64 {
-        self.points.first().map_or(0, |point| point.reliability.rows())
+    /// The mean loss at each temperature, over all rows that count.
+    fn losses(&self) -> Vec<f64> {
+        (0..self.curve.points.len()).map(|at| self.curve.loss(at)).collect()
     }
 
     fn lines(&self) -> Vec<Line> {
         let percent =
             |share: Option<f64>| share.map_or("none".to_owned(), |share| format!("{:.2} %", 100.0 * share));
-        let mut lines =
-            vec![Line::new("T", format!("{:>10}{}", "loss", row_of(["perplexity", "confidence", "ECE"])))];
-        let least = self.points.iter().map(|point| point.loss).fold(f64::INFINITY, f64::min);
-        for (temperature, point) in self.temperatures.iter().zip(self.points) {
+        let TemperatureCurve { points, rows, counted, bad, first_bad, flags, notices, .. } = self.curve;
+        // The mean of the finite rows is that of all, unless there are bad ones.
+        let last = |text: String| if *bad > 0 { format!("{text:>13}") } else { String::new() };
+        let head = row_of(["perplexity", "confidence", "ECE"]) + &last("finite".to_owned());
+        let mut lines = vec![Line::new("T", format!("{:>10}{head}", "loss"))];
+        let least = points.iter().map(|point| point.loss).fold(f64::INFINITY, f64::min);
+        for ((temperature, point), loss) in self.temperatures.iter().zip(points).zip(self.losses()) {
             let of = &point.reliability;
-            let cells = [decimals(point.loss.exp(), 4), percent(of.mean_confidence()), percent(of.ece())];
+            let cells = [decimals(loss.exp(), 4), percent(of.mean_confidence()), percent(of.ece())];
             let [perplexity, confidence, ece] = &cells;
-            let text = format!("{:>10}{}", decimals(point.loss, 6), row_of([perplexity, confidence, ece]));
+            let finite = last(decimals(point.loss, 6));
+            let cells = row_of([perplexity, confidence, ece]);
+            let text = format!("{:>10}{cells}{finite}", decimals(loss, 6));
             let tone = if point.loss == least { Tone::Result } else { Tone::Plain };
             lines.push(Line::new(&temperature.to_string(), text).toned(tone));
         }
         // A temperature does not change it.
-        let accuracy = self.points.first().and_then(|point| point.reliability.accuracy());
+        let accuracy = points.first().and_then(|point| point.reliability.accuracy());
         lines.push(Line::new("accuracy", percent(accuracy)));
-        let counted = thousands(self.counted() as usize);
-        lines.push(Line::new("rows", format!("{}: {counted} counted", thousands(self.rows))));
+        let [rows, counted, ignored] = [*rows, *counted, rows - counted].map(thousands);
+        lines.push(Line::new("rows", format!("{rows}: {counted} counted, {ignored} ignored")));
         lines.push(Line::new("classes", thousands(self.cols)));
+        if !flags.is_empty() {
+            let names = flags.names().collect::<Vec<_>>().join(", ");
+            lines.push(Line::new("flags", names).toned(Tone::Warning));
+        }
+        if let Some(bad) = bad_rows(*bad, *first_bad) {
+            lines.push(Line::new("bad rows", bad).toned(Tone::Warning));
+        }
+        for notice in notices {
+            lines.push(Line::new("notice", notice.to_string()).toned(Tone::Warning));
+        }
         lines.push(Line::new("of", self.origin.line()));
-        lines.push(Line::new("adapter", self.adapter));
-        let logits = self.rows as f64 * self.cols as f64;
+        lines.push(Line::new("adapter", with_reason(self.adapter, self.why)));
+        let logits = self.curve.rows as f64 * self.cols as f64;
         let rate = si(logits / self.seconds, " logits/s");
         lines
             .push(Line::new("time", format!("{:.3} s: {rate}, one read for all temperatures", self.seconds)));
@@ -193,23 +210,39 @@ impl Found<'_> {
     }
 
     fn object(&self) -> Value {
-        let all =
-            |of: &dyn Fn(&TemperaturePoint) -> Option<f64>| self.points.iter().map(of).collect::<Vec<_>>();
+        let TemperatureCurve { points, rows, counted, bad, first_bad, flags, notices, .. } = self.curve;
+        // A value that is not finite becomes null, and its key a flag.
+        let losses = self.losses();
+        let perplexities: Vec<f64> = losses.iter().map(|loss| loss.exp()).collect();
+        let mut flags: Vec<String> = flags.names().collect();
+        for (key, values) in [("loss", &losses), ("perplexity", &perplexities)] {
+            if values.iter().any(|value| !value.is_finite()) {
+                flags.push(key.to_owned());
+            }
+        }
+        let all = |of: &dyn Fn(&TemperaturePoint) -> Option<f64>| points.iter().map(of).collect::<Vec<_>>();
         let mut object = json!({
             "format": FORMAT,
             "version": VERSION,
             "xent": env!("CARGO_PKG_VERSION"),
-            "rows": self.rows,
+            "rows": rows,
             "cols": self.cols,
-            "counted": self.counted(),
+            "counted": counted,
+            "ignored": rows - counted,
+            "flags": flags,
+            "bad_rows": bad,
+            "first_bad_row": first_bad.map(|(row, _)| row),
+            "notices": notices.iter().map(|notice| notice.misuse.name()).collect::<Vec<_>>(),
             "temperatures": self.temperatures,
-            "loss": all(&|point| Some(point.loss)),
-            "perplexity": all(&|point| Some(point.loss.exp())),
+            "loss": losses,
+            "finite_mean": all(&|point| Some(point.loss)),
+            "perplexity": perplexities,
             "accuracy": all(&|point| point.reliability.accuracy()),
             "confidence": all(&|point| point.reliability.mean_confidence()),
             "ece": all(&|point| point.reliability.ece()),
             "mce": all(&|point| point.reliability.mce()),
             "adapter": self.adapter,
+            "adapter_reason": self.why,
             "seconds": self.seconds,
         });
         if let Some(keys) = object.as_object_mut() {

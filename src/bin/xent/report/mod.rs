@@ -14,7 +14,7 @@ pub use figures::{digits, of_quantile};
 pub use json::{VERSION, in_lines};
 pub use summary::Summary;
 use text::verified;
-pub use text::{Line, Tone, lines};
+pub use text::{Line, Tone, bad_rows, lines};
 
 /// Prints a report, and returns how the run ended. If `strict`, bad rows are an outcome of their own.
 pub fn print(
@@ -30,7 +30,8 @@ pub fn print(
         lines.extend(more.iter().map(|(name, value)| Line::new(name, value)));
         output::print_styled(&text::aligned(&lines))?;
     }
-    let bad_rows = text::bad_rows(summary).map(|bad| format!("bad rows: {bad}"));
+    let bad_rows = bad_rows(summary.tally.bad() as usize, summary.tally.first_bad());
+    let bad_rows = bad_rows.map(|bad| format!("bad rows: {bad}"));
     let notices = summary.report.notices().into_iter().map(|notice| format!("notice: {notice}"));
     let strictly = bad_rows.into_iter().chain(notices).filter(|_| strict).collect();
     Ok(outcome(summary.report.verification.as_ref(), strictly))

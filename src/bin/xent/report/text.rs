@@ -1,7 +1,7 @@
 //! A report for people.
 
 use anstyle::{AnsiColor, Style};
-use xent::{Reduction, Verification};
+use xent::{Flags, Reduction, Verification};
 
 use super::figures;
 use super::summary::Summary;
@@ -112,7 +112,7 @@ pub fn lines(summary: &Summary<'_>) -> Vec<Line> {
         let names = loss.flags.names().collect::<Vec<_>>().join(", ");
         lines.push(Line::new("flags", names).toned(Tone::Warning));
     }
-    if let Some(bad) = bad_rows(summary) {
+    if let Some(bad) = bad_rows(tally.bad() as usize, tally.first_bad()) {
         lines.push(Line::new("bad rows", bad).toned(Tone::Warning));
     }
     for notice in report.notices() {
@@ -138,12 +138,11 @@ pub fn lines(summary: &Summary<'_>) -> Vec<Line> {
 }
 
 /// The number of bad rows and the first of them: `3: the first is row 17 (nan_logit, nan_loss)`.
-pub fn bad_rows(summary: &Summary<'_>) -> Option<String> {
-    let tally = summary.tally;
-    let (row, flags) = tally.first_bad()?;
+pub fn bad_rows(bad: usize, first: Option<(usize, Flags)>) -> Option<String> {
+    let (row, flags) = first?;
     let names = flags.names().collect::<Vec<_>>().join(", ");
     let names = if names.is_empty() { String::new() } else { format!(" ({names})") };
-    Some(format!("{}: the first is row {row}{names}", thousands(tally.bad() as usize)))
+    Some(format!("{}: the first is row {row}{names}", thousands(bad)))
 }
 
 /// The result of a comparison with the reference, in words.
