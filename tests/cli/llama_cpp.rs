@@ -125,6 +125,9 @@ fn a_loss_is_that_of_the_values_and_targets_in_the_file() {
         .map(|args| figures(json_of(&folder, &args)));
         assert_eq!(found, expected, "{options}");
     }
+    let [found, expected] = ["base.kld", "base.npy --targets targets.npy"]
+        .map(|args| figures(json_of(&folder, &format!("eval {args} --adapter cpu --loss entmax"))));
+    assert_eq!(found, expected);
     let found = json_of(&folder, "calibrate base.kld");
     let expected = json_of(&folder, "calibrate base.npy --targets targets.npy");
     assert_eq!((&found["temperature"], &found["after"]), (&expected["temperature"], &expected["after"]));

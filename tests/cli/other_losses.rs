@@ -133,6 +133,29 @@ fn the_losses_of_entmax() {
     assert_eq!(report["counted"], 20);
 }
 
+/// The targets of an entmax are classes, and are told as such.
+#[test]
+fn rows_of_an_entmax_have_targets() {
+    let (folder, _) = folder();
+    let classes: Vec<i64> = (0..DIMS[0] as i64).map(|row| if row == 5 { -100 } else { row % 7 }).collect();
+    folder.targets(&classes);
+    for loss in ["entmax", "sparsemax"] {
+        let eval = format!("--adapter cpu --loss {loss} --rows-out rows.csv --html page.html --worst 3");
+        let report = folder.eval(&eval);
+        let table = String::from_utf8(folder.read("rows.csv")).unwrap();
+        let in_table: Vec<i64> =
+            table.lines().skip(1).map(|line| line.split(',').nth(3).unwrap().parse().unwrap()).collect();
+        assert_eq!(in_table, classes, "{loss}");
+        let worst = &report["worst_rows"];
+        let rows = worst["rows"].as_array().unwrap().iter().map(|row| row.as_u64().unwrap() as usize);
+        let expected: Vec<i64> = rows.map(|row| classes[row]).collect();
+        assert_eq!((expected.len(), &worst["targets"]), (3, &json!(expected)), "{loss}");
+        let page = String::from_utf8(folder.read("page.html")).unwrap();
+        assert!(page.contains("Rows with the largest losses"), "{page}");
+        assert!(report.get("accuracy").is_none(), "{report:#}");
+    }
+}
+
 #[test]
 fn a_yes_or_no_for_each_class() {
     let (folder, student) = folder();

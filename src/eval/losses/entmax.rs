@@ -118,6 +118,14 @@ impl Evaluable for EntmaxLossOptions {
         self.sequences
     }
 
+    fn top_classes<E: Element>(&self, inputs: &CrossEntropyInputs<'_>, shape: Shape) -> Vec<u32> {
+        Evaluable::top_classes::<E>(&self.of_targets(), inputs, shape)
+    }
+
+    fn classes<'i, E: Element>(inputs: &Self::Inputs<'i, E>) -> Option<&'i [i32]> {
+        CrossEntropyOptions::classes::<E>(inputs)
+    }
+
     #[cfg(feature = "cli")]
     fn row_result<E: Element>(
         &self,

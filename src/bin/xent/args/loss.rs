@@ -111,8 +111,9 @@ impl EvalArgs {
                 ("--targets", has_any || self.has_own_targets())
             }
             LossName::Kl => ("--teacher", targets.teacher.is_some()),
-            LossName::Bce | LossName::Entmax | LossName::Sparsemax => {
-                ("--targets", targets.targets.is_some() || is_in_logits)
+            LossName::Bce => ("--targets", targets.targets.is_some() || is_in_logits),
+            LossName::Entmax | LossName::Sparsemax => {
+                ("--targets", targets.targets.is_some() || is_in_logits || self.has_own_targets())
             }
         };
         if !is_given {
