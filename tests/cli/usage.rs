@@ -99,6 +99,33 @@ fn options_outside_their_range_are_named() {
     assert_eq!(folder.names(), ["i.npy", "logits.npy", "soft.npy", "targets.npy"]);
 }
 
+/// What would change nothing is refused.
+#[test]
+fn options_without_an_effect_are_refused() {
+    let folder = Folder::new();
+    folder.logits(&[0.0; 2], 2).targets(&[0]).array("soft.npy", &[1, 2], &[0.5f32; 2]);
+    let (eval, compare) = ("eval logits.npy --targets targets.npy", "compare logits.npy logits.npy");
+    let pipe = "input from stdin or a pipe cannot be read again";
+    let needs = "needs --shift or --score-from or --score-to or --row-mask or --row-weights";
+    for (args, says) in [
+        (format!("{eval} --positions"), format!("--positions: {needs}")),
+        (format!("{eval} --out-dtype f16"), "--out-dtype: needs --grad-out".into()),
+        (
+            "eval logits.npy --soft-targets soft.npy --check-shift".into(),
+            "--check-shift: does not apply to targets that are probabilities".into(),
+        ),
+        ("eval - --targets targets.npy --checkpoint here".into(), format!("--checkpoint: {pipe}")),
+        ("compare - logits.npy --checkpoint here".into(), format!("--checkpoint: {pipe}")),
+        (format!("{compare} --ignore-index 3"), "--ignore-index: needs targets".into()),
+        (format!("{eval} --bytes 0"), "'--bytes <N>': 0 is not in 1..".into()),
+    ] {
+        let run = folder.run(&args);
+        assert!(run.status == Some(2) && run.stderr.contains(&says), "{args}: {run:?}");
+        assert_eq!(run.stdout, "", "{args}");
+    }
+    assert_eq!(folder.names(), ["logits.npy", "soft.npy", "targets.npy"]);
+}
+
 const COMMANDS: [&str; 14] = [
     "eval",
     "softmax",

@@ -3,7 +3,7 @@
 use std::num::NonZero;
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum, value_parser};
 
 use super::device::DeviceArgs;
 use super::given::Given;
@@ -206,7 +206,7 @@ pub struct OutputArgs {
     #[arg(hide_short_help = true, long, value_name = "N", default_value_t = 10)]
     pub worst: usize,
     /// The bytes of the scored text, for bits a byte
-    #[arg(hide_short_help = true, long, value_name = "N")]
+    #[arg(hide_short_help = true, long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
     pub bytes: Option<u64>,
     /// Write the totals of each sequence as a .csv: length, scored rows, loss, mean loss, perplexity
     #[arg(hide_short_help = true, long, value_name = "FILE.csv")]

@@ -19,6 +19,10 @@ const WITH_TEMPERATURE: &[LossName] = &[LossName::CrossEntropy, LossName::Kl];
 /// Why the targets of llama.cpp's saved logits are not shifted.
 pub const OWN_TARGETS: &str = "the targets in the file of the logits are those of its rows already";
 
+fn as_flag(name: &str) -> String {
+    format!("--{}", name.replace('_', "-"))
+}
+
 impl EvalArgs {
     /// Whether an argument was given, at its default or not.
     fn is_given(&self, name: &str) -> bool {
@@ -70,14 +74,23 @@ impl EvalArgs {
             ("check_shift", CROSS_ENTROPY),
         ] {
             if self.is_given(name_of) && !applies_to.contains(&name) {
-                let flag = format!("--{}", name_of.replace('_', "-"));
-                return Err(bad_argument(flag, format!("does not apply to --loss {}", name.flag())));
+                return Err(bad_argument(
+                    as_flag(name_of),
+                    format!("does not apply to --loss {}", name.flag()),
+                ));
             }
         }
         for (name_of, needs) in [("sparse_probs", "sparse_targets"), ("teacher_key", "teacher")] {
             if self.is_given(name_of) && !self.is_given(needs) {
-                let [flag, needs] = [name_of, needs].map(|name| format!("--{}", name.replace('_', "-")));
+                let [flag, needs] = [name_of, needs].map(as_flag);
                 return Err(bad_argument(flag, format!("needs {needs}")));
+            }
+        }
+        let in_positions = ["shift", "score_from", "score_to", "row_mask", "row_weights"];
+        for (name_of, needs) in [("out_dtype", &["grad_out"][..]), ("positions", &in_positions)] {
+            if self.is_given(name_of) && !needs.iter().any(|name| self.is_given(name)) {
+                let needs: Vec<String> = needs.iter().map(|name| as_flag(name)).collect();
+                return Err(bad_argument(as_flag(name_of), format!("needs {}", needs.join(" or "))));
             }
         }
         let is_of_classes = targets.soft_targets.is_none() && targets.sparse_targets.is_none();
@@ -85,10 +98,13 @@ impl EvalArgs {
             // As PyTorch, which takes no other than its default there.
             ("ignore_index", targets.soft_targets.is_none()),
             ("top_k", is_of_classes),
+            ("check_shift", is_of_classes),
         ] {
             if self.is_given(name_of) && !applies {
-                let flag = format!("--{}", name_of.replace('_', "-"));
-                return Err(bad_argument(flag, "does not apply to targets that are probabilities"));
+                return Err(bad_argument(
+                    as_flag(name_of),
+                    "does not apply to targets that are probabilities",
+                ));
             }
         }
         if rows.ignore_index.len() > 1 && !is_of_classes {

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::Args;
+use xent::Result;
+
+use crate::output::bad_argument;
 
 #[derive(Args)]
 #[command(next_help_heading = "Run")]
@@ -43,6 +46,16 @@ impl RunArgs {
         self.checkpoint.as_deref()
     }
 
+    /// Refuses a checkpoint of a run whose input comes through stdin or a pipe.
+    pub fn check_stream(&self) -> Result<()> {
+        let why = "input from stdin or a pipe cannot be read again";
+        match (self.resume, &self.checkpoint) {
+            (true, _) => Err(bad_argument("--resume", why)),
+            (_, Some(_)) => Err(bad_argument("--checkpoint", why)),
+            (false, None) => Ok(()),
+        }
+    }
+
     /// The path of the checkpoint of this run over these logits.
     pub fn checkpoint(&self, logits: &[PathBuf], run: &str) -> PathBuf {
         let default = || format!("{}{run}{CHECKPOINT_END}", checkpoint_start(logits)).into();
@@ -64,7 +77,7 @@ pub fn checkpoint_start(logits: &[PathBuf]) -> String {
     format!("{}.", &name[..end])
 }
 
-fn parse_seconds(text: &str) -> Result<Duration, String> {
+fn parse_seconds(text: &str) -> std::result::Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|error| format!("{error}"))?;
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }

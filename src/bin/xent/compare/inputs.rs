@@ -29,8 +29,8 @@ pub fn check(args: &CompareArgs) -> Result<()> {
         let why = "the base comes through a pipe, which is read once: --targets must name another file";
         return Err(bad_argument("--targets-key", why));
     }
-    if args.run.resume && has_streams(args)? {
-        return Err(bad_argument("--resume", "input from stdin or a pipe cannot be read again"));
+    if has_streams(args)? {
+        args.run.check_stream()?;
     }
     let rows = &args.rows;
     if rows.llama_cpp && !is_llama_cpp(&args.base) {
@@ -45,7 +45,11 @@ pub fn check(args: &CompareArgs) -> Result<()> {
     if has_own_targets(args) {
         return rows.shift.map_or(Ok(()), |_| Err(bad_argument("--shift", OWN_TARGETS)));
     }
-    for (flag, is_given) in [("--shift", rows.shift.is_some()), ("--row-mask", rows.row_mask.is_some())] {
+    for (flag, is_given) in [
+        ("--shift", rows.shift.is_some()),
+        ("--row-mask", rows.row_mask.is_some()),
+        ("--ignore-index", args.given.has("ignore_index")),
+    ] {
         if is_given {
             return Err(bad_argument(flag, "needs targets: give --targets or --targets-key"));
         }

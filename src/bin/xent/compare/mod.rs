@@ -48,9 +48,7 @@ pub fn run(args: &CompareArgs) -> Result<Outcome> {
     {
         path.as_ref().map_or(Ok(()), |path| check_ending(path, endings))?;
     }
-    if let Some(place) =
-        args.run.named_checkpoint().filter(|_| inputs::has_streams(args).is_ok_and(|has| !has))
-    {
+    if let Some(place) = args.run.named_checkpoint() {
         kept::check_place(place, None)?;
         WholeFile::check_place(place)?;
     }

@@ -26,7 +26,7 @@ use crate::memory;
 use crate::names::Names;
 use crate::origin::Origin;
 use crate::outcome::Outcome;
-use crate::output::{bad_argument, check_distinct, complain};
+use crate::output::{check_distinct, complain};
 use crate::pictures::Pictures;
 use crate::places::Places;
 use inputs::Inputs;
@@ -46,10 +46,10 @@ pub fn run(args: &EvalArgs) -> Result<Outcome> {
     check_distinct(&inputs::paths(args)?, &written)?;
     outputs::check_names(&args.output)?;
     let has_streams = inputs::has_streams(args)?;
-    if args.run.resume && has_streams {
-        return Err(bad_argument("--resume", "input from stdin or a pipe cannot be read again"));
+    if has_streams {
+        args.run.check_stream()?;
     }
-    if let Some(place) = args.run.named_checkpoint().filter(|_| !has_streams) {
+    if let Some(place) = args.run.named_checkpoint() {
         kept::check_place(place, None)?;
         WholeFile::check_place(place)?;
     }
