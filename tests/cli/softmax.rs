@@ -135,6 +135,10 @@ fn numbers_on_the_command_line() {
     };
     assert_eq!(lines("softmax 2 1 0.5"), "0.628532\n0.231224\n0.140244\n");
     assert_eq!(lines("softmax 0 -1000 --log"), "0.000000\n-1000.000000\n");
+    // A small value keeps its digits: only an exact zero has none.
+    assert_eq!(lines("softmax 0 -20 --log"), "-2.06e-9\n-20.000000\n");
+    assert_eq!(lines("softmax 0 -20"), "1.000000\n2.06e-9\n");
+    assert_eq!(lines("softmax 0 -20 --sparsemax"), "1.000000\n0.000000\n");
     assert_eq!(lines("softmax 4 2 1 --temperature 2"), lines("softmax 2 1 0.5"));
     for (args, says) in [
         ("softmax 2 1 x", "--output <FILE>: is needed for the probabilities of files"),

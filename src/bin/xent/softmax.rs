@@ -17,7 +17,7 @@ use crate::computer::{Computer, start_threads};
 use crate::dtype::Dtype;
 use crate::logits::{self, OnLogits, run_in};
 use crate::memory::{self, Reserve};
-use crate::numbers::{si, thousands};
+use crate::numbers::{decimals, si, thousands};
 use crate::outcome::Outcome;
 use crate::output::{FloatWriter, bad_argument, check_distinct, print};
 use crate::progress::Progress;
@@ -66,7 +66,7 @@ fn print_probs(logits: &[f32], args: &SoftmaxArgs) -> Result<Outcome> {
         return Err(bad_argument(flag, "does not apply to numbers, which are the logits of one row"));
     }
     let values = Asked::of(args)?.row(logits);
-    print(&values.into_iter().map(|value| format!("{value:.6}\n")).collect::<String>())?;
+    print(&values.into_iter().map(|value| decimals(value, 6) + "\n").collect::<String>())?;
     Ok(Outcome::Done)
 }
 
