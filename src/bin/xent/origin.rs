@@ -10,7 +10,7 @@ use jiff::{Timestamp, Unit};
 use serde_json::{Map, Value, json};
 use xent::eval::files::{Dtype, OpenOptions, TensorFile, Wanted, floored_targets};
 
-use crate::args::Given;
+use crate::args::{Given, is_stream};
 use crate::numbers::thousands;
 use crate::output::{one_line, shown};
 
@@ -82,7 +82,7 @@ impl Origin {
         let array = file.dtype().map(|dtype| (file.dims().to_vec(), name_of(dtype)));
         for input in self.files.iter_mut().filter(|input| input.name == name) {
             input.array.clone_from(&array);
-            input.floored = is_llama_cpp.then(OnceCell::new);
+            input.floored = (is_llama_cpp && !is_stream(&input.path)).then(OnceCell::new);
         }
         self
     }

@@ -215,12 +215,12 @@ pub fn floored_targets<P: AsRef<Path>>(paths: &[P]) -> Result<usize> {
 /// `None` if they have the same tokens.
 ///
 /// # Errors
-/// As for [`TensorFile::open`]; [`Error::File`](crate::Error::File) for files of another format, and if the numbers of
+/// As for [`TensorFile::another`]; [`Error::File`](crate::Error::File) for files of another format, and if the numbers of
 /// tokens differ.
-pub fn different_token(base: &Path, other: &Path) -> Result<Option<(usize, usize, [i32; 2])>> {
+pub fn different_token(base: &TensorFile, other: &TensorFile) -> Result<Option<(usize, usize, [i32; 2])>> {
     let options = OpenOptions { key: Some(TOKENS.to_owned()), ..OpenOptions::default() };
-    let open = |path: &Path| -> Result<_> {
-        let mut file = TensorFile::open(path, &options)?;
+    let open = |file: &TensorFile| -> Result<_> {
+        let mut file = file.another(&options)?;
         let tokens = file.read_all(TOKENS, |_, bytes| Ok(i32::from_le_bytes(array(bytes))))?;
         Ok((file, tokens))
     };

@@ -65,7 +65,16 @@ fn any_values_are_read() {
             stream.read_at(row * cols, bytemuck::cast_slice_mut(into)).unwrap();
         }
         assert_eq!(into, all);
+        let targets = stream.another(&OpenOptions::of(Wanted::Classes)).unwrap();
+        assert_eq!(
+            { targets }.read_all("targets", |_, bytes| Ok(i32::from_le_bytes(array(bytes)))).unwrap(),
+            found
+        );
+        assert_eq!(different_token(&stream, &logits), Ok(None));
     }
+    let early = file([6, 5, 3])[..50].to_vec();
+    let why = TensorFile::from_reader("-", std::io::Cursor::new(early), &OpenOptions::default()).unwrap_err();
+    assert!(why.to_string().contains("its header and tokens have 50 of 92 bytes"), "{why}");
 }
 
 #[test]
@@ -87,13 +96,18 @@ fn targets_at_the_floor_are_counted() {
     let other = folder.path().join("y.kld");
     let mut bytes = file(numbers);
     std::fs::write(&other, &bytes).unwrap();
-    assert_eq!(different_token(&path, &other), Ok(None));
+    let differs = || {
+        let [base, other] =
+            [&path, &other].map(|path| TensorFile::open(path, &OpenOptions::default()).unwrap());
+        different_token(&base, &other)
+    };
+    assert_eq!(differs(), Ok(None));
     bytes[HEADER_BYTES + 4 * (2 * n_ctx + 3)] ^= 1;
     std::fs::write(&other, &bytes).unwrap();
-    let found = different_token(&path, &other).unwrap().unwrap();
+    let found = differs().unwrap().unwrap();
     assert_eq!((found.0, found.1, found.2[0] ^ 1), (2, 3, found.2[1]));
     std::fs::write(&other, file([n_ctx, cols, 1])).unwrap();
-    assert!(different_token(&path, &other).is_err());
+    assert!(differs().is_err());
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub struct TensorFile {
     dims: Vec<usize>,
     parts: Vec<Part>,
     input: Input,
+    /// What a stream of llama.cpp's saved logits has before its values: the header and the tokens.
+    lead: Vec<u8>,
 }
 
 impl TensorFile {
@@ -99,9 +101,21 @@ impl TensorFile {
         let position = start.bytes.len() as u64;
         // If the header is shorter than the bytes that show the format, the first values have been read with it.
         let early = start.bytes.get(content.data.start as usize..).unwrap_or_default().to_vec();
-        let position = position - early.len() as u64;
+        let mut position = position - early.len() as u64;
+        let mut lead = Vec::new();
+        if content.order.records.is_some() {
+            let needed = content.data.start;
+            lead = start.bytes;
+            let read = (&mut reader).take(needed.saturating_sub(position)).read_to_end(&mut lead);
+            read.map_err(|error| file_error(name, error))?;
+            position = lead.len() as u64;
+            if position < needed {
+                let why = format!("it ends early: its header and tokens have {position} of {needed} bytes");
+                return Err(file_error(name, why));
+            }
+        }
         let reader = Box::new(Cursor::new(early).chain(reader));
-        Ok(Self::of(name, content, Input::Stream { reader, position }))
+        Ok(Self { lead, ..Self::of(name, content, Input::Stream { reader, position }) })
     }
 
     /// Reads a tensor whose file is in memory as a whole. `name` is its name in messages.
@@ -119,7 +133,7 @@ impl TensorFile {
         let Content { dtype, descr, dims, order, data, end, compressed } = content;
         let values = 0..dims.iter().product();
         let parts = vec![Part { path: path.to_owned(), values, order, data, end, compressed }];
-        Self { path: path.to_owned(), dtype, descr, dims, parts, input }
+        Self { path: path.to_owned(), dtype, descr, dims, parts, input, lead: Vec::new() }
     }
 
     /// Appends a file.
@@ -177,6 +191,27 @@ impl TensorFile {
     /// Whether these are the log-probabilities of llama.cpp's saved logits, whose targets are in the same file.
     pub fn is_llama_cpp(&self) -> bool {
         self.dtype == Some(Dtype::F32) && self.parts.iter().any(|part| part.order.records.is_some())
+    }
+
+    /// Opens another array of the same files. Of a stream, only llama.cpp's saved logits have others: their targets and
+    /// their tokens, which are kept in memory because they come before the values.
+    ///
+    /// # Errors
+    /// As for [`open_all`](Self::open_all); [`Error::File`] for other streams.
+    pub fn another(&self, options: &OpenOptions) -> Result<Self> {
+        match &self.input {
+            Input::File { .. } => {
+                let paths: Vec<_> = self.parts.iter().map(|part| &part.path).collect();
+                Ok(Self { path: self.path.clone(), ..Self::open_all(&paths, options)? })
+            }
+            Input::Memory { bytes } => Self::from_bytes(&self.path, bytes.clone(), options),
+            Input::Stream { .. } if self.is_llama_cpp() => {
+                let content = read_content(&mut &self.lead[..], &self.path, None, options);
+                let (content, _) = content.map_err(|why| self.error(why))?;
+                Ok(Self::of(&self.path, content, Input::Memory { bytes: self.lead.clone() }))
+            }
+            Input::Stream { .. } => Err(self.error("a stream is read once, for one array")),
+        }
     }
 
     /// The number of values.

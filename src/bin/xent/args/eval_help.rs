@@ -35,8 +35,8 @@ decides which. If a file holds several arrays, the only one that fits is read, o
 names. Raw values have no header (--dtype, --cols). The files of a folder are read in the order of
 their names, part-2 before part-10.
 
-What llama-perplexity --save-all-logits writes is read, too: its targets are in the file, and its
-log-probabilities are taken as they are (--input log-probs), unless --input, --temperature,
+What llama-perplexity --save-all-logits writes is read, too, also from stdin: it has its targets,
+and its log-probabilities are taken as they are (--input log-probs), unless --input, --temperature,
 --softcap, --z-loss or --focal-gamma is given. A sequence is the second half of a chunk.
 
 Logits may have any number of axes; one of them is the class axis. They are f16, bf16, f32, or f64

@@ -1,6 +1,7 @@
 //! Which arguments of `xent eval` apply to which loss.
 
-use xent::Result;
+use xent::eval::files::TensorFile;
+use xent::{Error, Result};
 
 use super::eval::{EvalArgs, Input, LossName, TargetArgs};
 use crate::output::bad_argument;
@@ -29,11 +30,23 @@ impl EvalArgs {
         self.given.has(name)
     }
 
-    /// Whether the targets are those that llama.cpp's saved logits hold.
-    pub fn has_own_targets(&self) -> bool {
+    /// Whether the targets are those that llama.cpp's saved logits hold, or must be: a stream is not read yet.
+    fn has_own_targets(&self) -> bool {
         let TargetArgs { targets, targets_key, soft_targets, sparse_targets, teacher, .. } = &self.targets;
         let given = [targets, soft_targets, sparse_targets, teacher].into_iter().any(Option::is_some);
-        !given && targets_key.is_none() && self.logits.are_of_llama_cpp()
+        !given && targets_key.is_none() && (self.logits.is_stream() || self.logits.are_of_llama_cpp())
+    }
+
+    /// Refuses a stream that has to hold the targets and does not.
+    pub fn check_format(&self, logits: &TensorFile) -> Result<()> {
+        if !self.logits.is_stream() || !self.has_own_targets() {
+            return Ok(());
+        }
+        match (logits.is_llama_cpp(), self.rows.shift) {
+            (true, None) => Ok(()),
+            (true, Some(_)) => Err(bad_argument("--shift", OWN_TARGETS)),
+            (false, _) => Err(is_needed("--targets", self.loss.name)),
+        }
     }
 
     /// Refuses arguments that do not apply to the loss, and a loss without its targets or its teacher.
@@ -133,9 +146,9 @@ impl EvalArgs {
             }
         };
         if !is_given {
-            return Err(bad_argument(flag, format!("is needed by --loss {}", name.flag())));
+            return Err(is_needed(flag, name));
         }
-        if rows.shift.is_some() && self.has_own_targets() {
+        if rows.shift.is_some() && self.has_own_targets() && !self.logits.is_stream() {
             return Err(bad_argument("--shift", OWN_TARGETS));
         }
         if rows.sequence == Some(0) && !OF_CLASSES.contains(&name) {
@@ -143,4 +156,8 @@ impl EvalArgs {
         }
         Ok(())
     }
+}
+
+fn is_needed(flag: &str, name: LossName) -> Error {
+    bad_argument(flag, format!("is needed by --loss {}", name.flag()))
 }

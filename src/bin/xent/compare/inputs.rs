@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 
 use xent::eval::files::{
-    FileFormat, FileLogits, FileRows, OpenOptions, TensorFile, Wanted, different_token, is_llama_cpp,
-    shard_paths,
+    FileFormat, FileLogits, FileRows, OpenOptions, TensorFile, Wanted, different_token, shard_paths,
 };
 use xent::eval::{EvaluateInputs, Source, TargetSource};
 use xent::{Element, Result};
@@ -32,8 +31,13 @@ pub fn check(args: &CompareArgs) -> Result<()> {
     if has_streams(args)? {
         args.run.check_stream()?;
     }
+    Ok(())
+}
+
+/// Refuses options that do not go with the targets, which may be in the base.
+pub fn check_targets(args: &CompareArgs, base: &TensorFile) -> Result<()> {
     let rows = &args.rows;
-    if rows.llama_cpp && !is_llama_cpp(&args.base) {
+    if rows.llama_cpp && !base.is_llama_cpp() {
         return Err(bad_argument(
             "--llama-cpp",
             "needs a base that llama-perplexity --save-all-logits has written",
@@ -42,7 +46,7 @@ pub fn check(args: &CompareArgs) -> Result<()> {
     if rows.targets.is_some() || rows.targets_key.is_some() {
         return Ok(());
     }
-    if has_own_targets(args) {
+    if base.is_llama_cpp() {
         return rows.shift.map_or(Ok(()), |_| Err(bad_argument("--shift", OWN_TARGETS)));
     }
     for (flag, is_given) in [
@@ -57,17 +61,17 @@ pub fn check(args: &CompareArgs) -> Result<()> {
     Ok(())
 }
 
-/// Whether the targets are those that llama.cpp's saved logits hold, in the file of the base.
-pub fn has_own_targets(args: &CompareArgs) -> bool {
-    args.rows.targets.is_none() && args.rows.targets_key.is_none() && is_llama_cpp(&args.base)
+/// Whether there are targets: in a file of their own, in that of the base by a key, or those that llama.cpp's saved logits hold.
+pub fn has_targets(args: &CompareArgs, base: &TensorFile) -> bool {
+    args.rows.targets.is_some() || args.rows.targets_key.is_some() || base.is_llama_cpp()
 }
 
 /// Refuses two files of llama.cpp's saved logits that are of other tokens.
-pub fn check_tokens(args: &CompareArgs) -> Result<()> {
-    if !(is_llama_cpp(&args.base) && is_llama_cpp(&args.other)) {
+pub fn check_tokens(args: &CompareArgs, base: &TensorFile, other: &TensorFile) -> Result<()> {
+    if !(base.is_llama_cpp() && other.is_llama_cpp()) {
         return Ok(());
     }
-    match different_token(&args.base, &args.other)? {
+    match different_token(base, other)? {
         None => Ok(()),
         Some((chunk, position, [base, other])) => {
             let why = format!(
@@ -161,11 +165,13 @@ pub struct Inputs {
 impl Inputs {
     pub fn open<E: Element>(args: &CompareArgs, base: &FileLogits<E>) -> Result<Self> {
         let (rows, layout) = (&args.rows, base.layout());
-        let in_base = rows.targets_key.is_some() || has_own_targets(args);
-        let path = rows.targets.as_ref().or(in_base.then_some(&args.base));
-        let targets = path.map(|path| -> Result<_> {
+        let targets = has_targets(args, base.file()).then(|| -> Result<_> {
             let options = OpenOptions { key: rows.targets_key.clone(), ..OpenOptions::of(Wanted::Classes) };
-            FileRows::targets(open_beside(path, &options)?, layout, &rows.ignore_index)
+            let file = match &rows.targets {
+                Some(path) => open_beside(path, &options)?,
+                None => base.file().another(&options)?,
+            };
+            FileRows::targets(file, layout, &rows.ignore_index)
         });
         let mask = rows.row_mask.as_ref().map(|path| -> Result<_> {
             FileRows::row_mask(open_beside(path, &OpenOptions::of(Wanted::Mask))?, layout)

@@ -53,6 +53,7 @@ pub fn run(args: &CompareArgs) -> Result<Outcome> {
         WholeFile::check_place(place)?;
     }
     let [base, other] = inputs::open(args)?;
+    inputs::check_targets(args, &base)?;
     // What is not of one type is widened to f32.
     let dtype = match (logits::dtype(&base), logits::dtype(&other)) {
         (of_base, of_other) if of_base == of_other => of_base,
@@ -96,13 +97,14 @@ impl OnLogits for Compare<'_> {
         let layout = base.layout().clone();
         let (shape, options) = (base.shape(), options(args, &layout, [base.file(), other.file()]));
         options.check()?;
-        inputs::check_tokens(args)?;
+        inputs::check_tokens(args, base.file(), other.file())?;
         let files = inputs::files(args)?;
         let mut inputs = Inputs::open(args, &base)?;
         let origin = Origin::new(&inputs::paths(args)?, &args.given)
             .describe("the base", base.file())
             .describe("the other", other.file())
             .describe_beside(args.rows.targets_key.as_deref());
+        let has_targets = inputs::has_targets(args, base.file());
         let length = args.rows.sequence.unwrap_or_else(|| layout.sequence_length());
         let places = Places::new(options.sequences.unwrap_or(Sequences::new(length)), None);
         let output = &args.output;
@@ -162,8 +164,20 @@ impl OnLogits for Compare<'_> {
         let pictures = Pictures::create(&output.plot, &output.html, &run)?;
         let kept = SharedKept::new(Kept::new(CompareJob::new(table, pictures, tally), shape.rows, keeper));
         let bytes_per_row = inputs::bytes_per_row(args, shape.rows);
-        Run { args, options, comparison, kept, bytes_per_row, computer, files, places, memory, origin }
-            .go([base, other])
+        Run {
+            args,
+            options,
+            has_targets,
+            comparison,
+            kept,
+            bytes_per_row,
+            computer,
+            files,
+            places,
+            memory,
+            origin,
+        }
+        .go([base, other])
     }
 }
 

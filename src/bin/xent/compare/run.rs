@@ -25,6 +25,7 @@ use crate::stop::{check_stopped, or_stopped};
 pub struct Run<'a, E: Element> {
     pub args: &'a CompareArgs,
     pub options: ComparatorOptions,
+    pub has_targets: bool,
     pub comparison: Comparison<'a, E>,
     pub kept: SharedKept<CompareJob>,
     /// Bytes per row in the files of both models.
@@ -124,9 +125,7 @@ impl<E: Element> Run<'_, E> {
             places: &self.places,
             rows_given: self.comparison.shape().rows,
             cols: self.comparison.shape().cols,
-            has_targets: self.args.rows.targets.is_some()
-                || self.args.rows.targets_key.is_some()
-                || inputs::has_own_targets(self.args),
+            has_targets: self.has_targets,
             as_llama_cpp: self.args.rows.llama_cpp,
             sequences: tally.sequence_length().map(|length| (tally.rows() as usize).div_ceil(length)),
             names: [&self.args.base, &self.args.other],

@@ -63,13 +63,14 @@ pub fn check_targets(args: &EvalArgs) -> Result<()> {
     if beside + args.logits.files.iter().filter(is_stdin).count() > 1 {
         return Err(bad_argument("-", "stdin can be one input only"));
     }
-    let TargetArgs { targets, soft_targets, sparse_targets, teacher, .. } = &args.targets;
+    let TargetArgs { targets, targets_key, soft_targets, sparse_targets, teacher, .. } = &args.targets;
     if [targets, soft_targets, sparse_targets, teacher].into_iter().any(Option::is_some) {
         return Ok(());
     }
     let name_another =
         |why| Err(bad_argument("--targets-key", format!("{why}: --targets must name another file")));
     match args.logits.read.options().raw {
+        _ if args.logits.is_stream() && targets_key.is_none() => Ok(()),
         _ if args.logits.is_stream() => name_another("stdin is read once, for the logits"),
         Some(_) => name_another("raw values have no names"),
         None => Ok(()),
@@ -136,17 +137,17 @@ impl<E: Element> Inputs<E> {
         let rows = RowFiles::open(args, layout)?;
         let (targets, late) = match loss {
             AnyLoss::CrossEntropy(op) => {
-                let (file, late) = TargetFile::open(args, layout)?;
+                let (file, late) = TargetFile::open(args, logits.file(), layout)?;
                 (Targets::CrossEntropy(op, file), late)
             }
             AnyLoss::KlDivergence(op) => (Targets::KlDivergence(op, open_teacher_file(args, layout)?), None),
             AnyLoss::SigmoidBce(op) => {
                 let options = keyed(args, Wanted::Labels);
-                let file = note_narrowing("targets", open_with_logits(args, &options)?);
+                let file = note_narrowing("targets", open_with_logits(args, logits.file(), &options)?);
                 (Targets::SigmoidBce(op, open_labels(file, layout)?), args.targets.targets.clone())
             }
             AnyLoss::Entmax(op) => {
-                let (file, late) = TargetFile::open(args, layout)?;
+                let (file, late) = TargetFile::open(args, logits.file(), layout)?;
                 (Targets::Entmax(op, file), late)
             }
         };
@@ -211,7 +212,7 @@ impl<E: Element> Inputs<E> {
 
 impl TargetFile {
     /// Opens the targets of a cross-entropy, or of another loss of classes. Returns also the file whose values are only checked when they are used.
-    fn open(args: &EvalArgs, layout: &Layout) -> Result<(Self, Option<PathBuf>)> {
+    fn open(args: &EvalArgs, logits: &TensorFile, layout: &Layout) -> Result<(Self, Option<PathBuf>)> {
         let (paths, ignored) = (&args.targets, &args.rows.ignore_index);
         let ignore_index = ignored.first().copied().unwrap_or(-100);
         match (&paths.soft_targets, &paths.sparse_targets, &paths.sparse_probs) {
@@ -228,7 +229,7 @@ impl TargetFile {
                 Ok((file, Some(probs.clone())))
             }
             _ => {
-                let file = open_with_logits(args, &keyed(args, Wanted::Classes))?;
+                let file = open_with_logits(args, logits, &keyed(args, Wanted::Classes))?;
                 let classes = FileRows::targets(file, layout, ignored)?;
                 Ok((Self::Classes(UntilStopped(classes)), None))
             }
@@ -280,10 +281,10 @@ fn keyed(args: &EvalArgs, wanted: Wanted) -> OpenOptions {
 }
 
 /// Opens targets, in their own file or in that of the logits.
-fn open_with_logits(args: &EvalArgs, options: &OpenOptions) -> Result<TensorFile> {
+fn open_with_logits(args: &EvalArgs, logits: &TensorFile, options: &OpenOptions) -> Result<TensorFile> {
     match &args.targets.targets {
         Some(path) => open_beside(path, options),
-        None => TensorFile::open_all(&args.logits.files, options),
+        None => logits.another(options),
     }
 }
 

@@ -55,6 +55,7 @@ pub fn run(args: &EvalArgs) -> Result<Outcome> {
     }
     inputs::check_targets(args)?;
     let file = logits::open(&args.logits)?;
+    args.check_format(&file)?;
     // Logarithms need more digits than 16 bits have.
     let dtype = if args.input == Input::Probs { Dtype::F32 } else { logits::dtype(&file) };
     run_in(dtype, file, &args.logits.read, args)
