@@ -360,3 +360,21 @@ fn a_stream_brings_its_targets_and_tokens() {
         );
     }
 }
+
+#[test]
+fn bad_rows_are_told_in_the_lines_of_llama_cpp() {
+    let folder = folder();
+    let mut bytes = folder.read("base.kld");
+    let row_bytes = 8 + 2 * COLS.next_multiple_of(2);
+    let at = bytes.len() - 3 * row_bytes + 4;
+    bytes[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    folder.write("nan.kld", bytes);
+    let fine = folder.run("compare base.kld other.kld --llama-cpp").stdout;
+    assert!(!fine.contains("Bad rows"), "{fine}");
+    for args in ["nan.kld base.kld", "base.kld nan.kld"] {
+        let run = folder.run(&format!("compare {args} --llama-cpp"));
+        let last = run.stdout.lines().last().unwrap_or_default();
+        let says = format!("Bad rows  : 1, 0 of them infinite; the first is row {}", CHUNKS * ROWS - 3);
+        assert!(run.status == Some(0) && last.starts_with(&says), "{args}: {run:?}");
+    }
+}

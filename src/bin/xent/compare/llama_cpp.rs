@@ -7,11 +7,13 @@ use std::fmt::Write as _;
 use xent::eval::Histogram;
 use xent::eval::compare::{ComparisonTally, Estimate};
 
+use super::report::bad_rows;
+
 /// The quantiles of KL in per cent, from the highest; those of the change of probabilities have 75 and 25, too.
 const OF_KL: [f64; 9] = [99.9, 99.0, 95.0, 90.0, 50.0, 10.0, 5.0, 1.0, 0.1];
 const OF_PROBS: [f64; 11] = [99.9, 99.0, 95.0, 90.0, 75.0, 50.0, 25.0, 10.0, 5.0, 1.0, 0.1];
 
-/// The text. What cannot be told, such as perplexities of no finite row, is NaN.
+/// The text. Bad rows, of which llama.cpp says nothing, have a line at its end. What cannot be told, such as perplexities of no finite row, is NaN.
 pub fn text(tally: &ComparisonTally) -> String {
     const NONE: Estimate = Estimate::new(f64::NAN, None);
     let mut text = String::new();
@@ -50,6 +52,9 @@ pub fn text(tally: &ComparisonTally) -> String {
     }
     line(format!("RMS Δp    : {}", percent(tally.rms_prob_change())));
     line(format!("Same top p: {}", percent(tally.same_top())));
+    if let Some(bad) = bad_rows(tally) {
+        line(format!("\nBad rows  : {bad}"));
+    }
     text
 }
 

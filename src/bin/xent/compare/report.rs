@@ -187,14 +187,7 @@ pub fn lines(found: &Found<'_>) -> Vec<Line> {
         let text = format!("of means: {} sequences independent; of shares: rows", thousands(sequences));
         lines.push(Line::new("errors", text));
     }
-    if let Some((row, flags)) = tally.first_bad() {
-        let names = flags.names().collect::<Vec<_>>().join(", ");
-        let names = if names.is_empty() { String::new() } else { format!(" ({names})") };
-        let bad = thousands((tally.nan() + tally.infinite()) as usize);
-        let infinite = thousands(tally.infinite() as usize);
-        let text = format!(
-            "{bad}, {infinite} of them infinite; the first is row {row}{names}; KL, losses and probabilities are without them"
-        );
+    if let Some(text) = bad_rows(tally) {
         lines.push(Line::new("bad rows", text).toned(Tone::Warning));
     }
     lines.push(Line::new("of", found.origin.line()));
@@ -205,6 +198,18 @@ pub fn lines(found: &Found<'_>) -> Vec<Line> {
         lines.push(Line::new("memory", format!("{} at most", si(bytes as f64, "B"))));
     }
     lines
+}
+
+/// The number of bad rows, and the first of them.
+pub fn bad_rows(tally: &ComparisonTally) -> Option<String> {
+    let (row, flags) = tally.first_bad()?;
+    let names = flags.names().collect::<Vec<_>>().join(", ");
+    let names = if names.is_empty() { String::new() } else { format!(" ({names})") };
+    let bad = thousands((tally.nan() + tally.infinite()) as usize);
+    let infinite = thousands(tally.infinite() as usize);
+    Some(format!(
+        "{bad}, {infinite} of them infinite; the first is row {row}{names}; KL, losses and probabilities are without them"
+    ))
 }
 
 fn of_losses(losses: &PairedLosses) -> Vec<Line> {
