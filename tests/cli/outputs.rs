@@ -38,6 +38,31 @@ fn outputs_that_cannot_be() {
             "./targets.npy: cannot be written: it is also the targets",
         ),
         (
+            "the tuning",
+            format!("{eval} --tuning tune.csv --rows-out tune.csv"),
+            "tune.csv: cannot be written: it is also the tuning",
+        ),
+        (
+            "the tuning of probabilities",
+            "softmax logits.npy --tuning t.npy -o t.npy".into(),
+            "t.npy: cannot be written: it is also the tuning",
+        ),
+        (
+            "the tuning of a comparison",
+            "compare logits.npy logits.npy --tuning tune.csv --rows-out tune.csv".into(),
+            "tune.csv: cannot be written: it is also the tuning",
+        ),
+        (
+            "the tuning of the largest classes",
+            "topk logits.npy -k 1 --tuning t.npy -o t.npy".into(),
+            "t.npy: cannot be written: it is also the tuning",
+        ),
+        (
+            "the tuning of a sample",
+            "sample logits.npy --tuning t.npy -o t.npy".into(),
+            "t.npy: cannot be written: it is also the tuning",
+        ),
+        (
             "both outputs",
             format!("{eval} --rows-out new.npy --grad-out ./new.npy"),
             "./new.npy: cannot be written: it is also another output",

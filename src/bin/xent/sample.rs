@@ -25,7 +25,7 @@ const WINDOW_BYTES: usize = 16 << 20;
 pub fn run(args: &SampleArgs) -> Result<Outcome> {
     if let Some(output) = &args.output {
         let paths = logits::paths(&args.logits)?.into_iter().map(|path| ("the logits", path));
-        check_distinct(&paths.collect::<Vec<_>>(), &[output])?;
+        check_distinct(&paths.chain(args.device.input()).collect::<Vec<_>>(), &[output])?;
         logits::check_beside(&args.logits, &[output])?;
     }
     let file = logits::open(&args.logits)?;

@@ -39,7 +39,8 @@ pub fn run(args: &SoftmaxArgs) -> Result<Outcome> {
         };
     };
     let logits = logits::paths(&args.logits)?.into_iter().map(|path| ("the logits", path));
-    let inputs: Vec<_> = logits.chain(args.mask.iter().map(|path| ("the mask", path.clone()))).collect();
+    let mask = args.mask.iter().map(|path| ("the mask", path.clone()));
+    let inputs: Vec<_> = logits.chain(mask).chain(args.device.input()).collect();
     check_distinct(&inputs, &[output])?;
     logits::check_beside(&args.logits, &[output])?;
     let file = logits::open(&args.logits)?;

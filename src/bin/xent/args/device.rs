@@ -39,4 +39,9 @@ impl DeviceArgs {
     pub fn tuning(&self) -> Option<&Path> {
         self.tuning.as_deref()
     }
+
+    /// The tuning file as an input, which no output may overwrite.
+    pub fn input(&self) -> Option<(&'static str, PathBuf)> {
+        self.tuning.clone().map(|path| ("the tuning", path))
+    }
 }

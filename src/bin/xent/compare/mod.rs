@@ -42,7 +42,9 @@ pub fn run(args: &CompareArgs) -> Result<Outcome> {
     let mut written: Vec<_> =
         [&output.rows_out, &output.plot, &output.html].into_iter().flatten().map(PathBuf::as_path).collect();
     written.push(&place);
-    check_distinct(&inputs::paths(args)?, &written)?;
+    let mut read = inputs::paths(args)?;
+    read.extend(args.device.input());
+    check_distinct(&read, &written)?;
     for (path, endings) in
         [(&output.rows_out, &["csv"][..]), (&output.plot, &["svg"]), (&output.html, &["html", "htm"])]
     {

@@ -43,7 +43,9 @@ pub fn run(args: &EvalArgs) -> Result<Outcome> {
     let mut written = outputs::paths(&args.output);
     logits::check_beside(&args.logits, &written)?;
     written.push(&place);
-    check_distinct(&inputs::paths(args)?, &written)?;
+    let mut read = inputs::paths(args)?;
+    read.extend(args.device.input());
+    check_distinct(&read, &written)?;
     outputs::check_names(&args.output)?;
     let has_streams = inputs::has_streams(args)?;
     if has_streams {

@@ -31,7 +31,8 @@ use crate::windows;
 pub fn run(args: &TopkArgs) -> Result<Outcome> {
     options(args)?.check()?;
     let outputs: Vec<_> = [&args.output, &args.values_out].into_iter().flatten().map(AsRef::as_ref).collect();
-    let inputs: Vec<_> = logits::paths(&args.logits)?.into_iter().map(|path| ("the logits", path)).collect();
+    let logits = logits::paths(&args.logits)?.into_iter().map(|path| ("the logits", path));
+    let inputs: Vec<_> = logits.chain(args.device.input()).collect();
     check_distinct(&inputs, &outputs)?;
     logits::check_beside(&args.logits, &outputs)?;
     let file = logits::open(&args.logits)?;
