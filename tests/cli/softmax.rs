@@ -193,10 +193,17 @@ fn sigmoids_and_masks() {
     // Classes along another axis.
     folder.array("mask.npy", &[2], &[1u8, 0]);
     check("--mask mask.npy --class-axis 0", [1.0, 1.0, nan, 0.0, 0.0, nan]);
+    // Any integer but 0 allows.
+    folder.array("mask.npy", &[3], &[255u8, 1, 0]);
+    check("--mask mask.npy", two);
+    folder.array("mask.npy", &[2, 3], &[-1i64, 1 << 40, 0, 256, 1, 0]);
+    check("--mask mask.npy", two);
     folder.array("mask.npy", &[2], &[1u8, 2]);
     for (args, says) in [
-        ("--mask mask.npy", "shape (2,): the mask needs the shape of the logits, (2, 3)"),
-        ("--mask mask.npy --class-axis 0", "the mask[1] = an integer other than 0 and 1"),
+        (
+            "--mask mask.npy",
+            "shape (2,): the mask needs the shape of the logits, (2, 3), or (3,), one mask for",
+        ),
         ("--mask none.npy", "none.npy: "),
         ("--mask out.npy", "out.npy: cannot be written: it is also the mask"),
         ("--mask mask.npy --sigmoid", "cannot be used with"),

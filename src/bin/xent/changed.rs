@@ -5,7 +5,7 @@ use std::path::Path;
 
 use xent::eval::Source;
 use xent::eval::files::{FileLogits, Layout, OpenOptions, TensorFile, Wanted, open_mask};
-use xent::{Element, Result, Shape};
+use xent::{Element, Error, Result, Shape};
 
 /// Logarithms of probabilities. They are logits of these probabilities, normalised: 0 becomes −∞, and a number below 0 NaN.
 pub struct Logarithms<E>(pub FileLogits<E>);
@@ -50,7 +50,14 @@ impl<E: Element> Masked<E> {
             open_mask(file, &Layout::new(&[cols], 0)?)?.read_rows(0..1, &mut values)?;
             Mask::OfClasses(values)
         } else {
-            Mask::Whole(Box::new(open_mask(file, logits.layout())?))
+            let is_of_classes = file.dims().len() == 1 && file.dtype().is_some();
+            let whole = open_mask(file, logits.layout()).map_err(|error| match error {
+                Error::File { path, message } if is_of_classes => {
+                    Error::File { path, message: format!("{message}, or ({cols},), one mask for all rows") }
+                }
+                error => error,
+            });
+            Mask::Whole(Box::new(whole?))
         };
         Ok(Self { logits, mask, is_added, read: Vec::new() })
     }

@@ -31,6 +31,17 @@ pub struct FileLogits<E> {
     raw: Vec<u8>,
     /// Rows as the file has them, if some of their classes are dropped.
     stored: Vec<E>,
+    integers: Integers,
+}
+
+/// How integers are taken.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Integers {
+    Refused,
+    /// 0 or 1.
+    Labels,
+    /// 0 or not, which is 1.
+    Mask,
 }
 
 impl<E: Element> FileLogits<E> {
@@ -49,11 +60,12 @@ impl<E: Element> FileLogits<E> {
     /// classes, or if several files are joined along the class axis.
     pub fn new(file: TensorFile, class_axis: isize) -> Result<Self> {
         let layout = Layout::new(file.dims(), class_axis).map_err(|error| file.error(error));
-        Self::of(file, "logits", layout, false)
+        Self::of(file, "logits", layout, Integers::Refused)
     }
 
-    /// Values of a type that can be read as `E`, and if `labels` is set, integers as well.
-    fn of(file: TensorFile, what: &'static str, layout: Result<Layout>, labels: bool) -> Result<Self> {
+    /// Values of a type that can be read as `E`, or of integers unless they are refused.
+    fn of(file: TensorFile, what: &'static str, layout: Result<Layout>, integers: Integers) -> Result<Self> {
+        let labels = integers != Integers::Refused;
         let types = match E::NAME {
             "f32" if labels => "f16, bf16, f32, f64, booleans or integers",
             "f32" => "f16, bf16, f32 or f64",
@@ -70,7 +82,7 @@ impl<E: Element> FileLogits<E> {
         if file.is_sharded() && layout.has_classes_first() {
             return Err(file.error("files are joined along the first axis, but here that is the class axis"));
         }
-        Ok(Self { file, what, layout, element: PhantomData, raw: Vec::new(), stored: Vec::new() })
+        Ok(Self { file, what, layout, element: PhantomData, raw: Vec::new(), stored: Vec::new(), integers })
     }
 
     /// Takes the first `cols` classes of each row only. Vocabularies are often padded to a multiple of 64 or 128, with
@@ -111,9 +123,9 @@ impl<E: Element> FileLogits<E> {
         file: TensorFile,
         what: &'static str,
         like: &Layout,
-        (needing, labels): (&str, bool),
+        (needing, integers): (&str, Integers),
     ) -> Result<Self> {
-        let values = Self::of(file, what, Ok(like.clone()), labels)?;
+        let values = Self::of(file, what, Ok(like.clone()), integers)?;
         let found = values.file.dims();
         if found != like.stored_dims() {
             let (found, needed) = (shape_text(found), shape_text(&like.stored_dims()));
@@ -147,6 +159,16 @@ impl<E: Element> FileLogits<E> {
         }
         Ok(())
     }
+
+    /// The same for integers of N bytes.
+    fn convert_integers<const N: usize>(&mut self, start: usize, into: &mut [E]) -> Result<()> {
+        match self.integers {
+            Integers::Mask => {
+                self.convert(start, into, |bytes| f32::from(u8::from(bytes != [0; N])), |_, _| None)
+            }
+            _ => self.convert(start, into, label::<N>, no_label),
+        }
+    }
 }
 
 /// Opens soft targets with the layout of these logits: floats, read as f32, or one-hot targets of booleans or integers that
@@ -156,7 +178,7 @@ impl<E: Element> FileLogits<E> {
 /// [`Error::File`](crate::Error::File) as for [`FileLogits::new`], and if the axes differ from the logits'. When they
 /// are read: for an integer other than 0 and 1.
 pub fn open_soft_targets(file: TensorFile, like: &Layout) -> Result<FileLogits<f32>> {
-    FileLogits::like(file, "targets", like, ("soft targets need", true))
+    FileLogits::like(file, "targets", like, ("soft targets need", Integers::Labels))
 }
 
 /// Opens the teacher's logits of a [`KlDivergence`](crate::KlDivergence), with the layout of these logits, in their type; f32
@@ -165,7 +187,7 @@ pub fn open_soft_targets(file: TensorFile, like: &Layout) -> Result<FileLogits<f
 /// # Errors
 /// As for [`open_soft_targets`].
 pub fn open_teacher<E: Element>(file: TensorFile, like: &Layout) -> Result<FileLogits<E>> {
-    FileLogits::like(file, "the teacher's logits", like, ("the teacher's logits need", false))
+    FileLogits::like(file, "the teacher's logits", like, ("the teacher's logits need", Integers::Refused))
 }
 
 /// Opens the targets of a [`SigmoidBce`](crate::SigmoidBce) with the layout of these logits: floats, read as f32, or
@@ -174,16 +196,16 @@ pub fn open_teacher<E: Element>(file: TensorFile, like: &Layout) -> Result<FileL
 /// # Errors
 /// As for [`open_soft_targets`].
 pub fn open_labels(file: TensorFile, like: &Layout) -> Result<FileLogits<f32>> {
-    FileLogits::like(file, "targets", like, ("targets of a binary cross-entropy need", true))
+    FileLogits::like(file, "targets", like, ("targets of a binary cross-entropy need", Integers::Labels))
 }
 
 /// Opens a mask with the layout of these logits: floats that are added to them, or booleans or integers, 0 where a class is
-/// forbidden and 1 where it is not. They are read as f32.
+/// forbidden and any other number where it is not. They are read as f32, integers as 0 or 1.
 ///
 /// # Errors
-/// As for [`open_soft_targets`].
+/// As for [`open_teacher`].
 pub fn open_mask(file: TensorFile, like: &Layout) -> Result<FileLogits<f32>> {
-    FileLogits::like(file, "the mask", like, ("the mask needs", true))
+    FileLogits::like(file, "the mask", like, ("the mask needs", Integers::Mask))
 }
 
 /// Converts an integer, little-endian, that is 0 or 1; other integers become NaN.
@@ -242,10 +264,10 @@ impl<E: Element> FileLogits<E> {
                 self.convert(start, into, |bytes| bf16::from_le_bytes(bytes).into(), |_, _| None)
             }
             Some(dtype) if !dtype.is_float() => match dtype.bytes() {
-                1 => self.convert(start, into, label::<1>, no_label),
-                2 => self.convert(start, into, label::<2>, no_label),
-                4 => self.convert(start, into, label::<4>, no_label),
-                _ => self.convert(start, into, label::<8>, no_label),
+                1 => self.convert_integers::<1>(start, into),
+                2 => self.convert_integers::<2>(start, into),
+                4 => self.convert_integers::<4>(start, into),
+                _ => self.convert_integers::<8>(start, into),
             },
             // Of the types that `of` accepts, only f64 is left. A finite value must stay finite.
             _ => self.convert(
