@@ -351,6 +351,11 @@ fn a_stream_brings_its_targets_and_tokens() {
         ("eval - --shift 1", "base.kld", "xent: --shift: the targets in the file of the logits"),
         ("eval -", "base.npy", "xent: --targets: is needed by --loss cross-entropy"),
         ("eval -", "early.kld", "xent: stdin: it ends early: its header and tokens have 100 of 900 bytes"),
+        (
+            "eval - --input probs",
+            "base.kld",
+            "xent: --input: probs does not apply to llama.cpp's saved logits",
+        ),
     ] {
         let run = piped(args, from);
         let complaints = run.complaints();

@@ -308,3 +308,56 @@ fn several_temperatures_of_few_rows() {
     assert_eq!((&none["counted"], &none["loss"]), (&0.into(), &serde_json::json!([null, null])));
     assert_eq!(none["flags"][0], "no_row_counts");
 }
+
+#[test]
+fn what_are_no_probabilities() {
+    let folder = Folder::new();
+    let cols = 5;
+    let probs: Vec<f32> =
+        (0..20 * cols).map(|at| [0.5, 0.25, 0.125, 0.0625, 0.0625][at * 7 % 11 % cols]).collect();
+    let with = |change: &dyn Fn(usize, f32) -> f32| -> Vec<f32> {
+        probs.iter().enumerate().map(|(at, &x)| change(at, x)).collect()
+    };
+    folder.targets(&(0..20).map(|row| row % cols as i64).collect::<Vec<_>>());
+    let eval = "eval x.npy --targets targets.npy --input probs";
+    for (values, says) in [
+        (
+            with(&|_, x| x.ln()),
+            "row 0 has -0.6931472 for class 0, and probabilities are not below 0; 20 of the 20 rows",
+        ),
+        (
+            with(&|at, x| if at == 42 || at == 44 || at == 91 { -0.5 } else { x }),
+            "row 8 has -0.5 for class 2, and probabilities are not below 0; 2 of the 20 rows",
+        ),
+    ] {
+        folder.array("x.npy", &[20, cols], &values);
+        for more in ["", "--temperature 1,2"] {
+            let run = folder.run(&format!("{eval} {more}"));
+            let [line] = run.complaints()[..] else { panic!("{run:?}") };
+            assert!(run.status == Some(2) && line.starts_with(&format!("xent: x.npy: {says}")), "{run:?}");
+        }
+    }
+    // The same rows, with the classes in front.
+    let turned: Vec<f32> = (0..20 * cols).map(|at| if at == 2 * 20 + 8 { -0.5 } else { probs[at] }).collect();
+    folder.array("x.npy", &[cols, 20], &turned);
+    let run = folder.run(&format!("{eval} --class-axis 0"));
+    assert!(
+        run.stderr.contains("row 8 has -0.5 for class 2,") && run.stderr.contains("; 1 of the 20 "),
+        "{run:?}"
+    );
+
+    // A probability may be 0; rows of NaN are not the same.
+    let line_of = |values: &[f32], name: &str| {
+        folder.array("x.npy", &[20, cols], values);
+        let run = folder.run(eval);
+        assert_eq!(run.status, Some(0), "{run:?}");
+        let lines = run.stdout.lines().filter(|line| line.starts_with(name));
+        lines.map(|line| line[12..].to_owned()).collect::<Vec<_>>()
+    };
+    let zero = with(&|at, x| if at == 0 { 0.0 } else { x });
+    let [notice] = &line_of(&zero, "notice")[..] else { panic!("one notice") };
+    assert!(notice.starts_with("the target's logit is -inf, its probability 0, in 1 of 20 rows"), "{notice}");
+    let nan = vec![f32::NAN; 20 * cols];
+    assert_eq!(line_of(&nan, "notice"), Vec::<String>::new());
+    assert_eq!(line_of(&nan, "accuracy"), ["none: no row that counts has a prediction"]);
+}

@@ -7,7 +7,11 @@ use xent::eval::Source;
 use xent::eval::files::{FileLogits, Layout, OpenOptions, TensorFile, Wanted, open_mask};
 use xent::{Element, Error, Result, Shape};
 
-/// Logarithms of probabilities. They are logits of these probabilities, normalised: 0 becomes −∞, and a number below 0 NaN.
+use crate::numbers::{shortest, thousands};
+use crate::output::{bad_argument, shown};
+
+/// Logarithms of probabilities. They are logits of these probabilities, normalised: 0 becomes −∞. A number below 0 is
+/// refused.
 pub struct Logarithms<E>(pub FileLogits<E>);
 
 impl<E: Element> Source<E> for Logarithms<E> {
@@ -16,9 +20,34 @@ impl<E: Element> Source<E> for Logarithms<E> {
     }
 
     fn read_rows(&mut self, rows: Range<usize>, into: &mut [E]) -> Result<()> {
-        self.0.read_rows(rows, into)?;
+        self.0.read_rows(rows.clone(), into)?;
+        if let Some(first) = into.iter().position(|value| value.to_f64() < 0.0) {
+            return Err(self.negative(first, rows.start, into));
+        }
         into.iter_mut().for_each(|value| *value = E::from_f32((value.to_f64() as f32).ln()));
         Ok(())
+    }
+}
+
+impl<E: Element> Logarithms<E> {
+    /// The error for values from row `start` on, of which the one at `first` is the first below 0.
+    fn negative(&self, first: usize, start: usize, values: &[E]) -> Error {
+        let shape = self.0.shape();
+        let row_of = |at: usize| at / (shape.cols * shape.inner) * shape.inner + at % shape.inner;
+        let mut is_negative = vec![false; values.len() / shape.cols];
+        for (at, _) in values.iter().enumerate().filter(|(_, value)| value.to_f64() < 0.0) {
+            is_negative[row_of(at)] = true;
+        }
+        let rows = is_negative.iter().filter(|&&is_negative| is_negative).count();
+        let (row, class) = (start + row_of(first), first / shape.inner % shape.cols);
+        let why = format!(
+            "row {row} has {} for class {class}, and probabilities are not below 0; {} of the {} rows read with it have \
+             such values. Log-probabilities are --input log-probs, logits need no --input",
+            shortest(values[first].to_f64() as f32),
+            thousands(rows),
+            thousands(is_negative.len()),
+        );
+        bad_argument(shown(self.0.file().path()), why)
     }
 }
 

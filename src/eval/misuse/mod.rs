@@ -181,7 +181,8 @@ impl Signs {
         let Self { counted, judged, looked, runs, .. } = *self;
         let runs = runs.ended();
         let is_uniform = looked.same == looked.rows && self.same_lse == counted;
-        let is_alike = is_uniform && counted >= FEWEST_ALIKE && looked.rows > 1 && self.cols > 1;
+        let is_nan = self.first.is_some_and(|(lse, _)| f32::from_bits(lse).is_nan());
+        let is_alike = is_uniform && !is_nan && counted >= FEWEST_ALIKE && looked.rows > 1 && self.cols > 1;
         let one_class = judged >= FEWEST_PREDICTIONS
             && self.same_prediction == judged
             && (self.same_target as f64) < MOSTLY * judged as f64

@@ -89,8 +89,8 @@ impl fmt::Display for Notice {
             ),
             Misuse::ImpossibleTargets => write!(
                 f,
-                "the target's logit is -inf in {rows} of {of} rows, first for class{class}: a padding column, or one \
-                 that is masked; leave such rows out"
+                "the target's logit is -inf, its probability 0, in {rows} of {of} rows, first for class{class}: a padding \
+                 column, one that is masked, or a probability that was rounded to 0; leave such rows out"
             ),
             Misuse::PaddingScored => write!(
                 f,

@@ -55,7 +55,7 @@ losses have no perplexity, no accuracy, no lse and no most probable class.
 
 --input probs takes probabilities, as scikit-learn and Keras give them: their logarithms are taken
 in f32 as they are read, and normalised, so that they need not sum to 1. A target of probability 0 has
-an infinite loss; nothing is clipped.
+an infinite loss; nothing is clipped. A number below 0 is refused.
 
 --temperature 0.5,1,2 gives loss, perplexity, confidence and calibration error at each of up to
 eight temperatures, from one read of the logits; a small input is computed by the f64 reference.

@@ -37,8 +37,13 @@ impl EvalArgs {
         !given && targets_key.is_none() && (self.logits.is_stream() || self.logits.are_of_llama_cpp())
     }
 
-    /// Refuses a stream that has to hold the targets and does not.
+    /// Refuses logits whose format does not fit the arguments: log-probabilities as probabilities, and a stream that has to
+    /// hold the targets and does not.
     pub fn check_format(&self, logits: &TensorFile) -> Result<()> {
+        if self.input == Input::Probs && logits.is_llama_cpp() {
+            let why = "probs does not apply to llama.cpp's saved logits, which are log-probabilities";
+            return Err(bad_argument("--input", why));
+        }
         if !self.logits.is_stream() || !self.has_own_targets() {
             return Ok(());
         }

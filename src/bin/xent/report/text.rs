@@ -74,8 +74,9 @@ pub fn lines(summary: &Summary<'_>) -> Vec<Line> {
     }
     lines.extend(figures::error(summary, unit));
     let accuracy = report.accuracy();
-    let accuracy =
-        accuracy.map_or("none: no row counts".to_owned(), |share| format!("{:.2} %", 100.0 * share));
+    let none =
+        if loss.counted > 0 { "none: no row that counts has a prediction" } else { "none: no row counts" };
+    let accuracy = accuracy.map_or(none.to_owned(), |share| format!("{:.2} %", 100.0 * share));
     let (rows, counted, ignored) = (loss.rows, loss.counted, report.ignored());
     let done = match rows == rows_given {
         true => thousands(rows),
