@@ -98,3 +98,15 @@ fn an_option_comes_before_the_variable_and_an_empty_variable_is_none() {
     empty.env("XENT_ADAPTER", "");
     assert_eq!(run(empty).status, Some(0));
 }
+
+#[test]
+fn only_commands_that_take_the_processor_offer_it() {
+    let folder = Folder::new();
+    for command in ["eval", "softmax", "adapters", "demo", "bench", "tune"] {
+        let help = folder.run(&format!("{command} -h")).stdout;
+        let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains("whose name contains NAME"), "{command}: {help}");
+        let is_offered = !["bench", "tune"].contains(&command);
+        assert_eq!(words.contains("NAME, or `cpu`"), is_offered, "{command}: {help}");
+    }
+}

@@ -171,6 +171,7 @@ fn adapters_says_how_to_get_one() {
     let run = without_adapters(&Folder::new(), "adapters");
     assert_eq!((run.status, run.stdout.as_str()), (Some(0), ""), "{run:?}");
     assert!(run.stderr.contains("apt-get install mesa-vulkan-drivers"), "{run:?}");
+    assert!(run.stderr.contains("all commands but bench and tune compute on the CPU"), "{run:?}");
 }
 
 #[test]

@@ -25,7 +25,9 @@ pub fn run(args: &AdaptersArgs) -> Result<Outcome> {
     }
     match Context::open(&choice).wait() {
         Err(error @ Error::NoAdapter { .. }) if args.adapter.name().is_none() => {
-            output::complain(format!("{error}\nUntil then eval, softmax and demo compute on the CPU."));
+            output::complain(format!(
+                "{error}\nUntil then all commands but bench and tune compute on the CPU."
+            ));
             Ok(if is_tight { Outcome::TooTight } else { Outcome::Done })
         }
         opened => opened.map(|_| Outcome::Done),

@@ -4,6 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+/// The help of `--adapter` for commands that only run kernels.
+pub const ADAPTER_ONLY: &str =
+    "Take the adapter whose name contains NAME [default: hardware before software]";
+
 #[derive(Args)]
 pub struct AdapterArgs {
     /// Take the adapter whose name contains NAME, or `cpu` [default: hardware before software]

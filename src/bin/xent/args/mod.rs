@@ -105,10 +105,10 @@ pub enum Command {
     /// Compute a language model's loss in little memory: 16,384 tokens, 50,000 classes
     Demo(DemoArgs),
     /// Measure the speed of the operations, beside a copy of the same bytes
-    #[command(after_help = bench::HELP)]
+    #[command(after_help = bench::HELP, mut_arg("adapter", |arg| arg.help(device::ADAPTER_ONLY)))]
     Bench(BenchArgs),
     /// Find the fastest layout of the kernels here, and write it to a file for --tuning
-    #[command(after_help = tune::HELP)]
+    #[command(after_help = tune::HELP, mut_arg("adapter", |arg| arg.help(device::ADAPTER_ONLY)))]
     Tune(TuneArgs),
     /// List the shaders that the operations run, or write them to files
     #[command(after_help = shaders::HELP)]
