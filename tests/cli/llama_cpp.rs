@@ -383,3 +383,25 @@ fn bad_rows_are_told_in_the_lines_of_llama_cpp() {
         assert!(run.status == Some(0) && last.starts_with(&says), "{args}: {run:?}");
     }
 }
+
+#[test]
+fn other_rows_bring_their_targets() {
+    let folder = folder();
+    let calibrated =
+        |args: &str| json_of(&folder, &format!("calibrate {args}"))["conformal"]["others"].clone();
+    let expected = calibrated("base.kld --coverage 0.9 --others other.npy --others-targets targets.npy");
+    assert_eq!(expected["rows"], CHUNKS * ROWS);
+    for args in [
+        "base.kld --coverage 0.9 --others other.kld",
+        "base.npy --targets targets.npy --coverage 0.9 --others other.kld",
+    ] {
+        assert_eq!(calibrated(args), expected, "{args}");
+    }
+    for (args, says) in [
+        ("--others other.npy", "--others-targets: is needed"),
+        ("--others other.kld --shift 1", "--shift: the targets in the file of the logits"),
+    ] {
+        let run = folder.run(&format!("calibrate base.npy --targets targets.npy --coverage 0.9 {args}"));
+        assert!(run.status == Some(2) && run.stderr.contains(says), "{args}: {run:?}");
+    }
+}

@@ -68,9 +68,9 @@ pub struct CalibrateArgs {
     #[arg(hide_short_help = true, long, requires = "coverage")]
     pub keep_top: bool,
     /// Other rows to count these sets on: logits of as many classes, with the same keys
-    #[arg(long, value_name = "LOGITS", requires = "coverage", requires = "others_targets")]
+    #[arg(long, value_name = "LOGITS", requires = "coverage")]
     pub others: Option<PathBuf>,
-    /// The targets of --others
+    /// The targets of --others [default: in its own file, by --targets-key or as llama.cpp saves them]
     #[arg(long, value_name = "FILE", requires = "others")]
     pub others_targets: Option<PathBuf>,
     /// Use at most this much memory, driver included: 512MiB, 2GB

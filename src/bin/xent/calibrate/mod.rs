@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use xent::eval::calibrate::{Calibration, Calibrator, fit_on_cpu};
-use xent::eval::files::{FileLogits, FileRows, Layout, OpenOptions, TensorFile, Wanted};
+use xent::eval::files::{FileLogits, FileRows, Layout, OpenOptions, TensorFile, Wanted, is_llama_cpp};
 use xent::eval::{Source, TargetSource};
 use xent::{CalibratorOptions, Element, Result, Sequences};
 
@@ -48,6 +48,18 @@ pub fn run(args: &CalibrateArgs) -> Result<Outcome> {
             _ => return Err(bad_argument("--targets", "is needed, or --targets-key")),
         }
     }
+    if let (Some(others), None, None) = (&args.others, &args.others_targets, &args.targets_key) {
+        match args.shift {
+            None if is_llama_cpp(others) => {}
+            Some(_) if is_llama_cpp(others) => return Err(bad_argument("--shift", OWN_TARGETS)),
+            _ => {
+                return Err(bad_argument(
+                    "--others-targets",
+                    "is needed: --others does not hold its targets",
+                ));
+            }
+        }
+    }
     let file = logits::open(&args.logits)?;
     run_in(logits::dtype(&file), file, &args.logits.read, Run { args })
 }
@@ -73,8 +85,9 @@ impl OnLogits for Run<'_> {
         let scored = Scored { args, computer: &computer, temperature: calibration.temperature };
         let conformal = args.coverage.map(|coverage| scored.fit(coverage, &mut logits, &mut targets));
         let conformal = conformal.transpose()?;
-        let others = match (&conformal, &args.others, &args.others_targets) {
-            (Some(conformal), Some(logits), Some(targets)) => {
+        let others = match (&conformal, &args.others) {
+            (Some(conformal), Some(logits)) => {
+                let targets = args.others_targets.as_ref().unwrap_or(logits);
                 Some(scored.others(conformal, (logits, targets), shape.cols)?)
             }
             _ => None,
