@@ -93,7 +93,7 @@ fn rows_of_special_values() {
                 let points = op.curve(&mut source, &[target as i32], &TEMPERATURES, None, |_, _| Ok(()));
                 let log_prob = xent::reference::log_softmax_row(values, &SoftmaxOptions::default())[target];
                 if log_prob.is_finite() {
-                    let points = points.unwrap_or_else(|error| panic!("{context}: {error}"));
+                    let points = points.unwrap_or_else(|error| panic!("{context}: {error}")).points;
                     assert_eq!(points.len(), TEMPERATURES.len());
                     check_points(&context, &points, &[(values.to_vec(), target)], None);
                 } else {
@@ -109,7 +109,7 @@ fn check_layout<E: Element>(batch: &Batch, shape: Shape, tuning: Option<Tuning>,
     let batch = batch.cast::<E>().laid_out(shape);
     let op = calibrator::<E>(CalibratorOptions { softcap, ..PLAIN }, tuning);
     let mut source = SliceSource::new(&batch.logits, shape).unwrap();
-    let points = op.curve(&mut source, &batch.targets, &TEMPERATURES, None, |_, _| Ok(())).unwrap();
+    let points = op.curve(&mut source, &batch.targets, &TEMPERATURES, None, |_, _| Ok(())).unwrap().points;
     check_points(&format!("{} {shape:?} {tuning:?}", batch.name), &points, &counted(&batch), softcap);
 }
 
