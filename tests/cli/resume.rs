@@ -113,7 +113,6 @@ fn what_is_not_the_same_run_is_not_resumed() {
         ("--verify 3", "--verify was not given, and is now 3"),
         ("--lse-out lse.npy", "--lse-out was not given, and is now lse.npy"),
         ("--readouts", "--readouts was not given, and is now given"),
-        ("--vocab 3", "--vocab was not given, and is now 3"),
         // This needs another computer, which the user has not asked for.
         ("--softcap 30", "--softcap was not given, and is now 30"),
         ("--targets-key a", "--targets-key was not given, and is now a"),
