@@ -4,13 +4,12 @@ use crate::bounds::entmax_backward_bounds;
 use crate::context::Context;
 use crate::element::Element;
 use crate::error::Result;
-use crate::kernel::passes::{self, binding, constant};
-use crate::kernel::{Needs, Params, Tuning};
+use crate::kernel::passes::{self, constant};
+use crate::kernel::{Params, Tuning};
 use crate::op::Bound;
 use crate::op::entmax::power_constant;
 use crate::op::output::OutputBuffer;
-use crate::op::rows::{HostMap, Map, MapBuffers, RowMap};
-use crate::op::stream::SecondArray;
+use crate::op::rows::{HostMap, Map, MapBuffers, RowMap, verified};
 use crate::options::EntmaxOptions;
 use crate::reference;
 use crate::request::Request;
@@ -160,11 +159,9 @@ impl<E: Element> EntmaxBackward<E> {
         rows: usize,
     ) -> Request<'a, Verification> {
         self.backward(probs, dprobs, shape).map(move |dlogits| {
-            Verification::of_values(&dlogits, shape, rows, |row| {
-                let wide = |values: &[E]| shape.row(values, row).map(|x| x.to_f64()).collect::<Vec<f64>>();
-                let (probs, dprobs) = (wide(probs), wide(dprobs));
-                let bounds = entmax_backward_bounds(&probs, &dprobs, &self.options);
-                reference::entmax_backward_row(&probs, &dprobs, &self.options).into_iter().zip(bounds)
+            verified(&dlogits, [probs, dprobs], shape, rows, |probs, dprobs| {
+                let bounds = entmax_backward_bounds(probs, dprobs, &self.options);
+                [reference::entmax_backward_row(probs, dprobs, &self.options), bounds]
             })
         })
     }
@@ -178,22 +175,10 @@ impl<E: Element> EntmaxBackward<E> {
         self.rows.bind(shape, vec![(self.map(), buffers)], [])
     }
 
-    /// `dprobs` takes the place of the logits, because the output may overwrite it.
     fn map(&self) -> Map {
-        let value_bytes = size_of::<E>() as u64;
-        Map {
-            pass: &passes::ENTMAX_BACKWARD,
-            logits: "dprobs",
-            output: "dlogits",
-            second: Some(SecondArray { name: "probs", number: binding::PROBS, value_bytes }),
-            splits: false,
-            needs: Needs::default(),
-            params: Params { score_scale: 2.0, ..Params::default() }.with_alpha(self.options.alpha),
-            constants: vec![
-                (constant::LOG_PROBS, 0),
-                (constant::ENTMAX_POWER, power_constant(self.options.alpha)),
-            ],
-            rest: vec![],
-        }
+        let params = Params { score_scale: 2.0, ..Params::default() }.with_alpha(self.options.alpha);
+        let constants =
+            vec![(constant::LOG_PROBS, 0), (constant::ENTMAX_POWER, power_constant(self.options.alpha))];
+        Map::backward::<E>(&passes::ENTMAX_BACKWARD, params, constants)
     }
 }

@@ -4,12 +4,11 @@ use crate::bounds::softmax_backward_bounds;
 use crate::context::Context;
 use crate::element::Element;
 use crate::error::Result;
-use crate::kernel::passes::{self, binding, constant};
-use crate::kernel::{Needs, Params, Tuning};
+use crate::kernel::passes::{self, constant};
+use crate::kernel::{Params, Tuning};
 use crate::op::Bound;
 use crate::op::output::OutputBuffer;
-use crate::op::rows::{HostMap, Map, MapBuffers, RowMap};
-use crate::op::stream::SecondArray;
+use crate::op::rows::{HostMap, Map, MapBuffers, RowMap, verified};
 use crate::options::SoftmaxBackwardOptions;
 use crate::reference;
 use crate::request::Request;
@@ -165,17 +164,15 @@ impl<E: Element> SoftmaxBackward<E> {
         rows: usize,
     ) -> Request<'a, Verification> {
         self.backward(probs, dprobs, shape).map(move |dlogits| {
-            Verification::of_values(&dlogits, shape, rows, |row| {
-                let wide = |values: &[E]| shape.row(values, row).map(|x| x.to_f64()).collect::<Vec<f64>>();
-                let (probs, dprobs) = (wide(probs), wide(dprobs));
+            verified(&dlogits, [probs, dprobs], shape, rows, |probs, dprobs| {
                 let of_row = if self.options.log {
-                    reference::log_softmax_backward_row(&probs, &dprobs)
+                    reference::log_softmax_backward_row(probs, dprobs)
                 } else {
-                    reference::softmax_backward_row(&probs, &dprobs)
+                    reference::softmax_backward_row(probs, dprobs)
                 };
-                let bounds = softmax_backward_bounds(&probs, &dprobs, &self.options);
                 let scale = f64::from(self.options.scale);
-                of_row.into_iter().map(move |value| value * scale).zip(bounds)
+                let values = of_row.into_iter().map(|value| value * scale).collect();
+                [values, softmax_backward_bounds(probs, dprobs, &self.options)]
             })
         })
     }
@@ -189,19 +186,9 @@ impl<E: Element> SoftmaxBackward<E> {
         self.rows.bind(shape, vec![(self.map(), buffers)], [])
     }
 
-    /// `dprobs` takes the place of the logits, because the output may overwrite it.
     fn map(&self) -> Map {
-        let value_bytes = size_of::<E>() as u64;
-        Map {
-            pass: &passes::SOFTMAX_BACKWARD,
-            logits: "dprobs",
-            output: "dlogits",
-            second: Some(SecondArray { name: "probs", number: binding::PROBS, value_bytes }),
-            splits: false,
-            needs: Needs::default(),
-            params: Params { score_scale: 2.0 * self.options.scale, ..Params::default() },
-            constants: vec![(constant::LOG_PROBS, u32::from(self.options.log))],
-            rest: vec![],
-        }
+        let params = Params { score_scale: 2.0 * self.options.scale, ..Params::default() };
+        let constants = vec![(constant::LOG_PROBS, u32::from(self.options.log))];
+        Map::backward::<E>(&passes::SOFTMAX_BACKWARD, params, constants)
     }
 }

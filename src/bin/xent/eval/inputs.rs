@@ -38,7 +38,7 @@ pub fn paths(args: &EvalArgs) -> Result<Vec<(&'static str, PathBuf)>> {
     Ok(logits.chain(teacher).chain(given).collect())
 }
 
-/// The same with the logits that come through stdin or a pipe.
+/// The files that are read, and the logits if they come through stdin or a pipe.
 pub fn read(args: &EvalArgs) -> Result<Vec<(&'static str, PathBuf)>> {
     let streams = args.logits.files.iter().filter(|_| args.logits.is_stream());
     let streams = streams.map(|path| ("the logits", path.clone()));
