@@ -333,3 +333,6 @@ impl Times {
 #[cfg(test)]
 #[path = "evaluation_tests.rs"]
 mod tests;
+#[cfg(test)]
+#[path = "evaluation_windows_tests.rs"]
+mod windows_tests;

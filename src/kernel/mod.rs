@@ -13,6 +13,8 @@ mod plan_tests;
 mod shader;
 #[cfg(test)]
 mod shaders_tests;
+#[cfg(test)]
+mod shared_tests;
 mod tuning;
 #[cfg(feature = "tuning-file")]
 mod tuning_file;

@@ -5,6 +5,7 @@ mod derivatives;
 mod edges;
 mod integers;
 mod properties;
+mod sequences;
 mod worked;
 
 use crate::options::CrossEntropyOptions;
