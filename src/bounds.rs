@@ -4,7 +4,8 @@
 use crate::element::Element;
 use crate::masks::Masks;
 use crate::options::{
-    CrossEntropyOptions, EntmaxOptions, Input, MaskedSoftmaxOptions, SoftmaxBackwardOptions, SoftmaxOptions,
+    CrossEntropyOptions, EntmaxBackwardOptions, EntmaxOptions, Input, MaskedSoftmaxOptions,
+    SoftmaxBackwardOptions, SoftmaxOptions,
 };
 use crate::reference;
 use crate::reference::cross_entropy::RowScale;
@@ -140,7 +141,7 @@ pub fn entmax_loss_bound(expected: f64) -> f64 {
 pub fn entmax_backward_bounds<P: Copy + Into<f64>, D: Copy + Into<f64>>(
     probs: &[P],
     dprobs: &[D],
-    options: &EntmaxOptions,
+    options: &EntmaxBackwardOptions,
 ) -> Vec<f64> {
     if probs.len() != dprobs.len() {
         return vec![f64::NAN; probs.len()];

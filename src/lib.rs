@@ -51,12 +51,13 @@
 //! | [`MaskedSoftmax`] | attention's softmax: scaled, masked, causal | 2 |
 //! | [`LogSumExp`] | ln Σ exp(logits) | 1 |
 //! | [`Argmax`] | the most probable class | 1 |
-//! | [`TopK`] | the k largest classes, sorted, with logits or probabilities | 2, at most 5 |
+//! | [`TopK`] | the k largest classes, sorted, with logits or probabilities | 1, parts of it twice; more with many equal values |
 //! | [`eval::calibrate::Calibrator`] | the temperature that makes the mean loss of held-out rows smallest | 2, at most four times |
 //! | [`eval::compare::Comparator`] | two models on the same rows: divergence, losses, predictions | 2 of each |
 //! | [`Sampler`] | tokens, greedy or drawn, after truncations by [`Sampling`] | 2, and up to 12 for each truncation |
 //!
 //! The four losses are one type, [`LossOp`], with different options: the methods, streams and buffers are the same.
+//! Operations that give a value for each logit are one type, [`MapOp`].
 //! Each operation has a counterpart in [`mod@reference`]: in f64, naive, to read and to check against.
 //!
 //! # Options and inputs of a loss
@@ -246,10 +247,11 @@ pub use kernel::{Band, Shader, Tuning, shaders};
 pub use masks::{MaskRows, Masks};
 pub use op::*;
 pub use options::{
-    CalibratorOptions, Causal, ComparatorOptions, CrossEntropyOptions, EmptyBatch, EntmaxLossOptions,
-    EntmaxOptions, InfoNceOptions, Input, KlDivergenceOptions, MAX_SAMPLES, MAX_TOP_K, MaskedRow,
-    MaskedSoftmaxOptions, Reduction, SamplerOptions, Sampling, SequenceUnit, Sequences, SigmoidBceOptions,
-    SoftmaxBackwardOptions, SoftmaxOptions, StepOrder, TopKOptions, TopValues, Truncations,
+    CalibratorOptions, Causal, ComparatorOptions, CrossEntropyOptions, EmptyBatch, EntmaxBackwardOptions,
+    EntmaxLossOptions, EntmaxOptions, InfoNceOptions, Input, KlDivergenceOptions, MAX_SAMPLES, MAX_TOP_K,
+    MaskedRow, MaskedSoftmaxOptions, Reduction, SamplerOptions, Sampling, SequenceUnit, Sequences,
+    SigmoidBceOptions, SoftmaxBackwardOptions, SoftmaxOptions, StepOrder, TopKOptions, TopValues,
+    Truncations,
 };
 pub use request::{Request, Running};
 pub use results::{

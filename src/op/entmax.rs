@@ -1,17 +1,13 @@
 //! α-entmax and sparsemax.
 
-use std::fmt;
-
 use crate::bounds::entmax_bounds;
-use crate::context::Context;
-use crate::device::{Profile, Wait};
 use crate::element::Element;
 use crate::error::Result;
 use crate::kernel::passes::{self, constant};
-use crate::kernel::{Needs, Params, Tuning};
+use crate::kernel::{Needs, Params};
 use crate::op::Bound;
 use crate::op::output::OutputBuffer;
-use crate::op::rows::{HostMap, Map, MapBuffers, MapStream, RowMap};
+use crate::op::rows::{HostMap, Map, MapBuffers, MapKind, MapOp, MapStream, sealed};
 use crate::op::stream::Start;
 use crate::options::{EntmaxOptions, MaskedRow};
 use crate::reference;
@@ -46,10 +42,14 @@ use crate::verification::Verification;
 /// let probs = sparsemax.entmax(&[1.0, 0.5, -1.0], Shape::new(1, 3)).wait()?; // 0.75, 0.25, 0
 /// # Ok::<(), xent::Error>(())
 /// ```
-#[derive(Clone, Debug)]
-pub struct Entmax<E: Element> {
-    rows: RowMap<E>,
-    options: EntmaxOptions,
+pub type Entmax<E> = MapOp<E, EntmaxOptions>;
+
+impl sealed::Sealed for EntmaxOptions {}
+
+impl MapKind for EntmaxOptions {
+    fn check(&self) -> Result<()> {
+        self.check()
+    }
 }
 
 /// The buffers of a bound [`Entmax`]. Both have the same layout, `row_stride` included; padding is not written.
@@ -71,40 +71,6 @@ impl<'a> EntmaxBuffers<'a> {
 }
 
 impl<E: Element> Entmax<E> {
-    /// Builds the operation on a context. Pipelines are made on first use, unless another operation has already made
-    /// them.
-    ///
-    /// # Errors
-    /// [`Error::InvalidOption`](crate::Error::InvalidOption), [`Error::DeviceLimit`](crate::Error::DeviceLimit).
-    pub fn new(gpu: &Context, options: &EntmaxOptions) -> Result<Self> {
-        options.check()?;
-        Ok(Self { rows: RowMap::new(gpu)?, options: *options })
-    }
-
-    /// Returns a copy with other options that shares the pipelines. There are three kinds of α, each with its own pipelines:
-    /// 1.5, 2, and all others.
-    ///
-    /// # Errors
-    /// [`Error::InvalidOption`](crate::Error::InvalidOption).
-    pub fn with_options(&self, options: &EntmaxOptions) -> Result<Self> {
-        options.check()?;
-        Ok(Self { options: *options, ..self.clone() })
-    }
-
-    /// Uses this tuning instead of the one that the plan would choose.
-    ///
-    /// # Errors
-    /// [`Error::InvalidOption`](crate::Error::InvalidOption) for a tuning that the device cannot run.
-    pub fn with_tuning(mut self, tuning: Tuning) -> Result<Self> {
-        self.rows.engine = self.rows.engine.tuned(tuning)?;
-        Ok(self)
-    }
-
-    /// The options of this operation.
-    pub fn options(&self) -> &EntmaxOptions {
-        &self.options
-    }
-
     /// Probabilities (rows, cols) of logits (rows, cols), with the same layout; padding columns are 0.
     ///
     /// # Errors
@@ -127,17 +93,6 @@ impl<E: Element> Entmax<E> {
         probs: &'a mut [D],
     ) -> Request<'a, ()> {
         self.rows.run_into(shape, HostMap::of(logits), probs, Ok(self.map()))
-    }
-
-    /// Bytes of device memory kept from the last host call for reuse: see
-    /// [`Softmax::idle_buffer_bytes`](crate::Softmax::idle_buffer_bytes).
-    pub fn idle_buffer_bytes(&self) -> u64 {
-        self.rows.pool.bytes()
-    }
-
-    /// Frees the buffers that [`idle_buffer_bytes`](Self::idle_buffer_bytes) counts.
-    pub fn free_idle_buffers(&self) {
-        drop(self.rows.pool.take());
     }
 
     /// Checks the probabilities of `rows` evenly spaced rows of this batch against the f64
@@ -163,7 +118,7 @@ impl<E: Element> Entmax<E> {
     /// What [`Shape::check`] refuses, [`Error::RowTooLarge`](crate::Error::RowTooLarge),
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn stream(&self, shape: Shape) -> Result<EntmaxStream<E>> {
-        Ok(EntmaxStream { windows: self.rows.stream(self.map(), shape)? })
+        self.rows.stream(self.map(), shape)
     }
 
     /// Binds the operation to one shape and one set of buffers.
@@ -173,15 +128,6 @@ impl<E: Element> Entmax<E> {
     pub fn bind(&self, shape: Shape, to: &EntmaxBuffers<'_>) -> Result<Bound> {
         let buffers = MapBuffers { logits: &to.logits, second: None, output: to.probs.clone() };
         self.rows.bind(shape, vec![(self.map(), buffers)], [])
-    }
-
-    pub(crate) fn profile(&self) -> &Profile {
-        &self.rows.engine.profile
-    }
-
-    /// How a request waits on the calling thread.
-    pub(crate) fn blocking(&self) -> Wait {
-        self.rows.engine.gpu.blocking()
     }
 
     /// A stream for two windows in flight.
@@ -236,38 +182,5 @@ pub(crate) fn entmax_needs() -> Needs {
     }
 }
 
-/// A batch that passes through the device window by window. The buffers are made once and take less than half a
-/// gigabyte for any number of rows, unless a single row needs more.
-pub struct EntmaxStream<E: Element> {
-    windows: MapStream<E>,
-}
-
-impl<E: Element> EntmaxStream<E> {
-    /// The maximum number of rows in one [`push`](Self::push).
-    pub fn window_rows(&self) -> usize {
-        self.windows.window_rows()
-    }
-
-    /// Device memory that the stream holds, staging included, in bytes.
-    pub fn buffer_bytes(&self) -> u64 {
-        self.windows.stream.buffer_bytes()
-    }
-
-    /// Takes the next `rows` rows of logits and writes their probabilities. Both are (rows, cols) in the layout of the
-    /// stream's shape. A push that fails, or is dropped while it runs, ends the stream.
-    ///
-    /// # Errors
-    /// [`Error::Length`](crate::Error::Length); [`Error::RowsExceedBound`](crate::Error::RowsExceedBound) for more rows than a
-    /// window or the stream's shape holds; whatever the device reports, and after that
-    /// [`Error::StreamEnded`](crate::Error::StreamEnded).
-    pub fn push<'a>(&'a mut self, logits: &'a [E], rows: usize, probs: &'a mut [E]) -> Request<'a, ()> {
-        let waits = self.windows.gpu().waits();
-        Request::new(waits, move |wait| self.windows.push(logits, rows, probs, wait))
-    }
-}
-
-impl<E: Element> fmt::Debug for EntmaxStream<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EntmaxStream").field("window_rows", &self.window_rows()).finish_non_exhaustive()
-    }
-}
+/// A batch that passes through the device window by window: see [`MapStream`].
+pub type EntmaxStream<E> = MapStream<E>;

@@ -3,17 +3,16 @@
 use std::borrow::Cow;
 
 use crate::bounds::masked_prob_bounds;
-use crate::context::Context;
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::inputs::mask_words;
 use crate::kernel::passes::{self, binding, constant};
-use crate::kernel::{Needs, Params, Tuning};
+use crate::kernel::{Needs, Params};
 use crate::masks::{MaskRows, Masks};
 use crate::op::Bound;
 use crate::op::buffers::{self, Checked, Need};
 use crate::op::output::OutputBuffer;
-use crate::op::rows::{HostMap, Map, MapBuffers, RowMap, stats_switches};
+use crate::op::rows::{HostMap, Map, MapBuffers, MapKind, MapOp, sealed, stats_switches};
 use crate::options::{MaskedRow, MaskedSoftmaxOptions};
 use crate::reference;
 use crate::request::Request;
@@ -57,10 +56,14 @@ use crate::verification::Verification;
 /// let probs = softmax.softmax(&scores, masks, Shape::new(heads * q_len, k_len)).wait()?;
 /// # Ok::<(), xent::Error>(())
 /// ```
-#[derive(Clone, Debug)]
-pub struct MaskedSoftmax<E: Element> {
-    rows: RowMap<E>,
-    options: MaskedSoftmaxOptions,
+pub type MaskedSoftmax<E> = MapOp<E, MaskedSoftmaxOptions>;
+
+impl sealed::Sealed for MaskedSoftmaxOptions {}
+
+impl MapKind for MaskedSoftmaxOptions {
+    fn check(&self) -> Result<()> {
+        self.check()
+    }
 }
 
 /// The buffers of a bound [`MaskedSoftmax`].
@@ -86,39 +89,6 @@ impl<'a> MaskedSoftmaxBuffers<'a> {
 }
 
 impl<E: Element> MaskedSoftmax<E> {
-    /// Builds the operation on a context. Pipelines are made on first use, unless another operation has already made
-    /// them.
-    ///
-    /// # Errors
-    /// [`Error::InvalidOption`], [`Error::DeviceLimit`].
-    pub fn new(gpu: &Context, options: &MaskedSoftmaxOptions) -> Result<Self> {
-        options.check()?;
-        Ok(Self { rows: RowMap::new(gpu)?, options: *options })
-    }
-
-    /// Returns a copy with other options that shares the pipelines. A different scale needs no new pipeline.
-    ///
-    /// # Errors
-    /// [`Error::InvalidOption`].
-    pub fn with_options(&self, options: &MaskedSoftmaxOptions) -> Result<Self> {
-        options.check()?;
-        Ok(Self { options: *options, ..self.clone() })
-    }
-
-    /// Uses this tuning instead of the one that the plan would choose.
-    ///
-    /// # Errors
-    /// [`Error::InvalidOption`](crate::Error::InvalidOption) for a tuning that the device cannot run.
-    pub fn with_tuning(mut self, tuning: Tuning) -> Result<Self> {
-        self.rows.engine = self.rows.engine.tuned(tuning)?;
-        Ok(self)
-    }
-
-    /// The options of this operation.
-    pub fn options(&self) -> &MaskedSoftmaxOptions {
-        &self.options
-    }
-
     /// Probabilities (rows, cols) of logits (rows, cols), with the same layout; padding columns are 0. The logits pass
     /// through the device window by window, the masks as a whole.
     ///
@@ -142,17 +112,6 @@ impl<E: Element> MaskedSoftmax<E> {
         probs: &'a mut [D],
     ) -> Request<'a, ()> {
         self.rows.run_into(shape, host(logits, masks), probs, self.host_map(masks, shape))
-    }
-
-    /// Bytes of device memory kept from the last host call for reuse, those of the masks included: see
-    /// [`Softmax::idle_buffer_bytes`](crate::Softmax::idle_buffer_bytes).
-    pub fn idle_buffer_bytes(&self) -> u64 {
-        self.rows.pool.bytes()
-    }
-
-    /// Frees the buffers that [`idle_buffer_bytes`](Self::idle_buffer_bytes) counts.
-    pub fn free_idle_buffers(&self) {
-        drop(self.rows.pool.take());
     }
 
     /// Checks the probabilities of `rows` evenly spaced rows of this batch against the f64

@@ -1,17 +1,13 @@
 //! Softmax and log-softmax.
 
-use std::fmt;
-
 use crate::bounds::{loss_bound, prob_bound};
-use crate::context::Context;
-use crate::device::{Profile, Wait};
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::kernel::passes::{self, constant};
-use crate::kernel::{Needs, Params, Tuning};
+use crate::kernel::{Needs, Params};
 use crate::op::Bound;
 use crate::op::output::OutputBuffer;
-use crate::op::rows::{HostMap, Map, MapBuffers, MapStream, RowMap, stats_switches};
+use crate::op::rows::{HostMap, Map, MapBuffers, MapKind, MapOp, MapStream, sealed, stats_switches};
 use crate::op::stream::Start;
 use crate::options::{HALVED_FROM, MaskedRow, SoftmaxOptions};
 use crate::reference;
@@ -33,10 +29,14 @@ use crate::verification::Verification;
 /// let probs = softmax.softmax(&[2.0, 1.0, 0.5, -1.0], Shape::new(1, 4)).wait()?;
 /// # Ok::<(), xent::Error>(())
 /// ```
-#[derive(Clone, Debug)]
-pub struct Softmax<E: Element> {
-    rows: RowMap<E>,
-    options: SoftmaxOptions,
+pub type Softmax<E> = MapOp<E, SoftmaxOptions>;
+
+impl sealed::Sealed for SoftmaxOptions {}
+
+impl MapKind for SoftmaxOptions {
+    fn check(&self) -> Result<()> {
+        self.check()
+    }
 }
 
 /// The buffers of a bound [`Softmax`], with at least one output. Outputs have the logits' layout, `row_stride`
@@ -61,40 +61,6 @@ impl<'a> SoftmaxBuffers<'a> {
 }
 
 impl<E: Element> Softmax<E> {
-    /// Builds the operation on a context. Pipelines are made on first use, unless another operation has already made
-    /// them.
-    ///
-    /// # Errors
-    /// [`Error::InvalidOption`], [`Error::DeviceLimit`].
-    pub fn new(gpu: &Context, options: &SoftmaxOptions) -> Result<Self> {
-        options.check()?;
-        Ok(Self { rows: RowMap::new(gpu)?, options: *options })
-    }
-
-    /// Returns a copy with other options that shares the pipelines. A different temperature needs no new
-    /// pipeline, unless it is above 2^100: such temperatures have their own pipelines.
-    ///
-    /// # Errors
-    /// [`Error::InvalidOption`].
-    pub fn with_options(&self, options: &SoftmaxOptions) -> Result<Self> {
-        options.check()?;
-        Ok(Self { options: *options, ..self.clone() })
-    }
-
-    /// Uses this tuning instead of the one that the plan would choose.
-    ///
-    /// # Errors
-    /// [`Error::InvalidOption`](crate::Error::InvalidOption) for a tuning that the device cannot run.
-    pub fn with_tuning(mut self, tuning: Tuning) -> Result<Self> {
-        self.rows.engine = self.rows.engine.tuned(tuning)?;
-        Ok(self)
-    }
-
-    /// The options of this operation.
-    pub fn options(&self) -> &SoftmaxOptions {
-        &self.options
-    }
-
     /// Probabilities (rows, cols) of logits (rows, cols), with the same layout; padding columns are 0.
     ///
     /// # Errors
@@ -139,18 +105,6 @@ impl<E: Element> Softmax<E> {
         self.run_into(logits, shape, true, log_probs)
     }
 
-    /// Bytes of device memory kept from the last host call for reuse. This operation and its clones keep at most one
-    /// set of buffers, those of two windows. A second call at the same time makes its own; a call that fails keeps
-    /// none.
-    pub fn idle_buffer_bytes(&self) -> u64 {
-        self.rows.pool.bytes()
-    }
-
-    /// Frees the buffers that [`idle_buffer_bytes`](Self::idle_buffer_bytes) counts.
-    pub fn free_idle_buffers(&self) {
-        drop(self.rows.pool.take());
-    }
-
     /// Checks the probabilities of `rows` evenly spaced rows of this batch against the f64
     /// [`reference`](mod@crate::reference).
     ///
@@ -174,7 +128,7 @@ impl<E: Element> Softmax<E> {
     /// # Errors
     /// What [`Shape::check`] refuses, [`Error::RowTooLarge`], [`Error::OutOfMemory`].
     pub fn stream(&self, shape: Shape, log: bool) -> Result<SoftmaxStream<E>> {
-        Ok(SoftmaxStream { windows: self.rows.stream(self.map(log), shape)? })
+        self.rows.stream(self.map(log), shape)
     }
 
     /// Binds the operation to one shape and one set of buffers.
@@ -197,15 +151,6 @@ impl<E: Element> Softmax<E> {
             return Err(Error::NoOutput { options: "probs, log_probs" });
         }
         self.rows.bind(shape, maps, [])
-    }
-
-    pub(crate) fn profile(&self) -> &Profile {
-        &self.rows.engine.profile
-    }
-
-    /// How a request waits on the calling thread.
-    pub(crate) fn blocking(&self) -> Wait {
-        self.rows.engine.gpu.blocking()
     }
 
     /// A stream for two windows in flight.
@@ -269,37 +214,5 @@ impl<E: Element> Softmax<E> {
     }
 }
 
-/// A batch that passes through the device window by window. The buffers are made once and take less than half a
-/// gigabyte for any number of rows, unless a single row needs more.
-pub struct SoftmaxStream<E: Element> {
-    windows: MapStream<E>,
-}
-
-impl<E: Element> SoftmaxStream<E> {
-    /// The maximum number of rows in one [`push`](Self::push).
-    pub fn window_rows(&self) -> usize {
-        self.windows.window_rows()
-    }
-
-    /// Device memory that the stream holds, staging included, in bytes.
-    pub fn buffer_bytes(&self) -> u64 {
-        self.windows.stream.buffer_bytes()
-    }
-
-    /// Takes the next `rows` rows of logits and writes their probabilities (or log-probabilities). Both are (rows,
-    /// cols) in the layout of the stream's shape. A push that fails, or is dropped while it runs, ends the stream.
-    ///
-    /// # Errors
-    /// [`Error::Length`]; [`Error::RowsExceedBound`] for more rows than a window or the stream's shape holds; whatever
-    /// the device reports, and after that [`Error::StreamEnded`].
-    pub fn push<'a>(&'a mut self, logits: &'a [E], rows: usize, output: &'a mut [E]) -> Request<'a, ()> {
-        let waits = self.windows.gpu().waits();
-        Request::new(waits, move |wait| self.windows.push(logits, rows, output, wait))
-    }
-}
-
-impl<E: Element> fmt::Debug for SoftmaxStream<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SoftmaxStream").field("window_rows", &self.window_rows()).finish_non_exhaustive()
-    }
-}
+/// A batch that passes through the device window by window: see [`MapStream`].
+pub type SoftmaxStream<E> = MapStream<E>;

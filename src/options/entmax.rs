@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::options::{CrossEntropyOptions, EmptyBatch, MaskedRow, Reducing, Reduction, Sequences};
 
-/// Options of [`Entmax`](crate::Entmax) and of [`EntmaxBackward`](crate::EntmaxBackward).
+/// Options of [`Entmax`](crate::Entmax).
 ///
 /// More fields may come: end a literal with `..Default::default()`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,6 +27,31 @@ impl EntmaxOptions {
         Self { alpha: 2.0, masked_row: MaskedRow::Nan }
     }
 
+    /// Refuses values outside their range.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`], naming the option and the value.
+    pub fn check(&self) -> Result<()> {
+        check_alpha(self.alpha)
+    }
+}
+
+/// Options of [`EntmaxBackward`](crate::EntmaxBackward).
+///
+/// More fields may come: end a literal with `..Default::default()`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EntmaxBackwardOptions {
+    /// α of the entmax that gave the probabilities: see [`EntmaxOptions::alpha`]. Default: 1.5.
+    pub alpha: f32,
+}
+
+impl Default for EntmaxBackwardOptions {
+    fn default() -> Self {
+        Self { alpha: 1.5 }
+    }
+}
+
+impl EntmaxBackwardOptions {
     /// Refuses values outside their range.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 pub use calibrator::CalibratorOptions;
 pub use comparator::ComparatorOptions;
 pub use cross_entropy::{CrossEntropyOptions, Input, SequenceUnit, Sequences};
-pub use entmax::{EntmaxLossOptions, EntmaxOptions};
+pub use entmax::{EntmaxBackwardOptions, EntmaxLossOptions, EntmaxOptions};
 pub use info_nce::InfoNceOptions;
 pub(crate) use info_nce::check_similarities;
 pub use kl_divergence::KlDivergenceOptions;

@@ -3,7 +3,7 @@
 use super::map_rows;
 use crate::element::Element;
 use crate::error::Result;
-use crate::options::{EntmaxOptions, MaskedRow};
+use crate::options::{EntmaxBackwardOptions, EntmaxOptions, MaskedRow};
 use crate::shape::Shape;
 
 /// Probabilities of (rows, cols) logits, in the logits' layout with zeros in the padding between rows: `p_k = ((α − 1)·x_k −
@@ -74,13 +74,13 @@ fn margins(row: &[f64], alpha: f64) -> Vec<f64> {
 /// 2019, proposition 2). Edge cases: see [`entmax_backward_row`].
 ///
 /// # Errors
-/// Those of [`Shape::check`] and [`EntmaxOptions::check`]; [`Error::Length`](crate::Error::Length) if the length of `probs` or
+/// Those of [`Shape::check`] and [`EntmaxBackwardOptions::check`]; [`Error::Length`](crate::Error::Length) if the length of `probs` or
 /// `dprobs` does not match `shape`.
 pub fn entmax_backward<P: Copy + Into<f64>, D: Copy + Into<f64>>(
     probs: &[P],
     dprobs: &[D],
     shape: Shape,
-    options: &EntmaxOptions,
+    options: &EntmaxBackwardOptions,
 ) -> Result<Vec<f64>> {
     shape.check_slice("probs", probs)?;
     shape.check_slice("dprobs", dprobs)?;
@@ -100,7 +100,7 @@ pub fn entmax_backward<P: Copy + Into<f64>, D: Copy + Into<f64>>(
 pub fn entmax_backward_row<P: Copy + Into<f64>, D: Copy + Into<f64>>(
     probs: &[P],
     dprobs: &[D],
-    options: &EntmaxOptions,
+    options: &EntmaxBackwardOptions,
 ) -> Vec<f64> {
     let pairs: Vec<(f64, f64)> = probs.iter().zip(dprobs).map(|(&p, &dp)| (p.into(), dp.into())).collect();
     let is_sound = pairs.iter().all(|(p, dp)| p.is_finite() && dp.is_finite());
@@ -148,7 +148,8 @@ mod tests {
         }
         for (alpha, expected) in [(2.0, [-0.5, 0.5, 0.0]), (1.5, [-0.336759941, 0.336759941, 0.0])] {
             let probs = entmax_row(&[1.0f32, 0.5, -1.0], &of(alpha));
-            let found = entmax_backward_row(&probs, &[1.0, 2.0, 3.0], &of(alpha));
+            let found =
+                entmax_backward_row(&probs, &[1.0, 2.0, 3.0], &EntmaxBackwardOptions { alpha: alpha });
             assert_abs_diff_eq!(found[..], expected, epsilon = 1e-9);
         }
     }
@@ -218,7 +219,7 @@ mod tests {
             };
             let probs: Vec<f64> =
                 margins(&row, a).into_iter().map(|m| m.max(0.0).powf(1.0 / (a - 1.0))).collect();
-            let found = entmax_backward_row(&probs, &dprobs, &of(alpha));
+            let found = entmax_backward_row(&probs, &dprobs, &EntmaxBackwardOptions { alpha: alpha });
             let step = f64::from(GRID) / 1024.0;
             for col in 0..row.len() {
                 let (mut up, mut down) = (row.clone(), row.clone());
@@ -259,7 +260,10 @@ mod tests {
             (&[0.5, 0.5], &[1.0, f64::INFINITY], &[N, N]),
             (&[0.5, 0.5], &[1.0], &[N, N]),
         ] {
-            assert!(same(&entmax_backward_row(probs, dprobs, &of(2.0)), expected), "{probs:?}, {dprobs:?}");
+            assert!(
+                same(&entmax_backward_row(probs, dprobs, &EntmaxBackwardOptions { alpha: 2.0 }), expected),
+                "{probs:?}, {dprobs:?}"
+            );
         }
         let shape = Shape::new(2, 2).row_stride(3);
         let probs = entmax(&[0.0f32, 2.0, 9.0, 3.0, 3.0], shape, &of(2.0));
@@ -268,7 +272,7 @@ mod tests {
             &[0.0f32, 1.0, 9.0, 0.5, 0.5],
             &[1.0f32, 2.0, N as f32, 0.0, 2.0],
             shape,
-            &of(2.0),
+            &EntmaxBackwardOptions { alpha: 2.0 },
         );
         assert_eq!(back, Ok(vec![0.0, 0.0, 0.0, -1.0, 1.0]));
         let length = Err(Error::Length { what: "logits", found: 4, needed: 5 });

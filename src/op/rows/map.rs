@@ -244,25 +244,24 @@ fn extras(map: &Map, output: Output) -> Extras {
     Extras { output: Some(output), second, splits, needs, ..Default::default() }
 }
 
-/// A batch that passes through the device window by window.
-pub(crate) struct MapStream<E> {
-    engine: Engine<E>,
-    pub stream: Stream<E>,
+/// A batch that passes through the device window by window. The buffers are made once and take less than half a
+/// gigabyte for any number of rows, unless a single row needs more.
+pub struct MapStream<E> {
+    pub(super) engine: Engine<E>,
+    pub(super) stream: Stream<E>,
     map: Map,
     output: Output,
 }
 
 impl<E: Element> MapStream<E> {
-    pub fn gpu(&self) -> &Context {
-        &self.engine.gpu
-    }
-
-    pub fn window_rows(&self) -> usize {
-        self.stream.window_rows()
-    }
-
     /// Runs one window, from its slice to its output.
-    pub async fn push(&mut self, logits: &[E], rows: usize, output: &mut [E], wait: Wait) -> Result<()> {
+    pub(super) async fn run(
+        &mut self,
+        logits: &[E],
+        rows: usize,
+        output: &mut [E],
+        wait: Wait,
+    ) -> Result<()> {
         self.stream.check_output(self.map.output, output, rows)?;
         if rows == 0 {
             return self.stream.check_rows(logits, rows);
@@ -271,7 +270,7 @@ impl<E: Element> MapStream<E> {
         self.read(back, output)
     }
 
-    pub fn submit(&mut self, logits: &[E], second: Option<&[E]>, rows: usize) -> Result<Flight> {
+    pub(crate) fn submit(&mut self, logits: &[E], second: Option<&[E]>, rows: usize) -> Result<Flight> {
         let Self { engine, stream, map, output, .. } = self;
         let first_row = stream.next_row();
         let mut filling = stream.open(logits, rows, true)?;
@@ -286,7 +285,7 @@ impl<E: Element> MapStream<E> {
         stream.submit(&map.pass.label(), filling, &dispatches)
     }
 
-    pub fn read<D: Element>(&mut self, back: Back, output: &mut [D]) -> Result<()> {
+    pub(crate) fn read<D: Element>(&mut self, back: Back, output: &mut [D]) -> Result<()> {
         self.stream.read_output(&back, output)?;
         self.stream.close(back);
         Ok(())

@@ -7,8 +7,8 @@ mod special;
 
 use xent::bounds::{entmax_backward_bounds, entmax_bounds};
 use xent::{
-    Bound, Context, Element, Entmax, EntmaxBackward, EntmaxBackwardBuffers, EntmaxBuffers, EntmaxOptions,
-    OutputBuffer, Shape, Tuning, reference,
+    BackwardBuffers, Bound, Context, Element, Entmax, EntmaxBackward, EntmaxBackwardOptions, EntmaxBuffers,
+    EntmaxOptions, OutputBuffer, Shape, Tuning, reference,
 };
 
 use crate::harness::Region;
@@ -83,7 +83,7 @@ struct Pairs<E> {
     shape: Shape,
     probs: Vec<E>,
     dprobs: Vec<E>,
-    options: EntmaxOptions,
+    options: EntmaxBackwardOptions,
 }
 
 impl<E: Element> Map for Pairs<E> {
@@ -133,7 +133,7 @@ impl<E: Element> Map for Pairs<E> {
         dlogits: OutputBuffer<'_>,
     ) -> Bound {
         let (probs, dprobs) = (probs.binding(), dprobs.binding());
-        op.bind(self.shape, &EntmaxBackwardBuffers { probs, dprobs, dlogits }).expect("bound")
+        op.bind(self.shape, &BackwardBuffers { probs, dprobs, dlogits }).expect("bound")
     }
 
     fn overwritten([_, dprobs]: &[Region; 2]) -> &Region {
@@ -146,5 +146,6 @@ fn pairs_of<E: Element>(batch: &Batch<E>, dprobs: Vec<E>) -> Pairs<E> {
     let probs = reference::entmax(&batch.logits, batch.shape, &batch.options).expect("a batch");
     let probs = probs.into_iter().map(|p| E::from_f32(p as f32)).collect();
     let Batch { labels, shape, options, .. } = batch;
-    Pairs { labels: labels.clone(), shape: *shape, probs, dprobs, options: *options }
+    let options = EntmaxBackwardOptions { alpha: options.alpha };
+    Pairs { labels: labels.clone(), shape: *shape, probs, dprobs, options }
 }

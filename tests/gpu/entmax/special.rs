@@ -1,6 +1,6 @@
 //! Special logits at several places of rows of every length, ties, far and equal logits.
 
-use xent::{EntmaxOptions, MaskedRow, Shape};
+use xent::{EntmaxBackwardOptions, EntmaxOptions, MaskedRow, Shape};
 
 use crate::entmax::{Batch, INF, Pairs, of, pairs_of};
 use crate::harness::{gpu, is_mine};
@@ -149,6 +149,7 @@ fn special_pairs(cols: usize, options: EntmaxOptions) -> Pairs<f32> {
             dprobs.extend(d);
         }
     }
+    let options = EntmaxBackwardOptions { alpha: options.alpha };
     Pairs { shape: Shape::new(labels.len(), cols), labels, probs, dprobs, options }
 }
 

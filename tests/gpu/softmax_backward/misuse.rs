@@ -1,7 +1,7 @@
 //! Misuse: what the host refuses, and what binding refuses.
 
 use xent::half::f16;
-use xent::{Error, OutputBuffer, Shape, SoftmaxBackward, SoftmaxBackwardBuffers, SoftmaxBackwardOptions};
+use xent::{BackwardBuffers, Error, OutputBuffer, Shape, SoftmaxBackward, SoftmaxBackwardOptions};
 
 use crate::harness::{Region, aligned_offset, bound_exactly, gpu};
 use crate::softmax_backward::INF;
@@ -24,30 +24,30 @@ fn misuse() {
     let at = aligned_offset(gpu);
     let [probs, dprobs, dlogits] = [(); 3].map(|()| Region::unwritten_at(gpu, at, 64));
     let small = bound_exactly(|| Region::unwritten_at(gpu, at, 11));
-    let buffers = SoftmaxBackwardBuffers {
+    let buffers = BackwardBuffers {
         probs: probs.binding(),
         dprobs: dprobs.binding(),
         dlogits: OutputBuffer::To(dlogits.binding()),
     };
-    let refused = |shape: Shape, to: &SoftmaxBackwardBuffers<'_>| op.bind(shape, to).err();
+    let refused = |shape: Shape, to: &BackwardBuffers<'_>| op.bind(shape, to).err();
     assert_eq!(refused(shape, &buffers), None);
     let odd = Error::OddStride { what: "dlogits", row_stride: 7, needed: 8 };
     assert_eq!(refused(shape.row_stride(7), &buffers), Some(odd.clone()));
-    let over = SoftmaxBackwardBuffers { dlogits: OutputBuffer::InPlace, ..buffers.clone() };
+    let over = BackwardBuffers { dlogits: OutputBuffer::InPlace, ..buffers.clone() };
     assert_eq!(refused(shape, &over), None);
     assert_eq!(refused(shape.row_stride(7), &over), Some(odd));
     let packed = Error::PackedLayout { what: "dlogits", inner: 2 };
     assert_eq!(refused(Shape::nchw(2, 6, 2), &buffers), Some(packed));
     let alias = |first, second| Some(Error::BufferAlias { first, second });
-    let onto_probs = SoftmaxBackwardBuffers { dlogits: OutputBuffer::To(probs.binding()), ..buffers.clone() };
+    let onto_probs = BackwardBuffers { dlogits: OutputBuffer::To(probs.binding()), ..buffers.clone() };
     assert_eq!(refused(shape, &onto_probs), alias("probs", "dlogits"));
-    let onto_itself = SoftmaxBackwardBuffers { probs: dprobs.binding(), ..over };
+    let onto_itself = BackwardBuffers { probs: dprobs.binding(), ..over };
     assert_eq!(refused(shape, &onto_itself), alias("probs", "dprobs"));
     let too_small = |what| Some(Error::BufferTooSmall { what, found: 44, needed: 48 });
-    let to = SoftmaxBackwardBuffers { probs: small.binding(), ..buffers.clone() };
+    let to = BackwardBuffers { probs: small.binding(), ..buffers.clone() };
     assert_eq!(refused(shape, &to), too_small("probs"));
-    let to = SoftmaxBackwardBuffers { dprobs: small.binding(), ..buffers.clone() };
+    let to = BackwardBuffers { dprobs: small.binding(), ..buffers.clone() };
     assert_eq!(refused(shape, &to), too_small("dprobs"));
-    let to = SoftmaxBackwardBuffers { dlogits: OutputBuffer::To(small.binding()), ..buffers };
+    let to = BackwardBuffers { dlogits: OutputBuffer::To(small.binding()), ..buffers };
     assert_eq!(refused(shape, &to), too_small("dlogits"));
 }

@@ -7,8 +7,8 @@ mod special;
 
 use xent::bounds::softmax_backward_bounds;
 use xent::{
-    Bound, Context, Element, OutputBuffer, Shape, SoftmaxBackward, SoftmaxBackwardBuffers,
-    SoftmaxBackwardOptions, SoftmaxOptions, Tuning, reference,
+    BackwardBuffers, Bound, Context, Element, OutputBuffer, Shape, SoftmaxBackward, SoftmaxBackwardOptions,
+    SoftmaxOptions, Tuning, reference,
 };
 
 use crate::harness::Region;
@@ -79,7 +79,7 @@ impl<E: Element> Map for Batch<E> {
         dlogits: OutputBuffer<'_>,
     ) -> Bound {
         let (probs, dprobs) = (probs.binding(), dprobs.binding());
-        op.bind(self.shape, &SoftmaxBackwardBuffers { probs, dprobs, dlogits }).expect("bound")
+        op.bind(self.shape, &BackwardBuffers { probs, dprobs, dlogits }).expect("bound")
     }
 
     fn overwritten([_, dprobs]: &[Region; 2]) -> &Region {
