@@ -1,4 +1,4 @@
-// Uses: params, seat, row_span, cap, scores, order_key, row_stats, candidates, block_tops
+// Uses: params, seat, row_span, scores, order_key, row_stats, candidates, block_tops, top_values
 
 // The k largest classes of a row, sorted, ties by lower index, without sorting the row. The first read gives the stats and the
 // largest key of each block of the row. These say which blocks may have classes among the k largest, and from which key on a
@@ -7,12 +7,6 @@
 // If the candidates are more than the pool holds (because values are equal, or very close), up to three reads count the keys by
 // 11 bits each, until the candidates are few enough for one more read to collect them, or until only classes with the same key
 // are too many: then two reads take the first of them by index.
-
-override TOP_VALUES: u32;  // 0: logits, 1: log-probabilities, 2: probabilities
-override RENORMALIZE: bool; // probabilities among the k classes
-
-@group(0) @binding(4) var<storage, read_write> top_indices: array<u32>;
-@group(0) @binding(5) var<storage, read_write> top_values: array<u32>;
 
 const RANKED: u32 = 256u; // candidates that are sorted by their ranks
 
@@ -152,47 +146,6 @@ fn find_candidates(span: RowSpan, lane: u32, highest: u32) -> u32 {
     return k;
 }
 
-// The score of a key, as bits, before the cap.
-fn score_of(unsigned_key: u32) -> u32 {
-    let key = bitcast<i32>(unsigned_key ^ 0x80000000u);
-    let bits = select(bitcast<u32>(row_max(key)), NEG_INFINITY, key <= KEY_NEG_INFINITY);
-    return select(bits, NAN, key == KEY_NAN);
-}
-
-fn capped_bits(bits: u32) -> u32 {
-    return select(bits, bitcast<u32>(capped_one(bitcast<f32>(bits))), is_finite(bits));
-}
-
-// The sum that probabilities are divided by: of all classes, or of the k.
-fn top_sum(stats: RowStats, sorted: u32) -> f32 {
-    if !RENORMALIZE {
-        return stats.sum_exp;
-    }
-    var sum = 0.0;
-    for (var i = 0u; i < params.entries; i++) {
-        let bits = score_of(candidate_at(sorted + i).x);
-        sum += select(scaled_exp(capped_one(bitcast<f32>(bits)), stats.base), 0.0, bits == NEG_INFINITY);
-    }
-    return sum;
-}
-
-fn value_bits(bits: u32, stats: RowStats, sum: f32) -> u32 {
-    let flags = stats_flags(stats);
-    if TOP_VALUES == 0u {
-        return capped_bits(bits);
-    }
-    if flags != 0u {
-        return special_bits(flags, select(0u, NEG_INFINITY, TOP_VALUES == 1u));
-    }
-    let s = capped_one(bitcast<f32>(bits));
-    if TOP_VALUES == 1u {
-        let half_below = 0.5 * s - 0.5 * stats.base;
-        let log_p = half_below * params.twice_inverse_temperature - select(log(sum), 0.0, sum == 1.0);
-        return select(bitcast<u32>(log_p), NEG_INFINITY, bits == NEG_INFINITY);
-    }
-    return select(bitcast<u32>(scaled_exp(s, stats.base) / sum), 0u, bits == NEG_INFINITY);
-}
-
 @compute @workgroup_size(INVOCATIONS)
 fn top_k(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -208,11 +161,11 @@ fn top_k(
     workgroupBarrier();
     let count = find_candidates(span, at.lane, unsigned_key(stats.key));
     let sorted = sort_candidates(count, at.lane, RANKED);
-    let sum = top_sum(stats, sorted);
     let first = (params.first_row + at.row) * params.entries;
     for (var i = at.lane; i < params.entries; i += LANES) {
         let candidate = candidate_at(sorted + i);
         top_indices[first + i] = candidate.y;
-        top_values[first + i] = value_bits(score_of(candidate.x), stats, sum);
+        top_values[first + i] = candidate.x;
     }
+    finish_values(stats, at, first);
 }

@@ -1,4 +1,4 @@
-// Uses: params, seat, pack, row_span, scores, candidates
+// Uses: params, seat, pack, row_span, scores, order_key, candidates
 
 // Where the largest classes of a row are. A row is dealt out to blocks: each lane's steps go to the lane's blocks in turn, so
 // that neighbouring steps are in different blocks. The first read keeps the largest order key of each block, its top. At least

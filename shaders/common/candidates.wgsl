@@ -1,25 +1,15 @@
-// Uses: params, seat, order_key
+// Uses: params, seat
 
 // A pool of workgroup memory for the search of a row's largest classes. It counts order keys by some of their bits, or holds
 // candidates: a key and a column each. There is one row per workgroup.
 
 const POOL_WORDS: u32 = 2048u; // one count for each value of 11 bits
 const CAPACITY: u32 = 1024u;   // candidates, of two words
-const UNSIGNED_NEG_INFINITY: u32 = 0x00800000u; // the key of −∞, as an unsigned one
 
 var<workgroup> pool: array<atomic<u32>, 2048>;
 var<workgroup> candidates: atomic<u32>; // how many are in the pool
 var<workgroup> lane_counts: array<u32, INVOCATIONS>;
 var<workgroup> found: vec4<u32>;
-
-// An order key as a u32 that sorts alike.
-fn unsigned_keys(scores: vec4<u32>) -> vec4<u32> {
-    return bitcast<vec4<u32>>(order_keys(scores)) ^ vec4(0x80000000u);
-}
-
-fn unsigned_key(key: i32) -> u32 {
-    return bitcast<u32>(key) ^ 0x80000000u;
-}
 
 // Empties the pool. Call this in uniform control flow.
 fn clear_pool(lane: u32) {

@@ -9,6 +9,7 @@ const KEY_NEG_INFINITY: i32 = -2139095040;
 const KEY_LOWEST: i32 = -2139095039; // −3.40282347e38
 const KEY_INFINITY: i32 = 2139095040;
 const KEY_NAN: i32 = 2147483647;
+const UNSIGNED_NEG_INFINITY: u32 = 0x00800000u; // the key of −∞, as an unsigned one
 
 fn order_keys(bits: vec4<u32>) -> vec4<i32> {
     let signed = bitcast<vec4<i32>>(bits);
@@ -49,4 +50,13 @@ fn key_flags(key: i32) -> u32 {
     if key == KEY_INFINITY { return INFINITE_LOGIT; }
     if key == KEY_NEG_INFINITY { return MASKED_ROW; }
     return 0u;
+}
+
+// An order key as a u32 that sorts alike.
+fn unsigned_keys(scores: vec4<u32>) -> vec4<u32> {
+    return bitcast<vec4<u32>>(order_keys(scores)) ^ vec4(0x80000000u);
+}
+
+fn unsigned_key(key: i32) -> u32 {
+    return bitcast<u32>(key) ^ 0x80000000u;
 }

@@ -1,4 +1,4 @@
-// Uses: params, seat, row_span, score, scores, wide, candidates, sampling_support, sampling_sums
+// Uses: params, seat, row_span, score, scores, order_key, wide, candidates, sampling_support, sampling_sums
 
 // The shortest part of the order of a row's classes that has enough of them and enough of their weight, without sorting the row.
 //

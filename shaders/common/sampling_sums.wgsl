@@ -1,4 +1,4 @@
-// Uses: params, seat, pack, row_span, scores, wide, candidates, sampling_record, sampling_support
+// Uses: params, seat, pack, row_span, scores, order_key, wide, candidates, sampling_record, sampling_support
 
 // Sums over the classes that are left: how many they are, their weights, and a sum of floats. The row is cut into blocks of
 // neighbouring packs; a draw searches the sums of the blocks, then its block.

@@ -1,4 +1,4 @@
-// Uses: params, order_key, candidates
+// Uses: params, order_key
 
 // The classes of a row that a token may be drawn from, and their weights.
 //

@@ -1,4 +1,4 @@
-// Uses: seat, row_span, row_stats, candidates, block_tops
+// Uses: seat, row_span, row_stats, order_key, block_tops
 
 // The first read also keeps the largest order key of each block.
 

@@ -138,11 +138,12 @@ fn any_needs(random: &mut StdRng) -> Needs {
     }
     let others = [
         crate::op::top_k_needs(50),
+        crate::op::top_k_rows_needs(),
         crate::op::row_moments_needs(),
         crate::op::sampler_needs(&sampling),
         crate::op::entmax_needs(),
     ];
-    [&of_fields[..], &others].concat()[random.random_range(0..7)]
+    [&of_fields[..], &others].concat()[random.random_range(0..8)]
 }
 
 fn any_work(random: &mut StdRng) -> Work {

@@ -32,7 +32,7 @@ pub use cross_entropy::{CrossEntropy, CrossEntropyBuffers, CrossEntropyStream, T
 #[cfg(test)]
 pub(crate) use entmax::entmax_needs;
 pub use entmax::{Entmax, EntmaxBuffers, EntmaxStream};
-pub use entmax_backward::{EntmaxBackward, EntmaxBackwardBuffers};
+pub use entmax_backward::EntmaxBackward;
 pub use entmax_loss::{EntmaxLoss, EntmaxLossBuffers, EntmaxLossStream};
 pub use info_nce::InfoNce;
 pub use kl_divergence::{KlDivergence, KlDivergenceBuffers, KlDivergenceStream};
@@ -46,14 +46,14 @@ pub use output::OutputBuffer;
 #[cfg(test)]
 pub(crate) use row_moments::row_moments_needs;
 pub(crate) use row_moments::{BETAS, MOMENT_WORDS, MomentsStream, RowMoments, rounded_beta};
-pub(crate) use rows::MapStream;
+pub use rows::{BackwardBuffers, MapKind, MapOp, MapStream};
 #[cfg(test)]
 pub(crate) use sampler::sampler_needs;
 pub use sampler::{Sampler, SamplerBuffers, SamplerStream, SamplingRecord};
 pub use sigmoid_bce::{SigmoidBce, SigmoidBceBuffers, SigmoidBceStream};
 pub use softmax::{Softmax, SoftmaxBuffers, SoftmaxStream};
-pub use softmax_backward::{SoftmaxBackward, SoftmaxBackwardBuffers};
+pub use softmax_backward::SoftmaxBackward;
 pub(crate) use stream::{Flight, Start, WINDOWS_AHEAD, device_shape};
-#[cfg(test)]
-pub(crate) use top_k::top_k_needs;
 pub use top_k::{TopK, TopKBuffers, TopKStream};
+#[cfg(test)]
+pub(crate) use top_k::{top_k_needs, top_k_rows_needs};

@@ -19,7 +19,8 @@ use crate::shape::Shape;
 /// The k largest classes of each row with their probabilities, log-probabilities or logits: sorted, the lowest index first
 /// among equals. Reads an ordinary row once and the parts with its largest classes again, and sorts only the few classes that
 /// may be among the k. If these are more than 512, because values are equal or very close or k is a few hundred, a search reads
-/// the row up to five more times, with the same answer.
+/// the row up to five more times, with the same answer. Rows of up to 8,192 classes with a k of up to 8 are read twice, or, if
+/// many values are equal, up to k times more.
 ///
 /// | case | result |
 /// | --- | --- |
@@ -84,7 +85,7 @@ impl<E: Element> TopK<E> {
     /// [`Error::InvalidOption`], [`Error::DeviceLimit`].
     pub fn new(gpu: &Context, options: &TopKOptions) -> Result<Self> {
         options.check()?;
-        Ok(Self { rows: RowValues::new(gpu, values_of(options))?, options: *options })
+        Ok(Self { rows: RowValues::new(gpu, values_of(options, false))?, options: *options })
     }
 
     /// Returns a copy with other options that shares the pipelines. Another k or temperature needs no new pipeline.
@@ -93,7 +94,7 @@ impl<E: Element> TopK<E> {
     /// [`Error::InvalidOption`].
     pub fn with_options(&self, options: &TopKOptions) -> Result<Self> {
         options.check()?;
-        Ok(Self { rows: RowValues { of: values_of(options), ..self.rows.clone() }, options: *options })
+        Ok(Self { rows: RowValues { of: values_of(options, false), ..self.rows.clone() }, options: *options })
     }
 
     /// Uses this tuning instead of the one that the plan would choose. A workgroup takes one row, whatever the tuning
@@ -119,7 +120,7 @@ impl<E: Element> TopK<E> {
         let waits = self.rows.engine.gpu.waits();
         Request::new(waits, move |wait| async move {
             self.check(shape)?;
-            Ok(top_classes(self.options.k, self.rows.all(logits, shape, wait).await?))
+            Ok(top_classes(self.options.k, self.rows_of(shape).all(logits, shape, wait).await?))
         })
     }
 
@@ -130,7 +131,7 @@ impl<E: Element> TopK<E> {
     /// [`Error::TooFewClasses`]; what [`Shape::check`] refuses, [`Error::RowTooLarge`], [`Error::OutOfMemory`].
     pub fn stream(&self, shape: Shape) -> Result<TopKStream<E>> {
         self.check(shape)?;
-        Ok(TopKStream { windows: self.rows.stream(shape)?, k: self.options.k })
+        Ok(TopKStream { windows: self.rows_of(shape).stream(shape)?, k: self.options.k })
     }
 
     /// Bytes of device memory kept from the last host call for reuse: see
@@ -150,7 +151,7 @@ impl<E: Element> TopK<E> {
     /// [`Error::TooFewClasses`]; as for [`Softmax::bind`](crate::Softmax::bind).
     pub fn bind(&self, shape: Shape, to: &TopKBuffers<'_>) -> Result<Bound> {
         self.check(shape)?;
-        self.rows.bind(shape, &to.logits, &[], &[&to.indices, &to.values])
+        self.rows_of(shape).bind(shape, &to.logits, &[], &[&to.indices, &to.values])
     }
 
     pub(crate) fn profile(&self) -> &Profile {
@@ -160,6 +161,12 @@ impl<E: Element> TopK<E> {
     /// How a request waits on the calling thread.
     pub(crate) fn blocking(&self) -> Wait {
         self.rows.engine.gpu.blocking()
+    }
+
+    /// What runs for rows of this length.
+    fn rows_of(&self, shape: Shape) -> RowValues<E> {
+        let is_short = self.options.k <= SHORT_K && shape.cols <= SHORT_COLS;
+        RowValues { of: values_of(&self.options, is_short), ..self.rows.clone() }
     }
 
     fn check(&self, shape: Shape) -> Result<()> {
@@ -181,7 +188,7 @@ impl<E: Element> TopKStream<E> {
     /// [`submit`](Self::submit) and [`read`](Self::read).
     pub(crate) fn ahead(op: &TopK<E>, shape: Shape, start: Start) -> Result<Self> {
         op.check(shape)?;
-        Ok(Self { windows: op.rows.ahead(shape, start)?, k: op.options.k })
+        Ok(Self { windows: op.rows_of(shape).ahead(shape, start)?, k: op.options.k })
     }
 
     /// The maximum number of rows in one [`push`](Self::push).
@@ -233,6 +240,28 @@ fn top_classes(k: usize, arrays: Vec<Vec<u32>>) -> TopClasses {
     }
 }
 
+/// The rows of which a workgroup takes several: up to this many classes are found in rows of up to this length.
+const SHORT_K: usize = 8;
+const SHORT_COLS: usize = 8192;
+
+/// What the pass over short rows needs.
+pub(crate) fn top_k_rows_needs() -> Needs {
+    Needs {
+        row_words: SHORT_K,
+        // A head, and the length of a list.
+        lane_bytes: 8 + 4,
+        // The pool of tops and candidates, and whether a list has no room.
+        shared_bytes: 2048 * 4 + 8,
+        is_alone: false,
+        // Besides the two that the plan counts: one for each class if a list has no room.
+        further_reads: SHORT_K as u64,
+        // Comparing 64 candidates with one another.
+        fixed_iterations: 64 * 64,
+        // Three times a lane's blocks; twice the heads of all lanes for each class.
+        own_iterations: 3 * 32 + 2 * SHORT_K as u64 * 1024,
+    }
+}
+
 /// What the search needs with k classes a row.
 pub(crate) fn top_k_needs(k: usize) -> Needs {
     let blocks = (8 * k as u64).next_power_of_two().clamp(256, 1024);
@@ -251,7 +280,8 @@ pub(crate) fn top_k_needs(k: usize) -> Needs {
     }
 }
 
-fn values_of(options: &TopKOptions) -> ValuesOf {
+/// The operation, over short rows or over any.
+fn values_of(options: &TopKOptions, is_short: bool) -> ValuesOf {
     let SoftmaxOptions { masked_row, temperature, softcap } = options.softmax;
     let mut constants = stats_switches(&[
         (constant::MASKED_ROW_ZERO, masked_row == MaskedRow::Zero),
@@ -267,14 +297,14 @@ fn values_of(options: &TopKOptions) -> ValuesOf {
     constants.extend([(constant::TOP_VALUES, values), (constant::RENORMALIZE, renormalize)]);
     let params = Params { entries: options.k as u32, ..Params::default() };
     ValuesOf {
-        pass: &passes::TOP_K,
+        pass: if is_short { &passes::TOP_K_ROWS } else { &passes::TOP_K },
         inputs: vec![],
         arrays: vec![
             RowArray::new("indices", binding::ROW_VALUES, options.k),
             RowArray::new("values", binding::MORE_ROW_VALUES, options.k),
         ],
         splits: false,
-        needs: top_k_needs(options.k),
+        needs: if is_short { top_k_rows_needs() } else { top_k_needs(options.k) },
         constants,
         params: params.with_temperature(temperature).with_softcap(softcap),
     }

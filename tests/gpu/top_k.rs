@@ -100,6 +100,37 @@ fn rows_of_every_length() {
     }
 }
 
+/// Rows of which a workgroup takes several: with lists that have room and with lists that do not, with fewer lanes than classes
+/// are wanted, and with seats that no row takes.
+#[test]
+fn short_rows() {
+    let lanes = [(8, 4), (1, 1), (2, 64), (16, 8), (64, 1), (1, 32), (4, 16)];
+    let tunings = lanes.map(|(lanes, rows)| Some(Tuning::fixed(lanes, rows)));
+    let cases =
+        [(1, 1), (2, 2), (7, 5), (8, 8), (33, 8), (130, 5), (1000, 5), (1023, 8), (2500, 3), (4096, 8)];
+    for (case, (cols, k)) in cases.into_iter().enumerate() {
+        if !is_mine(case) {
+            continue;
+        }
+        let values = [TopValues::Probs, TopValues::LogProbs, TopValues::Logits][case % 3];
+        let options =
+            TopKOptions { values, renormalize: case % 2 == 0 && case % 3 < 2, ..TopKOptions::new(k) };
+        for tuning in [None, tunings[case % tunings.len()]] {
+            check(&hard_rows(cols), options, tuning);
+        }
+    }
+    check(&typed::<f16>(&hard_rows(502)), TopKOptions::new(5), None);
+    check(&typed::<bf16>(&hard_rows(301)), TopKOptions::new(8), Some(Tuning::fixed(8, 2)));
+    let batch = hard_rows(140);
+    let rows = batch.shape.rows;
+    check(&batch.laid_out(Shape::new(rows, 140).row_stride(151)), TopKOptions::new(6), None);
+    check(
+        &batch.laid_out(Shape { rows, cols: 140, row_stride: 140 * 3, inner: 3 }),
+        TopKOptions::new(6),
+        None,
+    );
+}
+
 #[test]
 fn special_rows() {
     for (case, cols) in [5, 70, 1500].into_iter().enumerate() {

@@ -120,6 +120,13 @@ pub(super) static SAMPLING_SUMS: File = file!("common/sampling_sums.wgsl");
 pub(super) static SAMPLING_SEARCH: File = file!("common/sampling_search.wgsl");
 pub(super) static SAMPLING_STEPS_FILE: File = file!("common/sampling_steps.wgsl", [], [SAMPLING_ORDER]);
 pub(super) static BLOCK_TOPS: File = file!("common/block_tops.wgsl");
+pub(super) static LANE_TOPS: File = file!("common/lane_tops.wgsl");
+pub(super) static READOUT_LANE_TOPS: File = file!("readout/lane_tops.wgsl");
+pub(super) static TOP_VALUES_FILE: File = file!(
+    "common/top_values.wgsl",
+    [(binding::ROW_VALUES, Write), (binding::MORE_ROW_VALUES, Write)],
+    [TOP_VALUES, RENORMALIZE]
+);
 pub(super) static READOUT_BLOCK_TOPS: File = file!("readout/block_tops.wgsl");
 pub(super) static NO_READOUT_SUMS: File = file!("common/no_readout_sums.wgsl");
 pub(super) static READOUT_NONE: File = file!("readout/none.wgsl");

@@ -23,6 +23,7 @@ pub(in crate::kernel) use modules::modules;
 pub(in crate::kernel) use pass::FILE_MARK;
 use pass::Part::{self, Of};
 pub(crate) use pass::Pass;
+use pass::Tops;
 pub(crate) use variant::{Load, Output, Score, Target, Variant};
 
 /// A row's statistics, in one read of its logits.
@@ -99,18 +100,12 @@ pub(crate) static ARGMAX: Pass =
     Pass::new("argmax", &[STATS, &[Of(&file!("argmax.wgsl", [(binding::ROW_VALUES, Write)], []))]])
         .merging(&ROW_SEGMENTS);
 
-pub(crate) static TOP_K: Pass = Pass::new(
-    "top_k",
-    &[
-        STATS,
-        &[Of(&file!(
-            "top_k.wgsl",
-            [(binding::ROW_VALUES, Write), (binding::MORE_ROW_VALUES, Write)],
-            [TOP_VALUES, RENORMALIZE]
-        ))],
-    ],
-)
-.keeping_tops();
+pub(crate) static TOP_K: Pass =
+    Pass::new("top_k", &[STATS, &[Of(&TOP_VALUES_FILE), Of(&file!("top_k.wgsl"))]]).keeping(Tops::OfBlocks);
+/// Of several short rows in a workgroup.
+pub(crate) static TOP_K_ROWS: Pass =
+    Pass::new("top_k_rows", &[STATS, &[Of(&TOP_VALUES_FILE), Of(&file!("top_k_rows.wgsl"))]])
+        .keeping(Tops::OfLanes);
 
 pub(crate) static ROW_MOMENTS: Pass =
     Pass::new("row_moments", &[STATS, &[Of(&file!("row_moments.wgsl", [(binding::ROW_VALUES, Write)], []))]])
@@ -350,13 +345,14 @@ pub(crate) static KL_DLOGITS: Pass = Pass::new(
 );
 
 /// Every pass, and the kinds of target that it takes.
-pub(crate) static ALL: [(&Pass, &[Target]); 26] = [
+pub(crate) static ALL: [(&Pass, &[Target]); 27] = [
     (&ENTMAX_LOSSES, &[Target::Class]),
     (&ENTMAX_DLOGITS, &[Target::Class]),
     (&ENTMAX, &[Target::None]),
     (&ENTMAX_BACKWARD, &[Target::None]),
     (&ROW_MOMENTS, &[Target::None]),
     (&TOP_K, &[Target::None]),
+    (&TOP_K_ROWS, &[Target::None]),
     (&SAMPLE, &[Target::None]),
     (&ROW_SEGMENTS, &[Target::None]),
     (&LOSS_SEGMENTS, &[Target::Class, Target::Soft]),

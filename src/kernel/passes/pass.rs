@@ -38,6 +38,13 @@ fn dense(variant: Variant) -> &'static File {
     if variant.weighted || variant.merged { &DENSE_WORDS } else { &DENSE_QUADS }
 }
 
+/// The largest order keys of the parts of a row.
+#[derive(Clone, Copy)]
+pub(super) enum Tops {
+    OfBlocks,
+    OfLanes,
+}
+
 /// A pass. Its name is also the name of its file and of its entry point.
 pub(crate) struct Pass {
     pub name: &'static str,
@@ -46,8 +53,8 @@ pub(crate) struct Pass {
     parts: &'static [&'static [Part]],
     /// Whether its output comes from the first sweep over the logits.
     in_one_sweep: bool,
-    /// Whether its first read also keeps the largest order key of each block, so that a second one finds the largest classes.
-    keeps_tops: bool,
+    /// The largest order keys that its first read also keeps, so that a second one finds the largest classes.
+    tops: Option<Tops>,
     /// Whether a second read sums something relative to the maximum.
     sums_again: bool,
     /// The pass over the segments of split rows. This pass merges their statistics.
@@ -67,7 +74,7 @@ impl Pass {
             score: Score::Logits,
             parts,
             in_one_sweep: false,
-            keeps_tops: false,
+            tops: None,
             sums_again: false,
             segments: None,
         }
@@ -88,9 +95,9 @@ impl Pass {
         Self { in_one_sweep: true, ..self }
     }
 
-    /// Says that the first read keeps the largest order key of each block of the row.
-    pub(super) const fn keeping_tops(self) -> Self {
-        Self { keeps_tops: true, ..self }
+    /// Says which order keys the first read keeps.
+    pub(super) const fn keeping(self, tops: Tops) -> Self {
+        Self { tops: Some(tops), ..self }
     }
 
     /// Says that a second read sums something relative to the maximum that the first has found.
@@ -137,10 +144,13 @@ impl Pass {
             Part::Stats if variant.merged => vec![&SEGMENT_STATS, &STATS_MERGE],
             Part::Stats => vec![&SWEEP_STEPS, &STATS_SWEEP],
             Part::Readout if variant.reads_out => vec![&READOUT_SUMS],
-            Part::Readout if self.keeps_tops => {
-                vec![&NO_READOUT_SUMS, &CANDIDATES, &BLOCK_TOPS, &READOUT_BLOCK_TOPS]
-            }
-            Part::Readout => vec![&NO_READOUT_SUMS, &READOUT_NONE],
+            Part::Readout => match self.tops {
+                None => vec![&NO_READOUT_SUMS, &READOUT_NONE],
+                Some(Tops::OfBlocks) => {
+                    vec![&NO_READOUT_SUMS, &CANDIDATES, &BLOCK_TOPS, &READOUT_BLOCK_TOPS]
+                }
+                Some(Tops::OfLanes) => vec![&NO_READOUT_SUMS, &LANE_TOPS, &READOUT_LANE_TOPS],
+            },
             Part::Told if variant.reads_out => vec![&TOLD_SUMS],
             Part::Told => vec![&TOLD_NONE],
             Part::Target => match variant.target {
@@ -166,7 +176,7 @@ impl Pass {
     /// that, and once for the output or for further sums. A test checks this against the loops of the module.
     pub fn reads(&self, variant: Variant) -> u64 {
         let finds_stats = !variant.merged && !self.in_one_sweep;
-        u64::from(finds_stats) + u64::from(self.writes() || self.keeps_tops || self.sums_again)
+        u64::from(finds_stats) + u64::from(self.writes() || self.tops.is_some() || self.sums_again)
     }
 
     /// Whether it writes a value for each logit.
