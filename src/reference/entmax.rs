@@ -148,8 +148,7 @@ mod tests {
         }
         for (alpha, expected) in [(2.0, [-0.5, 0.5, 0.0]), (1.5, [-0.336759941, 0.336759941, 0.0])] {
             let probs = entmax_row(&[1.0f32, 0.5, -1.0], &of(alpha));
-            let found =
-                entmax_backward_row(&probs, &[1.0, 2.0, 3.0], &EntmaxBackwardOptions { alpha: alpha });
+            let found = entmax_backward_row(&probs, &[1.0, 2.0, 3.0], &EntmaxBackwardOptions { alpha });
             assert_abs_diff_eq!(found[..], expected, epsilon = 1e-9);
         }
     }
@@ -219,7 +218,7 @@ mod tests {
             };
             let probs: Vec<f64> =
                 margins(&row, a).into_iter().map(|m| m.max(0.0).powf(1.0 / (a - 1.0))).collect();
-            let found = entmax_backward_row(&probs, &dprobs, &EntmaxBackwardOptions { alpha: alpha });
+            let found = entmax_backward_row(&probs, &dprobs, &EntmaxBackwardOptions { alpha });
             let step = f64::from(GRID) / 1024.0;
             for col in 0..row.len() {
                 let (mut up, mut down) = (row.clone(), row.clone());
