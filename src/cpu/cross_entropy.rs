@@ -29,6 +29,8 @@ pub(super) struct Batch<'a, E> {
     pub options: &'a CrossEntropyOptions,
     pub weight: &'a BatchWeight,
     pub smoothing: &'a Smoothing,
+    /// How many threads share a row.
+    pub threads: usize,
 }
 
 /// What label smoothing needs to know of the class weights.
@@ -135,7 +137,7 @@ impl<E: Element> Batch<'_, E> {
             RowTarget::Soft(_) | RowTarget::Sparse { .. } => None,
         };
         let start = shape.row_start(row);
-        let mut of_row = Row::new(&logits[start..start + shape.cols], buffer);
+        let mut of_row = Row::new(&logits[start..start + shape.cols], buffer, self.threads);
         let stats = match class {
             None => None,
             Some(class) if options.row_fields.intersects(RowFields::SWEPT) => of_row

@@ -29,7 +29,7 @@
 //! [`reference`](mod@crate::reference).
 //!
 //! A row is read twice, the second time from cache: for its maximum, and for Σ exp. Threads are started for a call, and
-//! end with it.
+//! end with it. They share the rows, or, if there are fewer rows than threads, the parts of each row.
 
 mod cross_entropy;
 mod row;
@@ -45,6 +45,7 @@ use std::thread;
 use pulp::{Arch, WithSimd};
 
 use crate::cpu::cross_entropy::{Batch, Rows, Smoothing};
+use crate::cpu::row::PART;
 use crate::cpu::softmax::{LargestAndLse, Probs};
 use crate::element::Element;
 use crate::error::{Error, Result};
@@ -53,9 +54,6 @@ use crate::options::{CrossEntropyOptions, Input, SoftmaxOptions};
 use crate::results::{Loss, LossSum, RowResult};
 use crate::shape::Shape;
 use crate::target_kind::TargetKind;
-
-/// The minimum number of values that a thread takes at a time.
-const PART: usize = 64 << 10;
 
 /// The processor: an instruction set and a number of threads.
 #[derive(Clone, Copy, Debug)]
@@ -216,7 +214,8 @@ impl Processor {
         dlogits: Option<&mut [f32]>,
     ) -> LossSum {
         let smoothing = &Smoothing::new(inputs, shape.cols, options);
-        let batch = Batch { logits, inputs, shape, options, weight, smoothing };
+        let [threads, of_row] = self.shared(shape);
+        let batch = Batch { logits, inputs, shape, options, weight, smoothing, threads: of_row };
         let step = PART.div_ceil(shape.cols);
         let mut results = results.map(|results| results.chunks_mut(step));
         let mut dlogits = dlogits.map(|dlogits| dlogits.chunks_mut(step * shape.row_stride));
@@ -229,7 +228,7 @@ impl Processor {
             })
             .collect();
         let total = Mutex::new(LossSum::default());
-        threads::each(self.threads, jobs.into_iter(), |(rows, mut results, dlogits)| {
+        threads::each(threads, jobs.into_iter(), |(rows, mut results, dlogits)| {
             let mut sum = LossSum::default();
             let each = |at: usize, result: RowResult| {
                 sum.add(&result);
@@ -292,9 +291,10 @@ impl Processor {
         let step = PART.div_ceil(shape.cols);
         let starts = (0..shape.rows).step_by(step);
         let jobs: Vec<_> = starts.zip(into.chunks_mut(step * shape.row_stride)).collect();
-        threads::each(self.threads, jobs.into_iter(), |(start, into)| {
+        let [threads, of_row] = self.shared(shape);
+        threads::each(threads, jobs.into_iter(), |(start, into)| {
             let rows = start..shape.rows.min(start + step);
-            self.run(Probs { logits, shape, options, are_logs, rows, into });
+            self.run(Probs { logits, shape, options, are_logs, rows, threads: of_row, into });
         });
         Ok(())
     }
@@ -328,7 +328,8 @@ impl Processor {
         let mut values = vec![T::default(); shape.rows];
         let step = PART.div_ceil(shape.cols);
         let jobs: Vec<_> = (0..shape.rows).step_by(step).zip(values.chunks_mut(step)).collect();
-        threads::each(self.threads, jobs.into_iter(), |(start, into)| {
+        let [threads, threads_of_row] = self.shared(shape);
+        threads::each(threads, jobs.into_iter(), |(start, into)| {
             let rows = start..start + into.len();
             let mut into = into.iter_mut();
             let each = |class, lse| {
@@ -336,9 +337,14 @@ impl Processor {
                     *into = of_row(class, lse);
                 }
             };
-            self.run(LargestAndLse { logits, shape, rows, each });
+            self.run(LargestAndLse { logits, shape, rows, threads: threads_of_row, each });
         });
         Ok(values)
+    }
+
+    /// How many threads share the rows, and how many a row: there are enough rows for all, or rows come one after another.
+    fn shared(&self, shape: Shape) -> [usize; 2] {
+        if shape.rows < self.threads && shape.cols > PART { [1, self.threads] } else { [self.threads, 1] }
     }
 
     fn run(&self, job: impl WithSimd<Output = ()>) {

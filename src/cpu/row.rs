@@ -3,13 +3,19 @@
 use pulp::Simd;
 
 use crate::cpu::simd::{self, BLOCK, Scale, Sums, block_len};
+use crate::cpu::threads;
 use crate::element::Element;
 
 /// A row of logits, and room to widen a block of it.
 pub(super) struct Row<'a, E> {
     pub values: &'a [E],
     buffer: &'a mut [f32; BLOCK],
+    /// How many threads share the row.
+    threads: usize,
 }
+
+/// Values of a part of a row. A longer row is summed part by part, so that threads can share it and change no bit.
+pub(super) const PART: usize = 64 << 10;
 
 /// The most values of a short row.
 const SHORT: usize = 32;
@@ -44,8 +50,8 @@ impl Stats {
 }
 
 impl<'a, E: Element> Row<'a, E> {
-    pub fn new(values: &'a [E], buffer: &'a mut [f32; BLOCK]) -> Self {
-        Self { values, buffer }
+    pub fn new(values: &'a [E], buffer: &'a mut [f32; BLOCK], threads: usize) -> Self {
+        Self { values, buffer, threads }
     }
 
     /// One logit.
@@ -65,8 +71,10 @@ impl<'a, E: Element> Row<'a, E> {
         self.without(
             simd,
             [best, best],
+            0.0,
             #[inline(always)]
-            |_, values| rest += simd::sum_exp(simd, values, scale),
+            |sum, _, values| *sum += simd::sum_exp(simd, values, scale),
+            |sum: f64| rest += sum,
         );
         (!rest.is_nan()).then_some(Stats { max, best, scale, rest })
     }
@@ -107,11 +115,13 @@ impl<'a, E: Element> Row<'a, E> {
         self.without(
             simd,
             [best.min(target), best.max(target)],
+            Sums::NONE,
             #[inline(always)]
-            |start, values| {
+            |sums: &mut Sums, start, values| {
                 let threshold = if start > target { logit.next_up() } else { logit };
                 sums.add(simd, values, scale, threshold);
             },
+            |part| sums.combine(&part),
         );
         let of_target = if target == best { 0.0 } else { scale.score(logit).exp() };
         let rest = sums.exp + of_target;
@@ -122,14 +132,20 @@ impl<'a, E: Element> Row<'a, E> {
     #[inline(always)]
     fn largest<S: Simd>(&mut self, simd: S) -> Option<(f32, usize)> {
         let (mut max, mut from) = (f32::MIN, 0);
-        self.blocks(
+        self.parts(
             simd,
             (0, self.values.len()),
+            (f32::MIN, 0),
             #[inline(always)]
-            |start, values| {
+            |best: &mut (f32, usize), start, values| {
                 let of_block = simd::max(simd, values);
-                if of_block > max {
-                    (max, from) = (of_block, start);
+                if of_block > best.0 {
+                    *best = (of_block, start);
+                }
+            },
+            |best| {
+                if best.0 > max {
+                    (max, from) = best;
                 }
             },
         );
@@ -138,9 +154,10 @@ impl<'a, E: Element> Row<'a, E> {
         }
         let end = self.values.len().min(from + block_len::<S>());
         let mut best = None;
-        self.blocks(
-            simd,
+        blocks::<S, E>(
+            self.values,
             (from, end),
+            self.buffer,
             #[inline(always)]
             |start, values| best = simd::position(values, max).map(|at| start + at),
         );
@@ -153,14 +170,16 @@ impl<'a, E: Element> Row<'a, E> {
     #[inline(always)]
     pub fn sum_below<S: Simd>(&mut self, simd: S, weights: Option<&[f32]>, max: f32) -> f64 {
         let mut sum = 0.0;
-        self.blocks(
+        self.parts(
             simd,
             (0, self.values.len()),
+            0.0,
             #[inline(always)]
-            |start, values| {
+            |sum, start, values| {
                 let weights = weights.map(|weights| &weights[start..start + values.len()]);
-                sum += simd::sum_below(simd, values, weights, max);
+                *sum += simd::sum_below(simd, values, weights, max);
             },
+            |part: f64| sum += part,
         );
         sum
     }
@@ -171,46 +190,161 @@ impl<'a, E: Element> Row<'a, E> {
         &mut self,
         simd: S,
         into: &mut [f32],
-        mut write: impl FnMut(usize, &[f32], &mut [f32]),
+        write: impl Fn(usize, &[f32], &mut [f32]) + Sync,
     ) {
-        self.blocks(
-            simd,
-            (0, self.values.len()),
-            #[inline(always)]
-            |start, values| write(start, values, &mut into[start..start + values.len()]),
-        );
+        if !self.is_shared(into.len()) {
+            return write_part::<S, E>(self.values, (0, into), self.buffer, write);
+        }
+        let values = self.values;
+        let parts: Vec<_> = into.chunks_mut(PART).enumerate().collect();
+        threads::each(self.threads, parts.into_iter(), |(part, into)| {
+            simd.vectorize(
+                #[inline(always)]
+                || {
+                    write_part::<S, E>(
+                        values,
+                        (part * PART, into),
+                        &mut [0.0; BLOCK],
+                        #[inline(always)]
+                        |at, values, into| write(at, values, into),
+                    );
+                },
+            );
+        });
     }
 
-    /// The blocks of the row without these two classes, in order.
+    /// Like `parts`, over the row without these two classes, in order.
     #[inline(always)]
-    fn without<S: Simd>(&mut self, simd: S, [a, b]: [usize; 2], mut each: impl FnMut(usize, &[f32])) {
+    fn without<S: Simd, T: Copy + Send + Sync>(
+        &mut self,
+        simd: S,
+        [a, b]: [usize; 2],
+        none: T,
+        add: impl Fn(&mut T, usize, &[f32]) + Sync,
+        mut each: impl FnMut(T),
+    ) {
         for (start, end) in [(0, a), (a + 1, b), (b + 1, self.values.len())] {
             if start < end {
-                // Not `&mut each`, which would be a call without the instruction set.
-                self.blocks(
+                self.parts(
                     simd,
                     (start, end),
+                    none,
                     #[inline(always)]
-                    |start, values| each(start, values),
+                    |sum, start, values| add(sum, start, values),
+                    &mut each,
                 );
             }
         }
     }
 
-    /// The blocks of a part of the row, widened.
+    /// Adds up the blocks of each part of a range of the row, starting from `none`, and takes the sums of the parts in their
+    /// order. (`&add` in the place of a closure would be a call without the instruction set.)
     #[inline(always)]
-    fn blocks<S: Simd>(&mut self, _: S, (start, end): (usize, usize), mut each: impl FnMut(usize, &[f32])) {
-        let len = block_len::<S>();
-        for (at, values) in self.values[start..end].chunks(len).enumerate() {
-            let values = match E::as_f32(values) {
-                Some(values) => values,
-                None => {
-                    let into = &mut self.buffer[..values.len()];
-                    E::widen(values, into);
-                    into
-                }
-            };
-            each(start + at * len, values);
+    fn parts<S: Simd, T: Copy + Send + Sync>(
+        &mut self,
+        simd: S,
+        (start, end): (usize, usize),
+        none: T,
+        add: impl Fn(&mut T, usize, &[f32]) + Sync,
+        mut each: impl FnMut(T),
+    ) {
+        let values = self.values;
+        let range = |part: usize| {
+            let from = start + part * PART;
+            (from, end.min(from + PART))
+        };
+        let parts = (end - start).div_ceil(PART);
+        if self.is_shared(end - start) {
+            let sums = threads::in_order(self.threads, parts, |part| {
+                simd.vectorize(
+                    #[inline(always)]
+                    || {
+                        sum_part::<S, E, T>(
+                            values,
+                            range(part),
+                            &mut [0.0; BLOCK],
+                            none,
+                            #[inline(always)]
+                            |sum, start, values| add(sum, start, values),
+                        )
+                    },
+                )
+            });
+            return sums.into_iter().for_each(each);
         }
+        for part in 0..parts {
+            each(sum_part::<S, E, T>(
+                values,
+                range(part),
+                self.buffer,
+                none,
+                #[inline(always)]
+                |sum, start, values| add(sum, start, values),
+            ));
+        }
+    }
+
+    /// Whether several threads share a part of the row of this length.
+    fn is_shared(&self, len: usize) -> bool {
+        self.threads > 1 && len > PART
+    }
+}
+
+/// Adds up the blocks of a part of a row.
+#[inline(always)]
+fn sum_part<S: Simd, E: Element, T>(
+    row: &[E],
+    part: (usize, usize),
+    buffer: &mut [f32; BLOCK],
+    none: T,
+    add: impl Fn(&mut T, usize, &[f32]),
+) -> T {
+    let mut sum = none;
+    blocks::<S, E>(
+        row,
+        part,
+        buffer,
+        #[inline(always)]
+        |start, values| add(&mut sum, start, values),
+    );
+    sum
+}
+
+/// Writes a value for each class of a part of a row that begins at `start`.
+#[inline(always)]
+fn write_part<S: Simd, E: Element>(
+    row: &[E],
+    (start, into): (usize, &mut [f32]),
+    buffer: &mut [f32; BLOCK],
+    write: impl Fn(usize, &[f32], &mut [f32]),
+) {
+    blocks::<S, E>(
+        row,
+        (start, start + into.len()),
+        buffer,
+        #[inline(always)]
+        |at, values| write(at, values, &mut into[at - start..][..values.len()]),
+    );
+}
+
+/// The blocks of a part of a row, widened.
+#[inline(always)]
+fn blocks<S: Simd, E: Element>(
+    row: &[E],
+    (start, end): (usize, usize),
+    buffer: &mut [f32; BLOCK],
+    mut each: impl FnMut(usize, &[f32]),
+) {
+    let len = block_len::<S>();
+    for (at, values) in row[start..end].chunks(len).enumerate() {
+        let values = match E::as_f32(values) {
+            Some(values) => values,
+            None => {
+                let into = &mut buffer[..values.len()];
+                E::widen(values, into);
+                into
+            }
+        };
+        each(start + at * len, values);
     }
 }

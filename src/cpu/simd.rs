@@ -213,6 +213,18 @@ impl Sums {
         small_sum: 0.0,
     };
 
+    /// Adds those of the next part.
+    pub fn combine(&mut self, part: &Self) {
+        self.exp += part.exp;
+        self.exp_score += part.exp_score;
+        self.exp_squared += part.exp_squared;
+        self.ahead += part.ahead;
+        self.exp_ahead += part.exp_ahead;
+        self.max = self.max.max(part.max);
+        self.min = self.min.min(part.min);
+        self.small_sum += part.small_sum;
+    }
+
     /// Adds the next block.
     #[inline(always)]
     pub fn add<S: Simd>(&mut self, simd: S, values: &[f32], scale: Scale, threshold: f32) {

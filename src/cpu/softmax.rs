@@ -18,6 +18,8 @@ pub(super) struct Probs<'a, E> {
     pub options: &'a SoftmaxOptions,
     pub are_logs: bool,
     pub rows: Range<usize>,
+    /// How many threads share a row.
+    pub threads: usize,
     /// These rows, laid out by the shape.
     pub into: &'a mut [f32],
 }
@@ -27,14 +29,14 @@ impl<E: Element> WithSimd for Probs<'_, E> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { logits, shape, options, are_logs, rows, into } = self;
+        let Self { logits, shape, options, are_logs, rows, threads, into } = self;
         let mut buffer = [0.0; BLOCK];
         for (row, into) in rows.zip(into.chunks_mut(shape.row_stride)) {
             let (into, padding) = into.split_at_mut(shape.cols);
             padding.fill(0.0);
             let start = shape.row_start(row);
             let values = &logits[start..start + shape.cols];
-            let mut of_row = Row::new(values, &mut buffer);
+            let mut of_row = Row::new(values, &mut buffer, threads);
             let Some(stats) = of_row.stats(simd, options.temperature) else {
                 let by_reference = if are_logs { log_softmax_row } else { softmax_row };
                 for (into, value) in into.iter_mut().zip(by_reference(values, options)) {
@@ -61,6 +63,8 @@ pub(super) struct LargestAndLse<'a, E, F> {
     pub logits: &'a [E],
     pub shape: Shape,
     pub rows: Range<usize>,
+    /// How many threads share a row.
+    pub threads: usize,
     /// Takes both of each row.
     pub each: F,
 }
@@ -70,12 +74,12 @@ impl<E: Element, F: FnMut(u32, f32)> WithSimd for LargestAndLse<'_, E, F> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { logits, shape, rows, mut each } = self;
+        let Self { logits, shape, rows, threads, mut each } = self;
         let mut buffer = [0.0; BLOCK];
         for row in rows {
             let start = shape.row_start(row);
             let values = &logits[start..start + shape.cols];
-            match Row::new(values, &mut buffer).stats(simd, 1.0) {
+            match Row::new(values, &mut buffer, threads).stats(simd, 1.0) {
                 Some(stats) => each(stats.best as u32, stats.lse(1.0) as f32),
                 None => each(argmax_row(values), logsumexp_row(values) as f32),
             }

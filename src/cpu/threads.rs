@@ -29,6 +29,13 @@ pub(super) fn each<J: Send>(
     });
 }
 
+/// The results of `count` jobs, in their order.
+pub(super) fn in_order<T: Send>(threads: usize, count: usize, run: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let mut results: Vec<Option<T>> = (0..count).map(|_| None).collect();
+    each(threads, results.iter_mut().enumerate(), |(at, result)| *result = Some(run(at)));
+    results.into_iter().flatten().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,6 +49,7 @@ mod tests {
                 let mut done = done.into_inner().expect("no panic");
                 done.sort_unstable();
                 assert!(done.into_iter().eq(0..jobs), "{threads} threads, {jobs} jobs");
+                assert!(in_order(threads, jobs, |job| job).into_iter().eq(0..jobs));
             }
         }
     }

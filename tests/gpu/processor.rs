@@ -141,14 +141,18 @@ fn check_readouts<E: Element>(cpu: &Processor, batch: &Batch<E>, options: &Cross
 fn threads_and_windows_change_no_bit() {
     // More than one part, and rows of several blocks.
     let batch = noise("threads", 9, 700, 1031).with_weights(4);
+    // A row that threads share.
+    let long = noise("long row", 10, 1, 200_003);
     let options =
         CrossEntropyOptions { label_smoothing: 0.1, row_fields: RowFields::all(), ..Default::default() };
     for cpu in Processor::each_instruction_set() {
-        let alone = run(&cpu.threads(1), &batch, &options);
-        for threads in [2, 3, 8] {
-            let outputs = run(&cpu.threads(threads), &batch, &options);
-            assert_eq!(outputs.host_loss, alone.host_loss, "{threads} threads");
-            assert_eq!(outputs.bits(), alone.bits(), "{threads} threads");
+        for batch in [&batch, &long] {
+            let alone = run(&cpu.threads(1), batch, &options);
+            for threads in [2, 3, 8] {
+                let outputs = run(&cpu.threads(threads), batch, &options);
+                assert_eq!(outputs.host_loss, alone.host_loss, "{threads} threads");
+                assert_eq!(outputs.bits(), alone.bits(), "{threads} threads");
+            }
         }
         let whole = cpu.row_results(&batch.logits, batch.inputs(), batch.shape, &options).expect("results");
         let (mut parts, cols) = (Vec::new(), batch.shape.cols);
