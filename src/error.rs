@@ -494,6 +494,9 @@ fn list(names: &[String]) -> String {
 }
 
 /// How to get an adapter. Part of the message when none was found.
+#[cfg(target_arch = "wasm32")]
+const ADAPTER_HELP: &str = "The browser has no WebGPU, or offers it no GPU: its settings may allow one";
+#[cfg(not(target_arch = "wasm32"))]
 const ADAPTER_HELP: &str = "\
 A software adapter is enough:
   Debian, Ubuntu  apt-get install mesa-vulkan-drivers libvulkan1

@@ -1,5 +1,7 @@
 // Small functions for the document.
 
+import { plain } from "./format.js";
+
 export const $ = (id) => document.getElementById(id);
 
 // An element with properties and children. Keys with a dash, and `role`, are attributes; `class` is the class name.
@@ -31,6 +33,22 @@ export function text(node, value) {
 // A control that the user is typing into keeps what was typed.
 export function show(input, value) {
   if (document.activeElement !== input && input.value !== value) input.value = value;
+}
+
+// A field for a number. What is in range is used as it is typed; on leaving, what is not is brought there. `used` gives the number
+// in use, or nothing if its class has gone, and `written` its text.
+export function onTyped(input, { low, high, isWhole = false }, use, used, written = plain) {
+  const near = (value) => Math.min(high, Math.max(low, isWhole ? Math.round(value) : value));
+  input.addEventListener("input", () => {
+    const value = input.valueAsNumber;
+    if (near(value) === value) use(value);
+  });
+  input.addEventListener("blur", () => {
+    const value = input.valueAsNumber;
+    if (used() === undefined) return;
+    if (!Number.isNaN(value) && near(value) !== value) use(near(value));
+    input.value = written(used());
+  });
 }
 
 // A range input; its filled part is drawn by the style sheet, from --filled.

@@ -2,6 +2,11 @@
 
 const SUPERSCRIPTS = { "-": "⁻", 0: "⁰", 1: "¹", 2: "²", 3: "³", 4: "⁴", 5: "⁵", 6: "⁶", 7: "⁷", 8: "⁸", 9: "⁹" };
 
+const FROM_RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/;
+
+// A name within other words, whose figures keep their order behind a name that is written from right to left.
+export const isolated = (name) => (FROM_RIGHT_TO_LEFT.test(name) ? `\u2068${name}\u2069` : name);
+
 function special(value) {
   if (Number.isNaN(value)) return "NaN";
   if (value === Infinity) return "∞";
@@ -9,13 +14,13 @@ function special(value) {
   return null;
 }
 
-// A fixed number of digits after the point, thousands apart.
+// A fixed number of digits after the point, thousands apart; a power of ten from a million on.
 export function fixed(value, digits = 4) {
-  const written = Number(value).toFixed(digits);
-  const grouped = Math.abs(value) < 1e15
-    ? Number(written).toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits })
-    : written;
-  return special(value) ?? (Number(written) === 0 ? (0).toFixed(digits) : grouped.replace("-", "−"));
+  if (special(value)) return special(value);
+  if (Math.abs(value) >= 1e6) return scientific(value, 3);
+  const written = Number(Number(value).toFixed(digits));
+  // The sum takes the sign from −0.
+  return (written + 0).toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }).replace("-", "−");
 }
 
 // About `digits` significant digits, with a power of ten for very large and very small numbers.

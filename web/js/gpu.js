@@ -12,18 +12,26 @@ export function start() {
   }
   $("gpu-run").addEventListener("click", run);
   $("checks-run").addEventListener("click", check);
-  if (!navigator.gpu) absent();
+  findAdapter();
 }
 
-function absent() {
-  const why = window.isSecureContext
-    ? "This browser has no WebGPU, so this part cannot run here. Chrome and Edge have it from version 113 (on Android 121), Safari from 26 and Firefox from 141 on Windows. On Linux, it may have to be enabled in the browser’s settings. Parts 1 and 2 need no GPU."
-    : "Browsers offer WebGPU only on pages from https or from localhost. Open this page that way to run this part. Parts 1 and 2 need no GPU.";
-  const notice = $("gpu-absent");
-  notice.hidden = false;
-  text(notice, why);
-  $("gpu-bench").hidden = true;
-  $("checks").hidden = true;
+// Why nothing can run on a GPU here, and what to do.
+const NO_WEBGPU =
+  "This browser has no WebGPU. Chrome and Edge have it from version 113 (on Android 121), Safari from 26, and Firefox from 141 on Windows and 145 on Macs.";
+const NOT_SECURE = "Browsers offer WebGPU only to pages from https or from localhost. Open this page that way.";
+const NO_ADAPTER =
+  "This browser has WebGPU, but offers no GPU to it. Perhaps hardware acceleration is off in its settings, or it does not trust this GPU’s driver: chrome://gpu or about:support says which. In Chrome on Linux, try chrome://flags/#enable-unsafe-webgpu.";
+
+async function findAdapter() {
+  if (!navigator.gpu) return absent(window.isSecureContext ? NO_WEBGPU : NOT_SECURE);
+  const adapter = await navigator.gpu.requestAdapter().catch(() => null);
+  if (!adapter) absent(NO_ADAPTER);
+}
+
+function absent(why) {
+  for (const id of ["gpu-bench", "checks", "sample-gpu"]) $(id).hidden = true;
+  $("gpu-absent").hidden = false;
+  text($("gpu-absent"), `${why} Without it, the loss of a batch cannot be computed here. Everything else on this page needs no GPU.`);
 }
 
 export function draw({ rows, cols }) {

@@ -1,14 +1,14 @@
 // Gradient steps on the logits, one at a time or until the loss is small.
 
 import { $, slide, svg, text } from "./dom.js";
-import { fixed, integer, nats, plain } from "./format.js";
+import { integer, nats, plain, short } from "./format.js";
 import { gradientStep, lossOf } from "./numbers.js";
 import { change, state } from "./state.js";
 
 const GOAL = 0.01;
 const MOST_STEPS = 2000;
 const FLAT = 1e-4;
-const LEFT = 40, RIGHT = 425, TOP = 12, BOTTOM = 118;
+const LEFT = 64, RIGHT = 425, TOP = 12, BOTTOM = 118;
 
 // The losses since the logits were last moved by hand, and where they started.
 let history = [];
@@ -122,7 +122,7 @@ function drawHistory(loss) {
     svg("line", { x1: LEFT, x2: RIGHT, y1: BOTTOM, y2: BOTTOM, class: "axis" }),
     svg("line", { x1: LEFT, x2: RIGHT, y1: y(GOAL), y2: y(GOAL), class: "goal" }),
     svg("text", { x: LEFT - 8, y: BOTTOM + 4, "text-anchor": "end" }, "0"),
-    svg("text", { x: LEFT - 8, y: TOP + 14, "text-anchor": "end" }, fixed(highest / 1.1, 2)),
+    svg("text", { x: LEFT - 8, y: TOP + 14, "text-anchor": "end" }, short(highest / 1.1, 3)),
     svg("text", { x: LEFT, y: BOTTOM + 20, "text-anchor": "middle" }, "0"),
     svg("text", { x: RIGHT, y: BOTTOM + 20, "text-anchor": "end" }, `${integer(steps)} steps`),
     svg("path", { class: "line", d }),

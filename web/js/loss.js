@@ -1,10 +1,10 @@
 // The second part: the loss of a target, its calculation, its gradient, and the knobs.
 
 import { drawCurve } from "./curve.js";
-import { $, el, rich, show, slide, text } from "./dom.js";
-import { exponential, fixed, nats, plain, prob, share, short } from "./format.js";
+import { $, el, onTyped, rich, show, slide, text } from "./dom.js";
+import { exponential, fixed, isolated, nats, plain, prob, share, short } from "./format.js";
 import { logitControls, sliderRange } from "./softmax.js";
-import { change, set, state } from "./state.js";
+import { MAX_WEIGHT, change, set, state } from "./state.js";
 
 let rows = [];
 let targetRows = [];
@@ -135,16 +135,12 @@ function drawKnobs({ names, soft, weights, smoothing, focal }) {
 function makeTargetRow(index) {
   const field = (max, list) => {
     const input = el("input", { type: "number", min: 0, max, step: "any" });
-    input.addEventListener("input", () => {
-      const value = input.valueAsNumber;
-      if (value >= 0 && value <= max && state[list]) set(list, index, value);
-    });
-    input.addEventListener("blur", () => change({}));
+    onTyped(input, { low: 0, high: max }, (value) => set(list, index, value), () => state[list]?.[index]);
     return input;
   };
   const name = el("span", { class: "versus-name" });
   const ofTarget = field(1, "soft");
-  const weight = field(100, "weights");
+  const weight = field(MAX_WEIGHT, "weights");
   return { node: el("div", { class: "target-row" }, name, ofTarget, weight), name, share: ofTarget, weight };
 }
 
@@ -156,7 +152,7 @@ function drawLines(now, numbers) {
   const isFocal = focal > 0 && !soft;
   const isPlain = !soft && smoothing === 0 && !isFocal && weights[target] === 1;
   if (isPlain) {
-    const y = names[target];
+    const y = isolated(names[target]);
     const { exponentials, sum } = numbers;
     const division = `p(${y}) = ${exponential(exponentials[target])} ÷ ${exponential(sum)}`;
     lines.push(["the probability of the true class", Number.isFinite(sum) ? division : `p(${y})`, prob(probs[target])]);
@@ -166,10 +162,10 @@ function drawLines(now, numbers) {
     lines.push(["the same without p, so that nothing can underflow", `ln Σ e^{${z}} − ${z}(${y}) = ${fixed(numbers.lse, 4)} − ${signedLogit(now)}`, nats(loss)]);
   } else {
     if (isFocal) lines.push(["focal factor of the true class", `(1 − ${prob(probs[target])})^{${plain(focal)}}`, short(focus)]);
-    lines.push([soft ? "the factor of each class" : `the factor of each class; the target is 1 for ${names[target]}, else 0`, factor(now, isFocal), ""]);
+    lines.push([soft ? "the factor of each class" : `the factor of each class; the target is 1 for ${isolated(names[target])}, else 0`, factor(now, isFocal), ""]);
     names.forEach((name, index) => {
       const [factor, nll] = [coefficients[index], nlls[index]];
-      if (factor !== 0) lines.push([`${name}: its factor times −ln ${written(probs[index])}`, `${share(factor)} · ${fixed(nll, 4)}`, fixed(factor * nll, 4)]);
+      if (factor !== 0) lines.push([`${isolated(name)}: its factor times −ln ${written(probs[index])}`, `${share(factor)} · ${fixed(nll, 4)}`, fixed(factor * nll, 4)]);
     });
     lines.push(["their sum, in nats", "loss", nats(loss), "result"]);
   }

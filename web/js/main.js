@@ -2,8 +2,8 @@
 
 import init from "../wasm/xent_web.js";
 import { $, text } from "./dom.js";
-import { percent, fixed } from "./format.js";
-import { address, read, reset, subscribe } from "./state.js";
+import { fixed, isolated, percent } from "./format.js";
+import { address, read, remember, reset, subscribe } from "./state.js";
 import * as softmaxPart from "./softmax.js";
 import * as samplingPart from "./sampling.js";
 import * as lossPart from "./loss.js";
@@ -24,6 +24,8 @@ function start() {
   $("copy-link").addEventListener("click", copyLink);
   window.addEventListener("hashchange", () => {
     if (location.hash.includes("=")) read(location.hash);
+    // A link to a part has taken the place of the state.
+    else remember();
   });
   read(location.hash);
 }
@@ -51,14 +53,13 @@ function summarise({ names, target, soft }, { probs, loss }) {
   }
   timer = setTimeout(() => {
     const order = probs.map((p, index) => [p, index]).sort(([a], [b]) => b - a);
-    const leaders = order.slice(0, 4).map(([p, index]) => `${names[index]} ${percent(p)}`);
-    const against = soft ? "against the soft target" : `for ${names[target]}`;
+    const leaders = order.slice(0, 4).map(([p, index]) => `${isolated(names[index])} ${percent(p)}`);
+    const against = soft ? "against the soft target" : `for ${isolated(names[target])}`;
     text($("summary"), `${leaders.join(", ")}. Loss ${against} ${fixed(loss, 3)}.`);
   }, 900);
 }
 
 init().then(start, (error) => {
-  const notice = $("broken");
-  notice.hidden = false;
-  text(notice, `The page could not load its WebAssembly (${error.message}). It needs a web server; it does not work from a file.`);
+  $("broken").hidden = false;
+  throw error;
 });

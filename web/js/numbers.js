@@ -14,7 +14,7 @@ export function numbersOf(state) {
     exponentials,
     sum: exponentials.reduce((sum, value) => sum + value, 0),
     argmax: xent.argmax(z),
-    sigmoids: [...xent.sigmoid(z)],
+    sigmoids: [...xent.sigmoid(f32(logits.map((logit) => logit / temperature)))],
     sampling: samplingOf(state, z),
     ...lossOf(state),
     // The mistake, without temperature and other options: only the softmax is in question.

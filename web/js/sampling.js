@@ -2,13 +2,15 @@
 // opens the same. The reference makes them; the GPU, where there is one, can make the same.
 
 import { drawBars } from "./bars.js";
-import { $, show, slide, text } from "./dom.js";
-import { fixed, integer, percent, plain, prob } from "./format.js";
+import { $, onTyped, show, slide, text } from "./dom.js";
+import { fixed, integer, isolated, percent, plain, prob } from "./format.js";
 import { isBusy, work } from "./gpu-work.js";
+import { temperatureSlider } from "./softmax.js";
 import { MAX_DRAWS, MAX_SEED, change, state } from "./state.js";
 
 // What the GPU was last asked to draw.
 let asked = "";
+let drawTemperature = null;
 const question = ({ logits, seed, temperature, topK, topP, draws }) => JSON.stringify({ logits, seed, temperature, topK, topP, draws });
 
 export function start() {
@@ -17,18 +19,13 @@ export function start() {
     change({ topK: k < state.names.length ? k : 0 });
   });
   $("top-p").addEventListener("input", (event) => change({ topP: event.target.valueAsNumber }));
-  const seed = $("seed");
-  seed.max = MAX_SEED;
-  seed.addEventListener("input", () => {
-    const value = seed.valueAsNumber;
-    if (Number.isInteger(value) && value >= 0 && value <= MAX_SEED) change({ seed: value });
-  });
-  seed.addEventListener("blur", () => (seed.value = state.seed));
+  drawTemperature = temperatureSlider($("sample-temperature"));
+  $("seed").max = MAX_SEED;
+  onTyped($("seed"), { low: 0, high: MAX_SEED, isWhole: true }, (seed) => change({ seed }), () => state.seed, String);
   for (const button of $("draw-buttons").querySelectorAll("[value]")) {
     button.addEventListener("click", () => change({ draws: Math.min(state.draws + Number(button.value), MAX_DRAWS) }));
   }
   $("draw-clear").addEventListener("click", () => change({ draws: 0 }));
-  $("sample-gpu").hidden = !navigator.gpu;
   $("sample-run").addEventListener("click", drawOnGpu);
 }
 
@@ -44,7 +41,8 @@ export function draw(now, { sampling: { probs, counts } }) {
   $("top-p").setAttribute("aria-valuetext", fixed(topP, 2));
   text($("top-p-value"), fixed(topP, 2));
   show($("seed"), String(seed));
-  text($("sample-temperature"), plain(temperature));
+  drawTemperature(temperature);
+  text($("sample-temperature-value"), plain(temperature));
 
   const left = probs.filter((p) => !Number.isNaN(p)).length;
   text($("sample-left"), `${left} of ${names.length}`);
@@ -73,7 +71,7 @@ function drawDifference(names, probs, shareOf, draws) {
   const distances = exact.map((p, index) => Math.abs(shareOf(index) - p));
   const worst = distances.indexOf(Math.max(...distances));
   const deviation = Math.sqrt((exact[worst] * (1 - exact[worst])) / draws);
-  text($("sample-difference"), draws === 0 ? "–" : `${fixed(distances[worst])}, for ${names[worst]}`);
+  text($("sample-difference"), draws === 0 ? "–" : `${fixed(distances[worst])}, for ${isolated(names[worst])}`);
   text($("sample-deviation"), draws === 0 ? "–" : fixed(deviation));
 }
 
@@ -90,7 +88,7 @@ function drawOnGpu() {
   asked = question(state);
   work({ sample: { logits, seed, temperature, topK, topP, draws } }, $("sample-status"), ({ counts, differing, adapter }) => {
     if (asked !== question(state)) return tell("");
-    const drawn = counts.map((count, index) => `${names[index]} ${integer(count)}`).join(", ");
+    const drawn = counts.map((count, index) => `${isolated(names[index])} ${integer(count)}`).join(", ");
     // A probability may be off by 2e-5 of itself, so a random number may fall between two classes' borders.
     const isRight = differing <= Math.max(2, draws / 1000);
     $("sample-verdict").classList.toggle("bad", !isRight);

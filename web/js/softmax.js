@@ -1,12 +1,13 @@
 // The first part: logits, exponentials, probabilities, and what follows from the formula.
 
 import { drawBars } from "./bars.js";
-import { $, el, rich, show, slide, text } from "./dom.js";
-import { exponential, fixed, integer, logit as written, plain, prob, scientific, short } from "./format.js";
+import { $, el, onTyped, rich, show, slide, text } from "./dom.js";
+import { exponential, fixed, integer, isolated, logit as written, plain, prob, scientific, short } from "./format.js";
 import { plainSoftmax, sigmoid, softmax } from "./numbers.js";
-import { MAX_CLASSES, MIN_CLASSES, addClass, asLogit, change, removeClass, set, state } from "./state.js";
+import { LONGEST_NAME, MAX_CLASSES, MAX_TEMPERATURE, MIN_CLASSES, MIN_TEMPERATURE, addClass, asLogit, asName, change, removeClass, set, state } from "./state.js";
 
 let rows = [];
+let drawSlider = null;
 
 export function start() {
   $("add-class").addEventListener("click", () => {
@@ -15,7 +16,9 @@ export function start() {
   });
   $("add-ten").addEventListener("click", () => shift(10));
   $("subtract-ten").addEventListener("click", () => shift(-10));
-  startTemperature();
+  drawSlider = temperatureSlider($("temperature"));
+  const range = { low: MIN_TEMPERATURE, high: MAX_TEMPERATURE };
+  onTyped($("temperature-value"), range, (temperature) => change({ temperature }), () => state.temperature);
   for (const radio of $("scales").querySelectorAll("input")) {
     radio.addEventListener("change", () => change({ scale: Number(radio.value) }));
   }
@@ -28,18 +31,14 @@ function shift(by) {
   change({ logits: state.logits.map((logit) => asLogit(logit + by)), offset: state.offset + by });
 }
 
-// T from 0.05 to 20 along a logarithmic slider, with 1 in the middle.
-const temperatureAt = (place) => Number((0.05 * 400 ** (place / 1000)).toPrecision(3));
-const placeOf = (temperature) => Math.round((1000 * Math.log(temperature / 0.05)) / Math.log(400));
-
-function startTemperature() {
-  $("temperature").addEventListener("input", (event) => change({ temperature: temperatureAt(Number(event.target.value)) }));
-  const typed = $("temperature-value");
-  typed.addEventListener("input", () => {
-    const value = typed.valueAsNumber;
-    if (value >= 0.05 && value <= 20) change({ temperature: value });
-  });
-  typed.addEventListener("blur", () => (typed.value = plain(state.temperature)));
+// T from 0.05 to 20 along a logarithmic slider, with 1 in the middle. Gives the function that draws the slider.
+export function temperatureSlider(slider) {
+  const [low, span] = [MIN_TEMPERATURE, MAX_TEMPERATURE / MIN_TEMPERATURE];
+  slider.addEventListener("input", () => change({ temperature: Number((low * span ** (slider.value / slider.max)).toPrecision(3)) }));
+  return (temperature) => {
+    slide(slider, Math.round((slider.max * Math.log(temperature / low)) / Math.log(span)));
+    slider.setAttribute("aria-valuetext", `T = ${plain(temperature)}`);
+  };
 }
 
 function choosePair(at, chosen) {
@@ -60,10 +59,8 @@ export function logitControls(index, name) {
   const slider = el("input", { type: "range", class: "logit", "aria-label": `logit of ${name}` });
   const typed = el("input", { type: "number", step: "any", "aria-label": `logit of ${name}, typed` });
   slider.addEventListener("input", () => set("logits", index, asLogit(slider.valueAsNumber)));
-  typed.addEventListener("input", () => {
-    if (Number.isFinite(typed.valueAsNumber)) set("logits", index, asLogit(typed.valueAsNumber));
-  });
-  typed.addEventListener("blur", () => (typed.value = shown(state.logits[index])));
+  const use = (value) => set("logits", index, asLogit(value));
+  onTyped(typed, { low: -Infinity, high: Infinity }, use, () => state.logits[index], shown);
   return {
     slider,
     typed,
@@ -88,9 +85,9 @@ function shown(logit) {
 
 function makeRow(index) {
   const controls = logitControls(index, state.names[index]);
-  const name = el("input", { type: "text", class: "name", maxLength: 16, spellcheck: false, autocomplete: "off", "aria-label": `name of class ${index + 1}` });
-  name.addEventListener("input", () => set("names", index, name.value || `class ${index + 1}`));
-  name.addEventListener("blur", () => (name.value = state.names[index]));
+  const name = el("input", { type: "text", class: "name", maxLength: LONGEST_NAME, spellcheck: false, autocomplete: "off", "aria-label": `name of class ${index + 1}` });
+  name.addEventListener("input", () => set("names", index, asName(name.value, index)));
+  name.addEventListener("blur", () => (name.value = state.names[index] ?? ""));
   const exp = el("span", { class: "out" });
   const dividend = el("span", { class: "dividend" });
   const divisor = el("span");
@@ -155,13 +152,11 @@ function drawLedger({ names, logits, temperature }, { probs, exponentials, sum, 
   $("exp-overflow").hidden = Number.isFinite(sum);
   $("add-class").disabled = names.length >= MAX_CLASSES;
   text($("class-count"), `${names.length} classes, of 2 to 12. Names can be changed.`);
-  text($("argmax"), `${names[argmax]}.`);
+  text($("argmax"), `${isolated(names[argmax])}.`);
 }
 
 function drawTemperature({ names, temperature }) {
-  const slider = $("temperature");
-  slide(slider, placeOf(temperature));
-  slider.setAttribute("aria-valuetext", `T = ${plain(temperature)}`);
+  drawSlider(temperature);
   show($("temperature-value"), plain(temperature));
   text($("uniform"), fixed(1 / names.length, 4));
 }
@@ -185,7 +180,7 @@ function drawPair({ names, logits, pair }) {
   }
   const [a, b] = pair.map((index) => logits[index]);
   const subtracted = b < 0 ? `(${written(b)})` : written(b);
-  text($("pair-softmax-name"), `softmax of (${written(a)}, ${written(b)}) for ${names[pair[0]]}`);
+  text($("pair-softmax-name"), `softmax of (${written(a)}, ${written(b)}) for ${isolated(names[pair[0]])}`);
   text($("pair-softmax"), prob(softmax([a, b])[0]));
   text($("pair-sigmoid-name"), `σ(${written(a)} − ${subtracted}) = σ(${written(a - b)})`);
   text($("pair-sigmoid"), prob(sigmoid(a - b)));
@@ -200,7 +195,7 @@ function drawOverflow({ names, logits, scale }) {
   table($("naive"), names, [scaled, naive.exponentials, naive.probs]);
   table($("shifted"), names, [scaled.map((logit) => logit - maximum), shifted.exponentials, shifted.probs]);
 
-  const broken = names.filter((_, index) => naive.exponentials[index] === Infinity);
+  const broken = names.map(isolated).filter((_, index) => naive.exponentials[index] === Infinity);
   const verdict = $("overflow-verdict");
   verdict.classList.toggle("bad", broken.length > 0);
   const hasVanished = naive.exponentials.every((value) => value === 0);
@@ -230,11 +225,13 @@ function table(node, names, columns) {
   });
 }
 
-function drawVersus({ names }, { probs, sigmoids }) {
+function drawVersus({ names, temperature }, { probs, sigmoids }) {
   drawBars($("versus"), names, (index) => {
     const figures = [prob(probs[index]), prob(sigmoids[index])];
     return { parts: [probs[index], sigmoids[index]], figures, spoken: `softmax ${figures[0]}, sigmoid ${figures[1]}` };
   });
+  $("versus-note").hidden = temperature === 1;
+  text($("versus-note"), `Both are of z/T here, at the temperature T = ${plain(temperature)}.`);
   const sum = (values) => fixed(values.reduce((total, value) => total + value, 0), 4);
   text($("versus-softmax"), sum(probs));
   text($("versus-sigmoid"), sum(sigmoids));

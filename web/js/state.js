@@ -5,10 +5,14 @@ export const MAX_CLASSES = 12;
 export const SPARE_NAMES = ["cat", "dog", "bird", "fish", "fox", "owl", "bee", "frog", "horse", "snail", "whale", "mouse"];
 export const ROWS = [16, 64, 256, 1024, 4096];
 export const COLS = [10, 100, 1000, 10000, 32000, 50257, 128256];
+export const MIN_TEMPERATURE = 0.05;
+export const MAX_TEMPERATURE = 20;
+export const MAX_WEIGHT = 100;
 export const MAX_DRAWS = 100_000;
 export const MAX_SEED = 2 ** 32 - 1;
 export const MAX_LOGITS = 64 * 2 ** 20;
 const LARGEST = 1e30;
+export const LONGEST_NAME = 16;
 
 const defaults = () => ({
   names: ["cat", "dog", "bird", "fish"],
@@ -57,6 +61,19 @@ export const reset = () => change(defaults());
 export function asLogit(value) {
   const number = Number.isFinite(value) ? Math.max(-LARGEST, Math.min(LARGEST, value)) : 0;
   return Math.fround(number);
+}
+
+// Control characters, those that turn the direction of a text, and halves of characters.
+const UNWRITTEN = /[\p{Cc}\p{Cs}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
+
+// A name as it can be shown: at most 16 units long, without half a character, and with something to see.
+export function asName(written, index) {
+  let name = "";
+  for (const character of written.replace(UNWRITTEN, "")) {
+    if (name.length + character.length > LONGEST_NAME) break;
+    name += character;
+  }
+  return name.trim() === "" ? `class ${index + 1}` : name;
 }
 
 export function addClass() {
@@ -135,7 +152,7 @@ export function address() {
 let timer = 0;
 
 // Browsers limit how often the address may change.
-function remember() {
+export function remember() {
   clearTimeout(timer);
   timer = setTimeout(() => {
     const hash = address();
@@ -171,13 +188,13 @@ function sound(found) {
   const logits = found.logits.slice(0, count).map(asLogit);
   const list = (values, of) => Array.from({ length: count }, (_, index) => of(values?.[index], index));
   const index = (value, otherwise) => whole(value, count - 1, otherwise);
-  const names = list(found.names, (name, at) => (name ?? SPARE_NAMES[at]).slice(0, 16) || `class ${at + 1}`);
+  const names = list(found.names, (name, at) => asName(name ?? SPARE_NAMES[at], at));
   const pair = [index(found.pair[0], 0), index(found.pair[1], 1)];
   return {
     ...found,
     names,
     logits,
-    temperature: within(found.temperature, 0.05, 20, 1),
+    temperature: within(found.temperature, MIN_TEMPERATURE, MAX_TEMPERATURE, 1),
     topK: whole(found.topK, MAX_CLASSES, 0),
     topP: within(found.topP, 0, 1, 1),
     seed: whole(found.seed, MAX_SEED, start.seed),
@@ -186,7 +203,7 @@ function sound(found) {
     pair: pair[0] === pair[1] ? [0, 1] : pair,
     target: index(found.target, 0),
     soft: found.soft && list(found.soft, (share) => within(share, 0, 1, 0)),
-    weights: list(found.weights, (weight) => within(weight, 0, 100, 1)),
+    weights: list(found.weights, (weight) => within(weight, 0, MAX_WEIGHT, 1)),
     smoothing: within(found.smoothing, 0, 0.5, 0),
     focal: within(found.focal, 0, 5, 0),
     rate: within(found.rate, 0.1, 10, 1),

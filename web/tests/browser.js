@@ -33,8 +33,8 @@ async function serve(before) {
   return { server, origin: `http://127.0.0.1:${server.address().port}` };
 }
 
-// Opens the browser, with WebGPU in software or without any GPU. `before` has code to put before files, by path. `open` gives a page at an address, of a size and a colour
-// scheme; `close` ends everything.
+// Opens the browser, with WebGPU in software or without any GPU. `before` has code to put before files, by path. `open` gives a
+// page at an address, of a size and a colour scheme; `context` is for other pages; `close` ends everything.
 export async function launch({ webgpu = false, before = {} } = {}) {
   const { server, origin } = await serve(before);
   const profile = mkdtempSync(join(tmpdir(), "xent-web-"));
@@ -79,7 +79,7 @@ export async function launch({ webgpu = false, before = {} } = {}) {
     server.close();
     rmSync(profile, { recursive: true, force: true });
   }
-  return { open, close };
+  return { context, open, close };
 }
 
 // Until the page has drawn what was last changed.

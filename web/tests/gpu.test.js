@@ -105,6 +105,21 @@ test("a GPU whose softmax is off by a thousandth is found out", async () => {
   }
 });
 
+test("with WebGPU, but no adapter, the page says so and what to do", async () => {
+  const none = "GPU.prototype.requestAdapter = async () => null;";
+  const browser = await launch({ webgpu: true, before: { "/js/unloaded.js": none } });
+  try {
+    const { page, problems } = await browser.open("#d=100");
+    await until(page, () => !document.getElementById("gpu-absent").hidden);
+    assert.match(await page.locator("#gpu-absent").textContent(), /offers no GPU .* settings/);
+    for (const id of ["gpu-run", "checks-run", "sample-run"]) assert.ok(await page.locator(`#${id}`).isHidden(), id);
+    assert.equal(await page.locator("#draw-status").textContent(), "100 draws.");
+    assert.deepEqual(problems, []);
+  } finally {
+    await browser.close();
+  }
+});
+
 test("without WebGPU the page says so, and the rest works", async () => {
   const browser = await launch();
   try {

@@ -97,6 +97,15 @@ test("the temperature changes the probabilities, and not the order", () =>
     assert.equal(await text(page, "#argmax"), "cat.");
     await slide(page, "#temperature", 500);
     assert.equal(await page.locator("#temperature-value").inputValue(), "1");
+    assert.ok(await page.locator("#versus-note").isHidden());
+    // The slider beside the draws is the same, and the sigmoids are of z/T, too.
+    await page.locator("#temperature-value").fill("2");
+    await settle(page);
+    assert.equal(await text(page, "#sample-temperature-value"), "2");
+    assert.deepEqual(await shown(page, "#versus .num:nth-of-type(5)"), [1, 0.5, 0.25, -0.5].map((z) => (1 / (1 + Math.exp(-z))).toFixed(4)));
+    assert.match(await text(page, "#versus-note"), /T = 2\./);
+    await slide(page, "#sample-temperature", 0);
+    assert.equal(await page.locator("#temperature-value").inputValue(), "0.05");
   }));
 
 test("adding 10 to all changes no probability", () =>
