@@ -1,5 +1,6 @@
 // A static server for web/dist, and a headless Chromium whose pages record what goes wrong.
 
+import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { readFile } from "node:fs/promises";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
@@ -34,7 +35,8 @@ async function serve(before) {
 }
 
 // Opens the browser, with WebGPU in software or without any GPU. `before` has code to put before files, by path. `open` gives a
-// page at an address, of a size and a colour scheme; `context` is for other pages; `close` ends everything.
+// page at an address, of a size and a colour scheme; `afresh` checks something on one, and that nothing went wrong on it;
+// `context` is for other pages; `close` ends everything.
 export async function launch({ webgpu = false, before = {} } = {}) {
   const { server, origin } = await serve(before);
   const profile = mkdtempSync(join(tmpdir(), "xent-web-"));
@@ -74,12 +76,22 @@ export async function launch({ webgpu = false, before = {} } = {}) {
     return { page, problems };
   }
 
+  async function afresh(address, check, options) {
+    const { page, problems } = await open(address, options);
+    try {
+      await check(page);
+      assert.deepEqual(problems, []);
+    } finally {
+      await page.close();
+    }
+  }
+
   async function close() {
     await context.close();
     server.close();
     rmSync(profile, { recursive: true, force: true });
   }
-  return { context, open, close };
+  return { context, open, afresh, close };
 }
 
 // Until the page has drawn what was last changed.

@@ -12,16 +12,7 @@ before(async () => {
 });
 after(() => browser.close());
 
-// A page of its own, on which nothing may have gone wrong in the end.
-async function at(address, check, options) {
-  const { page, problems } = await browser.open(address, options);
-  try {
-    await check(page);
-    assert.deepEqual(problems, []);
-  } finally {
-    await page.close();
-  }
-}
+const at = (...what) => browser.afresh(...what);
 
 const text = (page, selector) => page.locator(selector).first().textContent();
 const beyond = (page) => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);

@@ -28,15 +28,7 @@ async function on(address, check) {
 }
 
 // A page of its own.
-async function afresh(address, check, options) {
-  const { page, problems } = await browser.open(address, options);
-  try {
-    await check(page);
-    assert.deepEqual(problems, []);
-  } finally {
-    await page.close();
-  }
-}
+const afresh = (...what) => browser.afresh(...what);
 
 const shown = (page, selector) => page.locator(selector).allTextContents();
 const text = (page, selector) => page.locator(selector).textContent();
