@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use crate::support::{Folder, Tensor, safetensors, tensor};
 
 /// The files that the guide's commands read.
-fn data() -> [(&'static str, Vec<u8>); 2] {
+fn data() -> [(&'static str, Vec<u8>); 3] {
     let (each, three) = ([0, 1, 2, 3], [0, 1, 2]);
     let sure = [2.0f32, 0.0, 2.0, 0.0, 2.0, 0.0, 0.0, 2.0];
-    let rows: [Tensor; 12] = [
+    let rows: [Tensor; 16] = [
         tensor("four", &[4, 4], &[2.0f32, 1.0, 0.5, -1.0].repeat(4)),
         tensor("each", &[4], &each),
         tensor("three", &[3, 3], &[2.0f32, 1.0, 0.1].repeat(3)),
@@ -23,9 +23,18 @@ fn data() -> [(&'static str, Vec<u8>); 2] {
         tensor("classes", &[4], &[0, 0, 0, 1]),
         tensor("sure", &[4, 2], &sure),
         tensor("zeros", &[4], &[0; 4]),
+        tensor("nothing", &[4, 4], &[0.0f32; 16]),
+        tensor("tags", &[1, 3], &[2.0f32, -1.0, 0.5]),
+        tensor("labels", &[1, 3], &[1, 0, 1]),
+        tensor("scores", &[3, 3], &[2.0f32, 9.0, 9.0, 2.0, 2.0, 9.0, 4.0, 2.0, 0.2]),
     ];
     let weights = [tensor("weights", &[2], &[1.0f32, 3.0])];
-    [("rows.safetensors", safetensors(&rows)), ("weights.safetensors", safetensors(&weights))]
+    let mask = [tensor("mask", &[3, 3], &[1, 0, 0, 1, 1, 0, 1, 1, 1])];
+    [
+        ("rows.safetensors", safetensors(&rows)),
+        ("weights.safetensors", safetensors(&weights)),
+        ("mask.safetensors", safetensors(&mask)),
+    ]
 }
 
 fn source(path: &str) -> PathBuf {
