@@ -203,6 +203,7 @@
 #![cfg_attr(target_arch = "wasm32", allow(dead_code, unused_imports, clippy::arc_with_non_send_sync))]
 
 pub mod bounds;
+mod coded;
 mod context;
 #[cfg(feature = "cpu")]
 pub mod cpu;

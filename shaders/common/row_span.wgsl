@@ -1,4 +1,4 @@
-// Uses: params, seat, pack, logits
+// Uses: params, seat, pack, logits, coding
 
 // Where a row is. An array consists of packs; one load brings one pack. With an odd row length or a padded stride, rows
 // begin and end anywhere. So a row consists of whole packs and, at either end, a pack that it may share with its
@@ -48,7 +48,12 @@ fn row_start(row: u32, base: u32, stride: u32) -> u32 {
 }
 
 fn row_span(seat: Seat) -> RowSpan {
-    return span_from(seat.row, seat.segment, row_start(seat.row, params.logits_base, params.row_stride));
+    let start = row_start(seat.row, params.logits_base, params.row_stride);
+    if CODED && seat.taken {
+        let lead = vec2(load_logit(start - 4u), load_logit(start - 2u));
+        begin_codes(lead | (vec2(load_logit(start - 3u), load_logit(start - 1u)) << vec2(16u)));
+    }
+    return span_from(seat.row, seat.segment, start);
 }
 
 // The span of a row with a class as its target.
@@ -140,7 +145,7 @@ fn four_cols(col: u32) -> vec4<u32> {
 }
 
 fn raw_logit(span: RowSpan, col: u32) -> u32 {
-    return load_logit(span.start + col_offset(col));
+    return decoded(vec4(load_logit(span.start + col_offset(col)))).x;
 }
 
 // Whether the four columns from one on, the first of a quad of the row, are one quad of the second array, within it.
@@ -168,7 +173,8 @@ fn raw_pack(span: RowSpan, pack: u32) -> QuadPair {
     if STRIDED {
         return gathered_pack(span, pack);
     }
-    return load_pack(span.origin + pack);
+    let pair = load_pack(span.origin + pack);
+    return QuadPair(decoded(pair.a), decoded(pair.b));
 }
 
 // Any pack. Its values outside the row do not matter. A pack that reaches behind the row may reach behind the array.

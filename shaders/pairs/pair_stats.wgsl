@@ -1,4 +1,4 @@
-// Uses: params, trusts_floats, seat, row_span, order_key, lane_tree, sweep_quads
+// Uses: params, trusts_floats, seat, row_span, order_key, lane_tree, sweep_quads, teacher
 
 // The stats that one read of a row of two batches gives, student x and teacher b: the maximum and the sum of
 // exponentials of each, and a cross term that KL(q ‖ p) needs. They are a monoid (identity, combine). With the bases m
@@ -125,6 +125,7 @@ fn lane_at(at: u32) -> PairStats {
 fn pair_stats(span: RowSpan, seat: Seat, reads: bool) -> PairStats {
     var stats = identity();
     if reads {
+        begin_teacher(span);
         stats = sweep_quads(span, span, seat.lane);
     }
     stats = over_lanes(stats, seat.first, seat.lane, LANES);

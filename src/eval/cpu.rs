@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use crate::coded::{Codes, Logits};
 use crate::element::Element;
 use crate::error::Result;
 use crate::eval::evaluated::Evaluated;
@@ -75,13 +76,15 @@ impl<E: Element, L: Evaluable> Evaluator<E, L> for Cpu<L> {
 
     fn submit(
         &mut self,
-        logits: &[E],
+        logits: Logits<'_, E>,
+        _: Option<Codes<'_>>,
         rows: usize,
         inputs: &L::Inputs<'_, E>,
         with_dlogits: bool,
     ) -> Result<Self::Flight> {
         let Self { op, batch, .. } = self;
         let shape = self.shape.with_rows(rows);
+        let logits = &*logits.values(shape);
         let result = |row| op.row_result(logits, inputs, shape, row);
         let mut results = reserved("the results of a window", rows)?;
         results.par_extend((0..rows).into_par_iter().map(result));

@@ -16,7 +16,7 @@ use crate::eval::options::EvaluateOptions;
 use crate::eval::read_ahead::{Feed, Values, through};
 use crate::eval::report::Report;
 use crate::eval::row_inputs::{BatchRows, SecondSource};
-use crate::eval::source::{Source, check_same_shape, check_values};
+use crate::eval::source::{Source, are_coded, check_same_shape, check_values};
 use crate::eval::state::EvaluationState;
 use crate::eval::window::Window;
 use crate::inputs::BatchWeight;
@@ -236,10 +236,15 @@ impl<'a, E: Element, L: Evaluable> Evaluation<'a, E, L> {
         self.second.as_deref().map_or(Ok(()), check_values)?;
         let footprint = self.footprint(device, source);
         let room = footprint.room(self.options.memory)?;
+        // What lies beside the logits has their values' type, and no kernel takes it with codes.
+        let has_second = L::second::<E>(self.rows.layout()).is_some();
+        let pass = if self.options.dlogits { L::DLOGITS } else { L::LOSSES };
+        let coded = device.is_some() && pass.takes_codes && !has_second && are_coded(&[&*source]);
         let mut second = self.second.take();
         let result = halving((room, footprint.least_room()), |room| {
             let second = second.as_mut().map(|second| Feed::of(&mut **second));
-            self.attempt(&open, room, (Feed::of(source), second), &mut each, &mut times)
+            let logits = Feed::coded(&mut *source, coded);
+            self.attempt(&open, (room, coded), (logits, second), &mut each, &mut times)
         });
         self.second = second;
         self.state.reading += times.reading;
@@ -252,13 +257,13 @@ impl<'a, E: Element, L: Evaluable> Evaluation<'a, E, L> {
     fn attempt<'s, V: Evaluator<E, L>>(
         &mut self,
         open: &impl Fn(Start) -> Result<V>,
-        room: u64,
+        (room, coded): (u64, bool),
         feeds: (Feed<'s, E>, Option<Feed<'s, L::Second<E>>>),
         each: &mut impl FnMut(&Evaluated<'_>) -> Result<()>,
         times: &mut Times,
     ) -> Result<()> {
         let (shape, first, wants_dlogits) = (self.shape, self.state.rows(), self.options.dlogits);
-        let mut evaluator = open(Start { row: first, room: Some(room) })?;
+        let mut evaluator = open(Start { row: first, room: Some(room), coded })?;
         let step = evaluator.window_rows().max(1);
         let mut dlogits = wants_dlogits.then(|| vec![0.0; shape.with_rows(step.min(shape.rows)).len()]);
         let mut verified = Verification::sample(shape.rows, self.options.verify_rows)
@@ -279,8 +284,8 @@ impl<'a, E: Element, L: Evaluable> Evaluation<'a, E, L> {
             window.look_at(values, &op, &mut looked_at, check_shift);
             weight = window.weight();
             let (start, rows) = (Instant::now(), window.rows.len());
-            let inputs = window.inputs(values.second);
-            let flight = evaluator.submit(values.logits, rows, &inputs, wants_dlogits)?;
+            let inputs = window.inputs(values.second_values());
+            let flight = evaluator.submit(values.logits, None, rows, &inputs, wants_dlogits)?;
             times.submitting += start.elapsed();
             Ok((flight, window))
         };

@@ -1,6 +1,7 @@
 //! Reports of runs whose evaluator gives every row the same loss.
 
 use super::*;
+use crate::coded::{Codes, Logits};
 use crate::eval::{SliceSource, TargetSource};
 use crate::inputs::CrossEntropyInputs;
 use crate::results::RowResult;
@@ -16,7 +17,14 @@ impl Evaluator<f32> for Constant {
         3
     }
 
-    fn submit(&mut self, _: &[f32], rows: usize, _: &CrossEntropyInputs<'_>, _: bool) -> Result<usize> {
+    fn submit(
+        &mut self,
+        _: Logits<'_, f32>,
+        _: Option<Codes<'_>>,
+        rows: usize,
+        _: &CrossEntropyInputs<'_>,
+        _: bool,
+    ) -> Result<usize> {
         Ok(rows)
     }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use super::tests::{Constant, constant};
 use super::*;
+use crate::coded::{Codes, Logits};
 use crate::eval::{SliceSource, TargetSource};
 use crate::inputs::CrossEntropyInputs;
 use crate::results::{Loss, RowResult};
@@ -55,11 +56,13 @@ impl Evaluator<f32> for Echo<'_> {
 
     fn submit(
         &mut self,
-        logits: &[f32],
+        logits: Logits<'_, f32>,
+        _: Option<Codes<'_>>,
         rows: usize,
         _: &CrossEntropyInputs<'_>,
         _: bool,
     ) -> Result<Self::Flight> {
+        let logits = logits.values(Shape::new(rows, 2));
         self.submitted.set(self.submitted.get() + 1);
         if self.out_of_memory_at == Some(self.submitted.get()) {
             return Err(Error::OutOfMemory { what: "a window".into(), message: "none left".into() });

@@ -1,5 +1,6 @@
 //! Evaluators compute windows of logits: the device, or the reference.
 
+use crate::coded::{Codes, Logits};
 use crate::device::Wait;
 use crate::element::Element;
 use crate::error::Result;
@@ -15,10 +16,12 @@ pub(super) trait Evaluator<E: Element, L: LossKind = CrossEntropyOptions> {
     /// The maximum number of rows in a window, a multiple of the rows side by side.
     fn window_rows(&self) -> usize;
 
-    /// Submits the next rows, whose inputs have been checked. At most the window before may still be in flight.
+    /// Submits the next rows, whose inputs have been checked. At most the window before may still be in flight. Codes come
+    /// only if the evaluator was opened for them; those of a second array are not among the inputs.
     fn submit(
         &mut self,
-        logits: &[E],
+        logits: Logits<'_, E>,
+        second: Option<Codes<'_>>,
         rows: usize,
         inputs: &L::Inputs<'_, E>,
         with_dlogits: bool,
@@ -49,12 +52,13 @@ impl<E: Element, L: Evaluable> Evaluator<E, L> for Device<E, L> {
 
     fn submit(
         &mut self,
-        logits: &[E],
+        logits: Logits<'_, E>,
+        second: Option<Codes<'_>>,
         rows: usize,
         inputs: &L::Inputs<'_, E>,
         with_dlogits: bool,
     ) -> Result<Flight> {
-        self.stream.submit(logits, rows, inputs, with_dlogits)
+        self.stream.submit(logits, second, rows, inputs, with_dlogits)
     }
 
     fn finish(

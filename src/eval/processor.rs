@@ -1,5 +1,6 @@
 //! Evaluation on the processor, in SIMD.
 
+use crate::coded::{Codes, Logits};
 use crate::cpu::{Processor, check_form};
 use crate::element::Element;
 use crate::error::Result;
@@ -67,7 +68,8 @@ impl<E: Element> Evaluator<E> for OnProcessor {
 
     fn submit(
         &mut self,
-        logits: &[E],
+        logits: Logits<'_, E>,
+        _: Option<Codes<'_>>,
         rows: usize,
         inputs: &CrossEntropyInputs<'_>,
         with_dlogits: bool,
@@ -84,7 +86,8 @@ impl<E: Element> Evaluator<E> for OnProcessor {
         window.results.resize(rows, RowResult::default());
         window.dlogits.resize(values, 0.0);
         let dlogits = with_dlogits.then_some(&mut window.dlogits[..]);
-        let of = (logits, inputs, shape, &self.op);
+        let logits = logits.values(shape);
+        let of = (&*logits, inputs, shape, &self.op);
         self.cpu.rows(of, &self.batch, Some(&mut window.results), dlogits);
         Ok(window)
     }

@@ -5,16 +5,18 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{Builder, Scope, scope};
 use std::time::{Duration, Instant};
 
+use crate::coded::{Codes, Logits, row_words};
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::eval::memory::READ_AHEAD;
 use crate::eval::source::{Source, values_of};
 use crate::shape::Shape;
 
-/// Values in memory, or the source that they are read from.
+/// Values in memory, or the source that they are read from, as values or as codes.
 pub(super) enum Feed<'s, E: Element> {
     There(&'s [E]),
     Read(&'s mut dyn Source<E>),
+    Codes(&'s mut dyn Source<E>),
 }
 
 impl<'s, E: Element> Feed<'s, E> {
@@ -26,21 +28,77 @@ impl<'s, E: Element> Feed<'s, E> {
         Self::There(source.values().unwrap_or_default())
     }
 
-    /// Splits into values in memory and the source to read from.
-    fn split(self) -> (Option<&'s [E]>, Option<&'s mut dyn Source<E>>) {
+    /// Its codes, if the kernels take them.
+    pub fn coded(source: &'s mut dyn Source<E>, are_coded: bool) -> Self {
+        if are_coded { Self::Codes(source) } else { Self::of(source) }
+    }
+
+    /// Splits into values in memory and what has to be read.
+    fn split(self) -> (Option<&'s [E]>, Option<ToRead<'s, E>>) {
         match self {
             Self::There(values) => (Some(values), None),
-            Self::Read(source) => (None, Some(source)),
+            Self::Read(source) => (None, Some(ToRead { source, codes: false })),
+            Self::Codes(source) => (None, Some(ToRead { source, codes: true })),
         }
     }
 }
 
+/// What is read window by window.
+struct ToRead<'s, E: Element> {
+    source: &'s mut dyn Source<E>,
+    codes: bool,
+}
+
+impl<E: Element> ToRead<'_, E> {
+    fn read(
+        &mut self,
+        shape: Shape,
+        rows: Range<usize>,
+        what: &'static str,
+        into: &mut Part<E>,
+    ) -> Result<()> {
+        if self.codes {
+            resize(&mut into.codes, rows.len() * row_words(shape.cols), what)?;
+            return self.source.read_codes(rows, &mut into.codes);
+        }
+        resize(&mut into.values, shape.with_rows(rows.len()).len(), what)?;
+        self.source.read_rows(rows, &mut into.values)
+    }
+}
+
+/// What was read of one array, in one form or the other.
+struct Part<E> {
+    values: Vec<E>,
+    codes: Vec<u16>,
+}
+
+impl<E> Default for Part<E> {
+    fn default() -> Self {
+        Self { values: Vec::new(), codes: Vec::new() }
+    }
+}
+
+impl<E> Part<E> {
+    fn is_empty(&self) -> bool {
+        self.values.is_empty() && self.codes.is_empty()
+    }
+
+    fn read(&self) -> Logits<'_, E> {
+        if self.codes.is_empty() { Logits::Values(&self.values) } else { Logits::Codes(Codes(&self.codes)) }
+    }
+}
+
 /// Buffers of one window, for what was read.
-#[derive(Default)]
 struct Slab<E, S> {
-    logits: Vec<E>,
-    second: Vec<S>,
+    logits: Part<E>,
+    second: Part<S>,
     took: Duration,
+}
+
+impl<E, S> Default for Slab<E, S> {
+    fn default() -> Self {
+        Self { logits: Part::default(), second: Part::default(), took: Duration::ZERO }
+    }
 }
 
 /// Windows in row order.
@@ -61,8 +119,18 @@ struct Reader<E, S> {
 
 /// The logits of a range of rows, and their part of a second array with the logits' layout if one is read.
 pub(super) struct Values<'w, E, S> {
-    pub logits: &'w [E],
-    pub second: Option<&'w [S]>,
+    pub logits: Logits<'w, E>,
+    pub second: Option<Logits<'w, S>>,
+}
+
+impl<'w, E, S> Values<'w, E, S> {
+    /// The second array's values, if it has come as values.
+    pub fn second_values(&self) -> Option<&'w [S]> {
+        match self.second {
+            Some(Logits::Values(values)) => Some(values),
+            _ => None,
+        }
+    }
 }
 
 impl<'s, E: Element, S: Element> Windows<'s, E, S> {
@@ -94,10 +162,10 @@ impl<'s, E: Element, S: Element> Windows<'s, E, S> {
         let fill = move |rows: Range<usize>, mut slab: Slab<E, S>| {
             let start = Instant::now();
             if let Some(source) = &mut read_logits {
-                read_into(*source, shape, rows.clone(), "a window of the source", &mut slab.logits)?;
+                source.read(shape, rows.clone(), "a window of the source", &mut slab.logits)?;
             }
             if let Some(source) = &mut read_second {
-                read_into(*source, shape, rows, "a window of the second source", &mut slab.second)?;
+                source.read(shape, rows, "a window of the second source", &mut slab.second)?;
             }
             slab.took = start.elapsed();
             Ok(slab)
@@ -124,10 +192,14 @@ impl<'s, E: Element, S: Element> Windows<'s, E, S> {
         }
         let part = values_of(self.shape, rows)?;
         Ok(Values {
-            logits: self.logits.map_or(&self.slab.logits[..], |all| &all[part.clone()]),
+            logits: match self.logits {
+                Some(all) => all[part.clone()].into(),
+                None => self.slab.logits.read(),
+            },
             second: match self.second {
-                Some(all) => Some(&all[part]),
-                None => Some(&self.slab.second[..]).filter(|second| !second.is_empty()),
+                Some(all) => Some(all[part].into()),
+                None if self.slab.second.is_empty() => None,
+                None => Some(self.slab.second.read()),
             },
         })
     }
@@ -175,20 +247,13 @@ fn read_all<S>(
     }
 }
 
-fn read_into<E: Element>(
-    source: &mut dyn Source<E>,
-    shape: Shape,
-    rows: Range<usize>,
-    what: &'static str,
-    into: &mut Vec<E>,
-) -> Result<()> {
-    let len = shape.with_rows(rows.len()).len();
+fn resize<T: Clone + Default>(into: &mut Vec<T>, len: usize, what: &'static str) -> Result<()> {
     if into.capacity() < len && into.try_reserve_exact(len - into.len()).is_err() {
         let message = format!("{len} values do not fit into memory");
         return Err(Error::OutOfMemory { what: what.to_owned(), message });
     }
-    into.resize(len, E::default());
-    source.read_rows(rows, into)
+    into.resize(len, T::default());
+    Ok(())
 }
 
 fn reader_is_gone() -> Error {

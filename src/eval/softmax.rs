@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::coded::Logits;
 use crate::device::{Profile, Wait};
 use crate::element::Element;
 use crate::error::Result;
@@ -29,7 +30,7 @@ pub fn softmax<E: Element>(
 ) -> Result<()> {
     let shape = source.shape();
     let open = |start| op.ahead(log, shape, start);
-    mapped(open, (op.profile(), op.blocking()), source, memory, each)
+    mapped(open, (op.profile(), op.blocking()), source, (memory, true), each)
 }
 
 /// Entmax of a batch with any number of rows, like [`softmax`].
@@ -43,15 +44,15 @@ pub fn entmax<E: Element>(
     each: impl FnMut(Range<usize>, &[E]) -> Result<()>,
 ) -> Result<()> {
     let shape = source.shape();
-    mapped(|start| op.ahead(shape, start), (op.profile(), op.blocking()), source, memory, each)
+    mapped(|start| op.ahead(shape, start), (op.profile(), op.blocking()), source, (memory, false), each)
 }
 
-/// Passes a batch through the streams that `open` makes.
+/// Passes a batch through the streams that `open` makes, which may take codes.
 fn mapped<E: Element>(
     open: impl Fn(Start) -> Result<MapStream<E>>,
     (profile, wait): (&Profile, Wait),
     source: &mut dyn Source<E>,
-    memory: Option<u64>,
+    (memory, takes_codes): (Option<u64>, bool),
     mut each: impl FnMut(Range<usize>, &[E]) -> Result<()>,
 ) -> Result<()> {
     let shape = source.shape();
@@ -63,7 +64,7 @@ fn mapped<E: Element>(
         Ok(((stream, output), step))
     };
     type Opened<E> = (MapStream<E>, Vec<E>);
-    let submit = |(stream, _): &mut Opened<E>, rows: Range<usize>, logits: &[E]| {
+    let submit = |(stream, _): &mut Opened<E>, rows: Range<usize>, logits: Logits<'_, E>| {
         stream.submit(logits, None, rows.len())
     };
     let land = |(stream, output): &mut Opened<E>, flight: Flight, rows: Range<usize>| {
@@ -71,5 +72,5 @@ fn mapped<E: Element>(
         stream.read(pollster::block_on(flight.land(wait.clone()))?, output)?;
         each(rows, output)
     };
-    each_window(source, asked, memory, open, submit, land)
+    each_window(source, (asked, takes_codes), memory, open, submit, land)
 }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::coded::is_smaller;
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::shape::Shape;
@@ -26,6 +27,28 @@ pub trait Source<E: Element>: Send {
     fn values(&self) -> Option<&[E]> {
         None
     }
+
+    /// Whether the values, of f32, are also there as codes of 16 bits with a scale and a minimum for each row:
+    /// `value = scale · code + minimum`, the product rounded to f32 before the sum. Kernels that take codes then read these,
+    /// so that a window has half the bytes. A class axis that is not the last has no codes.
+    fn has_codes(&self) -> bool {
+        false
+    }
+
+    /// Reads a range of rows as codes, in the order of [`read_rows`](Self::read_rows), into a buffer of exactly their
+    /// length. A row (4 + cols, one more if cols is odd) is the bits of the f32 scale, its lower half first, likewise the
+    /// minimum, and a code for each class. Called if [`has_codes`](Self::has_codes).
+    ///
+    /// # Errors
+    /// As for [`read_rows`](Self::read_rows); [`Error::Length`] for a source without codes.
+    fn read_codes(&mut self, _: Range<usize>, into: &mut [u16]) -> Result<()> {
+        Err(Error::Length { what: "the codes of the source", found: 0, needed: into.len() })
+    }
+}
+
+/// Whether the rows of all these sources are read as codes: they have them, and are smaller like this.
+pub(super) fn are_coded<E: Element>(sources: &[&dyn Source<E>]) -> bool {
+    E::NAME == f32::NAME && sources.iter().all(|source| source.has_codes() && is_smaller(source.shape()))
 }
 
 /// The range of values of a range of rows, in a checked shape.

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::coded::Logits;
 use crate::element::Element;
 use crate::error::Result;
 use crate::eval::each_window::each_window;
@@ -47,11 +48,12 @@ pub fn top_k<E: Element>(
         let step = stream.window_rows();
         Ok((stream, step))
     };
-    let submit =
-        |stream: &mut TopKStream<E>, rows: Range<usize>, logits: &[E]| stream.submit(logits, rows.len());
+    let submit = |stream: &mut TopKStream<E>, rows: Range<usize>, logits: Logits<'_, E>| {
+        stream.submit(logits, rows.len())
+    };
     let land = |stream: &mut TopKStream<E>, flight: Flight, rows: Range<usize>| {
         let classes = stream.read(pollster::block_on(flight.land(wait.clone()))?, rows.len())?;
         each(rows, &classes)
     };
-    each_window(source, asked, memory, open, submit, land)
+    each_window(source, (asked, false), memory, open, submit, land)
 }

@@ -1,5 +1,6 @@
 //! The facts about a window that are computed before the device has finished it.
 
+use std::borrow::Cow;
 use std::iter::Peekable;
 use std::ops::Range;
 
@@ -47,12 +48,17 @@ impl<'w, E: Element, L: Evaluable> Window<'w, E, L> {
     ) -> Result<Self> {
         let shape = shape.with_rows(rows.len());
         let first = rows.start.saturating_add(shift);
-        op.weigh(&L::inputs(&beside, values.second), shape, first, &mut before)?;
+        let second = values.second_values();
+        op.weigh(&L::inputs(&beside, second), shape, first, &mut before)?;
         L::narrow(&mut beside);
-        let inputs = L::inputs(&beside, values.second);
+        let inputs = L::inputs(&beside, second);
         let (top_classes, weights) = (op.top_classes(&inputs, shape), op.row_weights(&inputs, shape));
+        let verified: Vec<usize> = std::iter::from_fn(|| verified.next_if(|row| rows.contains(row)))
+            .map(|row| row - rows.start)
+            .collect();
+        let logits = if verified.is_empty() { Cow::Borrowed(&[][..]) } else { values.logits.values(shape) };
         let expected = |row: usize| {
-            let (loss, bound) = op.expected_loss(values.logits, &inputs, shape, row);
+            let (loss, bound) = op.expected_loss(&logits, &inputs, shape, row);
             (row, loss, bound)
         };
         let looked = Looked::of_targets(op.improper_targets(&inputs, shape));
@@ -61,9 +67,7 @@ impl<'w, E: Element, L: Evaluable> Window<'w, E, L> {
             shape,
             top_classes,
             weights,
-            expected: std::iter::from_fn(|| verified.next_if(|row| rows.contains(row)))
-                .map(|row| expected(row - rows.start))
-                .collect(),
+            expected: verified.into_iter().map(expected).collect(),
             weight: before,
             beside,
             rows,
@@ -104,11 +108,11 @@ impl<'w, E: Element, L: Evaluable> Window<'w, E, L> {
                 let class = row.and_then(|row| self.top_classes.get(row)).filter(|&&class| class != NO_CLASS);
                 class.map(|&class| class as usize)
             };
-            let counts = L::rows(&self.inputs(values.second)).weight(row) != 0.0;
+            let counts = L::rows(&self.inputs(values.second_values())).weight(row) != 0.0;
             if !counts || (!self.top_classes.is_empty() && class(Some(row)).is_none()) {
                 continue;
             }
-            let logits: Vec<f64> = self.shape.row(values.logits, row).map(|logit| logit.to_f64()).collect();
+            let logits = values.logits.row(self.shape, row);
             looked.at(&logits, op.takes_log_probs(), Looked::rounding::<E>());
             let neighbours = (class(Some(row)), class(row.checked_sub(1)), class(row.checked_add(1)));
             if let ((Some(own), Some(before), Some(behind)), true) = (neighbours, check_shift) {

@@ -160,7 +160,7 @@ impl<E: Element> Engine<E> {
             params.inner > 1 || params.logits_base % pack_values == params.output_base % pack_values;
         // Only with 64-bit words: with 32-bit words the values of a pack are written one by one anyway. Only on Vulkan:
         // elsewhere a store to one word of a pack may touch its other words, which belong to another row.
-        let word_values = (8 / Self::ELEMENT_BYTES) as u32;
+        let word_values = arrays.first().map_or(1, |logits| 8 / logits.array.value_bytes) as u32;
         let fills_words = [params.cols, params.row_stride, params.output_base]
             .iter()
             .all(|values| values.is_multiple_of(word_values));
@@ -217,9 +217,7 @@ impl<E: Element> Engine<E> {
     fn pack_bytes(&self, call: &LogitsCall<'_>, array: &Array<'_>) -> u64 {
         match (array.number, call.variant.output) {
             (binding::OUTPUT, Output::F32) => 16,
-            (binding::LOGITS | binding::OUTPUT, _) => {
-                call.pass.pack_values(call.variant) * Self::ELEMENT_BYTES
-            }
+            (binding::LOGITS | binding::OUTPUT, _) => call.pass.pack_values(call.variant) * array.value_bytes,
             _ => 4 * array.value_bytes,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::f64::consts::LOG2_E;
 
+use crate::coded::Logits;
 use crate::context::Context;
 use crate::element::Element;
 use crate::error::Result;
@@ -76,7 +77,7 @@ impl<E: Element> MomentsStream<E> {
         self.0.window_rows()
     }
 
-    pub fn submit(&mut self, logits: &[E], rows: usize) -> Result<Flight> {
+    pub fn submit(&mut self, logits: Logits<'_, E>, rows: usize) -> Result<Flight> {
         self.0.submit(logits, &[], rows)
     }
 

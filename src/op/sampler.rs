@@ -247,7 +247,7 @@ impl<E: Element> SamplerStream<E> {
     ) -> Request<'a, Samples> {
         let waits = self.windows.gpu().waits();
         Request::new(waits, move |wait| async move {
-            self.windows.stream.check_rows(logits, rows)?;
+            self.windows.stream.check_rows(logits.into(), rows)?;
             let records = self.op.records(samplings, self.windows.stream.next_row(), rows)?;
             let arrays = self.windows.push(logits, &[bytemuck::cast_slice(&records)], rows, wait).await?;
             Ok(samples_of(self.op.options.samples, arrays))

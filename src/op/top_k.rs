@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::coded::Logits;
 use crate::context::Context;
 use crate::device::{Profile, Wait};
 use crate::element::Element;
@@ -214,7 +215,7 @@ impl<E: Element> TopKStream<E> {
         })
     }
 
-    pub(crate) fn submit(&mut self, logits: &[E], rows: usize) -> Result<Flight> {
+    pub(crate) fn submit(&mut self, logits: Logits<'_, E>, rows: usize) -> Result<Flight> {
         self.windows.submit(logits, &[], rows)
     }
 

@@ -7,9 +7,9 @@ use crate::support::{Folder, logits, run_with_stdin};
 
 const N_CTX: usize = 11;
 const COLS: usize = 43;
-const CHUNKS: usize = 20;
+pub const CHUNKS: usize = 20;
 /// The rows of a chunk: positions 5 … 9.
-const ROWS: usize = 5;
+pub const ROWS: usize = 5;
 
 fn tokens() -> Vec<i32> {
     (0..CHUNKS * N_CTX).map(|at| ((at * at + 3 * at) % COLS) as i32).collect()
@@ -58,7 +58,7 @@ fn saved(logits: &[f32], cols: usize, tokens: &[i32]) -> Vec<u8> {
 }
 
 /// `base.kld` and `other.kld`; what they stand for as `base.npy` and `other.npy`, and the targets.
-fn folder() -> Folder {
+pub fn folder() -> Folder {
     let folder = Folder::new();
     let dims = [CHUNKS, ROWS, COLS];
     for (name, logits) in ["base", "other"].into_iter().zip(models()) {
@@ -74,7 +74,7 @@ fn folder() -> Folder {
     folder
 }
 
-fn json_of(folder: &Folder, args: &str) -> Value {
+pub fn json_of(folder: &Folder, args: &str) -> Value {
     let run = folder.run(&format!("{args} --json"));
     assert_eq!(run.status, Some(0), "{args}: {run:?}");
     serde_json::from_str(&run.stdout).unwrap()

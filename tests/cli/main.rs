@@ -4,6 +4,7 @@
 mod adapters;
 mod bench;
 mod calibrate;
+mod codes;
 mod compare;
 mod demo;
 mod eval;

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Pipelines that a run may make by itself, and where another adapter takes a part of the cases. Before you raise them, see
 /// what CONTRIBUTING says about arrays of cases, and about `XENT_PIPELINES`, which tells the tests that make most.
-const MOST: usize = 4600;
-const MOST_SHARED: usize = 2900;
+const MOST: usize = 4650;
+const MOST_SHARED: usize = 2930;
 
 static MADE: AtomicUsize = AtomicUsize::new(0);
 

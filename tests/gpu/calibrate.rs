@@ -50,7 +50,7 @@ fn expected<E: Element>(rows: &[(Vec<E>, usize)], softcap: Option<f32>, temperat
     all
 }
 
-fn check_points<E: Element>(
+pub fn check_points<E: Element>(
     context: &str,
     points: &[TemperaturePoint],
     rows: &[(Vec<E>, usize)],

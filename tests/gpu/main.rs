@@ -6,6 +6,7 @@ mod bound;
 mod budget;
 mod buffers;
 mod calibrate;
+mod codes;
 mod comparator;
 mod compare;
 mod comparison;

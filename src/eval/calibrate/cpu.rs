@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::summing::Summing;
 use super::{Calibration, TemperatureCurve, curve_on, fit_on};
+use crate::coded::Logits;
 use crate::element::Element;
 use crate::error::Result;
 use crate::eval::inputs::EvaluateInputs;
@@ -75,10 +76,11 @@ impl<E: Element> Summing<E> for Cpu {
         Ok((betas, groups.max(1) as usize * shape.inner))
     }
 
-    fn submit(&self, betas: &mut [f64; BETAS], logits: &[E], window: Shape) -> Result<Vec<u32>> {
+    fn submit(&self, betas: &mut [f64; BETAS], logits: Logits<'_, E>, window: Shape) -> Result<Vec<u32>> {
+        let logits = logits.values(window);
         // Rounded to f32, as a device gives them.
         let of_row = |row: usize| {
-            let moments = row_moments(&window.row_vec(logits, row), self.softcap, betas);
+            let moments = row_moments(&window.row_vec(&logits, row), self.softcap, betas);
             let sums = moments.sums.into_iter().flatten().map(|sum| (sum as f32).to_bits());
             [(moments.row_max as f32).to_bits(), moments.argmax].into_iter().chain(sums)
         };

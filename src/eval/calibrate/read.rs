@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::search::Point;
 use super::summing::Summing;
 use super::{TemperatureCurve, TemperaturePoint};
+use crate::coded::Logits;
 use crate::element::Element;
 use crate::error::Result;
 use crate::eval::each_window::each_window;
@@ -114,7 +115,7 @@ impl Read {
         let entries = MOMENT_WORDS.div_ceil(2) as u64;
         let asked = Asked { entries, device: summing.device(), ..Asked::of_device(false) };
         let open = |start| summing.open(shape, betas, start);
-        let submit = |windows: &mut M::Windows, rows: Range<usize>, logits: &[E]| {
+        let submit = |windows: &mut M::Windows, rows: Range<usize>, logits: Logits<'_, E>| {
             let window = shape.with_rows(rows.len());
             let part = inputs.window(rows.clone())?;
             let of_rows = <CrossEntropyOptions as Evaluable>::inputs::<E>(&part, None);
@@ -122,13 +123,12 @@ impl Read {
             let mut looked = Looked::default();
             while let Some(row) = looked_at.next_if(|row| rows.contains(row)).map(|row| row - rows.start) {
                 if classes.get(row).is_some_and(|&class| class != NO_CLASS) {
-                    let values: Vec<f64> = window.row(logits, row).map(|logit| logit.to_f64()).collect();
-                    looked.at(&values, false, Looked::rounding::<E>());
+                    looked.at(&logits.row(window, row), false, Looked::rounding::<E>());
                 }
             }
             let counted = classes.iter().copied().enumerate().filter(|&(_, class)| class != NO_CLASS);
             let counted = counted.map(|(row, class)| {
-                let logit = logits[window.row_start(row) + class as usize * shape.inner].to_f64();
+                let logit = logits.value(window, row, class as usize);
                 Counted { row, class, logit, weight: f64::from(of_rows.rows.weight(row)) }
             });
             let counted: Vec<Counted> = counted.collect();
@@ -152,7 +152,7 @@ impl Read {
                 }
                 each(rows)
             };
-        each_window(source, asked, memory, open, submit, land)?;
+        each_window(source, (asked, summing.device().is_some()), memory, open, submit, land)?;
         Ok(read)
     }
 

@@ -1,5 +1,6 @@
 //! What sums over the classes of rows: the device, or the reference.
 
+use crate::coded::Logits;
 use crate::element::Element;
 use crate::error::Result;
 use crate::op::{BETAS, Flight, MomentsStream, RowMoments, Start, rounded_beta};
@@ -21,7 +22,12 @@ pub(super) trait Summing<E: Element> {
     fn open(&self, shape: Shape, betas: [f64; BETAS], start: Start) -> Result<(Self::Windows, usize)>;
 
     /// Takes the logits of the next window. At most the window before may still be on its way.
-    fn submit(&self, windows: &mut Self::Windows, logits: &[E], window: Shape) -> Result<Self::Records>;
+    fn submit(
+        &self,
+        windows: &mut Self::Windows,
+        logits: Logits<'_, E>,
+        window: Shape,
+    ) -> Result<Self::Records>;
 
     /// The records of a window, [`MOMENT_WORDS`](crate::op::MOMENT_WORDS) words a row.
     fn land(&self, windows: &mut Self::Windows, records: Self::Records, rows: usize) -> Result<Vec<u32>>;
@@ -45,7 +51,7 @@ impl<E: Element> Summing<E> for RowMoments<E> {
         Ok((stream, step))
     }
 
-    fn submit(&self, windows: &mut MomentsStream<E>, logits: &[E], window: Shape) -> Result<Flight> {
+    fn submit(&self, windows: &mut MomentsStream<E>, logits: Logits<'_, E>, window: Shape) -> Result<Flight> {
         windows.submit(logits, window.rows)
     }
 

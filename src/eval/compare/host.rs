@@ -4,12 +4,30 @@
 
 use half::bf16;
 
+use crate::coded::Logits;
 use crate::element::Element;
 use crate::shape::Shape;
 
 /// The largest |a − b| of two logits of a class in one row. Equal values, and two NaN, differ by 0; any other pair with a
 /// NaN or an infinity differs by +∞.
-pub(super) fn logit_difference<E: Element>(a: &[E], b: &[E], shape: Shape, row: usize) -> f32 {
+pub(super) fn logit_difference<E: Element>(
+    a: Logits<'_, E>,
+    b: Logits<'_, E>,
+    shape: Shape,
+    row: usize,
+) -> f32 {
+    let (a, b) = match (a, b) {
+        (Logits::Values(a), Logits::Values(b)) => (a, b),
+        (Logits::Codes(a), Logits::Codes(b)) => {
+            let (a, b) = (a.row(row, shape.cols), b.row(row, shape.cols));
+            return of_pairs(|| a.values().zip(b.values()));
+        }
+        _ => {
+            return exactly(
+                a.row(shape, row).into_iter().zip(b.row(shape, row)).map(|(a, b)| (a as f32, b as f32)),
+            );
+        }
+    };
     let start = shape.row_start(row);
     if shape.inner == 1 {
         let all = start..start + shape.cols;
@@ -19,12 +37,15 @@ pub(super) fn logit_difference<E: Element>(a: &[E], b: &[E], shape: Shape, row: 
     exactly(pairs.map(|(a, b)| (a.to_f64() as f32, b.to_f64() as f32)))
 }
 
+fn of_pairs<I: Iterator<Item = (f32, f32)>>(pairs: impl Fn() -> I) -> f32 {
+    let most = largest_bits(pairs());
+    // What is not finite is rare, and is looked at again.
+    if most < f32::INFINITY.to_bits() { f32::from_bits(most) } else { exactly(pairs()) }
+}
+
 fn of_slices<E: Element>(a: &[E], b: &[E]) -> f32 {
     fn of<T: bytemuck::Pod>(a: &[T], b: &[T], widened: impl Fn(T) -> f32 + Copy) -> f32 {
-        let pairs = || a.iter().zip(b).map(move |(&a, &b)| (widened(a), widened(b)));
-        let most = largest_bits(pairs());
-        // What is not finite is rare, and is looked at again.
-        if most < f32::INFINITY.to_bits() { f32::from_bits(most) } else { exactly(pairs()) }
+        of_pairs(|| a.iter().zip(b).map(move |(&a, &b)| (widened(a), widened(b))))
     }
     match E::NAME {
         f32::NAME => of(bytemuck::cast_slice(a), bytemuck::cast_slice(b), |x: f32| x),
@@ -34,16 +55,22 @@ fn of_slices<E: Element>(a: &[E], b: &[E]) -> f32 {
 }
 
 /// How many classes are among the largest k of one row of both, in the order of [`TopK`](crate::TopK). The rows have no NaN.
-pub(super) fn overlap<E: Element>([a, b]: [&[E]; 2], shape: Shape, row: usize, k: usize) -> u32 {
+pub(super) fn overlap<E: Element>([a, b]: [Logits<'_, E>; 2], shape: Shape, row: usize, k: usize) -> u32 {
     let k = k.min(shape.cols);
     if k == 0 || k == shape.cols {
         return k as u32;
     }
-    let of_row = |values: &[E]| {
+    let of_row = |logits: Logits<'_, E>| {
         let start = shape.row_start(row);
-        let mut classes = match shape.inner {
-            1 => largest_of_slice(&values[start..start + shape.cols], k),
-            _ => largest(&shape.row_vec(values, row), k, |x: E| x.to_f64() as f32),
+        let mut classes = match logits {
+            Logits::Codes(codes) => {
+                let of = codes.row(row, shape.cols);
+                largest(of.codes, k, |code| of.coding.value(code))
+            }
+            Logits::Values(values) if shape.inner == 1 => {
+                largest_of_slice(&values[start..start + shape.cols], k)
+            }
+            Logits::Values(values) => largest(&shape.row_vec(values, row), k, |x: E| x.to_f64() as f32),
         };
         classes.sort_unstable();
         classes
@@ -149,10 +176,11 @@ mod tests {
                     (base[cols - 1], other[cols - 1]) = (a, b);
                     let expected =
                         compare_row(&base, &other, None, &ComparatorOptions::default()).logit_difference;
-                    let found = logit_difference(&base, &other, Shape::new(1, cols), 0);
+                    let [a, b] = [&base, &other].map(|values| Logits::Values(values));
+                    let found = logit_difference(a, b, Shape::new(1, cols), 0);
                     assert_eq!(f64::from(found), f64::from(expected as f32), "{} {cols}", E::NAME);
                     let beside = Shape::nchw(1, cols, 1);
-                    assert_eq!(found, logit_difference(&base, &other, beside, 0));
+                    assert_eq!(found, logit_difference(a, b, beside, 0));
                 }
             }
         }
@@ -193,7 +221,7 @@ mod tests {
                         let options = ComparatorOptions { top_k: k, ..Default::default() };
                         let expected = compare_row(&a, &b, None, &options).overlap;
                         let has_both = options.top(cols).is_none() || cols > 1 || a[0].to_f64().is_finite();
-                        let found = overlap([&a, &b], Shape::new(1, cols), 0, k);
+                        let found = overlap([&a[..], &b].map(Logits::Values), Shape::new(1, cols), 0, k);
                         assert!(found == expected || !has_both, "{} {cols}, case {case}, k {k}", E::NAME);
                     }
                 }
@@ -204,14 +232,14 @@ mod tests {
         check::<f16>(&mut rng);
         check::<bf16>(&mut rng);
         let beside = ([1.0f32, 9.0, 2.0, 8.0, 3.0, 7.0], [3.0f32, 9.0, 2.0, 8.0, 1.0, 7.0]);
-        let of = |row| overlap([&beside.0, &beside.1], Shape::nchw(1, 3, 2), row, 1);
+        let of = |row| overlap([&beside.0[..], &beside.1].map(Logits::Values), Shape::nchw(1, 3, 2), row, 1);
         assert_eq!([of(0), of(1)], [0, 1]);
     }
 
     #[test]
     fn rows_side_by_side() {
         let (a, b) = ([1.0f32, 2.0, 3.0, 4.0], [1.0f32, 0.0, 3.5, 4.0]);
-        let of = |row| logit_difference(&a, &b, Shape::nchw(1, 2, 2), row);
+        let of = |row| logit_difference(Logits::Values(&a), Logits::Values(&b), Shape::nchw(1, 2, 2), row);
         assert_eq!([of(0), of(1)], [0.5, 2.0]);
     }
 }

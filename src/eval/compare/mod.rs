@@ -36,6 +36,7 @@ mod tally;
 use std::ops::Range;
 use std::time::Duration;
 
+use crate::coded::Logits;
 use crate::context::Context;
 use crate::element::Element;
 use crate::error::{Error, Result};
@@ -45,7 +46,7 @@ use crate::eval::losses::Evaluable;
 use crate::eval::memory::{Asked, Footprint, halving};
 use crate::eval::read_ahead::{Feed, Values, through};
 use crate::eval::row_inputs::BatchRows;
-use crate::eval::source::{Source, check_same_shape, check_values};
+use crate::eval::source::{Source, are_coded, check_same_shape, check_values};
 use crate::kernel::Tuning;
 use crate::op::{CrossEntropy, KlDivergence, LossStream, Start};
 use crate::options::{ComparatorOptions, CrossEntropyOptions, KlDivergenceOptions};
@@ -253,15 +254,18 @@ impl<'a, E: Element> Comparison<'a, E> {
         check_values(other)?;
         check_values(base)?;
         let footprint = self.footprint(device, [base, other]);
+        // Values at the floor become −∞, which is not a code.
+        let takes_codes = device.is_some() && self.options.kl_floor.is_none();
+        let coded = takes_codes && are_coded(&[&*base, &*other]);
         halving((room(&footprint, memory)?, footprint.least_room()), |room| {
             let first = self.done;
-            let mut pair = open(Start { row: first, room: Some(room) })?;
+            let mut pair = open(Start { row: first, room: Some(room), coded })?;
             let step = pair.window_rows().max(1);
             let Self { rows: inputs, done, options, .. } = self;
             let submit = |pair: &mut Pair<E, C, K>, rows: Range<usize>, values: &Values<'_, E, E>| {
                 let window = shape.with_rows(rows.len());
                 let counted = counted(inputs.as_mut(), options, rows.clone(), window)?;
-                let base = values.second.unwrap_or_default();
+                let base = values.second.unwrap_or(Logits::Values(&[]));
                 let flight = pair.submit([base, values.logits], window, &counted)?;
                 Ok((flight, counted, rows))
             };
@@ -274,7 +278,7 @@ impl<'a, E: Element> Comparison<'a, E> {
                     *done = end;
                     Ok(())
                 };
-            let feeds = (Feed::of(&mut *other), Some(Feed::of(&mut *base)));
+            let feeds = (Feed::coded(&mut *other, coded), Some(Feed::coded(&mut *base, coded)));
             through(&mut pair, (shape, first, step), feeds, &mut Duration::default(), submit, land)
         })
     }

@@ -2,6 +2,7 @@
 
 use super::host::{logit_difference, overlap};
 use super::row::ComparedRow;
+use crate::coded::Logits;
 use crate::element::Element;
 use crate::error::Result;
 use crate::eval::evaluator::Evaluator;
@@ -105,7 +106,7 @@ impl<E: Element, C: Losses<E>, K: Divergences<E>> Pair<E, C, K> {
     /// Submits the next rows of base and other. At most the window before may still be in flight.
     pub fn submit(
         &mut self,
-        [base, other]: [&[E]; 2],
+        [base, other]: [Logits<'_, E>; 2],
         window: Shape,
         counted: &Counted,
     ) -> Result<Flight<E, C, K>> {
@@ -118,22 +119,27 @@ impl<E: Element, C: Losses<E>, K: Divergences<E>> Pair<E, C, K> {
                 let least = f64::from(floor);
                 let of = |&x: &E| if x.to_f64() <= least { E::from_f32(f32::NEG_INFINITY) } else { x };
                 above.clear();
-                above.extend(base.iter().map(of));
-                &above[..]
+                above.extend(base.values(window).iter().map(of));
+                Logits::Values(&above[..])
             }
             None => base,
         };
-        let losses =
-            [of_base.submit(dividing, rows, &inputs, false)?, of_other.submit(other, rows, &inputs, false)?];
-        let divergence = divergence.submit(other, rows, &counted.divergences(dividing), false)?;
+        let (teacher, codes) = match dividing {
+            Logits::Values(values) => (values, None),
+            Logits::Codes(codes) => (&[][..], Some(codes)),
+        };
+        let losses = [
+            of_base.submit(dividing, None, rows, &inputs, false)?,
+            of_other.submit(other, None, rows, &inputs, false)?,
+        ];
+        let divergence = divergence.submit(other, codes, rows, &counted.divergences(teacher), false)?;
         let find = |row| {
             if !counted.counts(row) {
                 return Found::default();
             }
-            let target = |values: &[E], is_log_probs: bool| {
+            let target = |logits: Logits<'_, E>, is_log_probs: bool| {
                 let class = counted.target(row).filter(|_| is_log_probs)?;
-                let value = values[window.row_start(row) + class as usize * window.inner];
-                Some(value.to_f64() as f32)
+                Some(logits.value(window, row, class as usize) as f32)
             };
             let [of_base, of_other] = options.log_probs;
             Found {

@@ -6,6 +6,8 @@
 //! target of a position is the chunk's next token. A row is an f32 scale, an f32 minimum, and n_vocab codes of u16, with one
 //! more to pad an odd n_vocab: ln p = scale · code + minimum. Below the row's maximum − 16, everything is stored as that
 //! minimum, with code 0.
+//!
+//! Kernels read the rows as they are ([`coded`](crate::coded)); here they are widened for everything else.
 
 use std::fs::File;
 use std::io::Read;
@@ -15,15 +17,14 @@ use super::dtype::{Dtype, array};
 use super::format::{Content, Order};
 use super::options::{OpenOptions, Wanted};
 use super::tensor::TensorFile;
+use crate::coded::{self, CODE_MAX, Coding};
 use crate::error::Result;
 
 pub(super) const MAGIC: &[u8] = b"_logits_";
 /// The length of the header: the magic and three i32.
 pub(super) const HEADER_BYTES: usize = 20;
 /// The bytes of a row before its codes: scale and minimum.
-const LEAD: usize = 8;
-/// The largest code.
-const MOST: f32 = 65_535.0;
+const LEAD: usize = 2 * coded::LEAD;
 /// Every row reaches this far below its maximum at most. A row that reaches less far has no values at the floor.
 const REACH: f32 = 15.99;
 /// Bytes that are read at a time.
@@ -162,17 +163,17 @@ impl Records {
 
     /// Whether the value of this class is stored at the floor of a record, by its scale and its code.
     fn is_floor(lead: [u8; LEAD], code: [u8; 2]) -> bool {
-        code == [0, 0] && f32::from_le_bytes(array(&lead)) * MOST >= REACH
+        code == [0, 0] && f32::from_le_bytes(array(&lead)) * CODE_MAX >= REACH
     }
 }
 
 /// Widens the codes of a row, from class `first` on.
 fn widen(row: &[u8], first: usize, into: &mut [u8]) {
     let [scale, minimum] = [0, 4].map(|at| f32::from_le_bytes(array(&row[at..])));
+    let coding = Coding::new(scale, minimum);
     let codes = row[LEAD + 2 * first..].chunks_exact(2);
     for (into, code) in into.chunks_exact_mut(4).zip(codes) {
-        let value = scale * f32::from(u16::from_le_bytes([code[0], code[1]])) + minimum;
-        into.copy_from_slice(&value.to_le_bytes());
+        into.copy_from_slice(&coding.value(u16::from_le_bytes([code[0], code[1]])).to_le_bytes());
     }
 }
 

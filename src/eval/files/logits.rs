@@ -11,6 +11,7 @@ use super::layout::Layout;
 use super::options::OpenOptions;
 use super::tensor::{CHUNK_VALUES, TensorFile};
 use super::text::shape_text;
+use crate::coded::row_words;
 use crate::element::Element;
 use crate::error::Result;
 use crate::eval::source::{Source, check_buffer, values_of};
@@ -246,6 +247,30 @@ impl<E: Element> Source<E> for FileLogits<E> {
             group += groups;
         }
         self.stored = all;
+        Ok(())
+    }
+
+    fn has_codes(&self) -> bool {
+        self.file.is_llama_cpp() && self.shape().inner == 1
+    }
+
+    fn read_codes(&mut self, rows: Range<usize>, into: &mut [u16]) -> Result<()> {
+        let (cols, stored_cols) = (self.shape().cols, self.layout.stored_cols());
+        let [words, stored_words] = [cols, stored_cols].map(row_words);
+        check_buffer(into, rows.len() * words)?;
+        if words == stored_words {
+            return self.file.read_records(rows.start * stored_cols, bytemuck::cast_slice_mut(into));
+        }
+        let mut all = Vec::new();
+        let step = (CHUNK_VALUES / stored_words).max(1);
+        for (chunk, into) in into.chunks_mut(step * words).enumerate() {
+            all.resize(into.len() / words * stored_words, 0u16);
+            let first = (rows.start + chunk * step) * stored_cols;
+            self.file.read_records(first, bytemuck::cast_slice_mut(&mut all))?;
+            for (into, row) in into.chunks_mut(words).zip(all.chunks(stored_words)) {
+                into.copy_from_slice(&row[..words]);
+            }
+        }
         Ok(())
     }
 }

@@ -1,7 +1,8 @@
 //! Tensors in files: reads logits and their inputs, and writes row losses and gradients. The feature `npy` is for
 //! NumPy's `.npy`, the feature `npz` for its archives (read only), the feature `safetensors` for Hugging Face's `.safetensors`. Files of raw values need either
 //! feature, and so do llama.cpp's saved logits (`llama-perplexity --save-all-logits`, read only): their log-probabilities are
-//! widened to f32 as they are read, and opened as [`Wanted::Classes`] they give their targets.
+//! codes, which kernels widen themselves; for everything else they are widened to f32 as they are read. Opened as
+//! [`Wanted::Classes`] they give their targets.
 //!
 //! A [`TensorFile`] is a tensor in a file, in several shards, or in a stream; [`FileLogits`] makes a
 //! [`Source`](super::Source) of it. Logits have any number of axes. Targets, weights and masks have the same axes

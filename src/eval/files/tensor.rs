@@ -273,6 +273,25 @@ impl TensorFile {
         Ok(())
     }
 
+    /// Reads whole records, from the one that begins with a value on, until `into` is full.
+    pub(super) fn read_records(&mut self, value: usize, into: &mut [u8]) -> Result<()> {
+        let Self { parts, input, .. } = self;
+        let (mut value, mut rest) = (value, into);
+        while !rest.is_empty() {
+            let at = parts.partition_point(|part| part.values.end <= value);
+            let Some((part, records)) = parts.get(at).and_then(|part| Some((part, part.order.records?)))
+            else {
+                return Err(Error::Length { what: "records to be read", found: 0, needed: 1 });
+            };
+            let start = part.data.start + records.start_of(value - part.values.start);
+            let len = rest.len().min((part.data.end - start) as usize);
+            let (now, later) = std::mem::take(&mut rest).split_at_mut(len);
+            input.read(parts, at, start, now)?;
+            (value, rest) = (part.values.end, later);
+        }
+        Ok(())
+    }
+
     /// Reads bytes of the record that holds a value, from byte `offset` of the record on.
     pub(super) fn read_record(&mut self, value: usize, offset: usize, into: &mut [u8]) -> Result<()> {
         let Self { parts, input, .. } = self;

@@ -24,7 +24,7 @@ pub(in crate::kernel) use pass::FILE_MARK;
 use pass::Part::{self, Of};
 pub(crate) use pass::Pass;
 use pass::Tops;
-pub(crate) use variant::{Load, Output, Score, Target, Variant};
+pub(crate) use variant::{CODES, Load, Output, Score, Target, Variant};
 
 /// A row's statistics, in one read of its logits.
 const STATS: &[Part] = &[
@@ -32,6 +32,7 @@ const STATS: &[Part] = &[
     Of(&FLOATS),
     Of(&SEAT),
     Part::Element,
+    Part::Coding,
     Part::Pack,
     Part::Logits,
     Of(&ROW_SPAN),
@@ -49,6 +50,7 @@ const ROWS_OF_SCORES: &[Part] = &[
     Of(&PARAMS),
     Of(&SEAT),
     Part::Element,
+    Part::Coding,
     Part::Pack,
     Part::Logits,
     Of(&ROW_SPAN),
@@ -78,19 +80,22 @@ const SEGMENT: &[Part] = &[Of(&SEGMENT_STATS), Of(&STORE_SEGMENT)];
 const ROWS_ONLY: &[Part] = &[Of(&PARAMS), Of(&LANE_TREE), Of(&TOTALS)];
 
 const ROW_SEGMENTS_PARTS: &[&[Part]] = &[STATS, SEGMENT, &[Of(&file!("row_segments.wgsl"))]];
-static ROW_SEGMENTS: Pass = Pass::new("row_segments", ROW_SEGMENTS_PARTS);
+static ROW_SEGMENTS: Pass = Pass::new("row_segments", ROW_SEGMENTS_PARTS).taking_codes();
 static MASKED_SEGMENTS: Pass = Pass::new("row_segments", ROW_SEGMENTS_PARTS).of(Score::Masked);
 
 static LOSS_SEGMENTS: Pass =
-    Pass::new("loss_segments", &[STATS, TARGETED, SEGMENT, &[Of(&file!("loss_segments.wgsl"))]]);
+    Pass::new("loss_segments", &[STATS, TARGETED, SEGMENT, &[Of(&file!("loss_segments.wgsl"))]])
+        .taking_codes();
 
 const SOFTMAX_PARTS: &[&[Part]] = &[STATS, SWEEP, &[Of(&file!("softmax.wgsl"))]];
-pub(crate) static SOFTMAX: Pass = Pass::new("softmax", SOFTMAX_PARTS).merging(&ROW_SEGMENTS);
+pub(crate) static SOFTMAX: Pass = Pass::new("softmax", SOFTMAX_PARTS).merging(&ROW_SEGMENTS).taking_codes();
 pub(crate) static MASKED_SOFTMAX: Pass =
     Pass::new("softmax", SOFTMAX_PARTS).of(Score::Masked).merging(&MASKED_SEGMENTS);
 
 pub(crate) static LOG_SOFTMAX: Pass =
-    Pass::new("log_softmax", &[STATS, SWEEP, &[Of(&file!("log_softmax.wgsl"))]]).merging(&ROW_SEGMENTS);
+    Pass::new("log_softmax", &[STATS, SWEEP, &[Of(&file!("log_softmax.wgsl"))]])
+        .merging(&ROW_SEGMENTS)
+        .taking_codes();
 
 pub(crate) static LOGSUMEXP: Pass =
     Pass::new("logsumexp", &[STATS, &[Of(&file!("logsumexp.wgsl", [(binding::ROW_VALUES, Write)], []))]])
@@ -109,7 +114,8 @@ pub(crate) static TOP_K_ROWS: Pass =
 
 pub(crate) static ROW_MOMENTS: Pass =
     Pass::new("row_moments", &[STATS, &[Of(&file!("row_moments.wgsl", [(binding::ROW_VALUES, Write)], []))]])
-        .summing_again();
+        .summing_again()
+        .taking_codes();
 
 /// A row's threshold of entmax.
 const THRESHOLD: &[Part] =
@@ -214,13 +220,15 @@ pub(crate) static MERGE_TOTALS: Pass = Pass::new(
 
 pub(crate) static ROW_LOSSES: Pass =
     Pass::new("row_losses", &[STATS, TARGETED, LOSS, &[Of(&file!("row_losses.wgsl"))]])
-        .merging(&LOSS_SEGMENTS);
+        .merging(&LOSS_SEGMENTS)
+        .taking_codes();
 
 pub(crate) static DLOGITS: Pass = Pass::new(
     "dlogits",
     &[STATS, TARGETED, LOSS, &[Of(&BATCH_WEIGHT), Part::Gradient], SWEEP, &[Of(&file!("dlogits.wgsl"))]],
 )
-.merging(&LOSS_SEGMENTS);
+.merging(&LOSS_SEGMENTS)
+.taking_codes();
 
 pub(crate) static REDUCE_LOSS: Pass = Pass::new(
     "reduce_loss",
@@ -267,6 +275,7 @@ const CLASS_LOSSES: &[Part] = &[
     Of(&FLOATS),
     Of(&SEAT),
     Part::Element,
+    Part::Coding,
     Of(&PACK_QUAD),
     Part::Logits,
     Of(&ROW_SPAN),
@@ -300,8 +309,16 @@ pub(crate) static SIGMOID_BCE_DLOGITS: Pass = Pass::new(
 .in_one_sweep();
 
 /// A row of logits, or of the array in their place, with a second array.
-const ROWS_OF_LOGITS: &[Part] =
-    &[Of(&PARAMS), Of(&FLOATS), Of(&SEAT), Part::Element, Of(&PACK_QUAD), Part::Logits, Of(&ROW_SPAN)];
+const ROWS_OF_LOGITS: &[Part] = &[
+    Of(&PARAMS),
+    Of(&FLOATS),
+    Of(&SEAT),
+    Part::Element,
+    Part::Coding,
+    Of(&PACK_QUAD),
+    Part::Logits,
+    Of(&ROW_SPAN),
+];
 
 /// A sum over a row of gradients and probabilities.
 const ROW_OF_PAIRS: &[Part] =
@@ -337,7 +354,7 @@ const PAIRS: &[Part] = &[
 ];
 
 pub(crate) static KL_LOSSES: Pass =
-    Pass::new("kl_losses", &[ROWS_OF_LOGITS, PAIRS, &[Of(&file!("kl_losses.wgsl"))]]);
+    Pass::new("kl_losses", &[ROWS_OF_LOGITS, PAIRS, &[Of(&file!("kl_losses.wgsl"))]]).taking_codes();
 
 pub(crate) static KL_DLOGITS: Pass = Pass::new(
     "kl_dlogits",

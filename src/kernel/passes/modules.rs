@@ -21,7 +21,7 @@ pub(in crate::kernel) fn modules() -> Vec<(&'static Pass, Variant)> {
     let mut seen = HashSet::new();
     for (pass, targets) in ALL {
         for &target in targets {
-            for element in [f32::NAME, half::f16::NAME, half::bf16::NAME] {
+            for element in [f32::NAME, half::f16::NAME, half::bf16::NAME, CODES] {
                 for output in [Output::Element, Output::F32, Output::InPlace] {
                     for variant in of_devices(pass, (element, output, target)) {
                         let files: Vec<&str> = pass.files(variant).map(|file| file.path).collect();
@@ -44,10 +44,14 @@ fn of_devices(
 ) -> impl Iterator<Item = Variant> {
     // Only a pass that writes a value for each logit can overwrite the logits.
     let writes = output == Output::Element || pass.writes();
+    // Codes have no soft targets beside them, and values go to f32.
+    let is_coded = element == CODES;
+    let takes =
+        !is_coded || (pass.takes_codes && target != Target::Soft && (output == Output::F32) == pass.writes());
     // Only split rows have segments: never rows with sparse targets, and never in place.
     let splits = pass.segments.is_some() && target != Target::Sparse && output != Output::InPlace;
     let settings = (0..8).map(|bits| [bits & 1 != 0, bits & 2 != 0, bits & 4 != 0]);
-    settings.filter(move |&[merged, ..]| writes && (splits || !merged)).flat_map(
+    settings.filter(move |&[merged, ..]| writes && takes && (splits || !merged)).flat_map(
         move |[merged, reads_out, weighted]| {
             DEVICES.map(|(load, second_view, trusts_floats)| {
                 pass.fitted(Variant {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::kernel::passes::files::*;
-use crate::kernel::passes::variant::{Load, Output, Score, Target, Variant};
+use crate::kernel::passes::variant::{CODES, Load, Output, Score, Target, Variant};
 
 /// The maximum number of storage buffers per stage that every WebGPU implementation allows.
 const MAX_STORAGE_BUFFERS: usize = 8;
@@ -16,6 +16,7 @@ pub(in crate::kernel) const FILE_MARK: &str = "// FILE shaders/";
 pub(super) enum Part {
     Of(&'static File),
     Element,
+    Coding,
     Pack,
     Logits,
     Score,
@@ -57,6 +58,8 @@ pub(crate) struct Pass {
     tops: Option<Tops>,
     /// Whether a second read sums something relative to the maximum.
     sums_again: bool,
+    /// Whether its logits may be codes, which its output never is.
+    pub takes_codes: bool,
     /// The pass over the segments of split rows. This pass merges their statistics.
     pub segments: Option<&'static Pass>,
 }
@@ -76,6 +79,7 @@ impl Pass {
             in_one_sweep: false,
             tops: None,
             sums_again: false,
+            takes_codes: false,
             segments: None,
         }
     }
@@ -113,8 +117,11 @@ impl Pass {
                 "f16" if variant.trusts_floats => vec![&ELEMENT_F16, &F16_UNPACKED],
                 "f16" => vec![&ELEMENT_F16, &F16_BITS],
                 "bf16" => vec![&ELEMENT_BF16],
+                CODES => vec![&ELEMENT_CODES],
                 _ => vec![&ELEMENT_F32],
             },
+            Part::Coding if variant.element == CODES => vec![&CODING_ROWS],
+            Part::Coding => vec![&CODING_NONE],
             Part::Pack => match (variant.load, variant.element) {
                 (Load::Words32, "f32") => vec![&PACK_QUAD],
                 (Load::Words32, _) => vec![&PACK_HALF],
@@ -170,6 +177,11 @@ impl Pass {
                 _ => vec![&GRADIENT_CLASS],
             },
         })
+    }
+
+    /// Says that its logits may be codes.
+    pub(super) const fn taking_codes(self) -> Self {
+        Self { takes_codes: true, ..self }
     }
 
     /// How often it sweeps over the logits of a row: once for their statistics, unless a pass over segments has done

@@ -1,9 +1,13 @@
 //! The variants of a module: element type, output, kind of target, and what the adapter allows.
 
+/// The element that is a code of 16 bits: each row has a scale and a minimum, which make values of its codes. No type of
+/// logits has this name.
+pub(crate) const CODES: &str = "codes";
+
 /// The variant of a module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Variant {
-    /// The name of the logits' type.
+    /// The name of the logits' type, or [`CODES`].
     pub element: &'static str,
     pub output: Output,
     pub target: Target,

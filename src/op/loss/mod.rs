@@ -354,7 +354,7 @@ impl<E: Element, L: Kind> LossOp<E, L> {
         let submit = |stream: &mut LossStream<E, L>, (rows, values): Part| {
             let count = rows.len();
             self.kind.with_part(&inputs, shape, rows, |part| {
-                stream.submit(&logits[values], count, part, gradient.is_some())
+                stream.submit(logits[values].into(), None, count, part, gradient.is_some())
             })
         };
         let read = |stream: &mut LossStream<E, L>, back: Back, (rows, values): Part| {

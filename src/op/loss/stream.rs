@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::coded::{Codes, Logits};
 use crate::device::Wait;
 use crate::element::Element;
 use crate::error::{Error, Result};
@@ -205,7 +206,7 @@ impl<E: Element, L: Kind> LossStream<E, L> {
         }
         L::check_same_layout(inputs, self.layout)?;
         let weight = self.check(self.shape.with_rows(rows), inputs)?;
-        self.stream.check_rows(logits, rows)?;
+        self.stream.check_rows(logits.into(), rows)?;
         if let Some(whole) = self.whole {
             let are_all = self.sum.rows() + rows == self.shape.rows;
             let mut parts = self.sum.weight();
@@ -214,16 +215,17 @@ impl<E: Element, L: Kind> LossStream<E, L> {
         }
         self.results.clear();
         if rows > 0 {
-            let back = self.submit(logits, rows, inputs, dlogits.is_some())?.land(wait).await?;
+            let back = self.submit(logits.into(), None, rows, inputs, dlogits.is_some())?.land(wait).await?;
             self.read(back, inputs, dlogits, weight)?;
         }
         Ok(&self.results)
     }
 
-    /// Submits the next rows to the device.
+    /// Submits the next rows to the device. A second array that comes as codes is not among the inputs.
     pub(crate) fn submit(
         &mut self,
-        logits: &[E],
+        logits: Logits<'_, E>,
+        second_codes: Option<Codes<'_>>,
         rows: usize,
         inputs: &L::Inputs<'_, E>,
         with_dlogits: bool,
@@ -231,10 +233,11 @@ impl<E: Element, L: Kind> LossStream<E, L> {
         let Self { op, stream, layout, fields, .. } = self;
         let mut filling = stream.open(logits, rows, with_dlogits)?;
         let HostInputs { second, values } = L::host_inputs(inputs);
-        match second {
-            Some(Second::F32(values)) => stream.write_second(&mut filling, values)?,
-            Some(Second::Logits(values)) => stream.write_second(&mut filling, values)?,
-            None => {}
+        match (second_codes, second) {
+            (Some(codes), _) => stream.write_second_codes(&mut filling, codes)?,
+            (None, Some(Second::F32(values))) => stream.write_second(&mut filling, values)?,
+            (None, Some(Second::Logits(values))) => stream.write_second(&mut filling, values)?,
+            (None, None) => {}
         }
         let of_rows = L::rows(inputs);
         let most = self.shape.with_rows(stream.window_rows());

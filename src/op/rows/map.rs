@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use crate::coded::Logits;
 use crate::context::Context;
 use crate::device::Wait;
 use crate::element::Element;
@@ -119,7 +120,7 @@ impl<E: Element> RowMap<E> {
         let mut stream = MapStream { engine: self.engine.clone(), stream, map, output: to };
         let parts = windows(shape, stream.window_rows());
         let submit = |stream: &mut MapStream<E>, (rows, values): Part| {
-            stream.submit(&logits[values.clone()], second.map(|second| &second[values]), rows.len())
+            stream.submit(logits[values.clone()].into(), second.map(|second| &second[values]), rows.len())
         };
         let read =
             |stream: &mut MapStream<E>, back: Back, (_, values): Part| stream.read(back, &mut output[values]);
@@ -264,13 +265,18 @@ impl<E: Element> MapStream<E> {
     ) -> Result<()> {
         self.stream.check_output(self.map.output, output, rows)?;
         if rows == 0 {
-            return self.stream.check_rows(logits, rows);
+            return self.stream.check_rows(logits.into(), rows);
         }
-        let back = self.submit(logits, None, rows)?.land(wait).await?;
+        let back = self.submit(logits.into(), None, rows)?.land(wait).await?;
         self.read(back, output)
     }
 
-    pub(crate) fn submit(&mut self, logits: &[E], second: Option<&[E]>, rows: usize) -> Result<Flight> {
+    pub(crate) fn submit(
+        &mut self,
+        logits: Logits<'_, E>,
+        second: Option<&[E]>,
+        rows: usize,
+    ) -> Result<Flight> {
         let Self { engine, stream, map, output, .. } = self;
         let first_row = stream.next_row();
         let mut filling = stream.open(logits, rows, true)?;

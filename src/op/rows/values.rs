@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use crate::coded::Logits;
 use crate::context::Context;
 use crate::device::Wait;
 use crate::element::Element;
@@ -85,7 +86,7 @@ impl<E: Element> RowValues<E> {
         let submit = |windows: &mut ValuesStream<E>, (rows, values): Part| {
             let of_rows = self.of.inputs.iter().zip(inputs);
             let inputs: Vec<&[u32]> = of_rows.map(|(input, all)| &all[input.words_of(&rows)]).collect();
-            windows.submit(&logits[values], &inputs, rows.len())
+            windows.submit(logits[values].into(), &inputs, rows.len())
         };
         let read = |windows: &mut ValuesStream<E>, back: Back, (rows, _): Part| {
             windows.read_into(back, &mut all, rows)
@@ -189,14 +190,14 @@ impl<E: Element> ValuesStream<E> {
         wait: Wait,
     ) -> Result<Vec<Vec<V>>> {
         if rows == 0 {
-            self.stream.check_rows(logits, rows)?;
+            self.stream.check_rows(logits.into(), rows)?;
             return Ok(self.op.of.arrays_of(rows));
         }
-        let back = self.submit(logits, inputs, rows)?.land(wait).await?;
+        let back = self.submit(logits.into(), inputs, rows)?.land(wait).await?;
         self.read(back, rows)
     }
 
-    pub fn submit(&mut self, logits: &[E], inputs: &[&[u32]], rows: usize) -> Result<Flight> {
+    pub fn submit(&mut self, logits: Logits<'_, E>, inputs: &[&[u32]], rows: usize) -> Result<Flight> {
         let Self { op, stream } = self;
         let params = op.of.params.shaped(stream.device_shape());
         let mut filling = stream.open(logits, rows, false)?;

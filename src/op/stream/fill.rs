@@ -1,9 +1,10 @@
 //! Filling a window: its buffers, what the host writes into them, and the dispatches that read them.
 
+use crate::coded::{self, Codes, Logits};
 use crate::device::{Buffers, Lines, Opaque};
 use crate::element::Element;
 use crate::error::Result;
-use crate::kernel::passes::binding;
+use crate::kernel::passes::{CODES, Output, Variant, binding};
 use crate::kernel::{Binding, Dispatch, Place};
 use crate::op::engine::{Array, Engine, LogitsCall, Placed};
 use crate::op::stream::{Filling, LOGITS, OUTPUT, SECOND, SecondArray, Stream, Taken, output_bytes};
@@ -33,7 +34,7 @@ impl<E: Element> Stream<E> {
     ) -> Result<Bindings> {
         let transfer = &self.transfer;
         let values = |value_bytes: u64| room(self.plan.streamed_bytes(value_bytes));
-        let size = values(Engine::<E>::ELEMENT_BYTES);
+        let size = values(self.element_bytes);
         let logits = bound(&transfer.upload(buffers, LOGITS, size)?, size);
         let second = self.extras.second.map(|SecondArray { number, value_bytes, .. }| {
             let size = values(value_bytes);
@@ -53,6 +54,37 @@ impl<E: Element> Stream<E> {
             second: second.transpose()?,
             output: output.transpose()?.filter(|_| with_output),
         })
+    }
+
+    /// Writes a window's logits.
+    pub(super) fn write_logits(
+        &self,
+        buffers: &mut Buffers,
+        place: Taken,
+        logits: Logits<'_, E>,
+    ) -> Result<()> {
+        match logits {
+            Logits::Values(values) => self.write(buffers, LOGITS, place, values),
+            Logits::Codes(codes) => self.write_codes(buffers, LOGITS, place, codes),
+        }
+    }
+
+    /// Writes the codes of the window's second array.
+    pub fn write_second_codes(&self, filling: &mut Filling, codes: Codes<'_>) -> Result<()> {
+        self.write_codes(&mut filling.buffers, SECOND, filling.place, codes)
+    }
+
+    fn write_codes(
+        &self,
+        buffers: &mut Buffers,
+        name: &'static str,
+        place: Taken,
+        Codes(words): Codes<'_>,
+    ) -> Result<()> {
+        let len = 2 * coded::row_words(self.shape.cols);
+        let stride = 2 * self.device_shape.row_stride;
+        let lines = Lines { bytes: bytemuck::cast_slice(words), len, pitch: len, stride };
+        self.transfer.write(buffers, name, 2 * (place.base as usize - coded::LEAD) as u64, lines)
     }
 
     /// Writes the window's part of the second array.
@@ -136,8 +168,7 @@ impl<E: Element> Stream<E> {
         call: &LogitsCall<'_>,
     ) -> Result<Vec<Dispatch>> {
         let Bindings { logits, second, output, .. } = &filling.bound;
-        let logits =
-            Array { number: binding::LOGITS, binding: logits, value_bytes: Engine::<E>::ELEMENT_BYTES };
+        let logits = Array { number: binding::LOGITS, binding: logits, value_bytes: self.element_bytes };
         let beside = output.iter().chain(second).map(|beside| Array {
             number: beside.number,
             binding: &beside.binding,
@@ -148,7 +179,16 @@ impl<E: Element> Stream<E> {
             place: Place { offset: 0, size: array.binding.size, base: filling.place.base },
         });
         let arrays: Vec<Placed<'_>> = placed.collect();
-        engine.logits_dispatches(&self.plan, &filling.place.window, call, &arrays)
+        let variant = match (self.is_coded, call.variant.output) {
+            // Output is never coded.
+            (true, Output::Element) if call.pass.writes() => {
+                Variant { element: CODES, output: Output::F32, ..call.variant }
+            }
+            (true, _) => Variant { element: CODES, ..call.variant },
+            (false, _) => call.variant,
+        };
+        let call = LogitsCall { variant, ..*call };
+        engine.logits_dispatches(&self.plan, &filling.place.window, &call, &arrays)
     }
 }
 

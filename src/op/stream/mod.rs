@@ -5,6 +5,7 @@ mod fill;
 mod read;
 mod windows;
 
+use crate::coded::{self, Logits};
 use crate::device::{Buffers, InFlight, Landed, Transfer, Wait};
 use crate::element::Element;
 use crate::error::{Error, Result};
@@ -30,6 +31,9 @@ pub(crate) struct Stream<E> {
     /// multiple of four values, so that no two rows share a word.
     shape: Shape,
     device_shape: Shape,
+    /// Bytes of a value of the logits there, and whether it is a code.
+    element_bytes: u64,
+    is_coded: bool,
     extras: Extras,
     idle: Idle,
     next_row: usize,
@@ -65,6 +69,8 @@ pub(crate) struct Start {
     /// The maximum bytes of a window's widest array. A window holds at least one group of rows. `None`: the fastest
     /// size.
     pub room: Option<u64>,
+    /// Whether the logits, and a second array of them, come as codes. The engine is one of f32.
+    pub coded: bool,
 }
 
 /// The position of a window in its buffers.
@@ -139,11 +145,21 @@ impl<E: Element> Stream<E> {
         idle: impl FnOnce() -> Idle,
     ) -> Result<Self> {
         shape.check()?;
-        let device_shape = device_shape::<E>(shape);
-        let widest = Engine::<E>::ELEMENT_BYTES
+        let is_coded = start.coded;
+        let (device_shape, element_bytes) = match is_coded {
+            true => (coded::device_shape(shape), size_of::<u16>() as u64),
+            false => (device_shape::<E>(shape), Engine::<E>::ELEMENT_BYTES),
+        };
+        let second = extras.second.map(|second| match is_coded {
+            true => SecondArray { value_bytes: element_bytes, ..second },
+            false => second,
+        });
+        let extras = Extras { second, ..extras };
+        let widest = element_bytes
             .max(extras.output.map_or(0, output_bytes::<E>))
             .max(extras.second.map_or(0, |second| second.value_bytes));
         let work = Work {
+            element_bytes,
             widest_bytes: widest,
             entries: extras.entries,
             writes: extras.output.is_some(),
@@ -151,13 +167,17 @@ impl<E: Element> Stream<E> {
             needs: extras.needs,
             ..engine.work(device_shape)
         };
-        let plan = engine.streamed_plan(work, start.room)?;
+        // As many rows as if they were of f32 values.
+        let room = start.room.map(|room| if widest < Engine::<E>::ELEMENT_BYTES { room / 2 } else { room });
+        let plan = engine.streamed_plan(work, room)?;
         let mut stream = Self {
             transfer: Transfer::new(&engine.gpu.device, &engine.gpu.queue, &engine.profile),
             idle: idle(),
             plan,
             shape,
             device_shape,
+            element_bytes,
+            is_coded,
             extras,
             next_row: start.row,
             element: std::marker::PhantomData,
@@ -202,8 +222,16 @@ impl<E: Element> Stream<E> {
 
     /// Refuses more rows than a window or the shape holds, logits of the wrong length, and any rows after a failed
     /// window.
-    pub fn check_rows(&self, logits: &[E], rows: usize) -> Result<()> {
-        self.shape.with_rows(rows).check_slice(LOGITS, logits)?;
+    pub fn check_rows(&self, logits: Logits<'_, E>, rows: usize) -> Result<()> {
+        match logits {
+            Logits::Values(values) => self.shape.with_rows(rows).check_slice(LOGITS, values)?,
+            Logits::Codes(codes) => {
+                let (found, needed) = (codes.0.len(), rows * coded::row_words(self.shape.cols));
+                if found != needed {
+                    return Err(Error::Length { what: LOGITS, found, needed });
+                }
+            }
+        }
         if self.idle.windows.is_empty() {
             return Err(Error::StreamEnded);
         }
@@ -213,16 +241,19 @@ impl<E: Element> Stream<E> {
 
     /// Takes the next rows and writes their logits where the device reads them. The window has an output only if
     /// `with_output` is set.
-    pub fn open(&mut self, logits: &[E], rows: usize, with_output: bool) -> Result<Filling> {
+    pub fn open(&mut self, logits: Logits<'_, E>, rows: usize, with_output: bool) -> Result<Filling> {
         self.check_rows(logits, rows)?;
         let mut buffers = self.idle.windows.pop().ok_or(Error::StreamEnded)?;
         // The window's own buffers start with its first row.
         let place = Taken {
             window: Window { first_row: 0, rows, grid: self.plan.rows_grid(rows) },
-            base: self.plan.streamed_base(self.next_row),
+            base: match self.is_coded {
+                true => coded::DEVICE_BASE as u32,
+                false => self.plan.streamed_base(self.next_row),
+            },
         };
         let bound = self.bind(&mut buffers, rows, place.base, with_output)?;
-        self.write(&mut buffers, LOGITS, place, logits)?;
+        self.write_logits(&mut buffers, place, logits)?;
         self.next_row += rows;
         Ok(Filling { buffers, place, bound })
     }

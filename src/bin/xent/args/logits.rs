@@ -3,12 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use xent::Result;
 use xent::eval::files::{Dtype, OpenOptions, RawLayout, is_llama_cpp};
+
+use crate::output::{bad_argument, one_line};
 
 /// The files of the logits, and how they are read.
 #[derive(Args)]
 pub struct LogitsArgs {
-    /// Logits: .npy, .npz, .safetensors or raw; several files or a folder are shards, - is stdin
+    /// Logits: .npy, .npz, .safetensors or raw; files and folders are shards, - is stdin
     ///
     /// Also llama.cpp's saved logits (llama-perplexity --save-all-logits), with their own targets.
     /// Files are read in the order given, and the files of a folder by the numbers in their names.
@@ -59,6 +62,18 @@ impl LogitsArgs {
     /// Whether they are llama.cpp's saved logits, which hold their targets.
     pub fn are_of_llama_cpp(&self) -> bool {
         !self.files.is_empty() && self.files.iter().all(|path| is_llama_cpp(path))
+    }
+
+    /// Refuses files of which some are llama.cpp's saved logits: they cannot be joined to others.
+    pub fn check_kinds(&self) -> Result<()> {
+        let (own, others): (Vec<_>, Vec<_>) = self.files.iter().partition(|path| is_llama_cpp(path));
+        let (Some(own), Some(other)) = (own.first(), others.first()) else { return Ok(()) };
+        let why = format!(
+            "not of llama.cpp's saved logits, as {} is: they cannot be shards of one batch (xent compare puts two side by \
+             side)",
+            one_line(&own.display().to_string())
+        );
+        Err(bad_argument(other.display().to_string(), why))
     }
 
     /// Whether the logits come through stdin or a pipe, alone or among files, so that they can be read once.

@@ -36,6 +36,7 @@ use run::Run;
 pub use run::is_of_the_device;
 
 pub fn run(args: &EvalArgs) -> Result<Outcome> {
+    args.logits.check_kinds()?;
     args.check_loss()?;
     temperatures::check(args)?;
     // The checkpoint's name is not known yet, but its folder is.
