@@ -445,7 +445,7 @@ impl fmt::Debug for Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Whether a character only shows on a terminal. Control characters, line ends and characters that change the text
-/// direction do not.
+/// direction do not, nor do spaces without a width and other characters that cannot be seen.
 #[doc(hidden)]
 pub fn is_safe(c: char) -> bool {
     let turns = matches!(
@@ -453,7 +453,8 @@ pub fn is_safe(c: char) -> bool {
         '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
     );
     let ends = matches!(c, '\u{2028}' | '\u{2029}');
-    !c.is_control() && !turns && !ends
+    let is_unseen = matches!(c, '\u{ad}' | '\u{200b}' | '\u{2060}'..='\u{2064}' | '\u{feff}');
+    !c.is_control() && !turns && !ends && !is_unseen
 }
 
 /// Untrusted text, made safe for a message of one line.

@@ -188,7 +188,7 @@ fn what_cannot_be_done_is_refused() {
         ("- --targets targets.npy", "stdin cannot be read more than once"),
         ("logits.npy --targets bad.npy", "bad.npy: targets[1]"),
         ("logits.npy --targets none.npy", "none of 2 rows counts"),
-        ("logits.npy --targets targets.npy --bins 0", "xent: option bins = 0: must be in 1..=1000"),
+        ("logits.npy --targets targets.npy --bins 0", "xent: --bins 0: must be in 1..=1000"),
         ("logits.npy --targets targets.npy --coverage 1", "must be above 0 and below 1, such as 0.9"),
         ("logits.npy --targets targets.npy --score aps", "--coverage"),
         ("logits.npy --targets targets.npy --coverage 0.5 --others wide.npy", "--others-targets"),

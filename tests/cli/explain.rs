@@ -42,7 +42,7 @@ fn what_is_no_row_is_refused() {
         ("explain 1 2 --target 2", "xent: --target: 2 is no class: they are 0, 1"),
         ("explain 1 2 --names a,b --target c", "xent: --target: c is no class: they are a, b"),
         ("explain 1 2 --names a,b,c", "xent: --names: 3 names for 2 logits"),
-        ("explain 1 2 --temperature 0", "xent: option temperature = 0: must be from"),
+        ("explain 1 2 --temperature 0", "xent: --temperature 0: must be from"),
     ] {
         let run = folder.run(args);
         assert_eq!((run.status, run.stdout.as_str()), (Some(2), ""), "{args}: {run:?}");

@@ -224,7 +224,7 @@ fn probabilities_and_several_temperatures() {
             "--temperature 1,2,3,4,5,6,7,8,9",
             "--temperature: 9 values; one read of the logits gives 8 at most",
         ),
-        ("--temperature 1,0", "option temperatures[1] = 0"),
+        ("--temperature 1,0", "--temperature 0: must"),
         ("--temperature 1,2 --input log-probs", "--temperature: does not apply to log-probabilities"),
         ("--input probs --grad-out grad.npy", "--grad-out: does not apply to probabilities"),
     ] {
@@ -259,6 +259,14 @@ fn several_temperatures_hide_no_bad_row() {
         };
         let [one, table] = ["1", "1,2"].map(|at| folder.eval(&format!("--adapter cpu --temperature {at}")));
         assert_eq!(flags(&table), flags(&one), "{name}");
+        let strict = ["1", "1,2"].map(|at| {
+            folder.run(&format!(
+                "eval logits.npy --targets targets.npy --adapter cpu --strict --temperature {at}"
+            ))
+        });
+        let [of_one, of_table] = strict.each_ref().map(|run| (run.status, run.complaints()));
+        assert_eq!(of_table, of_one, "{name}");
+        assert_eq!(of_table.0, Some(i32::from(name != "sound rows")), "{name}");
         for key in ["counted", "ignored", "bad_rows", "first_bad_row", "notices", "rows"] {
             assert_eq!(table[key], one[key], "{name}: {key}");
         }

@@ -295,7 +295,7 @@ fn what_does_not_apply_to_a_loss_is_refused() {
         ("--loss entmax".into(), "--targets", "is needed by --loss entmax"),
         (
             "--loss entmax --targets targets.npy --alpha 1".into(),
-            "option alpha = 1",
+            "--alpha 1",
             "must be from 1.0625 to 3; towards 1, entmax becomes softmax",
         ),
         (

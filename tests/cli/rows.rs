@@ -86,7 +86,7 @@ fn a_sequence_has_a_length() {
     let folder = Folder::new();
     folder.logits(&[0.0; 4], 2).targets(&[0, 1]);
     let run = folder.run("eval logits.npy --targets targets.npy --shift 1 --sequence 0");
-    let line = "xent: option sequences: length = 0: must be at least 1";
+    let line = "xent: --sequence 0: must be at least 1";
     assert_eq!((run.status, run.complaints()), (Some(2), vec![line]));
     for args in ["--shift 2", "--shift 18446744073709551615", "--score-from 2", "--score-from 1 --score-to 1"]
     {

@@ -63,10 +63,10 @@ fn wrong_values_change_no_file() {
     let folder = Folder::new();
     folder.logits(&[1.0, 3.0, 2.0], 3);
     for (args, says) in [
-        ("--top-p -1", "option top_p = -1"),
-        ("-n 0", "option samples = 0"),
-        ("--temperature -1", "option temperature = -1"),
-        ("--xtc-threshold 0", "option xtc_threshold = 0"),
+        ("--top-p -1", "--top-p -1: must"),
+        ("-n 0", "--samples 0: must"),
+        ("--temperature -1", "--temperature -1: must"),
+        ("--xtc-threshold 0", "--xtc-threshold 0: must"),
     ] {
         let run = folder.run(&format!("sample logits.npy -o out.npy {args}"));
         assert!(run.status == Some(2) && run.stderr.contains(says), "{args}: {run:?}");

@@ -145,8 +145,12 @@ fn numbers_on_the_command_line() {
         ("softmax 2 1 --class-axis 0", "--class-axis: does not apply to numbers"),
         ("softmax 2 1 --memory 1GB", "--memory: does not apply to numbers"),
         ("softmax 2 1 --temperature 1,2", "--temperature: takes one value here"),
-        ("softmax 2 1 --temperature 0", "option temperature = 0"),
-        ("softmax 2 1 --entmax 3.1", "option alpha = 3.1: must be from"),
+        (
+            "softmax 1,2 3",
+            "1,2: neither a file nor a number: logits of one row are written apart, as 2 1 0.5",
+        ),
+        ("softmax 2 1 --temperature 0", "--temperature 0: must"),
+        ("softmax 2 1 --entmax 3.1", "--entmax 3.1: must be from"),
     ] {
         let run = folder.run(args);
         assert!(run.status == Some(2) && run.stderr.contains(says), "{args}: {run:?}");

@@ -52,9 +52,9 @@ fn what_cannot_be_done_is_refused_at_once() {
     let folder = Folder::new();
     folder.logits(&[0.0; 6], 3);
     for (args, says) in [
-        ("", "xent: option k = 5: a row has only 3 classes"),
-        ("-k 0", "xent: option k = 0: must be in 1..=1024"),
-        ("-k 1025", "xent: option k = 1025: must be in 1..=1024"),
+        ("", "xent: -k 5: a row has only 3 classes"),
+        ("-k 0", "xent: -k 0: must be in 1..=1024"),
+        ("-k 1025", "xent: -k 1025: must be in 1..=1024"),
         ("-k 2 --logits --renormalize", "--renormalize"),
         ("-k 2 --logits --log-probs", "--log-probs"),
         ("-k 2 -o top.txt", "its name must end with .npy or .safetensors"),

@@ -168,6 +168,34 @@ fn message(error: &Error) -> String {
     match error {
         // The other lines say how to get any adapter. Here one was named, and there may be others.
         Error::NoAdapter { .. } => message.lines().next().unwrap_or_default().to_owned(),
+        Error::InvalidOption { .. } | Error::TooFewClasses { .. } => by_flag(&message).unwrap_or(message),
         _ => message,
+    }
+}
+
+/// A message of the library about one of its options, with the flag that sets it: `option top_k = 0: must be …` as
+/// `--top-k 0: must be …`.
+fn by_flag(message: &str) -> Option<String> {
+    let (option, rest) = message.strip_prefix("option ")?.split_once(" = ")?;
+    let name = match option.split('[').next()? {
+        "sequences: length" => "sequence",
+        "sequences: shift" => "shift",
+        "temperatures" => "temperature",
+        name => name,
+    };
+    let mut command = Cli::command();
+    let command = command.find_subcommand_mut(std::env::args().nth(1)?)?;
+    command.build();
+    let called = |name: &str| command.get_arguments().find(|arg| arg.get_id().as_str() == name);
+    // The alpha of `xent softmax` is the value of --entmax.
+    let arg = called(name).or_else(|| called("entmax").filter(|_| name == "alpha"))?;
+    let flag = match (arg.get_long(), arg.get_short()) {
+        (Some(long), _) if long.len() > 1 => format!("--{long}"),
+        (_, short) => format!("-{}", short?),
+    };
+    // A value of a list is one that was typed; one of a file has a place there.
+    match option.find('[') {
+        Some(at) if *name == option[..at] => Some(format!("{flag}{} = {rest}", &option[at..])),
+        _ => Some(format!("{flag} {rest}")),
     }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use xent::Result;
 
 use crate::numbers::thousands;
-use crate::output::bad_argument;
+use crate::output::{bad_argument, one_line};
 
 /// More bytes than a tokenizer has.
 const MOST_BYTES: u64 = 256 << 20;
@@ -37,6 +37,8 @@ impl Names {
                 Err(format!("it has {found} names, but there are {needed} classes"))
             }
         };
+        // Editors on Windows begin a file with a mark of its encoding.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         if !text.trim_start().starts_with(['{', '[']) {
             return of_all(text.lines().map(str::to_owned).collect());
         }
@@ -51,6 +53,12 @@ impl Names {
             vocabulary => vocabulary,
         };
         let mut names: HashMap<u32, String> = HashMap::new();
+        let id = |token: &str, id: &Value| {
+            let class = id.as_u64().and_then(|id| u32::try_from(id).ok());
+            class.ok_or_else(|| {
+                format!("the token {token:?} has the number {id}: numbers are 0, 1, 2 and so on")
+            })
+        };
         match vocabulary {
             // Of a unigram model: pairs of a token and its score.
             Value::Array(pairs) => {
@@ -58,20 +66,30 @@ impl Names {
                 names.extend((0..).zip(tokens));
             }
             Value::Object(ids) => {
-                let id = |id: &Value| u32::try_from(id.as_u64()?).ok();
-                names.extend(ids.iter().filter_map(|(token, of)| Some((id(of)?, token.clone()))));
+                // A tokenizer without a vocabulary of its own has other keys.
+                let ids = ids.iter().filter(|(_, of)| of.is_number());
+                for (token, of) in ids {
+                    names.insert(id(token, of)?, token.clone());
+                }
             }
             _ => {}
         }
         for added in json["added_tokens"].as_array().into_iter().flatten() {
-            if let (Some(id), Some(token)) = (added["id"].as_u64(), added["content"].as_str()) {
-                names.insert(u32::try_from(id).unwrap_or(u32::MAX), token.to_owned());
+            if let Some(token) = added["content"].as_str() {
+                names.insert(id(token, &added["id"])?, token.to_owned());
             }
         }
         if names.is_empty() {
             return Err("no vocabulary: a JSON object of tokens with their numbers, as in vocab.json or tokenizer.json, is \
                         needed"
                 .to_owned());
+        }
+        if !(0..).take(classes).any(|class| names.contains_key(&class)) {
+            let least = names.keys().min().copied().unwrap_or_default();
+            return Err(format!(
+                "its numbers begin at {least}, but there are {} classes",
+                thousands(classes)
+            ));
         }
         Ok(Self(names))
     }
@@ -82,10 +100,10 @@ impl Names {
     }
 }
 
-/// A class by its number, and by its name if it has one: `3 cat`.
+/// A class by its number, and by its name if it has one: `3 cat`. Characters that show nothing are escaped.
 pub fn shown(names: Option<&Names>, class: u32) -> String {
     match names.and_then(|names| names.get(class)) {
-        Some(name) => format!("{class} {name}"),
+        Some(name) => format!("{class} {}", one_line(name)),
         None => class.to_string(),
     }
 }
@@ -103,6 +121,9 @@ mod tests {
             "{\"large dog\": 1, \"cat\": 0}",
             "{\"model\": {\"vocab\": {\"cat\": 0}}, \"added_tokens\": [{\"id\": 1, \"content\": \"large dog\"}]}",
             "{\"model\": {\"vocab\": [[\"cat\", -1.5], [\"large dog\", -2.0]]}}",
+            "\u{feff}cat\r\nlarge dog\r\n",
+            "\u{feff}[\"cat\", \"large dog\"]",
+            "{\"type\": \"x\", \"cat\": 0, \"large dog\": 1}",
         ] {
             let names = Names::of(text, 2).expect(text);
             assert_eq!(
@@ -117,10 +138,17 @@ mod tests {
             ("[1, 2]", "other things than names"),
             ("{\"a\"", "JSON not understood"),
             ("{\"a\": \"b\"}", "no vocabulary"),
+            ("{\"a\": 0, \"b\": -1}", "the token \"b\" has the number -1"),
+            ("{\"a\": 0, \"b\": 1.5}", "the token \"b\" has the number 1.5"),
+            ("{\"a\": 0, \"b\": 4294967296}", "the token \"b\" has the number 4294967296"),
+            ("{\"a\": 0, \"added_tokens\": [{\"content\": \"b\"}]}", "the token \"b\" has the number null"),
+            ("{\"a\": 7, \"b\": 8}", "its numbers begin at 7, but there are 2 classes"),
         ] {
             let why = Names::of(text, 2).expect_err(text);
             assert!(why.contains(says), "{text}: {why}");
         }
         assert_eq!(shown(None, 7), "7");
+        let invisible = Names::of("\u{200b}\na\tb\u{feff}", 2).expect("two names");
+        assert_eq!([0, 1].map(|class| shown(Some(&invisible), class)), ["0 \\u{200b}", "1 a\\tb\\u{feff}"]);
     }
 }

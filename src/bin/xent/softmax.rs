@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use xent::eval::files::{FileLogits, partial_path};
 use xent::eval::{Source, entmax, softmax};
 use xent::reference::sigmoid_bce::ln_sigmoid;
-use xent::{Element, Entmax, EntmaxOptions, Result, Shape, Softmax, SoftmaxOptions, reference};
+use xent::{Element, Entmax, EntmaxOptions, Error, Result, Shape, Softmax, SoftmaxOptions, reference};
 
 use crate::args::{SoftmaxArgs, logit};
 use crate::changed::Masked;
@@ -33,9 +33,7 @@ pub fn run(args: &SoftmaxArgs) -> Result<Outcome> {
     let Some(output) = &args.output else {
         return match numbers(args) {
             Some(logits) => print_probs(&logits?, args),
-            None => {
-                Err(bad_argument("--output <FILE>", "is needed for the probabilities of files: -o probs.npy"))
-            }
+            None => Err(no_output(args)),
         };
     };
     let logits = logits::paths(&args.logits)?.into_iter().map(|path| ("the logits", path));
@@ -133,6 +131,22 @@ fn numbers(args: &SoftmaxArgs) -> Option<Result<Vec<f32>>> {
     };
     let texts: Vec<String> = args.logits.files.iter().map(text).collect::<Option<_>>()?;
     Some(texts.iter().map(|text| logit(text).map_err(|why| bad_argument(text, why))).collect())
+}
+
+/// Why nothing can be done without an output: these are files, or were meant as numbers.
+fn no_output(args: &SoftmaxArgs) -> Error {
+    let is_list = |path: &&PathBuf| {
+        let text = path.to_string_lossy();
+        let mut parts = text.split([',', ';', ' ']).map(str::trim).filter(|part| !part.is_empty());
+        !path.exists() && parts.all(|part| part.parse::<f32>().is_ok())
+    };
+    match args.logits.files.iter().find(is_list) {
+        Some(list) if !list.as_os_str().is_empty() => {
+            let why = "neither a file nor a number: logits of one row are written apart, as 2 1 0.5";
+            bad_argument(list.display().to_string(), why)
+        }
+        _ => bad_argument("--output <FILE>", "is needed for the probabilities of files: -o probs.npy"),
+    }
 }
 
 struct Run<'a> {

@@ -20,8 +20,8 @@ Examples:
   xent eval test.npy --targets test_targets.npy --temperature 1.82
 
 It fits the temperature T for which the mean loss of logits/T is smallest, and reads the logits at
-most four times. Fit it on rows that the model was not trained on. It changes no prediction, only how
-confident predictions are.
+most four times. Fit it on rows that the model was not trained on. It changes no prediction, only
+how confident predictions are.
 
 JSON keys: format ('xent calibrate'), version (1; it rises when a key changes its meaning), xent,
 temperature, uncertainty (relative; null at a limit), limit ('cold' or 'hot' if the loss still falls
@@ -29,7 +29,8 @@ towards T = 0 or T = infinity; else null), reads, rows, cols, counted, ignored, 
 and after: objects of temperature, loss, ece, mce, accuracy, bins (an array of from, to, rows,
 confidence, accuracy). With --coverage, conformal: score, threshold (null: every class is
 in), rank, rows, keeps_top, and with --others, others: rows, coverage, sets, mean_size, largest,
-empty, cut (0: every set is counted whole). inputs, options, command and date: see docs/eval-json.md.";
+empty, cut (0: every set is counted whole). inputs, options, command and date:
+see docs/eval-json.md.";
 
 #[derive(Args)]
 pub struct CalibrateArgs {
@@ -49,7 +50,7 @@ pub struct CalibrateArgs {
     /// Score position t against the target of t + N: 1 for next tokens
     #[arg(long, value_name = "N")]
     pub shift: Option<usize>,
-    /// Rows per sequence [default: the axis before the classes if the classes are last, else all rows]
+    /// Rows per sequence [default: the axis before the classes if these are last, else all rows]
     #[arg(hide_short_help = true, long, value_name = "L", requires = "shift")]
     pub sequence: Option<usize>,
     /// Cap logits to C*tanh(logit / C) first
@@ -70,7 +71,7 @@ pub struct CalibrateArgs {
     /// Other rows to count these sets on: logits of as many classes, with the same keys
     #[arg(long, value_name = "LOGITS", requires = "coverage")]
     pub others: Option<PathBuf>,
-    /// The targets of --others [default: in its own file, by --targets-key or as llama.cpp saves them]
+    /// The targets of --others [default: in its file, by --targets-key or as llama.cpp saves them]
     #[arg(long, value_name = "FILE", requires = "others")]
     pub others_targets: Option<PathBuf>,
     /// Use at most this much memory, driver included: 512MiB, 2GB

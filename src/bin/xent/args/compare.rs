@@ -19,7 +19,7 @@ Examples:
 pub const HELP: &str = "\
 Examples:
   xent compare full.npy quantised.npy --targets targets.npy
-  xent compare full.safetensors pruned.safetensors --targets tokens.npy --shift 1 --html changes.html
+  xent compare full.safetensors pruned.safetensors --targets tokens.npy --shift 1 --html a.html
   xent compare full/ quantised/ --rows-out rows.csv
   xent compare base.kld quantised.kld --llama-cpp
   xent compare before.json after.json
@@ -27,8 +27,8 @@ Examples:
 Both have the logits of the same rows and classes, of any float type; a folder is the shards of one
 model. Without targets there are no losses. Rows are read in pairs, piece by piece, so both may be
 larger than memory, and a stopped run continues with --resume. Either may come through a pipe, as -
-or <(command): it is read once. Two names that end with .json are
-saved reports of 'xent eval --json': their figures come side by side, if they are of the same data.
+or <(command): it is read once. Two names that end with .json are saved reports of
+'xent eval --json': their figures come side by side, if they are of the same data.
 
 What llama-perplexity --save-all-logits writes is read, too. Its targets are in the file, and its
 log-probabilities are taken as they are: they are not normalised, so KL may be below 0. Targets that
@@ -42,17 +42,17 @@ true. A change is OTHER minus BASE. After \u{b1} is a standard error, of means f
 if there are several, else for independent rows; of shares for rows. It is of the pairs: a row that
 is hard for one model is hard for the other, so the error of a change is far below those of both
 means. Quantiles are within 1/128 of the rows' values; a row's KL is within 5e-6 of the
-exact one. A row with a NaN or an infinite KL or loss is counted as bad: losses, KL and probabilities
-are without it. Predictions are compared in every row in which both have one (predicted).
+exact one. A row with a NaN or an infinite KL or loss is bad: losses, KL and probabilities are
+without it. Predictions are compared in every row in which both have one (predicted).
 
 The table of --rows-out has the columns row, sequence, position, target, kl, base_loss, other_loss,
 base_argmax, other_argmax, overlap, logit_difference and flags.
 
 JSON keys: format ('xent compare'), version (1; it rises when a key changes its meaning), xent,
 complete, rows, cols, counted, left_out, bad, first_bad_row, independent_sequences (null: rows are
-independent), equal_rows, equal, losses (null without targets: rows, base, other, change, covariance,
-correlation, base_perplexity, other_perplexity, perplexity_ratio, perplexity_change), kl and
-prob_change (rows, mean, min, max, quantiles, within; for prob_change also rms), predicted,
+independent), equal_rows, equal, losses (null without targets: rows, base, other, change,
+covariance, correlation, base_perplexity, other_perplexity, perplexity_ratio, perplexity_change),
+kl and prob_change (rows, mean, min, max, quantiles, within; for prob_change also rms), predicted,
 same_top, top_k, overlap, accuracy (base, other, lost, gained),
 logit_difference (largest, row), changed_rows (rows, sequences, positions, kl, base_losses,
 other_losses, targets, base_argmax, other_argmax), adapter, seconds, peak_memory_bytes, and inputs,
@@ -101,10 +101,10 @@ pub struct ComparedRowArgs {
     /// Which rows count: booleans or integers; rows with 0 are left out. Needs targets
     #[arg(hide_short_help = true, long, value_name = "FILE")]
     pub row_mask: Option<PathBuf>,
-    /// Score position t against the target of t + N: 1 for next tokens. Needs targets
+    /// Score position t against the target of t + N (1: next tokens); needs targets
     #[arg(long, value_name = "N")]
     pub shift: Option<usize>,
-    /// Rows per sequence [default: the axis before the classes if the classes are last, else all rows]
+    /// Rows per sequence [default: the axis before the classes if these are last, else all rows]
     #[arg(hide_short_help = true, long, value_name = "L")]
     pub sequence: Option<usize>,
     /// Divide the logits of both by T

@@ -16,7 +16,7 @@ use crate::dtype::Dtype;
 pub struct EvalArgs {
     #[command(flatten)]
     pub logits: LogitsArgs,
-    /// What the values are; log-probs are used as they are, not normalised (NLL); probs are normalised
+    /// What the values are; log-probs are taken as they are (NLL), probs are normalised
     #[arg(hide_short_help = true, long, value_name = "WHAT", value_enum, default_value_t = Input::Logits)]
     pub input: Input,
     // Before the groups, because an argument that follows a group appears under the group's heading.
@@ -55,7 +55,7 @@ pub struct TargetArgs {
     /// A probability for each class: floats, in the layout of the logits
     #[arg(long, value_name = "FILE", group = "kind of targets")]
     pub soft_targets: Option<PathBuf>,
-    /// A few classes for each row: integers, with the axes of the rows and one more, for the entries
+    /// A few classes for each row: integers, with the axes of the rows and one for the entries
     #[arg(
         hide_short_help = true,
         long,
@@ -83,7 +83,7 @@ pub struct LossArgs {
     /// cross-entropy, kl, bce, entmax or sparsemax
     ///
     /// kl is the Kullback-Leibler divergence from a teacher, bce the binary cross-entropy of each class (multi-label).
-    /// entmax and sparsemax are the losses of the sparse relatives of softmax.
+    /// entmax and sparsemax are those of softmax's sparse relatives.
     #[arg(
         id = "loss",
         long = "loss",
@@ -163,7 +163,7 @@ pub struct RowArgs {
     /// Both are in the same sequence; the last N positions of each sequence have no target.
     #[arg(long, value_name = "N", conflicts_with = "soft_targets")]
     pub shift: Option<usize>,
-    /// Rows per sequence [default: the axis before the classes if the classes are last, else all rows]
+    /// Rows per sequence [default: the axis before the classes if these are last, else all rows]
     #[arg(hide_short_help = true, long, value_name = "L")]
     pub sequence: Option<usize>,
     /// The rows of each sequence, if they differ, as in a packed batch: integers that add up to all rows
@@ -208,7 +208,7 @@ pub struct OutputArgs {
     /// The bytes of the scored text, for bits a byte
     #[arg(hide_short_help = true, long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
     pub bytes: Option<u64>,
-    /// Write the totals of each sequence as a .csv: length, scored rows, loss, mean loss, perplexity
+    /// Write the totals of each sequence as a .csv: length, scored rows, loss, mean, perplexity
     #[arg(hide_short_help = true, long, value_name = "FILE.csv")]
     pub sequences_out: Option<PathBuf>,
     /// Write the gradient of the reduced loss, in the layout of the logits

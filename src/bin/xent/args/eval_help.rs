@@ -49,13 +49,13 @@ again with the logits.
 --loss kl is the divergence of the student's distribution from the teacher's: --teacher has logits
 of the same shape and type, or beside f32 of any float type. --loss bce takes each class as a
 yes-or-no question: --targets has 0 or 1 for each class of each row, or any float, in the layout of
-the logits. --loss entmax is the loss of a model whose output is an alpha-entmax, and --loss sparsemax
-that of alpha 2; targets are classes. An option that does not apply to the loss is refused. These
-losses have no perplexity, no accuracy, no lse and no most probable class.
+the logits. --loss entmax is the loss of a model whose output is an alpha-entmax, and --loss
+sparsemax that of alpha 2; targets are classes. An option that does not apply to the loss is
+refused. These losses have no perplexity, no accuracy, no lse and no most probable class.
 
 --input probs takes probabilities, as scikit-learn and Keras give them: their logarithms are taken
-in f32 as they are read, and normalised, so that they need not sum to 1. A target of probability 0 has
-an infinite loss; nothing is clipped. A number below 0 is refused.
+in f32 as they are read, and normalised, so that they need not sum to 1. A target of probability 0
+has an infinite loss; nothing is clipped. A number below 0 is refused.
 
 --temperature 0.5,1,2 gives loss, perplexity, confidence and calibration error at each of up to
 eight temperatures, from one read of the logits; a small input is computed by the f64 reference.
@@ -74,8 +74,8 @@ With --shift N, row t is scored against the target of row t + N of its sequence.
 weights are of tokens, as people have them, and move with the targets: --score-from 16 leaves out a
 prompt of 16 tokens, and --row-mask takes an attention mask. This is Hugging Face's convention:
 labels of -100, then logits[:, :-1] against labels[:, 1:]. --positions takes them as of the rows of
-the logits instead. What is written for each row stays in the row of its logits. Sequences may differ
-in length (--sequence-lengths, --sequence-per-file); nothing is scored across two of them.
+the logits instead. What is written for each row stays in the row of its logits. Sequences may
+differ in length (--sequence-lengths, --sequence-per-file); nothing is scored across two of them.
 
 The name of an output decides whether it is .npy or .safetensors. An output file appears complete or
 not at all. A row that is left out has loss 0, lse 0 and class 4294967295.
@@ -104,17 +104,17 @@ the exit status 1, as a notice does; all outputs are still written.
 --json prints one object. Its keys: format ('xent eval'), version (1; it rises when a key changes
 its meaning), xent, loss_name (as --loss takes it), loss (reduced), sum, z_loss (the part of loss
 that is z-loss), perplexity (e to the mean loss; a perplexity in the usual sense only for a plain
-loss), accuracy (of the rows judged; for soft and sparse targets, against their most probable class),
-complete (false if the run was stopped), rows, cols, counted, ignored, weight (what a mean is divided by), row_weight
-(what the z-loss of a mean is divided by), flags, bad_rows, first_bad_row, row_losses (range,
-quantiles, histogram), positions (mean loss by position in the sequence), adapter, seconds,
-logits_per_second, bytes_read, peak_memory_bytes, verification, and the statistics: mean,
-finite_mean, standard_error, sequence_standard_error, bits_per_byte, uniform_loss,
-perplexity_interval, judged (rows with a prediction), top_k, mean_rank, mean_reciprocal_rank,
-mean_entropy, mean_brier, calibration, classes (of up to 4,096, and their confusion for up to 512),
-worst_rows, notices. A number that is not finite, or undefined because no row counts, is null; of
-the keys before the statistics, it is then among the flags. docs/eval-json.md in the sources explains
-every key.
+loss), accuracy (of the rows judged; for soft and sparse targets, against their most probable
+class), complete (false if the run was stopped), rows, cols, counted, ignored, weight (what a mean
+is divided by), row_weight (what the z-loss of a mean is divided by), flags, bad_rows,
+first_bad_row, listed_bad_rows, row_losses (range, quantiles, histogram), positions (mean loss by position in the
+sequence), adapter, seconds, logits_per_second, bytes_read, peak_memory_bytes, verification, and
+the statistics: mean, finite_mean, standard_error, sequence_standard_error, bits_per_byte,
+uniform_loss, perplexity_interval, judged (rows with a prediction), top_k, mean_rank,
+mean_reciprocal_rank, mean_entropy, mean_brier, calibration, classes (of up to 4,096, and their
+confusion for up to 512), worst_rows, notices. A number that is not finite, or undefined because no
+row counts, is null; of the keys before the statistics, it is then among the flags.
+docs/eval-json.md in the sources explains every key.
 
 The report has colours on a terminal, unless NO_COLOR is set. A long run shows a progress bar on a
 terminal, and elsewhere prints a line to stderr every 10 seconds.

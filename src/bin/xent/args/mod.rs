@@ -79,7 +79,7 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Compute the loss of logits against targets or a teacher: cross-entropy, perplexity, accuracy
+    /// Compute the loss of logits against targets or a teacher, with perplexity and accuracy
     #[command(override_usage = eval_help::USAGE, after_help = eval_help::SHORT_HELP, after_long_help = eval_help::HELP)]
     Eval(Box<EvalArgs>),
     /// Compute the probabilities or log-probabilities of logits
@@ -91,7 +91,7 @@ pub enum Command {
     /// Fit the temperature of held-out logits, and find sets that hold the right class
     #[command(after_help = calibrate::HELP)]
     Calibrate(Box<CalibrateArgs>),
-    /// Compare two models on the same rows: what quantising, pruning or tuning one has changed
+    /// Compare two models on the same rows: what quantising, pruning or tuning changes
     #[command(after_help = compare::SHORT_HELP, after_long_help = compare::HELP)]
     Compare(Box<CompareArgs>),
     /// Draw tokens from each row: greedy, temperature, top-k, top-p, min-p

@@ -21,7 +21,7 @@ use crate::origin::Origin;
 use crate::outcome::Outcome;
 use crate::output::{bad_argument, print_json};
 use crate::progress::Progress;
-use crate::report::{Line, Tone, bad_rows, in_lines, print_toned};
+use crate::report::{Line, Tone, bad_rows, in_lines, print_toned, strictly};
 use crate::stop::check_stopped;
 
 const FORMAT: &str = "xent eval temperatures";
@@ -32,7 +32,7 @@ const VERSION: u32 = 1;
 const MOST: usize = 8;
 
 /// What may be given beside several temperatures.
-const APPLY: [&str; 27] = [
+const APPLY: [&str; 28] = [
     "files",
     "class_axis",
     "key",
@@ -57,6 +57,7 @@ const APPLY: [&str; 27] = [
     "score_to",
     "positions",
     "json",
+    "strict",
     "memory",
     "adapter",
     "tuning",
@@ -144,7 +145,8 @@ pub fn run<E: Element>(args: &EvalArgs, logits: FileLogits<E>, loss: AnyLoss) ->
         true => print_json(&in_lines(&found.object()))?,
         false => print_toned(&found.lines())?,
     }
-    Ok(Outcome::Done)
+    let TemperatureCurve { bad, first_bad, notices, .. } = &curve;
+    Ok(strictly(args.output.strict, bad_rows(*bad, *first_bad), notices))
 }
 
 /// What was found at each temperature.

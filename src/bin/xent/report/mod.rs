@@ -6,6 +6,7 @@ mod summary;
 mod text;
 
 use xent::Verification;
+use xent::eval::Notice;
 
 use crate::outcome::Outcome;
 use crate::output::{self, complain};
@@ -31,10 +32,20 @@ pub fn print(
         output::print_styled(&text::aligned(&lines))?;
     }
     let bad_rows = bad_rows(summary.tally.bad() as usize, summary.tally.first_bad());
+    let wrong = wrong(strict, bad_rows, &summary.report.notices());
+    Ok(outcome(summary.report.verification.as_ref(), wrong))
+}
+
+/// How a run without a verification ended.
+pub fn strictly(strict: bool, bad_rows: Option<String>, notices: &[Notice]) -> Outcome {
+    outcome(None, wrong(strict, bad_rows, notices))
+}
+
+/// What is wrong in a strict run: bad rows, and notices.
+fn wrong(strict: bool, bad_rows: Option<String>, notices: &[Notice]) -> Vec<String> {
     let bad_rows = bad_rows.map(|bad| format!("bad rows: {bad}"));
-    let notices = summary.report.notices().into_iter().map(|notice| format!("notice: {notice}"));
-    let strictly = bad_rows.into_iter().chain(notices).filter(|_| strict).collect();
-    Ok(outcome(summary.report.verification.as_ref(), strictly))
+    let notices = notices.iter().map(|notice| format!("notice: {notice}"));
+    bad_rows.into_iter().chain(notices).filter(|_| strict).collect()
 }
 
 /// Prints names and values in aligned columns.
