@@ -10,8 +10,9 @@ use super::{llama_cpp, npy_header, safetensors_header};
 
 /// Number of mutants of each parser's headers.
 const EXECUTIONS: usize = 1_000_000;
-/// Number of mutants of whole files.
+/// Number of mutants of whole files, and of archives.
 const FILES: usize = 100_000;
+const ARCHIVES: usize = 3_000;
 
 /// Changes headers: bytes, parts that are cut, repeated or taken from another header, and words of the format.
 struct Mutator<'a> {
@@ -213,6 +214,32 @@ fn llama_cpp_files() {
     fuzz(FILES, &llama_cpp::tests::seeds(), &["_logits_", "\0\0", "\u{1}\0\0\0"], |mutant| {
         turn += 1;
         llama_cpp::tests::check_content(mutant, &options[turn % options.len()])
+    });
+}
+
+/// Archives are read from files, so there are fewer of them. The values of what is accepted are read as well.
+#[test]
+fn archives() {
+    let data = [5; 48];
+    let [floats, ints] = [("<f4", "(3, 4)"), ("<i8", "(6,)")]
+        .map(|(descr, shape)| super::tensor_tests::npy(descr, "False", shape, &data));
+    let members: [(&str, &[u8]); 2] = [("a.npy", &floats), ("targets.npy", &ints)];
+    let seeds = [false, true].map(|deflated| super::tensor_tests::archive(&members, deflated));
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let path = folder.path().join("a.npz");
+    let options = [
+        OpenOptions::default(),
+        OpenOptions::of(Wanted::Classes),
+        OpenOptions { key: Some("targets".to_owned()), ..Default::default() },
+    ];
+    let mut turn = 0;
+    fuzz(ARCHIVES, &seeds, &["PK\u{3}\u{4}", "PK\u{1}\u{2}", "PK\u{5}\u{6}", "\0\0\0\0", ".npy"], |mutant| {
+        turn += 1;
+        std::fs::write(&path, mutant).expect("a file");
+        let opened = super::TensorFile::open(&path, &options[turn % options.len()]);
+        let mut file = opened.map_err(|error| error.to_string())?;
+        let bytes = file.dims().iter().product::<usize>() * file.dtype().map_or(0, Dtype::bytes);
+        file.read_at(0, &mut vec![0; bytes.min(1000) / 8 * 8]).map_err(|error| error.to_string())
     });
 }
 

@@ -144,7 +144,7 @@ fn streams_are_read_once_and_in_full() {
 }
 
 /// An archive with these files, compressed or stored.
-fn archive(members: &[(&str, &[u8])], deflated: bool) -> Vec<u8> {
+pub(super) fn archive(members: &[(&str, &[u8])], deflated: bool) -> Vec<u8> {
     let method = if deflated { zip::CompressionMethod::DEFLATE } else { zip::CompressionMethod::STORE };
     let options = zip::write::SimpleFileOptions::default().compression_method(method);
     let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
@@ -156,7 +156,7 @@ fn archive(members: &[(&str, &[u8])], deflated: bool) -> Vec<u8> {
 }
 
 /// A `.npy` file with these values in its header's order.
-fn npy(descr: &str, fortran: &str, shape: &str, data: &[u8]) -> Vec<u8> {
+pub(super) fn npy(descr: &str, fortran: &str, shape: &str, data: &[u8]) -> Vec<u8> {
     let text = format!("{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': {shape}, }}\n");
     let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
     bytes.extend((text.len() as u16).to_le_bytes());
@@ -245,6 +245,42 @@ fn bad_archives_are_refused() {
     let mut bzip2 = good.clone();
     (bzip2[8], bzip2[directory + 10]) = (12, 12);
     let key = |key: &str| OpenOptions { key: Some(key.to_owned()), ..Default::default() };
+    let end = good.windows(4).rposition(|four| four == b"PK\x05\x06").unwrap();
+    // A byte of the good archive, changed.
+    let with = |at: usize, byte: u8| {
+        let mut bytes = good.clone();
+        bytes[at] = byte;
+        bytes
+    };
+    // An array in a good archive, whose header is not.
+    let of = |descr: &str, fortran: &str, shape: &str, len: usize| {
+        archive(&[("a.npy", &npy(descr, fortran, shape, &vec![0; len]))], true)
+    };
+    for (name, bytes, says) in [
+        ("a start alone", good[..4].to_vec(), "archive not understood"),
+        ("the first header alone", good[..30].to_vec(), "archive not understood"),
+        ("no directory", good[..directory].to_vec(), "archive not understood"),
+        ("half a directory", [&good[..directory + 20], &good[end..]].concat(), "archive not understood"),
+        ("a directory at the end of the file", with(end + 19, 0x7f), "archive not understood"),
+        ("a member beyond the file", with(directory + 44, 0x7f), "a.npz: "),
+        ("a member that is none", with(0, b'Q'), "a.npz: "),
+        ("a length of less", with(directory + 24, 9), "array \"a\": "),
+        ("a length of more", with(directory + 26, 1), "array \"a\": "),
+        ("nothing in it", archive(&[], false), "a zip archive"),
+        ("an empty array", archive(&[("a.npy", b"")], false), "array \"a\": not a .npy file"),
+        ("half a magic", archive(&[("a.npy", b"\x93NUM")], true), "array \"a\": not a .npy file"),
+        ("no header", archive(&[("a.npy", b"\x93NUMPY\x01\x00\xff\x00")], true), "array \"a\": "),
+        ("objects", of("|O", "False", "(1, 2)", 16), "a.npz: "),
+        ("a length that overflows", of("<f4", "False", "(4294967295, 4294967295, 9)", 8), "array \"a\": "),
+        ("a negative length", of("<f4", "False", "(-1, 2)", 8), "array \"a\": "),
+        ("no order", of("<f4", "None", "(1, 2)", 8), "array \"a\": "),
+    ] {
+        std::fs::write(&path, bytes).unwrap();
+        let opened = TensorFile::open(&path, &OpenOptions::default());
+        let opened = opened.and_then(|file| super::FileLogits::<f32>::new(file, -1).map(drop));
+        let error = opened.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains(says) && error.contains("a.npz"), "{name}: {error:?}");
+    }
     for (name, bytes, options, says) in [
         ("cut", good[..good.len() - 5].to_vec(), OpenOptions::default(), "archive not understood"),
         ("encrypted", encrypted, OpenOptions::default(), "encrypted"),
