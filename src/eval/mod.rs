@@ -71,8 +71,8 @@ pub use state::EvaluationState;
 #[cfg(feature = "cli")]
 pub use synthetic::SyntheticLogits;
 pub use tally::{
-    ClassFigures, EqualBins, EqualMass, Histogram, MAX_CONFUSED_CLASSES, MAX_TALLIED_CLASSES,
-    MAX_TALLIED_RANK, Positions, Quantile, RELIABILITY_BINS, Reliability, ReliabilityBin, SequenceTotal,
-    Tally, TallyOptions, TallyRows, WorstRow,
+    ClassFigures, EqualBins, EqualMass, Histogram, MAX_CONFUSED_CLASSES, MAX_LISTED_BAD_ROWS,
+    MAX_TALLIED_CLASSES, MAX_TALLIED_RANK, Positions, Quantile, RELIABILITY_BINS, Reliability,
+    ReliabilityBin, SequenceTotal, Tally, TallyOptions, TallyRows, WorstRow,
 };
 pub use top_k::top_k;

@@ -158,6 +158,46 @@ fn figures_are_those_of_their_definitions() {
     assert!(close(&found["kl"]["max"], kl) && close(&found["changed_rows"]["kl"][0], kl));
 }
 
+/// Figures that PyTorch 2.15 gives in float64 for the rows made here: `cross_entropy`, `kl_div` of two `log_softmax`, `std` over
+/// the square root of the rows, `cov`, `corrcoef` and `topk`.
+#[test]
+fn figures_are_those_of_pytorch() {
+    let (rows, cols) = (24, 13);
+    let base = |at: usize| ((at / cols * 31 + at % cols * 17) % 101) as f32 / 8.0 - 6.25;
+    let change = |at: usize| ((at / cols * 7 + at % cols * 13) % 11) as f32 / 16.0 - 0.3125;
+    let all = |of: &dyn Fn(usize) -> f32| (0..rows * cols).map(of).collect::<Vec<f32>>();
+    let targets: Vec<i64> = (0..rows).map(|row| (row * 5 % cols) as i64).collect();
+    let folder = Folder::new();
+    folder.array("base.npy", &[rows, cols], &all(&base)).targets(&targets);
+    folder.array("other.npy", &[rows, cols], &all(&|at| base(at) + change(at)));
+    let found = compared(&folder, "base.npy other.npy --targets targets.npy --sequence 24");
+    let losses = &found["losses"];
+    for (name, found, expected) in [
+        ("base", &losses["base"], [6.102889257754271, 0.7453041846205386]),
+        ("other", &losses["other"], [6.16205329657076, 0.7577708319459808]),
+        ("change", &losses["change"], [0.059164038816489274, 0.0465539522865201]),
+        ("ratio", &losses["perplexity_ratio"], [1.0609492633280506, 0.04939138138339272]),
+        ("KL", &found["kl"]["mean"], [0.01191869913053041, 0.0036923739313245757]),
+        ("Δp", &found["prob_change"]["mean"], [0.0016917099243332972, 0.001320219484516523]),
+    ] {
+        assert_figure(name, found, expected);
+    }
+    for (name, found, expected) in [
+        ("correlation", &losses["correlation"], 0.99821887317843),
+        ("covariance", &losses["covariance"], 13.530332290649925 / 24.0),
+        ("RMS Δp", &found["prob_change"]["rms"], 0.006553656283016409),
+        ("largest KL", &found["kl"]["max"], 0.044598275822225975),
+        ("smallest KL", &found["kl"]["min"], 0.0007828786790418985),
+        ("same top", &found["same_top"]["value"], 0.75),
+        ("overlap", &found["overlap"], 0.9833333333333333),
+        ("accuracy", &found["accuracy"]["base"]["value"], 0.125),
+        ("largest difference", &found["logit_difference"]["largest"], 0.3125),
+    ] {
+        let found = found.as_f64().unwrap();
+        assert!((found - expected).abs() <= 5e-6 + 2e-5 * expected.abs(), "{name}: {found}, {expected}");
+    }
+}
+
 #[test]
 fn what_people_read() {
     let folder = folder();
@@ -251,8 +291,8 @@ fn what_cannot_be_compared_is_refused() {
         "rows.npy: cannot be written: its name must end with .csv",
     );
     refused("base.npy other.npy --plot base.npy", "it is also the base");
-    refused("base.npy other.npy --top-k 1025", "option top_k = 1025: must be in 0..=1024");
-    refused("base.npy other.npy --temperature 0", "option temperature = 0");
+    refused("base.npy other.npy --top-k 1025", "--top-k 1025: must be in 0..=1024");
+    refused("base.npy other.npy --temperature 0", "--temperature 0: must");
     refused("base.npy other.npy --targets base.npy", "one-hot targets");
     let one = folder.run("compare base.npy");
     assert!(one.status == Some(2) && one.stderr.contains("<OTHER>"), "{one:?}");

@@ -43,7 +43,7 @@ fn json_has_these_keys_in_this_order() {
     assert_eq!(
         keys(&report),
         "format version xent loss_name loss sum z_loss perplexity accuracy complete rows cols counted ignored weight row_weight flags \
-         bad_rows first_bad_row row_losses positions adapter adapter_reason seconds logits_per_second bytes_read \
+         bad_rows first_bad_row listed_bad_rows row_losses positions adapter adapter_reason seconds logits_per_second bytes_read \
          peak_memory_bytes verification mean finite_mean standard_error sequence_standard_error bits_per_byte \
          uniform_loss perplexity_interval judged top_k mean_rank mean_reciprocal_rank mean_entropy mean_brier \
          calibration classes worst_rows notices inputs options command date"

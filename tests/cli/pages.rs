@@ -54,9 +54,12 @@ fn of_classes() {
             "0 cat</td><td>30</td>",
         ],
     );
+    // What a bar says under the pointer, without a script.
+    let told = |says: &str| html.matches("<title>").count() > 10 && html.contains(says);
+    assert!(told(" rows</title></rect>") && told("<title>confidence 0."), "{html}");
     assert!(html.contains("2 &lt;script&gt;") && html.contains("1 large dog"), "{html}");
     assert!(
-        html.contains("3 \u{fffd}[31mred") && !html.contains("<script") && !html.contains('\u{1b}'),
+        html.contains("3 \\u{1b}[31mred") && !html.contains("<script") && !html.contains('\u{1b}'),
         "{html}"
     );
     assert!(html.contains("style=\"--shade:") && !html.contains("class=\"warnings\""), "{html}");
@@ -64,7 +67,15 @@ fn of_classes() {
     let mut values = folder.values("logits.npy").1;
     values[7 * COLS] = f32::NAN;
     folder.array("logits.npy", &[60, COLS], &values);
-    assert_order(&page(&folder, ""), &["<h1>", "<table class=\"warnings\">", "bad rows", "class=\"tiles\""]);
+    let parts = [
+        "<h1>",
+        "<table class=\"warnings\">",
+        "bad rows",
+        "<h2>Bad rows</h2>",
+        "<td>7</td><td>nan logit, nan loss</td>",
+        "class=\"tiles\"",
+    ];
+    assert_order(&page(&folder, ""), &parts);
 }
 
 #[test]

@@ -160,6 +160,7 @@ fn losses_by_size_and_by_position() {
         assert!(near(&positions["means"][at], mean), "{at}: {report:#}");
     }
     assert_eq!((&report["bad_rows"], &report["first_bad_row"]), (&json!(1), &json!(5)), "{report:#}");
+    assert_eq!(report["listed_bad_rows"]["rows"], json!([5]), "{report:#}");
     assert_eq!(folder.eval("--sequence 2")["positions"]["counts"], json!([3, 1]));
     assert_eq!(report["bytes_read"].as_u64(), Some(folder.read("logits.npy").len() as u64));
 }

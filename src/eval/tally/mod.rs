@@ -1,5 +1,6 @@
 //! The batch in numbers: statistics of the results of its rows.
 
+mod bad;
 mod classes;
 mod histogram;
 mod options;
@@ -17,6 +18,7 @@ use crate::eval::evaluated::Evaluated;
 use crate::flags::Flags;
 use crate::results::{ExactSum, NO_CLASS};
 
+pub use bad::MAX_LISTED_BAD_ROWS;
 pub use classes::{ClassFigures, MAX_CONFUSED_CLASSES, MAX_TALLIED_CLASSES};
 pub use histogram::{EqualBins, Histogram, Quantile};
 pub use options::TallyOptions;
@@ -27,6 +29,7 @@ pub use rows::TallyRows;
 pub use sequences::SequenceTotal;
 pub use worst::WorstRow;
 
+use bad::BadRows;
 use classes::Classes;
 use ranks::Ranks;
 use sequences::{Open, SequenceSums};
@@ -53,8 +56,7 @@ pub struct Tally {
     nan: u64,
     infinite: u64,
     bad: u64,
-    /// The first bad row, and the bits of its flags.
-    first_bad: Option<(u64, u32)>,
+    bad_rows: BadRows,
     losses: Histogram,
     positions: Positions,
     by_rows: Spread,
@@ -107,7 +109,7 @@ impl Tally {
             nan: 0,
             infinite: 0,
             bad: 0,
-            first_bad: None,
+            bad_rows: BadRows::default(),
             losses: Histogram::default(),
             positions: Positions::new(options.sequence_length),
             by_rows: Spread::default(),
@@ -191,7 +193,7 @@ impl Tally {
         }
         if !loss.is_finite() || result.flags().intersects(BAD) {
             self.bad += 1;
-            self.first_bad.get_or_insert((row as u64, result.flags().bits()));
+            self.bad_rows.add(row as u64, result.flags().bits());
         }
         self.worst.add(WorstRow { row, sequence, position, loss, target });
         self.entropy.add(result.entropy);
@@ -215,7 +217,7 @@ impl Tally {
         self.nan += other.nan;
         self.infinite += other.infinite;
         self.bad += other.bad;
-        self.first_bad = self.first_bad.into_iter().chain(other.first_bad).min();
+        self.bad_rows.merge(&other.bad_rows);
         self.losses.merge(&other.losses);
         self.positions.merge(&other.positions);
         self.by_rows.merge(&other.by_rows);
@@ -258,7 +260,12 @@ impl Tally {
 
     /// The first bad row, and its flags.
     pub fn first_bad(&self) -> Option<(usize, Flags)> {
-        self.first_bad.map(|(row, flags)| (row as usize, Flags::from_bits_truncate(flags)))
+        self.bad_rows().next()
+    }
+
+    /// The first bad rows, at most [`MAX_LISTED_BAD_ROWS`], and their flags.
+    pub fn bad_rows(&self) -> impl Iterator<Item = (usize, Flags)> {
+        self.bad_rows.rows()
     }
 
     /// The distribution of the finite losses.
@@ -361,7 +368,7 @@ impl Tally {
             && self.end == options.rows as u64
             && sum == Some(self.rows)
             && self.bad <= self.rows
-            && self.first_bad.is_some() == (self.bad > 0)
+            && self.bad_rows.is_sound(self.bad)
             && self.correct <= self.judged
             && self.judged <= self.rows
             && self.losses.is_sound()

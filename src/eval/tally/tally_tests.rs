@@ -133,6 +133,8 @@ fn rows_are_told_apart() {
     assert_eq!((tally.rows(), tally.left_out(), tally.nan(), tally.infinite()), (8, 1, 2, 2));
     assert_eq!((tally.losses().rows(), tally.bad(), tally.finite_mean()), (3, 5, 0.5));
     assert_eq!(tally.first_bad(), Some((3, Flags::INFINITE_LOGIT)));
+    let all: Vec<_> = tally.bad_rows().map(|(row, _)| row).collect();
+    assert_eq!(all, [3, 4, 5, 6, 7]);
     let means: Vec<_> = tally.positions().means().map(|(_, mean)| mean).collect();
     assert_eq!(means, [Some(1.0), None, Some(0.0), Some(0.5)]);
     assert_eq!(tally.accuracy(), None, "no row has a prediction");
@@ -227,6 +229,23 @@ fn a_saved_tally_is_the_same_to_the_bit() {
     }
 }
 
+/// The first are listed, in whatever order their parts come.
+#[test]
+fn bad_rows_are_listed_up_to_a_limit() {
+    let bad = RowResult { loss: f32::NAN, ..RowResult::default() };
+    let part = |first: usize, rows: usize| {
+        let mut tally = Tally::new(&TallyOptions::default());
+        tally.add_rows(&TallyRows::new(first, &vec![bad; rows]), |_| {});
+        tally
+    };
+    for parts in [[(0, 130), (130, 20)], [(130, 20), (0, 130)], [(0, 3), (3, 147)], [(3, 147), (0, 3)]] {
+        let mut tally = Tally::new(&TallyOptions::default());
+        parts.into_iter().for_each(|(first, rows)| tally.merge(&part(first, rows)));
+        let listed: Vec<_> = tally.bad_rows().map(|(row, _)| row).collect();
+        assert_eq!((tally.bad(), listed), (150, (0..MAX_LISTED_BAD_ROWS).collect()), "{parts:?}");
+    }
+}
+
 #[cfg(feature = "tuning-file")]
 #[test]
 fn what_no_tally_is_is_found_out() {
@@ -236,7 +255,8 @@ fn what_no_tally_is_is_found_out() {
     for (name, pointer, value) in [
         ("rows that are nowhere", "/rows", 501.into()),
         ("a sum that overflows", "/nan", max()),
-        ("bad rows, and no first", "/first_bad", serde_json::Value::Null),
+        ("bad rows, and none listed", "/bad_rows", serde_json::json!([])),
+        ("bad rows in no order", "/bad_rows", serde_json::Value::from(vec![[9, 1]; whole.bad() as usize])),
         ("another length", "/positions/length", 21.into()),
         ("positions without sums", "/positions/sums", serde_json::json!([])),
         ("no bins", "/losses/counts", serde_json::json!([])),

@@ -11,7 +11,9 @@ use super::llama_cpp;
 use crate::numbers::{decimals, fixed, si, thousands};
 use crate::origin::Origin;
 use crate::output::{self, print_json};
-use crate::pictures::{Page, Picture, Pictures, Table, Words, draw_histogram, histogram_table};
+use crate::pictures::{
+    Page, Picture, Pictures, Table, Words, draw_histogram, histogram_table, histogram_told,
+};
 use crate::places::Places;
 use crate::report::{Line, Tone, in_lines, of_quantile, print_toned};
 
@@ -59,6 +61,7 @@ pub fn draw(pictures: &mut Pictures, found: &Found<'_>) -> Result<()> {
         name: &name,
         what: "comparison",
         lines: &lines(found),
+        first: &[],
         tables: &[changed_table(found)],
         command: found.origin.command(),
     };
@@ -72,11 +75,13 @@ pub fn draw(pictures: &mut Pictures, found: &Found<'_>) -> Result<()> {
         name: "Histogram of KL",
         draw: &|area| draw_histogram(area, tally.divergences(), &of_kl, (is_log, &[])),
         table: histogram_table(tally.divergences(), &[]),
+        told: histogram_told(tally.divergences(), is_log),
     };
     let probs = Picture {
         name: "Histogram of the change of the target's probability",
         draw: &|area| draw_histogram(area, tally.prob_changes(), &of_probs, (false, &[])),
         table: histogram_table(tally.prob_changes(), &[]),
+        told: histogram_told(tally.prob_changes(), false),
     };
     pictures.draw(&page, &[kl, probs])
 }
@@ -166,6 +171,11 @@ pub fn lines(found: &Found<'_>) -> Vec<Line> {
     if let Some((most, row)) = tally.logit_difference() {
         let text = match tally.is_equal() {
             true => "differ nowhere (a NaN is taken as equal to a NaN)".to_owned(),
+            // A NaN or an infinity on one side alone, or two that differ.
+            false if most.is_infinite() => {
+                let row = place(found, row);
+                format!("differ by more than any number: a NaN or an infinity differs first in row {row}")
+            }
             false => format!("differ by {most:?} at most, in row {}", place(found, row)),
         };
         lines.push(Line::new("logits", text));

@@ -7,7 +7,7 @@ use crate::names::{self, Names};
 use crate::numbers::{decimals, thousands};
 use crate::pictures::{
     Mark, Page, Picture, Pictures, Table, Words, draw_histogram, draw_positions, draw_reliability,
-    histogram_table, positions_table, reliability_table,
+    histogram_table, histogram_told, positions_table, positions_told, reliability_table, reliability_told,
 };
 use crate::report::{Summary, lines};
 
@@ -36,24 +36,33 @@ pub fn draw(pictures: &mut Pictures, summary: &Summary<'_>, name: &str, names: O
     if has_classes {
         marks.push(Mark { name: "uniform guess", at: (summary.report.cols as f64).ln() });
     }
-    let page =
-        Page { name, what: summary.loss.name().words(), lines: &lines(summary), tables: &tables, command };
+    let page = Page {
+        name,
+        what: summary.loss.name().words(),
+        lines: &lines(summary),
+        first: &[bad_rows(tally)],
+        tables: &tables,
+        command,
+    };
     // Losses of tokens are of all sizes.
     let is_log = is_of_sequences && tally.losses().quantile(0.5).is_some_and(|median| median.value > 0.0);
     let losses = Picture {
         name: "Histogram of the row losses",
         draw: &|area| draw_histogram(area, tally.losses(), &words, (is_log, &marks)),
         table: histogram_table(tally.losses(), &marks),
+        told: histogram_told(tally.losses(), is_log),
     };
     let positions = Picture {
         name: "Mean loss by position",
         draw: &|area| draw_positions(area, tally, means),
         table: positions_table(tally, means),
+        told: positions_told(tally),
     };
     let reliability = Picture {
         name: "Reliability diagram",
         draw: &|area| draw_reliability(area, tally.reliability()),
         table: reliability_table(tally.reliability()),
+        told: reliability_told(tally.reliability()),
     };
     let all = match (has_classes && tally.reliability().rows() > 0, is_of_sequences) {
         (true, true) => vec![losses, positions, reliability],
@@ -62,6 +71,22 @@ pub fn draw(pictures: &mut Pictures, summary: &Summary<'_>, name: &str, names: O
         (false, _) => vec![losses, positions],
     };
     pictures.draw(&page, &all)
+}
+
+/// The bad rows, with what is wrong with each.
+fn bad_rows(tally: &Tally) -> Table {
+    let rows = tally.bad_rows().map(|(row, flags)| {
+        let names = flags.names().map(|name| name.replace('_', " ")).collect::<Vec<_>>().join(", ");
+        vec![thousands(row), names]
+    });
+    let rows: Vec<_> = rows.collect();
+    let title = match tally.bad() {
+        bad if bad > rows.len() as u64 => {
+            format!("Bad rows: the first {} of {}", rows.len(), thousands(bad as usize))
+        }
+        _ => "Bad rows".to_owned(),
+    };
+    Table { title, head: vec!["row", "flags"], rows, shades: Vec::new() }
 }
 
 /// The rows with the largest losses.

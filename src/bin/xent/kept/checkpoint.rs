@@ -15,7 +15,7 @@ use crate::args::Given;
 use crate::output::bad_argument;
 
 const FORMAT: &str = "xent checkpoint";
-const VERSION: u32 = 6;
+const VERSION: u32 = 7;
 /// The most bytes that are read. A checkpoint has two megabytes at most.
 const MOST_BYTES: u64 = 16 << 20;
 

@@ -150,6 +150,21 @@ fn power_of_ten(logarithm: f64) -> String {
     }
 }
 
+/// What each bar holds.
+pub fn histogram_told(values: &Histogram, is_log: bool) -> Vec<String> {
+    let bars = if is_log { Bars::of_logarithms(values) } else { Bars::of(values) };
+    let Some(Bars { start, end, bars, .. }) = bars else { return Vec::new() };
+    let edge = |at: f64| match is_log {
+        true => format!("{:.3e}", 10f64.powf(at)),
+        false => decimals(at, digits((end - start) / MOST_BARS as f64)),
+    };
+    let drawn = bars.iter().filter(|&&(.., count)| count > 0);
+    let rows = |count: u64| {
+        if count == 1 { "1 row".to_owned() } else { format!("{} rows", thousands(count as usize)) }
+    };
+    drawn.map(|&(from, to, count)| format!("{} to {}: {}", edge(from), edge(to), rows(count))).collect()
+}
+
 /// The quantiles of a histogram.
 pub fn histogram_table(values: &Histogram, marks: &[Mark]) -> Table {
     let mut rows: Vec<Vec<String>> =

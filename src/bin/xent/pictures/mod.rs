@@ -15,10 +15,10 @@ use plotters::prelude::*;
 use xent::eval::WholeFile;
 use xent::{Error, Result};
 
-pub use histogram::{Mark, Words, draw_histogram, histogram_table};
+pub use histogram::{Mark, Words, draw_histogram, histogram_table, histogram_told};
 pub use page::Page;
-pub use positions::{draw_positions, positions_table};
-pub use reliability::{draw_reliability, reliability_table};
+pub use positions::{draw_positions, positions_table, positions_told};
+pub use reliability::{draw_reliability, reliability_table, reliability_told};
 pub use table::Table;
 
 /// Blue and vermilion of Okabe and Ito, which people with colour blindness can distinguish as well. In a dark page, these,
@@ -46,6 +46,8 @@ pub struct Picture<'a> {
     pub draw: &'a dyn Fn(&Area<'_>) -> Drawn<()>,
     /// Its numbers, which stand behind it in the page.
     pub table: Table,
+    /// What each of its bars or points says under the pointer in the page, in the order in which they are drawn.
+    pub told: Vec<String>,
 }
 
 impl Pictures {

@@ -16,6 +16,8 @@ pub struct Page<'a> {
     /// What was computed.
     pub what: &'a str,
     pub lines: &'a [Line],
+    /// What needs attention, before the figures.
+    pub first: &'a [Table],
     /// What follows the pictures.
     pub tables: &'a [Table],
     /// What made it.
@@ -25,7 +27,7 @@ pub struct Page<'a> {
 impl Page<'_> {
     /// The page with pictures, which are SVG, by their names.
     pub fn html(&self, pictures: &[(&Picture<'_>, String)]) -> String {
-        let Self { name, what, lines, tables, command } = self;
+        let Self { name, what, lines, first, tables, command } = self;
         let of = |tone: Tone| lines.iter().filter(move |line| line.tone == tone);
         let tiles: String = of(Tone::Result).map(tile).collect();
         let rows: String = of(Tone::Plain).map(row).collect();
@@ -35,7 +37,9 @@ impl Page<'_> {
             true => String::new(),
             false => format!("<table class=\"warnings\">\n{warnings}</table>\n"),
         };
-        let tables: String = tables.iter().filter(|table| !table.rows.is_empty()).map(section).collect();
+        let [first, tables] = [first, tables].map(|tables| -> String {
+            tables.iter().filter(|table| !table.rows.is_empty()).map(section).collect()
+        });
         let [name, what, command] = [name, what, command].map(|text| escaped(text));
         let version = env!("CARGO_PKG_VERSION");
         let pictures: String = pictures.iter().map(|(picture, svg)| figure(picture, svg)).collect();
@@ -54,7 +58,7 @@ impl Page<'_> {
 <body>
 <main>
 <h1>{name}</h1>
-{warnings}<dl class=\"tiles\">
+{warnings}{first}<dl class=\"tiles\">
 {tiles}</dl>
 <div class=\"pictures\">
 {pictures}</div>
@@ -84,8 +88,9 @@ fn row(Line { name, value, tone }: &Line) -> String {
 
 /// A picture. It is the crate's own SVG, so it needs no escapes, but it gets a name for readers who cannot see it.
 /// Its numbers are behind it.
-fn figure(Picture { name, table, .. }: &Picture<'_>, svg: &str) -> String {
-    let svg = svg.replacen("<svg ", &format!("<svg role=\"img\" aria-label=\"{name}\" "), 1);
+fn figure(Picture { name, table, told, .. }: &Picture<'_>, svg: &str) -> String {
+    let svg =
+        with_titles(svg, told).replacen("<svg ", &format!("<svg role=\"img\" aria-label=\"{name}\" "), 1);
     let numbers = match table.rows.is_empty() {
         true => String::new(),
         false => {
@@ -94,6 +99,31 @@ fn figure(Picture { name, table, .. }: &Picture<'_>, svg: &str) -> String {
         }
     };
     format!("<figure>\n{svg}{numbers}</figure>\n")
+}
+
+/// The picture with a title in each of its bars and points, which a browser shows under the pointer. If there are others than
+/// are told, they have none.
+fn with_titles(svg: &str, told: &[String]) -> String {
+    let is_told = |line: &str| {
+        let is_shape = ["<rect ", "<circle "].iter().any(|start| line.starts_with(start));
+        is_shape && line.contains("fill=\"#0072B2\"") && line.ends_with("/>")
+    };
+    if svg.lines().filter(|line| is_told(line)).count() != told.len() {
+        return svg.to_owned();
+    }
+    let mut told = told.iter();
+    let mut titled = String::with_capacity(svg.len());
+    for line in svg.lines() {
+        match is_told(line).then(|| told.next()).flatten() {
+            Some(text) => {
+                let tag = if line.starts_with("<rect ") { "rect" } else { "circle" };
+                let open = line.trim_end_matches("/>");
+                titled.push_str(&format!("{open}><title>{}</title></{tag}>\n", escaped(text)));
+            }
+            None => titled.extend([line, "\n"]),
+        }
+    }
+    titled
 }
 
 fn section(table: &Table) -> String {
@@ -152,6 +182,19 @@ mod tests {
         ] {
             assert_eq!(escaped(text), expected);
         }
+    }
+
+    #[test]
+    fn bars_have_titles() {
+        let svg =
+            "<svg>\n<rect fill=\"#FFFFFF\"/>\n<rect fill=\"#0072B2\"/>\n<circle fill=\"#0072B2\"/>\n</svg>\n";
+        let titled = with_titles(svg, &["a < b".to_owned(), "c".to_owned()]);
+        assert_eq!(
+            titled,
+            "<svg>\n<rect fill=\"#FFFFFF\"/>\n<rect fill=\"#0072B2\"><title>a &lt; b</title></rect>\n\
+             <circle fill=\"#0072B2\"><title>c</title></circle>\n</svg>\n"
+        );
+        assert_eq!(with_titles(svg, &["a".to_owned()]), svg);
     }
 
     #[test]

@@ -53,6 +53,16 @@ pub fn draw_positions(area: &Area<'_>, tally: &Tally, y_name: &'static str) -> D
     Ok(())
 }
 
+/// What each point stands for, where every mean has one.
+pub fn positions_told(tally: &Tally) -> Vec<String> {
+    let runs = runs(tally.positions());
+    let points: Vec<&Point> = runs.iter().flatten().collect();
+    if points.len() > MOST_BARS {
+        return Vec::new();
+    }
+    points.iter().map(|point| format!("{}: {}", axis_text(point.at), decimals(point.mean, 6))).collect()
+}
+
 /// The means in numbers, as many as are drawn.
 pub fn positions_table(tally: &Tally, y_name: &'static str) -> Table {
     let rows = runs(tally.positions())

@@ -27,6 +27,15 @@ pub fn draw_reliability(area: &Area<'_>, reliability: &Reliability) -> Drawn<()>
     Ok(())
 }
 
+/// What each bar stands for.
+pub fn reliability_told(reliability: &Reliability) -> Vec<String> {
+    let of = reliability.bins().filter(|bin| bin.rows > 0).map(|bin| {
+        let (from, to, rows) = (bin.range.start, bin.range.end, thousands(bin.rows as usize));
+        format!("confidence {from:.3} to {to:.3}: accuracy {:.4} of {rows} rows", bin.accuracy)
+    });
+    of.collect()
+}
+
 /// The bins in numbers.
 pub fn reliability_table(reliability: &Reliability) -> Table {
     let rows = reliability.bins().filter(|bin| bin.rows > 0).map(|bin| {

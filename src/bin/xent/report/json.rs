@@ -77,6 +77,10 @@ fn object(summary: &Summary<'_>) -> Value {
         "flags": null,
         "bad_rows": tally.bad(),
         "first_bad_row": tally.first_bad().map(|(row, _)| row),
+        "listed_bad_rows": {
+            "rows": tally.bad_rows().map(|(row, _)| row).collect::<Vec<_>>(),
+            "flags": tally.bad_rows().map(|(_, flags)| flags.names().collect()).collect::<Vec<Vec<_>>>(),
+        },
         "row_losses": row_losses(tally),
         "positions": positions(tally.positions()),
         "adapter": adapter,
