@@ -20,8 +20,9 @@ use xent::half::bf16;
 use xent::wgpu::{self, BufferUsages as Usage};
 use xent::{
     Argmax, ArgmaxBuffers, Bound, Context, CrossEntropy, CrossEntropyBuffers, Element, Entmax, EntmaxBuffers,
-    EntmaxOptions, LogSumExp, LogSumExpBuffers, LossRecord, OutputBuffer, Shape, Softmax, SoftmaxBuffers,
-    Targets, Verification, reference,
+    EntmaxOptions, LogSumExp, LogSumExpBuffers, LossRecord, NegativeBuffers, NegativeSampler, OutputBuffer,
+    SampledSoftmax, SampledSoftmaxBuffers, SampledSoftmaxInputs, SampledSoftmaxOptions, Shape, Softmax,
+    SoftmaxBuffers, Targets, Verification, reference,
 };
 
 /// Vocabularies (including an odd one), a classifier, a million narrow rows, one long row.
@@ -280,6 +281,39 @@ fn shape<E: Element>(criterion: &mut Criterion, gpu: &Context, (rows, cols): (us
     group.finish();
 }
 
+/// A loss over all of a million classes, and one over 8,192 drawn negatives of them, with and without their gradients.
+fn sampled(criterion: &mut Criterion, gpu: &Context) {
+    const CLASSES: usize = 1_000_000;
+    let all = Batch::<f32>::new(gpu, 32, CLASSES);
+    let drawn = NegativeSampler::log_uniform(CLASSES).unwrap().draw(1, 8192, 1, 0).unwrap();
+    let few = Batch::<f32>::new(gpu, 32, 8193);
+    let (targets, log_counts) = (Targets::Classes(&all.classes), drawn.log_counts(&all.classes));
+    let inputs = SampledSoftmaxInputs::new(targets, &log_counts, drawn.negatives());
+    let op = SampledSoftmax::<f32>::new(gpu, &SampledSoftmaxOptions::new(CLASSES)).unwrap();
+    right("sampled loss", op.verify(&few.values, inputs, few.shape, 16).wait().unwrap());
+    right("sampled gradient", op.verify_dlogits(&few.values, inputs, few.shape, 4).wait().unwrap());
+    let [negatives, log_counts]: [&[u8]; 2] =
+        [bytemuck::cast_slice(drawn.values()), bytemuck::cast_slice(&log_counts)];
+    let (negatives, log_counts) = (buffer(gpu, negatives), buffer(gpu, log_counts));
+    let whole = wgpu::Buffer::as_entire_buffer_binding;
+    let bound = |with_dlogits: bool| {
+        let negatives = NegativeBuffers::Shared(whole(&negatives));
+        let (logits, classes) = (whole(&few.logits), whole(&all.targets));
+        let mut buffers = SampledSoftmaxBuffers::new(logits, classes, whole(&log_counts), negatives);
+        buffers.outputs.loss = Some(whole(&few.loss));
+        buffers.outputs.dlogits = with_dlogits.then(|| OutputBuffer::To(whole(&few.output)));
+        op.bind(few.shape, &buffers).unwrap()
+    };
+    let mut group = criterion.benchmark_group("32x1000000/f32");
+    group.sampling_mode(SamplingMode::Flat).sample_size(10);
+    for (name, with_dlogits) in [("loss", false), ("loss+gradient", true)] {
+        let (full, sampled) = (all.bound_cross_entropy(with_dlogits), bound(with_dlogits));
+        group.bench_function(name, |bench| bench.iter(|| all.run(&full)));
+        group.bench_function(format!("{name}, 8192 negatives"), |bench| bench.iter(|| few.run(&sampled)));
+    }
+    group.finish();
+}
+
 fn operations(criterion: &mut Criterion) {
     let gpu = Context::new().wait().unwrap();
     println!("adapter: {}", gpu.profile().unwrap());
@@ -287,6 +321,7 @@ fn operations(criterion: &mut Criterion) {
         shape::<f32>(criterion, &gpu, at, true);
         shape::<bf16>(criterion, &gpu, at, false);
     }
+    sampled(criterion, &gpu);
 }
 
 criterion_group!(benches, operations);

@@ -3,16 +3,20 @@
 //!
 //! `cargo run --release --example retrieval`
 //!
-//! All three are cross-entropies of different logits. InfoNCE (van den Oord, Li, Vinyals 2018, arXiv:1807.03748; both ways
+//! All three are cross-entropies, of different logits. InfoNCE (van den Oord, Li, Vinyals 2018, arXiv:1807.03748; both ways
 //! as in CLIP, arXiv:2103.00020) compares each query with the batch's items, and each item with its queries: `InfoNce` takes
 //! their similarities and gives the gradient of the scale, too. Sampled softmax (Jean et al. 2015, arXiv:1412.2007) compares
-//! a query with its item and a few drawn items. A drawn item's logit gets minus the logarithm of how often it is expected to
-//! be drawn, the query's own item too, and a draw that hits the query's own item counts as −∞.
+//! a query with its item and a few drawn items: `NegativeSampler` draws them, log-uniformly and each at most once, and
+//! `SampledSoftmax` takes their logits, corrects them by how often each item is expected to be drawn, and leaves out a draw
+//! that is the query's own item.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, StandardNormal};
-use xent::{Context, CrossEntropy, InfoNce, InfoNceOptions, Result, Shape};
+use xent::{
+    Context, CrossEntropy, InfoNce, InfoNceOptions, NegativeSampler, Result, SampledSoftmax,
+    SampledSoftmaxInputs, SampledSoftmaxOptions, Shape, Targets,
+};
 
 const ITEMS: usize = 2000;
 const WIDTH: usize = 16;
@@ -20,6 +24,14 @@ const BATCH: usize = 64;
 const NEGATIVES: usize = 64;
 const STEPS: usize = 300;
 const TESTED: usize = 500;
+
+/// The operations, and what draws negatives.
+struct Losses {
+    cross_entropy: CrossEntropy<f32>,
+    info_nce: InfoNce<f32>,
+    sampled: SampledSoftmax<f32>,
+    sampler: NegativeSampler,
+}
 
 /// The losses to compare.
 #[derive(Clone, Copy, PartialEq)]
@@ -31,8 +43,12 @@ enum Training {
 
 fn main() -> Result<()> {
     let gpu = Context::new().wait()?;
-    let cross_entropy = CrossEntropy::<f32>::new(&gpu, &Default::default())?;
-    let info_nce = InfoNce::<f32>::new(&gpu, &Default::default())?;
+    let losses = Losses {
+        cross_entropy: CrossEntropy::new(&gpu, &Default::default())?,
+        info_nce: InfoNce::new(&gpu, &Default::default())?,
+        sampled: SampledSoftmax::new(&gpu, &SampledSoftmaxOptions::new(ITEMS))?,
+        sampler: NegativeSampler::log_uniform(ITEMS)?.without_replacement(),
+    };
     println!("{ITEMS} items, {STEPS} steps of {BATCH} queries; recall of {TESTED} other queries");
     println!("{:<28}{:>12}{:>12}", "trained with", "recall at 1", "at 10");
     for (name, training) in [
@@ -40,7 +56,7 @@ fn main() -> Result<()> {
         ("in-batch negatives", Training::InBatch),
         ("64 sampled negatives", Training::Sampled),
     ] {
-        let [first, tenth] = recall(&train(&cross_entropy, &info_nce, training)?);
+        let [first, tenth] = recall(&train(&losses, training)?);
         println!("{name:<28}{:>10.1} %{:>10.1} %", 100.0 * first, 100.0 * tenth);
     }
     Ok(())
@@ -90,64 +106,52 @@ impl Data {
     }
 }
 
-/// How often so many draws are expected to give an item.
-fn expected_count(item: usize, draws: usize) -> f32 {
-    let item = item as f64;
-    (draws as f64 * ((item + 2.0) / (item + 1.0)).ln() / (ITEMS as f64 + 1.0).ln()) as f32
-}
-
 /// Trains the model: a matrix (width, width) that turns a query into a vector like those of the items, and the logarithm of
 /// the scale of their dot products, the inverse temperature.
-fn train(cross_entropy: &CrossEntropy<f32>, info_nce: &InfoNce<f32>, training: Training) -> Result<Vec<f32>> {
+fn train(losses: &Losses, training: Training) -> Result<Vec<f32>> {
     let mut data = Data::new(2);
     let (mut model, mut log_scale) = (vec![0.0f32; WIDTH * WIDTH], 2.0f32);
-    for _ in 0..STEPS {
+    for step in 0..STEPS as u64 {
         let own: Vec<usize> = (0..BATCH).map(|_| data.draw()).collect();
         let queries: Vec<Vec<f32>> = own.iter().map(|&item| data.query(item)).collect();
         let found: Vec<Vec<f32>> = queries.iter().map(|query| product(&model, query)).collect();
+        let drawn = losses.sampler.draw(1, NEGATIVES, 7, step)?;
         // The items that each query is compared with; its own item has a known place.
-        let drawn: Vec<usize> = (0..NEGATIVES).map(|_| data.draw()).collect();
         let compared = |row: usize| -> Vec<usize> {
+            let drawn = drawn.values().iter().map(|negative| negative.class as usize);
             match training {
                 Training::Full => (0..ITEMS).collect(),
                 Training::InBatch => own.clone(),
-                Training::Sampled => std::iter::once(own[row]).chain(drawn.iter().copied()).collect(),
+                Training::Sampled => std::iter::once(own[row]).chain(drawn).collect(),
             }
         };
-        let similarities: Vec<Vec<f32>> = (0..BATCH)
-            .map(|row| compared(row).iter().map(|&item| dot(&found[row], data.item(item))).collect())
+        let similarities: Vec<f32> = (0..BATCH)
+            .flat_map(|row| compared(row).into_iter().map(move |item| (row, item)))
+            .map(|(row, item)| dot(&found[row], data.item(item)))
             .collect();
+        let shape = Shape::new(BATCH, similarities.len() / BATCH);
         // The gradients of the loss by the similarities, and by the logarithm of their scale.
         let (dsimilarities, dlog_scale) = if training == Training::InBatch {
             // An item that is there twice is no negative of itself.
-            let of_row = |row: usize| {
-                let is_twice = |place: usize| place != row && own[place] == own[row];
-                let of = |(place, &s)| if is_twice(place) { f32::NEG_INFINITY } else { s };
-                similarities[row].iter().enumerate().map(of).collect::<Vec<f32>>()
-            };
-            let matrix: Vec<f32> = (0..BATCH).flat_map(of_row).collect();
-            let op = info_nce.with_options(&InfoNceOptions::of_log_scale(log_scale))?;
-            let (_, gradients) = op.loss_and_gradients(&matrix, Shape::new(BATCH, BATCH)).wait()?;
+            let is_twice = |row: usize, place: usize| place != row && own[place] == own[row];
+            let at = |(at, &s)| if is_twice(at / BATCH, at % BATCH) { f32::NEG_INFINITY } else { s };
+            let matrix: Vec<f32> = similarities.iter().enumerate().map(at).collect();
+            let op = losses.info_nce.with_options(&InfoNceOptions::of_log_scale(log_scale))?;
+            let (_, gradients) = op.loss_and_gradients(&matrix, shape).wait()?;
             (gradients.dsimilarities, gradients.dlog_scale as f32)
         } else {
             let scale = log_scale.exp();
-            let logits: Vec<f32> = (0..BATCH)
-                .flat_map(|row| {
-                    let items = compared(row);
-                    let corrected = |(place, (&item, similarity)): (usize, (&usize, &f32))| match training {
-                        Training::Sampled if place > 0 && item == own[row] => f32::NEG_INFINITY,
-                        Training::Sampled => scale * similarity - expected_count(item, NEGATIVES).ln(),
-                        _ => scale * similarity,
-                    };
-                    items.iter().zip(&similarities[row]).enumerate().map(corrected).collect::<Vec<f32>>()
-                })
-                .collect();
-            let target = |row: usize| if training == Training::Full { own[row] as i32 } else { 0 };
-            let targets: Vec<i32> = (0..BATCH).map(target).collect();
-            let shape = Shape::new(BATCH, logits.len() / BATCH);
-            let (_, mut dlogits) = cross_entropy.loss_and_dlogits(&logits, &targets, shape).wait()?;
+            let logits: Vec<f32> = similarities.iter().map(|s| scale * s).collect();
+            let (_, mut dlogits) = if training == Training::Sampled {
+                let log_counts = drawn.log_counts(&own);
+                let targets = Targets::ClassesUsize(&own);
+                let inputs = SampledSoftmaxInputs::new(targets, &log_counts, drawn.negatives());
+                losses.sampled.loss_and_dlogits(&logits, inputs, shape).wait()?
+            } else {
+                losses.cross_entropy.loss_and_dlogits(&logits, &own, shape).wait()?
+            };
             dlogits.iter_mut().for_each(|dx| *dx *= scale);
-            let dlog_scale = dlogits.iter().zip(similarities.iter().flatten()).map(|(ds, s)| ds * s).sum();
+            let dlog_scale = dlogits.iter().zip(&similarities).map(|(ds, s)| ds * s).sum();
             (dlogits, dlog_scale)
         };
         let rate = 0.1;

@@ -72,7 +72,7 @@ fn input_of(row: u32) -> RowInput {
         let index = classes[whose * params.entries + i];
         if index == params.ignore_index { continue; }
         left_out = false;
-        if index >= params.cols {
+        if index >= params.classes {
             flags |= TARGET_OUT_OF_RANGE;
         } else if CLASS_WEIGHTS && !SPARSE && !is_weight(class_weights[index]) {
             flags |= INVALID_WEIGHT;

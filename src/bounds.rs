@@ -2,14 +2,16 @@
 //! `verify_dlogits` check the kernels against these bounds.
 
 use crate::element::Element;
+use crate::inputs::{BatchWeight, SampledSoftmaxInputs};
 use crate::masks::Masks;
 use crate::options::{
-    CrossEntropyOptions, EntmaxBackwardOptions, EntmaxOptions, Input, MaskedSoftmaxOptions,
-    SoftmaxBackwardOptions, SoftmaxOptions,
+    CrossEntropyOptions, EntmaxBackwardOptions, EntmaxOptions, Input, MaskedSoftmaxOptions, Reduction,
+    SampledSoftmaxOptions, SoftmaxBackwardOptions, SoftmaxOptions,
 };
 use crate::reference;
 use crate::reference::cross_entropy::RowScale;
 use crate::reference::log_softmax_row;
+use crate::shape::Shape;
 
 /// The error bound of a row's loss, its lse or a log-probability.
 pub fn loss_bound(expected: f64) -> f64 {
@@ -134,6 +136,63 @@ pub fn entmax_bounds<E: Element>(row: &[E], options: &EntmaxOptions) -> Vec<f64>
 /// The error bound of a row's loss of entmax: that of any loss, [`loss_bound`].
 pub fn entmax_loss_bound(expected: f64) -> f64 {
     loss_bound(expected)
+}
+
+/// The error bound of the loss of row `row` of a [`SampledSoftmax`](crate::SampledSoftmax), not multiplied by its weight:
+/// [`loss_bound`] plus the shift from rounding the scores to f32, or relative to the loss, whichever is smaller. Takes the
+/// arguments of [`row_loss_at`](reference::sampled_softmax::row_loss_at).
+pub fn sampled_loss_bound<E: Element>(
+    logits: &[E],
+    inputs: &SampledSoftmaxInputs<'_>,
+    shape: Shape,
+    options: &SampledSoftmaxOptions,
+    row: usize,
+) -> f64 {
+    let loss = reference::sampled_softmax::row_loss_at(logits, inputs, shape, options, row);
+    let shift = sampled_shift(logits, inputs, shape, options, row);
+    (loss_bound(loss) + 2.0 * shift).min((2e-5 + (2.0 * shift).exp_m1()) * loss + flushed(shape.cols))
+}
+
+/// The error bounds of the gradient of row `row` (cols,) of a [`SampledSoftmax`](crate::SampledSoftmax), for an upstream
+/// gradient of 1: 2e-5 of each value, and what rounding the scores to f32 adds. Takes the arguments of
+/// [`row_loss_at`](reference::sampled_softmax::row_loss_at).
+pub fn sampled_dlogits_bounds<E: Element>(
+    logits: &[E],
+    inputs: &SampledSoftmaxInputs<'_>,
+    shape: Shape,
+    options: &SampledSoftmaxOptions,
+    row: usize,
+) -> Vec<f64> {
+    let one = SampledSoftmaxInputs { rows: Default::default(), ..*inputs };
+    let sum = SampledSoftmaxOptions { reduction: Reduction::Sum, ..*options };
+    let batch = BatchWeight::default();
+    let dlogits = reference::sampled_softmax::row_dlogits_at(logits, &one, shape, &sum, &batch, row);
+    let shift = sampled_shift(logits, inputs, shape, options, row);
+    // The own class's is the sum of the others, each of which may be flushed.
+    let (relative, least) = (2e-5 + (2.0 * shift).exp_m1(), 1e-37 / f64::from(options.temperature));
+    let bound = |(at, dx): (usize, &f64)| {
+        let flushed = if at == 0 { flushed(shape.cols) / f64::from(options.temperature) } else { least };
+        relative * dx.abs() + flushed + 1e-37
+    };
+    dlogits.iter().enumerate().map(bound).collect()
+}
+
+/// The most that rounding to f32 shifts a score of a row, in units of the scores: 6e-8 of T·ln c and of T·z, over T.
+fn sampled_shift<E: Element>(
+    logits: &[E],
+    inputs: &SampledSoftmaxInputs<'_>,
+    shape: Shape,
+    options: &SampledSoftmaxOptions,
+    row: usize,
+) -> f64 {
+    let Some(class) = inputs.class_of(shape, options, row) else { return 0.0 };
+    let negatives = inputs.negatives.of_row(shape.cols - 1, row);
+    let own = inputs.target_log_counts[row];
+    let scores =
+        reference::sampled_softmax::row_scores(&shape.row_vec(logits, row), class, own, negatives, options);
+    let log_counts = std::iter::once(own).chain(negatives.iter().map(|negative| negative.log_count));
+    let shifts = scores.iter().zip(log_counts).filter(|(score, _)| score.is_finite());
+    shifts.map(|(score, count)| 6e-8 * (score.abs() + f64::from(count).abs())).fold(0.0, f64::max)
 }
 
 /// The error bounds of the gradient of one row (cols,), as [`EntmaxBackward`](crate::EntmaxBackward) computes it, with `g =

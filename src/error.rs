@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::inputs::NegativesKind;
 use crate::target_kind::TargetKind;
 
 /// What can go wrong. The crate returns these errors instead of panicking: for bad shapes, options and buffers, and for
@@ -249,6 +250,14 @@ pub enum Error {
         given: TargetKind,
         /// The kind that the loss or the stream takes.
         made_for: TargetKind,
+    },
+    /// The negatives are shared where each row has its own, or the other way round.
+    #[error("negatives {given:?} given, where the stream takes {made_for:?}")]
+    NegativesKind {
+        /// The kind given.
+        given: NegativesKind,
+        /// The kind that the stream takes.
+        made_for: NegativesKind,
     },
     /// A target's probability is NaN or infinite.
     #[error("targets[{row}, {at}] = {value} is not a finite number")]

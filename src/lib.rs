@@ -45,6 +45,7 @@
 //! | [`SigmoidBce`] | multi-label loss, and its gradient | 1 |
 //! | [`EntmaxLoss`] | the loss of a model whose output is an entmax, and its gradient | 1, 2 |
 //! | [`InfoNce`] | the contrastive loss of a batch's pairs, and its gradient, that of a learned temperature too | 2, 4 |
+//! | [`SampledSoftmax`] | the loss of each row's class among a few drawn ones ([`NegativeSampler`]), and its gradient | 1, 2 |
 //! | [`Softmax`] | probabilities, log-probabilities | 2 |
 //! | [`SoftmaxBackward`] | the gradient of a softmax | 2 |
 //! | [`Entmax`], [`EntmaxBackward`] | α-entmax and sparsemax, like softmax with exact zeros, and their gradient | 2, more with thousands of nearly equal logits |
@@ -241,7 +242,10 @@ pub use element::Element;
 pub use error::{Error, Result};
 pub use flags::Flags;
 pub use half;
-pub use inputs::{BatchWeight, CrossEntropyInputs, KlDivergenceInputs, RowInputs, SigmoidBceInputs};
+pub use inputs::{
+    BatchWeight, CrossEntropyInputs, DrawnNegatives, KlDivergenceInputs, Negative, NegativeSampler,
+    Negatives, NegativesKind, RowInputs, SampledSoftmaxInputs, SigmoidBceInputs,
+};
 #[cfg(feature = "tuning-file")]
 pub use kernel::SavedTuning;
 pub use kernel::{Band, Shader, Tuning, shaders};
@@ -250,9 +254,9 @@ pub use op::*;
 pub use options::{
     CalibratorOptions, Causal, ComparatorOptions, CrossEntropyOptions, EmptyBatch, EntmaxBackwardOptions,
     EntmaxLossOptions, EntmaxOptions, InfoNceOptions, Input, KlDivergenceOptions, MAX_SAMPLES, MAX_TOP_K,
-    MaskedRow, MaskedSoftmaxOptions, Reduction, SamplerOptions, Sampling, SequenceUnit, Sequences,
-    SigmoidBceOptions, SoftmaxBackwardOptions, SoftmaxOptions, StepOrder, TopKOptions, TopValues,
-    Truncations,
+    MaskedRow, MaskedSoftmaxOptions, Reduction, SampledSoftmaxOptions, SamplerOptions, Sampling,
+    SequenceUnit, Sequences, SigmoidBceOptions, SoftmaxBackwardOptions, SoftmaxOptions, StepOrder,
+    TopKOptions, TopValues, Truncations,
 };
 pub use request::{Request, Running};
 pub use results::{

@@ -96,6 +96,13 @@ pub(crate) enum Indices<'a> {
 }
 
 impl<'a> Indices<'a> {
+    pub fn len(&self) -> usize {
+        match self {
+            Self::I32(classes) => classes.len(),
+            Self::I64(classes) => classes.len(),
+        }
+    }
+
     fn of_usize(classes: &'a [usize]) -> Self {
         if size_of::<usize>() == size_of::<i32>() {
             Self::I32(bytemuck::cast_slice(classes))

@@ -25,14 +25,14 @@ fn unpack_row_input(words: vec4<u32>) -> RowInput {
     return RowInput(words.x, bitcast<f32>(words.y), words.z, words.w);
 }
 
-// A row that is left out becomes NO_CLASS; a target out of range becomes `cols`, the first value after the classes.
+// A row that is left out becomes NO_CLASS; a target out of range becomes `classes`, the first value after them.
 fn pack_plain_input(input: RowInput) -> u32 {
     if input.flags == IGNORED { return NO_CLASS; }
-    return min(input.class_index, params.cols);
+    return min(input.class_index, params.classes);
 }
 
 fn unpack_plain_input(word: u32) -> RowInput {
-    let counts = word < params.cols;
+    let counts = word < params.classes;
     let bad = select(TARGET_OUT_OF_RANGE, IGNORED, word == NO_CLASS);
     return RowInput(
         word,

@@ -1,4 +1,4 @@
-// Uses: seat, pack, row_span, score, cap, row_stats, class_weights, row_input, row_result, the pass
+// Uses: seat, pack, row_span, score, cap, row_stats, target, class_weights, row_input, row_result, the pass
 
 // The part of class targets in the gradient.
 
@@ -21,7 +21,7 @@ fn gradient_at_target(value: f32, record: Record, span: RowSpan) -> f32 {
         all -= times_class_weights(vec4(record.beta), record.input.class_index).x;
     }
     if SOFTCAP {
-        let s = capped(bitcast<vec4<f32>>(vec4(score(span, record.input.class_index))));
+        let s = capped(bitcast<vec4<f32>>(vec4(score(span, class_of(record.input)))));
         all *= cap_slopes(s).x;
     }
     return all;
@@ -30,7 +30,7 @@ fn gradient_at_target(value: f32, record: Record, span: RowSpan) -> f32 {
 // A pack rarely has the target's class, so there is one test for all its columns.
 fn with_target(pair: QuadPair, span: RowSpan, pack: u32, record: Record) -> QuadPair {
     var own = pair;
-    let at = record.input.class_index + span.shift;
+    let at = class_of(record.input) + span.shift;
     if at / PACK_VALUES == pack {
         let is_target = four_cols(0u) == vec4(at % 4u);
         let is_second = PACKED && at % PACK_VALUES >= 4u;

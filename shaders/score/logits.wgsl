@@ -5,6 +5,11 @@
 // Nothing to prepare: logits do not depend on their row.
 fn begin_row(seat: Seat) {}
 
+// The column that has the logit of a row's class.
+fn column_of(class_index: u32) -> u32 {
+    return class_index;
+}
+
 // Scores as bits, −∞ if a class is impossible, before the cap. Special values are judged on these bits.
 fn score(span: RowSpan, col: u32) -> u32 {
     return raw_logit(span, col);

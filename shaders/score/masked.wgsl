@@ -52,6 +52,11 @@ fn masked(bits: vec4<u32>, mask: vec4<u32>, attended: vec4<bool>) -> vec4<u32> {
     return select(vec4(NEG_INFINITY), scores, attended);
 }
 
+// The column that has the logit of a row's class.
+fn column_of(class_index: u32) -> u32 {
+    return class_index;
+}
+
 // Scores as bits, −∞ if a class is impossible.
 fn score(span: RowSpan, col: u32) -> u32 {
     if CAUSAL && col >= visible {

@@ -1,4 +1,4 @@
-// Uses: params, row_span, row_stats, class_weights, row_input, row_result, ln_1_plus
+// Uses: params, row_span, score, row_stats, class_weights, row_input, row_result, ln_1_plus
 
 // Class-index targets: one class of the row has the target's mass, apart from what smoothing spreads.
 //
@@ -15,9 +15,9 @@ fn swept_share() -> f32 {
     return params.smoothing / f32(params.cols);
 }
 
-// The class that is the target.
+// The column of the class that is the target.
 fn class_of(input: RowInput) -> u32 {
-    return input.class_index;
+    return column_of(input.class_index);
 }
 
 fn own_of(stats: RowStats, span: RowSpan) -> Own {

@@ -2,7 +2,9 @@
 
 mod cross_entropy;
 mod kl_divergence;
+mod negative_sampler;
 mod resolved;
+mod sampled_softmax;
 mod sigmoid_bce;
 
 use std::ops::Range;
@@ -14,7 +16,10 @@ use crate::shape::Shape;
 pub use cross_entropy::CrossEntropyInputs;
 pub(crate) use cross_entropy::{RowWeights, check_combination, input_rows, target_rows};
 pub use kl_divergence::KlDivergenceInputs;
+pub use negative_sampler::{DrawnNegatives, NegativeSampler};
 pub(crate) use resolved::{OwnedTargets, Resolved};
+pub(crate) use sampled_softmax::MOST_LOG_COUNT;
+pub use sampled_softmax::{Negative, Negatives, NegativesKind, SampledSoftmaxInputs};
 pub use sigmoid_bce::SigmoidBceInputs;
 
 /// The total weight of a batch's rows: the denominators of a mean. Every gradient needs them before its first value.

@@ -60,6 +60,11 @@ pub(crate) struct Params {
     pub entmax_twice_slope: f32,
     pub entmax_loss_scale: f32,
 
+    pub classes: u32,
+    pub row_negatives: u32,
+    pub count_scale: f32,
+    pub unused: u32,
+
     pub moment_scales_a: [f32; 4],
     pub moment_scales_b: [f32; 4],
 }
@@ -81,6 +86,7 @@ impl Params {
         Self {
             rows: shape.rows as u32,
             cols: shape.cols as u32,
+            classes: shape.cols as u32,
             row_stride: shape.row_stride as u32,
             inner: shape.inner as u32,
             ..self

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::element::Element;
-use crate::kernel::passes::{Load, Output, Pass, Score, Target, Variant, modules};
+use crate::kernel::passes::{Load, Output, Pass, Target, Variant, modules};
 
 /// One WGSL module as the operations compose it: a pass, for one type of logits, kind of target and way to load and write
 /// them. [`shaders`] gives all of them.
@@ -55,7 +55,7 @@ impl Shader {
 
 /// The pass's name, and what distinguishes the variant from the pass's others.
 fn name(pass: &Pass, variant: Variant) -> String {
-    let score = (pass.score == Score::Masked).then_some("masked");
+    let score = pass.score.name();
     let element = pass.reads_elements().then_some(variant.element);
     let target = match variant.target {
         Target::None => None,

@@ -66,6 +66,10 @@ fn params_lie_alike_on_both_sides() {
         entmax_slope,
         entmax_twice_slope,
         entmax_loss_scale,
+        classes,
+        row_negatives,
+        count_scale,
+        unused,
         moment_scales_a,
         moment_scales_b
     ];

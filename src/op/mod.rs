@@ -19,6 +19,7 @@ mod output;
 mod pool;
 mod row_moments;
 mod rows;
+mod sampled_softmax;
 mod sampler;
 mod sigmoid_bce;
 mod softmax;
@@ -47,6 +48,7 @@ pub use output::OutputBuffer;
 pub(crate) use row_moments::row_moments_needs;
 pub(crate) use row_moments::{BETAS, MOMENT_WORDS, MomentsStream, RowMoments, rounded_beta};
 pub use rows::{BackwardBuffers, MapKind, MapOp, MapStream};
+pub use sampled_softmax::{NegativeBuffers, SampledSoftmax, SampledSoftmaxBuffers, SampledSoftmaxStream};
 #[cfg(test)]
 pub(crate) use sampler::sampler_needs;
 pub use sampler::{Sampler, SamplerBuffers, SamplerStream, SamplingRecord};

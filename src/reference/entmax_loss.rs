@@ -12,12 +12,11 @@
 //! assert_eq!([loss(0), loss(1), loss(2)], [0.0625, 0.5625, 2.0625]);
 //! ```
 
-use super::map_rows;
-use super::{cross_entropy, entmax_row};
+use super::{cross_entropy, entmax_row, map_rows, reduced};
 use crate::element::Element;
 use crate::error::Result;
 use crate::inputs::{BatchWeight, CrossEntropyInputs};
-use crate::options::{EmptyBatch, EntmaxLossOptions, MaskedRow};
+use crate::options::{EntmaxLossOptions, MaskedRow};
 use crate::shape::{Shape, assert_row};
 use crate::targets::RowTarget;
 
@@ -83,7 +82,7 @@ pub fn row_losses<'a, E: Element>(
 /// The reduced loss of (rows, cols) logits, summed in row order: `Σ r·loss / N`, where r is the row's weight and N is Σ r over
 /// the rows that count (mean), 1 (sum) or the given denominator.
 ///
-/// If no row counts, a mean is NaN, 0 or an error, as [`EmptyBatch`] says; a sum and a mean over a given denominator are 0.
+/// If no row counts, a mean is NaN, 0 or an error, as [`EmptyBatch`](crate::EmptyBatch) says; a sum and a mean over a given denominator are 0.
 /// `upstream` and `row_upstream` do not affect a loss.
 ///
 /// # Errors
@@ -96,12 +95,7 @@ pub fn loss<'a, E: Element>(
 ) -> Result<f64> {
     let inputs = inputs.into();
     let batch = check(logits, &inputs, shape, options)?;
-    batch.check(shape.rows, options.reducing())?;
-    let sum: f64 = row_losses(logits, inputs, shape, options)?.iter().sum();
-    if batch.is_empty_mean(options.reduction) {
-        return Ok(if options.empty_batch == EmptyBatch::Zero { 0.0 } else { f64::NAN });
-    }
-    Ok(sum / options.reduction.denominator(batch.weight))
+    reduced(shape.rows, &batch, options.reducing(), || row_losses(logits, inputs, shape, options))
 }
 
 /// The gradient of [`loss`] with respect to the logits, times `upstream` and each row's `row_upstream`, in the layout of the

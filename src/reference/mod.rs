@@ -25,6 +25,9 @@
 //! # Ok::<(), xent::Error>(())
 //! ```
 
+use crate::error::Result;
+use crate::inputs::BatchWeight;
+use crate::options::{EmptyBatch, Reducing};
 use crate::shape::Shape;
 
 mod argmax;
@@ -41,6 +44,7 @@ mod masked_softmax;
 #[cfg(test)]
 mod misuse_tests;
 mod readouts;
+pub mod sampled_softmax;
 pub mod sampling;
 pub mod sigmoid_bce;
 mod softmax;
@@ -69,6 +73,21 @@ fn map_rows(shape: Shape, of_row: impl Fn(usize) -> Vec<f64>) -> Vec<f64> {
         }
     }
     values
+}
+
+/// The reduced loss of rows that are summed in their order, for a loss without a z-loss.
+fn reduced(
+    rows: usize,
+    batch: &BatchWeight,
+    how: Reducing,
+    losses: impl FnOnce() -> Result<Vec<f64>>,
+) -> Result<f64> {
+    batch.check(rows, how)?;
+    let sum: f64 = losses()?.iter().sum();
+    if batch.is_empty_mean(how.reduction) {
+        return Ok(if how.empty_batch == EmptyBatch::Zero { 0.0 } else { f64::NAN });
+    }
+    Ok(sum / how.reduction.denominator(batch.weight))
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Pipelines that a run may make by itself, and where another adapter takes a part of the cases. Before you raise them, see
 /// what CONTRIBUTING says about arrays of cases, and about `XENT_PIPELINES`, which tells the tests that make most.
-const MOST: usize = 4650;
-const MOST_SHARED: usize = 2930;
+const MOST: usize = 4720;
+const MOST_SHARED: usize = 2990;
 
 static MADE: AtomicUsize = AtomicUsize::new(0);
 

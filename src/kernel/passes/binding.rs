@@ -21,6 +21,9 @@ pub const TARGET_QUADS: u32 = 13;
 pub const ROW_VALUES: u32 = 4;
 /// The second output of such a pass.
 pub const MORE_ROW_VALUES: u32 = 5;
+/// Bindings of a sampled softmax, in the place of the targets'.
+pub const NEGATIVES: u32 = TARGETS;
+pub const TARGET_LOG_COUNTS: u32 = TARGET_PROBS;
 /// Bindings of a masked softmax.
 pub const ADDITIVE_MASK: u32 = 4;
 pub const BOOLEAN_MASK: u32 = 5;

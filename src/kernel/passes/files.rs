@@ -105,6 +105,8 @@ pub(super) static SCORE_MASKED: File = file!(
     [(binding::ADDITIVE_MASK, Read), (binding::BOOLEAN_MASK, Read)],
     [ADDITIVE_MASK, BOOLEAN_MASK, CAUSAL]
 );
+pub(super) static SCORE_SAMPLED: File =
+    file!("score/sampled.wgsl", [(binding::NEGATIVES, Read), (binding::TARGET_LOG_COUNTS, Read)], []);
 pub(super) static CAP_SOFTCAP: File = file!("cap/softcap.wgsl", [], [SOFTCAP]);
 pub(super) static CAP_NONE: File = file!("cap/none.wgsl");
 pub(super) static STATS_SWEEP: File = file!("stats/sweep.wgsl", [], [TRACK_ARGMAX]);

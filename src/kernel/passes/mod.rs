@@ -218,17 +218,15 @@ pub(crate) static MERGE_TOTALS: Pass = Pass::new(
     ],
 );
 
+const ROW_LOSSES_PARTS: &[&[Part]] = &[STATS, TARGETED, LOSS, &[Of(&file!("row_losses.wgsl"))]];
 pub(crate) static ROW_LOSSES: Pass =
-    Pass::new("row_losses", &[STATS, TARGETED, LOSS, &[Of(&file!("row_losses.wgsl"))]])
-        .merging(&LOSS_SEGMENTS)
-        .taking_codes();
+    Pass::new("row_losses", ROW_LOSSES_PARTS).merging(&LOSS_SEGMENTS).taking_codes();
+pub(crate) static SAMPLED_LOSSES: Pass = Pass::new("row_losses", ROW_LOSSES_PARTS).of(Score::Sampled);
 
-pub(crate) static DLOGITS: Pass = Pass::new(
-    "dlogits",
-    &[STATS, TARGETED, LOSS, &[Of(&BATCH_WEIGHT), Part::Gradient], SWEEP, &[Of(&file!("dlogits.wgsl"))]],
-)
-.merging(&LOSS_SEGMENTS)
-.taking_codes();
+const DLOGITS_PARTS: &[&[Part]] =
+    &[STATS, TARGETED, LOSS, &[Of(&BATCH_WEIGHT), Part::Gradient], SWEEP, &[Of(&file!("dlogits.wgsl"))]];
+pub(crate) static DLOGITS: Pass = Pass::new("dlogits", DLOGITS_PARTS).merging(&LOSS_SEGMENTS).taking_codes();
+pub(crate) static SAMPLED_DLOGITS: Pass = Pass::new("dlogits", DLOGITS_PARTS).of(Score::Sampled);
 
 pub(crate) static REDUCE_LOSS: Pass = Pass::new(
     "reduce_loss",
@@ -362,7 +360,7 @@ pub(crate) static KL_DLOGITS: Pass = Pass::new(
 );
 
 /// Every pass, and the kinds of target that it takes.
-pub(crate) static ALL: [(&Pass, &[Target]); 27] = [
+pub(crate) static ALL: [(&Pass, &[Target]); 29] = [
     (&ENTMAX_LOSSES, &[Target::Class]),
     (&ENTMAX_DLOGITS, &[Target::Class]),
     (&ENTMAX, &[Target::None]),
@@ -386,6 +384,8 @@ pub(crate) static ALL: [(&Pass, &[Target]); 27] = [
     (&MERGE_TOTALS, &[Target::None]),
     (&ROW_LOSSES, &[Target::Class, Target::Soft, Target::Sparse]),
     (&DLOGITS, &[Target::Class, Target::Soft, Target::Sparse]),
+    (&SAMPLED_LOSSES, &[Target::Class]),
+    (&SAMPLED_DLOGITS, &[Target::Class]),
     (&REDUCE_LOSS, &[Target::None]),
     (&FINISH_LOSS, &[Target::None]),
     (&SIGMOID_BCE_LOSSES, &[Target::None]),

@@ -136,6 +136,7 @@ impl Pass {
             Part::Score => match self.score {
                 Score::Logits => vec![&SCORE_LOGITS, &CAP_SOFTCAP],
                 Score::Masked => vec![&SCORE_MASKED, &CAP_NONE],
+                Score::Sampled => vec![&SCORE_SAMPLED, &CAP_NONE],
             },
             Part::Output => match variant.output {
                 Output::Element => vec![&OUTPUT_ELEMENT],
@@ -272,9 +273,7 @@ impl Pass {
 
     /// The label of every object made for this pass.
     pub fn label(&self) -> String {
-        match self.score {
-            Score::Logits => format!("xent::{}", self.name),
-            Score::Masked => format!("xent::{}::masked", self.name),
-        }
+        let of = self.score.name().map(|name| format!("::{name}"));
+        format!("xent::{}{}", self.name, of.unwrap_or_default())
     }
 }

@@ -67,6 +67,19 @@ pub(crate) enum Score {
     Logits,
     /// Scaled and masked logits.
     Masked,
+    /// Logits of a row's own class and of drawn negatives, less the logarithm of their expected counts.
+    Sampled,
+}
+
+impl Score {
+    /// What distinguishes a pass of these scores from that of the logits.
+    pub fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Logits => None,
+            Self::Masked => Some("masked"),
+            Self::Sampled => Some("sampled"),
+        }
+    }
 }
 
 /// The kind of a row's target.

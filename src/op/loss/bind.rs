@@ -76,8 +76,9 @@ pub(super) fn bind<E: Element, L: Kind>(
     for (input, bound) in to.inputs() {
         let count = input.count.of(shape, entries);
         let (bytes, limit) = (count as u64 * 4, engine.profile.max_binding_bytes);
-        if matches!(input.count, Count::Entries) && bytes > limit {
-            return Err(Error::TooManyRows { rows: shape.rows, limit: limit as usize / 4 / entries });
+        if matches!(input.count, Count::Entries | Count::Negatives) && bytes > limit {
+            let of_row = input.count.of(shape.with_rows(1), entries);
+            return Err(Error::TooManyRows { rows: shape.rows, limit: limit as usize / 4 / of_row });
         }
         let buffer = buffers::read(input.name, bound, Need { bytes, alignment })?;
         inputs.push((input, buffer.binding.clone()));

@@ -30,6 +30,9 @@ pub(crate) enum Count {
     Cols,
     /// A fixed number for each row.
     Entries,
+    /// Two for each negative: for those that all rows share, and for those of each row.
+    SharedNegatives,
+    Negatives,
 }
 
 impl Count {
@@ -39,6 +42,8 @@ impl Count {
             Self::Rows => shape.rows,
             Self::Cols => shape.cols,
             Self::Entries => shape.rows.saturating_mul(entries),
+            Self::SharedNegatives => 2 * (shape.cols - 1),
+            Self::Negatives => shape.rows.saturating_mul(2 * (shape.cols - 1)),
         }
     }
 }
@@ -62,6 +67,13 @@ pub(crate) static PROBS: Input =
 /// Class weights of the targets' classes, which are part of the row's weight.
 pub(crate) static TARGET_CLASS_WEIGHTS: Input =
     Input { row_inputs: Some(row_inputs::CLASS_WEIGHTS), ..CLASS_WEIGHTS };
+
+// The inputs of sampled softmax.
+pub(crate) static SHARED_NEGATIVES: Input = Input { count: Count::SharedNegatives, ..NEGATIVES };
+pub(crate) static NEGATIVES: Input =
+    Input { sweep: Some(binding::NEGATIVES), ..Input::new("negatives", Count::Negatives) };
+pub(crate) static TARGET_LOG_COUNTS: Input =
+    Input { sweep: Some(binding::TARGET_LOG_COUNTS), ..Input::new("target_log_counts", Count::Rows) };
 
 // The inputs of the multi-label loss.
 pub(crate) static CLASS_WEIGHTS: Input = Input {

@@ -22,7 +22,7 @@ pub(crate) mod sealed {
 
 /// The options of a loss, which select the loss: [`CrossEntropyOptions`](crate::CrossEntropyOptions),
 /// [`KlDivergenceOptions`](crate::KlDivergenceOptions), [`SigmoidBceOptions`](crate::SigmoidBceOptions),
-/// [`EntmaxLossOptions`](crate::EntmaxLossOptions).
+/// [`EntmaxLossOptions`](crate::EntmaxLossOptions), [`SampledSoftmaxOptions`](crate::SampledSoftmaxOptions).
 pub trait LossKind: sealed::Sealed + Copy + Debug + Send + Sync + 'static {
     /// The inputs of a host call besides the logits.
     type Inputs<'a, E: Element>: Copy + Send + Sync;
@@ -71,6 +71,10 @@ pub(crate) trait Kind: LossKind {
     }
     /// The second array with the logits' layout, if there is one.
     fn second<E: Element>(layout: Self::Layout) -> Option<SecondArray>;
+    /// Bytes for each logit of further inputs with a value for each, which have a layout of their own.
+    fn beside_bytes(_: Self::Layout) -> u64 {
+        0
+    }
     /// Entries per row of sparse targets, or 0.
     fn entries(_: Self::Layout) -> usize {
         0

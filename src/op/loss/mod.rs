@@ -31,20 +31,20 @@ pub use buffers::{LossOutputs, RowInputBuffers};
 #[cfg(test)]
 pub(crate) use dispatches::{BLOCK_ROWS, TOTALS_BYTES};
 pub(crate) use inputs::{
-    CLASS_WEIGHTS, CLASSES, HostInputs, INDICES, POS_WEIGHT, PROBS, Second, TARGET_CLASS_WEIGHTS, host,
-    host_classes, host_if,
+    CLASS_WEIGHTS, CLASSES, HostInputs, INDICES, NEGATIVES, POS_WEIGHT, PROBS, SHARED_NEGATIVES, Second,
+    TARGET_CLASS_WEIGHTS, TARGET_LOG_COUNTS, host, host_classes, host_if,
 };
 pub use kind::LossKind;
 pub(crate) use kind::{Kind, sealed};
 pub use stream::LossStream;
 
 /// A loss of rows of logits, and its gradient. The options `L` select the loss: those of
-/// [`CrossEntropy`](crate::CrossEntropy), [`KlDivergence`](crate::KlDivergence), [`SigmoidBce`](crate::SigmoidBce) or
-/// [`EntmaxLoss`](crate::EntmaxLoss), which are aliases of this type.
+/// [`CrossEntropy`](crate::CrossEntropy), [`KlDivergence`](crate::KlDivergence), [`SigmoidBce`](crate::SigmoidBce),
+/// [`EntmaxLoss`](crate::EntmaxLoss) or [`SampledSoftmax`](crate::SampledSoftmax), which are aliases of this type.
 ///
 /// Build it once. Then call it with host slices, open a stream, or bind it to your own buffers. `inputs` are the loss's
-/// inputs besides the logits: `CrossEntropyInputs`, `KlDivergenceInputs` or `SigmoidBceInputs`. Targets alone (or a
-/// teacher's logits) are enough if nothing else is given.
+/// inputs besides the logits: `CrossEntropyInputs`, `KlDivergenceInputs`, `SigmoidBceInputs` or `SampledSoftmaxInputs`.
+/// Where nothing else is required, targets alone (or a teacher's logits) are enough.
 #[derive(Clone, Debug)]
 pub struct LossOp<E: Element, L: LossKind> {
     engine: Engine<E>,

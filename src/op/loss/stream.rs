@@ -93,8 +93,9 @@ impl<E: Element, L: Kind> LossStream<E, L> {
         let output = gradient.map(|(output, _)| output);
         let second = L::second::<E>(layout);
         let fields = kept(op.kind.row_fields(), op.kind.reducing());
-        let entries = L::entries(layout);
-        let stream = stream(Extras { output, second, entries, splits: L::SPLITS, needs: L::needs(fields) })?;
+        let (entries, beside_bytes) = (L::entries(layout), L::beside_bytes(layout));
+        let (splits, needs) = (L::SPLITS, L::needs(fields));
+        let stream = stream(Extras { output, second, beside_bytes, entries, splits, needs })?;
         let params = params(&op.kind, stream.device_shape(), layout, gradient.map(|(_, weight)| weight));
         Ok(Self {
             op: op.clone(),

@@ -46,6 +46,8 @@ pub(crate) struct Extras {
     pub output: Option<Output>,
     /// Soft targets, a teacher's logits, or any other array with the logits' layout on the host.
     pub second: Option<SecondArray>,
+    /// Bytes for each logit of further inputs that have a layout of their own.
+    pub beside_bytes: u64,
     /// Entries per row of sparse targets, or 0.
     pub entries: usize,
     /// Whether the passes can split a row among several workgroups.
@@ -157,7 +159,8 @@ impl<E: Element> Stream<E> {
         let extras = Extras { second, ..extras };
         let widest = element_bytes
             .max(extras.output.map_or(0, output_bytes::<E>))
-            .max(extras.second.map_or(0, |second| second.value_bytes));
+            .max(extras.second.map_or(0, |second| second.value_bytes))
+            .max(extras.beside_bytes);
         let work = Work {
             element_bytes,
             widest_bytes: widest,

@@ -4,21 +4,16 @@ use xent::bounds::{entmax_bounds, entmax_loss_bound};
 use xent::half::{bf16, f16};
 use xent::{
     CrossEntropyInputs, Element, EntmaxLoss, EntmaxLossBuffers, EntmaxLossOptions, EntmaxOptions, Error,
-    Flags, LossOutputs, LossRecord, MaskedRow, Reduction, RowInputBuffers, Sequences, Shape, TargetKind,
-    Targets, Tuning, reference,
+    Flags, MaskedRow, Reduction, Sequences, Shape, TargetKind, Targets, Tuning, reference,
 };
 
+use crate::class_losses::{ExpectedLoss, OfRows, Outputs, classes};
 use crate::entmax::INF;
 use crate::harness::{Region, gpu, in_pass, is_mine};
-use crate::typed::{Expected, To, check, narrowed, noise, read, region, unwritten};
+use crate::typed::{Expected, To, check, narrowed, noise, region};
 
 fn of(alpha: f32) -> EntmaxLossOptions {
     EntmaxLossOptions { alpha, ..Default::default() }
-}
-
-/// Classes in turn, with some rows left out.
-fn classes(rows: usize, cols: usize) -> Vec<i32> {
-    (0..rows).map(|row| if row % 7 == 5 { -100 } else { (row * 31 % cols) as i32 }).collect()
 }
 
 fn expected_losses<E: Element>(
@@ -52,69 +47,33 @@ fn expected_dlogits<E: Element>(
     (0..shape.rows).map(of_row).collect()
 }
 
-/// Bound, with everything that a row may have: row weights, a mask, upstream gradients of the whole and of each row.
+/// Bound, with everything that a row may have.
 fn check_bound<E: Element>(shape: Shape, options: &EntmaxLossOptions, lanes: Option<u32>, to: To) {
     let gpu = gpu();
     let context = format!("{options:?}, {shape:?}, {lanes:?}, {to:?}");
     let logits: Vec<E> = narrowed(&noise(1, shape.len(), 1.0));
     let classes = classes(shape.rows, shape.cols);
-    let weights: Vec<f32> = (0..shape.rows).map(|row| [1.0, 0.0, 2.5, 4.0][row % 4]).collect();
-    let mask: Vec<bool> = (0..shape.rows).map(|row| row % 5 != 3).collect();
-    let upstream: Vec<f32> = (0..shape.rows).map(|row| [1.0, -0.5][row % 2]).collect();
-    let inputs = CrossEntropyInputs::new(Targets::Classes(&classes))
-        .row_weights(&weights)
-        .row_mask(&mask)
-        .upstream(0.5)
-        .row_upstream(&upstream);
+    let of_rows = OfRows::new(shape.rows);
+    let inputs = CrossEntropyInputs::new(Targets::Classes(&classes)).rows(of_rows.inputs());
     let mut op = EntmaxLoss::<E>::new(gpu, options).expect("an operation");
     if let Some(lanes) = lanes {
         op = op.with_tuning(Tuning::fixed(lanes, 1)).expect("a tuning");
     }
-    let words: Vec<i32> = mask.iter().map(|&scored| i32::from(scored)).collect();
-    let [to_classes, to_mask] = [&classes, &words].map(|values| Region::of_i32(gpu, values));
-    let [to_weights, to_upstream, to_whole] =
-        [&weights, &upstream, &vec![0.5]].map(|values| Region::of_f32(gpu, 256, values));
-    let to_logits = region(gpu, 264, &logits);
-    let [loss, row_losses] =
-        [LossRecord::BYTES as usize / 4, shape.rows].map(|words| Region::unwritten(gpu, words));
-    let output = if to == To::F32 {
-        unwritten::<f32>(gpu, 260, shape.len())
-    } else {
-        unwritten::<E>(gpu, 260, shape.len())
-    };
+    let (to_logits, to_classes) = (region(gpu, 264, &logits), Region::of_i32(gpu, &classes));
+    let outputs = Outputs::new::<E>(shape, to);
     let buffers = EntmaxLossBuffers {
-        rows: RowInputBuffers {
-            row_weights: Some(to_weights.binding()),
-            row_mask: Some(to_mask.binding()),
-            upstream: Some(to_whole.binding()),
-            row_upstream: Some(to_upstream.binding()),
-        },
-        outputs: LossOutputs {
-            loss: Some(loss.binding()),
-            row_losses: Some(row_losses.binding()),
-            dlogits: Some(to.buffer(&output)),
-        },
+        rows: of_rows.buffers(),
+        outputs: outputs.buffers(),
         ..EntmaxLossBuffers::new(to_logits.binding(), to_classes.binding())
     };
     let bound = op.bind(shape, &buffers).expect("bound");
     in_pass(gpu, |pass| bound.encode(pass));
-    let expected = expected_losses(&logits, inputs, shape, options);
-    let found: Vec<f32> = read(gpu, &row_losses, shape.rows);
-    check(&context, &[], Shape::new(1, shape.rows), &found, &expected, true);
-    let record: Vec<LossRecord> = loss.read_as(gpu);
-    let whole = reference::entmax_loss::loss(&logits, inputs, shape, options).expect("a loss");
-    assert!(
-        (f64::from(record[0].value) - whole).abs() <= 5e-6 + 4e-6 * whole.abs(),
-        "{context}: {record:?} {whole}"
-    );
-    let expected = expected_dlogits(&logits, inputs, shape, options);
-    match to {
-        To::F32 => check(&context, &[], shape, &read::<f32>(gpu, &output, shape.len()), &expected, false),
-        To::Element => check(&context, &[], shape, &read::<E>(gpu, &output, shape.len()), &expected, false),
-        To::InPlace => {
-            check(&context, &[], shape, &read::<E>(gpu, &to_logits, shape.len()), &expected, false)
-        }
-    }
+    let expected = ExpectedLoss {
+        row_losses: expected_losses(&logits, inputs, shape, options),
+        value: reference::entmax_loss::loss(&logits, inputs, shape, options).expect("a loss"),
+        dlogits: expected_dlogits(&logits, inputs, shape, options),
+    };
+    outputs.check::<E>(&context, &to_logits, &expected);
 }
 
 #[test]
