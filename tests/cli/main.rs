@@ -15,6 +15,7 @@ mod files;
 mod from_pytorch;
 mod guide;
 mod hostile_names;
+mod info_nce;
 mod kept;
 mod layouts;
 mod limits;

@@ -65,7 +65,8 @@ impl AnyLoss {
         let length = rows.sequence.unwrap_or_else(|| layout.sequence_length());
         let sequences = sequences(rows, length);
         match loss.name {
-            LossName::CrossEntropy => Self::CrossEntropy(CrossEntropyOptions {
+            // InfoNCE has no rows of its own: `eval::info_nce` evaluates it.
+            LossName::CrossEntropy | LossName::InfoNce => Self::CrossEntropy(CrossEntropyOptions {
                 ignore_index: rows.ignore_index.first().copied().unwrap_or(-100),
                 reduction,
                 masked_row,

@@ -80,10 +80,11 @@ pub struct TargetArgs {
 #[derive(Args)]
 #[command(next_help_heading = "Loss")]
 pub struct LossArgs {
-    /// cross-entropy, kl, bce, entmax or sparsemax
+    /// cross-entropy, kl, bce, entmax, sparsemax or infonce
     ///
     /// kl is the Kullback-Leibler divergence from a teacher, bce the binary cross-entropy of each class (multi-label).
-    /// entmax and sparsemax are those of softmax's sparse relatives.
+    /// entmax and sparsemax are the losses of the sparse relatives of softmax. infonce is the contrastive loss of a square
+    /// matrix of similarities.
     #[arg(
         id = "loss",
         long = "loss",
@@ -254,6 +255,8 @@ pub enum LossName {
     Bce,
     Entmax,
     Sparsemax,
+    #[value(name = "infonce")]
+    InfoNce,
 }
 
 impl LossName {
@@ -265,6 +268,7 @@ impl LossName {
             Self::Bce => "bce",
             Self::Entmax => "entmax",
             Self::Sparsemax => "sparsemax",
+            Self::InfoNce => "infonce",
         }
     }
 
@@ -276,6 +280,7 @@ impl LossName {
             Self::Bce => "binary cross-entropy",
             Self::Entmax => "entmax loss",
             Self::Sparsemax => "sparsemax loss",
+            Self::InfoNce => "InfoNCE",
         }
     }
 

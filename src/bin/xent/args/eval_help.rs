@@ -21,6 +21,7 @@ Examples:
   xent eval student.npy --loss kl --teacher teacher.npy --temperature 2
   xent eval logits.npy --loss bce --targets labels.npy --pos-weight weights.npy
   xent eval logits.npy --loss entmax --alpha 1.5 --targets targets.npy
+  xent eval similarities.npy --loss infonce --temperature 0.07
   xent eval logits.npy --soft-targets probs.npy
   xent eval student.npy --sparse-targets top_ids.npy --sparse-probs top_probs.npy
   xent eval segmentation.npy --targets pixels.npy --class-axis 1 --class-weights weights.npy
@@ -52,6 +53,15 @@ yes-or-no question: --targets has 0 or 1 for each class of each row, or any floa
 the logits. --loss entmax is the loss of a model whose output is an alpha-entmax, and --loss
 sparsemax that of alpha 2; targets are classes. An option that does not apply to the loss is
 refused. These losses have no perplexity, no accuracy, no lse and no most probable class.
+
+--loss infonce takes a square matrix of similarities, of each row's item with each column's; row i
+and column i are a pair. The loss is the mean of two: of each row against the columns, and of each
+column against the rows, at --temperature (0.07 if it is not given). The report has both, the shares
+of rows and columns whose pair is the largest, and the slope by the logarithm of the scale, 1 / T.
+The matrix is read into memory at once. With --json: format ('xent eval infonce'), version, xent, loss,
+row_loss, column_loss, dlog_scale, row_recall_at_1, column_recall_at_1, pairs, temperature, flags,
+adapter, adapter_reason, seconds, inputs, options, command, date. Targets, weights and outputs do not
+apply.
 
 --input probs takes probabilities, as scikit-learn and Keras give them: their logarithms are taken
 in f32 as they are read, and normalised, so that they need not sum to 1. A target of probability 0

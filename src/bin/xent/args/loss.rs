@@ -15,7 +15,7 @@ const OF_CLASSES: &[LossName] = &[LossName::CrossEntropy, LossName::Entmax, Loss
 const NOT_KL: &[LossName] = &[LossName::CrossEntropy, LossName::Bce, LossName::Entmax, LossName::Sparsemax];
 const NOT_BCE: &[LossName] = &[LossName::CrossEntropy, LossName::Kl, LossName::Entmax, LossName::Sparsemax];
 const WEIGHTED: &[LossName] = &[LossName::CrossEntropy, LossName::Bce];
-const WITH_TEMPERATURE: &[LossName] = &[LossName::CrossEntropy, LossName::Kl];
+const WITH_TEMPERATURE: &[LossName] = &[LossName::CrossEntropy, LossName::Kl, LossName::InfoNce];
 
 /// Why the targets of llama.cpp's saved logits are not shifted.
 pub const OWN_TARGETS: &str = "the targets in the file of the logits are those of its rows already";
@@ -146,6 +146,8 @@ impl EvalArgs {
             }
             LossName::Kl => ("--teacher", targets.teacher.is_some()),
             LossName::Bce => ("--targets", targets.targets.is_some() || is_in_logits),
+            // The pairs are on the diagonal.
+            LossName::InfoNce => ("--targets", true),
             LossName::Entmax | LossName::Sparsemax => {
                 ("--targets", targets.targets.is_some() || is_in_logits || self.has_own_targets())
             }

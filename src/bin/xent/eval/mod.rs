@@ -3,6 +3,7 @@
 mod csv;
 mod drawn;
 mod identity;
+mod info_nce;
 mod inputs;
 mod job;
 mod outputs;
@@ -14,7 +15,7 @@ use xent::eval::files::FileLogits;
 use xent::eval::{EvaluateOptions, Source, Tally, TallyOptions, WholeFile};
 use xent::{Element, Result};
 
-use crate::args::{EvalArgs, Input};
+use crate::args::{EvalArgs, Input, LossName};
 use crate::changed::Logarithms;
 use crate::choose::Asked;
 use crate::computer::Computer;
@@ -38,6 +39,7 @@ pub use run::is_of_the_device;
 pub fn run(args: &EvalArgs) -> Result<Outcome> {
     args.logits.check_kinds()?;
     args.check_loss()?;
+    info_nce::check(args)?;
     temperatures::check(args)?;
     // The checkpoint's name is not known yet, but its folder is.
     let place = args.run.checkpoint(&args.logits.files, "");
@@ -71,6 +73,9 @@ impl OnLogits for &EvalArgs {
 }
 
 fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outcome> {
+    if args.loss.name == LossName::InfoNce {
+        return info_nce::run(args, logits);
+    }
     let loss = AnyLoss::of(args, logits.file(), logits.layout());
     loss.check()?;
     if args.loss.score.temperature.len() > 1 {
