@@ -1,10 +1,12 @@
-// Uses: params, seat, row_span, score, scores, order_key, wide, philox, candidates, sampling_record, sampling_support, sampling_sums, sampling_steps
+// Uses: params, seat, row_span, score, scores, order_key, wide, philox, candidates, sampling_record, sampling_support, sampling_sums, sampling_steps, sampling_races
 
 // Tokens drawn from a row. The first read finds the largest logit. The steps leave out classes, each by as many reads as it
 // needs (`sampling_search`). The last read adds up the weights of the classes that are left, block by block. A draw is one
-// random number of 64 bits: it says at which point of the sum, in the order of classes, the token is.
+// random number of 64 bits: it says at which point of the sum, in the order of classes, the token is. Without replacement, each
+// class has a random number of its own (`sampling_races`).
 
 override TRUNCATES_FIRST: bool; // the steps see temperature 1
+override REPLACEMENT: bool;     // whether a class may be drawn more than once
 
 @group(0) @binding(5) var<storage, read_write> tokens: array<u32>;
 @group(0) @binding(6) var<storage, read_write> log_probs: array<u32>; // of a sample: what it was drawn from, and the logits'
@@ -227,10 +229,26 @@ fn sample(
     let ln_raw = log(bitcast<f32>(sums.w));
     let seed = vec2(samplings[record + RECORD_SEED], samplings[record + RECORD_SEED + 1u]);
     let counter = vec2(samplings[record + RECORD_COUNTER], samplings[record + RECORD_COUNTER + 1u]);
+    let race = Race(samplings[record + RECORD_DRAW], counter, seed);
+    if !REPLACEMENT {
+        var runners = vec2(0u, 1u);
+        if !is_greedy {
+            runners = run_race(span, lane, race, params.entries);
+        }
+        for (var i = lane; i < params.entries; i += LANES) {
+            if i < runners.y {
+                let token = select(candidate_at(runners.x + i).y, first.y, is_greedy);
+                store_drawn(span, first_sample + i, token, ln_sum, ln_raw);
+            } else {
+                store_sample(first_sample + i, NO_CLASS, NAN, NAN);
+            }
+        }
+        return;
+    }
     for (var i = 0u; i < params.entries; i++) {
         var token = first.y;
         if !is_greedy {
-            let words = philox(vec4(0u, samplings[record + RECORD_DRAW] + i, counter), seed);
+            let words = philox(vec4(0u, race.draw + i, counter), seed);
             token = token_at(span, lane, upper_product(words.xy, sums.xy));
             token = select(token, base.y, token == NO_CLASS);
         }

@@ -55,7 +55,8 @@
 //! | [`TopK`] | the k largest classes, sorted, with logits or probabilities | 1, parts of it twice; more with many equal values |
 //! | [`eval::calibrate::Calibrator`] | the temperature that makes the mean loss of held-out rows smallest | 2, at most four times |
 //! | [`eval::compare::Comparator`] | two models on the same rows: divergence, losses, predictions | 2 of each |
-//! | [`Sampler`] | tokens, greedy or drawn, after truncations by [`Sampling`] | 2, and up to 12 for each truncation |
+//! | [`Sampler`] | tokens, greedy or drawn, after [`ScoreChanges`] and truncations by [`Sampling`] | 2, and up to 12 for each truncation; 2 more, and a copy, with changes; up to 5 more without replacement |
+//! | [`SpeculativeChain`] | the accepted drafts of a chain, and the token after them | one position, at most 4 times |
 //!
 //! The four losses are one type, [`LossOp`], with different options: the methods, streams and buffers are the same.
 //! Operations that give a value for each logit are one type, [`MapOp`].
@@ -255,13 +256,13 @@ pub use options::{
     CalibratorOptions, Causal, ComparatorOptions, CrossEntropyOptions, EmptyBatch, EntmaxBackwardOptions,
     EntmaxLossOptions, EntmaxOptions, InfoNceOptions, Input, KlDivergenceOptions, MAX_SAMPLES, MAX_TOP_K,
     MaskedRow, MaskedSoftmaxOptions, Reduction, SampledSoftmaxOptions, SamplerOptions, Sampling,
-    SequenceUnit, Sequences, SigmoidBceOptions, SoftmaxBackwardOptions, SoftmaxOptions, StepOrder,
-    TopKOptions, TopValues, Truncations,
+    ScoreChanges, ScoreRecords, SequenceUnit, Sequences, SigmoidBceOptions, SoftmaxBackwardOptions,
+    SoftmaxOptions, StepOrder, TopKOptions, TopValues, Truncations,
 };
 pub use request::{Request, Running};
 pub use results::{
-    InfoNceGradients, InfoNceLoss, Loss, LossRecord, LossSum, NO_CLASS, RowPartials, RowResult, Samples,
-    TopClasses,
+    AcceptedDrafts, InfoNceGradients, InfoNceLoss, Loss, LossRecord, LossSum, NO_CLASS, RowPartials,
+    RowResult, Samples, TopClasses,
 };
 pub use row_fields::RowFields;
 pub use shape::Shape;

@@ -200,7 +200,10 @@ fn the_table_of_bindings_is_what_the_entry_point_uses() {
 }
 
 /// Functions that sweep over a row's logits. All others load only a few.
-const SWEEPS: [&str; 10] = [
+const SWEEPS: [&str; 13] = [
+    "sweep_largest",
+    "sweep_shares",
+    "sweep_changes",
     "sweep_classes",
     "sweep_stats",
     "sweep_output",
@@ -213,12 +216,16 @@ const SWEEPS: [&str; 10] = [
     "sweep_sums",
 ];
 /// Parts of a sweep in separate functions, and loops over a few columns.
-const BESIDE: [&str; 14] = [
+const BESIDE: [&str; 18] = [
+    "sweep_target",
+    "accepted_drafts",
+    "class_at",
     "terms_at",
     "first_left",
     "store_drawn",
     "leave_out",
     "token_at",
+    "run_race",
     "sweep_apart",
     "first_of_step",
     "target_part",

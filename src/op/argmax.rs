@@ -52,6 +52,7 @@ impl<E: Element> Argmax<E> {
             needs: Needs { row_words: 1, ..Needs::default() },
             constants: stats_switches(&[(constant::TRACK_ARGMAX, true)]),
             params: Params::default(),
+            around: None,
         };
         Ok(Self { rows: RowValues::new(gpu, of)? })
     }

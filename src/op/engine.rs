@@ -36,6 +36,12 @@ impl<E: Element> Engine<E> {
         Ok(Self { tuning: Some(tuning), ..self })
     }
 
+    /// The same for logits of another type.
+    pub fn with_element<D: Element>(&self) -> Engine<D> {
+        let Self { gpu, profile, tuning, .. } = self;
+        Engine { gpu: gpu.clone(), profile: profile.clone(), tuning: *tuning, element: PhantomData }
+    }
+
     pub const ELEMENT_BYTES: u64 = size_of::<E>() as u64;
 
     pub fn device(&self) -> &wgpu::Device {

@@ -51,6 +51,7 @@ impl<E: Element> LogSumExp<E> {
             needs: Needs { row_words: 1, ..Needs::default() },
             constants: stats_switches(&[]),
             params: Params::default(),
+            around: None,
         };
         Ok(Self { rows: RowValues::new(gpu, of)? })
     }

@@ -24,6 +24,7 @@ mod sampler;
 mod sigmoid_bce;
 mod softmax;
 mod softmax_backward;
+mod speculative_chain;
 mod stream;
 mod top_k;
 
@@ -55,6 +56,7 @@ pub use sampler::{Sampler, SamplerBuffers, SamplerStream, SamplingRecord};
 pub use sigmoid_bce::{SigmoidBce, SigmoidBceBuffers, SigmoidBceStream};
 pub use softmax::{Softmax, SoftmaxBuffers, SoftmaxStream};
 pub use softmax_backward::SoftmaxBackward;
+pub use speculative_chain::{ChainBuffers, SpeculativeChain};
 pub(crate) use stream::{Flight, Start, WINDOWS_AHEAD, device_shape};
 pub use top_k::{TopK, TopKBuffers, TopKStream};
 #[cfg(test)]

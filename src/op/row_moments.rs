@@ -35,6 +35,7 @@ impl<E: Element> RowMoments<E> {
             needs: row_moments_needs(),
             constants,
             params: Params::default().with_softcap(softcap),
+            around: None,
         };
         Ok(Self { rows: RowValues::new(gpu, of)? })
     }

@@ -308,5 +308,6 @@ fn values_of(options: &TopKOptions, is_short: bool) -> ValuesOf {
         needs: if is_short { top_k_rows_needs() } else { top_k_needs(options.k) },
         constants,
         params: params.with_temperature(temperature).with_softcap(softcap),
+        around: None,
     }
 }

@@ -11,8 +11,12 @@ pub const MAX_SAMPLES: usize = 256;
 /// More fields may come: end a literal with `..Default::default()`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SamplerOptions {
-    /// Tokens drawn from each row, with replacement, in 1..=[`MAX_SAMPLES`]. Default: 1.
+    /// Tokens drawn from each row, in 1..=[`MAX_SAMPLES`]. Default: 1.
     pub samples: usize,
+    /// Whether a token may be drawn more than once. If not, the samples of a row are different classes, in the order in
+    /// which they would be drawn one after another, all by the random numbers of its first draw. If fewer are left, the
+    /// rest are [`NO_CLASS`](crate::NO_CLASS). Default: true.
+    pub replacement: bool,
     /// The order of the truncations. Default: Hugging Face's.
     pub order: StepOrder,
     /// The truncations that rows may have. A kernel without the others is smaller, and takes longer rows. Default: all.
@@ -21,7 +25,7 @@ pub struct SamplerOptions {
 
 impl Default for SamplerOptions {
     fn default() -> Self {
-        Self { samples: 1, order: StepOrder::default(), truncations: Truncations::all() }
+        Self { samples: 1, replacement: true, order: StepOrder::default(), truncations: Truncations::all() }
     }
 }
 
@@ -181,6 +185,12 @@ impl Sampling {
         Self { temperature: 0.0, ..Self::default() }
     }
 
+    /// The defaults of vLLM's `SamplingParams`: temperature 1, and no truncation, as [`Sampling::default`]. (Its server
+    /// takes other values from a model's generation_config.json.) Use them with [`StepOrder::Vllm`].
+    pub fn vllm() -> Self {
+        Self::default()
+    }
+
     /// llama.cpp's defaults: top-k 40, top-p 0.95, min-p 0.05, temperature 0.8. Use them with
     /// [`StepOrder::LlamaCpp`].
     pub fn llama_cpp() -> Self {
@@ -284,7 +294,7 @@ mod tests {
             let error = sampling.check();
             assert!(matches!(error, Err(Error::InvalidOption { option, .. }) if option == name), "{error:?}");
         }
-        for sampling in [plain, Sampling::greedy(), Sampling::llama_cpp()] {
+        for sampling in [plain, Sampling::greedy(), Sampling::vllm(), Sampling::llama_cpp()] {
             assert_eq!(sampling.check(), Ok(()));
         }
         for samples in [0, 257] {

@@ -16,6 +16,6 @@ pub use loss::{Loss, LossRecord};
 pub use partials::RowPartials;
 pub(crate) use row::LEFT_OUT;
 pub use row::{NO_CLASS, RowResult};
-pub use samples::Samples;
+pub use samples::{AcceptedDrafts, Samples};
 pub use sum::LossSum;
 pub use top::TopClasses;

@@ -44,6 +44,41 @@ fn tokens_are_the_references() {
     }
 }
 
+/// Bias and penalties for all rows alike, and each class at most once; on the device and with the reference.
+#[test]
+fn changed_logits_and_draws_without_replacement() {
+    let folder = Folder::new();
+    folder.logits(&[3.0, 2.5, -1.0, 0.0, 1.0, 2.0], 3);
+    for adapter in ["", "--adapter cpu"] {
+        let greedy = format!("sample logits.npy --temperature 0 {adapter}");
+        for (args, expected) in [
+            ("", ["0", "2"]),
+            ("--bias 0=-inf", ["1", "2"]),
+            ("--bias 0=1,1=2.25", ["1", "1"]),
+            ("--past 0,0 --frequency-penalty 0.4", ["1", "2"]),
+            ("--past 0,2 --repetition-penalty 2.5", ["1", "1"]),
+            ("--past 0,1,2 --presence-penalty 1 --penalty-window 1", ["0", "1"]),
+        ] {
+            assert_eq!(tokens(&folder.run(&format!("{greedy} {args}"))), expected, "{adapter} {args}");
+        }
+        let all =
+            folder.run(&format!("sample logits.npy -n 4 --without-replacement --bias 1=-inf {adapter}"));
+        let found = tokens(&all);
+        let mut first: Vec<&str> = found[..4].to_vec();
+        first.sort_unstable();
+        assert_eq!(first, ["-", "-", "0", "2"], "{adapter}: {found:?}");
+    }
+    for (args, says) in [
+        ("--bias 3=1", "option bias = 3"),
+        ("--bias 3", "needs a class and a value"),
+        ("--past 7 --presence-penalty 1", "option past tokens = 7"),
+        ("--repetition-penalty 0", "option repetition_penalty = 0"),
+    ] {
+        let run = folder.run(&format!("sample logits.npy -o out.npy {args}"));
+        assert!(run.status == Some(2) && run.stderr.contains(says), "{args}: {run:?}");
+    }
+}
+
 #[test]
 fn names_and_rows_without_a_token() {
     let folder = Folder::new();

@@ -6,6 +6,8 @@ mod bound;
 mod budget;
 mod buffers;
 mod calibrate;
+mod chains;
+mod changes;
 mod class_losses;
 mod codes;
 mod comparator;
@@ -38,6 +40,7 @@ mod overflow;
 #[cfg(feature = "cpu")]
 mod processor;
 mod properties;
+mod races;
 mod readouts;
 mod reductions;
 mod requests;

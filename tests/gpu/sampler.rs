@@ -3,7 +3,7 @@
 
 use xent::bounds::loss_bound;
 use xent::half::{bf16, f16};
-use xent::reference::sampling::{Support, sample_row, support_row};
+use xent::reference::sampling::{SampledRow, Support, sample_row, support_row};
 use xent::{
     Element, Error, Flags, NO_CLASS, Sampler, SamplerBuffers, SamplerOptions, Samples, Sampling, Shape,
     StepOrder, Truncations, Tuning,
@@ -14,7 +14,7 @@ use crate::harness::{Region, gpu, in_pass, is_mine};
 use crate::special;
 use crate::top_k::hard_rows;
 
-const PLAIN: fn() -> Sampling = Sampling::default;
+pub const PLAIN: fn() -> Sampling = Sampling::default;
 
 /// How rows are sampled, each step alone and several together.
 fn settings() -> Vec<Sampling> {
@@ -68,7 +68,17 @@ fn check_row<E: Element>(
     context: &str,
 ) -> bool {
     let support = support_row(row, sampling, options.order);
-    let expected = sample_row(row, sampling, options);
+    check_found(&support, &sample_row(row, sampling, options), sampling, found, context)
+}
+
+/// Likewise with what the reference says of a row.
+pub fn check_found(
+    support: &Support,
+    expected: &SampledRow,
+    sampling: &Sampling,
+    found: &[Found],
+    context: &str,
+) -> bool {
     for (at, found) in found.iter().enumerate() {
         let context = format!("{context}, sample {at}");
         assert_eq!(found.flags, expected.flags, "{context}");
@@ -83,7 +93,7 @@ fn check_row<E: Element>(
             continue;
         }
         let point = support.point(sampling, sampling.first_draw + at as u32);
-        if distance_from_ends(&support, point) > 1e-5 {
+        if distance_from_ends(support, point) > 1e-5 {
             assert_eq!(found.token, expected.tokens[at], "{context}");
         }
         // Otherwise it may be a neighbour, which has other log-probabilities.
@@ -104,7 +114,7 @@ fn check_row<E: Element>(
     false
 }
 
-struct Found {
+pub struct Found {
     token: u32,
     log_prob: f32,
     raw_log_prob: f32,
@@ -112,7 +122,7 @@ struct Found {
     flags: Flags,
 }
 
-fn found(samples: &Samples, row: usize) -> Vec<Found> {
+pub fn found(samples: &Samples, row: usize) -> Vec<Found> {
     let places = row * samples.samples..(row + 1) * samples.samples;
     places
         .map(|at| Found {

@@ -6,8 +6,11 @@ use std::path::Path;
 use rayon::prelude::*;
 use xent::eval::Source;
 use xent::eval::files::{FileLogits, TensorValue, TensorWriter, partial_path};
-use xent::reference::sampling::sample_row;
-use xent::{Element, Flags, NO_CLASS, Result, Sampler, SamplerOptions, SamplerStream, Sampling, Shape};
+use xent::reference::sampling::sample_changed_row;
+use xent::{
+    Element, Flags, NO_CLASS, Result, Sampler, SamplerOptions, SamplerStream, Samples, Sampling,
+    ScoreChanges, Shape,
+};
 
 use crate::args::SampleArgs;
 use crate::computer::Computer;
@@ -41,13 +44,15 @@ impl OnLogits for Run<'_> {
         let (options, sampling) = (args.options(), args.sampling());
         options.check()?;
         sampling.check()?;
+        let changes = args.changes();
+        changes.iter().try_for_each(|changes| changes.check(shape.cols))?;
         let dims = [&logits.layout().row_dims()[..], &[options.samples]].concat();
         let mut to = match &args.output {
             Some(path) => To::file(path, &dims)?,
             None => To::Terminal(names(args.names.as_deref(), shape.cols)?),
         };
         let computer = Computer::open(&args.device)?;
-        let mut drawer = Drawer::new(&computer, options, sampling, shape)?;
+        let mut drawer = Drawer::new(&computer, options, sampling, changes, shape)?;
         let step = (WINDOW_BYTES / size_of::<E>() / shape.row_stride).max(1) * shape.inner;
         let step = step.min(drawer.most_rows()).max(shape.inner);
         let mut values = Vec::new();
@@ -90,53 +95,62 @@ struct Drawn {
 }
 
 /// Draws from windows of rows, on the device or with the reference.
-enum Drawer<E: Element> {
+enum Drawer<'a, E: Element> {
     Gpu(Box<SamplerStream<E>>, Sampling),
-    Cpu(SamplerOptions, Sampling, Shape),
+    /// Of logits that are changed first.
+    Changed(Box<Sampler<E>>, Sampling, ScoreChanges<'a>, Shape),
+    Cpu(SamplerOptions, Sampling, ScoreChanges<'a>, Shape),
 }
 
-impl<E: Element> Drawer<E> {
-    fn new(computer: &Computer, options: SamplerOptions, sampling: Sampling, shape: Shape) -> Result<Self> {
+impl<'a, E: Element> Drawer<'a, E> {
+    fn new(
+        computer: &Computer,
+        options: SamplerOptions,
+        sampling: Sampling,
+        changes: Option<ScoreChanges<'a>>,
+        shape: Shape,
+    ) -> Result<Self> {
         let Computer::Gpu { gpu, tuning, .. } = computer else {
-            return Ok(Self::Cpu(options, sampling, shape));
+            return Ok(Self::Cpu(options, sampling, changes.unwrap_or_default(), shape));
         };
         let mut op = Sampler::<E>::new(gpu, &options)?;
         if let Some(tuning) = tuning {
             op = op.with_tuning(*tuning)?;
         }
-        Ok(Self::Gpu(Box::new(op.stream(shape)?), sampling))
+        Ok(match changes {
+            None => Self::Gpu(Box::new(op.stream(shape)?), sampling),
+            Some(changes) => Self::Changed(Box::new(op), sampling, changes, shape),
+        })
     }
 
     fn most_rows(&self) -> usize {
         match self {
             Self::Gpu(stream, _) => stream.window_rows(),
-            Self::Cpu(..) => usize::MAX,
+            Self::Changed(..) | Self::Cpu(..) => usize::MAX,
         }
     }
 
     fn draw(&mut self, logits: &[E], rows: std::ops::Range<usize>) -> Result<Vec<Drawn>> {
+        let from = |sampling: &Sampling, row: usize| Sampling {
+            counter: sampling.counter.wrapping_add(row as u64),
+            ..*sampling
+        };
         match self {
             Self::Gpu(stream, sampling) => {
                 let found = stream.push(logits, &[*sampling], rows.len()).wait()?;
-                let n = found.samples;
-                let floats = |values: &[f32], row: usize| {
-                    values[row * n..][..n].iter().copied().map(f64::from).collect()
-                };
-                let of_row = |row: usize| Drawn {
-                    tokens: found.row(row).to_vec(),
-                    log_probs: floats(&found.log_probs, row),
-                    raw_log_probs: floats(&found.raw_log_probs, row),
-                    kept: found.kept[row],
-                    flags: found.flags[row],
-                };
-                Ok((0..rows.len()).map(of_row).collect())
+                Ok((0..rows.len()).map(|row| Drawn::of(&found, row)).collect())
             }
-            Self::Cpu(options, sampling, shape) => {
+            Self::Changed(op, sampling, changes, shape) => {
+                let (first, window) = ([from(sampling, rows.start)], shape.with_rows(rows.len()));
+                let found = op.sample_changed(logits, &first, &[*changes], window).wait()?;
+                Ok((0..rows.len()).map(|row| Drawn::of(&found, row)).collect())
+            }
+            Self::Cpu(options, sampling, changes, shape) => {
                 let window = shape.with_rows(rows.len());
                 let of_row = |row: usize| {
                     let values: Vec<E> = window.row(logits, row).copied().collect();
-                    let counter = sampling.counter.wrapping_add((rows.start + row) as u64);
-                    let found = sample_row(&values, &Sampling { counter, ..*sampling }, options);
+                    let sampling = from(sampling, rows.start + row);
+                    let found = sample_changed_row(&values, changes, &sampling, options);
                     Drawn {
                         tokens: found.tokens,
                         log_probs: found.log_probs,
@@ -147,6 +161,20 @@ impl<E: Element> Drawer<E> {
                 };
                 Ok((0..rows.len()).into_par_iter().map(of_row).collect())
             }
+        }
+    }
+}
+
+impl Drawn {
+    fn of(found: &Samples, row: usize) -> Self {
+        let n = found.samples;
+        let floats = |values: &[f32]| values[row * n..][..n].iter().copied().map(f64::from).collect();
+        Self {
+            tokens: found.row(row).to_vec(),
+            log_probs: floats(&found.log_probs),
+            raw_log_probs: floats(&found.raw_log_probs),
+            kept: found.kept[row],
+            flags: found.flags[row],
         }
     }
 }

@@ -55,6 +55,16 @@ pub mod sample {
     pub const TOKENS: u32 = 5;
     pub const LOG_PROBS: u32 = 6;
     pub const ROWS: u32 = 7;
+    /// Of the pass that changes the scores. Its output has the logits' layout.
+    pub const CHANGES: u32 = 8;
+}
+
+/// Accepts or refuses drafts. The target's probabilities are in the place of logits.
+pub mod accept_drafts {
+    pub const DRAFT_PROBS: u32 = 5;
+    pub const DRAFTS: u32 = 6;
+    pub const CHAIN_TOKENS: u32 = 7;
+    pub const CHAINS_TOLD: u32 = 8;
 }
 
 /// Turns per-row inputs into one record per row.

@@ -33,6 +33,7 @@ pub const SAMPLING_ORDER: &str = "SAMPLING_ORDER";
 pub const SAMPLING_STEPS: &str = "SAMPLING_STEPS";
 pub const TRUNCATES: &str = "TRUNCATES";
 pub const TRUNCATES_FIRST: &str = "TRUNCATES_FIRST";
+pub const REPLACEMENT: &str = "REPLACEMENT";
 pub const ROW_FIELDS: &str = "ROW_FIELDS";
 pub const TOLD_FIELDS: &str = "TOLD_FIELDS";
 pub const PLAIN_INPUTS: &str = "PLAIN_INPUTS";

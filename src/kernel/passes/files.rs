@@ -124,6 +124,7 @@ pub(super) static SAMPLING_SUPPORT: File = file!("common/sampling_support.wgsl")
 pub(super) static SAMPLING_SUMS: File = file!("common/sampling_sums.wgsl");
 pub(super) static SAMPLING_SEARCH: File = file!("common/sampling_search.wgsl");
 pub(super) static SAMPLING_STEPS_FILE: File = file!("common/sampling_steps.wgsl", [], [SAMPLING_ORDER]);
+pub(super) static SAMPLING_RACES: File = file!("common/sampling_races.wgsl");
 pub(super) static BLOCK_TOPS: File = file!("common/block_tops.wgsl");
 pub(super) static LANE_TOPS: File = file!("common/lane_tops.wgsl");
 pub(super) static READOUT_LANE_TOPS: File = file!("readout/lane_tops.wgsl");

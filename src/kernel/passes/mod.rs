@@ -11,7 +11,7 @@ mod modules;
 mod pass;
 mod variant;
 
-use binding::{finish_loss, merge_totals, reduce_loss, row_inputs, sample};
+use binding::{accept_drafts, finish_loss, merge_totals, reduce_loss, row_inputs, sample};
 use constant::*;
 pub(crate) use files::Access;
 use files::Access::{Read, Write};
@@ -162,6 +162,7 @@ const SAMPLING: &[Part] = &[
     Of(&SAMPLING_SUMS),
     Of(&SAMPLING_SEARCH),
     Of(&SAMPLING_STEPS_FILE),
+    Of(&SAMPLING_RACES),
 ];
 
 pub(crate) static SAMPLE: Pass = Pass::new(
@@ -172,11 +173,50 @@ pub(crate) static SAMPLE: Pass = Pass::new(
         &[Of(&file!(
             "sample.wgsl",
             [(sample::TOKENS, Write), (sample::LOG_PROBS, Write), (sample::ROWS, Write)],
-            [TRUNCATES_FIRST]
+            [TRUNCATES_FIRST, REPLACEMENT]
         ))],
     ],
 )
 .summing_again();
+
+pub(crate) static ACCEPT_DRAFTS: Pass = Pass::new(
+    "accept_drafts",
+    &[
+        ROWS_OF_SCORES,
+        &[
+            Of(&WIDE),
+            Of(&PHILOX),
+            Of(&CANDIDATES),
+            Of(&SAMPLING_RECORD),
+            Of(&SAMPLING_SUPPORT),
+            Of(&SAMPLING_SUMS),
+            Of(&file!(
+                "accept_drafts.wgsl",
+                [
+                    (accept_drafts::DRAFT_PROBS, Read),
+                    (accept_drafts::DRAFTS, Read),
+                    (accept_drafts::CHAIN_TOKENS, Write),
+                    (accept_drafts::CHAINS_TOLD, Write)
+                ],
+                []
+            )),
+        ],
+    ],
+)
+.summing_again();
+
+pub(crate) static CHANGE_SCORES: Pass = Pass::new(
+    "change_scores",
+    &[
+        &[Of(&PARAMS), Of(&SEAT), Part::Element, Part::Pack, Part::Logits, Of(&ROW_SPAN)],
+        &[Of(&file!("change_scores.wgsl", [(binding::OUTPUT, Write), (sample::CHANGES, Read)], []))],
+    ],
+);
+
+pub(crate) static RAW_LOG_PROBS: Pass = Pass::new(
+    "raw_log_probs",
+    &[STATS, &[Of(&file!("raw_log_probs.wgsl", [(sample::TOKENS, Read), (sample::LOG_PROBS, Write)], []))]],
+);
 
 pub(crate) static ROW_INPUTS: Pass = Pass::new(
     "row_inputs",
@@ -360,7 +400,10 @@ pub(crate) static KL_DLOGITS: Pass = Pass::new(
 );
 
 /// Every pass, and the kinds of target that it takes.
-pub(crate) static ALL: [(&Pass, &[Target]); 29] = [
+pub(crate) static ALL: [(&Pass, &[Target]); 32] = [
+    (&ACCEPT_DRAFTS, &[Target::None]),
+    (&CHANGE_SCORES, &[Target::None]),
+    (&RAW_LOG_PROBS, &[Target::None]),
     (&ENTMAX_LOSSES, &[Target::Class]),
     (&ENTMAX_DLOGITS, &[Target::Class]),
     (&ENTMAX, &[Target::None]),

@@ -12,4 +12,4 @@ pub use map::MapStream;
 pub(crate) use map::{HostMap, Map, MapBuffers, RowMap, stats_switches};
 pub(crate) use op::sealed;
 pub use op::{MapKind, MapOp};
-pub(crate) use values::{RowArray, RowValues, ValuesOf, ValuesStream, first};
+pub(crate) use values::{Around, RowArray, RowValues, ValuesOf, ValuesStream, first};

@@ -9,7 +9,7 @@ use crate::device::Wait;
 use crate::element::Element;
 use crate::error::Result;
 use crate::kernel::passes::{Output, Pass, Target, binding};
-use crate::kernel::{Binding, Needs, Params, Work, check_row_scratch};
+use crate::kernel::{Binding, Dispatch, Needs, Params, Work, check_row_scratch};
 use crate::op::Bound;
 use crate::op::buffers::{self, Need};
 use crate::op::engine::{Array, Engine, LogitsCall};
@@ -37,6 +37,35 @@ pub(crate) struct ValuesOf {
     pub needs: Needs,
     pub constants: Vec<(&'static str, u32)>,
     pub params: Params,
+    pub around: Option<Around>,
+}
+
+/// Passes before and after the operation's own, which then reads a copy of the logits in f32 that the first has written.
+#[derive(Clone, Debug)]
+pub(crate) struct Around {
+    /// The pass that writes the copy, and `entries` of its parameters.
+    pub before: &'static Pass,
+    pub before_entries: u32,
+    /// The pass that reads the untouched logits again.
+    pub after: &'static Pass,
+    /// The constants of both.
+    pub constants: Vec<(&'static str, u32)>,
+}
+
+/// One of the operation's passes.
+struct Step<'a> {
+    pass: &'static Pass,
+    constants: &'a [(&'static str, u32)],
+    params: Params,
+    copy: UseOfCopy,
+}
+
+/// What a pass does with the copy of the logits.
+#[derive(Clone, Copy, PartialEq)]
+enum UseOfCopy {
+    None,
+    Writes,
+    Reads,
 }
 
 /// An array with some words of 4 bytes for each row.
@@ -109,7 +138,9 @@ impl<E: Element> RowValues<E> {
     }
 
     fn extras(&self) -> Extras {
-        Extras { splits: self.of.splits, needs: self.of.needs, ..Default::default() }
+        // A copy of the logits in f32.
+        let beside_bytes = if self.of.around.is_some() { 4 } else { 0 };
+        Extras { splits: self.of.splits, needs: self.of.needs, beside_bytes, ..Default::default() }
     }
 
     /// Binds the operation to logits and to a buffer for each array that it reads or writes.
@@ -121,7 +152,14 @@ impl<E: Element> RowValues<E> {
         arrays: &[&wgpu::BufferBinding<'_>],
     ) -> Result<Bound> {
         let Self { engine, of, .. } = self;
-        let plan = engine.resident_plan(Work { splits: of.splits, needs: of.needs, ..engine.work(shape) })?;
+        let value_bytes = Engine::<E>::ELEMENT_BYTES;
+        let copied = of.around.as_ref().map_or(0, |_| COPIED_BYTES);
+        let plan = engine.resident_plan(Work {
+            widest_bytes: value_bytes.max(copied),
+            splits: of.splits,
+            needs: of.needs,
+            ..engine.work(shape)
+        })?;
         check_row_scratch(&engine.profile, shape.rows, of.needs.row_words)?;
         let need = Need { bytes: plan.logits_bytes(shape.rows), alignment: size_of::<E>() as u64 };
         let mut checked = vec![buffers::read("logits", logits, need)?];
@@ -139,25 +177,83 @@ impl<E: Element> RowValues<E> {
 
         let (op, bindings) = (self.clone(), checked.into_iter().map(|checked| checked.binding));
         let bindings: Vec<Binding> = bindings.collect();
+        let copy = if copied > 0 && shape.rows > 0 {
+            // Room for a whole pack behind the last row.
+            let bytes = plan.value_bytes(shape.rows, COPIED_BYTES) + 32;
+            Some(engine.scratch("xent::scratch::changed", bytes)?)
+        } else {
+            None
+        };
         Bound::new(shape, move |rows| {
-            let params = op.of.params.shaped(shape);
             let rest: Vec<_> = op.of.numbers().zip(&bindings[1..]).collect();
-            let value_bytes = Engine::<E>::ELEMENT_BYTES;
-            let arrays = [Array { number: binding::LOGITS, binding: &bindings[0], value_bytes }];
-            op.engine.resident_dispatches(&plan, rows, &op.call(&params, &rest), &arrays)
+            let logits = Array { number: binding::LOGITS, binding: &bindings[0], value_bytes };
+            op.dispatches(shape, &rest, (logits, copy.as_ref()), |engines, call, arrays| match engines {
+                Of::Logits(engine) => engine.resident_dispatches(&plan, rows, call, arrays),
+                Of::Copy(engine) => engine.resident_dispatches(&plan, rows, call, arrays),
+            })
         })
     }
 
-    fn call<'a>(&'a self, params: &'a Params, rest: &'a [(u32, &'a Binding)]) -> LogitsCall<'a> {
-        let variant = self.engine.variant(Output::Element, Target::None);
-        LogitsCall { pass: self.of.pass, variant, constants: &self.of.constants, params, rest }
+    /// The dispatches of all passes, in order: `of` makes those of one.
+    fn dispatches(
+        &self,
+        shape: Shape,
+        rest: &[(u32, &Binding)],
+        (logits, copy): (Array<'_>, Option<&Binding>),
+        of: impl Fn(Of<'_, E>, &LogitsCall<'_>, &[Array<'_>]) -> Result<Vec<Dispatch>>,
+    ) -> Result<Vec<Dispatch>> {
+        let as_f32 = self.engine.with_element::<f32>();
+        let mut dispatches = Vec::new();
+        for step in self.of.steps() {
+            let params = step.params.shaped(shape);
+            let copied = |number| copy.map(|binding| Array { number, binding, value_bytes: COPIED_BYTES });
+            let (arrays, variant): (Vec<Array<'_>>, _) = match step.copy {
+                UseOfCopy::None => (vec![logits], self.engine.variant(Output::Element, Target::None)),
+                UseOfCopy::Writes => (
+                    [logits].into_iter().chain(copied(binding::OUTPUT)).collect(),
+                    self.engine.variant(Output::Element, Target::None),
+                ),
+                UseOfCopy::Reads => (
+                    copied(binding::LOGITS).into_iter().collect(),
+                    as_f32.variant(Output::Element, Target::None),
+                ),
+            };
+            let call =
+                LogitsCall { pass: step.pass, variant, constants: step.constants, params: &params, rest };
+            let engine =
+                if step.copy == UseOfCopy::Reads { Of::Copy(&as_f32) } else { Of::Logits(&self.engine) };
+            dispatches.extend(of(engine, &call, &arrays)?);
+        }
+        Ok(dispatches)
     }
 }
+
+/// The engine of a pass: for the logits, or for their copy in f32.
+enum Of<'a, E> {
+    Logits(&'a Engine<E>),
+    Copy(&'a Engine<f32>),
+}
+
+/// Bytes of a value of the copy.
+const COPIED_BYTES: u64 = 4;
 
 impl ValuesOf {
     /// The operation's arrays for this number of rows, all zeros.
     fn arrays_of<V: bytemuck::Pod>(&self, rows: usize) -> Vec<Vec<V>> {
         self.arrays.iter().map(|array| vec![V::zeroed(); rows * array.words]).collect()
+    }
+
+    /// The passes, in order.
+    fn steps(&self) -> Vec<Step<'_>> {
+        let own = |copy| Step { pass: self.pass, constants: &self.constants, params: self.params, copy };
+        let Some(around) = &self.around else { return vec![own(UseOfCopy::None)] };
+        let beside = |pass, params, copy| Step { pass, constants: &around.constants, params, copy };
+        let before = Params { entries: around.before_entries, ..self.params };
+        vec![
+            beside(around.before, before, UseOfCopy::Writes),
+            own(UseOfCopy::Reads),
+            beside(around.after, self.params, UseOfCopy::None),
+        ]
     }
 
     /// The binding numbers of the arrays that it reads and of those that it writes.
@@ -199,7 +295,6 @@ impl<E: Element> ValuesStream<E> {
 
     pub fn submit(&mut self, logits: Logits<'_, E>, inputs: &[&[u32]], rows: usize) -> Result<Flight> {
         let Self { op, stream } = self;
-        let params = op.of.params.shaped(stream.device_shape());
         let mut filling = stream.open(logits, rows, false)?;
         let mut bindings = Vec::new();
         for (input, values) in op.of.inputs.iter().zip(inputs) {
@@ -210,7 +305,13 @@ impl<E: Element> ValuesStream<E> {
             bindings.push(stream.row_values(&mut filling, array.name, array.words)?);
         }
         let rest: Vec<_> = op.of.numbers().zip(&bindings).collect();
-        let dispatches = stream.dispatches(&op.engine, &filling, &op.call(&params, &rest))?;
+        let copy = op.of.around.as_ref().map(|_| stream.copy(&mut filling)).transpose()?;
+        let arrays = (filling.logits::<E>(), copy.as_ref());
+        let dispatches =
+            op.dispatches(stream.device_shape(), &rest, arrays, |engines, call, arrays| match engines {
+                Of::Logits(engine) => stream.dispatches_over(engine, &filling, call, arrays),
+                Of::Copy(engine) => stream.dispatches_over(engine, &filling, call, arrays),
+            })?;
         stream.submit(op.of.pass.name, filling, &dispatches)
     }
 

@@ -160,6 +160,11 @@ impl<E: Element> Stream<E> {
         Ok(bound(&self.transfer.download(&mut filling.buffers, name, size, wanted)?, size))
     }
 
+    /// A buffer for a copy of the window's logits in f32, with their layout.
+    pub fn copy(&self, filling: &mut Filling) -> Result<Binding> {
+        self.scratch(filling, "copy", self.plan.streamed_bytes(4))
+    }
+
     /// The dispatches of a pass over a window's logits.
     pub fn dispatches(
         &self,
@@ -174,11 +179,7 @@ impl<E: Element> Stream<E> {
             binding: &beside.binding,
             value_bytes: beside.value_bytes,
         });
-        let placed = std::iter::once(logits).chain(beside).map(|array| Placed {
-            array,
-            place: Place { offset: 0, size: array.binding.size, base: filling.place.base },
-        });
-        let arrays: Vec<Placed<'_>> = placed.collect();
+        let arrays: Vec<Array<'_>> = std::iter::once(logits).chain(beside).collect();
         let variant = match (self.is_coded, call.variant.output) {
             // Output is never coded.
             (true, Output::Element) if call.pass.writes() => {
@@ -187,8 +188,30 @@ impl<E: Element> Stream<E> {
             (true, _) => Variant { element: CODES, ..call.variant },
             (false, _) => call.variant,
         };
-        let call = LogitsCall { variant, ..*call };
-        engine.logits_dispatches(&self.plan, &filling.place.window, &call, &arrays)
+        self.dispatches_over(engine, filling, &LogitsCall { variant, ..*call }, &arrays)
+    }
+
+    /// The dispatches of a pass over arrays of a window, which have its layout.
+    pub fn dispatches_over<D: Element>(
+        &self,
+        engine: &Engine<D>,
+        filling: &Filling,
+        call: &LogitsCall<'_>,
+        arrays: &[Array<'_>],
+    ) -> Result<Vec<Dispatch>> {
+        let placed = arrays.iter().map(|&array| Placed {
+            array,
+            place: Place { offset: 0, size: array.binding.size, base: filling.place.base },
+        });
+        engine.logits_dispatches(&self.plan, &filling.place.window, call, &placed.collect::<Vec<_>>())
+    }
+}
+
+impl Filling {
+    /// The window's logits.
+    pub fn logits<E: Element>(&self) -> Array<'_> {
+        let value_bytes = Engine::<E>::ELEMENT_BYTES;
+        Array { number: binding::LOGITS, binding: &self.bound.logits, value_bytes }
     }
 }
 

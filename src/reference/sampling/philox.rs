@@ -24,6 +24,10 @@ pub fn philox4x32(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
 pub enum Purpose {
     /// Draws of tokens.
     Draw = 0,
+    /// Whether a draft is accepted.
+    Accept = 1,
+    /// The token in a refused draft's place.
+    Residual = 2,
     /// Whether XTC applies to a row.
     Xtc = 3,
 }

@@ -52,7 +52,7 @@ impl Support {
 }
 
 /// The bits behind the point of the weights in a row of this many classes.
-fn fraction_bits(cols: usize) -> u32 {
+pub(super) fn fraction_bits(cols: usize) -> u32 {
     (cols as u64).leading_zeros().min(46)
 }
 
