@@ -46,7 +46,7 @@ impl Samples {
         if self.samples != 1 {
             return wrong("samples", self.samples, 1);
         }
-        if self.tokens.len() % positions != 0 || self.flags.len() != self.tokens.len() {
+        if !self.tokens.len().is_multiple_of(positions) || self.flags.len() != self.tokens.len() {
             return wrong("tokens", self.tokens.len(), chains.saturating_mul(positions));
         }
         if drafts.len() != chains * drafts_each {

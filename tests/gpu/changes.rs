@@ -37,7 +37,7 @@ impl Owned {
             prompt: (0..some(1, 40)).map(|i| class(3 * row + i % 29)).collect(),
             output: (0..some(2, 60)).map(|i| class(row + i * i % 37)).collect(),
             allowed: (row % 5 >= 3).then_some(mask),
-            penalties: (if row % 2 == 0 { 1.3 } else { 0.8 }, 0.4, 0.15),
+            penalties: (if row.is_multiple_of(2) { 1.3 } else { 0.8 }, 0.4, 0.15),
             window: [0, 50][row % 2],
         }
     }
@@ -52,7 +52,6 @@ impl Owned {
             frequency_penalty: self.penalties.1,
             presence_penalty: self.penalties.2,
             allowed: self.allowed.as_deref(),
-            ..Default::default()
         }
     }
 }
