@@ -4,6 +4,7 @@
 
 mod assembly;
 mod executed;
+mod operations;
 mod way;
 
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use std::process::Command;
 use naga::back::spv;
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 
-use super::passes::{self, Load, Output, Pass, Target, Variant, binding, constant};
+use super::passes::{Load, Output, Pass, Target, Variant, binding, constant};
 use super::plan::{Plan, Work};
 use super::{Needs, Tuning};
 use crate::device::{AdapterKind, Profile};
@@ -20,48 +21,12 @@ use crate::row_fields::RowFields;
 use crate::shape::Shape;
 use assembly::{Loop, Report};
 use executed::{Executed, Trips};
+use operations::{OPERATIONS, Operation};
 
 /// What a limit allows beyond itself: another version of naga or Mesa may take a little more.
 const SLACK: f64 = 0.3;
 /// What it allows of a whole kernel's, as a share.
 const SLACK_SHARE: f64 = 0.02;
-
-/// An operation, as its pass, its kind of target and the switches that are on.
-struct Operation {
-    name: &'static str,
-    pass: &'static Pass,
-    target: Target,
-    on: &'static [&'static str],
-}
-
-const fn operation(name: &'static str, pass: &'static Pass, target: Target) -> Operation {
-    Operation { name, pass, target, on: &[] }
-}
-
-impl Operation {
-    const fn with(self, on: &'static [&'static str]) -> Self {
-        Self { on, ..self }
-    }
-}
-
-static OPERATIONS: [Operation; 16] = [
-    operation("loss", &passes::ROW_LOSSES, Target::Class),
-    operation("dlogits", &passes::DLOGITS, Target::Class),
-    operation("loss, smoothing", &passes::ROW_LOSSES, Target::Class).with(&[constant::TARGET_SUMS]),
-    operation("dlogits, smoothing", &passes::DLOGITS, Target::Class).with(&[constant::TARGET_SUMS]),
-    operation("loss, softcap", &passes::ROW_LOSSES, Target::Class).with(&[constant::SOFTCAP]),
-    operation("loss, soft targets", &passes::ROW_LOSSES, Target::Soft).with(&[constant::TARGET_SUMS]),
-    operation("dlogits, soft targets", &passes::DLOGITS, Target::Soft).with(&[constant::TARGET_SUMS]),
-    operation("softmax", &passes::SOFTMAX, Target::None),
-    operation("log-softmax", &passes::LOG_SOFTMAX, Target::None),
-    operation("softmax backward", &passes::SOFTMAX_BACKWARD, Target::None),
-    operation("logsumexp", &passes::LOGSUMEXP, Target::None),
-    operation("argmax", &passes::ARGMAX, Target::None).with(&[constant::TRACK_ARGMAX]),
-    operation("KL", &passes::KL_LOSSES, Target::None),
-    operation("KL, dlogits", &passes::KL_DLOGITS, Target::None),
-    operation("BCE", &passes::SIGMOID_BCE_LOSSES, Target::None),
-    operation("BCE, dlogits", &passes::SIGMOID_BCE_DLOGITS, Target::None),
-];
 
 /// What a loss stores of each row.
 const FIELDS: RowFields = RowFields::LOSS.union(RowFields::FLAGS);
@@ -112,7 +77,7 @@ impl Kernel {
             entries: 0,
             writes: pass.writes(),
             splits: false,
-            needs: Needs::of(FIELDS),
+            needs: self.operation.searches.map_or_else(|| Needs::of(FIELDS), |needs| needs()),
             tuning: self.tuning,
         };
         Plan::resident(&profile(), work).expect("a plan")
@@ -121,7 +86,9 @@ impl Kernel {
     /// The constants that a call has whose arrays begin at whole packs.
     fn constants(&self) -> Vec<(&'static str, u32)> {
         let (pass, plan) = (self.operation.pass, self.plan());
+        let number = |name| self.operation.numbers.iter().find(|number| number.0 == name);
         let value = |name| match name {
+            _ if number(name).is_some() => number(name).map_or(0, |number| number.1),
             constant::LANES => plan.seats.lanes,
             constant::ROWS => plan.seats.rows,
             constant::INVOCATIONS => plan.seats.lanes * plan.seats.rows,
@@ -256,6 +223,10 @@ fn row(kernel: &Kernel, assembly: &str) -> String {
     let report = kernel.report(assembly);
     let Executed { per_value: whole, barriers } = kernel.executed(assembly);
     let dash = || "–".to_owned();
+    let (whole, barriers) = match kernel.operation.searches {
+        Some(_) => (dash(), dash()),
+        None => (format!("{whole:.1}"), barriers.to_string()),
+    };
     let per_value =
         |found: &Option<Loop>| found.as_ref().map_or_else(dash, |one| format!("{:.1}", one.per_value));
     let sweeps = || report.read.iter().chain(&report.write);
@@ -263,7 +234,7 @@ fn row(kernel: &Kernel, assembly: &str) -> String {
     let stores = report.write.as_ref().map_or_else(dash, |one| (8 * one.store_bytes).to_string());
     let (read, write, registers) = (per_value(&report.read), per_value(&report.write), report.registers);
     let begin = kernel.begin();
-    format!("{begin}{read} | {write} | {whole:.1} | {loads} | {stores} | {registers} | {barriers} |")
+    format!("{begin}{read} | {write} | {whole} | {loads} | {stores} | {registers} | {barriers} |")
 }
 
 /// The counts of a row: both sweeps, the whole kernel, and the widths of loads and stores.
