@@ -1,4 +1,4 @@
-// Uses: candidates, pack, philox, row_span, sampling_search, sampling_sums, sampling_support, scores, seat
+// Uses: seat, pack, row_span, scores, order_key, philox, candidates, sampling_support, sampling_sums, sampling_search
 
 // Draws without replacement, by exponential races: every class has a time E_j / p_j, and those with the shortest come first. The
 // E_j are exponential variates, from a random word of each class. A class's key is that of x_j / T − ln E_j, so that the

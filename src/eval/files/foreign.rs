@@ -23,11 +23,13 @@ pub(super) const ARCHIVE: &str =
 const MODEL: &str = "it holds the weights of a model, not logits: run the model, and save its logits with \
      `numpy.save(\"x.npy\", logits)`";
 
-static FOREIGN: [Foreign; 14] = [
+static FOREIGN: [Foreign; 15] = [
     Foreign { starts: b"PK", ending: Some("pt"), told: TORCH },
     Foreign { starts: b"PK", ending: Some("pth"), told: TORCH },
     Foreign { starts: b"PK", ending: Some("bin"), told: TORCH },
     starting(b"PK\x03\x04", ARCHIVE),
+    // An archive with nothing in it.
+    starting(b"PK\x05\x06", ARCHIVE),
     starting(
         b"\x1f\x8b",
         "compressed with gzip: unpack it with `gunzip -k`, or give `gunzip -c FILE |` as stdin",

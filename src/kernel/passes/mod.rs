@@ -208,7 +208,7 @@ pub(crate) static ACCEPT_DRAFTS: Pass = Pass::new(
 pub(crate) static CHANGE_SCORES: Pass = Pass::new(
     "change_scores",
     &[
-        &[Of(&PARAMS), Of(&SEAT), Part::Element, Part::Pack, Part::Logits, Of(&ROW_SPAN)],
+        &[Of(&PARAMS), Of(&SEAT), Part::Element, Part::Coding, Part::Pack, Part::Logits, Of(&ROW_SPAN)],
         &[Of(&file!("change_scores.wgsl", [(binding::OUTPUT, Write), (sample::CHANGES, Read)], []))],
     ],
 );
