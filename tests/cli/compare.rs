@@ -185,7 +185,7 @@ fn figures_are_those_of_pytorch() {
     for (name, found, expected) in [
         ("correlation", &losses["correlation"], 0.99821887317843),
         ("covariance", &losses["covariance"], 13.530332290649925 / 24.0),
-        ("RMS Δp", &found["prob_change"]["rms"], 0.006553656283016409),
+        ("RMS Δp", &found["prob_change"]["rms"]["value"], 0.006553656283016409),
         ("largest KL", &found["kl"]["max"], 0.044598275822225975),
         ("smallest KL", &found["kl"]["min"], 0.0007828786790418985),
         ("same top", &found["same_top"]["value"], 0.75),

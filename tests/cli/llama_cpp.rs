@@ -119,8 +119,8 @@ fn a_loss_is_that_of_the_values_and_targets_in_the_file() {
     {
         let input = if options.contains("temperature") { "" } else { "--input log-probs" };
         let [found, expected] = [
-            format!("eval base.kld {options}"),
-            format!("eval base.npy --targets targets.npy {options} {input}"),
+            format!("eval base.kld --adapter cpu {options}"),
+            format!("eval base.npy --adapter cpu --targets targets.npy {options} {input}"),
         ]
         .map(|args| figures(json_of(&folder, &args)));
         assert_eq!(found, expected, "{options}");
@@ -128,8 +128,8 @@ fn a_loss_is_that_of_the_values_and_targets_in_the_file() {
     let [found, expected] = ["base.kld", "base.npy --targets targets.npy"]
         .map(|args| figures(json_of(&folder, &format!("eval {args} --adapter cpu --loss entmax"))));
     assert_eq!(found, expected);
-    let found = json_of(&folder, "calibrate base.kld");
-    let expected = json_of(&folder, "calibrate base.npy --targets targets.npy");
+    let found = json_of(&folder, "calibrate base.kld --adapter cpu");
+    let expected = json_of(&folder, "calibrate base.npy --targets targets.npy --adapter cpu");
     assert_eq!((&found["temperature"], &found["after"]), (&expected["temperature"], &expected["after"]));
     for from in ["base.kld", "base.npy"] {
         assert_eq!(folder.run(&format!("softmax {from} -o {from}.probs.npy")).status, Some(0));
