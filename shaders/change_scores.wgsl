@@ -68,6 +68,20 @@ fn sweep_changes(span: RowSpan, lane: u32, mask: u32) {
     }
 }
 
+// Changes the classes that are listed for the row, if they are allowed.
+fn change_listed(span: RowSpan, lane: u32, head: u32, mask: u32) {
+    for (var i = lane; i < changes[head]; i += LANES) {
+        let at = head + HEAD_WORDS + i * CLASS_WORDS;
+        let col = changes[at] & 0x7fffffffu;
+        if col < params.cols {
+            let logit = raw_logit(span, col);
+            if is_finite(logit) && is_allowed(mask, col) {
+                store_changed(span, col, changed_score(bitcast<f32>(logit), at, head));
+            }
+        }
+    }
+}
+
 @compute @workgroup_size(INVOCATIONS)
 fn change_scores(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -84,14 +98,5 @@ fn change_scores(
     sweep_changes(span, place.lane, mask);
     storageBarrier();
     workgroupBarrier();
-    for (var i = place.lane; i < changes[head]; i += LANES) {
-        let at = head + HEAD_WORDS + i * CLASS_WORDS;
-        let col = changes[at] & 0x7fffffffu;
-        if col < params.cols {
-            let logit = raw_logit(span, col);
-            if is_finite(logit) && is_allowed(mask, col) {
-                store_changed(span, col, changed_score(bitcast<f32>(logit), at, head));
-            }
-        }
-    }
+    change_listed(span, place.lane, head, mask);
 }
