@@ -217,7 +217,8 @@ const SWEEPS: [&str; 13] = [
     "sweep_sums",
 ];
 /// Parts of a sweep in separate functions, and loops over a few columns.
-const BESIDE: [&str; 19] = [
+const BESIDE: [&str; 20] = [
+    "store_raw",
     "change_listed",
     "sweep_target",
     "accepted_drafts",

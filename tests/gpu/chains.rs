@@ -45,7 +45,7 @@ fn chains(count: usize, each: usize, cols: usize) -> Chains {
     for chain in 0..count {
         let (t, d) = (chain * (each + 1) * cols, chain * each * cols);
         match chain % 9 {
-            3 => target[t + cols - 1] = f32::NAN,
+            3 => target[t + drafts[chain * each] as usize] = f32::NAN,
             4 => draft[d + drafts[chain * each] as usize] = f32::INFINITY,
             5 => target[t..t + cols].fill(0.0),
             6 => {

@@ -109,9 +109,12 @@ fn check<E: Element>(batch: &Batch<E>, tuning: Option<Tuning>) {
     let bound = op.bind(batch.shape, &to).unwrap();
     in_pass(gpu(), |pass| bound.encode(pass));
     assert_eq!(tokens.read(gpu()), samples.tokens, "{}: in a buffer", batch.name);
-    let in_buffer: Vec<u32> = log_probs.read(gpu()).into_iter().skip(1).step_by(2).collect();
-    let raw: Vec<u32> = samples.raw_log_probs.iter().map(|log_p| log_p.to_bits()).collect();
-    assert_eq!(in_buffer, raw, "{}: in a buffer", batch.name);
+    let in_buffer = log_probs.read(gpu()).into_iter().skip(1).step_by(2).map(f32::from_bits);
+    for (found, expected) in in_buffer.zip(&samples.raw_log_probs) {
+        // The windows of a host call may lie otherwise than the batch, so that sums have another order.
+        let is_close = (found - expected).abs() <= 1e-5 * (1.0 + expected.abs());
+        assert!(is_close || found == *expected || found.is_nan() && expected.is_nan(), "{found}, {expected}");
+    }
 }
 
 #[test]

@@ -202,10 +202,13 @@ fn two_models() {
 fn temperatures() {
     let op = Calibrator::<f32>::new(gpu(), &CalibratorOptions::default()).unwrap();
     let op = op.with_tuning(Tuning::fixed(8, 1)).unwrap();
-    let (mut coded, batch) = batch(40, 21, 1030);
+    let (mut coded, mut batch) = batch(40, 21, 1030);
+    // A row without numbers would make the loss NaN.
+    let is_finite = |row: usize| row % ROWS.len() < 7;
+    (0..21).filter(|&row| !is_finite(row)).for_each(|row| batch.targets[row] = -100);
     let temperatures = [1.0, 0.3, 8.0];
     let points = op.curve(&mut coded, &batch.targets, &temperatures, None, |_, _| Ok(())).unwrap().points;
-    let counts = |row: &usize| batch.targets[*row] != -100 && row % ROWS.len() < 7;
+    let counts = |row: &usize| batch.targets[*row] != -100;
     let rows: Vec<_> =
         (0..21).filter(counts).map(|row| (batch.row(row), batch.targets[row] as usize)).collect();
     check_points("codes", &points, &rows, None);
