@@ -306,10 +306,12 @@ impl<E: Element> ValuesStream<E> {
         }
         let rest: Vec<_> = op.of.numbers().zip(&bindings).collect();
         let copy = op.of.around.as_ref().map(|_| stream.copy(&mut filling)).transpose()?;
-        let arrays = (filling.logits::<E>(), copy.as_ref());
+        let arrays = (stream.logits(&filling), copy.as_ref());
         let dispatches =
             op.dispatches(stream.device_shape(), &rest, arrays, |engines, call, arrays| match engines {
-                Of::Logits(engine) => stream.dispatches_over(engine, &filling, call, arrays),
+                Of::Logits(engine) => {
+                    stream.dispatches_over(engine, &filling, &stream.of_logits(call), arrays)
+                }
                 Of::Copy(engine) => stream.dispatches_over(engine, &filling, call, arrays),
             })?;
         stream.submit(op.of.pass.name, filling, &dispatches)

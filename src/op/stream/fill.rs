@@ -172,23 +172,31 @@ impl<E: Element> Stream<E> {
         filling: &Filling,
         call: &LogitsCall<'_>,
     ) -> Result<Vec<Dispatch>> {
-        let Bindings { logits, second, output, .. } = &filling.bound;
-        let logits = Array { number: binding::LOGITS, binding: logits, value_bytes: self.element_bytes };
+        let Bindings { second, output, .. } = &filling.bound;
         let beside = output.iter().chain(second).map(|beside| Array {
             number: beside.number,
             binding: &beside.binding,
             value_bytes: beside.value_bytes,
         });
-        let arrays: Vec<Array<'_>> = std::iter::once(logits).chain(beside).collect();
+        let arrays: Vec<Array<'_>> = std::iter::once(self.logits(filling)).chain(beside).collect();
+        self.dispatches_over(engine, filling, &self.of_logits(call), &arrays)
+    }
+
+    /// A window's logits.
+    pub fn logits<'f>(&self, filling: &'f Filling) -> Array<'f> {
+        Array { number: binding::LOGITS, binding: &filling.bound.logits, value_bytes: self.element_bytes }
+    }
+
+    /// A call that reads the logits, which may be codes. Its output is never coded.
+    pub fn of_logits<'c>(&self, call: &LogitsCall<'c>) -> LogitsCall<'c> {
         let variant = match (self.is_coded, call.variant.output) {
-            // Output is never coded.
             (true, Output::Element) if call.pass.writes() => {
                 Variant { element: CODES, output: Output::F32, ..call.variant }
             }
             (true, _) => Variant { element: CODES, ..call.variant },
             (false, _) => call.variant,
         };
-        self.dispatches_over(engine, filling, &LogitsCall { variant, ..*call }, &arrays)
+        LogitsCall { variant, ..*call }
     }
 
     /// The dispatches of a pass over arrays of a window, which have its layout.
@@ -204,14 +212,6 @@ impl<E: Element> Stream<E> {
             place: Place { offset: 0, size: array.binding.size, base: filling.place.base },
         });
         engine.logits_dispatches(&self.plan, &filling.place.window, call, &placed.collect::<Vec<_>>())
-    }
-}
-
-impl Filling {
-    /// The window's logits.
-    pub fn logits<E: Element>(&self) -> Array<'_> {
-        let value_bytes = Engine::<E>::ELEMENT_BYTES;
-        Array { number: binding::LOGITS, binding: &self.bound.logits, value_bytes }
     }
 }
 
