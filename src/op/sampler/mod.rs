@@ -106,7 +106,7 @@ impl<E: Element> Sampler<E> {
     /// them.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`], [`Error::DeviceLimit`].
+    /// [`Error::InvalidOption`](crate::Error::InvalidOption), [`Error::DeviceLimit`](crate::Error::DeviceLimit).
     pub fn new(gpu: &Context, options: &SamplerOptions) -> Result<Self> {
         options.check()?;
         Ok(Self { rows: RowValues::new(gpu, values_of(options))?, options: *options })
@@ -115,7 +115,7 @@ impl<E: Element> Sampler<E> {
     /// Returns a copy with other options that shares the pipelines. Another number of samples needs no new pipeline.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`].
+    /// [`Error::InvalidOption`](crate::Error::InvalidOption).
     pub fn with_options(&self, options: &SamplerOptions) -> Result<Self> {
         options.check()?;
         Ok(Self { rows: RowValues { of: values_of(options), ..self.rows.clone() }, options: *options })
@@ -125,7 +125,7 @@ impl<E: Element> Sampler<E> {
     /// says.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`] for a tuning that the device cannot run.
+    /// [`Error::InvalidOption`](crate::Error::InvalidOption) for a tuning that the device cannot run.
     pub fn with_tuning(mut self, tuning: Tuning) -> Result<Self> {
         self.rows.engine = self.rows.engine.tuned(tuning)?;
         Ok(self)
@@ -140,7 +140,7 @@ impl<E: Element> Sampler<E> {
     /// counter must differ.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`] for a value outside its range, or a truncation that this operation was built without.
+    /// [`Error::InvalidOption`](crate::Error::InvalidOption) for a value outside its range, or a truncation that this operation was built without.
     pub fn record(&self, sampling: &Sampling) -> Result<SamplingRecord> {
         record_of(sampling, &self.options)
     }
@@ -149,7 +149,7 @@ impl<E: Element> Sampler<E> {
     /// row r has the given counter plus r.
     ///
     /// # Errors
-    /// [`Error::Length`], and [`Error::InvalidOption`] as for [`record`](Self::record), with the row; as for
+    /// [`Error::Length`](crate::Error::Length), and [`Error::InvalidOption`](crate::Error::InvalidOption) as for [`record`](Self::record), with the row; as for
     /// [`Softmax::softmax`](crate::Softmax::softmax).
     pub fn sample<'a>(
         &'a self,
@@ -170,7 +170,7 @@ impl<E: Element> Sampler<E> {
     /// all. The raw log-probabilities are those of the untouched logits.
     ///
     /// # Errors
-    /// As for [`sample`](Self::sample); [`Error::Length`], and [`Error::InvalidOption`] as for [`ScoreChanges::check`],
+    /// As for [`sample`](Self::sample); [`Error::Length`](crate::Error::Length), and [`Error::InvalidOption`](crate::Error::InvalidOption) as for [`ScoreChanges::check`],
     /// with the row.
     ///
     /// ```no_run
@@ -217,7 +217,7 @@ impl<E: Element> Sampler<E> {
     /// [`SamplerStream`].
     ///
     /// # Errors
-    /// What [`Shape::check`] refuses, [`Error::RowTooLarge`], [`Error::OutOfMemory`].
+    /// What [`Shape::check`] refuses, [`Error::RowTooLarge`](crate::Error::RowTooLarge), [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn stream(&self, shape: Shape) -> Result<SamplerStream<E>> {
         Ok(SamplerStream { windows: self.rows.stream(shape)?, op: self.clone() })
     }

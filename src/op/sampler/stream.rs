@@ -33,8 +33,8 @@ impl<E: Element> SamplerStream<E> {
     /// counter plus r. A push that fails, or is dropped while it runs, ends the stream.
     ///
     /// # Errors
-    /// [`Error::Length`], [`Error::InvalidOption`]; [`Error::RowsExceedBound`] for more rows than a window or the
-    /// stream's shape holds; whatever the device reports, and after that [`Error::StreamEnded`].
+    /// [`Error::Length`](crate::Error::Length), [`Error::InvalidOption`](crate::Error::InvalidOption); [`Error::RowsExceedBound`](crate::Error::RowsExceedBound) for more rows than a window or the
+    /// stream's shape holds; whatever the device reports, and after that [`Error::StreamEnded`](crate::Error::StreamEnded).
     pub fn push<'a>(
         &'a mut self,
         logits: &'a [E],
