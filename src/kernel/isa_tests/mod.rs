@@ -220,7 +220,9 @@ fn compiled(compiler: &Path, modules: &[(&Pass, Vec<u8>)]) -> Vec<String> {
 /// A kernel's row of the table: instructions of a lane for each logit in the sweep that reads, in the one that writes, and in the
 /// whole kernel; the narrowest of their widest loads and the stores in bits; registers; barriers that a row passes.
 fn row(kernel: &Kernel, assembly: &str) -> String {
-    let report = kernel.report(assembly);
+    let mut report = kernel.report(assembly);
+    // A loop that writes the results of a search is no sweep.
+    report.write = report.write.filter(|_| kernel.operation.pass.writes());
     let Executed { per_value: whole, barriers } = kernel.executed(assembly);
     let dash = || "–".to_owned();
     let (whole, barriers) = match kernel.operation.searches {

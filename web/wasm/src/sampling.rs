@@ -94,6 +94,7 @@ impl Gpu {
             samples: ROW_DRAWS,
             order: ORDER,
             truncations: Truncations::TOP_K | Truncations::TOP_P,
+            ..Default::default()
         };
         let sampler = Sampler::<f32>::new(self.context(), &options).map_err(thrown)?;
         let rows = (draws as usize).div_ceil(ROW_DRAWS);
