@@ -78,7 +78,7 @@ fn what_does_not_apply() {
         ("pairs.npy --targets targets.npy", "--targets"),
         ("pairs.npy --verify 1", "--verify: does not apply to --loss infonce"),
         ("pairs.npy --temperature 1,2", "--temperature"),
-        ("pairs.npy --temperature 0", "option temperature = 0"),
+        ("pairs.npy --temperature 0", "xent: --temperature 0: must be from"),
         ("wide.npy", "1"),
     ] {
         let run = folder.run(&format!("eval {args} --loss infonce"));

@@ -51,7 +51,7 @@ fn few_files() {
 
 #[test]
 fn little_address_space() {
-    check(&["-v 20000", "-v 50000", "-v 150000", "-v 250000", "-v 300000"], "(ulimit -v)");
+    check(&["-v 40000", "-v 60000", "-v 150000", "-v 250000", "-v 300000"], "(ulimit -v)");
 }
 
 /// A stack that is small is enough.
