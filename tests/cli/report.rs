@@ -58,6 +58,9 @@ fn is_of(value: &Value, kind: &str) -> bool {
         "array of strings" => all(Value::is_string),
         "array of integers" => all(Value::is_u64),
         "array of numbers" => all(Value::is_number),
+        "array of arrays of strings" => {
+            value.as_array().is_some_and(|values| values.iter().all(|value| is_of(value, "array of strings")))
+        }
         "array of arrays or nulls" => all(|value| value.is_array() || value.is_null()),
         "array of strings or nulls" => all(|value| value.is_string() || value.is_null()),
         "array of integers or nulls" => all(|value| value.is_u64() || value.is_null()),
