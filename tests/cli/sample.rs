@@ -69,10 +69,10 @@ fn changed_logits_and_draws_without_replacement() {
         assert_eq!(first, ["-", "-", "0", "2"], "{adapter}: {found:?}");
     }
     for (args, says) in [
-        ("--bias 3=1", "option bias = 3"),
+        ("--bias 3=1", "xent: --bias 3: must be a class of the row"),
         ("--bias 3", "needs a class and a value"),
-        ("--past 7 --presence-penalty 1", "option past tokens = 7"),
-        ("--repetition-penalty 0", "option repetition_penalty = 0"),
+        ("--past 7 --presence-penalty 1", "xent: --past 7: must be a class of the row"),
+        ("--repetition-penalty 0", "xent: --repetition-penalty 0: must be from"),
     ] {
         let run = folder.run(&format!("sample logits.npy -o out.npy {args}"));
         assert!(run.status == Some(2) && run.stderr.contains(says), "{args}: {run:?}");

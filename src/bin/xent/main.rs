@@ -181,6 +181,7 @@ fn by_flag(message: &str) -> Option<String> {
         "sequences: length" => "sequence",
         "sequences: shift" => "shift",
         "temperatures" => "temperature",
+        "past tokens" => "past",
         name => name,
     };
     let mut command = Cli::command();
