@@ -106,7 +106,8 @@ fn entmax_and_sparsemax() {
     }
     let printed = folder.run("softmax 1 0.5 -1 --entmax 1.5");
     assert_eq!(printed.stdout, "0.673993\n0.326007\n0.000000\n");
-    for (args, complaint) in [("--entmax 1", "alpha"), ("--sparsemax --temperature 2", "cannot be used with")]
+    for (args, complaint) in
+        [("--entmax 1", "--entmax 1: must be from"), ("--sparsemax --temperature 2", "cannot be used with")]
     {
         let run = folder.run(&format!("softmax 1 2 {args}"));
         assert!(run.status == Some(2) && run.stderr.contains(complaint), "{run:?}");

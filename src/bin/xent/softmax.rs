@@ -138,7 +138,8 @@ fn no_output(args: &SoftmaxArgs) -> Error {
     let is_list = |path: &&PathBuf| {
         let text = path.to_string_lossy();
         let mut parts = text.split([',', ';', ' ']).map(str::trim).filter(|part| !part.is_empty());
-        !path.exists() && parts.all(|part| part.parse::<f32>().is_ok())
+        let is_number = |part: &str| part.parse::<f32>().is_ok();
+        !path.exists() && !is_number(&text) && parts.all(is_number)
     };
     match args.logits.files.iter().find(is_list) {
         Some(list) if !list.as_os_str().is_empty() => {
