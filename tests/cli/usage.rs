@@ -90,7 +90,9 @@ fn options_outside_their_range_are_named() {
         folder.array("i.npy", &[1, 2], &[0i32, 1]);
         let run = folder.run(&format!("eval logits.npy {kind} {args} --grad-out grad.npy"));
         assert_eq!((run.status, run.stdout.as_str()), (Some(2), ""), "{args}: {run:?}");
-        assert_eq!(run.complaints(), [format!("xent: option {says}")], "{args}");
+        let (option, rest) = says.split_once(" = ").expect("an option and its value");
+        let flag = option.replace('_', "-");
+        assert_eq!(run.complaints(), [format!("xent: --{flag} {rest}")], "{args}");
     }
     for (args, range) in [("--temperature 0", temperature), ("--softcap -1", softcap)] {
         let run = folder.run(&format!("softmax logits.npy -o out.npy {args}"));
