@@ -180,10 +180,12 @@ fn f32_in_every_shape() {
 
 #[test]
 fn a_vocabulary_of_16_bits() {
-    for cols in [50_257, 50_304] {
+    let kinds = [TargetKind::Classes, TargetKind::Sparse { entries: 64 }];
+    for (i, cols) in [50_257, 50_304].into_iter().enumerate() {
         let batch = noise("vocabulary", 5, 4, cols);
         let batch = batch.with_stride(50_304);
-        for kind in [TargetKind::Classes, TargetKind::Sparse { entries: 64 }] {
+        // Two adapters share the kinds of target.
+        for (_, kind) in kinds.into_iter().enumerate().filter(|(j, _)| is_mine(i + j)) {
             let batch = batch.with_targets(kind, 6).cast::<bf16>();
             let ops = Ops::<bf16>::new(gpu(), Default::default());
             let expected = Expected::of(&batch, &ops.options);

@@ -6,7 +6,7 @@ use xent::{Error, Tuning};
 use crate::batch::{noise, ops};
 use crate::compare::check;
 use crate::expected::Expected;
-use crate::harness::gpu;
+use crate::harness::{gpu, is_mine};
 use crate::outputs::{run_bound, run_host};
 
 /// Every tuning gives the right answer, also those with too few lanes for the row.
@@ -19,7 +19,8 @@ fn check_long(cols: usize, tried: &[u32]) {
     let expected = Expected::of(&batch, &ops().options);
     check(&batch, &expected, &run_host(ops(), &batch), ops());
     // Where a tuning's lanes are too few for the iterations that an adapter allows, the plan takes more.
-    for &lanes in tried {
+    // Two adapters share them.
+    for (_, &lanes) in tried.iter().enumerate().filter(|&(i, _)| is_mine(i)) {
         let ops = ops().tuned(Some(Tuning::fixed(lanes, 1)));
         check(&batch, &expected, &run_bound(gpu(), &ops, &batch, (260, 256)), &ops);
     }
@@ -33,7 +34,7 @@ fn close_below_the_limit() {
 
 #[test]
 fn a_million_classes() {
-    check_long(1_000_000, &[1, 32, 256]);
+    check_long(1_000_000, &[256, 1, 32]);
 }
 
 #[test]

@@ -148,7 +148,7 @@ fn ignored_classes_that_occur() {
 fn entries_that_share_words() {
     fn check_type<E: Element>(sizes: &[(usize, usize)]) {
         let base = Ops::<E>::new(gpu(), options());
-        for &(cols, entries) in sizes {
+        for (i, &(cols, entries)) in sizes.iter().enumerate() {
             let mut rng = StdRng::seed_from_u64(cols as u64);
             let mut batch = noise("words", cols as u64, 3, cols);
             let indices = (0..3 * entries).map(|at| match at / entries {
@@ -167,8 +167,9 @@ fn entries_that_share_words() {
             batch.given.sparse = Some(Sparse { indices, probs, entries });
             let batch = batch.with_stride(cols.next_multiple_of(2)).cast::<E>();
             let expected = Expected::of(&batch, &base.options);
-            // Fewer lanes cannot take so many entries within a software adapter's iterations.
-            for lanes in [16, 64] {
+            // Fewer lanes cannot take so many entries within a software adapter's iterations. The most entries take both
+            // numbers of lanes, the others one.
+            for lanes in [16, 64].into_iter().skip(i % 2).take(if i == 0 { 2 } else { 1 }) {
                 let op = base.tuned(Some(Tuning::fixed(lanes, 1)));
                 let gradient = if lanes == 16 { Gradient::InPlace } else { Gradient::To };
                 check(&batch, &expected, &run_loss(gpu(), &op, &batch, (4, 8), gradient), &op);

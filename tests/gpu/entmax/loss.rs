@@ -115,11 +115,12 @@ const CASES: &[(&str, Fill)] = &[
     ("shifted by 1e6", |x, _| x.iter_mut().for_each(|x| *x += 1e6)),
 ];
 
-/// By host slices, which say in the flags what a row has.
+/// By host slices, which say in the flags what a row has. Two adapters share the α of each row length.
 #[test]
 fn special_rows() {
+    let alphas = [(1.5, MaskedRow::Nan), (2.0, MaskedRow::Zero), (1.0625, MaskedRow::Nan)];
     for (i, cols) in [1, 5, 64, 1001].into_iter().enumerate() {
-        for (alpha, masked_row) in [(1.5, MaskedRow::Nan), (2.0, MaskedRow::Zero), (1.0625, MaskedRow::Nan)] {
+        for (_, (alpha, masked_row)) in alphas.into_iter().enumerate().filter(|(j, _)| is_mine(i + j)) {
             let options = EntmaxLossOptions { masked_row, reduction: Reduction::Sum, ..of(alpha) };
             let (mut logits, mut classes, mut labels) = (vec![], vec![], vec![]);
             for (case, &(label, fill)) in CASES.iter().enumerate() {

@@ -2,7 +2,7 @@
 
 use xent::{MaskRows, MaskedRow, MaskedSoftmaxOptions, Shape};
 
-use crate::harness::gpu;
+use crate::harness::{gpu, is_mine};
 use crate::maps::{LANES, Offsets, Tested, places};
 use crate::masked_softmax::{Batch, INF};
 use crate::typed::{To, noise};
@@ -110,13 +110,11 @@ fn check_special(cols: &[usize]) {
         let tested = Tested::new("special", &batch);
         let (first, output) = (256 + 4 * (cols as u64 % 4), 256 + 4 * (at as u64 % 3));
         let offsets = Offsets { first, second: 0, output };
-        // The plan's lanes into both places, and a third of the others into one: all of them in turn.
-        for (i, lanes) in LANES.into_iter().enumerate().filter(|(i, _)| *i == 0 || (i + at) % 3 == 0) {
-            for to in [To::Element, To::InPlace] {
-                if lanes.is_none() || (to == To::Element) == ((i + at) % 2 == 0) {
-                    tested.bound::<f32>(gpu, lanes, to, offsets);
-                }
-            }
+        // The plan's lanes into both places, and a third of the others into one: all of them in turn. Two adapters share them.
+        let others = (1..LANES.len()).filter(|i| (i + at) % 3 == 0).map(|i| (LANES[i], (i + at) % 2));
+        let all = [(LANES[0], 0), (LANES[0], 1)].into_iter().chain(others);
+        for (_, (lanes, to)) in all.enumerate().filter(|&(i, _)| is_mine(at + i)) {
+            tested.bound::<f32>(gpu, lanes, [To::Element, To::InPlace][to], offsets);
         }
         tested.host(gpu, None);
     }

@@ -2,7 +2,7 @@
 
 use xent::{Shape, SoftmaxBackwardOptions};
 
-use crate::harness::gpu;
+use crate::harness::{gpu, is_mine};
 use crate::maps::{LANES, Offsets, Tested, places};
 use crate::softmax_backward::{Batch, INF, probs_of};
 use crate::typed::{To, noise};
@@ -107,17 +107,17 @@ fn check_special(cols: &[usize]) {
         for log in [false, true] {
             let batch = special(cols, SoftmaxBackwardOptions { log, scale });
             let tested = Tested::new("special", &batch);
-            // The plan's lanes into both places, and a third of the others into one: all of them in turn.
-            for (i, lanes) in LANES.into_iter().enumerate().filter(|(i, _)| *i == 0 || (i + at) % 3 == 0) {
+            // The plan's lanes into both places, and a third of the others into one: all of them in turn. Two adapters share
+            // them.
+            let others = (1..LANES.len()).filter(|i| (i + at) % 3 == 0).map(|i| (i, at + usize::from(log)));
+            let all = [(0, 0), (0, 1)].into_iter().chain(others);
+            for (_, (i, to)) in all.enumerate().filter(|&(j, _)| is_mine(at + usize::from(log) + j)) {
                 let shift = |by: usize| 256 + 4 * ((cols + by) as u64 % 4);
                 // All three aligned alike, or each in its own way.
                 let [first, second, output] =
                     if i % 2 == 0 { [shift(i); 3] } else { [shift(i), shift(2 * i + 1), 256] };
-                for to in [To::Element, To::InPlace] {
-                    if lanes.is_none() || (to == To::Element) == ((at + usize::from(log)) % 2 == 0) {
-                        tested.bound::<f32>(gpu, lanes, to, Offsets { first, second, output });
-                    }
-                }
+                let to = [To::Element, To::InPlace][to % 2];
+                tested.bound::<f32>(gpu, LANES[i], to, Offsets { first, second, output });
             }
             tested.host(gpu, None);
         }
