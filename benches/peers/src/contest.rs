@@ -259,7 +259,7 @@ impl Contestant {
     /// Runs an operation, and compares its answer with the reference's.
     fn check(&mut self, operation: Operation, answers: &Answers) -> std::result::Result<(), Cell> {
         let values = self.ask(&format!("check\t{}", operation.name()), "values");
-        let values = values.and_then(|values| numbers(&values)).map_err(Cell::Failed)?;
+        let values = values.and_then(|values| numbers(&values)).map_err(Cell::of)?;
         match answers.verdict(operation, &values) {
             Some(what) => Err(Cell::Wrong(what)),
             None => Ok(()),

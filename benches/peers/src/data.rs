@@ -24,16 +24,31 @@ pub enum Operation {
     LossAndGradient,
     /// Probabilities (rows, cols).
     Softmax,
+    /// The 5 largest classes of each row with their log-probabilities.
+    Top5,
+    /// The 64 largest.
+    Top64,
 }
 
 impl Operation {
-    pub const ALL: [Self; 3] = [Self::Loss, Self::LossAndGradient, Self::Softmax];
+    pub const ALL: [Self; 5] = [Self::Loss, Self::LossAndGradient, Self::Softmax, Self::Top5, Self::Top64];
+
+    /// The number of classes that it gives of each row; 0 if it gives something else.
+    pub fn classes(self) -> usize {
+        match self {
+            Self::Loss | Self::LossAndGradient | Self::Softmax => 0,
+            Self::Top5 => 5,
+            Self::Top64 => 64,
+        }
+    }
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Loss => "loss",
             Self::LossAndGradient => "loss+gradient",
             Self::Softmax => "softmax",
+            Self::Top5 => "top-5",
+            Self::Top64 => "top-64",
         }
     }
 
@@ -55,8 +70,12 @@ pub struct Batch {
     pub probes: Vec<i64>,
 }
 
-/// The rows that probes are taken from.
+/// The number of rows that probes are taken from.
 const PROBED_ROWS: usize = 48;
+
+fn probed_rows(rows: usize) -> impl Iterator<Item = usize> {
+    xent::Verification::sample(rows, PROBED_ROWS)
+}
 
 impl Batch {
     /// Peaky logits, like those of a language model: noise of unit variance, one class in a thousand far above it.
@@ -70,8 +89,7 @@ impl Batch {
             .collect();
         let targets: Vec<i32> = (0..rows).map(|_| random.random_range(0..cols as i32)).collect();
         // The first class, the last one and the target show a row that was shifted, or not read or written to its end.
-        let probed = xent::Verification::sample(rows, PROBED_ROWS);
-        let probes = probed.flat_map(|row| {
+        let probes = probed_rows(rows).flat_map(|row| {
             let classes = [0, cols / 2, random.random_range(0..cols), targets[row] as usize, cols - 1];
             classes.map(|class| (row * cols + class) as i64)
         });
@@ -82,6 +100,14 @@ impl Batch {
     /// The values at the probes, of (rows, cols) values.
     pub fn probe(&self, values: &[f32]) -> Vec<f64> {
         self.probes.iter().map(|&at| f64::from(values[at as usize])).collect()
+    }
+
+    /// The probed rows' largest classes, of (rows, k) values and indices: values first, row by row.
+    pub fn probe_classes(&self, values: &[f32], indices: &[i32]) -> Vec<f64> {
+        let k = values.len() / self.rows;
+        let places = || probed_rows(self.rows).flat_map(|row| row * k..(row + 1) * k);
+        let values = places().map(|place| f64::from(values[place]));
+        values.chain(places().map(|place| f64::from(indices[place]))).collect()
     }
 
     pub fn shape(&self) -> Shape {
@@ -117,6 +143,8 @@ pub struct Answers {
     dlogits: Vec<f64>,
     /// At the probes.
     probs: Vec<f64>,
+    /// The probed rows' classes, from the largest down, as many as an operation asks for: log-probabilities and indices.
+    tops: Vec<Vec<(f64, usize)>>,
 }
 
 /// The largest relative error of an answer. It is wide, because it only has to catch wrong answers, not to rank right ones.
@@ -148,18 +176,40 @@ impl Answers {
             batch.probes.iter().map(|&at| (&rows[&(at as usize / batch.cols)], at as usize % batch.cols));
         let (dlogits, probs) = probed.map(|((dlogits, probs), class)| (dlogits[class], probs[class])).unzip();
         let loss = reference::cross_entropy::loss(&batch.logits, inputs, shape, &options)?;
-        Ok(Self { loss, dlogits, probs })
+        let tops = probed_rows(batch.rows).map(|row| {
+            let logits = &batch.logits[row * batch.cols..][..batch.cols];
+            let log_probs = reference::log_softmax_row(logits, &Default::default());
+            let mut classes: Vec<(f64, usize)> = log_probs.into_iter().zip(0..).collect();
+            classes.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+            classes.truncate(Operation::ALL.map(Operation::classes).into_iter().max().unwrap_or(0));
+            classes
+        });
+        Ok(Self { loss, dlogits, probs, tops: tops.collect() })
+    }
+
+    /// The values that an operation gives: those whose name is a loss, and the others with their name.
+    fn of_operation(&self, operation: Operation) -> (&[f64], Vec<f64>, &'static str) {
+        let loss = std::slice::from_ref(&self.loss);
+        let classes = || self.tops.iter().flat_map(|row| &row[..operation.classes()]);
+        match operation {
+            Operation::Loss => (loss, vec![], ""),
+            Operation::LossAndGradient => (loss, self.dlogits.clone(), "a gradient of "),
+            Operation::Softmax => (&[], self.probs.clone(), "a probability of "),
+            Operation::Top5 | Operation::Top64 => {
+                let indices = classes().map(|&(_, class)| class as f64);
+                (
+                    &[],
+                    classes().map(|&(log_prob, _)| log_prob).chain(indices).collect(),
+                    "a class or value of ",
+                )
+            }
+        }
     }
 
     /// Says what is wrong with the values that a contestant gave, if anything is.
     pub fn verdict(&self, operation: Operation, values: &[f64]) -> Option<String> {
-        let loss = std::slice::from_ref(&self.loss);
-        let (what, parts): (_, [&[f64]; 2]) = match operation {
-            Operation::Loss => ("", [loss, &[]]),
-            Operation::LossAndGradient => ("a gradient of ", [loss, &self.dlogits]),
-            Operation::Softmax => ("a probability of ", [&[], &self.probs]),
-        };
-        let expected = parts.concat();
+        let (losses, others, what) = self.of_operation(operation);
+        let expected = [losses, &others].concat();
         if values.len() != expected.len() {
             return Some(format!("{} values, but {} were asked for", values.len(), expected.len()));
         }
@@ -169,7 +219,7 @@ impl Answers {
             !is_right
         });
         wrong.map(|(at, (value, expected))| {
-            let what = if at < parts[0].len() { "a loss of " } else { what };
+            let what = if at < losses.len() { "a loss of " } else { what };
             format!("{what}{value:.5e}, not {expected:.5e}")
         })
     }

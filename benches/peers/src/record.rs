@@ -7,6 +7,7 @@ use std::process::Command;
 
 use crate::data::{Operation, TOLERANCE};
 use crate::error::Result;
+use crate::serve::NOT_COMPARED;
 
 /// The result of a contestant for an operation on a shape.
 pub enum Cell {
@@ -16,6 +17,8 @@ pub enum Cell {
     Wrong(String),
     /// No answer.
     Failed(String),
+    /// The contestant does not take part in this operation.
+    NotCompared,
 }
 
 /// One operation on one shape.
@@ -46,6 +49,11 @@ pub struct Record {
 }
 
 impl Cell {
+    /// The cell of a contestant that did not answer, for this reason.
+    pub fn of(why: String) -> Self {
+        if why == NOT_COMPARED { Self::NotCompared } else { Self::Failed(why) }
+    }
+
     fn median(&self) -> Option<f64> {
         match self {
             Self::Times(times) => quantile(times, 0.5),
@@ -58,6 +66,7 @@ impl Cell {
         match self {
             Self::Wrong(_) => return "wrong answer".into(),
             Self::Failed(_) => return "failed".into(),
+            Self::NotCompared => return "".into(),
             Self::Times(_) => (),
         }
         let Some(median) = self.median() else { return "not timed".into() };
@@ -80,6 +89,7 @@ impl Line {
                 }
                 Cell::Wrong(why) => format!("wrong answer: {why}"),
                 Cell::Failed(why) => format!("failed: {why}"),
+                Cell::NotCompared => NOT_COMPARED.into(),
             };
             format!("  {title:<22}{result}\n")
         });
@@ -135,8 +145,8 @@ impl Record {
         writeln!(
             text,
             "\nMedians in milliseconds, f32. In brackets: the ratio to the time of xent on buffers. Every column has the \
-             same logits and was checked before and after: the loss, and the gradient or probabilities at 5 places of \
-             up to 48 rows, within {TOLERANCE} of the f64 reference, relative. A wrong answer has no time. The columns \
+             same logits and was checked before and after: the loss, the gradient or probabilities at 5 places of up to 48 \
+             rows, or the largest classes of these rows with their log-probabilities, within {TOLERANCE} of the f64 reference, relative. A wrong answer has no time. The columns \
              took turns, {} each with one to three runs (\\*: fewer, for runs of half a second and more).",
             self.turns
         )?;
@@ -148,15 +158,20 @@ impl Record {
     }
 
     fn table(&self, text: &mut String, operation: Operation) -> Result<()> {
-        let taking_part: Vec<usize> =
-            (0..self.columns.len()).filter(|&at| self.columns[at].about.is_ok()).collect();
+        let is_compared = |at: usize| {
+            let mut lines = self.lines.iter().filter(|line| line.operation == operation);
+            lines.any(|line| !matches!(line.cells[at], Cell::NotCompared))
+        };
+        let takes_part = |&at: &usize| self.columns[at].about.is_ok() && is_compared(at);
+        let taking_part: Vec<usize> = (0..self.columns.len()).filter(takes_part).collect();
         writeln!(text, "\n## {}\n", operation.name().replace('+', " + "))?;
         write!(text, "| rows × cols |")?;
         for &at in &taking_part {
             write!(text, " {} |", self.columns[at].title)?;
         }
         writeln!(text, "\n| --- |{}", " --- |".repeat(taking_part.len()))?;
-        for line in self.lines.iter().filter(|line| line.operation == operation) {
+        let is_timed = |line: &&Line| line.cells.iter().any(|cell| !matches!(cell, Cell::NotCompared));
+        for line in self.lines.iter().filter(|line| line.operation == operation).filter(is_timed) {
             write!(text, "| {} × {} |", grouped(line.rows), grouped(line.cols))?;
             let yardstick = line.cells[0].median();
             for &at in &taking_part {

@@ -4,10 +4,10 @@
 //! | --- | --- |
 //! | (at the start) | `ready ABOUT`, or `failed WHY` |
 //! | `load FOLDER ROWS COLS` | `loaded` |
-//! | `check OPERATION` | `values` and the loss, then the values at the probes |
+//! | `check OPERATION` | `values` and the loss, then the values at the probes; of top-k, the probed rows' values, then their classes |
 //! | `time OPERATION UNTIMED TIMED` | `times` and the seconds of TIMED runs |
 //!
-//! `failed WHY` may be the answer to all of them. `torch_peer.py` uses the same words.
+//! `failed not compared` is the answer to an operation that is not timed of this contestant. `failed WHY` may be the answer to all of them. `torch_peer.py` uses the same words.
 
 use std::io::{BufRead, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,6 +16,9 @@ use std::time::Instant;
 
 use crate::data::{Batch, Operation};
 use crate::error::Result;
+
+/// What a contestant answers to an operation that is not timed of it.
+pub const NOT_COMPARED: &str = "not compared";
 
 /// A contestant.
 pub trait Contestant {
@@ -29,7 +32,7 @@ pub trait Contestant {
     fn run(&mut self, operation: Operation) -> Result<()>;
 
     /// What the last run gave: the loss of [`Operation::Loss`]; that and the gradient at the probes; probabilities at
-    /// the probes.
+    /// the probes; the classes of the probed rows, as [`Batch::probe_classes`] lists them.
     fn values(&mut self, batch: &Batch) -> Result<Vec<f64>>;
 }
 

@@ -7,7 +7,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::data::{Batch, Operation};
 use crate::error::Result;
-use crate::serve::Contestant;
+use crate::serve::{Contestant, NOT_COMPARED};
 use crate::version::version;
 
 pub struct Burn {
@@ -74,6 +74,7 @@ impl Contestant for Burn {
                 self.loss = Some(loss);
             }
             Operation::Softmax => self.output = Some(softmax(loaded.logits.clone(), 1)),
+            Operation::Top5 | Operation::Top64 => return Err(NOT_COMPARED.into()),
         }
         self.sync()
     }

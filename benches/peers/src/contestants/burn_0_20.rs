@@ -11,7 +11,7 @@ use burn_0_20::tensor::{Int, Tensor, TensorData};
 
 use crate::data::{Batch, Operation};
 use crate::error::Result;
-use crate::serve::Contestant;
+use crate::serve::{Contestant, NOT_COMPARED};
 use crate::version::version;
 
 /// The backend that burn-wgpu's defaults make, and the one that it is built on.
@@ -95,6 +95,7 @@ impl<B: Backend<Device = WgpuDevice>> Contestant for Burn<B> {
                 self.loss = Some(loss.inner());
             }
             Operation::Softmax => self.output = Some(softmax(loaded.logits.clone(), 1)),
+            Operation::Top5 | Operation::Top64 => return Err(NOT_COMPARED.into()),
         }
         self.sync()
     }

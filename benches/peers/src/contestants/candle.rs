@@ -5,7 +5,7 @@ use candle_nn::{loss, ops};
 
 use crate::data::{Batch, Operation};
 use crate::error::Result;
-use crate::serve::Contestant;
+use crate::serve::{Contestant, NOT_COMPARED};
 use crate::version::version;
 
 #[derive(Default)]
@@ -46,6 +46,7 @@ impl Contestant for Candle {
                 self.loss = Some(loss.detach());
             }
             Operation::Softmax => self.output = Some(ops::softmax_last_dim(&logits.as_detached_tensor())?),
+            Operation::Top5 | Operation::Top64 => return Err(NOT_COMPARED.into()),
         }
         Ok(())
     }

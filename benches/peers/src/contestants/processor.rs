@@ -5,7 +5,7 @@ use ::xent::{CrossEntropyOptions, Shape, SoftmaxOptions, Targets};
 
 use crate::data::{Batch, Operation};
 use crate::error::Result;
-use crate::serve::Contestant;
+use crate::serve::{Contestant, NOT_COMPARED};
 use crate::version::version;
 
 pub struct OnProcessor {
@@ -55,6 +55,7 @@ impl Contestant for OnProcessor {
                 self.loss = cpu.loss_into(logits, targets, *shape, &options, output)?.value;
             }
             Operation::Softmax => cpu.softmax_into(logits, *shape, &SoftmaxOptions::default(), output)?,
+            Operation::Top5 | Operation::Top64 => return Err(NOT_COMPARED.into()),
         }
         Ok(())
     }

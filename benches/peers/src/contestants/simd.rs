@@ -14,7 +14,7 @@ use rten_vecmath::Exp;
 
 use crate::data::{Batch, Operation};
 use crate::error::Result;
-use crate::serve::Contestant;
+use crate::serve::{Contestant, NOT_COMPARED};
 use crate::version::version;
 
 /// The minimum number of values of one part, which is what a thread takes at a time.
@@ -246,6 +246,7 @@ impl Contestant for Simd {
             Operation::Loss => None,
             Operation::LossAndGradient => Some(Wanted { scale: share, less: share }),
             Operation::Softmax => Some(Wanted { scale: 1.0, less: 0.0 }),
+            Operation::Top5 | Operation::Top64 => return Err(NOT_COMPARED.into()),
         };
         let few = self.rows < rayon::current_num_threads();
         let sum = if few { self.few(wanted) } else { self.many(wanted) };

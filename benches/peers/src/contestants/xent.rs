@@ -3,18 +3,25 @@
 use ::xent::wgpu::{self, BufferUsages as Usage};
 use ::xent::{
     AdapterChoice, Bound, Context, CrossEntropy, CrossEntropyBuffers, LossRecord, OutputBuffer, Shape,
-    Softmax, SoftmaxBuffers, Targets,
+    Softmax, SoftmaxBuffers, Targets, TopClasses, TopK, TopKBuffers, TopKOptions, TopValues,
 };
+use bytemuck::Pod;
 
 use crate::data::{Batch, Operation};
 use crate::error::Result;
-use crate::serve::Contestant;
+use crate::serve::{Contestant, NOT_COMPARED};
 use crate::version::version;
 
 /// The adapter whose name contains `XENT_ADAPTER`, or the best one.
 fn open() -> Result<Context> {
     let choice = AdapterChoice { name: std::env::var("XENT_ADAPTER").ok(), ..Default::default() };
     Ok(Context::open(&choice).wait()?)
+}
+
+/// The largest classes of each row with their log-probabilities.
+fn top_k(gpu: &Context, operation: Operation) -> Result<TopK<f32>> {
+    let options = TopKOptions { values: TopValues::LogProbs, ..TopKOptions::new(operation.classes()) };
+    Ok(TopK::new(gpu, &options)?)
 }
 
 fn about(gpu: &Context) -> String {
@@ -32,8 +39,12 @@ struct Loaded {
     loss: Bound,
     loss_and_dlogits: Bound,
     softmax: Bound,
+    /// The 5 and the 64 largest classes; `None` where rows have fewer.
+    tops: [Option<Bound>; 2],
     record: wgpu::Buffer,
     output: wgpu::Buffer,
+    /// Values (rows, k) and indices (rows, k).
+    classes: [wgpu::Buffer; 2],
     ran: Operation,
 }
 
@@ -66,9 +77,9 @@ impl OnDevice {
         Ok(())
     }
 
-    fn read(&self, from: &wgpu::Buffer) -> Result<Vec<f32>> {
-        let staging = self.buffer(from.size(), Usage::MAP_READ);
-        self.submit(|encoder| encoder.copy_buffer_to_buffer(from, 0, &staging, 0, from.size()))?;
+    fn read<T: Pod>(&self, from: &wgpu::Buffer, bytes: u64) -> Result<Vec<T>> {
+        let staging = self.buffer(bytes, Usage::MAP_READ);
+        self.submit(|encoder| encoder.copy_buffer_to_buffer(from, 0, &staging, 0, bytes))?;
         let slice = staging.slice(..);
         slice.map_async(wgpu::MapMode::Read, |_| ());
         self.gpu.device.poll(wgpu::PollType::wait_indefinitely())?;
@@ -99,8 +110,17 @@ impl Contestant for OnDevice {
         let softmax = Softmax::<f32>::new(gpu, &Default::default())?;
         let buffers = SoftmaxBuffers { logits: whole(&logits), probs: Some(whole(&output)), log_probs: None };
         let softmax = softmax.bind(shape, &buffers)?;
+
+        let size = (shape.rows * Operation::Top64.classes() * size_of::<f32>()) as u64;
+        let classes = [(); 2].map(|()| self.buffer(size, Usage::STORAGE | Usage::COPY_SRC));
+        let buffers = TopKBuffers::new(whole(&logits), whole(&classes[1]), whole(&classes[0]));
+        let bind = |operation: Operation| -> Result<Option<Bound>> {
+            let is_wide_enough = operation.classes() <= shape.cols;
+            Ok(if is_wide_enough { Some(top_k(gpu, operation)?.bind(shape, &buffers)?) } else { None })
+        };
+        let tops = [bind(Operation::Top5)?, bind(Operation::Top64)?];
         let ran = Operation::Loss;
-        self.loaded = Some(Loaded { loss, loss_and_dlogits, softmax, record, output, ran });
+        self.loaded = Some(Loaded { loss, loss_and_dlogits, softmax, tops, record, output, classes, ran });
         Ok(())
     }
 
@@ -112,21 +132,28 @@ impl Contestant for OnDevice {
             Operation::Loss => &loaded.loss,
             Operation::LossAndGradient => &loaded.loss_and_dlogits,
             Operation::Softmax => &loaded.softmax,
+            Operation::Top5 => loaded.tops[0].as_ref().ok_or(NOT_COMPARED)?,
+            Operation::Top64 => loaded.tops[1].as_ref().ok_or(NOT_COMPARED)?,
         };
         self.submit(|encoder| bound.encode(&mut encoder.begin_compute_pass(&Default::default())))
     }
 
     fn values(&mut self, batch: &Batch) -> Result<Vec<f64>> {
         let loaded = self.loaded.as_ref().ok_or("nothing is loaded")?;
-        let mut values = Vec::new();
-        if loaded.ran != Operation::Softmax {
-            // The record's first word is the reduced loss.
-            values.push(f64::from(self.read(&loaded.record)?[0]));
+        // The record's first word is the reduced loss.
+        let loss = || -> Result<f64> { Ok(self.read::<f32>(&loaded.record, LossRecord::BYTES)?[0].into()) };
+        let output =
+            || -> Result<Vec<f64>> { Ok(batch.probe(&self.read(&loaded.output, loaded.output.size())?)) };
+        match loaded.ran {
+            Operation::Loss => Ok(vec![loss()?]),
+            Operation::LossAndGradient => Ok([vec![loss()?], output()?].concat()),
+            Operation::Softmax => output(),
+            Operation::Top5 | Operation::Top64 => {
+                let bytes = (batch.rows * loaded.ran.classes() * size_of::<f32>()) as u64;
+                let [values, indices] = &loaded.classes;
+                Ok(batch.probe_classes(&self.read(values, bytes)?, &self.read(indices, bytes)?))
+            }
         }
-        if loaded.ran != Operation::Loss {
-            values.extend(batch.probe(&self.read(&loaded.output)?));
-        }
-        Ok(values)
     }
 }
 
@@ -140,6 +167,8 @@ pub struct FromHost {
     targets: Vec<i32>,
     loss: Option<f64>,
     output: Option<Vec<f32>>,
+    tops: [TopK<f32>; 2],
+    classes: Option<TopClasses>,
 }
 
 impl FromHost {
@@ -148,12 +177,14 @@ impl FromHost {
         Ok(Self {
             cross_entropy: CrossEntropy::new(&gpu, &Default::default())?,
             softmax: Softmax::new(&gpu, &Default::default())?,
-            gpu,
             shape: Shape::new(0, 1),
             logits: Vec::new(),
             targets: Vec::new(),
             loss: None,
             output: None,
+            tops: [top_k(&gpu, Operation::Top5)?, top_k(&gpu, Operation::Top64)?],
+            classes: None,
+            gpu,
         })
     }
 }
@@ -170,7 +201,7 @@ impl Contestant for FromHost {
     }
 
     fn run(&mut self, operation: Operation) -> Result<()> {
-        (self.loss, self.output) = (None, None);
+        (self.loss, self.output, self.classes) = (None, None, None);
         let (logits, targets, shape) = (&self.logits, Targets::Classes(&self.targets), self.shape);
         match operation {
             Operation::Loss => {
@@ -181,12 +212,18 @@ impl Contestant for FromHost {
                 (self.loss, self.output) = (Some(loss.value), Some(dlogits));
             }
             Operation::Softmax => self.output = Some(self.softmax.softmax(logits, shape).wait()?),
+            Operation::Top5 | Operation::Top64 if operation.classes() > shape.cols => {
+                return Err(NOT_COMPARED.into());
+            }
+            Operation::Top5 => self.classes = Some(self.tops[0].top_k(logits, shape).wait()?),
+            Operation::Top64 => self.classes = Some(self.tops[1].top_k(logits, shape).wait()?),
         }
         Ok(())
     }
 
     fn values(&mut self, batch: &Batch) -> Result<Vec<f64>> {
         let probed = self.output.iter().flat_map(|output| batch.probe(output));
-        Ok(self.loss.into_iter().chain(probed).collect())
+        let classes = self.classes.iter().flat_map(|top| batch.probe_classes(&top.values, &top.indices));
+        Ok(self.loss.into_iter().chain(probed).chain(classes).collect())
     }
 }
