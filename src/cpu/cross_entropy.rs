@@ -12,7 +12,7 @@ use crate::cpu::special::{self, result_of};
 use crate::element::Element;
 use crate::flags::Flags;
 use crate::inputs::{BatchWeight, CrossEntropyInputs};
-use crate::options::CrossEntropyOptions;
+use crate::options::{CrossEntropyOptions, Input};
 use crate::reference::RowReadouts;
 use crate::reference::cross_entropy::{RowScale, row_dlogits_at, row_scale};
 use crate::results::RowResult;
@@ -101,17 +101,44 @@ struct OfTarget {
     smoothing: f64,
 }
 
-impl OfTarget {
-    /// e^score / z.
-    fn prob(&self, stats: &Stats) -> f64 {
-        self.score.exp() / stats.sum_exp()
+/// What makes probabilities of exponentials: p_j = e^t_j / z, for scores t_j = (x_j − m) / T.
+#[derive(Clone, Copy)]
+struct Norm {
+    z: f64,
+    ln_z: f64,
+    /// Whether the input is log-probabilities, which are taken as they are: then z = e^−m, and p_j = e^x_j.
+    is_given: bool,
+}
+
+impl Norm {
+    /// Beyond this, e^m of log-probabilities, or its square, leaves f64's range or comes near its end.
+    const REACH: f32 = 300.0;
+
+    /// `None` where z cannot be held.
+    fn new(stats: &Stats, input: Input) -> Option<Self> {
+        match input {
+            Input::Logits => Some(Self { z: stats.sum_exp(), ln_z: stats.log_sum(), is_given: false }),
+            Input::LogProbs if stats.max.abs() > Self::REACH => None,
+            Input::LogProbs => {
+                let ln_z = -f64::from(stats.max);
+                Some(Self { z: ln_z.exp(), ln_z, is_given: true })
+            }
+        }
     }
 
-    /// 1 − p_y, which keeps its digits where p_y is near 1.
-    fn prob_of_others(&self, stats: &Stats) -> f64 {
+    /// p_y.
+    fn prob(&self, target: &OfTarget) -> f64 {
+        target.score.exp() / self.z
+    }
+
+    /// 1 − p_y. Of logits, it keeps its digits where p_y is near 1.
+    fn prob_of_others(&self, target: &OfTarget, stats: &Stats) -> f64 {
+        if self.is_given {
+            return 1.0 - self.prob(target);
+        }
         let others =
-            if self.class == stats.best { stats.rest } else { 1.0 + (stats.rest - self.score.exp()) };
-        others / stats.sum_exp()
+            if target.class == stats.best { stats.rest } else { 1.0 + (stats.rest - target.score.exp()) };
+        others / self.z
     }
 }
 
@@ -145,7 +172,9 @@ impl<E: Element> Batch<'_, E> {
                 .map(|(stats, sums)| (class, stats, Some(sums))),
             Some(class) => of_row.stats(simd, options.temperature).map(|stats| (class, stats, None)),
         };
-        let Some((class, stats, sums)) = stats else {
+        let normed = stats
+            .and_then(|(class, stats, sums)| Some((class, (stats, Norm::new(&stats, options.input)?), sums)));
+        let Some((class, stats, sums)) = normed else {
             if let Some(dlogits) = dlogits {
                 self.special_dlogits(row, dlogits);
             }
@@ -158,7 +187,7 @@ impl<E: Element> Batch<'_, E> {
         self.result(simd, &mut of_row, row, &target, &stats, sums.as_ref())
     }
 
-    fn of_target(&self, row: &Row<'_, E>, stats: &Stats, class: usize) -> OfTarget {
+    fn of_target(&self, row: &Row<'_, E>, (stats, norm): &(Stats, Norm), class: usize) -> OfTarget {
         let logit = row.at(class);
         let score = (f64::from(logit) - f64::from(stats.max)) / f64::from(self.options.temperature);
         let epsilon = f64::from(self.options.label_smoothing);
@@ -167,7 +196,7 @@ impl<E: Element> Batch<'_, E> {
             class,
             logit,
             score,
-            nll: stats.log_sum() - score,
+            nll: norm.ln_z - score,
             own: (1.0 - epsilon) * weight,
             smoothing: epsilon / self.shape.cols as f64,
         }
@@ -180,7 +209,7 @@ impl<E: Element> Batch<'_, E> {
         of_row: &mut Row<'_, E>,
         row: usize,
         target: &OfTarget,
-        stats: &Stats,
+        (stats, norm): &(Stats, Norm),
         sums: Option<&Sums>,
     ) -> RowResult {
         let (options, smoothing) = (self.options, self.smoothing);
@@ -189,7 +218,7 @@ impl<E: Element> Batch<'_, E> {
         if target.smoothing > 0.0 && smoothing.total > 0.0 {
             // Σ w·ℓ = Σ w·ln z − Σ w·(x − m) / T.
             let below = of_row.sum_below(simd, smoothing.weights.as_deref(), stats.max) * smoothing.largest;
-            loss += target.smoothing * (smoothing.total * stats.log_sum() - below / temperature);
+            loss += target.smoothing * (smoothing.total * norm.ln_z - below / temperature);
         }
         let z_loss = product(options.z_loss.into(), lse * lse);
         let weight = self.inputs.row_weight(options, row);
@@ -199,32 +228,33 @@ impl<E: Element> Batch<'_, E> {
         if !options.row_fields.intersects(!RowFields::default()) {
             return result;
         }
-        result.with_readouts(&self.readouts(target, stats, sums.unwrap_or(&Sums::NONE)), options.row_fields)
+        let readouts = self.readouts(target, stats, norm, sums.unwrap_or(&Sums::NONE));
+        result.with_readouts(&readouts, options.row_fields)
     }
 
     /// The readouts of [`row_readouts`](crate::reference::row_readouts). Without sums, those that need them are wrong.
-    fn readouts(&self, target: &OfTarget, stats: &Stats, sums: &Sums) -> RowReadouts {
+    fn readouts(&self, target: &OfTarget, stats: &Stats, norm: &Norm, sums: &Sums) -> RowReadouts {
         let temperature = f64::from(self.options.temperature);
-        let (is_correct, z, prob) = (target.class == stats.best, stats.sum_exp(), target.prob(stats));
+        let (is_correct, z) = (target.class == stats.best, norm.z);
         let (max, logit) = (f64::from(stats.max), f64::from(target.logit));
         // The sums leave out the largest and the target.
         let apart = |value: f64| if is_correct { 0.0 } else { value };
-        let scored = apart(product(prob * z, target.score)) + sums.exp_score;
+        let scored = apart(product(target.score.exp(), target.score)) + sums.exp_score;
         let second = if is_correct { sums.max } else { sums.max.max(target.logit) };
-        let error = target.prob_of_others(stats);
+        let error = norm.prob_of_others(target, stats);
         let squares = (apart(1.0) + sums.exp_squared) / (z * z);
         RowReadouts {
             row_max: max,
-            sum_exp: z,
+            sum_exp: stats.sum_exp(),
             target_logit: logit,
-            target_prob: prob,
+            target_prob: norm.prob(target),
             target_log_prob: -target.nll,
             confidence: 1.0 / z,
             is_correct,
             // Whatever is the largest is ahead of every other target.
             rank: if is_correct { 1 } else { 2 + sums.ahead },
             mass_ahead: apart((1.0 + sums.exp_ahead) / z),
-            entropy: stats.log_sum() - scored / z,
+            entropy: norm.ln_z * (stats.sum_exp() / z) - scored / z,
             brier: error * error + squares,
             margin: (max - f64::from(second)) / temperature,
             min_logit: f64::from(sums.min.min(target.logit).min(stats.max)),
@@ -239,7 +269,7 @@ impl<E: Element> Batch<'_, E> {
         of_row: &mut Row<'_, E>,
         row: usize,
         target: &OfTarget,
-        stats: &Stats,
+        (stats, norm): &(Stats, Norm),
         dlogits: &mut [f32],
     ) {
         let &Self { inputs, shape, options, weight, smoothing, .. } = self;
@@ -254,7 +284,11 @@ impl<E: Element> Batch<'_, E> {
         // As in the reference: beyond f32 the z-loss has no part.
         let by_lse = if ((by_lse / temperature) as f32).is_finite() { by_lse } else { 0.0 };
         let of_smoothing = target.smoothing * smoothing.total;
-        let by_prob = (scale.loss * (target.own + of_smoothing) + by_lse) / temperature;
+        // ∂ℓ_j/∂x_k = p_k − [j = k], and −[j = k] of log-probabilities.
+        let by_prob = match norm.is_given {
+            true => 0.0,
+            false => (scale.loss * (target.own + of_smoothing) + by_lse) / temperature,
+        };
         let less = scale.loss * target.smoothing / temperature;
         let (factor, most) = ((by_prob / stats.sum_exp()) as f32, (less * smoothing.largest) as f32);
         if !(factor.is_finite() && most.is_finite()) {
@@ -276,8 +310,9 @@ impl<E: Element> Batch<'_, E> {
             },
         );
         let share = target.smoothing * inputs.class_weights.map_or(1.0, |of| f64::from(of[target.class]));
-        let prob = target.prob(stats);
-        let of_loss = of_smoothing * prob - share - target.own * target.prob_of_others(stats);
+        let (prob, others) =
+            if norm.is_given { (0.0, 1.0) } else { (norm.prob(target), norm.prob_of_others(target, stats)) };
+        let of_loss = of_smoothing * prob - share - target.own * others;
         dlogits[target.class] = ((scale.loss * of_loss + by_lse * prob) / temperature) as f32;
     }
 

@@ -3,7 +3,7 @@
 //!
 //! | form | |
 //! | --- | --- |
-//! | cross-entropy and its gradient | class targets; ignored rows, class and row weights, a mask, label smoothing, temperature, z-loss, sequences, upstream gradients |
+//! | cross-entropy and its gradient | class targets; of logits or of log-probabilities; ignored rows, class and row weights, a mask, label smoothing, temperature, z-loss, sequences, upstream gradients |
 //! | its [`RowFields`](crate::RowFields) | all |
 //! | softmax, log-softmax | with a temperature |
 //! | logsumexp, argmax | |
@@ -44,13 +44,14 @@ use std::thread;
 
 use pulp::{Arch, WithSimd};
 
+use crate::coded::Codes;
 use crate::cpu::cross_entropy::{Batch, Rows, Smoothing};
 use crate::cpu::row::PART;
 use crate::cpu::softmax::{LargestAndLse, Probs};
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::inputs::{BatchWeight, CrossEntropyInputs};
-use crate::options::{CrossEntropyOptions, Input, SoftmaxOptions};
+use crate::options::{CrossEntropyOptions, SoftmaxOptions};
 use crate::results::{Loss, LossSum, RowResult};
 use crate::shape::Shape;
 use crate::target_kind::TargetKind;
@@ -76,7 +77,6 @@ pub fn check_form(options: &CrossEntropyOptions, targets: TargetKind, shape: Sha
     let missing = [
         (options.softcap.is_some(), "softcap"),
         (options.focal_gamma != 0.0, "focal loss"),
-        (options.input == Input::LogProbs, "loss of log-probabilities"),
         (targets == TargetKind::Soft, "loss of soft targets"),
         (matches!(targets, TargetKind::Sparse { .. }), "loss of sparse targets"),
     ];
@@ -340,6 +340,19 @@ impl Processor {
             self.run(LargestAndLse { logits, shape, rows, threads: threads_of_row, each });
         });
         Ok(values)
+    }
+
+    /// Makes values of rows of codes.
+    pub(crate) fn widen<E: Element>(&self, codes: Codes<'_>, shape: Shape, into: &mut [E]) {
+        let step = PART.div_ceil(shape.cols);
+        let jobs: Vec<_> =
+            (0..shape.rows).step_by(step).zip(into.chunks_mut(step * shape.row_stride)).collect();
+        threads::each(self.threads, jobs.into_iter(), |(start, into)| {
+            for (row, into) in into.chunks_mut(shape.row_stride).enumerate() {
+                let values = codes.row(start + row, shape.cols).values();
+                into.iter_mut().zip(values).for_each(|(into, value)| *into = E::from_f32(value));
+            }
+        });
     }
 
     /// How many threads share the rows, and how many a row: there are enough rows for all, or rows come one after another.

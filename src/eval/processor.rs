@@ -34,13 +34,14 @@ impl<E: Element> Evaluation<'_, E> {
         let open = |start: Start| {
             let room = start.room.map_or(WINDOW_BYTES, |room| WINDOW_BYTES.min(room));
             let window_rows = footprint.groups(room) as usize;
-            Ok(OnProcessor { cpu: *cpu, op, shape, batch, window_rows, last: Window::default(), free: None })
+            let (last, free, widened) = (Window::default(), None, Vec::new());
+            Ok(OnProcessor { cpu: *cpu, op, shape, batch, window_rows, last, free, widened })
         };
         self.run_on(open, None, source, each)
     }
 }
 
-struct OnProcessor {
+struct OnProcessor<E> {
     cpu: Processor,
     op: CrossEntropyOptions,
     shape: Shape,
@@ -50,6 +51,8 @@ struct OnProcessor {
     /// The window that was given last, and one whose memory the next can take.
     last: Window,
     free: Option<Window>,
+    /// Room for the values of a window of codes.
+    widened: Vec<E>,
 }
 
 /// Results (rows,), and the gradient.
@@ -59,7 +62,7 @@ struct Window {
     dlogits: Vec<f32>,
 }
 
-impl<E: Element> Evaluator<E> for OnProcessor {
+impl<E: Element> Evaluator<E> for OnProcessor<E> {
     type Flight = Window;
 
     fn window_rows(&self) -> usize {
@@ -86,8 +89,15 @@ impl<E: Element> Evaluator<E> for OnProcessor {
         window.results.resize(rows, RowResult::default());
         window.dlogits.resize(values, 0.0);
         let dlogits = with_dlogits.then_some(&mut window.dlogits[..]);
-        let logits = logits.values(shape);
-        let of = (&*logits, inputs, shape, &self.op);
+        let values = match logits {
+            Logits::Values(values) => values,
+            Logits::Codes(codes) => {
+                self.widened.resize(shape.len(), E::from_f32(0.0));
+                self.cpu.widen(codes, shape, &mut self.widened);
+                &self.widened
+            }
+        };
+        let of = (values, inputs, shape, &self.op);
         self.cpu.rows(of, &self.batch, Some(&mut window.results), dlogits);
         Ok(window)
     }

@@ -64,7 +64,8 @@ fn special_rows_of_every_length() {
     for (i, cols) in (1..=9).chain(lengths).enumerate() {
         let batch = special::batch("cases", special::CASES, cols);
         let masked_row = [MaskedRow::Nan, MaskedRow::Zero][i % 2];
-        let options = CrossEntropyOptions { masked_row, ..Default::default() };
+        let input = [Input::Logits, Input::LogProbs][i / 2 % 2];
+        let options = CrossEntropyOptions { masked_row, input, ..Default::default() };
         match i % 3 {
             0 => check(&batch, &options),
             1 => check(&batch.cast::<bf16>(), &options),
@@ -109,6 +110,7 @@ fn readouts() {
         let options = CrossEntropyOptions {
             masked_row: [MaskedRow::Nan, MaskedRow::Zero][i % 2],
             temperature: [1.0, 0.5, 3.0][i % 3],
+            input: if i % 3 == 0 { Input::LogProbs } else { Input::Logits },
             row_fields: RowFields::all(),
             ..Default::default()
         };
@@ -240,10 +242,10 @@ fn other_forms_are_refused() {
     let (plain, shape) = (CrossEntropyOptions::default(), Shape::new(2, 3));
     let classes = TargetKind::Classes;
     assert_eq!(check_form(&plain, classes, shape), Ok(()));
+    assert_eq!(check_form(&CrossEntropyOptions { input: Input::LogProbs, ..plain }, classes, shape), Ok(()));
     for (form, options, targets) in [
         ("softcap", CrossEntropyOptions { softcap: Some(30.0), ..plain }, classes),
         ("focal loss", CrossEntropyOptions { focal_gamma: 2.0, ..plain }, classes),
-        ("loss of log-probabilities", CrossEntropyOptions { input: Input::LogProbs, ..plain }, classes),
         ("loss of soft targets", plain, TargetKind::Soft),
         ("loss of sparse targets", plain, TargetKind::Sparse { entries: 2 }),
     ] {
