@@ -143,6 +143,14 @@ pub enum Error {
         /// Values needed.
         needed: usize,
     },
+    /// The state of a run is of other rows than the run that is to continue from it.
+    #[error("the state is of rows from {found} on; the run begins at row {needed}")]
+    OtherRows {
+        /// The first row of the state.
+        found: usize,
+        /// The first row of the run.
+        needed: usize,
+    },
     /// One row is larger than the device's largest binding, or than one workgroup can process.
     #[error("one row of {cols} cols is {bytes} bytes; this device allows at most {limit}")]
     RowTooLarge {

@@ -116,6 +116,22 @@ impl Verification {
             self.worst_rel = rel;
         }
     }
+
+    /// Adds the comparison of other rows. Of errors that are equally bad, that of the lowest row is kept, as if all rows had
+    /// been compared in their order.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        let is_first = other.worst_row < self.worst_row;
+        let (worst, is_worse) =
+            (self.worst, other.worst > self.worst || (other.worst == self.worst && is_first));
+        let of = if is_worse { other } else { &*self };
+        *self = Self {
+            rows_checked: self.rows_checked + other.rows_checked,
+            passed: self.passed && other.passed,
+            last_row: self.last_row.max(other.last_row),
+            worst: worst.max(other.worst),
+            ..*of
+        };
+    }
 }
 
 #[cfg(test)]

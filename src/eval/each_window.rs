@@ -32,7 +32,7 @@ pub(super) fn each_window<E: Element, S, T>(
         let (mut stream, step) = open(Start { row: first, room: Some(room), coded })?;
         through(
             &mut stream,
-            (shape, first, step.max(1)),
+            (shape, first..shape.rows, step.max(1)),
             (Feed::coded(&mut *source, coded), None),
             &mut Duration::default(),
             |stream: &mut S, rows: Range<usize>, values: &Values<'_, E, E>| {

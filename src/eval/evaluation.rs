@@ -11,18 +11,18 @@ use crate::eval::evaluator::{Device, Evaluator};
 use crate::eval::inputs::EvaluateInputs;
 use crate::eval::losses::Evaluable;
 use crate::eval::memory::{Asked, Footprint, halving};
-use crate::eval::misuse::LOOKED_AT;
+use crate::eval::misuse::{LOOKED_AT, Signs};
 use crate::eval::options::EvaluateOptions;
 use crate::eval::read_ahead::{Feed, Values, through};
 use crate::eval::report::Report;
 use crate::eval::row_inputs::{BatchRows, SecondSource};
 use crate::eval::source::{Source, are_coded, check_same_shape, check_values};
-use crate::eval::state::EvaluationState;
+use crate::eval::state::{Batch, EvaluationState};
 use crate::eval::window::Window;
 use crate::inputs::BatchWeight;
 use crate::kernel::passes::Output;
 use crate::op::{LossOp, LossStream, Start};
-use crate::options::{CrossEntropyOptions, EmptyBatch, Reducing, Reduction};
+use crate::options::CrossEntropyOptions;
 use crate::shape::Shape;
 use crate::verification::Verification;
 
@@ -32,6 +32,9 @@ use crate::verification::Verification;
 /// [`run`](Self::run) takes it from where it is to the end. [`report`](Self::report) and [`state`](Self::state) give
 /// the results so far at any time. Wherever it was stopped and whatever its windows were, the result has the same
 /// digits as one run without a stop, on the same device with the same tuning.
+///
+/// Processes that share nothing can each evaluate a part of the rows ([`restrict`](Self::restrict)); their states
+/// [`merge`](EvaluationState::merge) to the state of the whole.
 ///
 /// ```no_run
 /// use xent::eval::{Evaluation, SliceSource};
@@ -63,6 +66,8 @@ pub struct Evaluation<'a, E: Element = f32, L: Evaluable = CrossEntropyOptions> 
     /// The total weight of all rows.
     weight: BatchWeight,
     options: EvaluateOptions,
+    /// The rows to evaluate.
+    part: Range<usize>,
     state: EvaluationState,
 }
 
@@ -85,6 +90,14 @@ impl<'a, E: Element, L: Evaluable> Evaluation<'a, E, L> {
     ) -> Result<Self> {
         let (rows, second, weight) = BatchRows::checked(inputs.into(), shape, op)?;
         weight.check(shape.rows, op.reducing())?;
+        let batch = Batch {
+            rows: shape.rows,
+            cols: shape.cols,
+            weight,
+            how: op.reducing(),
+            is_verified: options.verify_rows > 0,
+        };
+        let signs = Signs::of_batch(*rows.runs());
         Ok(Self {
             op: op.for_evaluation(),
             shape,
@@ -92,24 +105,75 @@ impl<'a, E: Element, L: Evaluable> Evaluation<'a, E, L> {
             second,
             weight,
             options: *options,
-            state: EvaluationState::default(),
+            part: 0..shape.rows,
+            state: EvaluationState { batch, signs, ..Default::default() },
         })
+    }
+
+    /// Restricts the evaluation to these rows of the batch, from the first of them on: a part, whose state
+    /// [`merge`](EvaluationState::merge)s with those of the other parts. It may be empty. Gradients of a mean are still those
+    /// of the whole batch, and rows keep their numbers.
+    ///
+    /// ```no_run
+    /// # use xent::eval::{Evaluation, EvaluationState, SliceSource};
+    /// # use xent::{Context, CrossEntropy, Shape, Targets};
+    /// # let gpu = Context::new().wait()?;
+    /// # let op = CrossEntropy::<f32>::new(&gpu, &Default::default())?;
+    /// # let (logits, shape, targets) = ([2.0, 1.0, 0.5, 0.1, 3.0, 0.2], Shape::new(2, 3), Targets::Classes(&[0, 1]));
+    /// let mut whole = EvaluationState::default();
+    /// for rows in [0..1, 1..2] {
+    ///     let mut source = SliceSource::new(&logits, shape)?;
+    ///     let mut part = Evaluation::new(op.options(), shape, targets, &Default::default())?;
+    ///     part.restrict(rows)?;
+    ///     part.run(&op, &mut source, |_| Ok(()))?;
+    ///     whole.merge(part.state())?;
+    /// }
+    /// println!("{}", whole.report().mean());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::RowsExceedBound`]; [`Error::Layout`] if it begins or ends within a group of rows that lie side by side.
+    pub fn restrict(&mut self, rows: Range<usize>) -> Result<()> {
+        let (bound, inner) = (self.shape.rows, self.shape.inner);
+        let rows = rows.start..rows.end.max(rows.start);
+        if rows.end > bound {
+            return Err(Error::RowsExceedBound { rows: rows.end, bound });
+        }
+        for row in [rows.start, rows.end] {
+            if !row.is_multiple_of(inner) {
+                return Err(Error::Layout { rows: row, inner });
+            }
+        }
+        let &EvaluationState { batch, ref signs, .. } = &self.state;
+        let signs = Signs::of_batch(*signs.runs());
+        self.state = EvaluationState { batch, signs, first: rows.start, ..Default::default() };
+        self.part = rows;
+        Ok(())
     }
 
     /// Continues from the state of another evaluation of the same batch whose outputs exist. The rows before it are not
     /// read again.
     ///
     /// # Errors
-    /// [`Error::RowsExceedBound`] and [`Error::Layout`] if no run of this batch can have reached this state.
+    /// [`Error::RowsExceedBound`], [`Error::Layout`] and [`Error::OtherRows`] if no run of these rows can have reached this
+    /// state.
     pub fn resume(&mut self, state: &EvaluationState) -> Result<()> {
-        let (rows, bound, inner) = (state.rows(), self.shape.rows, self.shape.inner);
+        let (rows, bound, inner) = (state.rows(), self.part.len(), self.shape.inner);
         if rows > bound {
             return Err(Error::RowsExceedBound { rows, bound });
         }
         if !rows.is_multiple_of(inner) {
             return Err(Error::Layout { rows, inner });
         }
-        self.state = *state;
+        let others = state.row_ranges().find(|done| *done != (self.part.start..self.part.start + rows));
+        if let Some(Range { start, .. }) = others {
+            return Err(Error::OtherRows { found: start, needed: self.part.start });
+        }
+        let (batch, first) = (self.state.batch, self.part.start);
+        let mut signs = Signs::of_batch(*self.rows.runs());
+        signs.merge(&state.signs);
+        self.state = EvaluationState { batch, first, signs, merged: Vec::new(), ..state.clone() };
         Ok(())
     }
 
@@ -141,9 +205,14 @@ impl<'a, E: Element, L: Evaluable> Evaluation<'a, E, L> {
         &self.state
     }
 
-    /// Whether all rows are done.
+    /// The rows that it evaluates: all, or those that it was restricted to.
+    pub fn rows(&self) -> Range<usize> {
+        self.part.clone()
+    }
+
+    /// Whether all of its rows are done.
     pub fn is_done(&self) -> bool {
-        self.state.rows() == self.shape.rows
+        self.state.rows() == self.part.len()
     }
 
     /// Runs the remaining rows through the device. Two windows are on the device at a time while the next ones are
@@ -175,23 +244,7 @@ impl<'a, E: Element, L: Evaluable> Evaluation<'a, E, L> {
 
     /// The report on the rows that are done. At the end these are all rows.
     pub fn report(&self) -> Report {
-        let EvaluationState { sum, judged, correct, signs, verification, reading, computing, elapsed } =
-            self.state;
-        let sum = if self.is_done() { sum.weighing(self.weight) } else { sum };
-        let mean =
-            Reducing { reduction: Reduction::Mean, empty_batch: EmptyBatch::Nan, ..self.op.reducing() };
-        Report {
-            loss: sum.reduced(self.op.reducing()),
-            mean: sum.reduced(mean).value,
-            cols: self.shape.cols,
-            correct,
-            judged,
-            signs,
-            verification: (self.options.verify_rows > 0).then_some(verification),
-            reading,
-            computing,
-            elapsed,
-        }
+        self.state.report()
     }
 
     /// The maximum bytes that the windows of a run on this device take, on host and device together. This is the part
@@ -262,7 +315,8 @@ impl<'a, E: Element, L: Evaluable> Evaluation<'a, E, L> {
         each: &mut impl FnMut(&Evaluated<'_>) -> Result<()>,
         times: &mut Times,
     ) -> Result<()> {
-        let (shape, first, wants_dlogits) = (self.shape, self.state.rows(), self.options.dlogits);
+        let (shape, part, wants_dlogits) = (self.shape, self.part.clone(), self.options.dlogits);
+        let first = part.start + self.state.rows();
         let mut evaluator = open(Start { row: first, room: Some(room), coded })?;
         let step = evaluator.window_rows().max(1);
         let mut dlogits = wants_dlogits.then(|| vec![0.0; shape.with_rows(step.min(shape.rows)).len()]);
@@ -272,16 +326,16 @@ impl<'a, E: Element, L: Evaluable> Evaluation<'a, E, L> {
         let looked_at = if self.options.check_shift { 4 * LOOKED_AT } else { LOOKED_AT };
         let mut looked_at =
             Verification::sample(shape.rows, looked_at).skip_while(|&row| row < first).peekable();
-        let check_shift = self.options.check_shift;
+        let check_shift = self.options.check_shift && self.rows.has_row_targets();
         let (op, state, row_inputs, began) = (self.op, &mut self.state, &mut self.rows, times.start);
         let (shift, sequence_ends) = (row_inputs.shift(), row_inputs.sequence_ends());
-        let of_sequences = row_inputs.of_sequences();
         let mut weight = state.sum.weight();
 
         let submit = |evaluator: &mut V, rows: Range<usize>, values: &Values<'_, E, L::Second<E>>| {
             let beside = row_inputs.window(rows.clone())?;
             let mut window = Window::new(rows, values, beside, weight, (shape, shift), &op, &mut verified)?;
-            window.look_at(values, &op, &mut looked_at, check_shift);
+            let neighbour = check_shift.then_some(|row| row_inputs.top_class(row));
+            window.look_at(values, &op, &mut looked_at, shape.rows, neighbour)?;
             weight = window.weight();
             let (start, rows) = (Instant::now(), window.rows.len());
             let inputs = window.inputs(values.second_values());
@@ -296,9 +350,9 @@ impl<'a, E: Element, L: Evaluable> Evaluation<'a, E, L> {
             let inputs = window.inputs(None);
             let results = evaluator.finish(flight, &inputs, dlogits.as_deref_mut())?;
             times.landing += start.elapsed();
-            let mut next = *state;
-            window.add_to(&mut next, results, (&op, shape), of_sequences.as_ref());
-            let told = EvaluationState { elapsed: next.elapsed + began.elapsed(), ..next };
+            let mut next = state.clone();
+            window.add_to(&mut next, results, (&op, shape));
+            let told = EvaluationState { elapsed: next.elapsed + began.elapsed(), ..next.clone() };
             each(&Evaluated {
                 rows: window.rows.clone(),
                 results,
@@ -312,7 +366,7 @@ impl<'a, E: Element, L: Evaluable> Evaluation<'a, E, L> {
             *state = next;
             Ok(())
         };
-        through(&mut evaluator, (shape, first, step), feeds, &mut times.reading, submit, land)
+        through(&mut evaluator, (shape, first..part.end, step), feeds, &mut times.reading, submit, land)
     }
 }
 

@@ -159,20 +159,20 @@ fn a_run_goes_on_from_any_row_with_the_digits_of_one_without_a_stop() {
     whole.run_on(echo(&submitted, None), None, &mut source, |_| Ok(())).unwrap();
     for stops_at in 0..ROWS {
         let mut first = evaluation(&memory_of(1));
-        let mut told = EvaluationState::default();
+        let mut told = first.state().clone();
         let stopped = first.run_on(echo(&submitted, None), None, &mut source, |window| {
             assert_eq!(window.state.rows(), window.rows.end);
             if window.rows.contains(&stops_at) {
                 return Err(Error::Stopped);
             }
-            told = *window.state;
+            told = window.state.clone();
             Ok(())
         });
         let without_times = |state: &EvaluationState| EvaluationState {
             reading: Duration::ZERO,
             computing: Duration::ZERO,
             elapsed: Duration::ZERO,
-            ..*state
+            ..state.clone()
         };
         assert_eq!(without_times(&told), without_times(first.state()), "the same is told at each window");
         assert_eq!((stopped, first.state().rows()), (Err(Error::Stopped), stops_at));

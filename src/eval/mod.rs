@@ -35,6 +35,7 @@ pub mod files;
 mod inputs;
 mod losses;
 mod memory;
+mod merge;
 mod misuse;
 #[cfg(feature = "ndarray")]
 mod ndarray;
@@ -62,6 +63,7 @@ pub use evaluate::evaluate;
 pub use evaluated::Evaluated;
 pub use evaluation::Evaluation;
 pub use inputs::{EvaluateInputs, EvaluateKind, LabelSource, RowSource, TargetSource, TeacherSource};
+pub use merge::MergeError;
 pub use misuse::{Misuse, Notice};
 pub use options::EvaluateOptions;
 pub use report::Report;

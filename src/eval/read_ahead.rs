@@ -205,17 +205,18 @@ impl<'s, E: Element, S: Element> Windows<'s, E, S> {
     }
 }
 
-/// Sends windows of `step` rows, from row `first` on, through `state`. While one window is in flight, the next is
+/// Sends windows of `step` of these rows through `state`. While one window is in flight, the next is
 /// submitted and those after it are read; then the first is landed.
 pub(super) fn through<'s, E: Element, S: Element, V, T>(
     state: &mut V,
-    (shape, first, step): (Shape, usize, usize),
+    (shape, rows, step): (Shape, Range<usize>, usize),
     (logits, second): (Feed<'s, E>, Option<Feed<'s, S>>),
     reading: &mut Duration,
     mut submit: impl FnMut(&mut V, Range<usize>, &Values<'_, E, S>) -> Result<T>,
     mut land: impl FnMut(&mut V, T) -> Result<()>,
 ) -> Result<()> {
-    let rows = (first..shape.rows).step_by(step).map(move |row| row..shape.rows.min(row + step));
+    let end = rows.end;
+    let rows = rows.step_by(step).map(move |row| row..end.min(row.saturating_add(step)));
     scope(|scope| {
         let mut windows = Windows::new(scope, shape, rows.clone(), logits, second)?;
         let mut under_way = None;

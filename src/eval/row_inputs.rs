@@ -6,11 +6,12 @@ use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::eval::inputs::{EvaluateInputs, EvaluateKind, RowSource};
 use crate::eval::losses::{Evaluable, Origin};
-use crate::eval::misuse::OfSequences;
+use crate::eval::misuse::{OfSequences, Runs};
 use crate::eval::source::{Source, check_same_shape};
 use crate::inputs::{BatchWeight, Resolved, check_weights};
 use crate::op::LossKind;
 use crate::options::{CrossEntropyOptions, SequenceUnit};
+use crate::results::NO_CLASS;
 use crate::shape::Shape;
 use crate::target_kind::TargetKind;
 
@@ -27,6 +28,8 @@ pub(super) struct BatchRows<'a, E: Element, L: Evaluable> {
     shape: Shape,
     /// The options, including sequences.
     op: L,
+    /// The targets of sequences, followed to their ends.
+    runs: Runs,
 }
 
 /// The inputs of an evaluation of this loss.
@@ -54,9 +57,16 @@ impl<'a, E: Element, L: Evaluable> BatchRows<'a, E, L> {
         of_rows.row_weights = of_rows.row_weights.filter(|_| weights.is_none());
         of_rows.row_mask = of_rows.row_mask.filter(|_| mask.is_none());
         let (targets, second) = targets.map_or((Origin::InMemory, None), L::split);
-        let mut rows = Self { beside, targets, weights, mask, layout, shape, op: *op };
+        let runs = Runs::default();
+        let mut rows = Self { beside, targets, weights, mask, layout, shape, op: *op, runs };
         if rows.is_in_memory() {
             let weight = op.check_inputs(&beside, shape)?;
+            if rows.of_sequences().is_some() {
+                rows.each_part(|batch, rows, part| {
+                    batch.follow(rows, part);
+                    Ok(())
+                })?;
+            }
             return Ok((rows, None, weight));
         }
         op.check_layout(layout)?;
@@ -100,34 +110,78 @@ impl<'a, E: Element, L: Evaluable> BatchRows<'a, E, L> {
         Ok(())
     }
 
-    /// The total weight of all rows, added up in row order.
+    /// The total weight of all rows, added up in row order. Follows the targets of sequences meanwhile.
     fn weigh(&mut self) -> Result<BatchWeight> {
-        let Self { shape, op, layout, .. } = *self;
-        let op = op.of_resolved();
+        let (shape, op, shift) = (self.shape, self.op.of_resolved(), self.shift());
         // Only a second array depends on the layout of the rows.
-        let (group, lies) = match L::second::<E>(layout) {
-            Some(_) => (shape.inner, shape),
-            None => (1, Shape::new(shape.rows, shape.cols)),
-        };
-        let step = (FIRST_PASS_VALUES / L::entries(layout).max(1)).max(1).next_multiple_of(group);
+        let lies = if self.has_second() { shape } else { Shape::new(shape.rows, shape.cols) };
         let mut weight = BatchWeight::default();
-        for first in (0..shape.rows).step_by(step) {
-            let rows = first..shape.rows.min(first.saturating_add(step));
-            let count = rows.len();
-            let part = self.window(rows)?;
-            let inputs = L::inputs(&part, None);
-            if let Origin::WithLogits = self.targets {
+        self.each_part(|batch, rows, part| {
+            let inputs = L::inputs(part, None);
+            if !batch.has_row_targets() {
                 // The values of a second array are checked when they come; they do not affect the weight.
-                for row_weight in (0..count).map(|row| f64::from(L::rows(&inputs).weight(row))) {
+                for row_weight in (0..rows.len()).map(|row| f64::from(L::rows(&inputs).weight(row))) {
                     if row_weight != 0.0 {
                         weight.add(L::row_weight(shape, row_weight));
                     }
                 }
             } else {
-                op.weigh(&inputs, lies.with_rows(count), first.saturating_add(self.shift()), &mut weight)?;
+                let first = rows.start.saturating_add(shift);
+                op.weigh(&inputs, lies.with_rows(rows.len()), first, &mut weight)?;
+                batch.follow(rows, part);
             }
-        }
+            Ok(())
+        })?;
         Ok(weight)
+    }
+
+    /// Whether a second array comes with the logits.
+    fn has_second(&self) -> bool {
+        L::second::<E>(self.layout).is_some()
+    }
+
+    /// Takes the inputs of all rows, part by part in order. The parts are the same whatever the windows are.
+    fn each_part(
+        &mut self,
+        mut take: impl FnMut(&mut Self, Range<usize>, &mut Resolved<L::Inputs<'a, E>>) -> Result<()>,
+    ) -> Result<()> {
+        let (rows, group) = (self.shape.rows, if self.has_second() { self.shape.inner } else { 1 });
+        let step = (FIRST_PASS_VALUES / L::entries(self.layout).max(1)).max(1).next_multiple_of(group);
+        for first in (0..rows).step_by(step) {
+            let part = first..rows.min(first.saturating_add(step));
+            let mut inputs = self.window(part.clone())?;
+            take(self, part, &mut inputs)?;
+        }
+        Ok(())
+    }
+
+    /// Follows the targets of these rows through their sequences.
+    fn follow(&mut self, rows: Range<usize>, part: &mut Resolved<L::Inputs<'a, E>>) {
+        let Some(sequences) = self.of_sequences() else { return };
+        L::narrow(part);
+        let inputs = L::inputs(part, None);
+        let shape = Shape::new(rows.len(), self.shape.cols);
+        let classes = self.op.of_resolved().top_classes(&inputs, shape);
+        self.runs.follow(rows.start, &classes, L::classes(&inputs), &sequences);
+    }
+
+    /// Whether targets are known without the logits.
+    pub fn has_row_targets(&self) -> bool {
+        !matches!(self.targets, Origin::WithLogits)
+    }
+
+    /// The class that a row should predict, if targets are known without the logits; `None` for a row that does not count.
+    pub fn top_class(&mut self, row: usize) -> Result<Option<u32>> {
+        let mut part = self.window(row..row + 1)?;
+        L::narrow(&mut part);
+        let shape = Shape::new(1, self.shape.cols);
+        let classes = self.op.of_resolved().top_classes(&L::inputs(&part, None), shape);
+        Ok(classes.first().copied().filter(|&class| class != NO_CLASS))
+    }
+
+    /// The targets of sequences, followed to their ends.
+    pub fn runs(&self) -> &Runs {
+        &self.runs
     }
 
     /// Where the sequences of the batch end, if they differ in length.

@@ -7,7 +7,7 @@ use std::ops::Range;
 use crate::element::Element;
 use crate::error::Result;
 use crate::eval::losses::Evaluable;
-use crate::eval::misuse::{Looked, OfSequences};
+use crate::eval::misuse::Looked;
 use crate::eval::read_ahead::Values;
 use crate::eval::state::EvaluationState;
 use crate::inputs::{BatchWeight, Resolved};
@@ -94,50 +94,56 @@ impl<'w, E: Element, L: Evaluable> Window<'w, E, L> {
         self.weights.as_deref()
     }
 
-    /// Looks at the values of those of these rows that are in the window and count.
+    /// Looks at the values of those of these rows that are in the window and count. With `neighbour`, which gives the class
+    /// that a row outside the window should predict, their losses are compared with those of their neighbours' targets.
+    ///
+    /// # Errors
+    /// As for `neighbour`.
     pub fn look_at(
         &mut self,
         values: &Values<'_, E, L::Second<E>>,
         op: &L,
         rows: &mut Peekable<impl Iterator<Item = usize>>,
-        check_shift: bool,
-    ) {
-        let (first, mut looked) = (self.rows.start, self.looked);
-        while let Some(row) = rows.next_if(|row| self.rows.contains(row)).map(|row| row - first) {
-            let class = |row: Option<usize>| {
-                let class = row.and_then(|row| self.top_classes.get(row)).filter(|&&class| class != NO_CLASS);
-                class.map(|&class| class as usize)
-            };
-            let counts = L::rows(&self.inputs(values.second_values())).weight(row) != 0.0;
-            if !counts || (!self.top_classes.is_empty() && class(Some(row)).is_none()) {
+        batch_rows: usize,
+        mut neighbour: Option<impl FnMut(usize) -> Result<Option<u32>>>,
+    ) -> Result<()> {
+        let mut looked = self.looked;
+        while let Some(row) = rows.next_if(|row| self.rows.contains(row)) {
+            let (at, own) = (row - self.rows.start, self.class(row));
+            let counts = L::rows(&self.inputs(values.second_values())).weight(at) != 0.0;
+            if !counts || (!self.top_classes.is_empty() && own.is_none()) {
                 continue;
             }
-            let logits = values.logits.row(self.shape, row);
+            let logits = values.logits.row(self.shape, at);
             looked.at(&logits, op.takes_log_probs(), Looked::rounding::<E>());
-            let neighbours = (class(Some(row)), class(row.checked_sub(1)), class(row.checked_add(1)));
-            if let ((Some(own), Some(before), Some(behind)), true) = (neighbours, check_shift) {
+            let (Some(own), Some(neighbour)) = (own, &mut neighbour) else { continue };
+            let mut class_of = |row: Option<usize>| match row.filter(|&row| row < batch_rows) {
+                Some(row) if self.rows.contains(&row) => Ok(self.class(row)),
+                Some(row) => neighbour(row),
+                None => Ok(None),
+            };
+            if let (Some(before), Some(behind)) =
+                (class_of(row.checked_sub(1))?, class_of(row.checked_add(1))?)
+            {
                 // The losses differ by their logits alone.
-                let loss = |class: usize| logits.get(class).map_or(f64::NAN, |logit| -logit);
+                let loss = |class: u32| logits.get(class as usize).map_or(f64::NAN, |logit| -logit);
                 looked.shift(loss(own), [loss(before), loss(behind)]);
             }
         }
         self.looked = looked;
+        Ok(())
+    }
+
+    /// The class that a row of the window should predict.
+    fn class(&self, row: usize) -> Option<u32> {
+        let class = self.top_classes.get(row.checked_sub(self.rows.start)?).copied();
+        class.filter(|&class| class != NO_CLASS)
     }
 
     /// Adds the device's results for this window.
-    pub fn add_to(
-        &self,
-        state: &mut EvaluationState,
-        results: &[RowResult],
-        (op, shape): (&L, Shape),
-        sequences: Option<&OfSequences<'_>>,
-    ) {
+    pub fn add_to(&self, state: &mut EvaluationState, results: &[RowResult], (op, shape): (&L, Shape)) {
         state.add(results, &self.top_classes);
-        state.signs.add(op, shape, results, &self.top_classes, &self.looked);
-        if let Some(sequences) = sequences {
-            let given = L::classes(&self.inputs(None));
-            state.signs.follow(self.rows.start, &self.top_classes, given, sequences);
-        }
+        state.signs.add(op, (shape, self.rows.start), results, &self.top_classes, &self.looked);
         state.sum = state.sum.weighing(self.weight);
         for &(row, expected, bound) in &self.expected {
             let (at, loss) = (self.rows.start + row, f64::from(results[row].loss));

@@ -34,6 +34,7 @@ pub use top_k::{MAX_TOP_K, TopKOptions, TopValues};
 
 /// How row losses become one loss.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Reduction {
     /// Σ loss / Σ weight over the rows that count. NaN when no row counts, as in PyTorch: see [`EmptyBatch`].
     #[default]
@@ -68,6 +69,7 @@ impl Reduction {
 
 /// How rows become one loss: the options that every loss has.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Reducing {
     pub reduction: Reduction,
     pub empty_batch: EmptyBatch,
@@ -88,6 +90,7 @@ pub enum MaskedRow {
 /// The mean when no row counts: all rows are ignored or masked, their weights sum to 0, or there are no rows. The sum
 /// is then 0 and every gradient is 0, whatever this option says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum EmptyBatch {
     /// NaN, as PyTorch gives.
     #[default]

@@ -35,13 +35,19 @@ impl Addends {
         if value.is_finite() {
             self.finite.add(value);
         } else {
-            self.special += value;
+            self.add_special(value);
         }
+    }
+
+    /// Adds what is not finite. There is one NaN, so that the order of the addends changes no bit.
+    fn add_special(&mut self, value: f32) {
+        let sum = self.special + value;
+        self.special = if sum.is_nan() { f32::NAN } else { sum };
     }
 
     fn merge(&mut self, other: &Self) {
         self.finite.merge(&other.finite);
-        self.special += other.special;
+        self.add_special(other.special);
     }
 
     fn value(&self) -> f64 {

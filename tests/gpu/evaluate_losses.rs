@@ -112,7 +112,7 @@ macro_rules! in_windows {
             evaluation.resume(&state).unwrap();
             let run = evaluation.run($op, $source, |window| seen.add(window, stop));
             assert_eq!(run, if evaluation.is_done() { Ok(()) } else { Err(Error::Stopped) });
-            state = *evaluation.state();
+            state = evaluation.state().clone();
             report = Some(evaluation.report());
         }
         let report = report.unwrap();

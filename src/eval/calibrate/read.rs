@@ -71,9 +71,8 @@ impl Counted {
 /// What is kept of a window until its records have come.
 struct Pending {
     counted: Vec<Counted>,
-    /// The class of each row, and the targets as they were given.
+    /// The class of each row.
     classes: Vec<u32>,
-    given: Option<Vec<i32>>,
     looked: Looked,
 }
 
@@ -109,8 +108,8 @@ impl Read {
         let betas = betas.map(|beta| summing.rounded(beta));
         let (shape, loss) = (source.shape(), options.loss().for_evaluation());
         let mut read = Self::new(options, betas);
+        read.signs = Signs::of_batch(*inputs.runs());
         let mut looked_at = Verification::sample(shape.rows, LOOKED_AT).peekable();
-        let of_sequences = inputs.of_sequences();
         // A row's record takes as many bytes as these entries of two words.
         let entries = MOMENT_WORDS.div_ceil(2) as u64;
         let asked = Asked { entries, device: summing.device(), ..Asked::of_device(false) };
@@ -132,13 +131,12 @@ impl Read {
                 Counted { row, class, logit, weight: f64::from(of_rows.rows.weight(row)) }
             });
             let counted: Vec<Counted> = counted.collect();
-            let given = <CrossEntropyOptions as Evaluable>::classes::<E>(&of_rows).map(<[i32]>::to_vec);
-            let pending = Pending { counted, classes, given, looked };
+            let pending = Pending { counted, classes, looked };
             Ok((summing.submit(windows, logits, window)?, pending))
         };
         let land =
             |windows: &mut M::Windows, (records, pending): (M::Records, Pending), rows: Range<usize>| {
-                let Pending { counted, classes, given, looked } = pending;
+                let Pending { counted, classes, looked } = pending;
                 let words = summing.land(windows, records, rows.len())?;
                 let mut results = vec![RowResult::LEFT_OUT; rows.len()];
                 for row in &counted {
@@ -146,10 +144,7 @@ impl Read {
                     let record = Record::of(&words[start..start + MOMENT_WORDS]);
                     results[row.row] = read.add(row, &record, (rows.start, options.softcap));
                 }
-                read.signs.add(&loss, shape, &results, &classes, &looked);
-                if let Some(sequences) = &of_sequences {
-                    read.signs.follow(rows.start, &classes, given.as_deref(), sequences);
-                }
+                read.signs.add(&loss, (shape, rows.start), &results, &classes, &looked);
                 each(rows)
             };
         each_window(source, (asked, summing.device().is_some()), memory, open, submit, land)?;

@@ -279,7 +279,14 @@ impl<'a, E: Element> Comparison<'a, E> {
                     Ok(())
                 };
             let feeds = (Feed::coded(&mut *other, coded), Some(Feed::coded(&mut *base, coded)));
-            through(&mut pair, (shape, first, step), feeds, &mut Duration::default(), submit, land)
+            through(
+                &mut pair,
+                (shape, first..shape.rows, step),
+                feeds,
+                &mut Duration::default(),
+                submit,
+                land,
+            )
         })
     }
 }

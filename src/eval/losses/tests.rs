@@ -115,7 +115,7 @@ macro_rules! found {
                 Ok(())
             });
             assert_eq!(run, if evaluation.is_done() { Ok(()) } else { Err(Error::Stopped) });
-            state = *evaluation.state();
+            state = evaluation.state().clone();
             report = Some(evaluation.report());
         }
         let mut report = report.unwrap();

@@ -2,15 +2,16 @@
 
 mod notice;
 mod runs;
+mod same;
 
 use crate::eval::losses::Evaluable;
 use crate::flags::Flags;
-use crate::results::{NO_CLASS, RowResult};
+use crate::results::{NO_CLASS, ProductSum, RowResult};
 use crate::shape::Shape;
 
 pub use notice::{Misuse, Notice};
-pub(super) use runs::OfSequences;
-use runs::Runs;
+pub(super) use runs::{OfSequences, Runs};
+use same::Same;
 
 /// The rows whose values are looked at, evenly spread over the batch. Everything else follows from the results.
 pub(super) const LOOKED_AT: usize = 16;
@@ -26,23 +27,25 @@ const MOSTLY: f64 = 0.9;
 /// By this much, in nats, a shift must be better.
 const BETTER: f64 = 0.5;
 
-/// What rows have in common, of a fixed size.
+/// What rows have in common, of a fixed size. The order in which rows come changes nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Signs {
     counted: u64,
     cols: u64,
-    /// The lse, as bits, and the prediction of the first row that counts; the rows that have the same.
-    first: Option<(u32, u32)>,
-    same_lse: u64,
-    same_prediction: u64,
-    /// Rows with that class as their target.
-    same_target: u64,
+    /// The lse of the rows that count, as bits.
+    lse: Same<u32>,
+    /// The class that is predicted.
+    prediction: Same<u32>,
+    /// Rows whose prediction is their target.
+    right: u64,
     judged: u64,
     positive_log_probs: u64,
     impossible: u64,
-    impossible_class: Option<u32>,
+    /// The first row whose target is impossible, and that class.
+    first_impossible: Option<(u64, u32)>,
     looked: Looked,
+    /// Of the whole batch, however many of its rows have come: targets are known before the first logit.
     runs: Runs,
 }
 
@@ -52,15 +55,14 @@ pub(super) struct Signs {
 pub(super) struct Looked {
     rows: u64,
     probabilities: u64,
-    /// A hash of the first row, and the rows that have the same.
-    first: Option<u64>,
-    same: u64,
+    /// A hash of a row.
+    hash: Same<u64>,
     /// Rows with soft or sparse targets that are no probabilities, of those with such targets.
     improper: u64,
     with_probs: u64,
     /// Rows compared with their neighbours' targets; the sums of how much larger the own loss is, and of its squares.
     shifted: u64,
-    better: [(f64, f64); 2],
+    better: [(ProductSum, ProductSum); 2],
 }
 
 impl Looked {
@@ -86,7 +88,7 @@ impl Looked {
         let hash = row
             .iter()
             .fold(0xcbf2_9ce4_8422_2325, |hash: u64, x| (hash ^ x.to_bits()).wrapping_mul(0x0100_0000_01b3));
-        self.same += u64::from(*self.first.get_or_insert(hash) == hash);
+        self.hash.add(hash);
     }
 
     /// Compares a row's loss with those that it would have with its neighbours' targets, before and behind it.
@@ -94,35 +96,31 @@ impl Looked {
         if [own, before, behind].iter().all(|loss| loss.is_finite()) {
             self.shifted += 1;
             for ((sum, squares), other) in self.better.iter_mut().zip([before, behind]) {
-                *sum += own - other;
-                *squares += (own - other).powi(2);
+                sum.add_f64(own - other);
+                squares.add_f64((own - other).powi(2));
             }
         }
     }
 
-    fn add(&mut self, next: &Self) {
-        let same = match (self.first, next.first) {
-            (Some(first), Some(other)) if first != other => 0,
-            _ => next.same,
-        };
-        self.first = self.first.or(next.first);
-        self.rows += next.rows;
-        self.probabilities += next.probabilities;
-        self.same += same;
-        self.improper += next.improper;
-        self.with_probs += next.with_probs;
-        self.shifted += next.shifted;
-        for ((sum, squares), (more, more_squares)) in self.better.iter_mut().zip(next.better) {
-            (*sum, *squares) = (*sum + more, *squares + more_squares);
+    fn add(&mut self, other: &Self) {
+        self.rows += other.rows;
+        self.probabilities += other.probabilities;
+        self.hash.join(other.hash);
+        self.improper += other.improper;
+        self.with_probs += other.with_probs;
+        self.shifted += other.shifted;
+        for ((sum, squares), (more, more_squares)) in self.better.iter_mut().zip(&other.better) {
+            sum.merge(more);
+            squares.merge(more_squares);
         }
     }
 
     /// The shift, if any, at which the losses are lower by more than chance makes them.
     fn better_shift(&self) -> Option<i32> {
         let n = self.shifted as f64;
-        let gain = |&(sum, squares): &(f64, f64)| {
-            let mean = sum / n;
-            let error = ((squares / n - mean * mean).max(0.0) / n).sqrt();
+        let gain = |(sum, squares): &(ProductSum, ProductSum)| {
+            let mean = sum.value() / n;
+            let error = ((squares.value() / n - mean * mean).max(0.0) / n).sqrt();
             (mean > BETTER && mean > 4.0 * error).then_some(mean)
         };
         let gains = self.better.each_ref().map(gain);
@@ -137,11 +135,36 @@ impl Looked {
 }
 
 impl Signs {
-    /// Adds the results of the next rows, and what was seen in the values of some.
+    /// Of no rows yet, of a batch with these runs.
+    pub fn of_batch(runs: Runs) -> Self {
+        Self { runs, ..Self::default() }
+    }
+
+    /// The runs of the whole batch.
+    pub fn runs(&self) -> &Runs {
+        &self.runs
+    }
+
+    /// Adds other rows of the same batch.
+    pub fn merge(&mut self, other: &Self) {
+        self.counted += other.counted;
+        self.cols = self.cols.max(other.cols);
+        self.lse.join(other.lse);
+        self.prediction.join(other.prediction);
+        self.right += other.right;
+        self.judged += other.judged;
+        self.positive_log_probs += other.positive_log_probs;
+        self.impossible += other.impossible;
+        self.first_impossible =
+            [self.first_impossible, other.first_impossible].into_iter().flatten().min_by_key(|&(row, _)| row);
+        self.looked.add(&other.looked);
+    }
+
+    /// Adds the results of the rows from `first` on, and what was seen in the values of some.
     pub fn add<L: Evaluable>(
         &mut self,
         op: &L,
-        shape: Shape,
+        (shape, first): (Shape, usize),
         results: &[RowResult],
         top_classes: &[u32],
         looked: &Looked,
@@ -152,12 +175,11 @@ impl Signs {
         for (at, result) in results.iter().enumerate().filter(|(_, result)| !result.is_left_out()) {
             self.counted += 1;
             let class = top_classes.get(at).copied().unwrap_or(NO_CLASS);
-            let (lse, prediction) = *self.first.get_or_insert((result.lse.to_bits(), result.argmax));
-            self.same_lse += u64::from(result.lse.to_bits() == lse);
+            self.lse.add(result.lse.to_bits());
             if result.has_prediction() {
                 self.judged += 1;
-                self.same_prediction += u64::from(result.argmax == prediction);
-                self.same_target += u64::from(class == prediction);
+                self.prediction.add(result.argmax);
+                self.right += u64::from(class == result.argmax);
             }
             // The largest probability is e to the largest log-probability.
             self.positive_log_probs += u64::from(is_log && result.confidence > 1.0001);
@@ -165,34 +187,28 @@ impl Signs {
             let is_impossible = result.loss == f32::INFINITY && result.lse.abs() < f32::INFINITY;
             if is_impossible && result.flags() & infinite == Flags::INFINITE_LOSS && class != NO_CLASS {
                 self.impossible += 1;
-                self.impossible_class.get_or_insert(class);
+                self.first_impossible.get_or_insert((first.saturating_add(at) as u64, class));
             }
         }
-    }
-
-    /// Follows the targets of the rows from `first` on through their sequences. `given` are the targets as they were
-    /// given, those of rows that are left out, too.
-    pub fn follow(&mut self, first: usize, top_classes: &[u32], given: Option<&[i32]>, of: &OfSequences<'_>) {
-        self.runs.follow(first, top_classes, given, of);
     }
 
     /// What was seen that cannot be meant.
     pub fn notices(&self) -> Vec<Notice> {
         let Self { counted, judged, looked, runs, .. } = *self;
         let runs = runs.ended();
-        let is_uniform = looked.same == looked.rows && self.same_lse == counted;
-        let is_nan = self.first.is_some_and(|(lse, _)| f32::from_bits(lse).is_nan());
+        let is_uniform = looked.hash != Same::Several && self.lse != Same::Several;
+        let is_nan = self.lse.one().is_some_and(|lse| f32::from_bits(lse).is_nan());
         let is_alike = is_uniform && !is_nan && counted >= FEWEST_ALIKE && looked.rows > 1 && self.cols > 1;
         let one_class = judged >= FEWEST_PREDICTIONS
-            && self.same_prediction == judged
-            && (self.same_target as f64) < MOSTLY * judged as f64
+            && self.prediction != Same::Several
+            && (self.right as f64) < MOSTLY * judged as f64
             && self.cols > 1;
         let all_probabilities =
             looked.probabilities >= FEWEST_PROBABILITIES && looked.probabilities == looked.rows;
         let has_tokens = self.cols >= FEWEST_TOKENS as u64;
         let padded = runs.padded >= 2 && 4 * runs.padded >= runs.sequences && has_tokens;
         let masked = runs.masked_ends >= 2 && runs.masked_others == 0 && has_tokens;
-        let prediction = self.first.map(|(_, class)| class).filter(|&class| class != NO_CLASS);
+        let impossible_class = self.first_impossible.map(|(_, class)| class);
         let shift = looked.better_shift();
         [
             (Misuse::ProbabilitiesAsLogits, all_probabilities, looked.probabilities, looked.rows, None),
@@ -200,8 +216,8 @@ impl Signs {
             (Misuse::TargetsNotProbabilities, looked.improper > 0, looked.improper, looked.with_probs, None),
             (Misuse::IdenticalRows, is_alike, counted, counted, None),
             // Rows that are all the same predict the same.
-            (Misuse::OneClassPredicted, one_class && !is_alike, self.same_target, judged, prediction),
-            (Misuse::ImpossibleTargets, self.impossible > 0, self.impossible, counted, self.impossible_class),
+            (Misuse::OneClassPredicted, one_class && !is_alike, self.right, judged, self.prediction.one()),
+            (Misuse::ImpossibleTargets, self.impossible > 0, self.impossible, counted, impossible_class),
             (Misuse::PaddingScored, padded, runs.padded, runs.sequences, runs.class),
             (Misuse::MaskOfTokens, masked, runs.masked_ends, runs.masked_ends, runs.masked_class),
             (Misuse::ShiftedTargets, shift.is_some(), looked.shifted, looked.shifted, None),
