@@ -28,6 +28,7 @@ mod origin;
 mod other_losses;
 mod outputs;
 mod pages;
+mod parts;
 mod report;
 mod resume;
 mod rows;

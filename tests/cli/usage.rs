@@ -128,8 +128,9 @@ fn options_without_an_effect_are_refused() {
     assert_eq!(folder.names(), ["logits.npy", "soft.npy", "targets.npy"]);
 }
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "eval",
+    "merge",
     "softmax",
     "sample",
     "topk",
@@ -155,6 +156,7 @@ fn help_and_version() {
     }
     for (command, word) in [
         ("eval", "docs/eval-json.md"),
+        ("merge", "--state-out"),
         ("softmax", "--log"),
         ("topk", "--log-probs"),
         ("calibrate", "JSON keys:"),

@@ -82,10 +82,11 @@ pub fn run(args: &DemoArgs) -> Result<Outcome> {
     let summary = Summary {
         report: &report,
         tally: &tally,
-        loss: evaluation.loss(),
+        loss: evaluation.loss().facts(),
         adapter: computer.name(),
         why,
         rows_given: shape.rows,
+        part: None,
         bytes_read: None,
         top_k: None,
         text_bytes: None,

@@ -1,6 +1,9 @@
 //! The loss that was asked for, and its evaluation. The library's generic code knows the loss by its type; here it is a
 //! value.
 
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
 use xent::cpu::check_form;
 use xent::eval::files::{Layout, TensorFile};
 use xent::eval::{Evaluated, Evaluation, EvaluationState, Report, Source};
@@ -136,7 +139,13 @@ impl AnyLoss {
         }
     }
 
-    pub fn reduction(&self) -> Reduction {
+    /// What a report says of it.
+    pub fn facts(&self) -> LossFacts {
+        let has_z_loss = matches!(self, Self::CrossEntropy(op) if op.z_loss > 0.0);
+        LossFacts { name: self.name(), reduction: self.reduction(), has_z_loss }
+    }
+
+    fn reduction(&self) -> Reduction {
         match self {
             Self::CrossEntropy(op) => op.reduction,
             Self::KlDivergence(op) => op.reduction,
@@ -144,11 +153,15 @@ impl AnyLoss {
             Self::Entmax(op) => op.reduction,
         }
     }
+}
 
-    /// Whether a part of the loss is z-loss.
-    pub fn has_z_loss(&self) -> bool {
-        matches!(self, Self::CrossEntropy(op) if op.z_loss > 0.0)
-    }
+/// What a report says of a loss.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LossFacts {
+    pub name: LossName,
+    pub reduction: Reduction,
+    /// Whether a part of it is z-loss.
+    pub has_z_loss: bool,
 }
 
 /// An evaluation of any loss, with its options.
@@ -191,6 +204,15 @@ impl<E: Element> AnyEvaluation<'_, E> {
 
     pub fn report(&self) -> Report {
         each_loss!(self, (_, evaluation) => evaluation.report())
+    }
+
+    /// The rows that it evaluates.
+    pub fn rows(&self) -> Range<usize> {
+        each_loss!(self, (_, evaluation) => evaluation.rows())
+    }
+
+    pub fn restrict(&mut self, rows: Range<usize>) -> Result<()> {
+        each_loss!(self, (_, evaluation) => evaluation.restrict(rows))
     }
 
     pub fn resume(&mut self, state: &EvaluationState) -> Result<()> {

@@ -20,6 +20,7 @@ mod losses;
 mod man;
 mod measure;
 mod memory;
+mod merge;
 mod names;
 mod numbers;
 mod operation;
@@ -71,6 +72,7 @@ fn run() -> ExitCode {
     stop::on_signals();
     let outcome = match cli.command {
         Command::Eval(args) => eval::run(&args),
+        Command::Merge(args) => merge::run(&args),
         Command::Softmax(args) => softmax::run(&args),
         Command::Topk(args) => topk::run(&args),
         Command::Calibrate(args) => calibrate::run(&args),

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use jiff::{Timestamp, Unit};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use xent::eval::files::{Dtype, OpenOptions, TensorFile, Wanted, floored_targets};
 
@@ -29,21 +30,39 @@ pub struct Origin {
 /// A file that is read.
 struct Input {
     /// What it is among the inputs: the logits, the targets.
-    name: &'static str,
+    name: String,
     path: PathBuf,
     /// The axes and the type of the array that it holds, or holds a part of.
-    array: Option<(Vec<usize>, &'static str)>,
+    array: Option<(Vec<usize>, String)>,
     bytes: Option<u64>,
     modified: Option<String>,
-    /// Whether its content is told apart by a checksum, which is computed when a program asks for it.
-    is_checked: bool,
+    /// The checksum by which its content is told apart, if it is, once a program has asked for it.
+    checksum: Option<OnceCell<Option<u32>>>,
     /// For llama.cpp's saved logits, how many of their targets are stored at the floor, once that was asked for.
     floored: Option<OnceCell<Option<usize>>>,
 }
 
+/// What a report is of, as it is kept for a report that comes later.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct KeptOrigin {
+    files: Vec<KeptInput>,
+    options: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct KeptInput {
+    name: String,
+    path: PathBuf,
+    array: Option<(Vec<usize>, String)>,
+    bytes: Option<u64>,
+    modified: Option<String>,
+    crc32: Option<u32>,
+    floored: Option<usize>,
+}
+
 impl Input {
     fn crc32(&self) -> Option<u32> {
-        self.is_checked.then(|| crc32(&self.path)).flatten()
+        *self.checksum.as_ref()?.get_or_init(|| crc32(&self.path))
     }
 
     fn floored(&self) -> Option<usize> {
@@ -57,13 +76,14 @@ impl Origin {
         let file = |(name, path): &(&'static str, PathBuf)| {
             let known = fs::metadata(path).ok().filter(fs::Metadata::is_file);
             Input {
-                name,
+                name: (*name).to_owned(),
                 path: path.clone(),
                 array: None,
                 bytes: known.as_ref().map(fs::Metadata::len),
                 modified: known.as_ref().and_then(|known| known.modified().ok()).and_then(time),
-                is_checked: known
-                    .is_some_and(|known| known.len() <= MOST_CHECKED && !OF_LOGITS.contains(name)),
+                checksum: known
+                    .filter(|known| known.len() <= MOST_CHECKED && !OF_LOGITS.contains(name))
+                    .map(|_| OnceCell::new()),
                 floored: None,
             }
         };
@@ -75,11 +95,40 @@ impl Origin {
         }
     }
 
+    /// What a later report needs of it.
+    pub fn kept(&self) -> KeptOrigin {
+        let file = |input: &Input| KeptInput {
+            name: input.name.clone(),
+            path: input.path.clone(),
+            array: input.array.clone(),
+            bytes: input.bytes,
+            modified: input.modified.clone(),
+            crc32: input.crc32(),
+            floored: input.floored(),
+        };
+        KeptOrigin { files: self.files.iter().map(file).collect(), options: self.options.clone() }
+    }
+
+    /// The same files and options, in a report by this process.
+    pub fn again(kept: &KeptOrigin) -> Self {
+        let file = |kept: &KeptInput| {
+            let KeptInput { name, path, array, bytes, modified, crc32, floored } = kept.clone();
+            let (checksum, floored) = (Some(OnceCell::from(crc32)), Some(OnceCell::from(floored)));
+            Input { name, path, array, bytes, modified, checksum, floored }
+        };
+        Self {
+            files: kept.files.iter().map(file).collect(),
+            options: kept.options.clone(),
+            command: command_line(),
+            date: time(SystemTime::now()).unwrap_or_default(),
+        }
+    }
+
     /// Says what array the files of this name hold.
     pub fn describe(mut self, name: &str, file: &TensorFile) -> Self {
         let is_llama_cpp = file.is_llama_cpp();
         let name_of = |dtype: Dtype| if is_llama_cpp { "llama.cpp" } else { dtype.name() };
-        let array = file.dtype().map(|dtype| (file.dims().to_vec(), name_of(dtype)));
+        let array = file.dtype().map(|dtype| (file.dims().to_vec(), name_of(dtype).to_owned()));
         for input in self.files.iter_mut().filter(|input| input.name == name) {
             input.array.clone_from(&array);
             input.floored = (is_llama_cpp && !is_stream(&input.path)).then(OnceCell::new);
@@ -90,7 +139,7 @@ impl Origin {
     /// Says what arrays the files beside the logits hold, as far as their headers tell. `key` is the array of targets.
     pub fn describe_beside(mut self, key: Option<&str>) -> Self {
         for input in self.files.iter_mut().filter(|input| input.array.is_none()) {
-            let (wanted, is_keyed) = match input.name {
+            let (wanted, is_keyed) = match input.name.as_str() {
                 "the targets" | "the sparse targets" => (Wanted::Classes, true),
                 "the soft targets" => (Wanted::Labels, true),
                 "the lengths of the sequences" => (Wanted::Classes, false),
@@ -103,7 +152,7 @@ impl Origin {
             };
             // Targets of a binary cross-entropy may be floats.
             let file = open(wanted).or_else(|_| open(Wanted::Labels)).ok();
-            input.array = file.and_then(|file| Some((file.dims().to_vec(), file.dtype()?.name())));
+            input.array = file.and_then(|file| Some((file.dims().to_vec(), file.dtype()?.name().to_owned())));
         }
         self
     }
@@ -134,7 +183,7 @@ impl Origin {
     pub fn line(&self) -> String {
         let mut parts: Vec<String> = Vec::new();
         let mut last = "";
-        for input in self.files.iter().filter(|input| std::mem::replace(&mut last, input.name) != input.name)
+        for input in self.files.iter().filter(|input| std::mem::replace(&mut last, &input.name) != input.name)
         {
             let more = self.files.iter().filter(|other| other.name == input.name).count() - 1;
             let more = if more > 0 { format!(" and {} more", thousands(more)) } else { String::new() };

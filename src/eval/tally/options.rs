@@ -10,6 +10,7 @@ const CLASS_BYTES: u64 = 72;
 ///
 /// More fields may come: end a literal with `..Default::default()`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TallyOptions {
     /// Rows per sequence, or in the longest one if they differ. 0 counts as 1. Default: 1.
     pub sequence_length: usize,

@@ -4,10 +4,12 @@ use std::num::NonZero;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, ValueEnum, value_parser};
+use serde::{Deserialize, Serialize};
 
 use super::device::DeviceArgs;
 use super::given::Given;
 use super::logits::LogitsArgs;
+use super::part::PartArgs;
 use super::run::RunArgs;
 use super::score::ScoreArgs;
 use crate::dtype::Dtype;
@@ -32,6 +34,8 @@ pub struct EvalArgs {
     pub output: OutputArgs,
     #[command(flatten)]
     pub run: RunArgs,
+    #[command(flatten)]
+    pub part: PartArgs,
     /// The arguments that were given.
     #[arg(skip)]
     pub given: Given,
@@ -248,7 +252,7 @@ pub struct OutputArgs {
 }
 
 /// The losses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub enum LossName {
     CrossEntropy,
     Kl,

@@ -137,6 +137,12 @@ read once and compared with their checksums. The same command without --resume s
 beginning and overwrites what was left. A run that ends leaves none of these files. While a run is
 in progress, no other process can start the same one: that process fails and changes nothing.
 
+--part 3/16 evaluates the third of 16 parts of the rows, for an array of jobs on one computer or
+many; --state-out writes what it found, and 'xent merge' prints from all states the report of one
+run, digit by digit. Parts begin with sequences where these fit into a part. Tables of the parts
+are that of the whole, one after the other: the first has the names of the columns. Streams,
+several temperatures and --loss infonce have no parts. docs/parts.md in the sources has examples.
+
 Exit status:
   0    done
   1    done, but rows are bad or there is a notice (--strict), or results are not within their error bounds of the f64

@@ -8,7 +8,9 @@ use clap::parser::ValueSource;
 pub struct Given(Vec<(String, Vec<String>)>);
 
 /// Arguments that change no figure: where files are, what is written, and how the run goes.
-const NOT_OPTIONS: [&str; 37] = [
+const NOT_OPTIONS: [&str; 39] = [
+    "part",
+    "state_out",
     "names",
     "files",
     "base",
@@ -73,6 +75,13 @@ impl Given {
         other.map(|(name, _)| flag(name))
     }
 
+    /// The options that may change a figure of the whole, and their values as they were typed.
+    pub fn of_the_whole(&self) -> Vec<(String, String)> {
+        let mut options = self.of_the_result();
+        options.retain(|(flag, _)| !OF_A_PART.contains(&flag.as_str()));
+        options
+    }
+
     /// The options that may change what a run writes, and their values as they were typed.
     pub fn of_the_result(&self) -> Vec<(String, String)> {
         let is_of_result = |(name, _): &&(String, Vec<String>)| !OF_THE_RUN.contains(&name.as_str());
@@ -98,6 +107,22 @@ impl Given {
         options
     }
 }
+
+/// What may differ between the parts of one whole: which part it is, and what is written.
+const OF_A_PART: [&str; 12] = [
+    "--part",
+    "--state-out",
+    "--rows-out",
+    "--sequences-out",
+    "--grad-out",
+    "--lse-out",
+    "--argmax-out",
+    "--out-dtype",
+    "--plot",
+    "--html",
+    "--names",
+    "--adapter",
+];
 
 /// Options that say how a run goes, not what it gives, and what has no flag.
 const OF_THE_RUN: [&str; 11] = [

@@ -10,6 +10,8 @@ mod explain;
 mod given;
 mod logits;
 mod loss;
+mod merge;
+mod part;
 mod run;
 mod sample;
 mod score;
@@ -30,6 +32,8 @@ pub use explain::{ExplainArgs, MINUS_INFINITY, logit};
 pub use given::Given;
 pub use logits::{LogitsArgs, ReadArgs, is_stream};
 pub use loss::OWN_TARGETS;
+pub use merge::MergeArgs;
+pub use part::Part;
 pub use run::{CHECKPOINT_END, RunArgs, checkpoint_start};
 pub use sample::SampleArgs;
 pub use shaders::ShadersArgs;
@@ -82,6 +86,9 @@ pub enum Command {
     /// Compute the loss of logits against targets or a teacher, with perplexity and accuracy
     #[command(override_usage = eval_help::USAGE, after_help = eval_help::SHORT_HELP, after_long_help = eval_help::HELP)]
     Eval(Box<EvalArgs>),
+    /// Put the parts of an eval together: the report of all rows, from the states of --part
+    #[command(after_help = merge::HELP)]
+    Merge(MergeArgs),
     /// Compute the probabilities or log-probabilities of logits
     #[command(after_help = softmax::HELP)]
     Softmax(SoftmaxArgs),

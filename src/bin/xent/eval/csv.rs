@@ -26,11 +26,17 @@ pub struct Columns {
     pub places: Places,
     pub has_classes: bool,
     pub readouts: bool,
+    /// Whether the table begins with their names.
+    pub has_header: bool,
 }
 
 impl Columns {
     fn header(&self) -> &'static str {
-        if self.readouts { LONG_HEADER } else { HEADER }
+        match self.has_header {
+            true if self.readouts => LONG_HEADER,
+            true => HEADER,
+            false => "",
+        }
     }
 }
 
@@ -60,7 +66,7 @@ impl CsvWriter {
 
     /// Writes the rows of a window.
     pub fn write(&mut self, window: &Evaluated<'_>) -> Result<()> {
-        let &Columns { ref places, has_classes, readouts } = &self.columns;
+        let &Columns { ref places, has_classes, readouts, .. } = &self.columns;
         for (chunk, results) in window.results.chunks(ROWS_AT_A_TIME).enumerate() {
             self.text.clear();
             for (at, result) in (chunk * ROWS_AT_A_TIME..).zip(results) {

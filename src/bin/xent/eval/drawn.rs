@@ -18,14 +18,14 @@ const MOST_CONFUSED: usize = 40;
 
 /// Draws the results for the logits of this name.
 pub fn draw(pictures: &mut Pictures, summary: &Summary<'_>, name: &str, names: Option<&Names>) -> Result<()> {
-    let [axis, means] = match summary.loss.name().is_in_nats() {
+    let [axis, means] = match summary.loss.name.is_in_nats() {
         true => ["loss of a row, nats", "mean loss, nats"],
         false => ["loss of a row", "mean loss"],
     };
     let words = Words { title: "Row losses", axis, empty: "no row has a finite loss" };
     let tally = summary.tally;
     let command = summary.origin.command();
-    let has_classes = summary.loss.name().has_classes();
+    let has_classes = summary.loss.name.has_classes();
     let is_of_sequences = (tally.positions().length() as u64) < tally.rows();
     let mut tables = vec![worst(tally, names, is_of_sequences, has_classes)];
     if has_classes && !is_of_sequences {
@@ -38,7 +38,7 @@ pub fn draw(pictures: &mut Pictures, summary: &Summary<'_>, name: &str, names: O
     }
     let page = Page {
         name,
-        what: summary.loss.name().words(),
+        what: summary.loss.name.words(),
         lines: &lines(summary),
         first: &[bad_rows(tally)],
         tables: &tables,

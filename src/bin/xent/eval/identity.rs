@@ -20,6 +20,25 @@ pub fn name(args: &EvalArgs) -> String {
 /// Everything on which a digit of the results, or a byte of the outputs, can depend.
 pub fn of_run(args: &EvalArgs, loss: &AnyLoss, computer: &Computer, files: &Identity) -> Identity {
     let mut run = Identity::of(&args.given);
+    add_options(&mut run, args, loss, computer);
+    run.add("--out-dtype", format!("{:?}", args.output.out_dtype));
+    run.add("the list of outputs", format!("{:?}", outputs::paths(&args.output)));
+    run.add_part(args.part.part());
+    run.add("--state-out", format!("{:?}", args.part.state_out));
+    run.and(files)
+}
+
+/// Everything that the parts of a whole must have in common.
+pub fn of_whole(args: &EvalArgs, loss: &AnyLoss, computer: &Computer, files: &Identity) -> Identity {
+    let mut whole = Identity::of_whole(&args.given);
+    add_options(&mut whole, args, loss, computer);
+    whole.add("--top-k", format!("{:?}", args.output.top_k));
+    whole.add("--bytes", format!("{:?}", args.output.bytes));
+    whole.and(files)
+}
+
+/// Everything on which a figure can depend, but the files.
+fn add_options(run: &mut Identity, args: &EvalArgs, loss: &AnyLoss, computer: &Computer) {
     run.add("the command", "eval");
     run.add("the version of xent", env!("CARGO_PKG_VERSION"));
     run.add("the adapter", computer.identity());
@@ -32,10 +51,7 @@ pub fn of_run(args: &EvalArgs, loss: &AnyLoss, computer: &Computer, files: &Iden
     run.add("--ignore-index", format!("{:?}", args.rows.ignore_index));
     run.add("--check-shift", args.output.check_shift);
     run.add("--worst", args.output.worst);
-    run.add("--out-dtype", format!("{:?}", args.output.out_dtype));
     run.add("--verify", args.output.verify);
-    run.add("the list of outputs", format!("{:?}", outputs::paths(&args.output)));
-    run.and(files)
 }
 
 /// The files that are read: their paths, lengths and times of the last change.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use xent::Result;
 use xent::eval::{
-    Evaluated, EvaluationState, MAX_CONFUSED_CLASSES, MAX_TALLIED_CLASSES, Tally, TallyOptions,
+    Evaluated, EvaluationState, MAX_CONFUSED_CLASSES, MAX_TALLIED_CLASSES, Tally, TallyOptions, WholeFile,
 };
 
 use super::outputs::{Outputs, Written};
@@ -14,6 +14,8 @@ use crate::pictures::Pictures;
 pub struct EvalJob {
     pub outputs: Outputs,
     pub pictures: Pictures,
+    /// The file of the state, if one is written.
+    pub state_out: Option<WholeFile>,
     pub tally: Tally,
     pub state: EvaluationState,
 }
@@ -63,7 +65,7 @@ impl EvalJob {
             self.outputs.write(window, &[])?;
             self.tally.add(window);
         }
-        self.state = *window.state;
+        self.state = window.state.clone();
         Ok(())
     }
 }
@@ -85,11 +87,12 @@ impl Job for EvalJob {
 
     fn keep(&mut self) -> Result<EvalProgress> {
         let written = self.outputs.keep()?;
-        Ok(EvalProgress { state: self.state, tally: self.tally.clone(), written })
+        Ok(EvalProgress { state: self.state.clone(), tally: self.tally.clone(), written })
     }
 
     fn finish(self) -> Result<()> {
         self.outputs.finish()?;
+        self.state_out.map_or(Ok(()), WholeFile::finish)?;
         self.pictures.finish()
     }
 

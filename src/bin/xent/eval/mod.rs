@@ -7,6 +7,7 @@ mod info_nce;
 mod inputs;
 mod job;
 mod outputs;
+mod parts;
 mod run;
 mod sequences;
 mod temperatures;
@@ -24,12 +25,14 @@ use crate::kept::{self, Kept, SharedKept};
 use crate::logits::{self, OnLogits, run_in};
 use crate::losses::{self, AnyLoss};
 use crate::memory;
+use crate::merge::Stated;
 use crate::names::Names;
 use crate::origin::Origin;
 use crate::outcome::Outcome;
 use crate::output::{check_distinct, complain};
 use crate::pictures::Pictures;
 use crate::places::Places;
+pub use drawn::draw;
 use inputs::Inputs;
 use job::{EvalJob, EvalProgress, class_bytes};
 use outputs::Wanted;
@@ -41,9 +44,11 @@ pub fn run(args: &EvalArgs) -> Result<Outcome> {
     args.check_loss()?;
     info_nce::check(args)?;
     temperatures::check(args)?;
+    parts::check(args)?;
     // The checkpoint's name is not known yet, but its folder is.
     let place = args.run.checkpoint(&args.logits.files, "");
     let mut written = outputs::paths(&args.output);
+    written.extend(args.part.state_out.as_deref());
     logits::check_beside(&args.logits, &written)?;
     written.push(&place);
     let mut read = inputs::paths(args)?;
@@ -98,10 +103,20 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
         worst_rows: args.output.worst,
         ..Default::default()
     };
-    let wanted = Wanted { args: &args.output, layout, dtype, places, has_classes: loss.name().has_classes() };
+    let part = args.part.part();
+    let rows = parts::rows(args, shape, &places)?;
+    let wanted = Wanted {
+        args: &args.output,
+        layout: parts::layout(&layout, &rows)?,
+        dtype,
+        places,
+        has_classes: loss.name().has_classes(),
+        rows: shape.rows,
+        has_header: part.is_first(),
+    };
     // Outputs that cannot be written are refused before a device is looked for.
     wanted.check()?;
-    Pictures::check([&args.output.plot, &args.output.html])?;
+    Pictures::check([&args.output.plot, &args.output.html, &args.part.state_out])?;
 
     let asked = Asked { logits: shape.len(), missing: loss.missing(&args.targets, shape) };
     let (computer, why) = Computer::open_for(&args.device, &asked)?;
@@ -120,6 +135,7 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
     };
     let evaluation = inputs.evaluation(shape, &options);
     let mut evaluation = evaluation.map_err(|error| run::naming(late.as_deref(), error))?;
+    evaluation.restrict(rows.clone())?;
     if let Some(allowed) = args.run.memory {
         let windows = evaluation.window_bytes(&computer, &logits);
         let windows = windows.map_err(|error| memory::too_small(allowed, error))?;
@@ -127,13 +143,14 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
         complain(format!("memory: at most {allowed}, {windows} of it for windows"));
     }
     let identity = identity::of_run(args, &loss, &computer, &files);
+    let stated = Stated { part, whole: identity::of_whole(args, &loss, &computer, &files), tallied };
     let run = identity.name();
     let files_of_logits = &args.logits.files;
     let mut keeper = match inputs::has_streams(args)? {
         true => Err(kept::FROM_A_PIPE.to_owned()),
         false => kept::keeper(&args.run, files_of_logits, &identity, class_bytes(tallied.classes))?,
     };
-    let (outputs, tally) = match kept::begun(&mut keeper, &args.run, files_of_logits, shape.rows, &tallied)? {
+    let (outputs, tally) = match kept::begun(&mut keeper, &args.run, files_of_logits, rows.len(), &tallied)? {
         Some(EvalProgress { state, tally, written }) => {
             evaluation.resume(&state)?;
             (wanted.resume(&run, written, state.rows())?, tally)
@@ -141,11 +158,25 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
         None => (wanted.create(&run)?, Tally::new(&tallied)),
     };
     let pictures = Pictures::create(&args.output.plot, &args.output.html, &run)?;
-    let job = EvalJob { outputs, pictures, tally, state: *evaluation.state() };
-    let kept = Kept::new(job, shape.rows, keeper);
+    let state_out = args.part.state_out.as_ref().map(|path| WholeFile::create(path, &run)).transpose()?;
+    let job = EvalJob { outputs, pictures, state_out, tally, state: evaluation.state().clone() };
+    let kept = Kept::new(job, rows.len(), keeper);
     let bytes_per_row = inputs::bytes_per_row(args, shape.rows);
     let kept = SharedKept::new(kept);
-    let run = Run { args, evaluation, kept, bytes_per_row, computer, asked, why, files, late, origin, names };
+    let run = Run {
+        args,
+        evaluation,
+        kept,
+        bytes_per_row,
+        computer,
+        asked,
+        why,
+        files,
+        late,
+        origin,
+        names,
+        stated,
+    };
     match args.input {
         Input::Probs => run.go(&mut Logarithms(logits)),
         _ => run.go(&mut logits),

@@ -51,6 +51,11 @@ pub struct Wanted<'a> {
     pub places: Places,
     /// Whether a row has a target's class, an lse and a most probable class.
     pub has_classes: bool,
+    /// The rows of the whole batch; the layout is of a part of them.
+    pub rows: usize,
+    /// Whether tables begin with the names of their columns: those of the first part, so that the tables of all parts, one
+    /// after the other, are the table of the whole.
+    pub has_header: bool,
 }
 
 /// What has been written so far: the rows done, and the part of each file that they make up.
@@ -126,7 +131,9 @@ impl Wanted<'_> {
         let written = kept.unwrap_or_default();
         let is_whole = written.rows == self.layout.shape().rows;
         let table = |path: &PathBuf, part| Ok(of_kept(kept, path, part)?.map(|part| (part, is_whole)));
-        let sequences = |path: &PathBuf| SequencesWriter::open(path, (run, table(path, written.sequences)?));
+        let sequences = |path: &PathBuf| {
+            SequencesWriter::open(path, self.has_header, (run, table(path, written.sequences)?))
+        };
         let grad = |path: &PathBuf| {
             let part = of_kept(kept, path, written.dlogits)?;
             FloatWriter::open(path, (run, part), DLOGITS, self.layout.dims(), self.grad_dtype())
@@ -136,8 +143,9 @@ impl Wanted<'_> {
                 Some(path) if is_csv(path) => {
                     let part = table(path, written.row_losses)?;
                     let (places, readouts) = (self.places.clone(), self.args.readouts);
-                    let columns = Columns { places, has_classes: self.has_classes, readouts };
-                    let table = CsvWriter::open(path, columns, self.layout.shape().rows, (run, part))?;
+                    let (has_classes, has_header) = (self.has_classes, self.has_header);
+                    let columns = Columns { places, has_classes, readouts, has_header };
+                    let table = CsvWriter::open(path, columns, self.rows, (run, part))?;
                     Some(RowsFile::Table(table))
                 }
                 path => {

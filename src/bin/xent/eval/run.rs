@@ -13,10 +13,10 @@ use crate::choose::Asked;
 use crate::computer::Computer;
 use crate::kept::{Identity, SharedKept};
 use crate::losses::AnyEvaluation;
-use crate::memory::peak_resident_bytes;
+use crate::merge::{Stated, Told};
 use crate::names::Names;
 use crate::numbers::thousands;
-use crate::origin::Origin;
+use crate::origin::{KeptOrigin, Origin};
 use crate::outcome::Outcome;
 use crate::output::{bad_argument, complain};
 use crate::progress::Progress;
@@ -42,6 +42,8 @@ pub struct Run<'a, E: Element> {
     pub origin: Origin,
     /// The names of the classes.
     pub names: Option<Names>,
+    /// The part of the rows, and what goes into its state.
+    pub stated: Stated,
 }
 
 impl<E: Element> Run<'_, E> {
@@ -71,8 +73,8 @@ impl<E: Element> Run<'_, E> {
     /// Runs from the first row not done to the end, or to an error.
     fn pass(&mut self, logits: &mut dyn Source<E>) -> Result<()> {
         let Self { evaluation, kept, computer, args, .. } = self;
-        let shape = evaluation.shape();
-        let mut progress = Progress::new(shape.rows)
+        let (shape, part) = (evaluation.shape(), evaluation.rows());
+        let mut progress = Progress::new(part.len())
             .with_rates(shape.cols, self.bytes_per_row)
             .resumed_at(evaluation.state().rows());
         let mut missing = args.run.stop_after.map(|rows| rows.saturating_sub(evaluation.state().rows()));
@@ -84,7 +86,7 @@ impl<E: Element> Run<'_, E> {
             }
             kept.with(|kept| kept.add(|job| job.add(window)))?;
             progress.set_loss(kept.with(|kept| Ok(kept.job.tally.finite_mean()))?);
-            progress.reach(window.rows.end);
+            progress.reach(window.rows.end - part.start);
             Ok(())
         })
     }
@@ -122,8 +124,13 @@ impl<E: Element> Run<'_, E> {
             Ok(kept.job.tally.clone())
         })?;
         let report = self.evaluation.report();
-        let summary = self.summary(&report, &tally);
+        let told = self.told();
+        let summary = self.summary(&told, &report, &tally);
         self.kept.with(|kept| {
+            if let Some(file) = &mut kept.job.state_out {
+                let told = Told { origin: self.origin.kept(), ..told.clone() };
+                self.stated.write(file, self.evaluation.state(), &tally, told)?;
+            }
             drawn::draw(&mut kept.job.pictures, &summary, &identity::name(self.args), self.names.as_ref())
         })?;
         report::print(&summary, self.args.output.json, self.args.output.strict, &[])
@@ -140,7 +147,8 @@ impl<E: Element> Run<'_, E> {
         let is_stopped = matches!(error, Error::Stopped) || is_of_the_device(&error);
         if let (Ok(tally), true) = (left, is_stopped && self.evaluation.state().rows() > 0) {
             let report = self.evaluation.report();
-            let summary = self.summary(&report, &tally);
+            let told = self.told();
+            let summary = self.summary(&told, &report, &tally);
             if let Err(error) = report::print(&summary, self.args.output.json, false, &[]) {
                 complain(error.to_string());
             }
@@ -148,21 +156,23 @@ impl<E: Element> Run<'_, E> {
         error
     }
 
-    fn summary<'s>(&'s self, report: &'s Report, tally: &'s Tally) -> Summary<'s> {
-        let rows = report.loss.rows;
-        Summary {
-            report,
-            tally,
-            loss: self.evaluation.loss(),
-            adapter: self.computer.name(),
-            why: &self.why,
-            rows_given: self.evaluation.shape().rows,
-            bytes_read: self.bytes_per_row.map(|bytes| (bytes * rows as f64).round() as u64),
+    fn told(&self) -> Told {
+        Told {
+            name: identity::name(self.args),
+            loss: self.evaluation.loss().facts(),
+            adapter: self.computer.name().to_owned(),
+            why: self.why.clone(),
+            rows: self.evaluation.shape().rows,
+            bytes_per_row: self.bytes_per_row,
             top_k: self.args.output.top_k.map(NonZero::get),
             text_bytes: self.args.output.bytes,
-            peak_memory: peak_resident_bytes(),
-            origin: &self.origin,
+            origin: KeptOrigin::default(),
         }
+    }
+
+    fn summary<'s>(&'s self, told: &'s Told, report: &'s Report, tally: &'s Tally) -> Summary<'s> {
+        let part = Some(self.stated.part).filter(|part| !part.is_whole());
+        Summary { part, ..told.summary(report, tally, &self.origin) }
     }
 }
 

@@ -16,8 +16,8 @@ pub struct SequencesWriter(WholeFile);
 
 impl SequencesWriter {
     /// Begins a table, or continues one that was kept, after this part of it, which may be all of it.
-    pub fn open(path: &Path, run: (&str, Option<(FilePart, bool)>)) -> Result<Self> {
-        open_table(path, HEADER, run).map(Self)
+    pub fn open(path: &Path, has_header: bool, run: (&str, Option<(FilePart, bool)>)) -> Result<Self> {
+        open_table(path, if has_header { HEADER } else { "" }, run).map(Self)
     }
 
     /// Writes complete sequences.

@@ -1,5 +1,6 @@
 //! A file with the progress of a run.
 
+use std::fmt;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Read;
@@ -11,11 +12,13 @@ use serde::{Deserialize, Serialize};
 use xent::eval::WholeFile;
 use xent::{Error, Result};
 
-use crate::args::Given;
+use crate::args::{Given, Part};
 use crate::output::bad_argument;
 
-const FORMAT: &str = "xent checkpoint";
-const VERSION: u32 = 7;
+const CHECKPOINT: &str = "xent checkpoint";
+const VERSION: u32 = 8;
+/// The name of the part in an identity.
+const PART: &str = "--part";
 /// The most bytes that are read. A checkpoint has two megabytes at most.
 const MOST_BYTES: u64 = 16 << 20;
 
@@ -35,8 +38,22 @@ impl Identity {
         Self { options: given.of_the_result(), ..Self::default() }
     }
 
+    /// The same of what the parts of one whole have in common.
+    pub fn of_whole(given: &Given) -> Self {
+        Self { options: given.of_the_whole(), ..Self::default() }
+    }
+
     pub fn add(&mut self, name: &str, value: impl ToString) {
         self.values.push((name.to_owned(), value.to_string()));
+    }
+
+    /// Says which part of the rows the run is of.
+    pub fn add_part(&mut self, part: Part) {
+        self.add(PART, part);
+    }
+
+    fn value(&self, name: &str) -> Option<&str> {
+        self.values.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
     /// Both identities together.
@@ -62,9 +79,9 @@ impl Identity {
         format!("{:016x}", hash(&self.values))
     }
 
-    /// The first difference from `other`, in words: what `other` had, and what this one has. If an option differs, that is named,
+    /// The first difference from `other`: what `other` had, and what this one has. If an option differs, that is named,
     /// because much follows from the options.
-    pub fn difference(&self, other: &Self) -> Option<String> {
+    pub fn difference(&self, other: &Self) -> Option<Difference> {
         let differs = |(before, now)| if before == now { None } else { Some((before, now)) };
         let find = |of: fn(&Self) -> &[(String, String)]| {
             let (now, before) = (of(self), of(other));
@@ -77,19 +94,36 @@ impl Identity {
                 .find_map(|name| Some((differs((value(before, &name), value(now, &name)))?, name)))
         };
         let ((before, now), name) = find(|run| &run.values)?;
-        let in_words = |name, before: Option<String>, now: Option<String>, none: &str| {
+        let of = |name, before: Option<String>, now: Option<String>, none: &str| {
             let [before, now] = [before, now].map(|value| value.unwrap_or_else(|| none.to_owned()));
-            format!("{name} was {before}, and is now {now}")
+            Difference { name, before, now }
         };
         Some(match find(|run| &run.options) {
-            Some(((before, now), flag)) => in_words(flag, before, now, "not given"),
-            None => in_words(name, before, now, "none"),
+            Some(((before, now), flag)) => of(flag, before, now, "not given"),
+            None => of(name, before, now, "none"),
         })
+    }
+}
+
+/// What differs between two runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Difference {
+    pub name: String,
+    pub before: String,
+    pub now: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} was {}, and is now {}", self.name, self.before, self.now)
     }
 }
 
 /// How far a run has come, and everything that it has found.
 pub trait Progress: Clone + Serialize + DeserializeOwned + Send + 'static {
+    /// What a file of it says that it is.
+    const FORMAT: &'static str = CHECKPOINT;
+
     /// What decides its form.
     type Options;
 
@@ -111,22 +145,46 @@ pub struct Checkpoint<P> {
 
 impl<P: Progress> Checkpoint<P> {
     pub fn new(run: Identity, progress: P) -> Self {
-        Self { format: FORMAT.to_owned(), version: VERSION, run, progress }
+        Self { format: P::FORMAT.to_owned(), version: VERSION, run, progress }
     }
 
     /// Writes the checkpoint to this file, and puts the file in its place.
     pub fn save(&self, mut file: WholeFile) -> Result<()> {
+        self.write(&mut file)?;
+        file.finish()
+    }
+
+    /// Writes the checkpoint to this file.
+    pub fn write(&self, file: &mut WholeFile) -> Result<()> {
         let mut bytes = Vec::new();
         ciborium::into_writer(self, &mut bytes).map_err(|error| refused(file.path(), error))?;
         let sum = hash(&bytes);
         bytes.extend(sum.to_le_bytes());
-        file.write_bytes(&bytes)?;
-        file.finish()
+        file.write_bytes(&bytes)
+    }
+
+    /// Reads a file of any run, and returns its identity, too. `what` is what the file should be, in words.
+    pub fn open(path: &Path, options: &P::Options, what: &str) -> Result<(Identity, P)> {
+        let bytes = read(path, "cannot be read")?;
+        let is_one = |found: &Self| found.format == P::FORMAT && found.version == VERSION;
+        let found = body(&bytes).and_then(|body| ciborium::from_reader::<Self, _>(body).ok()).filter(is_one);
+        match (found, ciborium::from_reader::<Head, _>(&bytes[..])) {
+            (Some(found), _) if found.progress.is_sound(options) => Ok((found.run, found.progress)),
+            (Some(_), _) => Err(refused(path, "its parts do not belong to one run")),
+            (None, Ok(Head { format, .. })) if format == CHECKPOINT => Err(refused(
+                path,
+                format!("it is the checkpoint of a stopped run, not {what}: resume the run"),
+            )),
+            (None, Ok(Head { format, version })) if format == P::FORMAT && version != VERSION => {
+                Err(refused(path, format!("it is {format} {version}, but {format} {VERSION} is needed")))
+            }
+            _ => Err(refused(path, format!("this file is not {what}, or not a complete one"))),
+        }
     }
 
     /// Reads a checkpoint, which must belong to this run, with progress of these options.
     pub fn load(path: &Path, run: &Identity, options: &P::Options) -> Result<Self> {
-        let bytes = read(path)?;
+        let bytes = read(path, NOTHING)?;
         // Runs of other kinds have other progress, so the run comes first.
         if let Some(difference) = run.difference(&run_of(path, &bytes)?) {
             return Err(refused(path, format!("it is of another run: {difference}")));
@@ -145,10 +203,10 @@ pub fn check_place(path: &Path, run: Option<&Identity>) -> Result<()> {
     if !path.exists() {
         return Ok(());
     }
-    let bytes = read(path)?;
+    let bytes = read(path, NOTHING)?;
     match ciborium::from_reader::<Head, _>(&bytes[..]) {
-        Ok(Head { format, version }) if format == FORMAT && version == VERSION => {}
-        Ok(Head { format, version }) if format == FORMAT => {
+        Ok(Head { format, version }) if format == CHECKPOINT && version == VERSION => {}
+        Ok(Head { format, version }) if format == CHECKPOINT => {
             return Err(refused(
                 path,
                 format!("it is {format} {version}, not {VERSION}, and is left as it is"),
@@ -165,33 +223,46 @@ pub fn check_place(path: &Path, run: Option<&Identity>) -> Result<()> {
 }
 
 /// The difference between this run and the one whose checkpoint is here; `None` if that is not known.
-pub fn difference(path: &Path, run: &Identity) -> Option<String> {
-    run.difference(&run_of(path, &read(path).ok()?).ok()?)
+pub fn difference(path: &Path, run: &Identity) -> Option<Difference> {
+    run.difference(&run_of(path, &read(path, NOTHING).ok()?).ok()?)
+}
+
+/// Whether the checkpoint here is of another part of the rows than this run.
+pub fn is_of_another_part(path: &Path, run: &Identity) -> bool {
+    let other = read(path, NOTHING).and_then(|bytes| run_of(path, &bytes));
+    let parts = other.map(|other| other.value(PART).map(str::to_owned)).ok().flatten().zip(run.value(PART));
+    parts.is_some_and(|(other, part)| other != part)
 }
 
 /// The run of a complete checkpoint.
 fn run_of(path: &Path, bytes: &[u8]) -> Result<Identity> {
     // The version comes first, because other versions have other fields.
     let head: Head = ciborium::from_reader(bytes).map_err(|_| not_whole(path))?;
-    if head.format != FORMAT || head.version != VERSION {
+    if head.format != CHECKPOINT || head.version != VERSION {
         let Head { format, version } = head;
-        return Err(refused(path, format!("it is {format} {version}, but {FORMAT} {VERSION} is needed")));
+        return Err(refused(path, format!("it is {format} {version}, but {CHECKPOINT} {VERSION} is needed")));
     }
-    let (body, sum) = bytes.split_last_chunk().ok_or_else(|| not_whole(path))?;
-    if hash(&body) != u64::from_le_bytes(*sum) {
-        return Err(not_whole(path));
-    }
+    let body = body(bytes).ok_or_else(|| not_whole(path))?;
     let begun: Begun = ciborium::from_reader(body).map_err(|_| not_whole(path))?;
     Ok(begun.run)
+}
+
+/// A file without its checksum, if that is right.
+fn body(bytes: &[u8]) -> Option<&[u8]> {
+    let (body, sum) = bytes.split_last_chunk()?;
+    (hash(&body) == u64::from_le_bytes(*sum)).then_some(body)
 }
 
 fn not_whole(path: &Path) -> Error {
     refused(path, "this file is not a checkpoint, or not a complete one")
 }
 
-/// Reads the whole file of a checkpoint.
-fn read(path: &Path) -> Result<Vec<u8>> {
-    let nothing = |error: std::io::Error| refused(path, format!("nothing to resume: {error}"));
+/// What is wrong where there is no checkpoint.
+const NOTHING: &str = "nothing to resume";
+
+/// Reads the whole file of a checkpoint. `what` is wrong if there is none.
+fn read(path: &Path, what: &str) -> Result<Vec<u8>> {
+    let nothing = |error: std::io::Error| refused(path, format!("{what}: {error}"));
     // Opening a pipe would wait for its writer, so look first.
     if !path.metadata().map_err(nothing)?.is_file() {
         return Err(refused(path, "it exists, but is not a regular file"));

@@ -92,11 +92,14 @@ impl<P: Progress> Keeper<P> {
         Ok(Some(progress))
     }
 
-    /// The difference between this run and the last one that was stopped over logits of this name.
+    /// The difference between this run and the last one that was stopped over logits of this name. Other parts of the same
+    /// whole are no mistake.
     fn of_others(&self, start: &str) -> Option<Error> {
         let entries = fs::read_dir(folder_of(&self.place)).ok()?;
         let is_one = |name: &str| name.starts_with(start) && name.ends_with(CHECKPOINT_END);
+        let of_this_part = |entry: &fs::DirEntry| !checkpoint::is_of_another_part(&entry.path(), &self.run);
         let theirs = entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(is_one));
+        let theirs = theirs.filter(of_this_part);
         let latest = theirs.max_by_key(|entry| entry.metadata().and_then(|there| there.modified()).ok())?;
         let name = latest.file_name().display().to_string();
         let difference = checkpoint::difference(&latest.path(), &self.run)?;

@@ -13,7 +13,7 @@ use crate::args::{RunArgs, checkpoint_start};
 use crate::numbers::thousands;
 use crate::output::{complain, shown};
 
-pub use checkpoint::{Identity, Progress, check_place};
+pub use checkpoint::{Checkpoint, Difference, Identity, Progress, check_place};
 pub use keeper::Keeper;
 
 /// A run's files and figures, as far as it has come.

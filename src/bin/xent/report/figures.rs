@@ -20,7 +20,7 @@ pub fn error(summary: &Summary<'_>, unit: &str) -> Vec<Line> {
             format!("± {}{unit} (standard error, {units} independent)", decimals(error, 6)),
         ));
     }
-    if summary.loss.name().has_classes() {
+    if summary.loss.name.has_classes() {
         let cols = summary.report.cols;
         let guess = decimals((cols as f64).ln(), 6);
         lines.push(Line::new("  guess", format!("{guess} nats: {} classes alike", thousands(cols))));

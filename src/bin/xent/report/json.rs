@@ -48,7 +48,7 @@ pub fn in_lines(object: &Value) -> String {
 
 fn object(summary: &Summary<'_>) -> Value {
     let &Summary { report, tally, adapter, bytes_read, peak_memory, .. } = summary;
-    let (loss, name) = (&report.loss, summary.loss.name());
+    let (loss, name) = (&report.loss, summary.loss.name);
     let mut flags: Vec<String> = loss.flags.names().collect();
     let mut finite = |key: &str, value: f64| {
         if !value.is_finite() {

@@ -2,8 +2,8 @@
 
 use xent::eval::{Report, Tally};
 
-use crate::args::LossName;
-use crate::losses::AnyLoss;
+use crate::args::{LossName, Part};
+use crate::losses::LossFacts;
 use crate::origin::Origin;
 
 /// Everything that a report can say.
@@ -11,12 +11,14 @@ use crate::origin::Origin;
 pub struct Summary<'a> {
     pub report: &'a Report,
     pub tally: &'a Tally,
-    pub loss: AnyLoss,
+    pub loss: LossFacts,
     pub adapter: &'a str,
     /// Why this one computed.
     pub why: &'a str,
-    /// The rows of the input. The report covers fewer if the run was stopped.
+    /// The rows of the input. The report covers fewer if the run was stopped, or is of a part.
     pub rows_given: usize,
+    /// The part that it is of, if that is not the whole.
+    pub part: Option<Part>,
     /// Bytes of logits, and of arrays with their layout, that came from files; none if they did not come from files.
     pub bytes_read: Option<u64>,
     /// The k of a top-k accuracy, if it was asked for.
@@ -35,14 +37,14 @@ const Z_95: f64 = 1.959963984540054;
 impl Summary<'_> {
     /// Classes that one row's loss is a mean of: a binary loss is one over all classes.
     fn parts(&self) -> f64 {
-        if self.loss.name() == LossName::Bce { self.report.cols as f64 } else { 1.0 }
+        if self.loss.name == LossName::Bce { self.report.cols as f64 } else { 1.0 }
     }
 
     /// The mean of the rows with a finite loss; `None` if there are none, or if a z-loss has a mean of its own.
     pub fn finite_mean(&self) -> Option<f64> {
         let mean = self.tally.finite_mean() / self.parts();
         let is_of_one_weight =
-            !self.loss.has_z_loss() || self.report.loss.weight == self.report.loss.row_weight;
+            !self.loss.has_z_loss || self.report.loss.weight == self.report.loss.row_weight;
         Some(mean).filter(|mean| mean.is_finite() && is_of_one_weight)
     }
 

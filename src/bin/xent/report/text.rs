@@ -57,8 +57,8 @@ pub fn aligned(lines: &[Line]) -> String {
 /// All lines of a batch's report.
 pub fn lines(summary: &Summary<'_>) -> Vec<Line> {
     let &Summary { report, tally, loss: of_rows, adapter, rows_given, bytes_read, peak_memory, .. } = summary;
-    let (loss, name) = (&report.loss, of_rows.name());
-    let reduced = match of_rows.reduction() {
+    let (loss, name) = (&report.loss, of_rows.name);
+    let reduced = match of_rows.reduction {
         Reduction::Sum => "sum",
         _ => "mean",
     };
@@ -69,7 +69,7 @@ pub fn lines(summary: &Summary<'_>) -> Vec<Line> {
     let unit = if name.is_in_nats() { " nats" } else { "" };
     let mut lines =
         vec![Line::new("loss", format!("{}{unit} ({of})", decimals(loss.value, 6))).toned(Tone::Result)];
-    if of_rows.has_z_loss() {
+    if of_rows.has_z_loss {
         lines.push(Line::new("z-loss", format!("{} nats of the loss", decimals(loss.z_loss, 6))));
     }
     lines.extend(figures::error(summary, unit));
@@ -80,7 +80,10 @@ pub fn lines(summary: &Summary<'_>) -> Vec<Line> {
     let (rows, counted, ignored) = (loss.rows, loss.counted, report.ignored());
     let done = match rows == rows_given {
         true => thousands(rows),
-        false => format!("{} of {}, so far", thousands(rows), thousands(rows_given)),
+        false => {
+            let of = format!("{} of {}", thousands(rows), thousands(rows_given));
+            summary.part.map_or(format!("{of}, so far"), |part| format!("{of} (part {part})"))
+        }
     };
     // A mean of binary losses is one over all classes of all rows.
     let (each, weight_factor) = match name {
