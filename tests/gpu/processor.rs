@@ -208,7 +208,7 @@ fn evaluations() {
         let (mut rows, mut dlogits, mut windows) = (Vec::new(), Vec::new(), 0);
         let mut evaluation = begin();
         for (threads, until) in [(1, 120), (2, usize::MAX)] {
-            let state = *evaluation.state();
+            let state = evaluation.state().clone();
             evaluation = begin();
             evaluation.resume(&state).expect("its own state");
             let ended = evaluation.run_on_processor(&cpu.threads(threads), &mut source, |window| {

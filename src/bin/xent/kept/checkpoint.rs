@@ -168,17 +168,23 @@ impl<P: Progress> Checkpoint<P> {
         let bytes = read(path, "cannot be read")?;
         let is_one = |found: &Self| found.format == P::FORMAT && found.version == VERSION;
         let found = body(&bytes).and_then(|body| ciborium::from_reader::<Self, _>(body).ok()).filter(is_one);
-        match (found, ciborium::from_reader::<Head, _>(&bytes[..])) {
-            (Some(found), _) if found.progress.is_sound(options) => Ok((found.run, found.progress)),
-            (Some(_), _) => Err(refused(path, "its parts do not belong to one run")),
-            (None, Ok(Head { format, .. })) if format == CHECKPOINT => Err(refused(
-                path,
-                format!("it is the checkpoint of a stopped run, not {what}: resume the run"),
-            )),
-            (None, Ok(Head { format, version })) if format == P::FORMAT && version != VERSION => {
-                Err(refused(path, format!("it is {format} {version}, but {format} {VERSION} is needed")))
+        match found {
+            Some(found) if found.progress.is_sound(options) => Ok((found.run, found.progress)),
+            Some(_) => Err(refused(path, "its parts do not belong to one run")),
+            None => Err(refused(path, Self::what_else(&bytes, what))),
+        }
+    }
+
+    /// What a file is that is not `what`, in words.
+    fn what_else(bytes: &[u8], what: &str) -> String {
+        match ciborium::from_reader::<Head, _>(bytes) {
+            Ok(Head { format, .. }) if format == CHECKPOINT => {
+                format!("it is the checkpoint of a stopped run, not {what}: resume the run")
             }
-            _ => Err(refused(path, format!("this file is not {what}, or not a complete one"))),
+            Ok(Head { format, version }) if format == P::FORMAT && version != VERSION => {
+                format!("it is {format} {version}, but {format} {VERSION} is needed")
+            }
+            _ => format!("this file is not {what}, or not a complete one"),
         }
     }
 

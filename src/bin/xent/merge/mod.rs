@@ -143,7 +143,7 @@ fn in_words(rows: &Range<usize>) -> String {
 fn missing(found: &Found) -> String {
     let mut gaps = Vec::new();
     let mut end = 0;
-    for rows in found.state.row_ranges().chain([found.told.rows..found.told.rows]) {
+    for rows in found.state.row_ranges().chain(std::iter::once(found.told.rows..found.told.rows)) {
         if rows.start > end {
             gaps.push(end..rows.start);
         }
