@@ -22,10 +22,10 @@ fn store_changed(span: RowSpan, col: u32, score: u32) {
     changed[row_start(span.row, params.output_base, params.row_stride) + col_offset(col)] = score;
 }
 
-// A special value stays what it is.
+// A class that is not allowed may be anything, a NaN too.
 fn store_allowed(span: RowSpan, col: u32, score: u32, mask: u32) {
     if col < params.cols {
-        store_changed(span, col, select(NEG_INFINITY, score, !is_finite(score) || is_allowed(mask, col)));
+        store_changed(span, col, select(NEG_INFINITY, score, is_allowed(mask, col)));
     }
 }
 

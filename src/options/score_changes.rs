@@ -10,12 +10,13 @@ use crate::error::{Error, Result};
 /// 1. bias: x + b;
 /// 2. repetition, once for each class of the past: x > 0 ? x / θ : x·θ (Keskar et al. 2019, arXiv:1909.05858);
 /// 3. frequency and presence: x − (f·count + q), for classes of the output;
-/// 4. mask: −∞ for classes that are not allowed.
+/// 4. mask: −∞ for classes that are not allowed, whatever their logits are, NaN included.
 ///
 /// Scores are f32, and each of these operations is rounded to f32; x / θ is the product with the f32 1 / θ. So every
 /// adapter has the same scores, and greedy, top-k and min-p keep the same classes. A finite score stays finite: it is
-/// limited to ±3.4e38. A logit of −∞, +∞ or NaN stays what it is, even where the mask does not allow its class: a NaN
-/// never disappears.
+/// limited to ±3.4e38. A logit of −∞, +∞ or NaN stays what it is, also with a bias of −∞, as in PyTorch. Only the mask hides
+/// it, as the boolean mask of [`MaskedSoftmax`](crate::MaskedSoftmax) does. Raw log-probabilities are of the untouched logits,
+/// and so are NaN where one of those is.
 ///
 /// Systems differ in the past that counts. Here repetition is of prompt and output (as in transformers and vLLM),
 /// frequency and presence of the output only (as in vLLM, and as OpenAI documents it). For llama.cpp's way, give the whole

@@ -106,8 +106,10 @@ pub fn check_found(
             let pairs =
                 [(found.log_prob, expected.log_probs[at]), (found.raw_log_prob, expected.raw_log_probs[at])];
             for (value, expected) in pairs {
+                // Among untouched logits, there may be a NaN that a mask hides.
+                let are_nan = value.is_nan() && expected.is_nan();
                 let is_close = (f64::from(value) - expected).abs() <= loss_bound(expected);
-                assert!(is_close, "{context}: {value:e}, expected {expected:e}");
+                assert!(is_close || are_nan, "{context}: {value:e}, expected {expected:e}");
             }
         }
     }
