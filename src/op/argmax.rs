@@ -46,6 +46,7 @@ impl<E: Element> Argmax<E> {
     pub fn new(gpu: &Context) -> Result<Self> {
         let of = ValuesOf {
             pass: &passes::ARGMAX,
+            logits: "logits",
             inputs: vec![],
             arrays: vec![RowArray::new("argmax", binding::ROW_VALUES, 1)],
             splits: true,

@@ -45,6 +45,7 @@ impl<E: Element> LogSumExp<E> {
     pub fn new(gpu: &Context) -> Result<Self> {
         let of = ValuesOf {
             pass: &passes::LOGSUMEXP,
+            logits: "logits",
             inputs: vec![],
             arrays: vec![RowArray::new("lse", binding::ROW_VALUES, 1)],
             splits: true,

@@ -29,6 +29,7 @@ impl<E: Element> RowMoments<E> {
             stats_switches(&[(constant::SOFTCAP, softcap.is_some()), (constant::TRACK_ARGMAX, true)]);
         let of = ValuesOf {
             pass: &passes::ROW_MOMENTS,
+            logits: "logits",
             inputs: vec![],
             arrays: vec![RowArray::new("moments", binding::ROW_VALUES, MOMENT_WORDS)],
             splits: false,

@@ -221,6 +221,7 @@ fn chain_needs(drafts: usize, cols: usize) -> Needs {
 fn values_of(drafts: usize, cols: usize) -> ValuesOf {
     ValuesOf {
         pass: &passes::ACCEPT_DRAFTS,
+        logits: "target_probs",
         inputs: vec![
             RowArray::new("samplings", sample::SAMPLINGS, RECORD_WORDS),
             RowArray::new("draft_probs", accept_drafts::DRAFT_PROBS, drafts * cols),

@@ -299,6 +299,7 @@ fn values_of(options: &TopKOptions, is_short: bool) -> ValuesOf {
     let params = Params { entries: options.k as u32, ..Params::default() };
     ValuesOf {
         pass: if is_short { &passes::TOP_K_ROWS } else { &passes::TOP_K },
+        logits: "logits",
         inputs: vec![],
         arrays: vec![
             RowArray::new("indices", binding::ROW_VALUES, options.k),

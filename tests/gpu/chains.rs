@@ -193,6 +193,11 @@ fn what_is_no_chain() {
     assert!(matches!(found, Error::Length { what: "draft_probs", found: 1, needed: 2 }), "{found}");
     let found = error(&[0.5; 2], &[1], Shape { rows: 1, cols: 2, row_stride: 2, inner: 1 }.row_stride(3));
     assert!(matches!(found, Error::Length { what: "row_stride", found: 3, needed: 2 }), "{found}");
+    let regions: Vec<Region> = [7, 4, 2, 16, 4, 4].map(|words| Region::unwritten(gpu(), words)).into();
+    let [target, draft, drafts, records, tokens, told] = [0, 1, 2, 3, 4, 5].map(|at| regions[at].binding());
+    let to = ChainBuffers::new([target, draft], drafts, records, tokens, told);
+    let found = op.bind(Shape::new(20, 2), &to).unwrap_err();
+    assert!(matches!(found, Error::BufferTooSmall { what: "target_probs", needed: 320, .. }), "{found}");
     let none = op.accept(&[], &[], &[], &one, Shape::new(0, 2)).wait().unwrap();
     assert!(none.tokens.is_empty());
 }

@@ -29,6 +29,8 @@ pub(crate) struct RowValues<E> {
 #[derive(Clone, Debug)]
 pub(crate) struct ValuesOf {
     pub pass: &'static Pass,
+    /// The name of the logits, or of the array in their place, in messages.
+    pub logits: &'static str,
     /// The arrays that it reads besides the logits, and those that it writes.
     pub inputs: Vec<RowArray>,
     pub arrays: Vec<RowArray>,
@@ -107,7 +109,7 @@ impl<E: Element> RowValues<E> {
         shape: Shape,
         wait: Wait,
     ) -> Result<Vec<Vec<V>>> {
-        shape.check_slice("logits", logits)?;
+        shape.check_slice(self.of.logits, logits)?;
         let stream = Stream::pooled(&self.engine, shape, self.extras(), &self.pool)?;
         let mut windows = ValuesStream { op: self.clone(), stream };
         let mut all = self.of.arrays_of(shape.rows);
@@ -162,7 +164,7 @@ impl<E: Element> RowValues<E> {
         })?;
         check_row_scratch(&engine.profile, shape.rows, of.needs.row_words)?;
         let need = Need { bytes: plan.logits_bytes(shape.rows), alignment: size_of::<E>() as u64 };
-        let mut checked = vec![buffers::read("logits", logits, need)?];
+        let mut checked = vec![buffers::read(of.logits, logits, need)?];
         let need = |array: &RowArray| Need {
             bytes: (shape.rows * array.words) as u64 * 4,
             alignment: engine.profile.offset_alignment,

@@ -47,6 +47,7 @@ pub(super) fn values_of(options: &SamplerOptions) -> ValuesOf {
     let order = steps.map(|(at, step)| (step as u32) << (4 * at)).sum();
     ValuesOf {
         pass: &passes::SAMPLE,
+        logits: "logits",
         inputs: vec![RowArray::new("samplings", sample::SAMPLINGS, RECORD_WORDS)],
         arrays: vec![
             RowArray::new("tokens", sample::TOKENS, samples),
