@@ -261,8 +261,8 @@ pub use options::{
 };
 pub use request::{Request, Running};
 pub use results::{
-    AcceptedDrafts, InfoNceGradients, InfoNceLoss, Loss, LossRecord, LossSum, NO_CLASS, RowPartials,
-    RowResult, Samples, TopClasses,
+    AcceptedDrafts, InfoNceGradients, InfoNceLoss, InfoNceRecord, Loss, LossRecord, LossSum, NO_CLASS,
+    RowPartials, RowResult, Samples, TopClasses,
 };
 pub use row_fields::RowFields;
 pub use shape::Shape;

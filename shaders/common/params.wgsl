@@ -59,7 +59,7 @@ struct Params {
     classes: u32,                 // how many classes a target may be one of: cols, unless the columns are a sample
     row_negatives: u32,           // negatives from one row's to the next's; 0 if rows share them
     count_scale: f32,             // T, the factor of ln(count) in a sampled softmax
-    unused: u32,
+    pair_scale: f32,              // the power of two of at most T by which InfoNCE multiplies its gradient for that of ln(1 / T)
 
     moment_scales_a: vec4<f32>,   // β·log2(e) of the first four inverse temperatures of a calibration
     moment_scales_b: vec4<f32>,   // and of the others

@@ -63,7 +63,7 @@ pub(crate) struct Params {
     pub classes: u32,
     pub row_negatives: u32,
     pub count_scale: f32,
-    pub unused: u32,
+    pub pair_scale: f32,
 
     pub moment_scales_a: [f32; 4],
     pub moment_scales_b: [f32; 4],

@@ -69,7 +69,7 @@ fn params_lie_alike_on_both_sides() {
         classes,
         row_negatives,
         count_scale,
-        unused,
+        pair_scale,
         moment_scales_a,
         moment_scales_b
     ];

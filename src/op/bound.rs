@@ -35,6 +35,10 @@ impl Bound {
         self.shape.rows
     }
 
+    pub(crate) fn dispatches(&self) -> &[Dispatch] {
+        &self.dispatches
+    }
+
     /// How many bytes one encoding moves, counting the logits and arrays of the same layout. A loss reads the logits
     /// once. Softmax, and a loss with its gradient, read them twice (the second time from cache if a row fits there)
     /// and write the same amount once.

@@ -110,15 +110,32 @@ impl<E: Element> Engine<E> {
 
     /// A scratch buffer of our own.
     pub fn scratch(&self, label: &str, bytes: u64) -> Result<Binding> {
+        self.buffer(label, bytes, None)
+    }
+
+    /// A buffer of our own that begins with these bytes.
+    pub fn constant(&self, label: &str, bytes: &[u8]) -> Result<Binding> {
+        self.buffer(label, bytes.len() as u64, Some(bytes))
+    }
+
+    fn buffer(&self, label: &str, bytes: u64, content: Option<&[u8]>) -> Result<Binding> {
         use wgpu::BufferUsages as Usage;
         let size = bytes.max(32).next_multiple_of(16);
         let buffer = scoped(self.device(), label, || {
-            self.device().create_buffer(&wgpu::BufferDescriptor {
+            let buffer = self.device().create_buffer(&wgpu::BufferDescriptor {
                 label: Some(label),
                 size,
                 usage: Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST,
-                mapped_at_creation: false,
-            })
+                mapped_at_creation: content.is_some(),
+            });
+            if let Some(content) = content {
+                // If the buffer could not be made, mapping fails too; the error scope reports the reason.
+                if let Ok(mut view) = buffer.slice(..bytes).get_mapped_range_mut() {
+                    view.copy_from_slice(content);
+                }
+                buffer.unmap();
+            }
+            buffer
         })?;
         Ok(Binding::whole(&buffer))
     }
@@ -196,7 +213,8 @@ impl<E: Element> Engine<E> {
             let read: u64 = read.into_iter().map(bytes).sum::<u64>() * pass.reads(variant);
             let in_place = if variant.output == Output::InPlace { arrays.first() } else { None };
             let written = written.into_iter().chain(in_place).map(bytes).sum::<u64>();
-            read + if pass.writes() { written } else { 0 }
+            let stores = pass.bindings(variant).iter().any(|&(number, _)| number == binding::OUTPUT);
+            read + if pass.writes() || stores { written } else { 0 }
         };
         let dispatch = |pass: &'static Pass, variant, splits: bool, params, bindings: &[_]| {
             let constants = [&constants[..], &[(constant::SPLIT, u32::from(splits))]].concat();

@@ -5,7 +5,10 @@ use crate::device::Wait;
 use crate::element::Element;
 use crate::error::Result;
 use crate::kernel::Tuning;
+use crate::op::bound::Bound;
 use crate::op::cross_entropy::CrossEntropy;
+use crate::op::info_nce_bound;
+use crate::op::output::OutputBuffer;
 use crate::options::{InfoNceOptions, check_similarities};
 use crate::request::Request;
 use crate::results::{InfoNceGradients, InfoNceLoss, log_scale_term};
@@ -32,9 +35,7 @@ use crate::shape::Shape;
 /// It reads the matrix twice for a loss and four times with the gradient. The columns are read with the class axis first. That
 /// needs the whole matrix in one binding of the device: N of at most 5,792 in f32 where a binding holds 128 MiB.
 ///
-/// It takes host slices. For buffers of your own, bind a [`CrossEntropy`] of this temperature and of
-/// [`Reduction::MeanOver(2·N)`](crate::Reduction::MeanOver) twice: to [`Shape::new(N, N)`](Shape::new), and to
-/// [`Shape::nchw(1, N, N)`](Shape::nchw) for the columns. Loss and gradient are the sums of the two. Its f64 twin is
+/// It takes host slices, or buffers of yours ([`bind`](Self::bind)). Its f64 twin is
 /// [`reference::info_nce`](mod@crate::reference::info_nce).
 ///
 /// ```no_run
@@ -51,6 +52,43 @@ use crate::shape::Shape;
 pub struct InfoNce<E: Element> {
     cross_entropy: CrossEntropy<E>,
     options: InfoNceOptions,
+}
+
+/// The buffers of a bound [`InfoNce`]: similarities (N, N), and at least one output.
+///
+/// More fields may come: end a literal with `..InfoNceBuffers::new(similarities)`.
+#[derive(Clone, Debug)]
+pub struct InfoNceBuffers<'a> {
+    /// Similarities (N, N), dense and row by row, at an offset that is a multiple of a value's bytes.
+    pub similarities: wgpu::BufferBinding<'a>,
+    /// The gradient of the caller's objective with respect to the loss: one f32. It multiplies both gradients. Loss scaling can
+    /// change it at every step without binding again.
+    pub upstream: Option<wgpu::BufferBinding<'a>>,
+    /// Destination of the loss: one [`InfoNceRecord`](crate::InfoNceRecord).
+    pub loss: Option<wgpu::BufferBinding<'a>>,
+    /// Destination of each row's loss against the columns: f32 (N,), in nats.
+    pub row_losses: Option<wgpu::BufferBinding<'a>>,
+    /// Destination of each column's loss against the rows: f32 (N,), in nats.
+    pub column_losses: Option<wgpu::BufferBinding<'a>>,
+    /// Destination of dL/dS (N, N).
+    pub dsimilarities: Option<OutputBuffer<'a>>,
+    /// Destination of dL/ds, with respect to the logarithm s of the scale 1 / T: one f32.
+    pub dlog_scale: Option<wgpu::BufferBinding<'a>>,
+}
+
+impl<'a> InfoNceBuffers<'a> {
+    /// Buffers with all that is required, without outputs.
+    pub fn new(similarities: wgpu::BufferBinding<'a>) -> Self {
+        Self {
+            similarities,
+            upstream: None,
+            loss: None,
+            row_losses: None,
+            column_losses: None,
+            dsimilarities: None,
+            dlog_scale: None,
+        }
+    }
 }
 
 impl<E: Element> InfoNce<E> {
@@ -141,6 +179,17 @@ impl<E: Element> InfoNce<E> {
         Ok((InfoNceLoss::new(rows, columns), InfoNceGradients { dsimilarities, dlog_scale }))
     }
 
+    /// Binds the operation to similarities (N, N), dense and row by row, and one set of buffers. A gradient takes two matrices (N, N)
+    /// of f32 as scratch, and a third one if only that of s is wanted. All rows are encoded, never fewer: they are the columns'
+    /// negatives.
+    ///
+    /// # Errors
+    /// [`Error::NotSquare`](crate::Error::NotSquare), [`Error::ClassAxisNotLast`](crate::Error::ClassAxisNotLast), and those of
+    /// [`CrossEntropy::bind`](crate::LossOp::bind). With 16-bit similarities, an odd N has its gradient in f32 only.
+    pub fn bind(&self, shape: Shape, to: &InfoNceBuffers<'_>) -> Result<Bound> {
+        info_nce_bound::bind(&self.cross_entropy, &self.options, shape, to)
+    }
+
     /// Bytes of device memory kept from the last host call for reuse.
     pub fn idle_buffer_bytes(&self) -> u64 {
         self.cross_entropy.idle_buffer_bytes()
@@ -153,6 +202,6 @@ impl<E: Element> InfoNce<E> {
 }
 
 /// The matrix by its rows, and by its columns: the same values with the class axis first.
-fn ways(shape: Shape) -> [Shape; 2] {
+pub(super) fn ways(shape: Shape) -> [Shape; 2] {
     [shape, Shape::nchw(1, shape.rows, shape.cols)]
 }

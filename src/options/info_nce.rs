@@ -1,7 +1,8 @@
 //! The options of InfoNCE.
 
 use crate::error::{Error, Result};
-use crate::options::{CrossEntropyOptions, check_temperature};
+use crate::kernel::Params;
+use crate::options::{CrossEntropyOptions, Reduction, check_temperature};
 use crate::shape::Shape;
 
 /// Options of [`InfoNce`](crate::InfoNce).
@@ -39,10 +40,28 @@ impl InfoNceOptions {
     pub(crate) fn cross_entropy(&self) -> CrossEntropyOptions {
         CrossEntropyOptions { temperature: self.temperature, ..Default::default() }
     }
+
+    /// The same, each with its half of the mean of the two.
+    pub(crate) fn cross_entropy_of_half(&self, pairs: usize) -> CrossEntropyOptions {
+        CrossEntropyOptions { reduction: Reduction::MeanOver(2.0 * pairs as f32), ..self.cross_entropy() }
+    }
+
+    /// The parameters of the passes after the cross-entropies.
+    pub(crate) fn params(&self, shape: Shape) -> Params {
+        // The power of two of at most T: the bits of its exponent.
+        let pair_scale = f32::from_bits(self.temperature.to_bits() & 0x7f80_0000);
+        Params { pair_scale, ..Params::of(shape) }
+    }
 }
 
 /// Refuses similarities that are not a dense square matrix.
 pub(crate) fn check_similarities<T>(similarities: &[T], shape: Shape) -> Result<()> {
+    check_pairs(shape)?;
+    shape.check_slice("similarities", similarities)
+}
+
+/// Refuses a shape that is not a dense square matrix.
+pub(crate) fn check_pairs(shape: Shape) -> Result<()> {
     shape.check()?;
     let Shape { rows, cols, row_stride, inner } = shape;
     if inner != 1 {
@@ -51,7 +70,7 @@ pub(crate) fn check_similarities<T>(similarities: &[T], shape: Shape) -> Result<
     if rows != cols || row_stride != cols {
         return Err(Error::NotSquare { rows, cols, row_stride });
     }
-    shape.check_slice("similarities", similarities)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ pub use comparator::ComparatorOptions;
 pub use cross_entropy::{CrossEntropyOptions, Input, SequenceUnit, Sequences};
 pub use entmax::{EntmaxBackwardOptions, EntmaxLossOptions, EntmaxOptions};
 pub use info_nce::InfoNceOptions;
-pub(crate) use info_nce::check_similarities;
+pub(crate) use info_nce::{check_pairs, check_similarities};
 pub use kl_divergence::KlDivergenceOptions;
 pub use sampled_softmax::SampledSoftmaxOptions;
 pub(crate) use sampled_softmax::check_classes;

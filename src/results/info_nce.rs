@@ -26,6 +26,29 @@ impl InfoNceLoss {
     }
 }
 
+/// An InfoNCE loss as a bound [`InfoNce`](crate::InfoNce) writes it on the device, in nats: 16 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct InfoNceRecord {
+    /// The mean of the two losses below.
+    pub value: f32,
+    /// The mean loss of the rows against the columns.
+    pub rows: f32,
+    /// The mean loss of the columns against the rows.
+    pub columns: f32,
+    flags: u32,
+}
+
+impl InfoNceRecord {
+    /// Bytes of the record, and so the minimum size of its buffer.
+    pub const BYTES: u64 = size_of::<Self>() as u64;
+
+    /// What was unusual in any row or column.
+    pub fn flags(&self) -> Flags {
+        Flags::from_bits_truncate(self.flags)
+    }
+}
+
 /// The gradient of an InfoNCE loss.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]

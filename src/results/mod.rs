@@ -11,7 +11,7 @@ mod top;
 
 pub(crate) use exact_sum::{ExactSum, ProductSum};
 pub(crate) use info_nce::log_scale_term;
-pub use info_nce::{InfoNceGradients, InfoNceLoss};
+pub use info_nce::{InfoNceGradients, InfoNceLoss, InfoNceRecord};
 pub use loss::{Loss, LossRecord};
 pub use partials::RowPartials;
 pub(crate) use row::LEFT_OUT;

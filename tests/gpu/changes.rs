@@ -3,8 +3,8 @@
 use xent::half::{bf16, f16};
 use xent::reference::sampling::{changed_row, sample_changed_row, support_row};
 use xent::{
-    Element, Error, Sampler, SamplerBuffers, SamplerOptions, Sampling, ScoreChanges, ScoreRecords, Shape,
-    Truncations, Tuning,
+    Element, Error, Flags, NO_CLASS, Sampler, SamplerBuffers, SamplerOptions, Sampling, ScoreChanges,
+    ScoreRecords, Shape, Truncations, Tuning,
 };
 
 use crate::batch::{Batch, noise};
@@ -107,6 +107,8 @@ fn check<E: Element>(batch: &Batch<E>, tuning: Option<Tuning>) {
         )
     };
     let bound = op.bind(batch.shape, &to).unwrap();
+    // The logits are read for the copy in f32, which is written and read twice, and for the log-probabilities.
+    assert_eq!(bound.bytes(), (batch.shape.len() * (2 * size_of::<E>() + 12)) as u64, "{}", batch.name);
     in_pass(gpu(), |pass| bound.encode(pass));
     assert_eq!(tokens.read(gpu()), samples.tokens, "{}: in a buffer", batch.name);
     let in_buffer = log_probs.read(gpu()).into_iter().skip(1).step_by(2).map(f32::from_bits);
@@ -160,6 +162,15 @@ fn one_for_all_and_misuse() {
         tokens(&[ScoreChanges { allowed: Some(&[0b101]), ..Default::default() }]).unwrap(),
         [0, 0, 0, 2, 2, 2]
     );
+    // What the mask hides may be anything. A bias of −∞ does not hide a NaN.
+    let holes = [f32::NAN, 1.0, f32::INFINITY, 0.1, 3.0, f32::NAN];
+    let of_holes = |changes: ScoreChanges<'_>| op.sample_changed(&holes, &greedy, &[changes], shape).wait();
+    let hidden = of_holes(ScoreChanges { allowed: Some(&[0b010]), ..Default::default() }).unwrap();
+    assert_eq!((hidden.tokens, hidden.flags), (vec![1; 6], vec![Flags::empty(); 2]));
+    assert!(hidden.raw_log_probs.iter().all(|log_prob| log_prob.is_nan()), "{:?}", hidden.raw_log_probs);
+    let biased =
+        of_holes(ScoreChanges { bias: &[(0, -f32::INFINITY), (2, -f32::INFINITY)], ..Default::default() });
+    assert_eq!(biased.unwrap().tokens, [NO_CLASS; 6]);
     let bad = [ScoreChanges::default(), ScoreChanges { output: &[3], ..Default::default() }];
     let error = tokens(&bad).unwrap_err();
     assert!(

@@ -3,11 +3,12 @@
 use half::{bf16, f16};
 use xent::bounds::{loss_bound, prob_bound};
 use xent::{
-    CrossEntropyOptions, Element, Error, Flags, InfoNce, InfoNceGradients, InfoNceLoss, InfoNceOptions,
-    Reduction, Shape, SoftmaxOptions, Verification, reference,
+    CrossEntropyOptions, Element, Error, Flags, InfoNce, InfoNceBuffers, InfoNceGradients, InfoNceLoss,
+    InfoNceOptions, InfoNceRecord, OutputBuffer, Reduction, Shape, SoftmaxOptions, Tuning, Verification,
+    reference, wgpu,
 };
 
-use crate::harness::{gpu, is_mine};
+use crate::harness::{Region, gpu, in_pass, is_mine};
 
 const INF: f32 = f32::INFINITY;
 
@@ -113,7 +114,7 @@ fn worked_answers_waited_for_and_awaited() {
     assert!((slope - waited_for.1.dlog_scale).abs() < 2e-3, "{slope}");
 }
 
-/// What the docs say of buffers: two cross-entropies of a mean over 2·N.
+/// The bound form is made of this: two cross-entropies of a mean over 2·N.
 #[test]
 fn the_sum_of_two_cross_entropies() {
     let (pairs, shape) = (5, Shape::new(5, 5));
@@ -135,26 +136,30 @@ fn the_sum_of_two_cross_entropies() {
     }
 }
 
+type Special = (&'static str, &'static [f32], Flags);
+const SPECIAL: [Special; 7] = [
+    ("one pair", &[-7.0], Flags::empty()),
+    ("one pair of −∞", &[-INF], Flags::MASKED_ROW),
+    ("no negative", &[1.0, -INF, 0.0, 2.0], Flags::empty()),
+    ("−∞ on the diagonal", &[-INF, 0.0, 0.0, 0.0], Flags::INFINITE_LOSS),
+    ("a row of −∞", &[-INF, -INF, 0.0, 0.0], Flags::MASKED_ROW),
+    ("a NaN", &[0.0, f32::NAN, 0.0, 0.0], Flags::NAN_LOGIT),
+    ("a +∞", &[0.0, INF, 0.0, 0.0], Flags::INFINITE_LOGIT),
+];
+
+fn same(found: f64, expected: f64) -> bool {
+    (found.is_nan() && expected.is_nan()) || found == expected || (found - expected).abs() < 1e-6
+}
+
 #[test]
 fn special_values() {
     let op = InfoNce::<f32>::new(gpu(), &InfoNceOptions { temperature: 1.0 }).expect("an operation");
-    for (name, similarities, flags) in [
-        ("one pair", vec![-7.0], Flags::empty()),
-        ("one pair of −∞", vec![-INF], Flags::MASKED_ROW),
-        ("no negative", vec![1.0, -INF, 0.0, 2.0], Flags::empty()),
-        ("−∞ on the diagonal", vec![-INF, 0.0, 0.0, 0.0], Flags::INFINITE_LOSS),
-        ("a row of −∞", vec![-INF, -INF, 0.0, 0.0], Flags::MASKED_ROW),
-        ("a NaN", vec![0.0, f32::NAN, 0.0, 0.0], Flags::NAN_LOGIT),
-        ("a +∞", vec![0.0, INF, 0.0, 0.0], Flags::INFINITE_LOGIT),
-    ] {
+    for (name, similarities, flags) in SPECIAL {
         let pairs = similarities.len().isqrt();
         let shape = Shape::new(pairs, pairs);
-        let same = |found: f64, expected: f64| {
-            (found.is_nan() && expected.is_nan()) || found == expected || (found - expected).abs() < 1e-6
-        };
-        let expected = reference::info_nce::gradients(&similarities, shape, op.options()).expect("gradients");
-        let loss = reference::info_nce::loss(&similarities, shape, op.options()).expect("a loss");
-        let (found, gradients) = op.loss_and_gradients(&similarities, shape).wait().expect("gradients");
+        let expected = reference::info_nce::gradients(similarities, shape, op.options()).expect("gradients");
+        let loss = reference::info_nce::loss(similarities, shape, op.options()).expect("a loss");
+        let (found, gradients) = op.loss_and_gradients(similarities, shape).wait().expect("gradients");
         assert!(same(found.value, loss), "{name}: {found:?}, expected {loss}");
         assert!(same(gradients.dlog_scale, expected.dlog_scale), "{name}: {gradients:?}, {expected:?}");
         for (&ds, &expected) in gradients.dsimilarities.iter().zip(&expected.dsimilarities) {
@@ -181,4 +186,208 @@ fn what_is_not_square_is_refused() {
     let none = InfoNceOptions { temperature: 0.0 };
     assert!(matches!(op.with_options(&none), Err(Error::InvalidOption { option: "temperature", .. })));
     assert!(matches!(InfoNce::<f32>::new(gpu(), &none), Err(Error::InvalidOption { .. })));
+}
+
+/// The outputs of a bound operation.
+struct Outputs<E> {
+    record: InfoNceRecord,
+    row_losses: Vec<f32>,
+    column_losses: Vec<f32>,
+    dsimilarities: Vec<E>,
+    dlog_scale: f32,
+}
+
+/// Where the gradient of a bound operation goes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum To {
+    Own,
+    F32,
+    InPlace,
+}
+
+/// Runs the operation in buffers of its own, with similarities from an odd place, and twice in one pass.
+fn bound<E: Element, D: Element>(op: &InfoNce<E>, similarities: &[E], to: To, upstream: f32) -> Outputs<D> {
+    let (pairs, gpu) = (similarities.len().isqrt(), gpu());
+    let offset = if to == To::InPlace { 12 } else { 5 * size_of::<E>() as u64 };
+    let given = Region::new(gpu, offset, similarities);
+    let gradient = Region::new(gpu, 20, &vec![D::from_f32(77.0); pairs * pairs]);
+    let [row_losses, column_losses] = [(); 2].map(|()| Region::unwritten(gpu, pairs));
+    let (loss, dlog_scale) = (Region::unwritten(gpu, 4), Region::unwritten(gpu, 1));
+    let upstream = Region::new(gpu, 256, &[upstream]);
+    let bound = op
+        .bind(
+            Shape::new(pairs, pairs),
+            &InfoNceBuffers {
+                upstream: Some(upstream.binding()),
+                loss: Some(loss.binding()),
+                row_losses: Some(row_losses.binding()),
+                column_losses: Some(column_losses.binding()),
+                dsimilarities: Some(match to {
+                    To::Own => OutputBuffer::To(gradient.binding()),
+                    To::F32 => OutputBuffer::F32(gradient.binding()),
+                    To::InPlace => OutputBuffer::InPlace,
+                }),
+                dlog_scale: Some(dlog_scale.binding()),
+                ..InfoNceBuffers::new(given.binding())
+            },
+        )
+        .expect("a bound operation");
+    // Two cross-entropies with gradients in f32, then a read of both, and of the similarities, and a write.
+    let (read, written) = (size_of::<E>(), size_of::<D>());
+    let of_pair = 2 * (2 * read + 4) + read + 8 + written;
+    assert_eq!(bound.bytes(), (pairs * pairs * of_pair) as u64);
+    in_pass(gpu, |pass| {
+        bound.encode(pass);
+        if to != To::InPlace {
+            bound.encode(pass);
+        }
+    });
+    Outputs {
+        record: bytemuck::pod_read_unaligned(bytemuck::cast_slice(&loss.read(gpu))),
+        row_losses: row_losses.read_as(gpu),
+        column_losses: column_losses.read_as(gpu),
+        dsimilarities: if to == To::InPlace { given.read_as(gpu) } else { gradient.read_as(gpu) },
+        dlog_scale: dlog_scale.read_as::<f32>(gpu)[0],
+    }
+}
+
+/// Compares the outputs of a bound operation with the reference.
+fn check_bound<E: Element, D: Element>(op: &InfoNce<E>, pairs: usize, to: To, unit: [f64; 2]) {
+    let (similarities, shape, options) = (similarities::<E>(pairs), Shape::new(pairs, pairs), op.options());
+    let context = format!("{pairs} pairs of {}, {to:?}, {options:?}", E::NAME);
+    let losses = reference::info_nce::row_and_column_losses(&similarities, shape, options).expect("losses");
+    let expected = reference::info_nce::gradients(&similarities, shape, options).expect("gradients");
+    let upstream = 4.0;
+    let found = bound::<E, D>(op, &similarities, to, upstream as f32);
+
+    let mut verification = Verification::new();
+    let mean = 0.5 * (losses[0] + losses[1]);
+    verification.compare(0, found.record.value.into(), mean, loss_bound(losses[0].max(losses[1])));
+    for (found, expected) in [(found.record.rows, losses[0]), (found.record.columns, losses[1])] {
+        verification.compare(0, found.into(), expected, loss_bound(expected));
+    }
+    assert_eq!(found.record.flags(), Flags::empty(), "{context}");
+    for (lines, expected) in [(&found.row_losses, losses[0]), (&found.column_losses, losses[1])] {
+        let sum: f64 = lines.iter().copied().map(f64::from).sum();
+        verification.compare(0, sum / pairs as f64, expected, loss_bound(expected));
+    }
+    let of = |unit| bounds(&similarities, pairs, options.temperature, &expected.dsimilarities, unit);
+    for (at, (ds, bound)) in found.dsimilarities.iter().zip(of(unit)).enumerate() {
+        let expected = upstream * expected.dsimilarities[at];
+        verification.compare(at / pairs, ds.to_f64(), expected, upstream * bound);
+    }
+    // The terms are rounded, and their sum.
+    let terms = of([1e-6, 1e-37]).into_iter().zip(&similarities).map(|(bound, s)| bound * s.to_f64().abs());
+    let bound = upstream * (terms.sum::<f64>() + 1e-37);
+    verification.compare(0, found.dlog_scale.into(), upstream * expected.dlog_scale, bound);
+    assert!(verification.passed, "{context}: {verification:?}");
+}
+
+#[test]
+fn bound_to_buffers() {
+    let op = InfoNce::<f32>::new(gpu(), &Default::default()).expect("an operation");
+    for pairs in [1, 2, 37, 130] {
+        check_bound::<f32, f32>(&op, pairs, To::Own, F32);
+    }
+    let warm = op.with_options(&InfoNceOptions { temperature: 1.0 }).expect("another temperature");
+    check_bound::<f32, f32>(&warm, 37, To::InPlace, F32);
+    let tuned = op.with_tuning(Tuning::fixed(4, 2)).expect("a tuning");
+    check_bound::<f32, f32>(&tuned, 37, To::Own, F32);
+    if is_mine(0) {
+        let op = InfoNce::<f16>::new(gpu(), &Default::default()).expect("f16");
+        check_bound::<f16, f16>(&op, 38, To::Own, [1e-3, 6e-8]);
+        check_bound::<f16, f32>(&op, 37, To::F32, F32);
+    } else {
+        let op = InfoNce::<bf16>::new(gpu(), &Default::default()).expect("bf16");
+        check_bound::<bf16, bf16>(&op, 38, To::InPlace, [8e-3, 1e-37]);
+    }
+}
+
+/// Special values, similarities whose products are beyond f32, and each output alone.
+#[test]
+fn bound_special_values_and_parts() {
+    let op = InfoNce::<f32>::new(gpu(), &InfoNceOptions { temperature: 1.0 }).expect("an operation");
+    for (name, similarities, flags) in SPECIAL {
+        let pairs = similarities.len().isqrt();
+        let shape = Shape::new(pairs, pairs);
+        let expected = reference::info_nce::gradients(similarities, shape, op.options()).expect("gradients");
+        let loss = reference::info_nce::loss(similarities, shape, op.options()).expect("a loss");
+        let found = bound::<f32, f32>(&op, similarities, To::Own, 1.0);
+        assert!(same(found.record.value.into(), loss), "{name}: {:?}, expected {loss}", found.record);
+        assert!(
+            same(found.dlog_scale.into(), expected.dlog_scale),
+            "{name}: {}, {expected:?}",
+            found.dlog_scale
+        );
+        for (&ds, &expected) in found.dsimilarities.iter().zip(&expected.dsimilarities) {
+            assert!(same(ds.into(), expected), "{name}: {:?}, {expected}", found.dsimilarities);
+        }
+        assert!(found.record.flags().contains(flags), "{name}: {:?}", found.record);
+        assert!(!flags.is_empty() || found.record.flags().is_empty(), "{name}: {:?}", found.record);
+    }
+    // The terms are ±1.7e38 and ±1e20 / 2; far ones cancel, near ones are left.
+    for (far, expected) in [
+        ([1.0f32, 3e38, 3e38, 1.0], 3e38f64),
+        ([2e19, 2e19, 2e19, 2e19], 0.0),
+        ([2e19, 2e19, 2e19, 2e19 + 4e12], 0.0),
+    ] {
+        let reference =
+            reference::info_nce::gradients(&far, Shape::new(2, 2), op.options()).expect("gradients");
+        let found = bound::<f32, f32>(&op, &far, To::Own, 1.0).dlog_scale;
+        let error = (f64::from(found) - reference.dlog_scale).abs();
+        assert!(error <= 1e-6 * expected.max(2e19), "{far:?}: {found}, expected {}", reference.dlog_scale);
+    }
+    // Small temperatures, at which products with the gradient are beyond f32: ds is ±2^100 / 2, and dL/ds 2^108.
+    let cold = op.with_options(&InfoNceOptions { temperature: 2f32.powi(-100) }).expect("a temperature");
+    let near = [2f32.powi(31), 2f32.powi(31) + 256.0, 2f32.powi(31) + 256.0, 2f32.powi(31)];
+    let found = bound::<f32, f32>(&cold, &near, To::Own, 1.0).dlog_scale;
+    assert!((found / 2f32.powi(108) - 1.0).abs() < 1e-5, "{found:e}");
+
+    // Each output alone.
+    let (similarities, shape) = ([0.9f32, 0.1, 0.2, 0.8], Shape::new(2, 2));
+    let all = bound::<f32, f32>(&op, &similarities, To::Own, 1.0);
+    let given = Region::new(gpu(), 256, &similarities);
+    type OutputOf = for<'a> fn(&mut InfoNceBuffers<'a>, wgpu::BufferBinding<'a>);
+    let cases: [(OutputOf, Vec<u32>); 5] = [
+        (|to, output| to.loss = Some(output), bytemuck::cast_slice(&[all.record]).to_vec()),
+        (|to, output| to.row_losses = Some(output), bytemuck::cast_slice(&all.row_losses).to_vec()),
+        (|to, output| to.column_losses = Some(output), bytemuck::cast_slice(&all.column_losses).to_vec()),
+        (
+            |to, output| to.dsimilarities = Some(OutputBuffer::To(output)),
+            bytemuck::cast_slice(&all.dsimilarities).to_vec(),
+        ),
+        (|to, output| to.dlog_scale = Some(output), vec![all.dlog_scale.to_bits()]),
+    ];
+    for (set, expected) in cases {
+        let output = Region::unwritten(gpu(), expected.len());
+        let mut to = InfoNceBuffers::new(given.binding());
+        set(&mut to, output.binding());
+        let bound = op.bind(shape, &to).expect("a bound operation");
+        in_pass(gpu(), |pass| bound.encode(pass));
+        assert_eq!(output.read(gpu()), expected);
+    }
+}
+
+#[test]
+fn what_cannot_be_bound() {
+    let op = InfoNce::<f16>::new(gpu(), &Default::default()).expect("an operation");
+    let (given, other) = (Region::unwritten(gpu(), 5), Region::unwritten(gpu(), 5));
+    let plain = || InfoNceBuffers::new(given.binding());
+    let error =
+        |rows, cols, to: InfoNceBuffers<'_>| op.bind(Shape::new(rows, cols), &to).expect_err("an error");
+    assert!(matches!(error(3, 3, plain()), Error::NoOutput { .. }));
+    let to = InfoNceBuffers { dlog_scale: Some(other.binding()), ..plain() };
+    assert_eq!(error(2, 3, to.clone()), Error::NotSquare { rows: 2, cols: 3, row_stride: 3 });
+    let small = error(20, 20, to);
+    assert!(matches!(small, Error::BufferTooSmall { what: "similarities", needed: 800, .. }), "{small}");
+    let to = InfoNceBuffers { dsimilarities: Some(OutputBuffer::To(other.binding())), ..plain() };
+    assert_eq!(error(3, 3, to), Error::OddStride { what: "dsimilarities", row_stride: 3, needed: 4 });
+    let to = InfoNceBuffers { loss: Some(given.binding()), ..plain() };
+    assert_eq!(error(3, 3, to), Error::BufferAlias { first: "similarities", second: "loss" });
+    let to = InfoNceBuffers { loss: Some(other.binding()), ..plain() };
+    let bound = op.bind(Shape::new(3, 3), &to).expect("a bound operation");
+    in_pass(gpu(), |pass| {
+        let fewer = bound.encode_rows(pass, 2);
+        assert_eq!(fewer, Err(Error::NotSquare { rows: 2, cols: 3, row_stride: 3 }));
+    });
 }

@@ -37,7 +37,7 @@ impl Operation {
     }
 }
 
-pub(super) static OPERATIONS: [Operation; 22] = [
+pub(super) static OPERATIONS: [Operation; 23] = [
     operation("loss", &passes::ROW_LOSSES, Target::Class),
     operation("dlogits", &passes::DLOGITS, Target::Class),
     operation("loss, smoothing", &passes::ROW_LOSSES, Target::Class).with(&[constant::TARGET_SUMS]),
@@ -54,6 +54,7 @@ pub(super) static OPERATIONS: [Operation; 22] = [
     operation("KL, dlogits", &passes::KL_DLOGITS, Target::None),
     operation("BCE", &passes::SIGMOID_BCE_LOSSES, Target::None),
     operation("BCE, dlogits", &passes::SIGMOID_BCE_DLOGITS, Target::None),
+    operation("InfoNCE, both gradients", &passes::PAIR_GRADIENTS, Target::None),
     operation("sampled softmax", &passes::SAMPLED_LOSSES, Target::Class),
     operation("sampled softmax, dlogits", &passes::SAMPLED_DLOGITS, Target::Class),
     search("1.5-entmax", &passes::ENTMAX, entmax_needs, &[(constant::ENTMAX_POWER, 2)]),

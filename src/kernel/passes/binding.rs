@@ -67,6 +67,22 @@ pub mod accept_drafts {
     pub const CHAINS_TOLD: u32 = 8;
 }
 
+/// Adds the gradients of rows and columns.
+pub mod pair_gradients {
+    pub const ROWS: u32 = 4;
+    pub const COLUMNS: u32 = 5;
+    pub const TERMS: u32 = 6;
+}
+
+/// Turns the losses of rows and of columns, and the rows' terms, into the caller's outputs.
+pub mod finish_pairs {
+    pub const ROW_LOSS: u32 = 4;
+    pub const COLUMN_LOSS: u32 = 5;
+    pub const TERMS: u32 = 6;
+    pub const LOSS: u32 = 7;
+    pub const DLOG_SCALE: u32 = 8;
+}
+
 /// Turns per-row inputs into one record per row.
 pub mod row_inputs {
     pub const CLASSES: u32 = 4;

@@ -56,6 +56,7 @@ pub(super) static SEGMENT_STATS: File = file!("common/segment_stats.wgsl");
 pub(super) static STORE_SEGMENT: File = file!("common/store_segment.wgsl", [(binding::SEGMENTS, Write)], []);
 pub(super) static ROW_RESULT: File = file!("common/row_result.wgsl", [], [LOG_PROBS]);
 pub(super) static WIDE_PRODUCT: File = file!("common/wide_product.wgsl");
+pub(super) static SUM_OF_BITS: File = file!("common/sum_of_bits.wgsl");
 pub(super) static LN_1_PLUS: File = file!("common/ln_1_plus.wgsl");
 pub(super) static BATCH_WEIGHT: File = file!("common/batch_weight.wgsl");
 pub(super) static CLASS_WEIGHT: File = file!("common/class_weights.wgsl");

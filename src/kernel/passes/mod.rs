@@ -11,7 +11,9 @@ mod modules;
 mod pass;
 mod variant;
 
-use binding::{accept_drafts, finish_loss, merge_totals, reduce_loss, row_inputs, sample};
+use binding::{
+    accept_drafts, finish_loss, finish_pairs, merge_totals, pair_gradients, reduce_loss, row_inputs, sample,
+};
 use constant::*;
 pub(crate) use files::Access;
 use files::Access::{Read, Write};
@@ -307,6 +309,43 @@ pub(crate) static FINISH_LOSS: Pass = Pass::new(
     ],
 );
 
+pub(crate) static PAIR_GRADIENTS: Pass = Pass::new(
+    "pair_gradients",
+    &[
+        ROWS_OF_SCORES,
+        &[Of(&LANE_TREE), Of(&SUM_OF_BITS)],
+        SWEEP,
+        &[Of(&file!(
+            "pair_gradients.wgsl",
+            [(pair_gradients::ROWS, Read), (pair_gradients::COLUMNS, Read), (pair_gradients::TERMS, Write)],
+            []
+        ))],
+    ],
+)
+.in_one_sweep();
+
+pub(crate) static FINISH_PAIRS: Pass = Pass::new(
+    "finish_pairs",
+    &[
+        ROWS_ONLY,
+        &[
+            Of(&WIDE_PRODUCT),
+            Of(&SUM_OF_BITS),
+            Of(&file!(
+                "finish_pairs.wgsl",
+                [
+                    (finish_pairs::ROW_LOSS, Read),
+                    (finish_pairs::COLUMN_LOSS, Read),
+                    (finish_pairs::TERMS, Read),
+                    (finish_pairs::LOSS, Write),
+                    (finish_pairs::DLOG_SCALE, Write)
+                ],
+                []
+            )),
+        ],
+    ],
+);
+
 /// The loss of each class separately, for soft targets.
 const CLASS_LOSSES: &[Part] = &[
     Of(&PARAMS),
@@ -400,7 +439,9 @@ pub(crate) static KL_DLOGITS: Pass = Pass::new(
 );
 
 /// Every pass, and the kinds of target that it takes.
-pub(crate) static ALL: [(&Pass, &[Target]); 32] = [
+pub(crate) static ALL: [(&Pass, &[Target]); 34] = [
+    (&PAIR_GRADIENTS, &[Target::None]),
+    (&FINISH_PAIRS, &[Target::None]),
     (&ACCEPT_DRAFTS, &[Target::None]),
     (&CHANGE_SCORES, &[Target::None]),
     (&RAW_LOG_PROBS, &[Target::None]),

@@ -297,6 +297,10 @@ impl<E: Element, L: Kind> LossOp<E, L> {
         &self.engine.profile
     }
 
+    pub(crate) fn engine(&self) -> &Engine<E> {
+        &self.engine
+    }
+
     /// How a request waits on the calling thread.
     pub(crate) fn blocking(&self) -> Wait {
         self.engine.gpu.blocking()
