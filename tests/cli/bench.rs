@@ -78,6 +78,18 @@ fn tokens_are_checked_too() {
 }
 
 #[test]
+fn the_relatives_of_softmax_are_checked_too() {
+    let report = bench(&Folder::new(), "--shape 20x300 --op sparsemax --op entmax --op sampled-softmax");
+    let results = report["results"].as_array().unwrap();
+    let ops: Vec<_> = results.iter().map(|result| (&result["op"], &result["checked"])).collect();
+    let names = ["copy", "sparsemax", "entmax-1.5", "sampled-softmax"].map(|name| json!(name));
+    assert_eq!(ops, names.each_ref().map(|op| (op, &json!(true))));
+    // Probabilities are written, and losses are not.
+    let bytes: Vec<_> = results[1..].iter().map(|result| result["bytes"].as_u64().unwrap()).collect();
+    assert_eq!(bytes, [48_000, 48_000, 24_000]);
+}
+
+#[test]
 fn text_and_picture_have_every_operation() {
     let folder = Folder::new();
     let run =

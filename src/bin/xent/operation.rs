@@ -1,7 +1,7 @@
 //! The operations that `bench` and `tune` measure.
 
 use clap::ValueEnum;
-use xent::{SamplerOptions, Sampling, TopKOptions, TopValues};
+use xent::{EntmaxOptions, SamplerOptions, Sampling, TopKOptions, TopValues};
 
 /// An operation to measure.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -27,6 +27,11 @@ pub enum Operation {
     SampleTopK,
     #[value(name = "sample-top-p")]
     SampleTopP,
+    Sparsemax,
+    #[value(name = "entmax-1.5", alias = "entmax")]
+    Entmax,
+    // The loss, with the columns as each row's own class and its negatives.
+    SampledSoftmax,
 }
 
 /// The most classes of a row that an operation finds.
@@ -35,6 +40,11 @@ pub const MOST_CLASSES: usize = 64;
 /// The options of an operation that finds the largest classes.
 pub fn top_k_options(op: Operation) -> TopKOptions {
     TopKOptions { values: TopValues::LogProbs, ..TopKOptions::new(op.k().unwrap_or(1)) }
+}
+
+/// The options of an operation that gives probabilities with exact zeros.
+pub fn entmax_options(op: Operation) -> EntmaxOptions {
+    if op == Operation::Sparsemax { EntmaxOptions::sparsemax() } else { EntmaxOptions::default() }
 }
 
 /// How an operation draws tokens, if that is what it does.
@@ -69,6 +79,9 @@ impl Operation {
             Self::Sample => "sample",
             Self::SampleTopK => "sample-top-k",
             Self::SampleTopP => "sample-top-p",
+            Self::Sparsemax => "sparsemax",
+            Self::Entmax => "entmax-1.5",
+            Self::SampledSoftmax => "sampled-softmax",
         }
     }
 
@@ -83,6 +96,14 @@ impl Operation {
 
     /// Whether it writes a value for each logit.
     pub fn writes(self) -> bool {
-        matches!(self, Self::Copy | Self::LossAndGradient | Self::Softmax | Self::LogSoftmax)
+        matches!(
+            self,
+            Self::Copy
+                | Self::LossAndGradient
+                | Self::Softmax
+                | Self::LogSoftmax
+                | Self::Sparsemax
+                | Self::Entmax
+        )
     }
 }

@@ -23,7 +23,8 @@ clock where it has one.
 
 top-5 (or topk) and top-64 find the largest classes of each row with their log-probabilities. sample
 draws a token of each row at temperature 0.8; sample-top-k does so from the 50 largest classes, and
-sample-top-p from the shortest part with a mass of 0.9.
+sample-top-p from the shortest part with a mass of 0.9. sampled-softmax is the loss of each row's own
+class, in column 0, among negatives that all rows share: --shape 64x8193 has 8,192 of them.
 
 JSON keys: format ('xent bench'), version (1; it rises when a key changes its meaning), xent,
 adapter, clock ('gpu' or 'wall'), tuned, runs (timed runs of each op), results: an array of rows,

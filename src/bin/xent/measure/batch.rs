@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 use xent::bounds::{gradient_bound, loss_bound, prob_bound};
 use xent::eval::{Source, SyntheticLogits};
 use xent::reference::cross_entropy::RowScale;
-use xent::reference::{argmax_row, log_softmax_row, logsumexp_row, row_readouts, softmax_row};
+use xent::reference::{argmax_row, log_softmax_row, logsumexp_row, softmax_row};
 use xent::wgpu;
 use xent::{
     Argmax, ArgmaxBuffers, Bound, Context, CrossEntropy, CrossEntropyBuffers, CrossEntropyOptions, Element,
@@ -15,9 +15,10 @@ use xent::{
 
 use super::bytes::{BUFFER_MULTIPLE, Bytes, padded};
 use super::clock::{Clock, Job};
-use super::compare::{compare, compare_largest};
+use super::compare::{compare, compare_largest, compare_readouts};
 use super::copy::Copies;
 use super::device::{buffer_of, read_back, scoped, values_of, wait};
+use super::relatives::{Drawn, bind_entmax, compare_entmax};
 use super::sampled::Sampled;
 use crate::operation::{MOST_CLASSES, Operation, sampling, top_k_options};
 
@@ -44,6 +45,8 @@ pub struct Batch<E: Element> {
     largest: OnceCell<[wgpu::Buffer; 2]>,
     /// Tokens drawn from each row, once they are asked for.
     sampled: OnceCell<Sampled>,
+    /// Negatives, once a sampled softmax is asked for.
+    drawn: OnceCell<Drawn>,
     record: wgpu::Buffer,
     cross_entropy: CrossEntropy<E>,
     softmax: Softmax<E>,
@@ -68,6 +71,7 @@ impl<E: Element> Batch<E> {
             row_results: OnceCell::new(),
             largest: OnceCell::new(),
             sampled: OnceCell::new(),
+            drawn: OnceCell::new(),
             record: buffer("record", LossRecord::BYTES)?,
             cross_entropy: CrossEntropy::new(gpu, &Default::default())?,
             softmax: Softmax::new(gpu, &Default::default())?,
@@ -166,6 +170,14 @@ impl<E: Element> Batch<E> {
                 let sampling = sampling(op).unwrap_or_default();
                 self.sampled()?.bind::<E>(&self.gpu, (shape, logits), &sampling, tuning)
             }
+            Operation::Sparsemax | Operation::Entmax => {
+                bind_entmax::<E>(&self.gpu, op, (shape, logits), whole(&self.output), tuning)
+            }
+            Operation::SampledSoftmax => {
+                let to = [&self.record, &self.values].map(whole);
+                let given = (shape, logits);
+                self.drawn()?.bind::<E>(&self.gpu, given, whole(&self.targets), to, tuning)
+            }
         }
     }
 
@@ -220,11 +232,12 @@ impl<E: Element> Batch<E> {
         for row in self.sample() {
             last = row;
             let logits = self.logits_row(row)?;
-            let options = Default::default();
-            let target = self.source.targets()[row] as usize;
+            let (options, target) = (Default::default(), self.source.targets()[row] as usize);
             match op {
                 Operation::Copy | Operation::Loss => {}
-                Operation::Readouts => self.compare_readouts(&mut verification, row, &logits)?,
+                Operation::Readouts => {
+                    compare_readouts(&mut verification, row, &logits, target, &self.readouts_of(row)?);
+                }
                 Operation::LossAndGradient => {
                     let probs = softmax_row(&logits, &options);
                     let mut shares = vec![0.0; probs.len()];
@@ -260,6 +273,13 @@ impl<E: Element> Batch<E> {
                     let sampling = sampling(op).unwrap_or_default();
                     self.sampled()?.compare(&self.gpu, &mut verification, row, &logits, &sampling)?;
                 }
+                Operation::Sparsemax | Operation::Entmax => {
+                    compare_entmax(&mut verification, row, op, &logits, &self.output_row(row)?);
+                }
+                Operation::SampledSoftmax => {
+                    let found = f32::from_bits(self.value(row)?);
+                    self.drawn()?.compare(&mut verification, row, &logits, found);
+                }
                 Operation::Argmax => {
                     let expected = f64::from(argmax_row(&logits));
                     verification.compare(row, f64::from(self.value(row)?), expected, 0.0);
@@ -287,20 +307,14 @@ impl<E: Element> Batch<E> {
     }
 
     fn row_results(&self) -> Result<&wgpu::Buffer> {
-        if self.row_results.get().is_none() {
-            let bytes = (self.shape.rows * RowFields::all().words()) as u64 * 4;
-            let _ = self.row_results.set(buffer_of(&self.gpu, "row_results", bytes)?);
-        }
-        self.row_results.get().ok_or(Error::NoOutput { options: "row_results" })
+        let words = (self.shape.rows * RowFields::all().words()) as u64;
+        once(&self.row_results, || buffer_of(&self.gpu, "row_results", 4 * words))
     }
 
     fn largest(&self) -> Result<&[wgpu::Buffer; 2]> {
-        if self.largest.get().is_none() {
-            let bytes = (self.shape.rows * MOST_CLASSES) as u64 * 4;
-            let buffer = |label| buffer_of(&self.gpu, label, bytes);
-            let _ = self.largest.set([buffer("indices")?, buffer("values")?]);
-        }
-        self.largest.get().ok_or(Error::NoOutput { options: "indices, values" })
+        let bytes = (self.shape.rows * MOST_CLASSES) as u64 * 4;
+        let buffer = |label| buffer_of(&self.gpu, label, bytes);
+        once(&self.largest, || Ok([buffer("indices")?, buffer("values")?]))
     }
 
     /// A row's largest classes, as they are in the buffers.
@@ -312,34 +326,17 @@ impl<E: Element> Batch<E> {
     }
 
     fn sampled(&self) -> Result<&Sampled> {
-        if self.sampled.get().is_none() {
-            let _ = self.sampled.set(Sampled::new(&self.gpu, self.shape.rows)?);
-        }
-        self.sampled.get().ok_or(Error::NoOutput { options: "tokens, log_probs, rows" })
+        once(&self.sampled, || Sampled::new(&self.gpu, self.shape.rows))
     }
 
-    /// Compares a row's readouts with the reference.
-    fn compare_readouts(&self, verification: &mut Verification, row: usize, logits: &[E]) -> Result<()> {
-        let fields = RowFields::all();
-        let bytes = 4 * fields.words() as u64;
-        let words: Vec<u32> = values_of(&self.read(self.row_results()?, row as u64 * bytes, bytes)?);
-        // Every field is there, so a field's word has the number of its bit.
-        let word = |field: RowFields| words[field.bits().trailing_zeros() as usize];
-        let float = |field| f64::from(f32::from_bits(word(field)));
-        let target = self.source.targets()[row] as usize;
-        let expected = row_readouts(logits, Some(target), &Default::default());
-        verification.compare(row, f64::from(word(RowFields::RANK)), f64::from(expected.rank), 0.0);
-        for (field, value) in
-            [(RowFields::ENTROPY, expected.entropy), (RowFields::TARGET_LOG_PROB, expected.target_log_prob)]
-        {
-            verification.compare(row, float(field), value, loss_bound(value));
-        }
-        for (field, value) in
-            [(RowFields::CONFIDENCE, expected.confidence), (RowFields::MASS_AHEAD, expected.mass_ahead)]
-        {
-            verification.compare(row, float(field), value, prob_bound(value));
-        }
-        Ok(())
+    /// A row's readouts, every field.
+    fn readouts_of(&self, row: usize) -> Result<Vec<u32>> {
+        let bytes = 4 * RowFields::all().words() as u64;
+        Ok(values_of(&self.read(self.row_results()?, row as u64 * bytes, bytes)?))
+    }
+
+    fn drawn(&self) -> Result<&Drawn> {
+        once(&self.drawn, || Drawn::new(self.source.targets(), self.shape.cols))
     }
 
     /// The rows whose answers are compared.
@@ -392,4 +389,12 @@ fn tuned<Op>(op: Op, tuning: Option<Tuning>, with: impl FnOnce(Op, Tuning) -> Re
         Some(tuning) => with(op, tuning),
         None => Ok(op),
     }
+}
+
+/// What the cell holds, made on first use.
+fn once<T>(cell: &OnceCell<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
+    if cell.get().is_none() {
+        let _ = cell.set(make()?);
+    }
+    cell.get().ok_or(Error::NoOutput { options: "a buffer" })
 }

@@ -6,6 +6,7 @@ mod clock;
 mod compare;
 mod copy;
 mod device;
+mod relatives;
 mod sampled;
 
 use xent::{Context, Result};
