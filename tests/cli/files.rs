@@ -118,6 +118,12 @@ pub fn bad_logits() -> Vec<Case> {
         ("no axis", npy("<f4", "()", &floats[..4]), "class axis -1 is out of range: the array has 0 axes"),
         ("no classes", npy("<f4", "(4, 0)", &[]), "shape of 4 rows × 0 cols: a row needs at least one class"),
         ("i4", npy("<i4", "(4, 3)", floats), "type '<i4': logits must be f16, bf16, f32 or f64"),
+        (
+            "u2",
+            npy("<u2", "(4, 6)", floats),
+            "type '<u2': logits must be f16, bf16, f32 or f64; 16-bit integers are taken as the bits of bf16 or f16 if \
+             that type is given",
+        ),
         ("complex", npy("<c8", "(2, 3)", floats), "type '<c8': logits must be f16, bf16, f32 or f64"),
         (
             "structured",

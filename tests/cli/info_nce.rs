@@ -41,8 +41,10 @@ fn a_worked_matrix() {
     }
     let run = folder.run("eval pairs.npy --loss infonce --temperature 1");
     assert!(run.status == Some(0) && run.stdout.starts_with("loss        0.403740 nats"), "{run:?}");
+    assert_eq!(said(&folder, "--temperature 0.3 --adapter cpu")["temperature"], 0.3);
     // Its own temperature, if none is given.
     let found = said(&folder, "");
+    assert_eq!(found["temperature"], 0.07);
     let expected = info_nce::loss(&SIMILARITIES, Shape::new(2, 2), &Default::default()).expect("a loss");
     assert!(is_near(&found["loss"], expected), "{found:#}");
 }

@@ -212,7 +212,8 @@ fn probabilities_and_several_temperatures() {
         lines[1].starts_with("0.5 ") && lines[2].starts_with("1 ") && lines[3].starts_with("2.5 "),
         "{text}"
     );
-    let of_probs = json("probs.npy --input probs --temperature 1,2.5");
+    let of_probs = json("probs.npy --input probs --temperature 1,2.5,0.7");
+    assert_eq!(of_probs["temperatures"], serde_json::json!([1.0, 2.5, 0.7]));
     assert!((of(&of_probs["loss"][1]) - of(&table["loss"][2])).abs() < 1e-5);
     for (args, says) in [
         (

@@ -1,6 +1,6 @@
 //! Targets of every width, and what counts as ignored.
 
-use crate::support::{Folder, npy};
+use crate::support::{Folder, npy, tensor};
 
 /// Three rows of 300 classes: what the file holds, and whether row 1 is ignored.
 fn eval(descr: &str, data: &[u8], args: &str) -> Result<i64, String> {
@@ -90,4 +90,26 @@ fn another_ignore_index() {
     assert!(said.contains("targets[1] = -1 is outside 0..300 and is not ignore_index (7)"), "{said}");
     let below = [7i64, i32::MIN.into(), 7];
     assert_eq!(eval("<i8", bytemuck::cast_slice(&below), "--ignore-index -2147483648"), Ok(1));
+}
+
+/// Messages that lead to the flag.
+#[test]
+fn targets_that_are_elsewhere() {
+    let folder = Folder::new();
+    let logits = || tensor("logits", &[2, 3], &[0.5f32; 6]);
+    let [ids, mask] = ["ids", "mask"].map(|name| move || tensor(name, &[2], &[0i64, 1]));
+    folder.tensors("one.safetensors", &[logits(), ids()]);
+    folder.tensors("two.safetensors", &[logits(), ids(), mask()]);
+    folder.tensors("none.safetensors", &[logits()]);
+    let hint = ", or --targets-key: there are integers beside the logits";
+    for (file, hint) in [("one", hint), ("two", hint), ("none", "")] {
+        let run = folder.run(&format!("eval {file}.safetensors"));
+        let line = format!("xent: --targets: is needed by --loss cross-entropy{hint}");
+        assert_eq!((run.status, run.complaints()), (Some(2), vec![&*line]), "{file}");
+    }
+    assert_eq!(folder.run("eval one.safetensors --targets-key ids --adapter cpu").status, Some(0));
+    folder.logits(&[0.0; 6], 3).array("hot.npy", &[2, 3], &[1i64, 0, 0, 0, 1, 0]);
+    let run = folder.run("eval logits.npy --targets hot.npy --adapter cpu");
+    let says = "as one-hot targets have, they are soft targets: --soft-targets takes them";
+    assert!(run.status == Some(2) && run.stderr.trim_end().ends_with(says), "{run:?}");
 }

@@ -23,6 +23,11 @@ pub fn shortest(value: f32) -> String {
     format!("{value:?}")
 }
 
+/// The number with the digits that an f32 was given by: 0.07, and not the f64 0.07000000029802322 that is equal to it.
+pub fn as_given(value: f32) -> f64 {
+    shortest(value).parse().unwrap_or(value.into())
+}
+
 /// 1234567 as 1,234,567.
 pub fn thousands(number: usize) -> String {
     let digits = number.to_string();
@@ -74,6 +79,8 @@ mod tests {
     fn numbers_for_people() {
         let grouped = [0, 12, 999, 1000, 16_384, 1_234_567].map(thousands);
         assert_eq!(grouped, ["0", "12", "999", "1,000", "16,384", "1,234,567"]);
+        let given = [0.07f32, 1e-30, 2.0, f32::MAX, f32::INFINITY].map(as_given);
+        assert_eq!(given, [0.07, 1e-30, 2.0, 3.4028235e38, f64::INFINITY]);
         let short = [0.0, 7.0, 999.0, 1234.0, 81.2e6, 2.64e9].map(|value| si(value, "B"));
         assert_eq!(short, ["0.00 B", "7.00 B", "999 B", "1.23 kB", "81.2 MB", "2.64 GB"]);
         let values = [1.25, 500f64.exp(), f64::INFINITY, f64::NAN].map(|value| decimals(value, 4));

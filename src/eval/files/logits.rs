@@ -77,7 +77,12 @@ impl<E: Element> FileLogits<E> {
             same => dtype.name() == same,
         });
         if !is_taken {
-            return Err(file.error(format!("type {}: {what} must be {types}", file.descr())));
+            let is_of_16_bits = ["<i2", "<u2", "I16", "U16"].iter().any(|name| file.descr().contains(name));
+            let bits = match is_of_16_bits && !labels {
+                true => "; 16-bit integers are taken as the bits of bf16 or f16 if that type is given",
+                false => "",
+            };
+            return Err(file.error(format!("type {}: {what} must be {types}{bits}", file.descr())));
         }
         let layout = layout?;
         if file.is_sharded() && layout.has_classes_first() {

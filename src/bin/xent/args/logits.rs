@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use xent::Result;
-use xent::eval::files::{Dtype, OpenOptions, RawLayout, is_llama_cpp};
+use xent::eval::files::{Dtype, OpenOptions, RawLayout, TensorFile, Wanted, is_llama_cpp};
 
 use crate::output::{bad_argument, one_line};
 
@@ -62,6 +62,19 @@ impl LogitsArgs {
     /// Whether they are llama.cpp's saved logits, which hold their targets.
     pub fn are_of_llama_cpp(&self) -> bool {
         !self.files.is_empty() && self.files.iter().all(|path| is_llama_cpp(path))
+    }
+
+    /// Whether the first file holds integers beside the logits, which may be the targets.
+    pub fn has_integers(&self) -> bool {
+        let Some(path) = self.files.first().filter(|path| path.is_file()) else { return false };
+        let open = |wanted| TensorFile::open(path, &OpenOptions::of(wanted));
+        let is_float = |file: &TensorFile| file.dtype().is_some_and(|dtype| dtype.is_float());
+        open(Wanted::Logits).is_ok_and(|file| is_float(&file))
+            && match open(Wanted::Classes) {
+                Ok(file) => !is_float(&file),
+                // Of several arrays of integers, one must be named.
+                Err(error) => error.to_string().contains(" of integers;"),
+            }
     }
 
     /// Refuses files of which some are llama.cpp's saved logits: they cannot be joined to others.

@@ -153,7 +153,13 @@ impl EvalArgs {
             }
         };
         if !is_given {
-            return Err(is_needed(flag, name));
+            return Err(match self.logits.has_integers() && flag == "--targets" {
+                true => {
+                    let why = format!("is needed by --loss {}, or --targets-key", name.flag());
+                    bad_argument(flag, format!("{why}: there are integers beside the logits"))
+                }
+                false => is_needed(flag, name),
+            });
         }
         if rows.shift.is_some() && self.has_own_targets() && !self.logits.is_stream() {
             return Err(bad_argument("--shift", OWN_TARGETS));

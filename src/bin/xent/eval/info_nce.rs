@@ -12,7 +12,7 @@ use super::inputs;
 use crate::args::{EvalArgs, LossName};
 use crate::choose::with_reason;
 use crate::computer::Computer;
-use crate::numbers::{decimals, thousands};
+use crate::numbers::{as_given, decimals, thousands};
 use crate::origin::Origin;
 use crate::outcome::Outcome;
 use crate::output::{bad_argument, print_json};
@@ -176,7 +176,7 @@ impl Found<'_> {
             "row_recall_at_1": of_rows,
             "column_recall_at_1": of_columns,
             "pairs": self.pairs,
-            "temperature": self.temperature,
+            "temperature": as_given(self.temperature),
             "flags": self.flags.names().collect::<Vec<_>>(),
             "adapter": self.adapter,
             "adapter_reason": self.why,

@@ -8,7 +8,8 @@ use xent::eval::files::{
 };
 use xent::eval::{EvaluateInputs, EvaluateOptions, Evaluation, LabelSource, TargetSource, TeacherSource};
 use xent::{
-    CrossEntropyOptions, Element, EntmaxLossOptions, KlDivergenceOptions, Result, Shape, SigmoidBceOptions,
+    CrossEntropyOptions, Element, EntmaxLossOptions, Error, KlDivergenceOptions, Result, Shape,
+    SigmoidBceOptions,
 };
 
 use crate::args::{EvalArgs, LossName, TargetArgs, is_stream};
@@ -230,7 +231,7 @@ impl TargetFile {
             }
             _ => {
                 let file = open_with_logits(args, logits, &keyed(args, Wanted::Classes))?;
-                let classes = FileRows::targets(file, layout, ignored)?;
+                let classes = FileRows::targets(file, layout, ignored).map_err(naming_the_flag)?;
                 Ok((Self::Classes(UntilStopped(classes)), None))
             }
         }
@@ -273,6 +274,16 @@ impl RowFiles {
 /// Opens a file of its own.
 fn beside(path: &Path, wanted: Wanted) -> Result<TensorFile> {
     open_beside(path, &OpenOptions::of(wanted))
+}
+
+/// Names the flag that takes targets with a value for each class.
+fn naming_the_flag(error: Error) -> Error {
+    match error {
+        Error::File { path, message } if message.ends_with("they are soft targets") => {
+            Error::File { path, message: message + ": --soft-targets takes them" }
+        }
+        error => error,
+    }
 }
 
 /// The options for a file with targets.

@@ -16,7 +16,7 @@ use crate::choose::with_reason;
 use crate::computer::Computer;
 use crate::losses::AnyLoss;
 use crate::memory;
-use crate::numbers::{decimals, si, thousands};
+use crate::numbers::{as_given, decimals, si, thousands};
 use crate::origin::Origin;
 use crate::outcome::Outcome;
 use crate::output::{bad_argument, print_json};
@@ -235,7 +235,7 @@ impl Found<'_> {
             "bad_rows": bad,
             "first_bad_row": first_bad.map(|(row, _)| row),
             "notices": notices.iter().map(|notice| notice.misuse.name()).collect::<Vec<_>>(),
-            "temperatures": self.temperatures,
+            "temperatures": self.temperatures.iter().copied().map(as_given).collect::<Vec<_>>(),
             "loss": losses,
             "finite_mean": all(&|point| Some(point.loss)),
             "perplexity": perplexities,
