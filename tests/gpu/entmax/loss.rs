@@ -169,6 +169,28 @@ fn special_rows() {
     }
 }
 
+/// Rows of a vocabulary: noise, ties of every other class near the maximum, and ties of all.
+#[test]
+fn vocabularies_with_ties() {
+    let cols = 50_257;
+    let alpha = if is_mine(0) { 1.5 } else { 2.0 };
+    let options = EntmaxLossOptions { reduction: Reduction::Sum, ..of(alpha) };
+    let mut logits = noise(5, 3 * cols, 1.5);
+    let ties = logits[cols..2 * cols].iter_mut().enumerate();
+    ties.for_each(|(col, x)| *x = [1.0, 0.875][col % 2]);
+    logits[2 * cols..].fill(2.0);
+    let (classes, shape) = ([77, 1, 50_256], Shape::new(3, cols));
+    let inputs = CrossEntropyInputs::new(Targets::Classes(&classes));
+    let op = EntmaxLoss::<f32>::new(gpu(), &options).expect("an operation");
+    let losses = op.row_losses(&logits, inputs, shape).wait().expect("losses");
+    let expected = expected_losses(&logits, inputs, shape, &options);
+    check("a vocabulary's losses", &[], Shape::new(1, 3), &losses, &expected, true);
+    let (_, dlogits) = op.loss_and_dlogits(&logits, inputs, shape).wait().expect("a gradient");
+    let labels = ["noise", "ties", "equal"].map(String::from);
+    let expected = expected_dlogits(&logits, inputs, shape, &options);
+    check("a vocabulary's gradient", &labels, shape, &dlogits, &expected, true);
+}
+
 #[test]
 fn worked_answers_windows_and_misuse() {
     let op = EntmaxLoss::<f32>::new(gpu(), &EntmaxLossOptions::sparsemax()).expect("an operation");

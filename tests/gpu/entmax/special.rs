@@ -91,7 +91,7 @@ fn special_values_in_long_rows() {
     check_special(&[257, 1001, 4096, 9001]);
 }
 
-/// A vocabulary, peaky and flat.
+/// A vocabulary, peaky, flat and with ties; and the backward pass of it.
 #[test]
 fn vocabularies() {
     let cols = 50_257;
@@ -106,6 +106,11 @@ fn vocabularies() {
         let lanes = [None, Some(256)];
         for lanes in lanes.into_iter().enumerate().filter(|(at, _)| is_mine(i + at)).map(|(_, lanes)| lanes) {
             tested.bound::<f32>(gpu(), lanes, To::Element, crate::maps::ALIGNED);
+        }
+        if i < 2 && is_mine(i) {
+            let pairs = pairs_of(&batch, noise(7, 3 * cols, 1.0));
+            let tested = Tested::new("pairs of a vocabulary", &pairs);
+            tested.bound::<f32>(gpu(), None, To::Element, crate::maps::ALIGNED);
         }
     }
 }
