@@ -16,7 +16,7 @@ fn output_quad(scores: vec4<u32>, span: RowSpan, col: u32, record: Record) -> ve
     return bitcast<vec4<u32>>(entmax_probs(scores, record.base, record.theta, record.factor));
 }
 
-fn with_target(pair: QuadPair, span: RowSpan, pack: u32, record: Record) -> QuadPair {
+fn finished_pack(pair: QuadPair, span: RowSpan, pack: u32, record: Record) -> QuadPair {
     return pair;
 }
 

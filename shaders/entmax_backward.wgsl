@@ -1,4 +1,4 @@
-// Uses: params, seat, logits, row_span, row_pairs, sweep_output
+// Uses: params, seat, logits, row_span, row_pairs, seconds, sweep_output
 
 // The gradient with respect to an entmax's logits, from the one with respect to its probabilities:
 //
@@ -32,14 +32,23 @@ fn may_be_nan(record: Record) -> bool {
     return abs(record.half_mean) > 1e38;
 }
 
-// The gradients take the place of the logits: `bits` are four of them.
+// The gradients take the place of the logits: `bits` are four of them. What becomes of them needs the second array.
 fn output_quad(bits: vec4<u32>, span: RowSpan, col: u32, record: Record) -> vec4<u32> {
-    let away = 0.5 * bitcast<vec4<f32>>(bits) - vec4(record.half_mean);
-    return bitcast<vec4<u32>>(params.score_scale * (pair_weights(prob_quad(span, col)) * away));
+    return bits;
 }
 
-fn with_target(pair: QuadPair, span: RowSpan, pack: u32, record: Record) -> QuadPair {
-    return pair;
+fn through_entmax(bits: vec4<u32>, seconds: vec4<u32>, record: Record) -> vec4<u32> {
+    let away = 0.5 * bitcast<vec4<f32>>(bits) - vec4(record.half_mean);
+    return bitcast<vec4<u32>>(params.score_scale * (pair_weights(seconds) * away));
+}
+
+fn finished_pack(pair: QuadPair, span: RowSpan, pack: u32, record: Record) -> QuadPair {
+    let probs = second_pack(span, pack);
+    var own = QuadPair(through_entmax(pair.a, probs.a, record), vec4(0u));
+    if PACKED {
+        own.b = through_entmax(pair.b, probs.b, record);
+    }
+    return own;
 }
 
 @compute @workgroup_size(INVOCATIONS)

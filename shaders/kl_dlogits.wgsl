@@ -1,4 +1,4 @@
-// Uses: params, seat, row_span, wide_product, row_input, load_row_input, row_results, batch_weight, teacher, pair_stats, kl_result, sweep_output
+// Uses: params, seat, row_span, row_input, load_row_input, row_results, batch_weight, kl_result, pair_stats, seconds, sweep_output, wide_product
 
 // KL(teacher ‖ student) and its gradient with respect to the student's logits, from a second read of both:
 //
@@ -41,15 +41,23 @@ fn probabilities(bits: vec4<u32>, base: f32, inverse: f32) -> vec4<f32> {
     return r * r * inverse;
 }
 
+// The student's probabilities. The teacher's come with the whole pack.
 fn output_quad(scores: vec4<u32>, span: RowSpan, col: u32, record: Record) -> vec4<u32> {
-    let p = probabilities(scores, record.student_base, record.student_inverse);
-    let teacher = teacher_quad(span, col);
-    let q = probabilities(teacher, record.teacher_base, record.teacher_inverse);
-    return bitcast<vec4<u32>>(record.scale * (p - q));
+    return bitcast<vec4<u32>>(probabilities(scores, record.student_base, record.student_inverse));
 }
 
-fn with_target(pair: QuadPair, span: RowSpan, pack: u32, record: Record) -> QuadPair {
-    return pair;
+fn less_teacher(student: vec4<u32>, teacher: vec4<u32>, record: Record) -> vec4<u32> {
+    let q = probabilities(teacher, record.teacher_base, record.teacher_inverse);
+    return bitcast<vec4<u32>>(record.scale * (bitcast<vec4<f32>>(student) - q));
+}
+
+fn finished_pack(pair: QuadPair, span: RowSpan, pack: u32, record: Record) -> QuadPair {
+    let teacher = second_pack(span, pack);
+    var own = QuadPair(less_teacher(pair.a, teacher.a, record), vec4(0u));
+    if PACKED {
+        own.b = less_teacher(pair.b, teacher.b, record);
+    }
+    return own;
 }
 
 @compute @workgroup_size(INVOCATIONS)

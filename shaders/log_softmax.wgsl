@@ -19,7 +19,7 @@ fn output_quad(scores: vec4<u32>, span: RowSpan, col: u32, record: Record) -> ve
     return select(bitcast<vec4<u32>>(log_p), vec4(NEG_INFINITY), scores == vec4(NEG_INFINITY));
 }
 
-fn with_target(pair: QuadPair, span: RowSpan, pack: u32, record: Record) -> QuadPair {
+fn finished_pack(pair: QuadPair, span: RowSpan, pack: u32, record: Record) -> QuadPair {
     return pair;
 }
 

@@ -34,7 +34,7 @@ fn refill_output(span: RowSpan, lane: u32, bits: u32) {
     }
 }
 
-fn with_target(pair: QuadPair, span: RowSpan, pack: u32, record: Record) -> QuadPair {
+fn finished_pack(pair: QuadPair, span: RowSpan, pack: u32, record: Record) -> QuadPair {
     return pair;
 }
 

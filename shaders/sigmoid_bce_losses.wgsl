@@ -4,9 +4,16 @@
 // `sigmoid_bce_dlogits` if its output has the layout of the logits. So the sweep is neither `sweep_output`, which stores a
 // value for each logit, nor `sweep_steps`, whose sums have another order.
 
-fn take_quad(span: RowSpan, quad: vec4<u32>, pack: u32) {
-    let col = pack_col(span, pack);
+fn take_quad(span: RowSpan, quad: vec4<u32>, col: u32) {
     _ = class_terms(quad, dense_quad(span, col), col, 1.0);
+}
+
+fn take_pack(span: RowSpan, quads: QuadPair, pack: u32) {
+    let col = pack_col(span, pack);
+    take_quad(span, quads.a, col);
+    if PACKED {
+        take_quad(span, quads.b, col + 4u);
+    }
 }
 
 fn sweep_losses(span: RowSpan, lane: u32) {
@@ -16,19 +23,25 @@ fn sweep_losses(span: RowSpan, lane: u32) {
         let b = a + LANES;
         let c = b + LANES;
         let d = c + LANES;
-        let a_quad = raw_pack(span, a).a;
-        let b_quad = raw_pack(span, b).a;
-        let c_quad = raw_pack(span, c).a;
-        let d_quad = raw_pack(span, d).a;
-        take_quad(span, a_quad, a);
-        take_quad(span, b_quad, b);
-        take_quad(span, c_quad, c);
-        take_quad(span, d_quad, d);
+        let a_quads = raw_pack(span, a);
+        let b_quads = raw_pack(span, b);
+        var c_quads: QuadPair;
+        var d_quads: QuadPair;
+        if STEP_PACKS == 4u {
+            c_quads = raw_pack(span, c);
+            d_quads = raw_pack(span, d);
+        }
+        take_pack(span, a_quads, a);
+        take_pack(span, b_quads, b);
+        if STEP_PACKS == 4u {
+            take_pack(span, c_quads, c);
+            take_pack(span, d_quads, d);
+        }
     }
     let rest = rest_packs(span);
     for (var i = lane; i < rest; i += LANES) {
         let pack = rest_pack(span, i);
-        take_quad(span, raw_edge(span, pack).a, pack);
+        take_pack(span, raw_edge(span, pack), pack);
     }
 }
 

@@ -15,7 +15,7 @@ fn output_quad(scores: vec4<u32>, span: RowSpan, col: u32, record: Record) -> ve
     return bitcast<vec4<u32>>(score_exps(scores, record.row_max) * record.inverse_sum);
 }
 
-fn with_target(pair: QuadPair, span: RowSpan, pack: u32, record: Record) -> QuadPair {
+fn finished_pack(pair: QuadPair, span: RowSpan, pack: u32, record: Record) -> QuadPair {
     return pair;
 }
 

@@ -1,4 +1,4 @@
-// Uses: params, seat, logits, row_span, row_pairs, sweep_output
+// Uses: params, seat, logits, row_span, row_pairs, seconds, sweep_output
 
 // The gradient with respect to a softmax's logits, from the one with respect to its probabilities or their logarithms:
 //
@@ -27,9 +27,12 @@ fn may_be_nan(record: Record) -> bool {
     return abs(record.half_sum) > 1e38 || params.score_scale == 0.0;
 }
 
-// The gradients take the place of the logits: `bits` are four of them.
+// The gradients take the place of the logits: `bits` are four of them. What becomes of them needs the second array.
 fn output_quad(bits: vec4<u32>, span: RowSpan, col: u32, record: Record) -> vec4<u32> {
-    let seconds = prob_quad(span, col);
+    return bits;
+}
+
+fn through_softmax(bits: vec4<u32>, seconds: vec4<u32>, record: Record) -> vec4<u32> {
     let half_gradients = 0.5 * bitcast<vec4<f32>>(bits);
     if LOG_PROBS {
         // Below 2^−150 the result is 0 in f32; this limit keeps −∞ out of exp2.
@@ -41,8 +44,13 @@ fn output_quad(bits: vec4<u32>, span: RowSpan, col: u32, record: Record) -> vec4
     return bitcast<vec4<u32>>(params.score_scale * gradients);
 }
 
-fn with_target(pair: QuadPair, span: RowSpan, pack: u32, record: Record) -> QuadPair {
-    return pair;
+fn finished_pack(pair: QuadPair, span: RowSpan, pack: u32, record: Record) -> QuadPair {
+    let probs = second_pack(span, pack);
+    var own = QuadPair(through_softmax(pair.a, probs.a, record), vec4(0u));
+    if PACKED {
+        own.b = through_softmax(pair.b, probs.b, record);
+    }
+    return own;
 }
 
 @compute @workgroup_size(INVOCATIONS)

@@ -1,4 +1,4 @@
-// Uses: params, seat, element, row_span, lane_tree, sweep_quads, pair_weights
+// Uses: params, seat, element, pack, row_span, lane_tree, sweep_packs, pair_weights
 
 // The sum that one read of a row of pairs gives. A pair is a gradient and the probability (or log-probability) to which
 // it belongs. The sum is a monoid that invocations fold chunk by chunk and the lanes of a row fold as a tree. The
@@ -7,7 +7,7 @@
 override LOG_PROBS: bool; // the second array is log-probabilities
 
 @group(0) @binding(4) var<storage, read> probs: array<u32>;
-@group(0) @binding(5) var<storage, read> prob_quads: array<Quad>; // the same buffer, four values per load
+@group(0) @binding(5) var<storage, read> prob_packs: array<Pack>; // the same buffer, a pack per load
 
 const LOG2_E: f32 = 1.4426950408889634;
 
@@ -29,12 +29,23 @@ fn prob_at(span: RowSpan, col: u32) -> u32 {
     return widened(probs[index / LOGITS_PER_WORD], index % LOGITS_PER_WORD);
 }
 
-// Four columns of the second array.
+// Four columns of the second array, loaded one by one. One outside the row has some value of the row.
 fn prob_quad(span: RowSpan, col: u32) -> vec4<u32> {
-    if is_second_quad(span, col) {
-        return widened_quad(prob_quads[(span.second + col) / 4u]);
+    let cols = min(four_cols(col), vec4(params.cols - 1u));
+    return vec4(prob_at(span, cols.x), prob_at(span, cols.y), prob_at(span, cols.z), prob_at(span, cols.w));
+}
+
+// A pack's columns in the second array.
+fn second_pack(span: RowSpan, pack: u32) -> QuadPair {
+    if is_second_pack(span, pack) {
+        return unpacked(prob_packs[span.second / PACK_VALUES + pack]);
     }
-    return vec4(prob_at(span, col), prob_at(span, col + 1u), prob_at(span, col + 2u), prob_at(span, col + 3u));
+    let col = pack_col(span, pack);
+    var pair = QuadPair(prob_quad(span, col), vec4(0u));
+    if PACKED {
+        pair.b = prob_quad(span, col + 4u);
+    }
+    return pair;
 }
 
 fn with_term(sum: PairSum, gradients: vec4<u32>, seconds: vec4<u32>, term: vec4<f32>) -> PairSum {
@@ -72,35 +83,27 @@ fn combine(a: PairSum, b: PairSum) -> PairSum {
     return PairSum(a.half + b.half, a.total + b.total, a.marks | b.marks);
 }
 
-// One column. The rest of its quad is zeros, or −∞ for log-probabilities, which marks nothing as possible.
-fn with_col(sum: PairSum, span: RowSpan, col: u32) -> PairSum {
-    let gradient = vec4(raw_logit(span, col), 0u, 0u, 0u);
-    let nothing = select(0u, NEG_INFINITY, LOG_PROBS);
-    return with_pairs(sum, gradient, vec4(prob_at(span, col), vec3(nothing)));
+// What adds nothing: zeros, or −∞ for log-probabilities, which marks nothing as possible.
+fn outside_row() -> vec2<u32> {
+    return vec2(0u, select(0u, NEG_INFINITY, LOG_PROBS));
 }
 
-fn second_quad(span: RowSpan, quad: u32) -> vec4<u32> {
-    return prob_quad(span, pack_col(span, quad));
-}
-
-fn gradient_quad(span: RowSpan, quad: u32) -> vec4<u32> {
-    return raw_pack(span, quad).a;
-}
-
-fn with_quad(sum: PairSum, span: RowSpan, quad: u32) -> PairSum {
-    return with_pairs(sum, gradient_quad(span, quad), second_quad(span, quad));
+fn with_pack(sum: PairSum, pair: PackPair) -> PairSum {
+    let next = with_pairs(sum, pair.first.a, pair.second.a);
+    if PACKED {
+        return with_pairs(next, pair.first.b, pair.second.b);
+    }
+    return next;
 }
 
 // The four quads of a lane's step.
-fn with_step(sum: PairSum, span: RowSpan, quad: u32) -> PairSum {
-    let gradient_a = gradient_quad(span, quad);
-    let gradient_b = gradient_quad(span, quad + LANES);
-    let gradient_c = gradient_quad(span, quad + 2u * LANES);
-    let gradient_d = gradient_quad(span, quad + 3u * LANES);
-    let a = with_pairs(identity(), gradient_a, second_quad(span, quad));
-    let b = with_pairs(identity(), gradient_b, second_quad(span, quad + LANES));
-    let c = with_pairs(identity(), gradient_c, second_quad(span, quad + 2u * LANES));
-    let d = with_pairs(identity(), gradient_d, second_quad(span, quad + 3u * LANES));
+fn with_step(sum: PairSum, span: RowSpan, pack: u32) -> PairSum {
+    let ab = step_pair(span, pack);
+    let cd = step_pair(span, pack + HALF_PACKS * LANES);
+    let a = with_pairs(identity(), ab.first.a, ab.second.a);
+    let b = with_pairs(identity(), ab.first.b, ab.second.b);
+    let c = with_pairs(identity(), cd.first.a, cd.second.a);
+    let d = with_pairs(identity(), cd.first.b, cd.second.b);
     return combine(sum, combine(combine(a, b), combine(c, d)));
 }
 
@@ -118,7 +121,7 @@ fn lane_at(at: u32) -> PairSum {
 fn row_pairs(span: RowSpan, seat: Seat, reads: bool) -> PairSum {
     var sum = identity();
     if reads {
-        sum = sweep_quads(span, span, seat.lane);
+        sum = sweep_packs(span, span, seat.lane);
     }
     return over_lanes(sum, seat.first, seat.lane, LANES);
 }

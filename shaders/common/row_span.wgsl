@@ -38,6 +38,7 @@ const PACKED: bool = PACK_VALUES == 8u;
 
 const STEP_VALUES: u32 = 16u; // values that an invocation loads before it uses the first
 const STEP_PACKS: u32 = STEP_VALUES / PACK_VALUES;
+const HALF_PACKS: u32 = STEP_PACKS / 2u;
 
 // The start of a row in an array whose rows begin at `base`, `stride` values apart.
 fn row_start(row: u32, base: u32, stride: u32) -> u32 {
@@ -151,6 +152,12 @@ fn raw_logit(span: RowSpan, col: u32) -> u32 {
 // Whether the four columns from one on, the first of a quad of the row, are one quad of the second array, within it.
 fn is_second_quad(span: RowSpan, col: u32) -> bool {
     return span.second_alike && (WHOLE_PACKS || col + 4u <= params.cols);
+}
+
+// Whether a pack of the row is one pack of a second array of the same type, within it.
+fn is_second_pack(span: RowSpan, pack: u32) -> bool {
+    let is_alike = !STRIDED && span.second % PACK_VALUES == span.shift;
+    return is_alike && (WHOLE_PACKS || !reaches_behind(span, pack));
 }
 
 // Four values, loaded one by one. For a column outside the row, this is some value of the row.

@@ -1,7 +1,7 @@
 // Uses: params, seat, element, row_span, score, scores, gradient, output, store, the pass
 
 // The second sweep over a row computes every value of the output from the score at the same place. The pass supplies
-// `output_quad(bits of four scores, span, first column, record)` and `with_target`, which finishes a pack, and says whether
+// `output_quad(bits of four scores, span, first column, record)` and `finished_pack`, which finishes a pack, and says whether
 // a row's values `may_be_nan`. A row whose values are all the same is filled instead, without reading its logits.
 //
 // A lane writes whole words, so that no two lanes share one. Rows of 16-bit output begin at even places; if a row ends
@@ -58,7 +58,7 @@ fn output_pack(scores: QuadPair, span: RowSpan, pack: u32, record: Record) -> Qu
     if PACKED {
         pair.b = output_quad(scores.b, span, col + 4u, record);
     }
-    return with_target(pair, span, pack, record);
+    return finished_pack(pair, span, pack, record);
 }
 
 // A pack that the row shares with its neighbours: word by word.

@@ -28,7 +28,7 @@ fn gradient_at_target(value: f32, record: Record, span: RowSpan) -> f32 {
 }
 
 // A pack rarely has the target's class, so there is one test for all its columns.
-fn with_target(pair: QuadPair, span: RowSpan, pack: u32, record: Record) -> QuadPair {
+fn finished_pack(pair: QuadPair, span: RowSpan, pack: u32, record: Record) -> QuadPair {
     var own = pair;
     let at = class_of(record.input) + span.shift;
     if at / PACK_VALUES == pack {

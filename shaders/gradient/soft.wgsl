@@ -15,7 +15,7 @@ fn gradient_at_target(value: f32, record: Record, span: RowSpan) -> f32 {
     return 0.0;
 }
 
-fn with_target(pair: QuadPair, span: RowSpan, pack: u32, record: Record) -> QuadPair {
+fn finished_pack(pair: QuadPair, span: RowSpan, pack: u32, record: Record) -> QuadPair {
     return pair;
 }
 

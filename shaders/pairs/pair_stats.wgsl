@@ -1,4 +1,4 @@
-// Uses: params, trusts_floats, seat, row_span, order_key, lane_tree, sweep_quads, teacher
+// Uses: params, trusts_floats, seat, row_span, order_key, lane_tree, sweep_packs, teacher
 
 // The stats that one read of a row of two batches gives, student x and teacher b: the maximum and the sum of
 // exponentials of each, and a cross term that KL(q ‖ p) needs. They are a monoid (identity, combine). With the bases m
@@ -126,7 +126,7 @@ fn pair_stats(span: RowSpan, seat: Seat, reads: bool) -> PairStats {
     var stats = identity();
     if reads {
         begin_teacher(span);
-        stats = sweep_quads(span, span, seat.lane);
+        stats = sweep_packs(span, span, seat.lane);
     }
     stats = over_lanes(stats, seat.first, seat.lane, LANES);
     return moved(stats, row_max(stats.student.key), row_max(stats.teacher.key));

@@ -1,6 +1,6 @@
-// Uses: params, seat, row_span, score, order_key, teacher, pair_stats
+// Uses: params, seat, row_span, order_key, sweep_packs, pair_stats
 
-// The first sweep over a row of two batches: it adds columns, quads and whole steps to a lane's stats.
+// The first sweep over a row of two batches: it adds packs and whole steps to a lane's stats.
 
 // What a few columns add to the sums, relative to the stats' bases.
 struct QuadSums {
@@ -55,49 +55,45 @@ fn with_sums(stats: PairStats, sums: QuadSums) -> PairStats {
     return next;
 }
 
-fn with_quads(stats: PairStats, x: vec4<u32>, b: vec4<u32>) -> PairStats {
-    var ready = ready_for(stats, largest_key(x, x, x, x), largest_key(b, b, b, b));
-    ready.infinite |= u32(is_infinite_at(x, b));
-    return with_sums(ready, quad_sums(ready, x, b));
-}
-
 alias Swept = RowSpan;
 
-// One column: the other three of its quad are impossible in both.
-fn with_col(stats: PairStats, span: RowSpan, col: u32) -> PairStats {
-    let x = vec4(score(span, col), NEG_INFINITY, NEG_INFINITY, NEG_INFINITY);
-    let b = vec4(teacher_logit(span, col), NEG_INFINITY, NEG_INFINITY, NEG_INFINITY);
-    return with_quads(stats, x, b);
+// What adds nothing: a class that is impossible in both.
+fn outside_row() -> vec2<u32> {
+    return vec2(NEG_INFINITY);
 }
 
-fn student_at(span: RowSpan, quad: u32) -> vec4<u32> {
-    return raw_pack(span, quad).a;
-}
-
-fn teacher_at(span: RowSpan, quad: u32) -> vec4<u32> {
-    return teacher_quad(span, pack_col(span, quad));
-}
-
-fn with_quad(stats: PairStats, span: RowSpan, quad: u32) -> PairStats {
-    return with_quads(stats, student_at(span, quad), teacher_at(span, quad));
+fn with_pack(stats: PairStats, pair: PackPair) -> PairStats {
+    let x = pair.first;
+    let b = pair.second;
+    let x_second = select(x.a, x.b, PACKED);
+    let b_second = select(b.a, b.b, PACKED);
+    var ready = ready_for(
+        stats,
+        largest_key(x.a, x_second, x.a, x_second),
+        largest_key(b.a, b_second, b.a, b_second),
+    );
+    ready.infinite |= u32(is_infinite_at(x.a, b.a) | is_infinite_at(x_second, b_second));
+    var sums = quad_sums(ready, x.a, b.a);
+    if PACKED {
+        sums = plus(sums, quad_sums(ready, x.b, b.b));
+    }
+    return with_sums(ready, sums);
 }
 
 // The four quads of a lane's step.
-fn with_step(stats: PairStats, span: RowSpan, quad: u32) -> PairStats {
-    let x0 = student_at(span, quad);
-    let x1 = student_at(span, quad + LANES);
-    let x2 = student_at(span, quad + 2u * LANES);
-    let x3 = student_at(span, quad + 3u * LANES);
-    let b0 = teacher_at(span, quad);
-    let b1 = teacher_at(span, quad + LANES);
-    let b2 = teacher_at(span, quad + 2u * LANES);
-    let b3 = teacher_at(span, quad + 3u * LANES);
-    var ready = ready_for(stats, largest_key(x0, x1, x2, x3), largest_key(b0, b1, b2, b3));
-    if highest_bits(x0, x1, x2, x3) >= NEG_INFINITY { // else the student has no impossible class
-        let first = is_infinite_at(x0, b0) | is_infinite_at(x1, b1);
-        ready.infinite |= u32(first | is_infinite_at(x2, b2) | is_infinite_at(x3, b3));
+fn with_step(stats: PairStats, span: RowSpan, pack: u32) -> PairStats {
+    let ab = step_pair(span, pack);
+    let cd = step_pair(span, pack + HALF_PACKS * LANES);
+    let x = ab.first;
+    let b = ab.second;
+    let y = cd.first;
+    let c = cd.second;
+    var ready = ready_for(stats, largest_key(x.a, x.b, y.a, y.b), largest_key(b.a, b.b, c.a, c.b));
+    if highest_bits(x.a, x.b, y.a, y.b) >= NEG_INFINITY { // else the student has no impossible class
+        let first = is_infinite_at(x.a, b.a) | is_infinite_at(x.b, b.b);
+        ready.infinite |= u32(first | is_infinite_at(y.a, c.a) | is_infinite_at(y.b, c.b));
     }
-    let first = plus(quad_sums(ready, x0, b0), quad_sums(ready, x1, b1));
-    let second = plus(quad_sums(ready, x2, b2), quad_sums(ready, x3, b3));
+    let first = plus(quad_sums(ready, x.a, b.a), quad_sums(ready, x.b, b.b));
+    let second = plus(quad_sums(ready, y.a, c.a), quad_sums(ready, y.b, c.b));
     return with_sums(ready, plus(first, second));
 }

@@ -6,9 +6,6 @@ override TRACK_ARGMAX: bool;
 
 alias Swept = RowSpan;
 
-// A step sums its packs in two halves.
-const HALF_PACKS: u32 = STEP_PACKS / 2u;
-
 // Where the target is, if EXCLUDE_TARGET: its column, and the first pack of the half step that has it, if the lane has that.
 // Such a half step is left out of the sum, by one test of it. Then its packs are summed with those outside the steps, where
 // each column is compared with the target's.

@@ -208,7 +208,7 @@ const SWEEPS: [&str; 13] = [
     "sweep_classes",
     "sweep_stats",
     "sweep_output",
-    "sweep_quads",
+    "sweep_packs",
     "sweep_losses",
     "find_candidates",
     "sweep_listed",

@@ -241,7 +241,9 @@ impl<E: Element> Engine<E> {
     fn pack_bytes(&self, call: &LogitsCall<'_>, array: &Array<'_>) -> u64 {
         match (array.number, call.variant.output) {
             (binding::OUTPUT, Output::F32) => 16,
-            (binding::LOGITS | binding::OUTPUT, _) => call.pass.pack_values(call.variant) * array.value_bytes,
+            (binding::LOGITS | binding::OUTPUT | binding::PROBS | binding::TEACHER, _) => {
+                call.pass.pack_values(call.variant) * array.value_bytes
+            }
             _ => 4 * array.value_bytes,
         }
     }

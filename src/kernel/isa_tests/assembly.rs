@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::way::way_through;
+use crate::kernel::passes::binding;
 
 /// What an instruction does, as far as its cost goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +63,7 @@ pub(super) struct Loop {
     pub values: f64,
     /// Instructions of a lane for each logit.
     pub per_value: f64,
-    /// The widest load and store, in bytes.
+    /// The widest load of the array in [`ARRAYS`] whose loads are narrowest, and the widest store, in bytes.
     pub load_bytes: u32,
     pub store_bytes: u32,
 }
@@ -255,6 +256,19 @@ impl Sweeps {
     }
 }
 
+/// The bindings of arrays with the logits' layout, through which a sweep loads several values at a time.
+const ARRAYS: [u32; 4] =
+    [binding::LOGIT_PACKS, binding::PROB_PACKS, binding::TEACHER_PACKS, binding::TARGET_QUADS];
+
+/// The narrowest of the widest loads, in bytes, of the arrays that are loaded.
+fn narrowest_array<'a>(instructions: impl Iterator<Item = &'a Instruction> + Clone) -> Option<u32> {
+    let widest = |array: u32| {
+        let loads = instructions.clone().filter(move |one| one.binding == Some(array));
+        loads.filter_map(|one| if let Kind::Load(bytes) = one.kind { Some(bytes) } else { None }).max()
+    };
+    ARRAYS.into_iter().filter_map(widest).min()
+}
+
 /// Finds the sweeps over logits of `element_bytes` bytes that are loaded through the binding `packs` (if they are: otherwise
 /// through the widest loads).
 pub(super) fn sweeps(blocks: &[Block], packs: u32, element_bytes: u32) -> Sweeps {
@@ -282,7 +296,7 @@ pub(super) fn sweeps(blocks: &[Block], packs: u32, element_bytes: u32) -> Sweeps
             has_packs: of_packs > 0,
             values,
             per_value: instructions as f64 / values,
-            load_bytes: widest,
+            load_bytes: narrowest_array(all()).unwrap_or(widest),
             store_bytes: store_bytes.max().unwrap_or_default(),
         };
         let place = if one.store_bytes > 0 { &mut found.write } else { &mut found.read };
@@ -340,6 +354,11 @@ fn a_loop_is_counted() {
     let sweep = Loop { has_packs: true, values: 4.0, per_value: 1.25, load_bytes: 16, store_bytes: 16 };
     let expected = Report { read: None, write: Some(sweep), registers: 24, spills: 0, barriers: 1 };
     assert_eq!(found, expected);
+    // A second array of pairs, of which a single word is loaded.
+    let other = format!("0x{:x} ; f408", 16 * binding::TEACHER_PACKS);
+    let narrow = text.replace("48\n", &format!("48\ns_load_b128 s[12:15], s[2:3], {other}\n"));
+    let narrow = narrow.replace("v_exp_f32", "buffer_load_b32 v5, v4, s[12:15], 0 offen\nv_exp_f32");
+    assert_eq!(report(&narrow, 2, 4).write.map(|one| one.load_bytes), Some(4));
     let spilled = report(&text.replace("Spilled VGPRs: 0", "Spilled VGPRs: 3"), 2, 4);
     assert_eq!(spilled.spills, 3);
 }

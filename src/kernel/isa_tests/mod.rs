@@ -28,6 +28,9 @@ const SLACK: f64 = 0.3;
 /// What it allows of a whole kernel's, as a share.
 const SLACK_SHARE: f64 = 0.02;
 
+/// The bits of a lane's loads and stores in every sweep of logits, whatever the table says.
+const SWEEP_BITS: f64 = 128.0;
+
 /// What a loss stores of each row.
 const FIELDS: RowFields = RowFields::LOSS.union(RowFields::FLAGS);
 
@@ -316,6 +319,13 @@ fn kernels_are_within_their_limits() {
     for ((kernel, text), row) in kernels.iter().zip(&assembly).zip(&rows) {
         for what in worse(row, limit(kernel)) {
             failed.push(format!("{row}\n    {what}: the limit is {}", limit(kernel)));
+        }
+        for at in [3, 4] {
+            if counts(row)[at].is_some_and(|bits| bits < SWEEP_BITS) {
+                failed.push(format!(
+                    "{row}\n    a sweep of logits loads or stores less than {SWEEP_BITS} bits"
+                ));
+            }
         }
         let spills = kernel.report(text).spills;
         if spills > 0 {

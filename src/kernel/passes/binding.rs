@@ -28,12 +28,12 @@ pub const TARGET_LOG_COUNTS: u32 = TARGET_PROBS;
 pub const ADDITIVE_MASK: u32 = 4;
 pub const BOOLEAN_MASK: u32 = 5;
 /// Bindings of the softmax backward pass, whose gradient takes the logits' place: probabilities, and the same buffer
-/// four values at a time.
+/// read by packs.
 pub const PROBS: u32 = 4;
-pub const PROB_QUADS: u32 = 5;
-/// Bindings of a divergence: a second batch of logits, and the same buffer four values at a time.
+pub const PROB_PACKS: u32 = 5;
+/// Bindings of a divergence: a second batch of logits, and the same buffer read by packs.
 pub const TEACHER: u32 = 9;
-pub const TEACHER_QUADS: u32 = 10;
+pub const TEACHER_PACKS: u32 = 10;
 /// The statistics of the segments of split rows.
 pub const SEGMENTS: u32 = 11;
 
@@ -42,8 +42,8 @@ pub fn packs_of(number: u32) -> Option<u32> {
     match number {
         LOGITS => Some(LOGIT_PACKS),
         OUTPUT => Some(OUTPUT_PACKS),
-        PROBS => Some(PROB_QUADS),
-        TEACHER => Some(TEACHER_QUADS),
+        PROBS => Some(PROB_PACKS),
+        TEACHER => Some(TEACHER_PACKS),
         TARGETS => Some(TARGET_QUADS),
         _ => None,
     }

@@ -42,7 +42,7 @@ pub(super) static SCORES: File = file!("common/scores.wgsl");
 pub(super) static ORDER_KEY: File = file!("common/order_key.wgsl");
 pub(super) static LANE_TREE: File = file!("common/lane_tree.wgsl");
 pub(super) static SWEEP_STEPS: File = file!("common/sweep_steps.wgsl");
-pub(super) static SWEEP_QUADS: File = file!("common/sweep_quads.wgsl");
+pub(super) static SWEEP_PACKS: File = file!("common/sweep_packs.wgsl");
 pub(super) static ROW_STATS: File =
     file!("common/row_stats.wgsl", [], [MASKED_ROW_ZERO, TARGET_SUMS, EXCLUDE_TARGET, HALVE_DIFFERENCES]);
 pub(super) static SWEEP_OUTPUT: File = file!("common/sweep_output.wgsl", [], [ALIKE, WHOLE_WORDS]);
@@ -73,7 +73,7 @@ pub(super) static TOTALS: File = file!("common/totals.wgsl", [], [REDUCE_LANES])
 pub(super) static BLOCK_TERMS: File = file!("common/block_terms.wgsl");
 pub(super) static SIGMOID_BCE: File = file!("common/sigmoid_bce.wgsl");
 pub(super) static ROW_PAIRS: File =
-    file!("common/row_pairs.wgsl", [(binding::PROBS, Read), (binding::PROB_QUADS, Read)], [LOG_PROBS]);
+    file!("common/row_pairs.wgsl", [(binding::PROBS, Read), (binding::PROB_PACKS, Read)], [LOG_PROBS]);
 
 pub(super) static ELEMENT_F32: File = file!("element/f32.wgsl");
 pub(super) static ELEMENT_F16: File = file!("element/f16.wgsl");
@@ -149,7 +149,7 @@ pub(super) static GRADIENT_CLASS: File = file!("gradient/class.wgsl");
 pub(super) static GRADIENT_SOFT: File = file!("gradient/soft.wgsl");
 pub(super) static GRADIENT_SPARSE: File = file!("gradient/sparse.wgsl");
 pub(super) static TEACHER: File =
-    file!("pairs/teacher.wgsl", [(binding::TEACHER, Read), (binding::TEACHER_QUADS, Read)], []);
+    file!("pairs/teacher.wgsl", [(binding::TEACHER, Read), (binding::TEACHER_PACKS, Read)], []);
 pub(super) static PAIR_STATS: File = file!("pairs/pair_stats.wgsl", [], [MASKED_ROW_ZERO]);
 pub(super) static SWEEP_PAIRS: File = file!("pairs/sweep_pairs.wgsl");
 pub(super) static KL_RESULT: File = file!("pairs/kl_result.wgsl", [], [SCALE_BY_T_SQUARED]);

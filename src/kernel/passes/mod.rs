@@ -353,7 +353,7 @@ const CLASS_LOSSES: &[Part] = &[
     Of(&SEAT),
     Part::Element,
     Part::Coding,
-    Of(&PACK_QUAD),
+    Part::Pack,
     Part::Logits,
     Of(&ROW_SPAN),
     Of(&LANE_TREE),
@@ -392,14 +392,14 @@ const ROWS_OF_LOGITS: &[Part] = &[
     Of(&SEAT),
     Part::Element,
     Part::Coding,
-    Of(&PACK_QUAD),
+    Part::Pack,
     Part::Logits,
     Of(&ROW_SPAN),
 ];
 
 /// A sum over a row of gradients and probabilities.
 const ROW_OF_PAIRS: &[Part] =
-    &[Of(&LANE_TREE), Of(&SWEEP_STEPS), Of(&SWEEP_QUADS), Of(&SCORE_LOGITS), Of(&SCORES), Of(&ROW_PAIRS)];
+    &[Of(&LANE_TREE), Of(&SWEEP_STEPS), Of(&SWEEP_PACKS), Of(&SCORE_LOGITS), Of(&SCORES), Of(&ROW_PAIRS)];
 
 pub(crate) static SOFTMAX_BACKWARD: Pass = Pass::new(
     "softmax_backward",
@@ -414,11 +414,12 @@ pub(crate) static ENTMAX_BACKWARD: Pass = Pass::new(
 /// A row's statistics in two batches, in one read of both, and its KL divergence.
 const PAIRS: &[Part] = &[
     Of(&SCORE_LOGITS),
+    Of(&SCORES),
     Of(&ORDER_KEY),
     Of(&TEACHER),
     Of(&LANE_TREE),
     Of(&SWEEP_STEPS),
-    Of(&SWEEP_QUADS),
+    Of(&SWEEP_PACKS),
     Of(&PAIR_STATS),
     Of(&SWEEP_PAIRS),
     Of(&WIDE_PRODUCT),
@@ -435,7 +436,7 @@ pub(crate) static KL_LOSSES: Pass =
 
 pub(crate) static KL_DLOGITS: Pass = Pass::new(
     "kl_dlogits",
-    &[ROWS_OF_LOGITS, PAIRS, &[Of(&SCORES), Of(&BATCH_WEIGHT)], SWEEP, &[Of(&file!("kl_dlogits.wgsl"))]],
+    &[ROWS_OF_LOGITS, PAIRS, &[Of(&BATCH_WEIGHT)], SWEEP, &[Of(&file!("kl_dlogits.wgsl"))]],
 );
 
 /// Every pass, and the kinds of target that it takes.
