@@ -1,4 +1,4 @@
-// Uses: params, seat
+// Uses: params, seat, order_key
 
 // A pool of workgroup memory for the search of a row's largest classes. It counts order keys by some of their bits, or holds
 // candidates: a key and a column each. There is one row per workgroup.
@@ -81,11 +81,6 @@ fn candidate_count(lane: u32) -> u32 {
 
 fn candidate_at(at: u32) -> vec2<u32> {
     return vec2(atomicLoad(&pool[2u * at]), atomicLoad(&pool[2u * at + 1u]));
-}
-
-// Whether one candidate comes before another: the higher key, or the lower column.
-fn comes_before(a: vec2<u32>, b: vec2<u32>) -> bool {
-    return a.x > b.x || (a.x == b.x && a.y < b.y);
 }
 
 // Sorts the candidates, the first place first, and returns where the first one is. A few, at most half of what the pool holds,

@@ -78,11 +78,6 @@ fn best_head(own: vec2<u32>, at: Seat) -> vec2<u32> {
     return best;
 }
 
-// Whether one class comes before another: the higher key, or the lower number.
-fn comes_before(a: vec2<u32>, b: vec2<u32>) -> bool {
-    return a.x > b.x || (a.x == b.x && a.y < b.y);
-}
-
 // A key that at least n classes of the row have or exceed: their nth largest top. Call this in uniform control flow.
 fn top_with_rank(at: Seat, n: u32) -> u32 {
     let largest = largest_tops();

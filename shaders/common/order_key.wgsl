@@ -60,3 +60,8 @@ fn unsigned_keys(scores: vec4<u32>) -> vec4<u32> {
 fn unsigned_key(key: i32) -> u32 {
     return bitcast<u32>(key) ^ 0x80000000u;
 }
+
+// Whether one class, {its key, its column}, comes before another: the higher key, or the lower column.
+fn comes_before(a: vec2<u32>, b: vec2<u32>) -> bool {
+    return a.x > b.x || (a.x == b.x && a.y < b.y);
+}

@@ -154,23 +154,23 @@ pub(crate) static ENTMAX_DLOGITS: Pass = Pass::new(
     ],
 );
 
-/// Rows whose tokens are drawn.
-const SAMPLING: &[Part] = &[
+/// A draw from a row: random numbers, and exact sums of weights.
+const DRAW: &[Part] = &[
     Of(&WIDE),
     Of(&PHILOX),
     Of(&CANDIDATES),
     Of(&SAMPLING_RECORD),
     Of(&SAMPLING_SUPPORT),
     Of(&SAMPLING_SUMS),
-    Of(&SAMPLING_SEARCH),
-    Of(&SAMPLING_STEPS_FILE),
-    Of(&SAMPLING_RACES),
 ];
+/// Rows whose tokens are drawn.
+const SAMPLING: &[Part] = &[Of(&SAMPLING_SEARCH), Of(&SAMPLING_STEPS_FILE), Of(&SAMPLING_RACES)];
 
 pub(crate) static SAMPLE: Pass = Pass::new(
     "sample",
     &[
         ROWS_OF_SCORES,
+        DRAW,
         SAMPLING,
         &[Of(&file!(
             "sample.wgsl",
@@ -185,24 +185,17 @@ pub(crate) static ACCEPT_DRAFTS: Pass = Pass::new(
     "accept_drafts",
     &[
         ROWS_OF_SCORES,
-        &[
-            Of(&WIDE),
-            Of(&PHILOX),
-            Of(&CANDIDATES),
-            Of(&SAMPLING_RECORD),
-            Of(&SAMPLING_SUPPORT),
-            Of(&SAMPLING_SUMS),
-            Of(&file!(
-                "accept_drafts.wgsl",
-                [
-                    (accept_drafts::DRAFT_PROBS, Read),
-                    (accept_drafts::DRAFTS, Read),
-                    (accept_drafts::CHAIN_TOKENS, Write),
-                    (accept_drafts::CHAINS_TOLD, Write)
-                ],
-                []
-            )),
-        ],
+        DRAW,
+        &[Of(&file!(
+            "accept_drafts.wgsl",
+            [
+                (accept_drafts::DRAFT_PROBS, Read),
+                (accept_drafts::DRAFTS, Read),
+                (accept_drafts::CHAIN_TOKENS, Write),
+                (accept_drafts::CHAINS_TOLD, Write)
+            ],
+            []
+        ))],
     ],
 )
 .summing_again();
