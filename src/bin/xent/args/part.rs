@@ -40,13 +40,14 @@ pub struct Part {
 }
 
 impl Part {
-    /// Those of so many parts that are not among these.
-    pub fn missing(parts: &[Self]) -> Vec<Self> {
-        let Some(of) = parts.first().map(|part| part.of) else { return Vec::new() };
-        match parts.iter().all(|part| part.of == of) {
-            true => (1..=of).map(|number| Self { number, of }).filter(|part| !parts.contains(part)).collect(),
-            false => Vec::new(),
+    /// The first `most` of those of so many parts that are not among these, each there once, and the number of all of them.
+    pub fn missing(parts: &[Self], most: usize) -> (Vec<Self>, usize) {
+        let Some(&Self { of, .. }) = parts.first() else { return (Vec::new(), 0) };
+        if parts.iter().any(|part| part.of != of) {
+            return (Vec::new(), 0);
         }
+        let others = (1..=of).map(|number| Self { number, of }).filter(|part| !parts.contains(part));
+        (others.take(most).collect(), of - parts.len())
     }
 
     /// Whether it is the first.
@@ -144,6 +145,10 @@ mod tests {
             assert_eq!(text.parse::<Part>(), Err(says.to_owned()), "{text}");
         }
         let parts = ["2/4", "1/4"].map(|part| part.parse().unwrap());
-        assert_eq!(Part::missing(&parts), ["3/4", "4/4"].map(|part| part.parse::<Part>().unwrap()));
+        let missing = ["3/4", "4/4"].map(|part| part.parse::<Part>().unwrap());
+        assert_eq!(Part::missing(&parts, 8), (missing.to_vec(), 2));
+        assert_eq!(Part::missing(&parts, 1), (vec![missing[0]], 2));
+        let many: Part = format!("2/{}", usize::MAX).parse().unwrap();
+        assert_eq!(Part::missing(&[many], 1).1, usize::MAX - 1);
     }
 }

@@ -149,15 +149,16 @@ fn missing(found: &Found) -> String {
         }
         end = rows.end;
     }
-    let gaps = listed(gaps.iter().map(in_words));
-    let parts = listed(Part::missing(&found.parts).iter().map(Part::to_string));
+    let gaps = listed(gaps.iter().map(in_words), gaps.len());
+    let (parts, count) = Part::missing(&found.parts, MOST_NAMED);
+    let parts = listed(parts.iter().map(Part::to_string), count);
     let parts = if parts.is_empty() { parts } else { format!(": of the parts, {parts}") };
     format!("{gaps} of {} are missing{parts}", thousands(found.told.rows))
 }
 
-/// The first of these, and the number of the others.
-fn listed(all: impl ExactSizeIterator<Item = String>) -> String {
-    let more = all.len().saturating_sub(MOST_NAMED);
+/// The first of so many, and the number of the others.
+fn listed(all: impl Iterator<Item = String>, count: usize) -> String {
+    let more = count.saturating_sub(MOST_NAMED);
     let first = all.take(MOST_NAMED).collect::<Vec<_>>().join(", ");
     if more > 0 { format!("{first} and {} more", thousands(more)) } else { first }
 }
