@@ -74,7 +74,7 @@ fn output_quad(similarities: vec4<u32>, span: RowSpan, col: u32, record: Record)
     return gradients;
 }
 
-fn with_target(pair: QuadPair, span: RowSpan, pack: u32, record: Record) -> QuadPair {
+fn finished_pack(pair: QuadPair, span: RowSpan, pack: u32, record: Record) -> QuadPair {
     return pair;
 }
 
