@@ -6,8 +6,9 @@
 // So that no term overflows, dS is multiplied by a power of two of at most T, and a similarity from 2^63 on by 2^-64. Those are
 // summed apart. A dS of 0 removes its term, even where S is −∞.
 
-@group(0) @binding(4) var<storage, read> row_gradients: array<u32>;    // f32 bits, (N, N)
-@group(0) @binding(5) var<storage, read> column_gradients: array<u32>; // f32 bits, (N, N)
+// f32 bits, (N, N), four values per load, with room behind the last.
+@group(0) @binding(4) var<storage, read> row_gradients: array<vec4<u32>>;
+@group(0) @binding(5) var<storage, read> column_gradients: array<vec4<u32>>;
 @group(0) @binding(6) var<storage, read_write> row_terms: array<vec4<u32>>; // {near, far, marks, 0}, (N,)
 
 const FAR: u32 = 0x5f000000u;           // 2^63
@@ -48,14 +49,31 @@ fn may_be_nan(record: Record) -> bool {
     return true;
 }
 
+fn row_gradient_at(at: u32) -> u32 {
+    return row_gradients[at / 4u][at % 4u];
+}
+
+fn column_gradient_at(at: u32) -> u32 {
+    return column_gradients[at / 4u][at % 4u];
+}
+
+// The sums of the gradients of four columns. One outside the row has some value.
+fn gradient_sums(cols: vec4<u32>, record: Record) -> vec4<u32> {
+    let first = record.first + cols.x;
+    if cols.x < params.cols && first % 4u == 0u {
+        return sum_of_bits(row_gradients[first / 4u], column_gradients[first / 4u]);
+    }
+    let at = vec4(record.first) + min(cols, vec4(params.cols - 1u));
+    return sum_of_bits(
+        vec4(row_gradient_at(at.x), row_gradient_at(at.y), row_gradient_at(at.z), row_gradient_at(at.w)),
+        vec4(column_gradient_at(at.x), column_gradient_at(at.y), column_gradient_at(at.z), column_gradient_at(at.w)),
+    );
+}
+
 // The gradient of four similarities. Their terms are added to the lane's own: each column of a row comes once.
 fn output_quad(similarities: vec4<u32>, span: RowSpan, col: u32, record: Record) -> vec4<u32> {
     let cols = four_cols(col);
-    let at = vec4(record.first) + min(cols, vec4(params.cols - 1u));
-    let gradients = sum_of_bits(
-        vec4(row_gradients[at.x], row_gradients[at.y], row_gradients[at.z], row_gradients[at.w]),
-        vec4(column_gradients[at.x], column_gradients[at.y], column_gradients[at.z], column_gradients[at.w]),
-    );
+    let gradients = gradient_sums(cols, record);
     // A column before the row has wrapped below 0.
     let counts = (cols < vec4(params.cols)) & ((gradients & vec4(MAGNITUDE)) != vec4(0u));
     let sizes = max(gradients & vec4(MAGNITUDE), similarities & vec4(MAGNITUDE));
