@@ -118,7 +118,9 @@ pub(super) fn bind<E: Element>(
         sweep = Some(Sweep { plan, arrays, variant: engine.variant(output, Target::None), gradients, terms });
     }
     let finish = (loss.is_some() || sums_terms).then_some(Finish { records, loss, dlog_scale, sums_terms });
-    let params = options.params(shape);
+    // The power of two of at most T: the bits of its exponent.
+    let pair_scale = f32::from_bits(options.temperature.to_bits() & 0x7f80_0000);
+    let params = Params { pair_scale, ..Params::of(shape) };
     let engine = engine.clone();
     Bound::new(shape, move |rows| {
         // The columns of fewer rows would be other columns.

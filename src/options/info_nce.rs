@@ -1,7 +1,6 @@
 //! The options of InfoNCE.
 
 use crate::error::{Error, Result};
-use crate::kernel::Params;
 use crate::options::{CrossEntropyOptions, Reduction, check_temperature};
 use crate::shape::Shape;
 
@@ -44,13 +43,6 @@ impl InfoNceOptions {
     /// The same, each with its half of the mean of the two.
     pub(crate) fn cross_entropy_of_half(&self, pairs: usize) -> CrossEntropyOptions {
         CrossEntropyOptions { reduction: Reduction::MeanOver(2.0 * pairs as f32), ..self.cross_entropy() }
-    }
-
-    /// The parameters of the passes after the cross-entropies.
-    pub(crate) fn params(&self, shape: Shape) -> Params {
-        // The power of two of at most T: the bits of its exponent.
-        let pair_scale = f32::from_bits(self.temperature.to_bits() & 0x7f80_0000);
-        Params { pair_scale, ..Params::of(shape) }
     }
 }
 
