@@ -184,6 +184,18 @@ impl<'a> Targets<'a> {
         }
     }
 
+    /// The class of a row's target, if targets are classes.
+    #[inline]
+    pub(crate) fn class(&self, row: usize) -> Option<i64> {
+        match *self {
+            Targets::Classes(classes) => Some(classes[row].into()),
+            Targets::ClassesU32(classes) => Some((classes[row] as i32).into()),
+            Targets::ClassesI64(classes) => Some(classes[row]),
+            Targets::ClassesUsize(classes) => Some(classes[row] as isize as i64),
+            Targets::Soft(_) | Targets::Sparse { .. } => None,
+        }
+    }
+
     /// The targets of a range of rows. If the logits' rows lie side by side, the range covers whole groups.
     pub(crate) fn part(&self, shape: Shape, rows: std::ops::Range<usize>) -> Self {
         match *self {

@@ -6,19 +6,18 @@ use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
-use crate::cpu::row::{Row, Stats};
-use crate::cpu::simd::{self, BLOCK, Sums};
+use crate::cpu::row::{Reader, Row, Stats};
+use crate::cpu::simd::{BLOCK, Spread, Sums};
 use crate::cpu::special::{self, result_of};
 use crate::element::Element;
 use crate::flags::Flags;
 use crate::inputs::{BatchWeight, CrossEntropyInputs};
 use crate::options::{CrossEntropyOptions, Input};
 use crate::reference::RowReadouts;
-use crate::reference::cross_entropy::{RowScale, row_dlogits_at, row_scale};
+use crate::reference::cross_entropy::{RowScale, counted_row_scale, row_dlogits_at};
 use crate::results::RowResult;
 use crate::row_fields::RowFields;
 use crate::shape::Shape;
-use crate::targets::RowTarget;
 
 /// A batch whose inputs have been checked.
 #[derive(Clone, Copy)]
@@ -74,7 +73,8 @@ impl<E: Element, F: FnMut(usize, RowResult)> WithSimd for Rows<'_, E, F> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { batch, rows, dlogits, mut each } = self;
-        let mut buffer = [0.0; BLOCK];
+        let mut reader =
+            Reader::new((batch.logits, batch.shape), rows.clone(), batch.options.temperature, batch.threads);
         let mut dlogits = dlogits.map(|dlogits| dlogits.chunks_mut(batch.shape.row_stride));
         for (at, row) in rows.enumerate() {
             let dlogits = dlogits.as_mut().and_then(Iterator::next).map(|padded| {
@@ -82,7 +82,7 @@ impl<E: Element, F: FnMut(usize, RowResult)> WithSimd for Rows<'_, E, F> {
                 padding.fill(0.0);
                 dlogits
             });
-            each(at, batch.row(simd, &mut buffer, row, dlogits));
+            each(at, batch.row(simd, &mut reader, row, dlogits));
         }
     }
 }
@@ -91,7 +91,7 @@ impl<E: Element, F: FnMut(usize, RowResult)> WithSimd for Rows<'_, E, F> {
 struct OfTarget {
     class: usize,
     logit: f32,
-    /// (x_y − m) / T.
+    /// t_y = (x_y − m) / T.
     score: f64,
     /// ℓ_y = −ln p_y.
     nll: f64,
@@ -106,6 +106,8 @@ struct OfTarget {
 struct Norm {
     z: f64,
     ln_z: f64,
+    /// ln Σ e^(x / T).
+    lse: f64,
     /// Whether the input is log-probabilities, which are taken as they are: then z = e^−m, and p_j = e^x_j.
     is_given: bool,
 }
@@ -115,30 +117,31 @@ impl Norm {
     const REACH: f32 = 300.0;
 
     /// `None` where z cannot be held.
-    fn new(stats: &Stats, input: Input) -> Option<Self> {
-        match input {
-            Input::Logits => Some(Self { z: stats.sum_exp(), ln_z: stats.log_sum(), is_given: false }),
+    #[inline(always)]
+    fn new(stats: &Stats, options: &CrossEntropyOptions) -> Option<Self> {
+        let log_sum = stats.log_sum();
+        let lse = f64::from(stats.max) / f64::from(options.temperature) + log_sum;
+        match options.input {
+            Input::Logits => Some(Self { z: stats.sum_exp(), ln_z: log_sum, lse, is_given: false }),
             Input::LogProbs if stats.max.abs() > Self::REACH => None,
             Input::LogProbs => {
                 let ln_z = -f64::from(stats.max);
-                Some(Self { z: ln_z.exp(), ln_z, is_given: true })
+                Some(Self { z: ln_z.exp(), ln_z, lse, is_given: true })
             }
         }
     }
 
-    /// p_y.
-    fn prob(&self, target: &OfTarget) -> f64 {
-        target.score.exp() / self.z
-    }
-
-    /// 1 − p_y. Of logits, it keeps its digits where p_y is near 1.
-    fn prob_of_others(&self, target: &OfTarget, stats: &Stats) -> f64 {
-        if self.is_given {
-            return 1.0 - self.prob(target);
-        }
-        let others =
-            if target.class == stats.best { stats.rest } else { 1.0 + (stats.rest - target.score.exp()) };
-        others / self.z
+    /// p_y and 1 − p_y. Of logits, the second keeps its digits where p_y is near 1.
+    #[inline(always)]
+    fn probs(&self, target: &OfTarget, stats: &Stats) -> [f64; 2] {
+        let (is_best, exp) = (target.class == stats.best, target.score.exp());
+        let prob = exp / self.z;
+        let others = match self.is_given {
+            true => 1.0 - prob,
+            false if is_best => stats.rest / self.z,
+            false => (1.0 + (stats.rest - exp)) / self.z,
+        };
+        [prob, others]
     }
 }
 
@@ -148,33 +151,27 @@ impl<E: Element> Batch<'_, E> {
     fn row<S: Simd>(
         &self,
         simd: S,
-        buffer: &mut [f32; BLOCK],
+        reader: &mut Reader<'_, E>,
         row: usize,
         dlogits: Option<&mut [f32]>,
     ) -> RowResult {
         let &Self { logits, inputs, shape, options, .. } = self;
-        let Some(target) = inputs.row_target(shape, options, row) else {
+        let class_of = |row| inputs.row_class(shape, options, row);
+        let needs_sums = options.row_fields.intersects(RowFields::SWEPT);
+        // A row that is left out has no use for its sums.
+        let mut of_row = reader.next(simd, row, needs_sums.then_some(|row| class_of(row).unwrap_or(0)));
+        let Some(class) = class_of(row) else {
             if let Some(dlogits) = dlogits {
                 dlogits.fill(0.0);
             }
             return RowResult::LEFT_OUT;
         };
-        let class = match target {
-            RowTarget::Class(class) => usize::try_from(class).ok().filter(|&class| class < shape.cols),
-            RowTarget::Soft(_) | RowTarget::Sparse { .. } => None,
+        let stats = match needs_sums {
+            true => of_row.readout_stats(simd, class).map(|(stats, sums)| (stats, Some(sums))),
+            false => of_row.stats(simd).map(|stats| (stats, None)),
         };
-        let start = shape.row_start(row);
-        let mut of_row = Row::new(&logits[start..start + shape.cols], buffer, self.threads);
-        let stats = match class {
-            None => None,
-            Some(class) if options.row_fields.intersects(RowFields::SWEPT) => of_row
-                .readout_stats(simd, options.temperature, class)
-                .map(|(stats, sums)| (class, stats, Some(sums))),
-            Some(class) => of_row.stats(simd, options.temperature).map(|stats| (class, stats, None)),
-        };
-        let normed = stats
-            .and_then(|(class, stats, sums)| Some((class, (stats, Norm::new(&stats, options.input)?), sums)));
-        let Some((class, stats, sums)) = normed else {
+        let normed = stats.and_then(|(stats, sums)| Some(((stats, Norm::new(&stats, options)?), sums)));
+        let Some((stats, sums)) = normed else {
             if let Some(dlogits) = dlogits {
                 self.special_dlogits(row, dlogits);
             }
@@ -187,6 +184,7 @@ impl<E: Element> Batch<'_, E> {
         self.result(simd, &mut of_row, row, &target, &stats, sums.as_ref())
     }
 
+    #[inline(always)]
     fn of_target(&self, row: &Row<'_, E>, (stats, norm): &(Stats, Norm), class: usize) -> OfTarget {
         let logit = row.at(class);
         let score = (f64::from(logit) - f64::from(stats.max)) / f64::from(self.options.temperature);
@@ -210,10 +208,10 @@ impl<E: Element> Batch<'_, E> {
         row: usize,
         target: &OfTarget,
         (stats, norm): &(Stats, Norm),
-        sums: Option<&Sums>,
+        sums: Option<&(Spread, Sums)>,
     ) -> RowResult {
         let (options, smoothing) = (self.options, self.smoothing);
-        let (temperature, lse) = (f64::from(options.temperature), stats.lse(options.temperature));
+        let (temperature, lse) = (f64::from(options.temperature), norm.lse);
         let mut loss = product(target.own, target.nll);
         if target.smoothing > 0.0 && smoothing.total > 0.0 {
             // Σ w·ℓ = Σ w·ln z − Σ w·(x − m) / T.
@@ -228,26 +226,31 @@ impl<E: Element> Batch<'_, E> {
         if !options.row_fields.intersects(!RowFields::default()) {
             return result;
         }
-        let readouts = self.readouts(target, stats, norm, sums.unwrap_or(&Sums::NONE));
+        let readouts = self.readouts(target, stats, norm, sums.unwrap_or(&(Spread::NONE, Sums::NONE)));
         result.with_readouts(&readouts, options.row_fields)
     }
 
     /// The readouts of [`row_readouts`](crate::reference::row_readouts). Without sums, those that need them are wrong.
-    fn readouts(&self, target: &OfTarget, stats: &Stats, norm: &Norm, sums: &Sums) -> RowReadouts {
+    fn readouts(
+        &self,
+        target: &OfTarget,
+        stats: &Stats,
+        norm: &Norm,
+        (spread, sums): &(Spread, Sums),
+    ) -> RowReadouts {
         let temperature = f64::from(self.options.temperature);
         let (is_correct, z) = (target.class == stats.best, norm.z);
         let (max, logit) = (f64::from(stats.max), f64::from(target.logit));
         // The sums leave out the largest and the target.
         let apart = |value: f64| if is_correct { 0.0 } else { value };
-        let scored = apart(product(target.score.exp(), target.score)) + sums.exp_score;
-        let second = if is_correct { sums.max } else { sums.max.max(target.logit) };
-        let error = norm.prob_of_others(target, stats);
+        let [prob, error] = norm.probs(target, stats);
+        let scored = apart(product(prob * z, target.score)) + sums.exp_score;
         let squares = (apart(1.0) + sums.exp_squared) / (z * z);
         RowReadouts {
             row_max: max,
             sum_exp: stats.sum_exp(),
             target_logit: logit,
-            target_prob: norm.prob(target),
+            target_prob: prob,
             target_log_prob: -target.nll,
             confidence: 1.0 / z,
             is_correct,
@@ -256,9 +259,9 @@ impl<E: Element> Batch<'_, E> {
             mass_ahead: apart((1.0 + sums.exp_ahead) / z),
             entropy: norm.ln_z * (stats.sum_exp() / z) - scored / z,
             brier: error * error + squares,
-            margin: (max - f64::from(second)) / temperature,
-            min_logit: f64::from(sums.min.min(target.logit).min(stats.max)),
-            mean_logit: (sums.small_sum * BLOCK as f64 + max + apart(logit)) / self.shape.cols as f64,
+            margin: (max - f64::from(spread.second)) / temperature,
+            min_logit: f64::from(spread.min),
+            mean_logit: spread.small_sum * BLOCK as f64 / self.shape.cols as f64,
         }
     }
 
@@ -272,15 +275,17 @@ impl<E: Element> Batch<'_, E> {
         (stats, norm): &(Stats, Norm),
         dlogits: &mut [f32],
     ) {
-        let &Self { inputs, shape, options, weight, smoothing, .. } = self;
-        let scale: RowScale = row_scale(*inputs, shape, options, weight, row);
+        let &Self { inputs, options, weight, smoothing, .. } = self;
+        let scale = match weight.is_empty_mean(options.reduction) {
+            true => RowScale::ZERO,
+            false => counted_row_scale(inputs, options, weight, row),
+        };
         // As the kernels do with factors that f32 cannot hold.
         if !((scale.loss as f32).is_finite() && (scale.z_loss as f32).is_finite()) {
             return dlogits.fill(f32::NAN);
         }
         let temperature = f64::from(options.temperature);
-        let lse = stats.lse(options.temperature);
-        let by_lse = scale.z_loss * product(options.z_loss.into(), 2.0 * lse);
+        let by_lse = scale.z_loss * product(options.z_loss.into(), 2.0 * norm.lse);
         // As in the reference: beyond f32 the z-loss has no part.
         let by_lse = if ((by_lse / temperature) as f32).is_finite() { by_lse } else { 0.0 };
         let of_smoothing = target.smoothing * smoothing.total;
@@ -296,22 +301,14 @@ impl<E: Element> Batch<'_, E> {
         }
         let weights = inputs.class_weights.filter(|_| less != 0.0);
         let even = if weights.is_some() { 0.0 } else { less as f32 };
-        of_row.write(
-            simd,
-            dlogits,
-            #[inline(always)]
-            |start, values, into| {
-                simd::scaled_exp(simd, values, into, stats.scale, factor, even);
-                if let Some(weights) = weights {
-                    for (into, &weight) in into.iter_mut().zip(&weights[start..]) {
-                        *into -= (less * f64::from(weight)) as f32;
-                    }
-                }
-            },
-        );
+        of_row.write_scaled_exp(simd, dlogits, stats, (factor, even));
+        if let Some(weights) = weights {
+            for (into, &weight) in dlogits.iter_mut().zip(weights) {
+                *into -= (less * f64::from(weight)) as f32;
+            }
+        }
         let share = target.smoothing * inputs.class_weights.map_or(1.0, |of| f64::from(of[target.class]));
-        let (prob, others) =
-            if norm.is_given { (0.0, 1.0) } else { (norm.prob(target), norm.prob_of_others(target, stats)) };
+        let [prob, others] = if norm.is_given { [0.0, 1.0] } else { norm.probs(target, stats) };
         let of_loss = of_smoothing * prob - share - target.own * others;
         dlogits[target.class] = ((scale.loss * of_loss + by_lse * prob) / temperature) as f32;
     }

@@ -28,10 +28,11 @@
 //! threads and any windows. Rows with a NaN, a +∞ or no finite logit are computed by the
 //! [`reference`](mod@crate::reference).
 //!
-//! A row is read twice, the second time from cache: for its maximum, and for Σ exp. Threads are started for a call, and
-//! end with it. They share the rows, or, if there are fewer rows than threads, the parts of each row.
+//! A row is read twice, the second time from cache: for its maximum, and for Σ exp. Rows of at most 32 classes are taken
+//! several at a time, one in each lane of a vector. Threads are started for a call, and end with it. They share the rows, or, if there are fewer rows than threads, the parts of each row.
 
 mod cross_entropy;
+mod narrow;
 mod row;
 mod simd;
 mod softmax;

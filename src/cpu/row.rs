@@ -1,24 +1,79 @@
-//! One row of logits, swept twice: for its maximum, and for the sum of the exponentials.
+//! The rows of a batch, each swept twice: for its maximum, and for the sum of the exponentials.
+
+use std::ops::Range;
 
 use pulp::Simd;
 
-use crate::cpu::simd::{self, BLOCK, Scale, Sums, block_len};
+use crate::cpu::narrow::{Group, Member, NARROW};
+use crate::cpu::simd::{self, BLOCK, Scale, Spread, Sums, block_len};
 use crate::cpu::threads;
 use crate::element::Element;
+use crate::shape::Shape;
+
+/// No targets for [`Reader::next`].
+pub(super) const NO_READOUTS: Option<fn(usize) -> usize> = None;
+
+/// Reads a range of rows in their order, narrow ones in groups.
+pub(super) struct Reader<'a, E> {
+    logits: &'a [E],
+    shape: Shape,
+    rows: Range<usize>,
+    temperature: f32,
+    /// How many threads share a row.
+    threads: usize,
+    buffer: [f32; BLOCK],
+    group: Group,
+}
+
+impl<'a, E: Element> Reader<'a, E> {
+    pub fn new(
+        (logits, shape): (&'a [E], Shape),
+        rows: Range<usize>,
+        temperature: f32,
+        threads: usize,
+    ) -> Self {
+        Self { logits, shape, rows, temperature, threads, buffer: [0.0; BLOCK], group: Group::new() }
+    }
+
+    /// The row after the last one. `target` gives the class of a row's target, if its readouts are asked for.
+    #[inline(always)]
+    pub fn next<S: Simd>(
+        &mut self,
+        simd: S,
+        row: usize,
+        target: Option<impl Fn(usize) -> usize>,
+    ) -> Row<'_, E> {
+        let Self { logits, shape, .. } = *self;
+        let is_narrow = shape.cols <= NARROW;
+        let lane = (row - self.rows.start) % S::F32_LANES;
+        if is_narrow && lane == 0 {
+            self.group.read(simd, (logits, shape), (row, self.rows.end), self.temperature, target);
+        }
+        // The class axis is the last one.
+        let start = row * shape.row_stride;
+        Row {
+            values: &logits[start..start + shape.cols],
+            temperature: self.temperature,
+            buffer: &mut self.buffer,
+            threads: self.threads,
+            member: is_narrow.then(|| self.group.member(lane)),
+        }
+    }
+}
 
 /// A row of logits, and room to widen a block of it.
 pub(super) struct Row<'a, E> {
     pub values: &'a [E],
+    temperature: f32,
     buffer: &'a mut [f32; BLOCK],
     /// How many threads share the row.
     threads: usize,
+    /// A narrow row's place in its group.
+    member: Option<Member<'a>>,
 }
 
 /// Values of a part of a row. A longer row is summed part by part, so that threads can share it and change no bit.
 pub(super) const PART: usize = 64 << 10;
-
-/// The most values of a short row.
-const SHORT: usize = 32;
 
 /// What the two sweeps over a row give. A row with a NaN or +∞, or of −∞ only, has none.
 #[derive(Clone, Copy)]
@@ -34,11 +89,13 @@ pub(super) struct Stats {
 
 impl Stats {
     /// z = Σ e^t.
+    #[inline(always)]
     pub fn sum_exp(&self) -> f64 {
         1.0 + self.rest
     }
 
     /// ln z.
+    #[inline(always)]
     pub fn log_sum(&self) -> f64 {
         self.rest.ln_1p()
     }
@@ -49,11 +106,7 @@ impl Stats {
     }
 }
 
-impl<'a, E: Element> Row<'a, E> {
-    pub fn new(values: &'a [E], buffer: &'a mut [f32; BLOCK], threads: usize) -> Self {
-        Self { values, buffer, threads }
-    }
-
+impl<E: Element> Row<'_, E> {
     /// One logit.
     pub fn at(&self, class: usize) -> f32 {
         self.values[class].to_f64() as f32
@@ -61,12 +114,12 @@ impl<'a, E: Element> Row<'a, E> {
 
     /// The row's statistics, if no value is special.
     #[inline(always)]
-    pub fn stats<S: Simd>(&mut self, simd: S, temperature: f32) -> Option<Stats> {
-        if self.values.len() <= SHORT {
-            return self.short_stats(simd, temperature);
+    pub fn stats<S: Simd>(&mut self, simd: S) -> Option<Stats> {
+        if let Some(member) = self.member {
+            return member.stats();
         }
-        let (max, best) = self.largest(simd)?;
-        let scale = Scale::new(max, temperature);
+        let (best, Spread { max, .. }) = self.largest::<S, false>(simd)?;
+        let scale = Scale::new(max, self.temperature);
         let mut rest = 0.0;
         self.without(
             simd,
@@ -79,38 +132,16 @@ impl<'a, E: Element> Row<'a, E> {
         (!rest.is_nan()).then_some(Stats { max, best, scale, rest })
     }
 
-    /// The statistics of a short row, which is copied to where −∞ follows it. The ends of vectors would take most of the
-    /// time of a row of ten.
-    #[inline(always)]
-    fn short_stats<S: Simd>(&mut self, simd: S, temperature: f32) -> Option<Stats> {
-        // A vector has 16 lanes at most.
-        let mut row = [f32::NEG_INFINITY; SHORT + 16];
-        let len = self.values.len();
-        match E::as_f32(self.values) {
-            Some(values) => values.iter().zip(&mut row).for_each(|(&value, into)| *into = value),
-            None => E::widen(self.values, &mut row[..len]),
-        }
-        let padded = &mut row[..len.next_multiple_of(S::F32_LANES)];
-        let max = simd::max(simd, padded);
-        let best = padded.iter().position(|&x| x == max).filter(|_| max.is_finite())?;
-        // Its term is 1, and is not to be summed.
-        padded[best] = f32::NEG_INFINITY;
-        let scale = Scale::new(max, temperature);
-        let rest = simd::sum_exp(simd, padded, scale);
-        (!rest.is_nan()).then_some(Stats { max, best, scale, rest })
-    }
-
     /// The row's statistics, if no value is special, and the sums over all classes but the largest and the target. Ahead of
     /// the target are higher logits, and equal ones of lower classes.
     #[inline(always)]
-    pub fn readout_stats<S: Simd>(
-        &mut self,
-        simd: S,
-        temperature: f32,
-        target: usize,
-    ) -> Option<(Stats, Sums)> {
-        let (max, best) = self.largest(simd)?;
-        let (scale, logit) = (Scale::new(max, temperature), self.at(target));
+    pub fn readout_stats<S: Simd>(&mut self, simd: S, target: usize) -> Option<(Stats, (Spread, Sums))> {
+        if let Some(member) = self.member {
+            return Some((member.stats()?, *member.sums()));
+        }
+        let (best, spread) = self.largest::<S, true>(simd)?;
+        let max = spread.max;
+        let (scale, logit) = (Scale::new(max, self.temperature), self.at(target));
         let mut sums = Sums::NONE;
         self.without(
             simd,
@@ -125,30 +156,37 @@ impl<'a, E: Element> Row<'a, E> {
         );
         let of_target = if target == best { 0.0 } else { scale.score(logit).exp() };
         let rest = sums.exp + of_target;
-        (!rest.is_nan()).then_some((Stats { max, best, scale, rest }, sums))
+        (!rest.is_nan()).then_some((Stats { max, best, scale, rest }, (spread, sums)))
     }
 
-    /// The largest value and its first class, if it is finite. Does not see every NaN.
+    /// The first class of the largest value, if that is finite, and the row's spread; without `SPREAD`, only its maximum.
+    /// Does not see every NaN.
     #[inline(always)]
-    fn largest<S: Simd>(&mut self, simd: S) -> Option<(f32, usize)> {
-        let (mut max, mut from) = (f32::MIN, 0);
+    fn largest<S: Simd, const SPREAD: bool>(&mut self, simd: S) -> Option<(usize, Spread)> {
+        let (mut spread, mut from) = (Spread::NONE, 0);
         self.parts(
             simd,
             (0, self.values.len()),
-            (f32::MIN, 0),
+            (Spread::NONE, 0),
             #[inline(always)]
-            |best: &mut (f32, usize), start, values| {
-                let of_block = simd::max(simd, values);
-                if of_block > best.0 {
-                    *best = (of_block, start);
+            |(spread, from): &mut (Spread, usize), start, values| {
+                let of_block = match SPREAD {
+                    true => Spread::of_block(simd, values),
+                    false => Spread { max: simd::max(simd, values), ..Spread::NONE },
+                };
+                if of_block.max > spread.max {
+                    *from = start;
                 }
+                spread.combine(&of_block);
             },
-            |best| {
-                if best.0 > max {
-                    (max, from) = best;
+            |(of_part, start)| {
+                if of_part.max > spread.max {
+                    from = start;
                 }
+                spread.combine(&of_part);
             },
         );
+        let max = spread.max;
         if max.is_infinite() {
             return None;
         }
@@ -163,7 +201,7 @@ impl<'a, E: Element> Row<'a, E> {
         );
         // The lowest finite value may stand in a later block.
         let anywhere = || self.values.iter().position(|x| x.to_f64() == f64::from(max));
-        Some((max, best.or_else(anywhere)?))
+        Some((best.or_else(anywhere)?, spread))
     }
 
     /// Σ w·(x − m), where w is 1 without weights.
@@ -182,6 +220,26 @@ impl<'a, E: Element> Row<'a, E> {
             |part: f64| sum += part,
         );
         sum
+    }
+
+    /// Writes `factor · e^t − less` for each class.
+    #[inline(always)]
+    pub fn write_scaled_exp<S: Simd>(
+        &mut self,
+        simd: S,
+        into: &mut [f32],
+        stats: &Stats,
+        (factor, less): (f32, f32),
+    ) {
+        if let Some(member) = self.member {
+            return into.iter_mut().zip(member.exps()).for_each(|(into, e)| *into = factor * e - less);
+        }
+        self.write(
+            simd,
+            into,
+            #[inline(always)]
+            |_, values, into| simd::scaled_exp(simd, values, into, stats.scale, factor, less),
+        );
     }
 
     /// Writes a value for each class.

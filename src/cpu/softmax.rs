@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
-use crate::cpu::row::Row;
-use crate::cpu::simd::{self, BLOCK};
+use crate::cpu::row::{NO_READOUTS, Reader};
+use crate::cpu::simd;
 use crate::element::Element;
 use crate::options::SoftmaxOptions;
 use crate::reference::{argmax_row, log_softmax_row, logsumexp_row, softmax_row};
@@ -30,30 +30,29 @@ impl<E: Element> WithSimd for Probs<'_, E> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { logits, shape, options, are_logs, rows, threads, into } = self;
-        let mut buffer = [0.0; BLOCK];
+        let mut reader = Reader::new((logits, shape), rows.clone(), options.temperature, threads);
         for (row, into) in rows.zip(into.chunks_mut(shape.row_stride)) {
             let (into, padding) = into.split_at_mut(shape.cols);
             padding.fill(0.0);
-            let start = shape.row_start(row);
-            let values = &logits[start..start + shape.cols];
-            let mut of_row = Row::new(values, &mut buffer, threads);
-            let Some(stats) = of_row.stats(simd, options.temperature) else {
+            let mut of_row = reader.next(simd, row, NO_READOUTS);
+            let Some(stats) = of_row.stats(simd) else {
                 let by_reference = if are_logs { log_softmax_row } else { softmax_row };
-                for (into, value) in into.iter_mut().zip(by_reference(values, options)) {
+                for (into, value) in into.iter_mut().zip(by_reference(of_row.values, options)) {
                     *into = value as f32;
                 }
                 continue;
             };
-            let (factor, log_sum) = ((1.0 / stats.sum_exp()) as f32, stats.log_sum() as f32);
-            of_row.write(
-                simd,
-                into,
-                #[inline(always)]
-                |_, values, into| match are_logs {
-                    true => simd::log_probs(simd, values, into, stats.scale, log_sum),
-                    false => simd::scaled_exp(simd, values, into, stats.scale, factor, 0.0),
-                },
-            );
+            if are_logs {
+                let log_sum = stats.log_sum() as f32;
+                of_row.write(
+                    simd,
+                    into,
+                    #[inline(always)]
+                    |_, values, into| simd::log_probs(simd, values, into, stats.scale, log_sum),
+                );
+            } else {
+                of_row.write_scaled_exp(simd, into, &stats, ((1.0 / stats.sum_exp()) as f32, 0.0));
+            }
         }
     }
 }
@@ -75,13 +74,12 @@ impl<E: Element, F: FnMut(u32, f32)> WithSimd for LargestAndLse<'_, E, F> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { logits, shape, rows, threads, mut each } = self;
-        let mut buffer = [0.0; BLOCK];
+        let mut reader = Reader::new((logits, shape), rows.clone(), 1.0, threads);
         for row in rows {
-            let start = shape.row_start(row);
-            let values = &logits[start..start + shape.cols];
-            match Row::new(values, &mut buffer, threads).stats(simd, 1.0) {
+            let mut of_row = reader.next(simd, row, NO_READOUTS);
+            match of_row.stats(simd) {
                 Some(stats) => each(stats.best as u32, stats.lse(1.0) as f32),
-                None => each(argmax_row(values), logsumexp_row(values) as f32),
+                None => each(argmax_row(of_row.values), logsumexp_row(of_row.values) as f32),
             }
         }
     }

@@ -90,6 +90,7 @@ impl<'a> CrossEntropyInputs<'a> {
     }
 
     /// The weight of a row, or 0 if it is masked. With shifted targets it is that of its token.
+    #[inline]
     pub(crate) fn row_weight(&self, options: &CrossEntropyOptions, row: usize) -> f64 {
         let RowInputs { row_weights, row_mask, .. } = self.rows;
         let of = row.saturating_add(options.sequences.map_or(0, |sequences| sequences.input_shift()));
@@ -99,6 +100,7 @@ impl<'a> CrossEntropyInputs<'a> {
     }
 
     /// The row that holds the target of a row; `None` if its place in its sequence leaves it out.
+    #[inline]
     fn target_row(&self, shape: Shape, options: &CrossEntropyOptions, row: usize) -> Option<usize> {
         let Some(sequences) = options.sequences else { return Some(row) };
         let target = match self.sequence_ends {
@@ -126,6 +128,17 @@ impl<'a> CrossEntropyInputs<'a> {
         }
         let target = self.targets.row(shape, target_row);
         (!target.is_ignored(options.ignore_index) && !self.ignores_also(&target)).then_some(target)
+    }
+
+    /// The class of a row's target, or `None` if the row is left out: [`row_target`](Self::row_target) of targets that are
+    /// classes and have been checked.
+    #[inline(always)]
+    pub(crate) fn row_class(&self, shape: Shape, options: &CrossEntropyOptions, row: usize) -> Option<usize> {
+        let class = self.targets.class(self.target_row(shape, options, row)?)?;
+        let is_left_out = class == i64::from(options.ignore_index)
+            || self.ignore_also.iter().any(|&also| class == i64::from(also))
+            || self.row_weight(options, row) == 0.0;
+        if is_left_out { None } else { usize::try_from(class).ok() }
     }
 
     fn ignores_also(&self, target: &RowTarget<'_>) -> bool {

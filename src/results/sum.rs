@@ -67,6 +67,7 @@ impl LossSum {
     }
 
     /// Adds the next row.
+    #[inline]
     pub(crate) fn add(&mut self, result: &RowResult) {
         self.loss.add(result.loss);
         if result.z_loss != 0.0 {

@@ -143,12 +143,14 @@ fn check_readouts<E: Element>(cpu: &Processor, batch: &Batch<E>, options: &Cross
 fn threads_and_windows_change_no_bit() {
     // More than one part, and rows of several blocks.
     let batch = noise("threads", 9, 700, 1031).with_weights(4);
+    // More than one part, and groups of rows, the last of which is not full.
+    let narrow = noise("narrow", 11, 7_001, 10).with_weights(4);
     // A row that threads share.
     let long = noise("long row", 10, 1, 200_003);
     let options =
         CrossEntropyOptions { label_smoothing: 0.1, row_fields: RowFields::all(), ..Default::default() };
     for cpu in Processor::each_instruction_set() {
-        for batch in [&batch, &long] {
+        for batch in [&batch, &narrow, &long] {
             let alone = run(&cpu.threads(1), batch, &options);
             for threads in [2, 3, 8] {
                 let outputs = run(&cpu.threads(threads), batch, &options);
@@ -156,18 +158,22 @@ fn threads_and_windows_change_no_bit() {
                 assert_eq!(outputs.bits(), alone.bits(), "{threads} threads");
             }
         }
-        let whole = cpu.row_results(&batch.logits, batch.inputs(), batch.shape, &options).expect("results");
-        let (mut parts, cols) = (Vec::new(), batch.shape.cols);
-        for rows in [0..1, 1..2, 2..130, 130..131, 131..700] {
-            let mut part = batch.clone();
-            part.logits = batch.logits[rows.start * cols..rows.end * cols].to_vec();
-            part.targets = batch.targets[rows.clone()].to_vec();
-            part.given.row_weights = batch.given.row_weights.as_ref().map(|all| all[rows.clone()].to_vec());
-            part.shape = Shape::new(rows.len(), cols);
-            parts
-                .extend(cpu.row_results(&part.logits, part.inputs(), part.shape, &options).expect("results"));
+        for batch in [&batch, &narrow] {
+            let results = |batch: &Batch<f32>| {
+                cpu.row_results(&batch.logits, batch.inputs(), batch.shape, &options).expect("results")
+            };
+            let (mut parts, cols) = (Vec::new(), batch.shape.cols);
+            for rows in [0..1, 1..2, 2..130, 130..131, 131..batch.shape.rows] {
+                let mut part = batch.clone();
+                part.logits = batch.logits[rows.start * cols..rows.end * cols].to_vec();
+                part.targets = batch.targets[rows.clone()].to_vec();
+                part.given.row_weights =
+                    batch.given.row_weights.as_ref().map(|all| all[rows.clone()].to_vec());
+                part.shape = Shape::new(rows.len(), cols);
+                parts.extend(results(&part));
+            }
+            assert!(parts == results(batch), "{} {}: windows", cpu.name(), batch.name);
         }
-        assert!(parts == whole, "{}: windows", cpu.name());
     }
 }
 
@@ -175,21 +181,38 @@ fn threads_and_windows_change_no_bit() {
 /// times slower, with the same results.
 #[test]
 fn vectors_reach_every_loop() {
-    let batch = noise("timed", 1, 64, 4096);
-    let time = |cpu: &Processor| {
-        let mut fastest = Duration::MAX;
-        for _ in 0..7 {
-            let (start, mut dlogits) = (Instant::now(), vec![0.0; batch.shape.len()]);
-            let (logits, shape) = (&batch.logits, batch.shape);
-            cpu.loss_into(logits, batch.inputs(), shape, &Default::default(), &mut dlogits).expect("loss");
-            fastest = fastest.min(start.elapsed());
-        }
-        fastest
-    };
     let sets: Vec<Processor> =
         Processor::each_instruction_set().into_iter().map(|cpu| cpu.threads(1)).collect();
-    let (widest, narrowest) = (time(&sets[0]), time(&sets[sets.len() - 1]));
-    assert!(sets.len() == 1 || widest < narrowest, "{widest:?}, and {narrowest:?} value by value");
+    let readouts = CrossEntropyOptions { row_fields: RowFields::all(), ..Default::default() };
+    for batch in [noise("timed", 1, 64, 4096), noise("timed", 1, 8_000, 20)] {
+        let (logits, shape, inputs) = (&batch.logits, batch.shape, batch.inputs());
+        let mut into = vec![0.0; shape.len()];
+        let mut faster = |what: &str, run: &mut dyn FnMut(&Processor, &mut [f32])| {
+            let [widest, narrowest] = [&sets[0], &sets[sets.len() - 1]].map(|cpu| {
+                let times = (0..7).map(|_| {
+                    let start = Instant::now();
+                    run(cpu, &mut into);
+                    start.elapsed()
+                });
+                times.min().unwrap_or_default()
+            });
+            assert!(
+                sets.len() == 1 || widest < narrowest,
+                "{what} of {} columns: {widest:?}, and {narrowest:?} value by value",
+                shape.cols
+            );
+        };
+        faster("the gradient", &mut |cpu, into| {
+            cpu.loss_into(logits, inputs, shape, &Default::default(), into).expect("a loss");
+        });
+        faster("readouts", &mut |cpu, _| {
+            cpu.row_results(logits, inputs, shape, &readouts).expect("results");
+        });
+        faster("softmax", &mut |cpu, into| {
+            cpu.softmax_into(logits, shape, &Default::default(), into).expect("probabilities");
+        });
+        faster("argmax", &mut |cpu, _| drop(cpu.argmax(logits, shape).expect("classes")));
+    }
 }
 
 /// Through `eval`, in windows, stopped and gone on with by another number of threads: the whole batch's bits.

@@ -144,6 +144,17 @@ pub fn row_scale<'a>(
     if batch.is_empty_mean(options.reduction) || inputs.row_target(shape, options, row).is_none() {
         return RowScale::ZERO;
     }
+    counted_row_scale(&inputs, options, batch, row)
+}
+
+/// [`row_scale`] of a row that counts.
+#[inline]
+pub(crate) fn counted_row_scale(
+    inputs: &CrossEntropyInputs<'_>,
+    options: &CrossEntropyOptions,
+    batch: &BatchWeight,
+    row: usize,
+) -> RowScale {
     let gradient = inputs.rows.gradient(row) * inputs.row_weight(options, row);
     RowScale {
         loss: gradient / options.reduction.denominator(batch.weight),
