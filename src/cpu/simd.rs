@@ -390,11 +390,12 @@ impl<S: Simd> LaneSums<S> {
     /// Adds a vector, which is given with −∞ in the lanes that do not count.
     #[inline(always)]
     pub fn add(&mut self, simd: S, x: S::f32s, scale: LaneScales<S>, is_ahead: S::m32s) {
-        // Below this e is 0, and 0 · ∞ is to be 0.
-        let t = simd.max_f32s(scale.of(simd, x), simd.splat_f32s(-100.0));
+        let t = scale.of(simd, x);
         let e = exp(simd, t);
+        // Below this e is 0, and 0 · ∞ is to be 0. A maximum may drop a NaN; e keeps it.
+        let held = simd.max_f32s(t, simd.splat_f32s(-100.0));
         self.exp = simd.add_f32s(self.exp, e);
-        self.exp_score = simd.mul_add_e_f32s(e, t, self.exp_score);
+        self.exp_score = simd.mul_add_e_f32s(e, held, self.exp_score);
         self.exp_squared = simd.mul_add_e_f32s(e, e, self.exp_squared);
         let one = simd.select_u32s(is_ahead, simd.splat_u32s(1), simd.splat_u32s(0));
         self.ahead = simd.add_u32s(self.ahead, one);

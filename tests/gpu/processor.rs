@@ -1,6 +1,6 @@
 //! The processor path, by the cases of the kernels. It needs no GPU.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use xent::cpu::{Processor, check_form};
 use xent::eval::{EvaluateOptions, Evaluation, SliceSource};

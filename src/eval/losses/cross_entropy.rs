@@ -7,7 +7,7 @@ use crate::cpu::special;
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::eval::inputs::{RowSource, TargetSource};
-use crate::eval::losses::{Evaluable, Origin, Split};
+use crate::eval::losses::{Evaluable, Origin, Split, is_proper};
 use crate::eval::row_inputs::read;
 use crate::inputs::{
     BatchWeight, CrossEntropyInputs, OwnedTargets, Resolved, RowInputs, check_weights, input_rows,
@@ -212,8 +212,6 @@ impl Evaluable for CrossEntropyOptions {
     }
 
     fn improper_targets<E: Element>(&self, inputs: &CrossEntropyInputs<'_>, shape: Shape) -> (u64, u64) {
-        // Probabilities that were added up or rounded may be a little above 1.
-        let is_proper = |prob: &f32| (-1e-6..=1.001).contains(prob);
         if inputs.targets.indices().is_some() {
             return (0, 0);
         }

@@ -33,6 +33,11 @@ pub(crate) enum Origin<R> {
 /// Where targets are, and the source that is read together with the logits if there is one.
 pub(crate) type Split<'a, R, S> = (Origin<R>, Option<&'a mut dyn Source<S>>);
 
+/// Whether a target is a probability, which may be a little above 1 if it was added up or rounded.
+fn is_proper(prob: &f32) -> bool {
+    (-1e-6..=1.001).contains(prob)
+}
+
 /// A loss, as an evaluation needs it. `Resolved` are the inputs of a window.
 pub(crate) trait Evaluable: Kind + EvaluateKind {
     /// A value of the second array: of soft targets, of a binary target, or of a teacher's logits.
@@ -135,7 +140,8 @@ pub(crate) trait Evaluable: Kind + EvaluateKind {
     fn takes_log_probs(&self) -> bool {
         false
     }
-    /// Rows whose targets are below 0 or above 1 although they are to be probabilities, and rows with such targets.
+    /// Rows whose targets are below 0 or above 1 although they are to be probabilities ([`is_proper`]), and rows with such
+    /// targets.
     fn improper_targets<E: Element>(&self, _: &Self::Inputs<'_, E>, _: Shape) -> (u64, u64) {
         (0, 0)
     }

@@ -8,7 +8,7 @@ use crate::cpu::special::{result_of, row_of};
 use crate::element::Element;
 use crate::error::Result;
 use crate::eval::inputs::LabelSource;
-use crate::eval::losses::{Evaluable, Origin, Split};
+use crate::eval::losses::{Evaluable, Origin, Split, is_proper};
 #[cfg(feature = "cli")]
 use crate::flags::Flags;
 use crate::inputs::{BatchWeight, Resolved, RowInputs, SigmoidBceInputs};
@@ -81,6 +81,14 @@ impl Evaluable for SigmoidBceOptions {
         batch: &mut BatchWeight,
     ) -> Result<()> {
         inputs.weigh(shape, first, batch)
+    }
+
+    fn improper_targets<E: Element>(&self, inputs: &SigmoidBceInputs<'_>, shape: Shape) -> (u64, u64) {
+        let counted = (0..shape.rows).filter(|&row| inputs.rows.weight(row) != 0.0);
+        counted.fold((0, 0), |(improper, counted), row| {
+            let are_proper = shape.row(inputs.targets, row).all(is_proper);
+            (improper + u64::from(!are_proper), counted + 1)
+        })
     }
 
     #[cfg(feature = "cli")]

@@ -10,7 +10,8 @@ pub enum Misuse {
     ProbabilitiesAsLogits,
     /// Log-probabilities are above 0.
     PositiveLogProbs,
-    /// Soft or sparse targets are below 0 or above 1: logits or log-probabilities, perhaps.
+    /// Soft, sparse or multi-label targets are below 0 or above 1: logits or log-probabilities, perhaps, or marks of what is to
+    /// be left out.
     TargetsNotProbabilities,
     /// Every row predicts the same class.
     OneClassPredicted,
@@ -75,8 +76,8 @@ impl fmt::Display for Notice {
             ),
             Misuse::TargetsNotProbabilities => write!(
                 f,
-                "target probabilities are below 0 or above 1 in {rows} of {of} rows: they may be logits or \
-                 log-probabilities; pass probabilities"
+                "target probabilities are below 0 or above 1 in {rows} of {of} rows, and are used as they are: they may be \
+                 logits, log-probabilities, or marks such as -100; pass probabilities, and leave rows out by their mask"
             ),
             Misuse::OneClassPredicted => write!(
                 f,

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::eval::{EvaluateInputs, EvaluateOptions, Evaluation, SliceSource, TargetSource};
-use crate::inputs::CrossEntropyInputs;
-use crate::options::{CrossEntropyOptions, Input, SequenceUnit, Sequences};
+use crate::inputs::{CrossEntropyInputs, SigmoidBceInputs};
+use crate::options::{CrossEntropyOptions, Input, SequenceUnit, Sequences, SigmoidBceOptions};
 use crate::reference;
 use crate::targets::Targets;
 
@@ -136,6 +136,28 @@ fn probabilities_and_log_probabilities() {
     let mut logits = Batch::honest(8, 40, 10, 3.0);
     logits.options.input = Input::LogProbs;
     assert!(logits.tells(Misuse::PositiveLogProbs).rows > 30);
+}
+
+/// PyTorch users mark what has no label by −100, which this loss takes as a number.
+#[test]
+fn marks_among_labels() {
+    let (shape, logits) = (Shape::new(3, 4), [0.5; 12]);
+    let labels = |mark: f32| [1.0, 0.0, 0.0, 1.0, 1.0, mark, 0.0, 0.0, 1.0, 1.0, 0.25, mark];
+    for (mark, mask, rows) in [(-100.0, [true; 3], 2), (-1.0, [true, true, false], 1), (1.0, [true; 3], 0)] {
+        let (values, op) = (labels(mark), SigmoidBceOptions::default());
+        let inputs = SigmoidBceInputs::new(&values).row_mask(&mask);
+        let mut evaluation = Evaluation::new(&op, shape, inputs, &Default::default()).unwrap();
+        evaluation.run_on_cpu(&mut SliceSource::new(&logits, shape).unwrap(), |_| Ok(())).unwrap();
+        let report = evaluation.report();
+        let told =
+            report.notices().into_iter().find(|notice| notice.misuse == Misuse::TargetsNotProbabilities);
+        let counted = mask.iter().filter(|&&is_scored| is_scored).count();
+        assert_eq!(
+            told.map(|notice| (notice.rows, notice.of)),
+            (rows > 0).then_some((rows, counted)),
+            "{mark}"
+        );
+    }
 }
 
 #[test]
