@@ -16,6 +16,8 @@ pub struct AdapterChoice {
     pub backends: Option<wgpu::Backends>,
     /// Hardware only (`Some(true)`), software only (`Some(false)`), or either. Default: either.
     pub hardware: Option<bool>,
+    /// Which of those that match, from 0, best first: for several adapters of one name. Default: the first.
+    pub nth: usize,
 }
 
 /// An adapter, as [`AdapterChoice::list`] finds it.
@@ -38,19 +40,18 @@ impl AdapterChoice {
     /// [`Context::open`](crate::Context::open) would open.
     pub async fn list(&self) -> Vec<AdapterInfo> {
         let adapters = self.adapters(true).await;
-        let chosen = adapters.fitting(self).next().map(wgpu::Adapter::get_info);
-        let info = |adapter: &wgpu::Adapter| {
-            let info = adapter.get_info();
-            let profile = Profile::new(&info, &adapter.limits(), adapter.features());
-            AdapterInfo { profile, chosen: chosen.as_ref() == Some(&info) }
+        let chosen = adapters.chosen(self);
+        let info = |(at, adapter): (usize, &wgpu::Adapter)| {
+            let profile = Profile::new(&adapter.get_info(), &adapter.limits(), adapter.features());
+            AdapterInfo { profile, chosen: chosen == Some(at) }
         };
-        adapters.0.iter().map(info).collect()
+        adapters.0.iter().enumerate().map(info).collect()
     }
 
     /// Opens the best adapter that matches, with the adapter's own limits and those of `features` that it has.
     pub(crate) async fn open(&self, features: wgpu::Features) -> Result<(wgpu::Device, wgpu::Queue)> {
         let adapters = self.adapters(false).await;
-        let Some(adapter) = adapters.fitting(self).next() else {
+        let Some(adapter) = adapters.chosen(self).map(|at| &adapters.0[at]) else {
             return Err(Error::NoAdapter { wanted: self.wanted(), found: adapters.names() });
         };
         let info = adapter.get_info();
@@ -77,7 +78,7 @@ impl AdapterChoice {
     async fn adapters(&self, all: bool) -> Adapters {
         let backends = self.backends.unwrap_or(wgpu::Backends::all());
         let mut found = PRIMARY.adapters(backends).await;
-        if all || !found.iter().any(|adapter| self.fits(adapter)) {
+        if all || found.iter().filter(|adapter| self.fits(adapter)).count() <= self.nth {
             found.extend(SECONDARY.adapters(backends).await);
         }
         // GL comes last, whatever adapter is behind it.
@@ -103,6 +104,7 @@ impl AdapterChoice {
         );
         words.extend(self.name.as_ref().map(|name| format!("named '{name}'")));
         words.extend(self.backends.map(|backends| format!("on {backends:?}")));
+        words.extend((self.nth > 0).then(|| format!("with {} such before it", self.nth)));
         if words.is_empty() { "of any kind".to_owned() } else { words.join(" ") }
     }
 }
@@ -158,8 +160,10 @@ impl SharedInstance {
 struct Adapters(Vec<wgpu::Adapter>);
 
 impl Adapters {
-    fn fitting<'a>(&'a self, choice: &'a AdapterChoice) -> impl Iterator<Item = &'a wgpu::Adapter> {
-        self.0.iter().filter(|adapter| choice.fits(adapter))
+    /// The place of the one that a choice takes.
+    fn chosen(&self, choice: &AdapterChoice) -> Option<usize> {
+        let fitting = self.0.iter().enumerate().filter(|(_, adapter)| choice.fits(adapter));
+        fitting.map(|(at, _)| at).nth(choice.nth)
     }
 
     fn names(&self) -> Vec<String> {

@@ -26,9 +26,13 @@ pub enum Computer {
     Cpu,
 }
 
-/// The choice of an adapter that these arguments make.
+/// The choice of an adapter that these arguments make: a part of its name, its number among those of that name, or both
+/// (`NVIDIA#1`).
 pub fn choice(args: &AdapterArgs) -> AdapterChoice {
-    args.name().map(AdapterChoice::named).unwrap_or_default()
+    let Some(name) = args.name() else { return AdapterChoice::default() };
+    let numbered = name.rsplit_once('#').and_then(|(name, number)| Some((name, number.parse().ok()?)));
+    let (name, nth) = numbered.unwrap_or((name, 0));
+    AdapterChoice { name: (!name.is_empty()).then(|| name.to_owned()), nth, ..Default::default() }
 }
 
 /// Loads the tuning that was asked for. A tuning for another adapter is ignored, with a message.

@@ -11,6 +11,8 @@ pub const ADAPTER_ONLY: &str =
 #[derive(Args)]
 pub struct AdapterArgs {
     /// Take the adapter whose name contains NAME, or `cpu` [default: hardware before software]
+    ///
+    /// NAME#1 is the second of several with that name, in the order of `xent adapters`; #1 the second of all.
     #[arg(
         id = "adapter",
         long = "adapter",
