@@ -59,6 +59,31 @@ fn parts(folder: &Folder, eval: &str, of: usize, outputs: &str) -> Vec<String> {
     (1..=of).map(part).collect()
 }
 
+/// Such as the other parts of a job that one failed part has stopped.
+#[test]
+fn a_part_that_is_done_is_not_done_again() {
+    let folder = folder();
+    let eval = "eval logits.npy --targets targets.npy --adapter cpu --part 2/3 --state-out 2.state --json";
+    let first = done(xent(&folder, eval));
+    let rewritten = |args: &str| {
+        // A file in the state's place is replaced by a new one.
+        let file = || std::fs::metadata(folder.path("2.state")).unwrap().modified().unwrap();
+        let (before, run) = (file(), done(xent(&folder, &format!("{eval} --resume {args}"))));
+        (file() != before, run)
+    };
+    let (is_new, again) = rewritten("");
+    assert!(!is_new && again.stderr.contains("part 2/3 is done: 2.state has its state"), "{again:?}");
+    assert_eq!(said(&again), said(&first));
+    for other in ["--temperature 2", "--rows-out rows.csv"] {
+        let (is_new, again) = rewritten(other);
+        assert!(is_new && !again.stderr.contains("is done"), "{other}: {again:?}");
+    }
+    let (is_new, again) = rewritten("--rows-out rows.csv");
+    assert!(!is_new, "{again:?}");
+    folder.targets(&[0; ROWS]);
+    assert!(rewritten("--rows-out rows.csv").0, "of other targets");
+}
+
 #[test]
 fn the_parts_of_every_loss_are_the_whole() {
     let folder = folder();
@@ -150,7 +175,8 @@ fn a_part_that_was_stopped_goes_on() {
     let stopped = part(2, "--stop-after 25");
     assert_eq!(stopped.status, Some(130), "{stopped:?}");
     assert!(stopped.stdout.contains("of 90 (part 2/2): "), "{stopped:?}");
-    // The other part has a checkpoint here, which is none of this one's.
+    // The other part has a checkpoint here, which is none of this one's. Without its state, this one is not done.
+    std::fs::remove_file(folder.path("1.state")).unwrap();
     let again = done(part(1, "--resume"));
     assert!(
         again.complaints()[0].contains("there is nothing to resume: the run starts from the beginning"),

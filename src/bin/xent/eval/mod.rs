@@ -146,6 +146,9 @@ fn run_on<E: Element>(args: &EvalArgs, mut logits: FileLogits<E>) -> Result<Outc
     let stated = Stated { part, whole: identity::of_whole(args, &loss, &computer, &files), tallied };
     let run = identity.name();
     let files_of_logits = &args.logits.files;
+    if let Some(outcome) = parts::done(args, &stated, &args.run.checkpoint(files_of_logits, &run))? {
+        return Ok(outcome);
+    }
     let mut keeper = match inputs::has_streams(args)? {
         true => Err(kept::FROM_A_PIPE.to_owned()),
         false => kept::keeper(&args.run, files_of_logits, &identity, class_bytes(tallied.classes))?,

@@ -1,14 +1,19 @@
 //! `xent eval --part 3/16`: a part of the rows.
 
 use std::ops::Range;
+use std::path::Path;
 
 use xent::eval::files::Layout;
 use xent::{Result, Shape};
 
-use super::inputs;
+use super::{inputs, outputs};
 use crate::args::EvalArgs;
-use crate::output::bad_argument;
+use crate::merge::Stated;
+use crate::origin::Origin;
+use crate::outcome::Outcome;
+use crate::output::{bad_argument, complain, shown};
 use crate::places::Places;
+use crate::report::{self, Summary};
 
 /// Refuses what a part cannot have.
 pub fn check(args: &EvalArgs) -> Result<()> {
@@ -28,6 +33,18 @@ pub fn check(args: &EvalArgs) -> Result<()> {
         return Err(bad_argument("--part", why));
     }
     Ok(())
+}
+
+/// With --resume, the report of a part that is done, if it is: its state and its outputs are there, and no checkpoint is.
+pub fn done(args: &EvalArgs, stated: &Stated, checkpoint: &Path) -> Result<Option<Outcome>> {
+    let Some(path) = args.part.state_out.as_deref().filter(|_| args.run.resume) else { return Ok(None) };
+    let is_left = !checkpoint.exists() && outputs::paths(&args.output).iter().all(|output| output.exists());
+    let Some(found) = stated.found_before(path).filter(|_| is_left) else { return Ok(None) };
+    complain(format!("part {} is done: {} has its state", stated.part, shown(path)));
+    let (report, origin) = (found.state.report(), Origin::again(&found.told.origin));
+    let part = Some(stated.part).filter(|part| !part.is_whole());
+    let summary = Summary { part, ..found.told.summary(&report, &found.tally, &origin) };
+    report::print(&summary, args.output.json, args.output.strict, &[]).map(Some)
 }
 
 /// The rows of the part.

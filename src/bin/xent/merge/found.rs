@@ -87,6 +87,14 @@ pub struct Stated {
 }
 
 impl Stated {
+    /// What this file says that this part has found: a state of the same rows of the same whole. A state is only written when
+    /// all rows of a part are done.
+    pub fn found_before(&self, path: &Path) -> Option<Found> {
+        let (whole, found) = Found::read(path).ok()?;
+        let is_same = found.parts == [self.part] && self.whole.difference(&whole).is_none();
+        is_same.then_some(found)
+    }
+
     /// Writes a state to this file, and to the disk.
     pub fn write(
         &self,
