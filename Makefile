@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # Every target runs cargo, which locks its folder. In parallel, targets would only wait and mix their output.
 .NOTPARALLEL:
-.PHONY: help demo test bench isa peers web web-test check fmt clippy doc examples wasm tint deny
+.PHONY: help demo test bench isa peers mpi web web-test check fmt clippy doc examples wasm tint deny
 
 # rustup's folder, for shells that have not read its profile.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -25,6 +25,10 @@ isa: ## count the kernels' instructions, without a GPU, and hold them to docs/in
 # A separate workspace, which no other target builds.
 peers: ## time xent beside burn, candle, SIMD on the CPU and PyTorch, and write benches/record/
 	bash scripts/with-adapter cargo run --release --locked --manifest-path benches/peers/Cargo.toml
+
+# A separate workspace, too.
+mpi: ## install MPI if it is missing, build crates/xent-mpi, and test it on 1 to 4 ranks
+	bash scripts/mpi
 
 # The explorer's crates are workspaces of their own, too.
 web: ## build the explorer, a page for browsers, in web/dist
