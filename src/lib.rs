@@ -257,7 +257,7 @@ pub use options::{
     EntmaxLossOptions, EntmaxOptions, InfoNceOptions, Input, KlDivergenceOptions, MAX_SAMPLES, MAX_TOP_K,
     MaskedRow, MaskedSoftmaxOptions, Reduction, SampledSoftmaxOptions, SamplerOptions, Sampling,
     ScoreChanges, ScoreRecords, SequenceUnit, Sequences, SigmoidBceOptions, SoftmaxBackwardOptions,
-    SoftmaxOptions, StepOrder, TopKOptions, TopValues, Truncations,
+    SoftmaxOptions, StepOrder, TopKOptions, TopValues, Truncations, VocabularyShard,
 };
 pub use request::{Request, Running};
 pub use results::{

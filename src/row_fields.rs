@@ -53,12 +53,21 @@ bitflags::bitflags! {
 }
 
 impl RowFields {
-    /// The fields that [`RowPartials`](crate::RowPartials) is made of.
+    /// The fields that [`RowPartials`](crate::RowPartials) is made of, and behind them two words that only it knows, for label
+    /// smoothing: [`RowPartials::of_record`](crate::RowPartials::of_record) reads a record of these 8 words.
     pub const PARTIALS: Self = Self::FLAGS
+        .union(Self::ARGMAX)
         .union(Self::ROW_MAX)
         .union(Self::SUM_EXP)
         .union(Self::TARGET_LOGIT)
-        .union(Self::TARGET_LOG_PROB);
+        .union(Self::TARGET_LOG_PROB)
+        .union(Self::CLASS_MASS)
+        .union(Self::CLASS_DISTANCE);
+
+    /// Σ w over the classes' weights, and Σ w·(m − x) scaled, as in [`RowPartials`](crate::RowPartials). They are no fields of
+    /// their own, and not among all of them.
+    pub(crate) const CLASS_MASS: Self = Self::from_bits_retain(1 << 18);
+    pub(crate) const CLASS_DISTANCE: Self = Self::from_bits_retain(1 << 19);
 
     /// The fields that only class targets have.
     pub(crate) const OF_CLASS_TARGETS: Self = Self::TARGET_LOGIT

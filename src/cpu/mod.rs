@@ -78,6 +78,7 @@ pub fn check_form(options: &CrossEntropyOptions, targets: TargetKind, shape: Sha
     let missing = [
         (options.softcap.is_some(), "softcap"),
         (options.focal_gamma != 0.0, "focal loss"),
+        (options.shard.is_some(), "loss of a vocabulary shard"),
         (targets == TargetKind::Soft, "loss of soft targets"),
         (matches!(targets, TargetKind::Sparse { .. }), "loss of sparse targets"),
     ];

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use crate::error::{Error, Result};
 use crate::inputs::{BatchWeight, OwnedTargets, Resolved, RowInputs, check_weights, row_setters};
-use crate::options::{CrossEntropyOptions, EntmaxLossOptions};
+use crate::options::{CrossEntropyOptions, EntmaxLossOptions, check_shard};
+use crate::results::RowPartials;
 use crate::row_fields::RowFields;
 use crate::shape::Shape;
 use crate::targets::{Indices, RowTarget, TargetKind, Targets, class_indices};
@@ -23,7 +24,7 @@ use crate::targets::{Indices, RowTarget, TargetKind, Targets, class_indices};
 pub struct CrossEntropyInputs<'a> {
     /// The targets.
     pub targets: Targets<'a>,
-    /// A weight for each class (cols,), finite and at least 0: PyTorch's `weight`. With class targets, a mean divides
+    /// A weight for each class (cols,), with a [`shard`](CrossEntropyOptions::shard) (total_cols,), finite and at least 0: PyTorch's `weight`. With class targets, a mean divides
     /// by the sum of the weights of the rows' classes; with soft targets it does not, as in PyTorch. Default: 1 each.
     pub class_weights: Option<&'a [f32]>,
     /// More targets that leave their row out, besides [`ignore_index`](CrossEntropyOptions::ignore_index), such as the
@@ -34,6 +35,9 @@ pub struct CrossEntropyInputs<'a> {
     /// [`Sequences::length`](crate::Sequences::length), and nothing is scored across two sequences. For host calls with
     /// [`sequences`](CrossEntropyOptions::sequences). Default: all have that length.
     pub sequence_ends: Option<&'a [usize]>,
+    /// What all shards of the rows together tell of them (rows,), combined; refused without a
+    /// [`shard`](CrossEntropyOptions::shard). Default: none.
+    pub partials: Option<&'a [RowPartials]>,
     /// Weights, mask and upstream gradients of the rows. With shifted targets, weights and mask are of tokens: see
     /// [`SequenceUnit`](crate::SequenceUnit).
     pub rows: RowInputs<'a>,
@@ -63,7 +67,14 @@ pub(crate) struct RowWeights {
 impl<'a> CrossEntropyInputs<'a> {
     /// Inputs with targets only.
     pub const fn new(targets: Targets<'a>) -> Self {
-        Self { targets, class_weights: None, ignore_also: &[], sequence_ends: None, rows: RowInputs::NONE }
+        Self {
+            targets,
+            class_weights: None,
+            ignore_also: &[],
+            sequence_ends: None,
+            partials: None,
+            rows: RowInputs::NONE,
+        }
     }
 
     /// Sets class weights (cols,).
@@ -79,6 +90,11 @@ impl<'a> CrossEntropyInputs<'a> {
     /// Sets where the sequences end (sequences,).
     pub const fn sequence_ends(self, ends: &'a [usize]) -> Self {
         Self { sequence_ends: Some(ends), ..self }
+    }
+
+    /// Sets what all shards of the rows together tell of them (rows,).
+    pub const fn partials(self, merged: &'a [RowPartials]) -> Self {
+        Self { partials: Some(merged), ..self }
     }
 
     row_setters!();
@@ -155,7 +171,8 @@ impl<'a> CrossEntropyInputs<'a> {
         options.check()?;
         check_combination(self.targets.kind(), options)?;
         self.targets.check_lengths(shape)?;
-        check_weights("class_weights", self.class_weights, shape.cols)?;
+        check_weights("class_weights", self.class_weights, options.total_cols(shape.cols))?;
+        check_shard(options.shard, shape, self.partials.map(<[RowPartials]>::len))?;
         self.check_sequences(shape, options)?;
         self.check_ignored(self.targets.kind())?;
         self.rows.check(shape)?;
@@ -233,7 +250,8 @@ impl<'a> CrossEntropyInputs<'a> {
         }
         for row in 0..shape.rows {
             let Some(target) = self.row_target(shape, options, row) else { continue };
-            let checked = target.check(first.saturating_add(row), shape.cols, options.ignore_index);
+            let checked =
+                target.check(first.saturating_add(row), options.total_cols(shape.cols), options.ignore_index);
             checked.map_err(|error| match error {
                 Error::TargetOutOfRange { row, target, cols } => {
                     Error::TargetOutOfRange { row, target: self.targets.as_given(target), cols }
@@ -255,7 +273,7 @@ impl<'a> CrossEntropyInputs<'a> {
         let is_plain = options.sequences.is_none() && self.ignore_also.is_empty();
         let classes = self.targets.indices().filter(|_| is_plain)?;
         // Cast to unsigned, a negative class is above every possible class.
-        let end = u32::try_from(shape.cols).unwrap_or(u32::MAX).min(1 << 31);
+        let end = u32::try_from(options.total_cols(shape.cols)).unwrap_or(u32::MAX).min(1 << 31);
         let ignored = options.ignore_index;
         let (counted, wrong) = match classes {
             Indices::I32(classes) => count(classes, ignored, |class| class as u32 >= end),
@@ -285,7 +303,12 @@ impl<'a> CrossEntropyInputs<'a> {
 
     /// The inputs of a range of rows. If the logits' rows lie side by side, the range covers whole groups.
     pub(crate) fn part(&self, shape: Shape, rows: Range<usize>) -> Self {
-        Self { targets: self.targets.part(shape, rows.clone()), rows: self.rows.part(rows), ..*self }
+        Self {
+            targets: self.targets.part(shape, rows.clone()),
+            partials: self.partials.map(|merged| &merged[rows.clone()]),
+            rows: self.rows.part(rows),
+            ..*self
+        }
     }
 
     /// The inputs of a range of rows with [`sequences`](CrossEntropyOptions::sequences) and
@@ -316,7 +339,9 @@ impl<'a> CrossEntropyInputs<'a> {
         rows: Range<usize>,
     ) -> Resolved<Self> {
         let of_rows = self.rows.part(rows.clone());
-        let inputs = Self { targets: Targets::Soft(&[]), sequence_ends: None, rows: of_rows, ..*self };
+        let partials = self.partials.map(|merged| &merged[rows.clone()]);
+        let inputs =
+            Self { targets: Targets::Soft(&[]), sequence_ends: None, partials, rows: of_rows, ..*self };
         let Some(sequences) = options.sequences else { return Resolved::of(inputs) };
         let shift = sequences.input_shift();
         let is_scored = |row: usize| {
@@ -366,6 +391,10 @@ pub(crate) fn check_combination(kind: TargetKind, options: &CrossEntropyOptions)
     if kind != TargetKind::Classes {
         let needed = "without fields of a target's class, unless targets are class indices";
         options.row_fields.check_within(!RowFields::OF_CLASS_TARGETS, needed)?;
+    }
+    if let Some(shard) = options.shard.filter(|_| kind != TargetKind::Classes) {
+        let needed = "unset unless targets are class indices";
+        return Err(Error::option("shard: total_cols", shard.total_cols as f64, needed));
     }
     let shift = options.sequences.map_or(0, |sequences| sequences.shift);
     if shift > 0 && kind == TargetKind::Soft {

@@ -2,6 +2,7 @@
 
 use std::f64::consts::LOG2_E;
 
+use crate::options::distance_scale;
 use crate::shape::Shape;
 
 /// The uniform of a dispatch. Positions and lengths are in elements of their array's type.
@@ -97,9 +98,7 @@ impl Params {
     pub fn with_temperature(self, temperature: f32) -> Self {
         let inverse = 1.0 / f64::from(temperature);
         let (exp_scale, inverse_temperature) = ((LOG2_E * inverse) as f32, inverse as f32);
-        // Scaling by a power of two changes no digit. With this power, a sum of 2^32 distances between finite scores
-        // stays within f32, and what it loses below f32 is negligible in a loss.
-        let distance_scale = 2f64.powi((-33 - f64::from(temperature).log2().floor() as i32).clamp(-100, -1));
+        let distance_scale = distance_scale(temperature);
         Self {
             exp_scale,
             inverse_temperature,

@@ -142,7 +142,14 @@ impl Kind for CrossEntropyOptions {
     const OUTPUTS: &'static str = "loss, row_losses, row_results, dlogits";
 
     fn check(&self) -> Result<()> {
-        Self::check(self)
+        Self::check(self)?;
+        match self.shard {
+            Some(shard) => {
+                let needed = "unset: shards are for the reference and merged_loss";
+                Err(Error::option("shard: total_cols", shard.total_cols as f64, needed))
+            }
+            None => Ok(()),
+        }
     }
 
     fn reducing(&self) -> Reducing {

@@ -1,7 +1,9 @@
 //! The options of cross-entropy.
 
 use crate::error::{Error, Result};
-use crate::options::{EmptyBatch, MaskedRow, Reducing, Reduction, check_softcap, check_temperature};
+use crate::options::{
+    EmptyBatch, MaskedRow, Reducing, Reduction, VocabularyShard, check_softcap, check_temperature,
+};
 use crate::row_fields::RowFields;
 
 /// Whether the input of a loss is logits or log-probabilities.
@@ -50,6 +52,10 @@ pub struct CrossEntropyOptions {
     pub focal_gamma: f32,
     /// Treats rows as positions of sequences, with targets shifted ahead of their logits. Default: none.
     pub sequences: Option<Sequences>,
+    /// The columns that the logits are, where the classes of a row are spread over devices. For class targets and logits;
+    /// without the row fields that other devices' logits decide (rank, mass ahead, entropy, Brier score, margin, smallest and mean
+    /// logit). Default: all columns.
+    pub shard: Option<VocabularyShard>,
     /// The results of each row that `row_results`, streams and the buffer of that name give. Default: loss, flags, lse
     /// and argmax.
     pub row_fields: RowFields,
@@ -140,6 +146,7 @@ impl Default for CrossEntropyOptions {
             z_loss: 0.0,
             focal_gamma: 0.0,
             sequences: None,
+            shard: None,
             row_fields: RowFields::default(),
         }
     }
@@ -166,6 +173,15 @@ impl CrossEntropyOptions {
         if self.sequences.is_some_and(|sequences| sequences.length == 0) {
             return Err(Error::option("sequences: length", 0, "at least 1"));
         }
+        if let Some(shard) = self.shard {
+            shard.check()?;
+            if self.input == Input::LogProbs {
+                let needed = "unset when the input is log-probabilities";
+                return Err(Error::option("shard: total_cols", shard.total_cols as f64, needed));
+            }
+            let needed = "without fields that the logits of other shards decide, if shard is set";
+            self.row_fields.check_within(!RowFields::SWEPT, needed)?;
+        }
         if self.input == Input::LogProbs {
             for (option, value, neutral) in [
                 ("temperature", self.temperature, 1.0),
@@ -183,6 +199,16 @@ impl CrossEntropyOptions {
             }
         }
         Ok(())
+    }
+
+    /// The class of the first column.
+    pub(crate) fn first_col(&self) -> usize {
+        self.shard.map_or(0, |shard| shard.first_col)
+    }
+
+    /// The classes of a whole row, of which the logits are these columns.
+    pub(crate) fn total_cols(&self, cols: usize) -> usize {
+        self.shard.map_or(cols, |shard| shard.total_cols)
     }
 
     /// How rows become one loss.
@@ -208,6 +234,7 @@ mod tests {
         z_loss: 0.0,
         focal_gamma: 0.0,
         sequences: None,
+        shard: None,
         row_fields: RowFields::LOSS.union(RowFields::FLAGS).union(RowFields::LSE).union(RowFields::ARGMAX),
     };
     const INF: f32 = f32::INFINITY;

@@ -9,6 +9,7 @@ mod kl_divergence;
 mod sampled_softmax;
 mod sampler;
 mod score_changes;
+mod shard;
 mod sigmoid_bce;
 mod softmax;
 mod top_k;
@@ -28,6 +29,8 @@ pub use sampler::{MAX_SAMPLES, SamplerOptions, Sampling, StepOrder, Truncations}
 pub(crate) use sampler::{Step, share_of_32_bits};
 pub(crate) use score_changes::product_limit;
 pub use score_changes::{ScoreChanges, ScoreRecords};
+pub use shard::VocabularyShard;
+pub(crate) use shard::check_shard;
 pub use sigmoid_bce::SigmoidBceOptions;
 pub use softmax::{Causal, MaskedSoftmaxOptions, SoftmaxBackwardOptions, SoftmaxOptions};
 pub use top_k::{MAX_TOP_K, TopKOptions, TopValues};
@@ -112,6 +115,12 @@ const MOST_TEMPERATURE: f32 = (1u128 << 126) as f32;
 /// Above this temperature, classes that lie further below the others than f32's largest number still have weight.
 /// (Strictly, only above 3e36.)
 pub(crate) const HALVED_FROM: f32 = MOST_SCALE;
+
+/// The factor of sums of distances between scores at a temperature: a power of two, which changes no digit. With it, a sum of
+/// 2^32 distances between finite scores stays within f32, and what it loses below f32 is negligible in a loss.
+pub(crate) fn distance_scale(temperature: f32) -> f64 {
+    2f64.powi((-33 - f64::from(temperature).log2().floor() as i32).clamp(-100, -1))
+}
 
 pub(crate) fn check_scale(value: f32) -> Result<()> {
     if (f32::MIN_POSITIVE..=MOST_SCALE).contains(&value.abs()) {

@@ -117,7 +117,7 @@ impl Distribution {
 }
 
 /// κ·tanh(x / κ); infinities stay as they are.
-fn capped(x: f64, softcap: Option<f32>) -> f64 {
+pub(super) fn capped(x: f64, softcap: Option<f32>) -> f64 {
     match softcap.map(f64::from) {
         Some(cap) if x.is_finite() => cap * (x / cap).tanh(),
         _ => x,

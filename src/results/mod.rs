@@ -3,6 +3,7 @@
 mod exact_sum;
 mod info_nce;
 mod loss;
+mod merged;
 mod partials;
 mod row;
 mod samples;

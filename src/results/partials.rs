@@ -1,25 +1,31 @@
 //! What a part of a row tells of the whole row.
 
 use crate::flags::Flags;
-use crate::results::RowResult;
+use crate::options::distance_scale;
+use crate::results::{NO_CLASS, RowResult};
+use crate::row_fields::RowFields;
 
 /// The results of a part of a row: of some of its columns, as another device or another window may hold them. The parts
-/// of a row [`combine`](Self::combine) to the whole, without another read of the logits. 20 bytes, for a gather between
-/// devices.
+/// of a row [`combine`](Self::combine) to the whole, without another read of the logits. 32 bytes, for a gather between
+/// devices: {`row_max`, `sum_exp`, `target_logit`, `others`, `argmax`, two words for label smoothing, flags}.
 ///
-/// A loss gives them if [`row_fields`](crate::CrossEntropyOptions::row_fields) asks for
-/// [`RowFields::PARTIALS`](crate::RowFields::PARTIALS). A part that does not have the target's class takes any class as its
-/// target, and then [`without_target`](Self::without_target). Logits are those that the loss uses: capped, not yet divided by
-/// the temperature T.
+/// The [reference](crate::reference::cross_entropy::row_partials) gives them for the columns of a
+/// [`shard`](crate::CrossEntropyOptions::shard), in f64. A loss gives them where
+/// [`row_fields`](crate::CrossEntropyOptions::row_fields) asks for [`RowFields::PARTIALS`](crate::RowFields::PARTIALS).
+/// Logits are those that the loss uses: capped, not yet divided by the temperature T.
+///
+/// For label smoothing, a loss needs Σ w·(m − x) over all classes, with w the classes' weights. It is summed relative to the
+/// part's own maximum m, because f32 would lose Σ w·x where logits share an offset; so it comes with Σ w.
 ///
 /// ```
 /// use xent::RowPartials;
 ///
 /// // The logits 2, 1 and 0.5, −1; the target is the first class.
 /// let left = RowPartials::of(&[2.0, 1.0], Some(0), 1.0);
-/// let right = RowPartials::of(&[0.5, -1.0], None, 1.0);
+/// let right = RowPartials::of(&[0.5, -1.0], None, 1.0).from_col(2);
 /// let row = left.combine(&right, 1.0);
 /// assert!((row.loss(1.0) - 0.4952).abs() < 1e-4);
+/// assert_eq!(row.argmax, 0);
 /// ```
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
@@ -33,8 +39,18 @@ pub struct RowPartials {
     /// Σ exp((x − m) / T) over the classes other than the target's: where the target is nearly certain, the loss is ln(1 +
     /// this), which `sum_exp` cannot tell from 0.
     pub others: f32,
+    /// The class with the largest logit, the lowest index among equals; [`NO_CLASS`] in a part without columns. Within a part,
+    /// logits are compared as given; between parts, after the cap, which may make equals of large ones.
+    pub argmax: u32,
+    /// Σ w of the classes' weights, of all classes of the part.
+    pub(crate) class_mass: f32,
+    /// Σ w·(m − x), times the temperature's [`distance_scale`]; +∞ if a class with a weight is at −∞.
+    pub(crate) class_distance: f32,
     flags: u32,
 }
+
+/// What is judged in the logits of a part.
+const OF_LOGITS: Flags = Flags::NAN_LOGIT.union(Flags::INFINITE_LOGIT).union(Flags::MASKED_ROW);
 
 impl RowPartials {
     /// A part without columns, which changes nothing it is combined with.
@@ -43,18 +59,33 @@ impl RowPartials {
         sum_exp: 0.0,
         target_logit: f32::NEG_INFINITY,
         others: 0.0,
+        argmax: NO_CLASS,
+        class_mass: 0.0,
+        class_distance: 0.0,
         flags: Flags::MASKED_ROW.bits(),
     };
 
     /// The partials of these logits at a temperature, computed on the processor in f64. `target` is the target's place
-    /// among them, if it is there.
+    /// among them, if it is there. The first one is class 0, unless [`from_col`](Self::from_col) says otherwise; each class has
+    /// the weight 1.
     ///
     /// # Panics
     /// If `target` is not below the number of logits.
     pub fn of(logits: &[f32], target: Option<usize>, temperature: f32) -> Self {
+        Self::weighted(logits, target, temperature, |_| 1.0)
+    }
+
+    /// Like [`of`](Self::of), with a weight for each class.
+    pub(crate) fn weighted(
+        logits: &[f32],
+        target: Option<usize>,
+        temperature: f32,
+        weight: impl Fn(usize) -> f32,
+    ) -> Self {
         let mut flags = Flags::empty();
         let row_max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        if logits.iter().any(|x| x.is_nan()) {
+        let is_nan = logits.iter().any(|x| x.is_nan());
+        if is_nan {
             flags |= Flags::NAN_LOGIT;
         } else if row_max == f32::INFINITY {
             flags |= Flags::INFINITE_LOGIT;
@@ -65,13 +96,49 @@ impl RowPartials {
             let others = logits.iter().enumerate().filter(|&(class, _)| Some(class) != left_out);
             others.map(|(_, &x)| scaled(x, row_max, temperature)).sum::<f64>() as f32
         };
+        let is_largest = |x: &f32| if is_nan { x.is_nan() } else { *x == row_max };
+        let weights = || (0..logits.len()).map(&weight).map(f64::from);
+        let away = |(&x, w): (&f32, f64)| match w {
+            0.0 => 0.0,
+            _ if x == f32::NEG_INFINITY => f64::INFINITY,
+            _ => w * (f64::from(row_max) - f64::from(x)),
+        };
+        let distance: f64 = logits.iter().zip(weights()).map(away).sum();
         Self {
-            row_max: if flags.contains(Flags::NAN_LOGIT) { f32::NAN } else { row_max },
+            row_max: if is_nan { f32::NAN } else { row_max },
             sum_exp: Self::special_sum(flags).unwrap_or_else(|| sum(None)),
             others: Self::special_sum(flags).unwrap_or_else(|| sum(target)),
             target_logit: target.map_or(f32::NEG_INFINITY, |class| logits[class]),
+            argmax: logits.iter().position(is_largest).map_or(NO_CLASS, |class| class as u32),
+            class_mass: weights().sum::<f64>() as f32,
+            class_distance: (distance * distance_scale(temperature)) as f32,
             flags: flags.bits(),
         }
+    }
+
+    /// The partials in a record of the fields [`RowFields::PARTIALS`] as a bound operation writes it. A record of zeros is that of a
+    /// row that is left out.
+    pub fn of_record(record: &[u32; RowFields::PARTIALS.words()]) -> Self {
+        match record {
+            [0, 0, 0, 0, 0, 0, 0, 0] => Self::NONE,
+            record => Self::from(&RowResult::of(record, RowFields::PARTIALS, 1.0, 0.0)),
+        }
+    }
+
+    /// The same partials for a part whose first column is this class.
+    #[must_use]
+    pub fn from_col(self, first_col: usize) -> Self {
+        match self.argmax {
+            NO_CLASS => self,
+            argmax => {
+                Self { argmax: argmax.saturating_add(u32::try_from(first_col).unwrap_or(NO_CLASS)), ..self }
+            }
+        }
+    }
+
+    /// The same partials for a part with an invalid weight.
+    pub(crate) fn with_invalid_weight(self) -> Self {
+        Self { flags: self.flags | Flags::INVALID_WEIGHT.bits(), ..self }
     }
 
     /// The same partials for a part that does not have the target, whatever class it was given.
@@ -88,12 +155,29 @@ impl RowPartials {
         // Only a row of which every part is masked is masked.
         let is_masked = self.flags().intersection(other.flags()).contains(Flags::MASKED_ROW);
         let mut flags = both.difference(Flags::MASKED_ROW);
-        flags.set(Flags::MASKED_ROW, is_masked && flags.is_empty());
+        flags.set(Flags::MASKED_ROW, is_masked);
         let is_nan = flags.contains(Flags::NAN_LOGIT);
         flags.set(Flags::INFINITE_LOGIT, flags.contains(Flags::INFINITE_LOGIT) && !is_nan);
         let row_max = self.row_max.max(other.row_max);
         let [left, right] = [self, other].map(|part| scaled(part.row_max, row_max, temperature));
         let sum = |a: f32, b: f32| (f64::from(a) * left + f64::from(b) * right) as f32;
+        // The class of the larger logit, NaN above all, or the lower of two equals.
+        let argmax = match (self.row_max.is_nan(), other.row_max.is_nan()) {
+            (true, false) => self.argmax,
+            (false, true) => other.argmax,
+            (false, false) if self.row_max > other.row_max => self.argmax,
+            (false, false) if self.row_max < other.row_max => other.argmax,
+            _ => self.argmax.min(other.argmax),
+        };
+        let mass = |part: &Self| f64::from(part.class_mass);
+        let distance = |part: &Self| {
+            let own = f64::from(part.class_distance);
+            // A part whose logits are all −∞ is at +∞ already, unless it has no mass.
+            if mass(part) == 0.0 || part.row_max == f32::NEG_INFINITY {
+                return own;
+            }
+            own + mass(part) * (f64::from(row_max) - f64::from(part.row_max)) * distance_scale(temperature)
+        };
         // A part without the target has −∞ here, which is below every logit but not below NaN.
         let targets = [self.target_logit, other.target_logit];
         Self {
@@ -105,6 +189,9 @@ impl RowPartials {
             } else {
                 targets[0].max(targets[1])
             },
+            argmax,
+            class_mass: (mass(self) + mass(other)) as f32,
+            class_distance: (distance(self) + distance(other)) as f32,
             flags: flags.bits(),
         }
     }
@@ -122,15 +209,25 @@ impl RowPartials {
     /// −ln p of the target, in nats, computed in f64: the loss of a row without weights and smoothing. NaN if a logit is
     /// NaN or +∞, or all are −∞.
     pub fn loss(&self, temperature: f32) -> f64 {
-        if !self.flags().is_empty() {
+        if self.has_special() {
             return f64::NAN;
         }
-        let own = scaled(self.target_logit, self.row_max, temperature);
+        let own = self.target_exp(temperature);
         if f64::from(self.others) < own {
             return (f64::from(self.others) / own).ln_1p();
         }
         let above = (f64::from(self.row_max) - f64::from(self.target_logit)) / f64::from(temperature);
         f64::from(self.sum_exp).ln() + above
+    }
+
+    /// Whether a logit is NaN or +∞, or all are −∞.
+    pub(crate) fn has_special(&self) -> bool {
+        self.flags().intersects(OF_LOGITS)
+    }
+
+    /// exp((x − m) / T) of the target.
+    pub(crate) fn target_exp(&self, temperature: f32) -> f64 {
+        scaled(self.target_logit, self.row_max, temperature)
     }
 
     /// The sum of a part with a special logit.
@@ -158,99 +255,16 @@ impl From<&RowResult> for RowPartials {
         if result.is_left_out() {
             return Self::NONE;
         }
-        let RowResult { row_max, sum_exp, target_logit, target_log_prob, .. } = *result;
+        let RowResult { row_max, sum_exp, target_logit, target_log_prob, argmax, .. } = *result;
+        let RowResult { class_mass, class_distance, .. } = *result;
         // Σ exp · (1 − p), and 1 − p keeps its digits.
         let of_others = -f64::from(target_log_prob).exp_m1();
         let others = if sum_exp == 0.0 { 0.0 } else { (f64::from(sum_exp) * of_others) as f32 };
-        let of_logits = Flags::NAN_LOGIT | Flags::INFINITE_LOGIT | Flags::MASKED_ROW;
-        Self { row_max, sum_exp, target_logit, others, flags: (result.flags() & of_logits).bits() }
+        let flags = (result.flags() & (OF_LOGITS | Flags::INVALID_WEIGHT)).bits();
+        Self { row_max, sum_exp, target_logit, others, argmax, class_mass, class_distance, flags }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const INF: f32 = f32::INFINITY;
-
-    /// The logits of a row, and the lse and the loss of its class 1 at a temperature, from the definition.
-    fn whole(row: &[f32], temperature: f32) -> (f64, f64) {
-        let scaled: Vec<f64> = row.iter().map(|&x| f64::from(x) / f64::from(temperature)).collect();
-        let max = scaled.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let ln_sum = scaled.iter().map(|x| (x - max).exp()).sum::<f64>().ln();
-        (max + ln_sum, ln_sum + (max - scaled[1]))
-    }
-
-    #[test]
-    fn any_two_parts_give_the_row() {
-        let rows: [&[f32]; 4] = [
-            &[2.0, 1.0, 0.5, -1.0],
-            &[-INF, 3.0, -INF, 2.5],
-            &[1e30, 1e30, -1e30],
-            &[0.5, 1000.0, 1001.0, 7.0],
-        ];
-        for (row, temperature) in rows.into_iter().zip([1.0, 0.5, 4.0, 2.0]) {
-            let (lse, loss) = whole(row, temperature);
-            for cut in 0..=row.len() {
-                let (left, right) = row.split_at(cut);
-                let left = RowPartials::of(left, (cut > 1).then_some(1), temperature);
-                let right = RowPartials::of(right, 1usize.checked_sub(cut), temperature);
-                for both in [left.combine(&right, temperature), right.combine(&left, temperature)] {
-                    assert!(
-                        (both.lse(temperature) - lse).abs() <= 1e-6 + 1e-7 * lse.abs(),
-                        "{row:?} {both:?}"
-                    );
-                    assert!((both.loss(temperature) - loss).abs() <= 1e-6, "{row:?} at {cut}: {both:?}");
-                    assert_eq!(both.flags(), Flags::empty());
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn special_logits_are_not_lost() {
-        let of = |row: &[f32]| RowPartials::of(row, None, 1.0);
-        let plain = RowPartials::of(&[1.0, 2.0], Some(0), 1.0);
-        assert_eq!(plain.combine(&RowPartials::NONE, 1.0), plain);
-        assert_eq!(of(&[]), RowPartials::NONE);
-        assert_eq!(of(&[-INF]).combine(&of(&[-INF, -INF]), 1.0).flags(), Flags::MASKED_ROW);
-        for (special, flag) in [(f32::NAN, Flags::NAN_LOGIT), (INF, Flags::INFINITE_LOGIT)] {
-            for both in [of(&[special]).combine(&plain, 1.0), plain.combine(&of(&[special, -INF]), 1.0)] {
-                assert_eq!(both.flags(), flag);
-                assert!(both.loss(1.0).is_nan() && both.sum_exp.is_nan(), "{both:?}");
-            }
-        }
-        let both = of(&[f32::NAN]).combine(&of(&[INF]), 1.0);
-        assert_eq!(both.flags(), Flags::NAN_LOGIT);
-        assert!(both.row_max.is_nan());
-    }
-
-    #[test]
-    fn a_row_that_is_left_out_has_no_part() {
-        let none = RowPartials::from(&RowResult::LEFT_OUT);
-        assert_eq!(none, RowPartials::NONE);
-        let elsewhere = RowPartials::of(&[5.0, 1.0], Some(0), 1.0).without_target();
-        let both = elsewhere.combine(&RowPartials::of(&[-3.0], Some(0), 1.0), 1.0);
-        assert_eq!(both.target_logit, -3.0);
-        assert_eq!(none.combine(&both, 1.0), both);
-    }
-
-    /// A loss that the sum of all classes cannot hold, whichever part has the target.
-    #[test]
-    fn a_confident_row_keeps_its_small_loss() {
-        let row = [-17.0f32, 3.0, -16.5, -18.0];
-        let expected = row.iter().map(|x| (f64::from(*x) - 3.0).exp()).sum::<f64>() - 1.0;
-        for cut in 0..=row.len() {
-            let left = RowPartials::of(&row[..cut], (cut > 1).then_some(1), 1.0);
-            let right = RowPartials::of(&row[cut..], 1usize.checked_sub(cut), 1.0);
-            let loss = left.combine(&right, 1.0).loss(1.0);
-            assert!((loss / expected.ln_1p() - 1.0).abs() < 1e-6, "{cut}: {loss:e}, expected {expected:e}");
-        }
-    }
-
-    #[test]
-    fn a_target_at_minus_infinity_is_impossible() {
-        let row = RowPartials::of(&[0.0, -INF], Some(1), 1.0);
-        assert_eq!(row.combine(&RowPartials::NONE, 1.0).loss(1.0), f64::INFINITY);
-    }
-}
+#[path = "partials_tests.rs"]
+mod tests;

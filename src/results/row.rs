@@ -58,6 +58,9 @@ pub struct RowResult {
     /// The mean of the logits, capped.
     pub mean_logit: f32,
     pub(crate) is_correct: u32,
+    /// What label smoothing needs of a part of a row: see [`RowPartials`](crate::RowPartials).
+    pub(crate) class_mass: f32,
+    pub(crate) class_distance: f32,
     pub(crate) flags: u32,
 }
 
@@ -87,20 +90,10 @@ impl RowResult {
     pub(crate) fn of(record: &[u32], fields: RowFields, row_weight: f32, z_factor: f32) -> Self {
         let word = |field| fields.word(field).map(|at| record[at]);
         let float = |field| word(field).map_or(f32::NAN, f32::from_bits);
-        let (part, lse) = (float(RowFields::LOSS), float(RowFields::LSE));
-        let flags = word(RowFields::FLAGS).unwrap_or(0);
-        let is_masked = Flags::from_bits_truncate(flags).contains(Flags::MASKED_ROW);
-        // A masked row that gives zeros also has an lse of −∞. In other rows, an lse that is not finite is beyond f32.
-        let z_loss = if part.is_nan() || z_factor == 0.0 || is_masked || row_weight == 0.0 {
-            0.0
-        } else {
-            (f64::from(row_weight) * f64::from(z_factor) * f64::from(lse).powi(2)) as f32
-        };
         Self {
-            // A loss without z-loss keeps its bits.
-            loss: if z_loss == 0.0 { part } else { part + z_loss },
-            z_loss,
-            lse,
+            loss: float(RowFields::LOSS),
+            z_loss: 0.0,
+            lse: float(RowFields::LSE),
             argmax: word(RowFields::ARGMAX).unwrap_or(NO_CLASS),
             row_max: float(RowFields::ROW_MAX),
             sum_exp: float(RowFields::SUM_EXP),
@@ -116,8 +109,25 @@ impl RowResult {
             min_logit: float(RowFields::MIN_LOGIT),
             mean_logit: float(RowFields::MEAN_LOGIT),
             is_correct: word(RowFields::CORRECT).unwrap_or(0),
-            flags,
+            class_mass: float(RowFields::CLASS_MASS),
+            class_distance: float(RowFields::CLASS_DISTANCE),
+            flags: word(RowFields::FLAGS).unwrap_or(0),
         }
+        .with_z_loss(row_weight, z_factor)
+    }
+
+    /// Adds the z-loss to a loss without it.
+    pub(crate) fn with_z_loss(self, row_weight: f32, z_factor: f32) -> Self {
+        let Self { loss: part, lse, .. } = self;
+        let is_masked = self.flags().contains(Flags::MASKED_ROW);
+        // A masked row that gives zeros also has an lse of −∞. In other rows, an lse that is not finite is beyond f32.
+        let z_loss = if part.is_nan() || z_factor == 0.0 || is_masked || row_weight == 0.0 {
+            0.0
+        } else {
+            (f64::from(row_weight) * f64::from(z_factor) * f64::from(lse).powi(2)) as f32
+        };
+        // A loss without z-loss keeps its bits.
+        Self { loss: if z_loss == 0.0 { part } else { part + z_loss }, z_loss, ..self }
     }
 
     /// The same result with those of these readouts that are among the fields.
@@ -164,6 +174,8 @@ impl RowResult {
             min_logit: value,
             mean_logit: value,
             is_correct: 0,
+            class_mass: value,
+            class_distance: value,
             flags: 0,
         }
     }
@@ -172,16 +184,18 @@ impl RowResult {
     pub(crate) const LEFT_OUT: Self = Self { flags: LEFT_OUT, ..Self::filled(0.0) };
 
     /// Every result as a word.
-    fn words(&self) -> [u32; 19] {
+    fn words(&self) -> [u32; 21] {
         let Self { loss, z_loss, lse, row_max, sum_exp, target_logit, target_prob, .. } = *self;
         let Self { target_log_prob, confidence, mass_ahead, entropy, brier, margin, .. } = *self;
-        let Self { min_logit, mean_logit, argmax, rank, is_correct, flags, .. } = *self;
+        let Self {
+            min_logit, mean_logit, class_mass, class_distance, argmax, rank, is_correct, flags, ..
+        } = *self;
         let [a, b, c, d, e, f, g] =
             [loss, z_loss, lse, row_max, sum_exp, target_logit, target_prob].map(f32::to_bits);
         let [h, i, j, k, l, m] =
             [target_log_prob, confidence, mass_ahead, entropy, brier, margin].map(f32::to_bits);
-        let [n, o] = [min_logit, mean_logit].map(f32::to_bits);
-        [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, argmax, rank, is_correct, flags]
+        let [n, o, p, q] = [min_logit, mean_logit, class_mass, class_distance].map(f32::to_bits);
+        [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, argmax, rank, is_correct, flags]
     }
 }
 

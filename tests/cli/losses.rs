@@ -18,6 +18,7 @@ const PLAIN: CrossEntropyOptions = CrossEntropyOptions {
     softcap: None,
     z_loss: 0.0,
     focal_gamma: 0.0,
+    shard: None,
     sequences: None,
     row_fields: xent::RowFields::empty(),
 };

@@ -27,6 +27,7 @@ pub const PLAIN: CrossEntropyOptions = CrossEntropyOptions {
     softcap: None,
     z_loss: 0.0,
     focal_gamma: 0.0,
+    shard: None,
     sequences: None,
     row_fields: RowFields::LOSS.union(RowFields::FLAGS).union(RowFields::LSE).union(RowFields::ARGMAX),
 };

@@ -80,6 +80,7 @@ impl AnyLoss {
                 softcap: loss.score.softcap,
                 z_loss: loss.z_loss,
                 focal_gamma: loss.focal_gamma,
+                shard: None,
                 sequences: is_sequence.then_some(sequences),
                 row_fields: row_fields(args),
             }),

@@ -13,7 +13,7 @@ use crate::inputs::{
     BatchWeight, CrossEntropyInputs, OwnedTargets, Resolved, RowInputs, check_weights, input_rows,
     target_rows,
 };
-use crate::options::{CrossEntropyOptions, Input, Sequences};
+use crate::options::{CrossEntropyOptions, Input, Sequences, check_shard};
 #[cfg(feature = "cli")]
 use crate::reference::cross_entropy::row_dlogits_at;
 use crate::results::NO_CLASS;
@@ -76,6 +76,11 @@ impl Evaluable for CrossEntropyOptions {
         shape: Shape,
         kind: TargetKind,
     ) -> Result<()> {
+        if let Some(shard) = self.shard {
+            let needed = "unset: an evaluation has whole rows";
+            return Err(Error::option("shard: total_cols", shard.total_cols as f64, needed));
+        }
+        check_shard(None, shape, inputs.partials.map(<[_]>::len))?;
         inputs.check_sequences(shape, self)?;
         inputs.check_ignored(kind)
     }

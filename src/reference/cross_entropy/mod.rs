@@ -41,11 +41,14 @@ use crate::inputs::{BatchWeight, CrossEntropyInputs};
 use crate::options::{CrossEntropyOptions, EmptyBatch};
 use crate::shape::{Shape, assert_row};
 
+mod partials;
 mod row;
 mod shares;
 #[cfg(test)]
 mod tests;
 
+pub use partials::row_partials;
+use row::of_this_input;
 pub use row::{RowLoss, RowScale, row_dlogits, row_loss, row_shares};
 
 /// The loss of each row of (rows, cols) logits, in nats, (rows,): row weight · (loss + z-loss) of [`row_loss`], not

@@ -172,7 +172,7 @@ pub fn row_shares(
 }
 
 /// The options without those that have no meaning for this input.
-fn of_this_input(options: &CrossEntropyOptions) -> CrossEntropyOptions {
+pub(super) fn of_this_input(options: &CrossEntropyOptions) -> CrossEntropyOptions {
     match options.input {
         Input::Logits => *options,
         Input::LogProbs => {
