@@ -21,12 +21,13 @@ struct Record {
     tau: f32,
     at_target: f32, // the gradient at the target's class, if targets are classes
     input: RowInput,
+    target_col: u32, // the column of the target's class, if targets are classes and this shard has it
     fill: bool, // fill the row with these bits, instead of a gradient
     bits: u32,
 }
 
 fn row_record(stats: RowStats, span: RowSpan, input: RowInput, own: Own, part: TargetPart) -> Record {
-    var record = Record(stats.base, 0.0, 0.0, 0.0, 0.0, input, true, 0u);
+    var record = Record(stats.base, 0.0, 0.0, 0.0, 0.0, input, span.target_col, true, 0u);
     let flags = row_flags(stats, part);
     let denominator = batch_denominator();
     if is_skipped(input) || denominator == 0.0 {
@@ -50,7 +51,7 @@ fn row_record(stats: RowStats, span: RowSpan, input: RowInput, own: Own, part: T
         return record;
     }
     // With one class, p is 1 whatever its logit, so p·S − t is only rounding. This does not hold for a log-probability.
-    let data = select(u, 0.0, params.cols == 1u && !LOG_PROBS);
+    let data = select(u, 0.0, params.total_cols == 1u && !LOG_PROBS);
     let slope = params.inverse_temperature;
     record.fill = false;
     var alpha_beside = 0.0; // α without h
@@ -67,7 +68,7 @@ fn row_record(stats: RowStats, span: RowSpan, input: RowInput, own: Own, part: T
             alpha_beside += of_z_loss;
         }
     }
-    record.beta = row_product(vec4(data, params.smoothing / f32(params.cols), slope, 1.0));
+    record.beta = row_product(vec4(data, params.smoothing / f32(params.total_cols), slope, 1.0));
     record.tau = row_product(vec4(data, target_pull(part), slope, 1.0));
     let of_class = row_product(vec4(data, target_pull(part), part.rest, slope));
     record.at_target = gradient_at_target(alpha_beside * own.exp - of_class, record, span);

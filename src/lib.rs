@@ -113,7 +113,8 @@
 //! # Ok::<(), xent::Error>(())
 //! ```
 //!
-//! [`RowPartials`] are what a part of a row's columns tells: parts on several devices combine to the row.
+//! [`RowPartials`] are what a part of a row's columns tells: parts on several devices combine to the row. With a
+//! [`VocabularyShard`], each device holds some columns of every row, and gets the gradient of its own.
 //!
 //! # Edge cases
 //!

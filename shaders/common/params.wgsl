@@ -61,6 +61,9 @@ struct Params {
     count_scale: f32,             // T, the factor of ln(count) in a sampled softmax
     pair_scale: f32,              // the power of two of at most T by which InfoNCE multiplies its gradient for that of ln(1 / T)
 
+    first_col: u32,               // the class of the first column, if the columns are a shard of the row
+    total_cols: u32,              // the classes of the whole row: cols, unless the columns are a shard of it
+
     moment_scales_a: vec4<f32>,   // β·log2(e) of the first four inverse temperatures of a calibration
     moment_scales_b: vec4<f32>,   // and of the others
 }

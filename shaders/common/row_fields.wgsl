@@ -23,6 +23,8 @@ const FIELD_BRIER: u32 = 16384u;
 const FIELD_MARGIN: u32 = 32768u;
 const FIELD_MIN_LOGIT: u32 = 65536u;
 const FIELD_MEAN_LOGIT: u32 = 131072u;
+const FIELD_CLASS_MASS: u32 = 262144u;     // of a part of a row, for label smoothing, as is the next
+const FIELD_CLASS_DISTANCE: u32 = 524288u;
 
 fn keeps(field: u32) -> bool {
     return (ROW_FIELDS & field) != 0u;

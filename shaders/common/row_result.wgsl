@@ -1,4 +1,4 @@
-// Uses: params, row_span, score, cap, row_stats, weights, wide_product, row_input
+// Uses: params, row_stats, weights, wide_product, row_input
 
 // The result of a loss for a row, from its stats and its target: {loss, lse, argmax, flags}, as bits. The loss is the row's
 // weight times the target's part; the z-loss follows from the weight and lse.
@@ -38,9 +38,8 @@ fn no_own() -> Own {
 }
 
 // The select is there because an adapter's exp2(0) need not be 1.
-fn own_at(stats: RowStats, span: RowSpan, col: u32) -> Own {
-    let bits = score(span, col);
-    let s = capped_one(bitcast<f32>(bits));
+fn own_of_bits(stats: RowStats, bits: u32) -> Own {
+    let s = row_score(bits);
     return Own(bits, select(select(scaled_exp(s, stats.base), 1.0, s == stats.base), 0.0, bits == NEG_INFINITY));
 }
 
@@ -63,11 +62,10 @@ fn ln_z(stats: RowStats) -> f32 {
 // A weight times the row's own weight times −ln p of a score. It is never computed as lse − s, which loses all digits when
 // logits share an offset of 1e6, nor as the logarithm of p, which is infinite once p underflows. Halves do not overflow.
 fn surprise(stats: RowStats, bits: u32, weight: f32, row_weight: f32) -> f32 {
-    let s = bitcast<f32>(bits);
     if LOG_PROBS {
-        return row_product(vec4(-s, weight, row_weight, 1.0));
+        return row_product(vec4(-bitcast<f32>(bits), weight, row_weight, 1.0));
     }
-    let below = max(0.5 * stats.base, LOWEST) - 0.5 * capped_one(s);
+    let below = max(0.5 * stats.base, LOWEST) - 0.5 * row_score(bits);
     let away = row_product(vec4(below, weight, params.twice_inverse_temperature, row_weight));
     return weight * ln_z(stats) * row_weight + away;
 }

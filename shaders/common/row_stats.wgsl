@@ -79,8 +79,27 @@ fn score_exps(scores: vec4<u32>, base: f32) -> vec4<f32> {
     return exps;
 }
 
+// A score of the row as a number: capped, unless it comes with the row's stats, where it is capped already.
+fn row_score(bits: u32) -> f32 {
+    if GIVEN {
+        return bitcast<f32>(bits);
+    }
+    return capped_one(bitcast<f32>(bits));
+}
+
+// The bits of the score of the row's target, −∞ if another shard has it.
+fn target_score(span: RowSpan) -> u32 {
+    if GIVEN {
+        return given_target(span.row);
+    }
+    if span.target_col == NO_CLASS {
+        return NEG_INFINITY;
+    }
+    return score(span, span.target_col);
+}
+
 fn maximum_of(key: i32) -> f32 {
-    return capped_one(row_max(key));
+    return row_score(bitcast<u32>(row_max(key)));
 }
 
 fn identity() -> RowStats {

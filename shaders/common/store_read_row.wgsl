@@ -1,4 +1,4 @@
-// Uses: params, seat, row_span, score, cap, row_stats, told, target, row_input, row_fields, row_result, row_results
+// Uses: params, seat, row_span, stats, row_stats, told, target, row_input, row_fields, row_result, row_results
 
 // The result of a row whose logits were read.
 
@@ -6,21 +6,23 @@
 const OF_TARGET: u32 = FIELD_TARGET_LOGIT | FIELD_TARGET_PROB | FIELD_TARGET_LOG_PROB | FIELD_ENTROPY | FIELD_BRIER;
 
 // What the row tells besides its loss. A special logit keeps its own value, and the row's flags report it.
-fn store_readouts(seat: Seat, stats: RowStats, span: RowSpan, part: TargetPart) {
+fn store_readouts(seat: Seat, stats: RowStats, span: RowSpan, part: TargetPart, class_index: u32) {
     store_field(seat, FIELD_LSE, logsumexp_bits(stats));
-    store_field(seat, FIELD_ARGMAX, stats.position);
+    store_field(seat, FIELD_ARGMAX, stats.position + params.first_col);
     store_field(seat, FIELD_ROW_MAX, unless_special(stats, stats.base));
     store_field(seat, FIELD_SUM_EXP, sum_exp_bits(stats));
-    let col = span.target_col;
     var bits = NEG_INFINITY;
-    if keeps(OF_TARGET) && col != NO_CLASS {
-        bits = score(span, col);
+    if keeps(OF_TARGET) {
+        bits = target_score(span);
     }
-    let own = capped_one(bitcast<f32>(bits));
+    let own = row_score(bits);
     store_field(seat, FIELD_TARGET_LOGIT, select(bits, bitcast<u32>(own), is_finite(bits)));
+    store_field(seat, FIELD_CLASS_MASS, bitcast<u32>(stats.mass));
+    let is_infinite = (stats.marks & MASS_AT_NEG_INFINITY) != 0u;
+    store_field(seat, FIELD_CLASS_DISTANCE, select(bitcast<u32>(stats.distance), INFINITY, is_infinite));
     let special = stats_flags(stats);
     if special != 0u {
-        for (var field = FIELD_TARGET_PROB; field <= ROW_FIELDS; field <<= 1u) {
+        for (var field = FIELD_TARGET_PROB; field <= FIELD_MEAN_LOGIT; field <<= 1u) {
             let is_count = field == FIELD_RANK || field == FIELD_CORRECT;
             store_field(seat, field, select(special_bits(special, 0u), 0u, is_count));
         }
@@ -34,7 +36,9 @@ fn store_readouts(seat: Seat, stats: RowStats, span: RowSpan, part: TargetPart) 
     store_field(seat, FIELD_TARGET_PROB, bitcast<u32>(exp_own * inverse));
     store_field(seat, FIELD_TARGET_LOG_PROB, log_prob);
     store_field(seat, FIELD_CONFIDENCE, bitcast<u32>(inverse));
-    store_field(seat, FIELD_CORRECT, select(0u, 1u, stats.position == col));
+    let is_given = GIVEN && stats.position + params.first_col == class_index;
+    let is_correct = is_given || (!GIVEN && stats.position == span.target_col);
+    store_field(seat, FIELD_CORRECT, select(0u, 1u, is_correct));
     store_swept_readouts(seat, stats, inverse, vec2(exp_own, power));
 }
 
@@ -48,7 +52,7 @@ fn sum_exp_bits(stats: RowStats) -> u32 {
 fn store_read_row(seat: Seat, stats: RowStats, span: RowSpan, input: RowInput, part: TargetPart) {
     let flags = row_flags(stats, part);
     let lse = logsumexp_bits(stats);
-    store_readouts(seat, stats, span, part);
+    store_readouts(seat, stats, span, part, input.class_index);
     if flags != 0u {
         store_row_result(seat, special_bits(flags, 0u), flags);
         return;

@@ -1,13 +1,14 @@
-// Uses: seat, row_span
+// Uses: params, seat, row_span
 
 // Scores that are the logits themselves.
 
 // Nothing to prepare: logits do not depend on their row.
 fn begin_row(seat: Seat) {}
 
-// The column that has the logit of a row's class.
+// The column that has the logit of a row's class, NO_CLASS if it is in another shard.
 fn column_of(class_index: u32) -> u32 {
-    return class_index;
+    let col = class_index - params.first_col;
+    return select(NO_CLASS, col, col < params.cols);
 }
 
 // Scores as bits, −∞ if a class is impossible, before the cap. Special values are judged on these bits.

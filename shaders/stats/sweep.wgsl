@@ -4,6 +4,12 @@
 
 override TRACK_ARGMAX: bool;
 
+const GIVEN: bool = false;
+
+fn given_target(row: u32) -> u32 {
+    return NEG_INFINITY;
+}
+
 alias Swept = RowSpan;
 
 // Where the target is, if EXCLUDE_TARGET: its column, and the first pack of the half step that has it, if the lane has that.

@@ -8,11 +8,11 @@ override FOCAL: bool;
 
 // The weights to sum over the row, for smoothing: those of the classes.
 fn target_weights(span: RowSpan, col: u32) -> vec4<u32> {
-    return swept_class_weights(col);
+    return swept_class_weights(col + params.first_col);
 }
 
 fn swept_share() -> f32 {
-    return params.smoothing / f32(params.cols);
+    return params.smoothing / f32(params.total_cols);
 }
 
 // The column of the class that is the target.
@@ -21,7 +21,7 @@ fn class_of(input: RowInput) -> u32 {
 }
 
 fn own_of(stats: RowStats, span: RowSpan) -> Own {
-    return own_at(stats, span, span.target_col);
+    return own_of_bits(stats, target_score(span));
 }
 
 // The loss's part at the target's class. `others` is Σ exp without its own. A logarithm near 0 is computed from the small ratio.

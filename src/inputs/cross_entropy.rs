@@ -35,8 +35,8 @@ pub struct CrossEntropyInputs<'a> {
     /// [`Sequences::length`](crate::Sequences::length), and nothing is scored across two sequences. For host calls with
     /// [`sequences`](CrossEntropyOptions::sequences). Default: all have that length.
     pub sequence_ends: Option<&'a [usize]>,
-    /// What all shards of the rows together tell of them (rows,), combined; refused without a
-    /// [`shard`](CrossEntropyOptions::shard). Default: none.
+    /// What all shards of the rows together tell of them (rows,), combined. Needed for the loss and the gradient of an operation
+    /// with a [`shard`](CrossEntropyOptions::shard); refused without one. Default: none.
     pub partials: Option<&'a [RowPartials]>,
     /// Weights, mask and upstream gradients of the rows. With shifted targets, weights and mask are of tokens: see
     /// [`SequenceUnit`](crate::SequenceUnit).

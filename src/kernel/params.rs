@@ -66,6 +66,10 @@ pub(crate) struct Params {
     pub count_scale: f32,
     pub pair_scale: f32,
 
+    pub first_col: u32,
+    pub total_cols: u32,
+    pub unused: [u32; 2],
+
     pub moment_scales_a: [f32; 4],
     pub moment_scales_b: [f32; 4],
 }
@@ -88,6 +92,7 @@ impl Params {
             rows: shape.rows as u32,
             cols: shape.cols as u32,
             classes: shape.cols as u32,
+            total_cols: shape.cols as u32,
             row_stride: shape.row_stride as u32,
             inner: shape.inner as u32,
             ..self

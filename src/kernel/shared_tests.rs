@@ -70,6 +70,8 @@ fn params_lie_alike_on_both_sides() {
         row_negatives,
         count_scale,
         pair_scale,
+        first_col,
+        total_cols,
         moment_scales_a,
         moment_scales_b
     ];

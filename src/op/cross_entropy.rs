@@ -10,11 +10,13 @@ use crate::kernel::Params;
 use crate::kernel::passes::{self, Pass, Target, binding, constant};
 use crate::op::loss::sealed::Sealed;
 use crate::op::loss::{
-    CLASSES, HostInputs, INDICES, Kind, LossBuffers, LossKind, LossOp, LossOutputs, LossStream, PROBS,
-    RowInputBuffers, Second, TARGET_CLASS_WEIGHTS, host, host_classes, host_if,
+    CLASSES, HostInputs, INDICES, Kind, LossBuffers, LossKind, LossOp, LossOutputs, LossStream, PARTIALS,
+    PROBS, RowInputBuffers, Second, TARGET_CLASS_WEIGHTS, host, host_classes, host_if,
 };
 use crate::op::stream::SecondArray;
-use crate::options::{CrossEntropyOptions, HALVED_FROM, Input, MaskedRow, Reducing, SoftmaxOptions};
+use crate::options::{
+    CrossEntropyOptions, HALVED_FROM, Input, MaskedRow, Reducing, SoftmaxOptions, check_shard,
+};
 use crate::reference;
 use crate::reference::cross_entropy::{row_dlogits_at, row_loss_at, row_scale, row_shares};
 use crate::row_fields::RowFields;
@@ -65,8 +67,11 @@ pub struct CrossEntropyBuffers<'a> {
     pub logits: wgpu::BufferBinding<'a>,
     /// The targets.
     pub targets: TargetBuffers<'a>,
-    /// A weight for each class: f32 (cols,). See [`CrossEntropyInputs`].
+    /// A weight for each class: f32 (cols,), or (total_cols,) with a shard. See [`CrossEntropyInputs`].
     pub class_weights: Option<wgpu::BufferBinding<'a>>,
+    /// What all shards of the rows together tell of them, combined: [`RowPartials`](crate::RowPartials) (rows,), 32 bytes each. See
+    /// [`VocabularyShard`](crate::VocabularyShard).
+    pub partials: Option<wgpu::BufferBinding<'a>>,
     /// Weights, mask and upstream gradients of the rows.
     pub rows: RowInputBuffers<'a>,
     /// Destinations of loss, row losses (z-loss included) and gradient.
@@ -109,6 +114,7 @@ impl<'a> CrossEntropyBuffers<'a> {
             logits,
             targets,
             class_weights: None,
+            partials: None,
             rows: RowInputBuffers::default(),
             outputs: LossOutputs::default(),
             row_results: None,
@@ -142,14 +148,7 @@ impl Kind for CrossEntropyOptions {
     const OUTPUTS: &'static str = "loss, row_losses, row_results, dlogits";
 
     fn check(&self) -> Result<()> {
-        Self::check(self)?;
-        match self.shard {
-            Some(shard) => {
-                let needed = "unset: shards are for the reference and merged_loss";
-                Err(Error::option("shard: total_cols", shard.total_cols as f64, needed))
-            }
-            None => Ok(()),
-        }
+        Self::check(self)
     }
 
     fn reducing(&self) -> Reducing {
@@ -167,6 +166,12 @@ impl Kind for CrossEntropyOptions {
             smoothing: self.label_smoothing,
             focal_gamma: self.focal_gamma,
             ..Params::of(shape).with_temperature(self.temperature).with_softcap(self.softcap)
+        };
+        let params = Params {
+            classes: self.total_cols(shape.cols) as u32,
+            first_col: self.first_col() as u32,
+            total_cols: self.total_cols(shape.cols) as u32,
+            ..params
         };
         let Some(sequences) = self.sequences else { return params };
         // A shift or a length beyond the possible number of rows has the same effect as one just beyond it.
@@ -212,6 +217,33 @@ impl Kind for CrossEntropyOptions {
 
     fn entries(kind: TargetKind) -> usize {
         if let TargetKind::Sparse { entries } = kind { entries } else { 0 }
+    }
+
+    fn input_shape(&self, shape: Shape) -> Shape {
+        Shape { cols: self.total_cols(shape.cols), ..shape }
+    }
+
+    fn has_partials<E: Element>(inputs: &CrossEntropyInputs<'_>) -> bool {
+        inputs.partials.is_some()
+    }
+
+    fn check_part(&self, shape: Shape, has_partials: bool, asks_for_more: bool) -> Result<()> {
+        check_shard(self.shard, shape, has_partials.then_some(shape.rows))?;
+        match self.shard {
+            Some(shard) if asks_for_more && !has_partials => {
+                let needed = "unset, or the inputs with the partials of all shards, for more than its own";
+                Err(Error::option("shard: total_cols", shard.total_cols as f64, needed))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_verifiable(&self) -> Result<()> {
+        let needed = "unset, to verify a batch by the reference";
+        match self.shard {
+            Some(shard) => Err(Error::option("shard: total_cols", shard.total_cols as f64, needed)),
+            None => Ok(()),
+        }
     }
 
     fn check_layout(&self, kind: TargetKind) -> Result<()> {
@@ -283,11 +315,13 @@ impl Kind for CrossEntropyOptions {
             classes => (None, classes.indices().map(host_classes).into_iter().collect()),
         };
         values.extend(host_if(&TARGET_CLASS_WEIGHTS, inputs.class_weights));
+        values.extend(inputs.partials.map(|merged| host(&PARTIALS, merged)));
         HostInputs { second, values }
     }
 
     fn buffers<'b>(to: &'b CrossEntropyBuffers<'_>) -> (TargetKind, LossBuffers<'b>) {
-        let mut own = vec![(&TARGET_CLASS_WEIGHTS, to.class_weights.as_ref())];
+        let mut own =
+            vec![(&TARGET_CLASS_WEIGHTS, to.class_weights.as_ref()), (&PARTIALS, to.partials.as_ref())];
         let mut second = None;
         match &to.targets {
             TargetBuffers::Classes(classes) => own.push((&CLASSES, Some(classes))),

@@ -201,6 +201,7 @@ impl<E: Element> Engine<E> {
             (constant::STEPS, u32::from(plan.has_steps())),
             (constant::WHOLE_PACKS, u32::from(whole_packs && whole_second)),
             (constant::TRUSTS_FLOATS, u32::from(call.variant.trusts_floats)),
+            (constant::GIVEN, u32::from(call.given)),
             (constant::ALIKE, u32::from(is_alike)),
             (constant::WHOLE_WORDS, u32::from(whole_words)),
         ];
@@ -222,15 +223,22 @@ impl<E: Element> Engine<E> {
             let dispatch = self.kernels().dispatch(pass, variant, &constants, params, bindings, grid)?;
             Ok::<_, Error>(dispatch.moving(moved(pass, variant)))
         };
-        let Some(of_segments) = call.pass.segments.filter(|_| plan.split.segments > 1) else {
+        let merged = Variant { merged: true, ..call.variant };
+        let of_segments = call.pass.segments.filter(|_| plan.split.segments > 1);
+        if of_segments.is_some() {
+            params.segments = plan.split.segments;
+            params.segment_values = plan.split.segment_values;
+        }
+        if call.given {
+            let splits = of_segments.is_some() && call.pass.writes();
+            return Ok(vec![dispatch(call.pass, merged, splits, &params, &bindings)?]);
+        }
+        let Some(of_segments) = of_segments else {
             return Ok(vec![dispatch(call.pass, call.variant, false, &params, &bindings)?]);
         };
-        params.segments = plan.split.segments;
-        params.segment_values = plan.split.segment_values;
         let segments = self.scratch("xent::scratch::segments", plan.segment_bytes(window.rows))?;
         bindings.push((binding::SEGMENTS, Some(&segments)));
-        let (read, merged) =
-            (Variant { output: Output::Element, ..call.variant }, Variant { merged: true, ..call.variant });
+        let read = Variant { output: Output::Element, ..call.variant };
         Ok(vec![
             dispatch(of_segments, read, true, &params, &bindings)?,
             dispatch(call.pass, merged, call.pass.writes(), &params, &bindings)?,
@@ -274,6 +282,8 @@ impl<E: Element> Engine<E> {
 pub(crate) struct LogitsCall<'a> {
     pub pass: &'static Pass,
     pub variant: Variant,
+    /// Whether the statistics of the rows are among the bindings, so that the logits are not read for them.
+    pub given: bool,
     pub constants: &'a [(&'static str, u32)],
     pub params: &'a Params,
     /// The bindings of arrays without the logits' layout, by number.

@@ -163,7 +163,8 @@ impl Sweep {
         let gradients = numbers.into_iter().zip(&self.gradients);
         let rest: Vec<(u32, &Binding)> = gradients.chain([(pair_gradients::TERMS, &self.terms)]).collect();
         let pass = &passes::PAIR_GRADIENTS;
-        let call = LogitsCall { pass, variant: self.variant, constants: &[], params, rest: &rest };
+        let call =
+            LogitsCall { pass, variant: self.variant, given: false, constants: &[], params, rest: &rest };
         let rows = params.rows as usize;
         let dispatches = engine.resident_dispatches(&self.plan, rows, &call, &arrays)?;
         // It also reads two gradients in f32.

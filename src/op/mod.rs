@@ -22,6 +22,7 @@ mod row_moments;
 mod rows;
 mod sampled_softmax;
 mod sampler;
+mod shards;
 mod sigmoid_bce;
 mod softmax;
 mod softmax_backward;

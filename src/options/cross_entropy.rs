@@ -180,7 +180,7 @@ impl CrossEntropyOptions {
                 return Err(Error::option("shard: total_cols", shard.total_cols as f64, needed));
             }
             let needed = "without fields that the logits of other shards decide, if shard is set";
-            self.row_fields.check_within(!RowFields::SWEPT, needed)?;
+            self.row_fields.check_within((!RowFields::SWEPT).union(RowFields::PARTIALS), needed)?;
         }
         if self.input == Input::LogProbs {
             for (option, value, neutral) in [

@@ -7,10 +7,16 @@ use crate::shape::Shape;
 /// cols` of rows of `total_cols` classes, with `cols` of the [`Shape`](crate::Shape). This is the layout of a vocabulary-parallel
 /// LM head (Megatron-LM, arXiv:1909.08053).
 ///
-/// Targets are classes of the whole row, on every device. So are class weights: (`total_cols`,). The
-/// [reference](crate::reference::cross_entropy::row_partials) gives the [`RowPartials`](crate::RowPartials) of a shard's rows, 32
-/// bytes each. Those of all shards, [combined](crate::RowPartials::combine) in the shards' order, give the loss:
-/// [`CrossEntropyOptions::merged_loss`](crate::CrossEntropyOptions::merged_loss).
+/// Targets are classes of the whole row, on every device. So are class weights: (`total_cols`,). An operation with a
+/// [`shard`](crate::CrossEntropyOptions::shard) works in three steps, the second of which is yours:
+///
+/// 1. [`LossOp::partials`](crate::LossOp::partials) reads the shard's logits once, and gives 32 bytes for each row.
+/// 2. Gather the [`RowPartials`](crate::RowPartials) of all shards, and [`combine`](crate::RowPartials::combine) them in the
+///    shards' order, on every device.
+/// 3. [`CrossEntropyInputs::partials`](field@crate::CrossEntropyInputs::partials) takes the combined ones. The loss is then that of
+///    the whole rows, and `dlogits` (rows, cols) the gradient with respect to the shard's logits, in one more read of them.
+///
+/// [`CrossEntropyOptions::merged_loss`](crate::CrossEntropyOptions::merged_loss) gives the loss without a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct VocabularyShard {

@@ -9,8 +9,8 @@ use crate::row_fields::RowFields;
 /// of a row [`combine`](Self::combine) to the whole, without another read of the logits. 32 bytes, for a gather between
 /// devices: {`row_max`, `sum_exp`, `target_logit`, `others`, `argmax`, two words for label smoothing, flags}.
 ///
-/// The [reference](crate::reference::cross_entropy::row_partials) gives them for the columns of a
-/// [`shard`](crate::CrossEntropyOptions::shard), in f64. A loss gives them where
+/// [`LossOp::partials`](crate::LossOp::partials) gives them for the columns of a [`shard`](crate::CrossEntropyOptions::shard), and
+/// the [reference](crate::reference::cross_entropy::row_partials) too, in f64. A loss also gives them where
 /// [`row_fields`](crate::CrossEntropyOptions::row_fields) asks for [`RowFields::PARTIALS`](crate::RowFields::PARTIALS).
 /// Logits are those that the loss uses: capped, not yet divided by the temperature T.
 ///
@@ -116,11 +116,11 @@ impl RowPartials {
         }
     }
 
-    /// The partials in a record of the fields [`RowFields::PARTIALS`] as a bound operation writes it. A record of zeros is that of a
-    /// row that is left out.
+    /// The partials in a record of the fields [`RowFields::PARTIALS`] as a bound operation writes it. A record of zeros and [`NO_CLASS`]
+    /// is that of a row that is left out.
     pub fn of_record(record: &[u32; RowFields::PARTIALS.words()]) -> Self {
         match record {
-            [0, 0, 0, 0, 0, 0, 0, 0] => Self::NONE,
+            [0, NO_CLASS, 0, 0, 0, 0, 0, 0] => Self::NONE,
             record => Self::from(&RowResult::of(record, RowFields::PARTIALS, 1.0, 0.0)),
         }
     }

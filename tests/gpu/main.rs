@@ -47,6 +47,7 @@ mod requests;
 mod sampled_softmax;
 mod sampler;
 mod sequences;
+mod shards;
 mod sigmoid_bce;
 mod softmax_backward;
 mod sparse;

@@ -19,6 +19,7 @@ pub const EXCLUDE_TARGET: &str = "EXCLUDE_TARGET";
 pub const TRACK_ARGMAX: &str = "TRACK_ARGMAX";
 pub const LOG_PROBS: &str = "LOG_PROBS";
 pub const FOCAL: &str = "FOCAL";
+pub const GIVEN: &str = "GIVEN";
 pub const CLASS_WEIGHTS: &str = "CLASS_WEIGHTS";
 pub const SPARSE: &str = "SPARSE";
 pub const ROW_WEIGHTS: &str = "ROW_WEIGHTS";

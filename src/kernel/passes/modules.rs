@@ -48,8 +48,11 @@ fn of_devices(
     let is_coded = element == CODES;
     let takes =
         !is_coded || (pass.takes_codes && target != Target::Soft && (output == Output::F32) == pass.writes());
-    // Only split rows have segments: never rows with sparse targets, and never in place.
-    let splits = pass.segments.is_some() && target != Target::Sparse && output != Output::InPlace;
+    // Only split rows have segments: never rows with sparse targets, and never in place. Shards of rows with a class as their target
+    // have their statistics from the call.
+    let is_shard = target == Target::Class && !is_coded;
+    let splits =
+        pass.segments.is_some() && target != Target::Sparse && (output != Output::InPlace || is_shard);
     let settings = (0..8).map(|bits| [bits & 1 != 0, bits & 2 != 0, bits & 4 != 0]);
     settings.filter(move |&[merged, ..]| writes && takes && (splits || !merged)).flat_map(
         move |[merged, reads_out, weighted]| {

@@ -12,7 +12,8 @@ pub(crate) struct Variant {
     pub output: Output,
     pub target: Target,
     pub load: Load,
-    /// Whether rows are split, so that their statistics come from their segments.
+    /// Whether the statistics of rows are not from this pass: rows are split, so that they come from their segments, or they come
+    /// with the call.
     pub merged: bool,
     /// Whether the sweep sums something for a row's readouts.
     pub reads_out: bool,

@@ -7,7 +7,7 @@ use crate::kernel::{Binding, Dispatch, Plan, Work};
 use crate::op::bound::{Bound, Recipe};
 use crate::op::buffers::{self, Checked, Need};
 use crate::op::engine::{Array, Engine};
-use crate::op::loss::buffers::LossBuffers;
+use crate::op::loss::buffers::{LossBuffers, LossOutputs};
 use crate::op::loss::dispatches::{LossBindings, LossCall, RowOutputs, Scratch, kept, params};
 use crate::op::loss::inputs::Count;
 use crate::op::loss::{Kind, LossOp};
@@ -43,6 +43,11 @@ pub(super) fn bind<E: Element, L: Kind>(
             "at least one field, where the buffer row_results is bound",
         ));
     }
+    let LossOutputs { loss, row_losses, dlogits: gradient } = to.outputs;
+    let asks_for_more = loss.is_some() || row_losses.is_some() || gradient.is_some();
+    let has_partials = to.inputs().any(|(input, _)| input.is_partials());
+    let asks_for_more = asks_for_more || !RowFields::PARTIALS.contains(asked);
+    op.kind.check_part(shape, has_partials, asks_for_more)?;
     let fields = kept(asked, op.kind.reducing());
     let plan = engine.resident_plan(Work {
         widest_bytes: second.map_or(0, |second| second.value_bytes).max(value_bytes).max(output_bytes),
@@ -74,9 +79,9 @@ pub(super) fn bind<E: Element, L: Kind>(
 
     let mut inputs = Vec::new();
     for (input, bound) in to.inputs() {
-        let count = input.count.of(shape, entries);
+        let count = input.count.of(op.kind.input_shape(shape), entries);
         let (bytes, limit) = (count as u64 * 4, engine.profile.max_binding_bytes);
-        if matches!(input.count, Count::Entries | Count::Negatives) && bytes > limit {
+        if matches!(input.count, Count::Entries | Count::Negatives | Count::Partials) && bytes > limit {
             let of_row = input.count.of(shape.with_rows(1), entries);
             return Err(Error::TooManyRows { rows: shape.rows, limit: limit as usize / 4 / of_row });
         }

@@ -61,6 +61,13 @@ pub(crate) struct LossBindings {
     pub fields: RowFields,
 }
 
+impl LossBindings {
+    /// Whether the statistics of the rows come with the call.
+    fn are_given(&self) -> bool {
+        self.inputs.iter().any(|(input, _)| input.is_partials())
+    }
+}
+
 /// Destinations of row results on the device, each optional: losses (rows,), records of some fields (rows,), and the
 /// batch's record.
 #[derive(Clone, Debug, Default)]
@@ -113,6 +120,7 @@ impl<E: Element, L: Kind> LossCall<'_, E, L> {
         dispatches.extend(sweep(&LogitsCall {
             pass,
             variant,
+            given: bindings.are_given(),
             constants,
             params: &self.params,
             rest: &rest,

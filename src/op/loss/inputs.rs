@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use crate::inputs::{RowInputs, mask_words};
 use crate::kernel::passes::binding::{self, row_inputs};
 use crate::kernel::passes::constant;
+use crate::results::RowPartials;
 use crate::shape::Shape;
 use crate::targets::{Indices, narrowed};
 
@@ -30,6 +31,8 @@ pub(crate) enum Count {
     Cols,
     /// A fixed number for each row.
     Entries,
+    /// The words of a row's partials.
+    Partials,
     /// Two for each negative: for those that all rows share, and for those of each row.
     SharedNegatives,
     Negatives,
@@ -41,6 +44,7 @@ impl Count {
             Self::One => 1,
             Self::Rows => shape.rows,
             Self::Cols => shape.cols,
+            Self::Partials => shape.rows.saturating_mul(size_of::<RowPartials>() / 4),
             Self::Entries => shape.rows.saturating_mul(entries),
             Self::SharedNegatives => 2 * (shape.cols - 1),
             Self::Negatives => shape.rows.saturating_mul(2 * (shape.cols - 1)),
@@ -49,6 +53,11 @@ impl Count {
 }
 
 impl Input {
+    /// Whether it is the statistics of the rows.
+    pub fn is_partials(&self) -> bool {
+        matches!(self.count, Count::Partials)
+    }
+
     const fn new(name: &'static str, count: Count) -> Self {
         Self { name, count, row_inputs: None, sweep: None, switch: None }
     }
@@ -67,6 +76,9 @@ pub(crate) static PROBS: Input =
 /// Class weights of the targets' classes, which are part of the row's weight.
 pub(crate) static TARGET_CLASS_WEIGHTS: Input =
     Input { row_inputs: Some(row_inputs::CLASS_WEIGHTS), ..CLASS_WEIGHTS };
+/// What all shards of the rows together tell of them.
+pub(crate) static PARTIALS: Input =
+    Input { sweep: Some(binding::SEGMENTS), ..Input::new("partials", Count::Partials) };
 
 // The inputs of sampled softmax.
 pub(crate) static SHARED_NEGATIVES: Input = Input { count: Count::SharedNegatives, ..NEGATIVES };

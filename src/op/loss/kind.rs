@@ -91,6 +91,24 @@ pub(crate) trait Kind: LossKind {
     fn check_weight(weight: &BatchWeight, layout: Self::Layout, shape: Shape) -> Result<()>;
 
     fn layout<E: Element>(inputs: &Self::Inputs<'_, E>) -> Self::Layout;
+    /// The shape that inputs are counted by: with the classes of whole rows.
+    fn input_shape(&self, shape: Shape) -> Shape {
+        shape
+    }
+    /// Whether the inputs of a host call say what all parts of the rows tell.
+    fn has_partials<E: Element>(_: &Self::Inputs<'_, E>) -> bool {
+        false
+    }
+    /// Refuses columns beyond whole rows, and calls that need to know what other columns hold: more is asked for than the
+    /// [`PARTIALS`](RowFields::PARTIALS) of these columns.
+    fn check_part(&self, _: Shape, _has_partials: bool, _asks_for_more: bool) -> Result<()> {
+        Ok(())
+    }
+    /// Refuses what the reference cannot verify.
+    fn check_verifiable(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Refuses inputs of another layout.
     fn check_same_layout<E: Element>(_: &Self::Inputs<'_, E>, _: Self::Layout) -> Result<()> {
         Ok(())

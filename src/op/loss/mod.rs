@@ -31,8 +31,8 @@ pub use buffers::{LossOutputs, RowInputBuffers};
 #[cfg(test)]
 pub(crate) use dispatches::{BLOCK_ROWS, TOTALS_BYTES};
 pub(crate) use inputs::{
-    CLASS_WEIGHTS, CLASSES, HostInputs, INDICES, NEGATIVES, POS_WEIGHT, PROBS, SHARED_NEGATIVES, Second,
-    TARGET_CLASS_WEIGHTS, TARGET_LOG_COUNTS, host, host_classes, host_if,
+    CLASS_WEIGHTS, CLASSES, HostInputs, INDICES, NEGATIVES, PARTIALS, POS_WEIGHT, PROBS, SHARED_NEGATIVES,
+    Second, TARGET_CLASS_WEIGHTS, TARGET_LOG_COUNTS, host, host_classes, host_if,
 };
 pub use kind::LossKind;
 pub(crate) use kind::{Kind, sealed};
@@ -190,6 +190,7 @@ impl<E: Element, L: Kind> LossOp<E, L> {
     ) -> Request<'a, Verification> {
         let inputs = inputs.into();
         self.request(move |wait| async move {
+            self.kind.check_verifiable()?;
             let results = self.of_rows(logits, inputs, shape, wait).await?;
             Ok(Verification::of_rows(shape.rows, rows, |row, into| {
                 let (expected, bound) = self.kind.expected_loss(logits, &inputs, shape, row);
@@ -212,6 +213,7 @@ impl<E: Element, L: Kind> LossOp<E, L> {
     ) -> Request<'a, Verification> {
         let inputs = inputs.into();
         self.request(move |wait| async move {
+            self.kind.check_verifiable()?;
             shape.check_slice(L::LOGITS, logits)?;
             let mut dlogits = vec![E::default(); shape.len()];
             self.windows(logits, inputs, shape, Some(&mut dlogits), None, wait).await?;
@@ -330,6 +332,32 @@ impl<E: Element, L: Kind> LossOp<E, L> {
 
     /// Runs the whole batch window by window. `results` takes each row's result in row order.
     async fn windows<D: Element>(
+        &self,
+        logits: &[E],
+        inputs: L::Inputs<'_, E>,
+        shape: Shape,
+        dlogits: Option<&mut [D]>,
+        results: Option<&mut Vec<RowResult>>,
+        wait: Wait,
+    ) -> Result<Loss> {
+        self.kind.check_part(shape, L::has_partials(&inputs), true)?;
+        self.windows_of_parts(logits, inputs, shape, dlogits, results, wait).await
+    }
+
+    /// The results of rows of which the logits may be a part. Their losses then mean nothing.
+    pub(in crate::op) async fn of_parts(
+        &self,
+        logits: &[E],
+        inputs: L::Inputs<'_, E>,
+        shape: Shape,
+        wait: Wait,
+    ) -> Result<Vec<RowResult>> {
+        let mut results = Vec::new();
+        self.windows_of_parts::<E>(logits, inputs, shape, None, Some(&mut results), wait).await?;
+        Ok(results)
+    }
+
+    async fn windows_of_parts<D: Element>(
         &self,
         logits: &[E],
         inputs: L::Inputs<'_, E>,

@@ -206,6 +206,7 @@ impl<E: Element, L: Kind> LossStream<E, L> {
             self.stream.check_output("dlogits", dlogits, rows)?;
         }
         L::check_same_layout(inputs, self.layout)?;
+        self.op.kind.check_part(self.shape, L::has_partials(inputs), true)?;
         let weight = self.check(self.shape.with_rows(rows), inputs)?;
         self.stream.check_rows(logits.into(), rows)?;
         if let Some(whole) = self.whole {
@@ -244,7 +245,7 @@ impl<E: Element, L: Kind> LossStream<E, L> {
         let most = self.shape.with_rows(stream.window_rows());
         let given = values.into_iter().chain(host_rows(&of_rows));
         let given = given.map(|(input, values)| {
-            let room = input.count.of(most, L::entries(*layout));
+            let room = input.count.of(op.kind.input_shape(most), L::entries(*layout));
             Ok((input, stream.upload(&mut filling, input.name, room, &values)?))
         });
         let inputs = given.collect::<Result<Vec<_>>>()?;

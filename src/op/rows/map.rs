@@ -232,7 +232,7 @@ impl Map {
         rest: &'a [(u32, &'a Binding)],
     ) -> LogitsCall<'a> {
         let variant = engine.variant(output, Target::None);
-        LogitsCall { pass: self.pass, variant, constants: &self.constants, params, rest }
+        LogitsCall { pass: self.pass, variant, given: false, constants: &self.constants, params, rest }
     }
 
     fn rest(&self) -> Vec<(u32, &Binding)> {

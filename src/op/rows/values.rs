@@ -220,8 +220,14 @@ impl<E: Element> RowValues<E> {
                     as_f32.variant(Output::Element, Target::None),
                 ),
             };
-            let call =
-                LogitsCall { pass: step.pass, variant, constants: step.constants, params: &params, rest };
+            let call = LogitsCall {
+                pass: step.pass,
+                variant,
+                given: false,
+                constants: step.constants,
+                params: &params,
+                rest,
+            };
             let engine =
                 if step.copy == UseOfCopy::Reads { Of::Copy(&as_f32) } else { Of::Logits(&self.engine) };
             dispatches.extend(of(engine, &call, &arrays)?);
