@@ -3,7 +3,9 @@
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::inputs::{BatchWeight, OwnedTargets, Resolved, RowInputs, check_weights, row_setters};
+use crate::inputs::{
+    BatchWeight, OwnedTargets, Resolved, RowInputs, check_weights, row_setters, target_rows,
+};
 use crate::options::{CrossEntropyOptions, EntmaxLossOptions, check_shard};
 use crate::results::RowPartials;
 use crate::row_fields::RowFields;
@@ -367,20 +369,6 @@ fn count<T: Copy + PartialEq>(classes: &[T], ignored: T, is_wrong: impl Fn(T) ->
         wrong += usize::from(counts && is_wrong(class));
     }
     (counted, wrong)
-}
-
-/// The rows that hold the masks and the weights of these rows. There are fewer at the end of the batch.
-pub(crate) fn input_rows(shape: Shape, options: &CrossEntropyOptions, rows: &Range<usize>) -> Range<usize> {
-    let shift = options.sequences.map_or(0, |sequences| sequences.input_shift());
-    let moved = |row: usize| row.saturating_add(shift).min(shape.rows);
-    moved(rows.start)..moved(rows.end)
-}
-
-/// The rows that hold the targets of these rows. There are fewer at the end of the batch, where rows have no target.
-pub(crate) fn target_rows(shape: Shape, options: &CrossEntropyOptions, rows: &Range<usize>) -> Range<usize> {
-    let shift = options.sequences.map_or(0, |sequences| sequences.shift);
-    let moved = |row: usize| row.saturating_add(shift).min(shape.rows);
-    moved(rows.start)..moved(rows.end)
 }
 
 /// Refuses options that have no meaning for this kind of targets.

@@ -14,10 +14,10 @@ use crate::options::{EmptyBatch, Reducing, Reduction};
 use crate::shape::Shape;
 
 pub use cross_entropy::CrossEntropyInputs;
-pub(crate) use cross_entropy::{RowWeights, check_combination, input_rows, target_rows};
+pub(crate) use cross_entropy::{RowWeights, check_combination};
 pub use kl_divergence::KlDivergenceInputs;
 pub use negative_sampler::{DrawnNegatives, NegativeSampler};
-pub(crate) use resolved::{OwnedTargets, Resolved};
+pub(crate) use resolved::{OwnedTargets, Resolved, input_rows, target_rows};
 pub(crate) use sampled_softmax::MOST_LOG_COUNT;
 pub use sampled_softmax::{Negative, Negatives, NegativesKind, SampledSoftmaxInputs};
 pub use sigmoid_bce::SigmoidBceInputs;

@@ -1,6 +1,10 @@
 //! Inputs of a range of rows, in which everything that needs the whole batch is resolved.
 
+use std::ops::Range;
+
 use crate::inputs::{CrossEntropyInputs, RowInputs};
+use crate::options::CrossEntropyOptions;
+use crate::shape::Shape;
 use crate::targets::{Indices, Targets, narrowed};
 
 /// Inputs `I` of a range of rows with sequences resolved. Owns what the caller's slices do not hold.
@@ -59,6 +63,20 @@ impl Resolved<CrossEntropyInputs<'_>> {
             ..self.inputs
         }
     }
+}
+
+/// The rows that hold the masks and the weights of these rows. There are fewer at the end of the batch.
+pub(crate) fn input_rows(shape: Shape, options: &CrossEntropyOptions, rows: &Range<usize>) -> Range<usize> {
+    let shift = options.sequences.map_or(0, |sequences| sequences.input_shift());
+    let moved = |row: usize| row.saturating_add(shift).min(shape.rows);
+    moved(rows.start)..moved(rows.end)
+}
+
+/// The rows that hold the targets of these rows. There are fewer at the end of the batch, where rows have no target.
+pub(crate) fn target_rows(shape: Shape, options: &CrossEntropyOptions, rows: &Range<usize>) -> Range<usize> {
+    let shift = options.sequences.map_or(0, |sequences| sequences.shift);
+    let moved = |row: usize| row.saturating_add(shift).min(shape.rows);
+    moved(rows.start)..moved(rows.end)
 }
 
 /// Targets that were read from a source, narrowed, or moved.

@@ -165,13 +165,10 @@ impl Kind for CrossEntropyOptions {
             ignore_index: self.ignore_index,
             smoothing: self.label_smoothing,
             focal_gamma: self.focal_gamma,
-            ..Params::of(shape).with_temperature(self.temperature).with_softcap(self.softcap)
-        };
-        let params = Params {
             classes: self.total_cols(shape.cols) as u32,
             first_col: self.first_col() as u32,
             total_cols: self.total_cols(shape.cols) as u32,
-            ..params
+            ..Params::of(shape).with_temperature(self.temperature).with_softcap(self.softcap)
         };
         let Some(sequences) = self.sequences else { return params };
         // A shift or a length beyond the possible number of rows has the same effect as one just beyond it.

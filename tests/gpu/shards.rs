@@ -20,10 +20,13 @@ const COLS: usize = 101;
 /// Odd cuts, and a shard without columns.
 const CUTS: [usize; 5] = [0, 33, 33, 66, COLS];
 
+/// What is special of a row, its target, and how it is made of noise.
+type Case = (&'static str, i32, fn(&mut [f32]));
+
 /// Rows of noise with what may go wrong where a row is cut.
 fn batch() -> Batch {
     let mut batch = noise("shards", 5, 12, COLS);
-    let rows: [(&str, i32, fn(&mut [f32])); 12] = [
+    let rows: [Case; 12] = [
         ("the target first in its shard", 33, |_| {}),
         ("the target last in its shard", 65, |_| {}),
         ("a NaN in one shard", 2, |row| row[70] = f32::NAN),

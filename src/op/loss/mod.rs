@@ -8,6 +8,7 @@ mod dispatches;
 mod inputs;
 mod kind;
 mod stream;
+mod verify;
 
 use crate::context::Context;
 use crate::device::{Profile, Wait};
@@ -24,7 +25,6 @@ use crate::op::stream::{Back, Part, clear_padding, through, windows};
 use crate::request::Request;
 use crate::results::{Loss, LossSum, RowResult};
 use crate::shape::Shape;
-use crate::verification::Verification;
 
 pub(crate) use buffers::LossBuffers;
 pub use buffers::{LossOutputs, RowInputBuffers};
@@ -174,55 +174,6 @@ impl<E: Element, L: Kind> LossOp<E, L> {
     /// The loss of the rows that add up to these sums, reduced as the options say.
     pub fn loss_of(&self, sum: &LossSum) -> Loss {
         sum.reduced(self.kind.reducing())
-    }
-
-    /// Checks the losses of `rows` evenly spaced rows of this batch against the f64
-    /// [`reference`](mod@crate::reference).
-    ///
-    /// # Errors
-    /// As for [`loss`](Self::loss).
-    pub fn verify<'a>(
-        &'a self,
-        logits: &'a [E],
-        inputs: impl Into<L::Inputs<'a, E>>,
-        shape: Shape,
-        rows: usize,
-    ) -> Request<'a, Verification> {
-        let inputs = inputs.into();
-        self.request(move |wait| async move {
-            self.kind.check_verifiable()?;
-            let results = self.of_rows(logits, inputs, shape, wait).await?;
-            Ok(Verification::of_rows(shape.rows, rows, |row, into| {
-                let (expected, bound) = self.kind.expected_loss(logits, &inputs, shape, row);
-                into.compare(row, results[row].loss.into(), expected, bound);
-            }))
-        })
-    }
-
-    /// Checks the gradients of `rows` evenly spaced rows of this batch against the f64
-    /// [`reference`](mod@crate::reference).
-    ///
-    /// # Errors
-    /// As for [`loss`](Self::loss).
-    pub fn verify_dlogits<'a>(
-        &'a self,
-        logits: &'a [E],
-        inputs: impl Into<L::Inputs<'a, E>>,
-        shape: Shape,
-        rows: usize,
-    ) -> Request<'a, Verification> {
-        let inputs = inputs.into();
-        self.request(move |wait| async move {
-            self.kind.check_verifiable()?;
-            shape.check_slice(L::LOGITS, logits)?;
-            let mut dlogits = vec![E::default(); shape.len()];
-            self.windows(logits, inputs, shape, Some(&mut dlogits), None, wait).await?;
-            let batch = self.kind.check_inputs(&inputs, shape)?;
-            Ok(Verification::of_rows(shape.rows, rows, |row, into| {
-                let of_row = shape.row_vec(&dlogits, row);
-                self.kind.verify_row_dlogits(logits, &inputs, shape, &batch, row, &of_row, into);
-            }))
-        })
     }
 
     /// Opens a stream that takes a batch window by window, for batches that do not fit into memory: see [`LossStream`].
