@@ -36,6 +36,14 @@ impl AdapterChoice {
         Self { name: Some(name.into()), ..Self::default() }
     }
 
+    /// Chooses an adapter by what `xent --adapter` takes: a part of its name, its number among those of that name from 0, or both
+    /// (`NVIDIA#1`, `#1`).
+    pub fn parse(text: &str) -> Self {
+        let numbered = text.rsplit_once('#').and_then(|(name, number)| Some((name, number.parse().ok()?)));
+        let (name, nth) = numbered.unwrap_or((text, 0));
+        Self { name: (!name.is_empty()).then(|| name.to_owned()), nth, ..Self::default() }
+    }
+
     /// Lists every adapter of the chosen backends, best first, and marks the one that
     /// [`Context::open`](crate::Context::open) would open.
     pub async fn list(&self) -> Vec<AdapterInfo> {
@@ -169,5 +177,30 @@ impl Adapters {
     fn names(&self) -> Vec<String> {
         let name = |info: wgpu::AdapterInfo| format!("{} on {}", info.name, info.backend);
         self.0.iter().map(|adapter| name(adapter.get_info())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_choice_is_a_name_a_number_or_both() {
+        let of = |name: Option<&str>, nth| AdapterChoice {
+            name: name.map(str::to_owned),
+            nth,
+            ..Default::default()
+        };
+        for (text, choice) in [
+            ("", of(None, 0)),
+            ("NVIDIA", of(Some("NVIDIA"), 0)),
+            ("NVIDIA H200#3", of(Some("NVIDIA H200"), 3)),
+            ("#1", of(None, 1)),
+            ("a#b#0", of(Some("a#b"), 0)),
+            ("a#", of(Some("a#"), 0)),
+            ("a#-1", of(Some("a#-1"), 0)),
+        ] {
+            assert_eq!(AdapterChoice::parse(text), choice, "{text}");
+        }
     }
 }

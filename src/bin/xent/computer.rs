@@ -26,13 +26,9 @@ pub enum Computer {
     Cpu,
 }
 
-/// The choice of an adapter that these arguments make: a part of its name, its number among those of that name, or both
-/// (`NVIDIA#1`).
+/// The choice of an adapter that these arguments make.
 pub fn choice(args: &AdapterArgs) -> AdapterChoice {
-    let Some(name) = args.name() else { return AdapterChoice::default() };
-    let numbered = name.rsplit_once('#').and_then(|(name, number)| Some((name, number.parse().ok()?)));
-    let (name, nth) = numbered.unwrap_or((name, 0));
-    AdapterChoice { name: (!name.is_empty()).then(|| name.to_owned()), nth, ..Default::default() }
+    args.name().map(AdapterChoice::parse).unwrap_or_default()
 }
 
 /// Loads the tuning that was asked for. A tuning for another adapter is ignored, with a message.

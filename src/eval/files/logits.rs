@@ -32,6 +32,8 @@ pub struct FileLogits<E> {
     raw: Vec<u8>,
     /// Rows as the file has them, if some of their classes are dropped.
     stored: Vec<E>,
+    /// The first class, if only those of a shard are read.
+    first_col: Option<usize>,
     integers: Integers,
 }
 
@@ -88,7 +90,8 @@ impl<E: Element> FileLogits<E> {
         if file.is_sharded() && layout.has_classes_first() {
             return Err(file.error("files are joined along the first axis, but here that is the class axis"));
         }
-        Ok(Self { file, what, layout, element: PhantomData, raw: Vec::new(), stored: Vec::new(), integers })
+        let (raw, stored, first_col) = (Vec::new(), Vec::new(), None);
+        Ok(Self { file, what, layout, element: PhantomData, raw, stored, first_col, integers })
     }
 
     /// Takes the first `cols` classes of each row only. Vocabularies are often padded to a multiple of 64 or 128, with
@@ -102,6 +105,21 @@ impl<E: Element> FileLogits<E> {
             return Err(self.file.error(format!("{stored} classes: the first {cols} cannot be taken")));
         };
         Ok(Self { layout, ..self })
+    }
+
+    /// Takes these classes of each row only, and reads no others: the columns of a
+    /// [`VocabularyShard`](crate::VocabularyShard). Not for a stream, which is read from front to back.
+    ///
+    /// # Errors
+    /// [`Error::File`](crate::Error::File) if there are fewer classes, or for none.
+    pub fn columns(self, cols: Range<usize>) -> Result<Self> {
+        let stored = self.layout.stored_cols();
+        let layout = self.layout.of_first_classes(cols.len()).filter(|_| cols.end <= stored);
+        let Some(layout) = layout else {
+            let Range { start, end } = cols;
+            return Err(self.file.error(format!("{stored} classes: {start}..{end} cannot be taken")));
+        };
+        Ok(Self { layout, first_col: Some(cols.start), ..self })
     }
 
     /// The axes of the logits.
@@ -238,8 +256,14 @@ impl<E: Element> Source<E> for FileLogits<E> {
         if stored_cols == shape.cols {
             return self.read_values(values.start, into);
         }
-        // What pads the vocabulary is read and dropped, so that a stream is read from front to back.
         let [stored, kept] = [stored_cols, shape.cols].map(|cols| cols * shape.inner);
+        if let Some(first_col) = self.first_col {
+            let groups = (rows.start / shape.inner..).zip(into.chunks_mut(kept));
+            return groups.into_iter().try_for_each(|(group, into)| {
+                self.read_values(group * stored + first_col * shape.inner, into)
+            });
+        }
+        // What pads the vocabulary is read and dropped, so that a stream is read from front to back.
         let mut all = std::mem::take(&mut self.stored);
         let mut group = rows.start / shape.inner;
         for into in into.chunks_mut((CHUNK_VALUES / stored).max(1) * kept) {
@@ -256,7 +280,7 @@ impl<E: Element> Source<E> for FileLogits<E> {
     }
 
     fn has_codes(&self) -> bool {
-        self.file.is_llama_cpp() && self.shape().inner == 1
+        self.file.is_llama_cpp() && self.shape().inner == 1 && self.first_col.is_none()
     }
 
     fn read_codes(&mut self, rows: Range<usize>, into: &mut [u16]) -> Result<()> {

@@ -1,12 +1,15 @@
 //! Tensors in files, shards, archives and streams.
 
+use half::f16;
 use tempfile::TempDir;
 
 use std::io::{Cursor, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::{Dtype, OpenOptions, RawLayout, TensorFile, TensorWriter, shard_paths};
+use super::{Dtype, FileLogits, OpenOptions, RawLayout, TensorFile, TensorWriter, shard_paths};
 use crate::error::{Error, Result};
+use crate::eval::Source;
 
 fn raw(rows: Option<usize>) -> OpenOptions {
     OpenOptions { raw: Some(RawLayout { dtype: Dtype::F32, cols: 2, rows }), ..Default::default() }
@@ -84,7 +87,7 @@ fn a_shard_that_does_not_fit_is_named() {
         let mut file = TensorWriter::create(&path, "a", "", dtype, shape).unwrap();
         match dtype {
             Dtype::F32 => file.write(&vec![0f32; shape.iter().product()]).unwrap(),
-            _ => file.write(&vec![half::f16::ZERO; shape.iter().product()]).unwrap(),
+            _ => file.write(&vec![f16::ZERO; shape.iter().product()]).unwrap(),
         }
         file.finish().unwrap();
         let error = TensorFile::open_all(&[&first, &path], &Default::default()).unwrap_err();
@@ -205,6 +208,42 @@ fn other_orders_and_archives_hold_the_same_values() {
     }
 }
 
+/// The columns of a shard are read by themselves, whichever axis they are on.
+#[test]
+fn some_columns_of_each_row() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("logits.npy");
+    for (dims, axis, inner) in [(&[4, 6][..], -1, 1), (&[4, 3, 2], 1, 2)] {
+        for dtype in [Dtype::F32, Dtype::F16] {
+            let mut file = TensorWriter::create(&path, "a", "logits", dtype, dims).unwrap();
+            match dtype {
+                Dtype::F32 => file.write(&values(0, 24)).unwrap(),
+                _ => file.write(&values(0, 24).into_iter().map(f16::from_f32).collect::<Vec<_>>()).unwrap(),
+            }
+            file.finish().unwrap();
+            let classes = 6 / inner;
+            for (first, end) in [(0, classes), (0, 1), (1, 2), (2, classes), (1, classes)] {
+                let logits = FileLogits::<f32>::open(&path, axis).unwrap();
+                let mut shard = logits.columns(first..end).unwrap();
+                assert_eq!(shard.shape().cols, end - first);
+                for groups in [0..4, 1..3, 3..4, 2..2] {
+                    let of_group = |group: usize| values(group * 6 + first * inner, (end - first) * inner);
+                    let expected: Vec<f32> = groups.clone().flat_map(of_group).collect();
+                    let mut found = vec![f32::NAN; expected.len()];
+                    let rows = groups.start * inner..groups.end * inner;
+                    shard.read_rows(rows.clone(), &mut found).unwrap();
+                    assert_eq!(found, expected, "{dims:?} {dtype:?} {first}..{end} rows {rows:?}");
+                }
+            }
+            for (first, end) in [(1, classes + 1), (classes, classes), (2, 1)] {
+                let refused =
+                    FileLogits::<f32>::open(&path, axis).unwrap().columns(Range { start: first, end });
+                assert!(refused.unwrap_err().to_string().contains("cannot be taken"), "{first}..{end}");
+            }
+        }
+    }
+}
+
 #[test]
 fn integers_that_store_floats() {
     let folder = TempDir::new().unwrap();
@@ -277,7 +316,7 @@ fn bad_archives_are_refused() {
     ] {
         std::fs::write(&path, bytes).unwrap();
         let opened = TensorFile::open(&path, &OpenOptions::default());
-        let opened = opened.and_then(|file| super::FileLogits::<f32>::new(file, -1).map(drop));
+        let opened = opened.and_then(|file| FileLogits::<f32>::new(file, -1).map(drop));
         let error = opened.err().map(|error| error.to_string()).unwrap_or_default();
         assert!(error.contains(says) && error.contains("a.npz"), "{name}: {error:?}");
     }
