@@ -5,19 +5,15 @@ use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::thread;
-use std::time::Duration;
 
 use mpi::topology::SimpleCommunicator;
-use mpi::traits::{Communicator, CommunicatorCollectives};
+use mpi::traits::Communicator;
 use xent_mpi::job::abort;
 
 use crate::asked::Asked;
 use crate::children::{self, Ended};
+use crate::waiting::wait_for_all;
 use crate::{Failure, devices, stop};
-
-/// How often a rank that waits for the others looks whether they are there.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Evaluates, and prints the report on rank 0. Returns the status of the job.
 pub fn run(world: &SimpleCommunicator, asked: &Asked) -> Result<u8, Failure> {
@@ -28,7 +24,7 @@ pub fn run(world: &SimpleCommunicator, asked: &Asked) -> Result<u8, Failure> {
     let mut args: Vec<OsString> = vec!["eval".into()];
     args.extend(asked.eval.iter().cloned());
     args.extend(["--part".into(), OsString::from(&part), "--state-out".into(), state.clone().into()]);
-    if let Some(adapter) = devices::adapter(&tool, asked.adapter.as_deref(), devices::local(world))? {
+    if let Some(adapter) = devices::adapter(world, asked.adapter.as_deref()) {
         args.extend(["--adapter".into(), adapter.into()]);
     }
     let mut command = children::command(&tool, args)?;
@@ -71,20 +67,6 @@ fn ended(ended: Ended, what: &str) -> Result<(), Failure> {
         }
         Ended::Stopped => abort(stop::STATUS, format!("stopped ({what})")),
         Ended::With(status) => Err(format!("{what}: `xent` ended with {status}").into()),
-    }
-}
-
-/// Waits for all ranks to come here. A barrier of MPI would keep a core busy that another rank of this host may need.
-fn wait_for_all(world: &SimpleCommunicator) {
-    let mut waiting = world.immediate_barrier();
-    while let Err(still) = waiting.test() {
-        if stop::is_asked_for() {
-            // A request that is dropped must have ended.
-            std::mem::forget(still);
-            abort(stop::STATUS, "stopped while it waited for the other ranks");
-        }
-        waiting = still;
-        thread::sleep(LOOK_EVERY);
     }
 }
 
