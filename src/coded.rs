@@ -60,6 +60,7 @@ impl Coding {
     }
 
     /// The value of a code. The product is rounded, then the sum.
+    #[inline(always)]
     pub fn value(self, code: u16) -> f32 {
         self.scale * f32::from(code) + self.minimum
     }

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
+use crate::coded::{CodedRow, Codes};
 use crate::cpu::row::{Reader, Row, Stats};
 use crate::cpu::simd::{BLOCK, Spread, Sums};
 use crate::cpu::special::{self, result_of};
@@ -52,6 +53,32 @@ impl Smoothing {
                 };
                 let total = weights.iter().map(|&weight| f64::from(weight)).sum();
                 Self { weights: Some(weights.iter().map(share).collect()), largest, total }
+            }
+        }
+    }
+}
+
+/// Rows of codes to be made values.
+pub(super) struct Widened<'a, E> {
+    pub codes: Codes<'a>,
+    /// Of these rows alone.
+    pub shape: Shape,
+    /// The first of them among those of the codes.
+    pub first: usize,
+    /// In this shape.
+    pub into: &'a mut [E],
+}
+
+impl<E: Element> WithSimd for Widened<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { codes, shape, first, into } = self;
+        for (row, into) in into.chunks_mut(shape.row_stride).enumerate() {
+            let CodedRow { coding, codes } = codes.row(first + row, shape.cols);
+            for (into, &code) in into.iter_mut().zip(codes) {
+                *into = E::from_f32(coding.value(code));
             }
         }
     }

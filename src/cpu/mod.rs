@@ -45,8 +45,8 @@ use std::thread;
 
 use pulp::{Arch, WithSimd};
 
-use crate::coded::Codes;
-use crate::cpu::cross_entropy::{Batch, Rows, Smoothing};
+use crate::coded::Logits;
+use crate::cpu::cross_entropy::{Batch, Rows, Smoothing, Widened};
 use crate::cpu::row::PART;
 use crate::cpu::softmax::{LargestAndLse, Probs};
 use crate::element::Element;
@@ -183,7 +183,7 @@ impl Processor {
         dlogits.as_deref().map_or(Ok(()), |dlogits| shape.check_slice("dlogits", dlogits))?;
         let weight = inputs.check(shape, options)?;
         weight.check(shape.rows, options.reducing())?;
-        let sum = self.rows((logits, inputs, shape, options), &weight, None, dlogits);
+        let sum = self.rows((logits.into(), inputs, shape, options), &weight, None, dlogits);
         Ok(sum.weighing(weight).reduced(options.reducing()))
     }
 
@@ -203,21 +203,27 @@ impl Processor {
         shape.check_slice("logits", logits)?;
         let weight = inputs.check(shape, options)?;
         let mut results = vec![RowResult::default(); shape.rows];
-        self.rows((logits, &inputs, shape, options), &weight, Some(&mut results), None);
+        self.rows((logits.into(), &inputs, shape, options), &weight, Some(&mut results), None);
         Ok(results)
     }
 
-    /// Runs rows whose inputs have been checked and returns their sum, without its weight.
+    /// Runs rows whose inputs have been checked and returns their sum, without its weight. Codes become values a few rows at a
+    /// time, which stay in cache.
     pub(crate) fn rows<E: Element>(
         &self,
-        (logits, inputs, shape, options): (&[E], &CrossEntropyInputs<'_>, Shape, &CrossEntropyOptions),
+        (logits, inputs, shape, options): (
+            Logits<'_, E>,
+            &CrossEntropyInputs<'_>,
+            Shape,
+            &CrossEntropyOptions,
+        ),
         weight: &BatchWeight,
         results: Option<&mut [RowResult]>,
         dlogits: Option<&mut [f32]>,
     ) -> LossSum {
         let smoothing = &Smoothing::new(inputs, shape.cols, options);
         let [threads, of_row] = self.shared(shape);
-        let batch = Batch { logits, inputs, shape, options, weight, smoothing, threads: of_row };
+        let batch = Batch { logits: &[][..], inputs, shape, options, weight, smoothing, threads: of_row };
         let step = PART.div_ceil(shape.cols);
         let mut results = results.map(|results| results.chunks_mut(step));
         let mut dlogits = dlogits.map(|dlogits| dlogits.chunks_mut(step * shape.row_stride));
@@ -230,6 +236,8 @@ impl Processor {
             })
             .collect();
         let total = Mutex::new(LossSum::default());
+        // Room for values of codes, for each thread that has codes.
+        let rooms = Mutex::new(Vec::<Vec<E>>::new());
         threads::each(threads, jobs.into_iter(), |(rows, mut results, dlogits)| {
             let mut sum = LossSum::default();
             let each = |at: usize, result: RowResult| {
@@ -238,7 +246,21 @@ impl Processor {
                     results[at] = result;
                 }
             };
-            self.run(Rows { batch, rows, dlogits, each });
+            match logits {
+                Logits::Values(logits) => {
+                    self.run(Rows { batch: Batch { logits, ..batch }, rows, dlogits, each });
+                }
+                Logits::Codes(codes) => {
+                    let lock = || rooms.lock().unwrap_or_else(PoisonError::into_inner);
+                    let (part, of_rows) = (inputs.part(shape, rows.clone()), shape.with_rows(rows.len()));
+                    let mut values = lock().pop().unwrap_or_default();
+                    values.resize(of_rows.len(), E::default());
+                    self.run(Widened { codes, shape: of_rows, first: rows.start, into: &mut values });
+                    let batch = Batch { logits: &values, inputs: &part, shape: of_rows, ..batch };
+                    self.run(Rows { batch, rows: 0..rows.len(), dlogits, each });
+                    lock().push(values);
+                }
+            }
             // The losses are added exactly, in whatever order the parts are done.
             let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
             *total = total.combine(&sum);
@@ -342,19 +364,6 @@ impl Processor {
             self.run(LargestAndLse { logits, shape, rows, threads: threads_of_row, each });
         });
         Ok(values)
-    }
-
-    /// Makes values of rows of codes.
-    pub(crate) fn widen<E: Element>(&self, codes: Codes<'_>, shape: Shape, into: &mut [E]) {
-        let step = PART.div_ceil(shape.cols);
-        let jobs: Vec<_> =
-            (0..shape.rows).step_by(step).zip(into.chunks_mut(step * shape.row_stride)).collect();
-        threads::each(self.threads, jobs.into_iter(), |(start, into)| {
-            for (row, into) in into.chunks_mut(shape.row_stride).enumerate() {
-                let values = codes.row(start + row, shape.cols).values();
-                into.iter_mut().zip(values).for_each(|(into, value)| *into = E::from_f32(value));
-            }
-        });
     }
 
     /// How many threads share the rows, and how many a row: there are enough rows for all, or rows come one after another.

@@ -34,14 +34,14 @@ impl<E: Element> Evaluation<'_, E> {
         let open = |start: Start| {
             let room = start.room.map_or(WINDOW_BYTES, |room| WINDOW_BYTES.min(room));
             let window_rows = footprint.groups(room) as usize;
-            let (last, free, widened) = (Window::default(), None, Vec::new());
-            Ok(OnProcessor { cpu: *cpu, op, shape, batch, window_rows, last, free, widened })
+            let (last, free) = (Window::default(), None);
+            Ok(OnProcessor { cpu: *cpu, op, shape, batch, window_rows, last, free })
         };
         self.run_on(open, None, source, each)
     }
 }
 
-struct OnProcessor<E> {
+struct OnProcessor {
     cpu: Processor,
     op: CrossEntropyOptions,
     shape: Shape,
@@ -51,8 +51,6 @@ struct OnProcessor<E> {
     /// The window that was given last, and one whose memory the next can take.
     last: Window,
     free: Option<Window>,
-    /// Room for the values of a window of codes.
-    widened: Vec<E>,
 }
 
 /// Results (rows,), and the gradient.
@@ -62,7 +60,7 @@ struct Window {
     dlogits: Vec<f32>,
 }
 
-impl<E: Element> Evaluator<E> for OnProcessor<E> {
+impl<E: Element> Evaluator<E> for OnProcessor {
     type Flight = Window;
 
     fn window_rows(&self) -> usize {
@@ -89,15 +87,7 @@ impl<E: Element> Evaluator<E> for OnProcessor<E> {
         window.results.resize(rows, RowResult::default());
         window.dlogits.resize(values, 0.0);
         let dlogits = with_dlogits.then_some(&mut window.dlogits[..]);
-        let values = match logits {
-            Logits::Values(values) => values,
-            Logits::Codes(codes) => {
-                self.widened.resize(shape.len(), E::from_f32(0.0));
-                self.cpu.widen(codes, shape, &mut self.widened);
-                &self.widened
-            }
-        };
-        let of = (values, inputs, shape, &self.op);
+        let of = (logits, inputs, shape, &self.op);
         self.cpu.rows(of, &self.batch, Some(&mut window.results), dlogits);
         Ok(window)
     }
