@@ -80,6 +80,11 @@ fn a_part_that_is_done_is_not_done_again() {
     }
     let (is_new, again) = rewritten("--rows-out rows.csv");
     assert!(!is_new, "{again:?}");
+    // Another run has written to the same file since then.
+    let rows = std::fs::read(folder.path("rows.csv")).unwrap();
+    std::fs::write(folder.path("rows.csv"), "").unwrap();
+    assert!(rewritten("--rows-out rows.csv").0, "an output of another run");
+    assert_eq!(std::fs::read(folder.path("rows.csv")).unwrap(), rows);
     folder.targets(&[0; ROWS]);
     assert!(rewritten("--rows-out rows.csv").0, "of other targets");
 }

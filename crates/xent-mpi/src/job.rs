@@ -5,6 +5,7 @@
 //! the end of the job, with its message.
 
 use std::fmt::Display;
+use std::io::Write;
 use std::panic;
 use std::process;
 
@@ -64,6 +65,8 @@ pub fn abort(status: i32, why: impl Display) -> ! {
         process::exit(status);
     }
     let world = SimpleCommunicator::world();
-    eprintln!("xent-mpi: rank {} of {}: {why}", world.rank(), world.size());
+    // In one piece, as the lines of other ranks go to the same place.
+    let line = format!("xent-mpi: rank {} of {}: {why}\n", world.rank(), world.size());
+    let _ = std::io::stderr().write_all(line.as_bytes());
     world.abort(status)
 }

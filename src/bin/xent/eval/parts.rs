@@ -35,10 +35,14 @@ pub fn check(args: &EvalArgs) -> Result<()> {
     Ok(())
 }
 
-/// With --resume, the report of a part that is done, if it is: its state and its outputs are there, and no checkpoint is.
+/// With --resume, the report of a part that is done, if it is: its state is there, and so are its outputs, which nobody has written
+/// to since then, and no checkpoint is.
 pub fn done(args: &EvalArgs, stated: &Stated, checkpoint: &Path) -> Result<Option<Outcome>> {
     let Some(path) = args.part.state_out.as_deref().filter(|_| args.run.resume) else { return Ok(None) };
-    let is_left = !checkpoint.exists() && outputs::paths(&args.output).iter().all(|output| output.exists());
+    let changed = |path: &Path| path.metadata().and_then(|file| file.modified()).ok();
+    let ended = changed(path);
+    let is_of_then = |output: &&Path| changed(output).is_some_and(|written| Some(written) <= ended);
+    let is_left = !checkpoint.exists() && outputs::paths(&args.output).iter().all(is_of_then);
     let Some(found) = stated.found_before(path).filter(|_| is_left) else { return Ok(None) };
     complain(format!("part {} is done: {} has its state", stated.part, shown(path)));
     let (report, origin) = (found.state.report(), Origin::again(&found.told.origin));

@@ -42,6 +42,10 @@ pub fn command(tool: &Path, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -
 /// Runs a child to its end. Each line that it says on stderr is repeated with this name in front. If the rank is asked to stop,
 /// so is the child.
 pub fn run(mut command: Command, name: &str) -> std::io::Result<Ended> {
+    // `mpirun` signals the process group of the rank. The child would get that signal beside the rank's own, and a second signal
+    // ends the tool at once, without a checkpoint.
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let mut child = command.stderr(Stdio::piped()).spawn()?;
     let said = child.stderr.take();
     thread::scope(|scope| {

@@ -31,7 +31,8 @@ pub fn run(world: &SimpleCommunicator, asked: &Asked) -> Result<u8, Failure> {
     command.env_remove("XENT_ADAPTER").stdout(Stdio::null());
     ended(children::run(command, &format!("rank {rank}"))?, &format!("part {part}"))?;
 
-    let own = fs::read(&state).map_err(|error| format!("{}: {error}", state.display()))?;
+    let no_state = |error| format!("{} has left no state in {}: {error}", tool.display(), state.display());
+    let own = fs::read(&state).map_err(no_state)?;
     wait_for_all(world);
     let all = xent_mpi::gather_bytes(world, 0, "the states", &own)?;
     let status = all.map(|all| merge(&tool, &asked.merge, &all)).transpose()?.unwrap_or(0);
@@ -51,7 +52,10 @@ fn merge(tool: &Path, options: &[OsString], states: &[Vec<u8>]) -> Result<u8, Fa
         args.push(path.into());
     }
     args.extend(options.iter().cloned());
-    match children::run(children::command(tool, args)?, "rank 0")? {
+    let mut command = children::command(tool, args)?;
+    // `mpirun` gives ranks a terminal wherever their output goes.
+    command.env("NO_COLOR", "1");
+    match children::run(command, "rank 0")? {
         // Bad rows in a strict run, or results that were not verified: the report has been printed.
         Ended::With(status) if status.code() == Some(1) => Ok(1),
         other => ended(other, "merging").map(|()| 0),

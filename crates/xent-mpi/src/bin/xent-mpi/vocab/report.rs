@@ -109,9 +109,18 @@ impl Report<'_> {
         let mut lines = vec![
             ("loss", format!("{:.6} nats (mean)", loss.value)),
             ("perplexity", format!("{:.4}", loss.value.exp())),
-            ("accuracy", format!("{:.2} % of {judged} rows ({right})", 100.0 * self.accuracy())),
+            (
+                "accuracy",
+                match judged {
+                    0 => "none: no row to judge".to_owned(),
+                    _ => format!("{:.2} % of {judged} rows ({right})", 100.0 * self.accuracy()),
+                },
+            ),
             ("lse", format!("{:.6} (mean)", self.mean_lse())),
-            ("rows", format!("{}: {} counted", loss.rows, loss.counted)),
+            (
+                "rows",
+                format!("{}: {} counted, {} ignored", loss.rows, loss.counted, loss.rows - loss.counted),
+            ),
             ("classes", columns.describe(self.ranks)),
         ];
         if !loss.flags.is_empty() {
