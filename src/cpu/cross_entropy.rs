@@ -7,8 +7,10 @@ use std::ops::Range;
 use pulp::{Simd, WithSimd};
 
 use crate::coded::{CodedRow, Codes};
-use crate::cpu::row::{Reader, Row, Stats};
-use crate::cpu::simd::{BLOCK, Spread, Sums};
+use crate::cpu::reader::Reader;
+use crate::cpu::readout_sums::{Spread, Sums};
+use crate::cpu::row::{Row, Stats};
+use crate::cpu::simd::BLOCK;
 use crate::cpu::special::{self, result_of};
 use crate::element::Element;
 use crate::flags::Flags;

@@ -33,6 +33,8 @@
 
 mod cross_entropy;
 mod narrow;
+mod reader;
+mod readout_sums;
 mod row;
 mod simd;
 mod softmax;

@@ -3,8 +3,9 @@
 
 use pulp::Simd;
 
+use crate::cpu::readout_sums::{LaneSpread, LaneSums, Spread, Sums};
 use crate::cpu::row::Stats;
-use crate::cpu::simd::{LaneScales, LaneSpread, LaneSums, Scale, Spread, Sums, lanes};
+use crate::cpu::simd::{LaneScales, Scale, lanes};
 use crate::element::Element;
 use crate::shape::Shape;
 

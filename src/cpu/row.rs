@@ -1,65 +1,12 @@
-//! The rows of a batch, each swept twice: for its maximum, and for the sum of the exponentials.
-
-use std::ops::Range;
+//! One row of logits, swept twice: for its maximum, and for the sum of the exponentials.
 
 use pulp::Simd;
 
-use crate::cpu::narrow::{Group, Member, NARROW};
-use crate::cpu::simd::{self, BLOCK, Scale, Spread, Sums, block_len};
+use crate::cpu::narrow::Member;
+use crate::cpu::readout_sums::{Spread, Sums};
+use crate::cpu::simd::{self, BLOCK, Scale, block_len};
 use crate::cpu::threads;
 use crate::element::Element;
-use crate::shape::Shape;
-
-/// No targets for [`Reader::next`].
-pub(super) const NO_READOUTS: Option<fn(usize) -> usize> = None;
-
-/// Reads a range of rows in their order, narrow ones in groups.
-pub(super) struct Reader<'a, E> {
-    logits: &'a [E],
-    shape: Shape,
-    rows: Range<usize>,
-    temperature: f32,
-    /// How many threads share a row.
-    threads: usize,
-    buffer: [f32; BLOCK],
-    group: Group,
-}
-
-impl<'a, E: Element> Reader<'a, E> {
-    pub fn new(
-        (logits, shape): (&'a [E], Shape),
-        rows: Range<usize>,
-        temperature: f32,
-        threads: usize,
-    ) -> Self {
-        Self { logits, shape, rows, temperature, threads, buffer: [0.0; BLOCK], group: Group::new() }
-    }
-
-    /// The row after the last one. `target` gives the class of a row's target, if its readouts are asked for.
-    #[inline(always)]
-    pub fn next<S: Simd>(
-        &mut self,
-        simd: S,
-        row: usize,
-        target: Option<impl Fn(usize) -> usize>,
-    ) -> Row<'_, E> {
-        let Self { logits, shape, .. } = *self;
-        let is_narrow = shape.cols <= NARROW;
-        let lane = (row - self.rows.start) % S::F32_LANES;
-        if is_narrow && lane == 0 {
-            self.group.read(simd, (logits, shape), (row, self.rows.end), self.temperature, target);
-        }
-        // The class axis is the last one.
-        let start = row * shape.row_stride;
-        Row {
-            values: &logits[start..start + shape.cols],
-            temperature: self.temperature,
-            buffer: &mut self.buffer,
-            threads: self.threads,
-            member: is_narrow.then(|| self.group.member(lane)),
-        }
-    }
-}
 
 /// A row of logits, and room to widen a block of it.
 pub(super) struct Row<'a, E> {
@@ -106,7 +53,17 @@ impl Stats {
     }
 }
 
-impl<E: Element> Row<'_, E> {
+impl<'a, E: Element> Row<'a, E> {
+    pub fn new(
+        values: &'a [E],
+        temperature: f32,
+        threads: usize,
+        buffer: &'a mut [f32; BLOCK],
+        member: Option<Member<'a>>,
+    ) -> Self {
+        Self { values, temperature, buffer, threads, member }
+    }
+
     /// One logit.
     pub fn at(&self, class: usize) -> f32 {
         self.values[class].to_f64() as f32

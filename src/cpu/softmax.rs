@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
-use crate::cpu::row::{NO_READOUTS, Reader};
+use crate::cpu::reader::{NO_READOUTS, Reader};
 use crate::cpu::simd;
 use crate::element::Element;
 use crate::options::SoftmaxOptions;
