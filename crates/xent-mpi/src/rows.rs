@@ -29,7 +29,7 @@ pub fn rows_of(comm: &impl Communicator, shape: Shape) -> Range<usize> {
 /// use xent::{CrossEntropyOptions, Shape, Targets};
 ///
 /// # fn main() {
-/// # let (logits, targets) = (vec![0.0f32; 12], vec![0u32; 4]);
+/// # let (logits, targets) = (vec![0.0f32; 12], vec![0i32; 4]);
 /// xent_mpi::run(|world| -> xent_mpi::Result<()> {
 ///     let shape = Shape::new(4, 3);
 ///     let options = CrossEntropyOptions::default();
@@ -80,7 +80,7 @@ pub fn merge_states(
 /// use xent::{CrossEntropyInputs, CrossEntropyOptions, Shape, Targets};
 ///
 /// # fn main() {
-/// # let (targets, shape) = (vec![0u32; 4], Shape::new(4, 3));
+/// # let (targets, shape) = (vec![0i32; 4], Shape::new(4, 3));
 /// xent_mpi::run(|world| -> xent_mpi::Result<()> {
 ///     let mut options = CrossEntropyOptions::default();
 ///     let inputs = CrossEntropyInputs::from(Targets::Classes(&targets));
