@@ -185,6 +185,7 @@ impl<'a> Targets<'a> {
     }
 
     /// The class of a row's target, if targets are classes.
+    #[cfg(feature = "cpu")]
     #[inline]
     pub(crate) fn class(&self, row: usize) -> Option<i64> {
         match *self {

@@ -150,6 +150,7 @@ impl<'a> CrossEntropyInputs<'a> {
 
     /// The class of a row's target, or `None` if the row is left out: [`row_target`](Self::row_target) of targets that are
     /// classes and have been checked.
+    #[cfg(feature = "cpu")]
     #[inline(always)]
     pub(crate) fn row_class(&self, shape: Shape, options: &CrossEntropyOptions, row: usize) -> Option<usize> {
         let class = self.targets.class(self.target_row(shape, options, row)?)?;
