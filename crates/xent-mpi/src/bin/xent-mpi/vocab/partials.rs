@@ -76,12 +76,15 @@ impl Computer {
     }
 }
 
+/// Stands for the class of ignored rows. It is no column, whatever class the user ignores.
+const IGNORED: i32 = -1;
+
 /// The options for partials of columns as if they were whole rows. The processor path has no shards.
 fn of_parts(options: &CrossEntropyOptions) -> CrossEntropyOptions {
     CrossEntropyOptions {
         temperature: options.temperature,
         softcap: options.softcap,
-        ignore_index: options.ignore_index,
+        ignore_index: IGNORED,
         row_fields: RowFields::PARTIALS,
         reduction: Reduction::Sum,
         ..Default::default()
@@ -102,10 +105,10 @@ impl OwnTargets {
             let column = usize::try_from(class).ok()?.checked_sub(first_col)?;
             i32::try_from(column).ok().filter(|_| column < cols)
         };
-        let own = |&class: &i32| match class {
-            ignored if ignored == options.ignore_index => (ignored, false),
-            // Column 0 unless that is the class of ignored rows.
-            class => (column(class).unwrap_or(i32::from(options.ignore_index == 0)), column(class).is_some()),
+        let own = |&class: &i32| match column(class) {
+            _ if class == options.ignore_index => (IGNORED, false),
+            Some(column) => (column, true),
+            None => (0, false),
         };
         let (classes, is_here) = classes.iter().map(own).unzip();
         Self { classes, is_here, first_col }
@@ -142,4 +145,25 @@ fn by_reference(
         }
     });
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use xent::VocabularyShard;
+
+    /// One column, of which the class may be the ignored one.
+    #[test]
+    fn targets_of_other_columns_are_any_column() {
+        for (ignore_index, classes) in [(0, [-1, 0, 0]), (1, [0, -1, 0]), (-100, [0, 0, 0])] {
+            let shard = Some(VocabularyShard::new(1, 3));
+            let own = OwnTargets::of(
+                &[0, 1, 2],
+                1,
+                &CrossEntropyOptions { shard, ignore_index, ..Default::default() },
+            );
+            assert_eq!(own.classes, classes, "{ignore_index}");
+            assert_eq!(own.is_here, [false, ignore_index != 1, false], "{ignore_index}");
+        }
+    }
 }
